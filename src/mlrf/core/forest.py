@@ -1,0 +1,172 @@
+"""The tree IR: one flat form of every tree ensemble, from whatever library it came.
+
+Importers write it, exporters read it; a server never sees it (it maps the bundle's own files instead), so this room alone
+in `core` may use NumPy. The IR's decision rules are exact, and small enough to be written down here:
+
+- a numeric node sends x left when `x <= threshold`;
+- NaN at a numeric node follows `missing`: NONE reads it as 0.0, NAN and ZERO send it to the default side;
+- ZERO sends every x with |x| <= ZERO_BAND to the default side as well;
+- a categorical node truncates x toward zero and sends it left when the code is in the node's set; a code below 0 is in no
+  set; NaN goes to the default side.
+
+Libraries whose rule differs (`x < t`, values near zero read as zero) have their thresholds moved by the importer so that
+these rules give the same branch for every float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlrf.core.errors import ModelUnreadableError
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+Bool = npt.NDArray[np.bool_]
+
+ZERO_BAND = float(np.float32(1e-35))
+"""LightGBM's kZeroThreshold: what lies this close to zero is zero to a node whose missing rule is ZERO."""
+
+LEAF = -1
+NUMERIC = -1
+
+
+class Missing(IntEnum):
+    """What a numeric node does with NaN (and ZERO: with values near zero)."""
+
+    NONE = 0
+    ZERO = 1
+    NAN = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """T trees with N nodes in all, K outputs, S category sets.
+
+    Nodes of one tree are contiguous, its root first; children are absolute node numbers larger than their parent's. The
+    raw margin of output k is `base[k]` plus the leaves of the trees of output k, added in the order of the trees in the
+    precision that `rounding` names, then divided by `divisor` (1, or the number of iterations of a random forest).
+    """
+
+    n_features: int
+    n_outputs: int
+    tree_offsets: I64
+    """[T + 1] first node of each tree, then N."""
+    tree_output: I32
+    """[T] the output that each tree adds to."""
+    feature: I32
+    """[N] column tested, LEAF at leaves."""
+    threshold: F64
+    """[N] numeric nodes only, finite."""
+    left: I32
+    """[N] absolute node number, LEAF at leaves."""
+    right: I32
+    """[N] absolute node number, LEAF at leaves."""
+    missing: U8
+    """[N] a `Missing`."""
+    default_left: Bool
+    """[N] the side that missing values take."""
+    category_set: I32
+    """[N] index of the set that goes left, NUMERIC at numeric nodes and leaves."""
+    value: F64
+    """[N] leaves only."""
+    cover: F64
+    """[N] weight of the training rows that reached the node; a parent's is the sum of its children's."""
+    set_offsets: I64
+    """[S + 1] first code of each category set."""
+    set_codes: I32
+    """[set_offsets[-1]] codes, ascending within a set, none below 0."""
+    base: F64
+    """[K] where each sum starts."""
+    divisor: float = 1.0
+    rounding: Literal["float64", "float32"] = "float64"
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return len(self.tree_output)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, leaves included."""
+        return len(self.feature)
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves."""
+        return int(np.count_nonzero(self.feature == LEAF))
+
+    def category_codes(self, index: int) -> I32:
+        """Return the ascending codes of one category set."""
+        return self.set_codes[self.set_offsets[index] : self.set_offsets[index + 1]]
+
+    def expected_margin(self) -> list[float]:
+        """Return the mean raw margin over the training rows, [K]: each leaf weighted by its share of its tree's cover.
+
+        Summed from the covers as path-dependent TreeSHAP does (Lundberg et al. 2020), so contributions plus this base give
+        the margin. A node of zero cover splits evenly.
+        """
+        totals = [float(b) for b in self.base]
+        mean = self.value.copy()
+        # Children have larger numbers than their parents: one backward pass sees every child before its parent.
+        for node in range(self.n_nodes - 1, -1, -1):
+            if self.feature[node] != LEAF:
+                low, high = int(self.left[node]), int(self.right[node])
+                weight = self.cover[low] + self.cover[high]
+                share = self.cover[low] / weight if weight > 0 else 0.5
+                mean[node] = share * mean[low] + (1.0 - share) * mean[high]
+        for tree in range(self.n_trees):
+            totals[int(self.tree_output[tree])] += float(mean[self.tree_offsets[tree]])
+        return [total / self.divisor for total in totals]
+
+    def validate(self) -> None:
+        """Check every invariant that this class states; ModelUnreadableError names the first that does not hold."""
+        n = self.n_nodes
+        per_node = ("threshold", "left", "right", "missing", "default_left", "category_set", "value", "cover")
+        for name in per_node:
+            _require(getattr(self, name).shape == (n,), f"{name} has {getattr(self, name).shape}, not ({n},)")
+        _require(self.n_features >= 1, "the model has no features")
+        _require(self.n_outputs >= 1 and self.base.shape == (self.n_outputs,), "base and outputs do not match")
+        offsets = self.tree_offsets
+        _require(offsets.shape == (self.n_trees + 1,), "tree_offsets and tree_output do not match")
+        _require(int(offsets[0]) == 0 and int(offsets[-1]) == n, "tree_offsets do not span the nodes")
+        _require(bool(np.all(np.diff(offsets) > 0)), "a tree has no node")
+        _require(bool(np.all((self.tree_output >= 0) & (self.tree_output < self.n_outputs))), "a tree has no output")
+        inner = self.feature != LEAF
+        _require(bool(np.all((self.feature >= LEAF) & (self.feature < self.n_features))), "a node tests no feature")
+        leaves = ~inner
+        _require(bool(np.all(self.left[leaves] == LEAF) and np.all(self.right[leaves] == LEAF)), "a leaf has children")
+        tree_of = np.repeat(np.arange(self.n_trees), np.diff(offsets))
+        nodes = np.arange(n)
+        for side in (self.left, self.right):
+            child = side[inner]
+            _require(bool(np.all(child > nodes[inner])), "a child stands before its parent")
+            _require(bool(np.all(child < offsets[tree_of[inner] + 1])), "a child stands outside its tree")
+        parents = np.bincount(np.concatenate([self.left[inner], self.right[inner]]), minlength=n)
+        roots = np.zeros(n, dtype=np.int64)
+        roots[offsets[:-1]] = 1
+        _require(bool(np.all(parents + roots == 1)), "a node has no parent, or two")
+        _require(bool(np.all(np.isfinite(self.threshold[inner]))), "a threshold is not finite")
+        _require(bool(np.all(np.isfinite(self.value[leaves]))), "a leaf value is not finite")
+        _require(bool(np.all(np.isfinite(self.cover) & (self.cover >= 0))), "a cover is negative or not finite")
+        _require(bool(np.all(self.missing <= max(Missing))), "a missing rule is unknown")
+        _require(bool(np.all(self.category_set[leaves] == NUMERIC)), "a leaf has a category set")
+        n_sets = len(self.set_offsets) - 1
+        _require(bool(np.all((self.category_set >= NUMERIC) & (self.category_set < n_sets))), "a category set is missing")
+        _require(int(self.set_offsets[0]) == 0 and int(self.set_offsets[-1]) == len(self.set_codes), "category sets end early")
+        _require(bool(np.all(np.diff(self.set_offsets) >= 0)), "a category set has a negative size")
+        for index in range(n_sets):
+            codes = self.category_codes(index)
+            _require(bool(np.all(codes >= 0) and np.all(np.diff(codes) > 0)), "a category set is not ascending")
+        _require(self.divisor > 0, "the divisor is not positive")
+
+
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise ModelUnreadableError(f"the model's trees are not sound: {reason}")

@@ -1,0 +1,83 @@
+"""From raw margins to what the training library's `predict` returns.
+
+Owns the mathematics of the link alone; knows nothing of models, engines or requests. `math` rather than NumPy on purpose:
+NumPy's vector `exp` may differ from the C library's in the last bit, and a batch must answer as its single rows do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+LinkKind = Literal["identity", "sigmoid", "exp", "signed_square", "log1p_exp", "softmax", "sigmoid_each"]
+KINDS: frozenset[str] = frozenset(get_args(LinkKind))
+
+ScalarLink = Callable[[float], float]
+VectorLink = Callable[[Sequence[float]], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The function between the raw margin and the prediction.
+
+    `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `signed_square` (m |m|: LightGBM's reg_sqrt) and `log1p_exp`
+    map one margin to one number; `softmax` and `sigmoid_each` (one sigmoid a class, not normalised) map K to K.
+    """
+
+    kind: LinkKind = "identity"
+    scale: float = 1.0
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the link maps all K margins of a row together."""
+        return self.kind in ("softmax", "sigmoid_each")
+
+    def scalar(self) -> ScalarLink:
+        """Return the function of one margin; ValueError for a link of K margins."""
+        scale = self.scale
+        match self.kind:
+            case "identity":
+                return lambda m: m
+            case "sigmoid":
+                return lambda m: _sigmoid(m, scale)
+            case "exp":
+                return _exp
+            case "signed_square":
+                return lambda m: m * abs(m)
+            case "log1p_exp":
+                return lambda m: math.log1p(_exp(m))
+        raise ValueError(f"the link {self.kind} maps all margins of a row together")
+
+    def vector(self) -> VectorLink:
+        """Return the function of a row's K margins."""
+        if self.kind == "softmax":
+            return _softmax
+        if self.kind == "sigmoid_each":
+            scale = self.scale
+            return lambda margins: [_sigmoid(m, scale) for m in margins]
+        one = self.scalar()
+        return lambda margins: [one(m) for m in margins]
+
+
+def _exp(x: float) -> float:
+    # The C library returns inf where Python raises; the caller then refuses the answer as not finite.
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _sigmoid(m: float, scale: float) -> float:
+    return 1.0 / (1.0 + _exp(-scale * m))
+
+
+def _softmax(margins: Sequence[float]) -> list[float]:
+    top = max(margins)
+    powers = [_exp(m - top) for m in margins]
+    # Not sum(): from Python 3.12 it compensates, and the library adds plainly from left to right.
+    total = 0.0
+    for power in powers:
+        total += power
+    return [power / total for power in powers]

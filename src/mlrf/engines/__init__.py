@@ -1,0 +1,1 @@
+"""What turns rows into raw margins: one port, one room an engine, and the choice between them."""

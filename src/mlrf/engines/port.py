@@ -1,0 +1,37 @@
+"""The port that every engine implements. An engine knows columns and numbers; names, links and JSON are not its concern."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+Row = Sequence[float]
+"""F values in schema order; NaN is missing, categories are codes."""
+
+Rows = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
+"""n x F float64, C-contiguous, any object with a buffer (a NumPy array too)."""
+
+
+class Engine(Protocol):
+    """Raw margins of rows. One engine serves one thread at a time; a worker has one of each bundle it serves."""
+
+    name: ClassVar[str]
+
+    @property
+    def n_features(self) -> int:
+        """F, the columns of a row."""
+        ...
+
+    @property
+    def n_outputs(self) -> int:
+        """K, the margins of a row."""
+        ...
+
+    def margin(self, row: Row) -> list[float]:
+        """Return the K raw margins of one row."""
+        ...
+
+    def margins(self, rows: Rows) -> array[float]:
+        """Return the raw margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+        ...

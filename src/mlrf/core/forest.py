@@ -158,8 +158,13 @@ class Forest:
         _require(bool(np.all(self.missing <= max(Missing))), "a missing rule is unknown")
         _require(bool(np.all(self.category_set[leaves] == NUMERIC)), "a leaf has a category set")
         n_sets = len(self.set_offsets) - 1
-        _require(bool(np.all((self.category_set >= NUMERIC) & (self.category_set < n_sets))), "a category set is missing")
-        _require(int(self.set_offsets[0]) == 0 and int(self.set_offsets[-1]) == len(self.set_codes), "category sets end early")
+        _require(
+            bool(np.all((self.category_set >= NUMERIC) & (self.category_set < n_sets))), "a category set is missing"
+        )
+        _require(
+            int(self.set_offsets[0]) == 0 and int(self.set_offsets[-1]) == len(self.set_codes),
+            "category sets end early",
+        )
         _require(bool(np.all(np.diff(self.set_offsets) >= 0)), "a category set has a negative size")
         for index in range(n_sets):
             codes = self.category_codes(index)

@@ -41,7 +41,7 @@ class OnnxRuntimeEngine:
         binding.bind_ortvalue_output(OUTPUT, self._values[1])
         self._binding = binding
         self._pack = struct.Struct(f"={self._n_features}d").pack_into
-        self._row_buffer = memoryview(self._row).cast("B")
+        self._row_buffer = self._row.data.cast("B")
 
     @property
     def n_features(self) -> int:

@@ -75,7 +75,7 @@ def _codes_by_value(feature: Feature) -> Mapping[Any, float]:
 
 
 def _compiled(
-    schema: Schema, leniency: Leniency
+    schema: Schema, leniency: Leniency, max_instances: int
 ) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
     """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
     named_types = [_named_type(f) for f in schema.features]
@@ -89,7 +89,7 @@ def _compiled(
         forbid_unknown_fields=leniency.unknown_features == "refuse",
         gc=False,
     )
-    positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))  # type: ignore[attr-defined]
+    positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
     body = msgspec.defstruct(
         "PredictBody",
         [("features", named | positional), ("unknown_categories", Literal["refuse", "missing"], "refuse")],

@@ -49,8 +49,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
         try:
             self.service = Service(boot.bundles, boot.settings, self.meter, boot.exposition)
-        except Exception as error:  # noqa: BLE001  the arbiter decides what a worker that cannot boot means
-            boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))
+        except Exception as error:
+            boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
             raise SystemExit(1) from error
         finally:
@@ -112,7 +112,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def load_wsgi(self) -> None:
         """Do nothing: there is no WSGI application."""
 
-    def handle_quit(self, sig: int, frame: Any) -> None:
+    def handle_quit(self, *_signal: Any) -> None:
         """Exit at once."""
         os._exit(0)
 

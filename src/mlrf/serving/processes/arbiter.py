@@ -151,6 +151,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         worker.sockets = [self._slots[self._next].listener]
 
     def _worker_ended(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
+        if not self.LISTENERS:
+            return  # gunicorn gives its listeners up first when it stops
         slot = self._slots[worker.slot]
         code = self._boot.take_failure(worker.slot)
         if code and not self._boot.has_answered():

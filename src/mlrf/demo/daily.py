@@ -62,7 +62,9 @@ def sum_by_day(lines: pd.DataFrame, *, store_count: int) -> Daily:
 
     retail_discount = lines["retail_disc"].to_numpy(np.float64)
     coupon_discount = (lines["coupon_disc"] + lines["coupon_match_disc"]).to_numpy(np.float64)
-    once_a_basket = ~pd.DataFrame({"basket": lines["basket_id"].to_numpy(), "slot": slot_of_line}).duplicated().to_numpy()
+    once_a_basket = (
+        ~pd.DataFrame({"basket": lines["basket_id"].to_numpy(), "slot": slot_of_line}).duplicated().to_numpy()
+    )
     return Daily(
         stores=largest,
         departments=departments,

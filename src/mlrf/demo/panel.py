@@ -20,6 +20,8 @@ WARM_UP_DAYS = 28
 # Digits that a feature keeps: a row can then be read, copied and typed, and the model learns from what is sent.
 _DECIMALS = 4
 
+_SATURDAY = 5
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -30,7 +32,7 @@ class Panel:
     day: pd.DatetimeIndex
 
     def take(self, chosen: npt.NDArray[np.bool_]) -> Panel:
-        """The rows where `chosen` is true, numbered from 0 again."""
+        """Return the rows where `chosen` is true, numbered from 0 again."""
         return Panel(self.features[chosen].reset_index(drop=True), self.revenue[chosen], self.day[chosen])
 
 
@@ -54,20 +56,20 @@ def make_panel(daily: Daily) -> Panel:
 
 
 def _calendar(days: pd.DatetimeIndex) -> pd.DataFrame:
-    """What anyone knows of any day in advance."""
+    """Tell what anyone knows of any day in advance."""
     return pd.DataFrame(
         {
             "day_of_week": days.day_of_week.to_numpy(np.int64),
             "day_of_month": days.day.to_numpy(np.int64),
             "week_of_year": days.isocalendar().week.to_numpy(np.int64),
             "month": days.month.to_numpy(np.int64),
-            "is_weekend": (days.day_of_week >= 5),
+            "is_weekend": days.day_of_week >= _SATURDAY,
         }
     )
 
 
 def _numbers(daily: Daily) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
-    """The past of each pair, of its store and of its department, as [pairs, days] tables by feature name."""
+    """Look back at each pair, at its store and at its department: [pairs, days] tables by feature name."""
     revenue = daily.revenue
     store_revenue = _sum_by(daily.store, revenue)
     department_revenue = _sum_by(daily.department, revenue)

@@ -60,7 +60,7 @@ class Retail:
 
 def read_retail() -> Retail:
     """Read the installed package; raises ConfigError when it is missing or its files are not what we know."""
-    version, transactions_path, products_path = _locate("transactions.parquet", "products.parquet")
+    version, (transactions_path, products_path) = _locate("transactions.parquet", "products.parquet")
     lines = _read(transactions_path, _LINE_COLUMNS)
     products = _read(products_path, ("product_id", "department"))
 
@@ -89,7 +89,7 @@ def local_day(stamps: pd.Series) -> pd.Series:
     return stamps.dt.tz_localize("UTC").dt.tz_convert(RETAILER_TIME).dt.tz_localize(None).dt.normalize()
 
 
-def _locate(*names: str) -> tuple[str, *tuple[Path, ...]]:
+def _locate(*names: str) -> tuple[str, list[Path]]:
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
@@ -102,14 +102,16 @@ def _locate(*names: str) -> tuple[str, *tuple[Path, ...]]:
         raise ConfigError(
             f"{DISTRIBUTION} {distribution.version} does not ship {', '.join(missing)}: install version 0.1.0"
         )
-    return distribution.version, *(Path(str(distribution.locate_file(shipped[name]))) for name in names)
+    return distribution.version, [Path(str(distribution.locate_file(shipped[name]))) for name in names]
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pq.read_table(path, columns=list(columns))
     except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"{path.name} of {DISTRIBUTION} cannot be read ({error}): install the package again") from error
+        raise ConfigError(
+            f"{path.name} of {DISTRIBUTION} cannot be read ({error}): install the package again"
+        ) from error
     absent = [name for name in columns if name not in table.column_names]
     if absent:
         raise ConfigError(f"{path.name} of {DISTRIBUTION} has no column {', '.join(absent)}: install version 0.1.0")

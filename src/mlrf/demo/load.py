@@ -12,12 +12,17 @@ Nothing is retried: a request whose connection breaks is an error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gc
 import math
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import cast
 
 import uvloop
 
@@ -31,6 +36,7 @@ MAX_CONNECTIONS = 10_000
 
 _CONNECT_TIMEOUT_S = 5.0
 _RECONNECT_PAUSE_S = 0.05
+_INTERRUPT_GRAIN_S = 0.2
 
 OnSecond = Callable[[int, int], None]
 
@@ -109,9 +115,35 @@ def drive_and_wait(
     drain_s: float = 5.0,
     on_second: OnSecond | None = None,
 ) -> LoadReport:
-    """`drive`, for callers without an event loop."""
-    options = {"rate": rate, "duration_s": duration_s, "drain_s": drain_s}
-    return uvloop.run(drive(host, port, path, bodies, connections=connections, on_second=on_second, **options))
+    """`drive`, for callers without an event loop; `on_second` is called from another thread.
+
+    The loop runs in a thread of its own, so that Ctrl-C, or a signal handler of the caller's that raises, interrupts the
+    waiting: in the loop's own thread it would be raised inside whatever callback runs, and be logged and lost there.
+    """
+    begun = threading.Event()
+    cancel: Callable[[], object] = bool
+
+    async def cancellable() -> LoadReport:
+        nonlocal cancel
+        loop, task = asyncio.get_running_loop(), cast("asyncio.Task[LoadReport]", asyncio.current_task())
+        cancel = functools.partial(loop.call_soon_threadsafe, task.cancel)
+        begun.set()
+        options = {"rate": rate, "duration_s": duration_s, "drain_s": drain_s}
+        return await drive(host, port, path, bodies, connections=connections, on_second=on_second, **options)
+
+    with ThreadPoolExecutor(1, "load") as thread:
+        driving = thread.submit(lambda: uvloop.run(cancellable()))
+        try:
+            while not driving.done():
+                # In short waits: a signal that another thread of the process received does not cut a long one short.
+                wait([driving], _INTERRUPT_GRAIN_S)
+            return driving.result()
+        except BaseException:
+            if not driving.done():
+                begun.wait()
+                with contextlib.suppress(RuntimeError):  # it ended meanwhile, and its loop is closed
+                    cancel()
+            raise
 
 
 class _Load:

@@ -107,12 +107,13 @@ def _locate(*names: str) -> tuple[str, list[Path]]:
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
-        table = pq.read_table(path, columns=list(columns))
+        with pq.ParquetFile(path) as file:
+            absent = [name for name in columns if name not in file.schema_arrow.names]
+            table = None if absent else file.read(columns=list(columns))
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
             f"{path.name} of {DISTRIBUTION} cannot be read ({error}): install the package again"
         ) from error
-    absent = [name for name in columns if name not in table.column_names]
-    if absent:
+    if table is None:
         raise ConfigError(f"{path.name} of {DISTRIBUTION} has no column {', '.join(absent)}: install version 0.1.0")
     return table.to_pandas()

@@ -139,7 +139,8 @@ def tell_curl_lines(console: Console, port: int, named: dict[str, Any], position
         ("/predict", {"features": positional}),
         ("/predict/batch", batch),
     ):
-        lines.append(f"curl -s {url}{path} -d {_quoted(json.dumps(body))}")
+        # The header is needed: curl declares a form otherwise, and a declared type that is not JSON is refused.
+        lines.append(f"curl -s {url}{path} -H 'Content-Type: application/json' -d {_quoted(json.dumps(body))}")
     console.print(f"Ask it yourself ({url}/docs in a browser, or):")
     for line in lines:
         # Whole and uncoloured: a line that rich wrapped or marked up would not run.

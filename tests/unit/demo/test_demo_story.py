@@ -70,8 +70,9 @@ def test_once_tells_it_all_and_leaves_nothing_running(means, port, console, tmp_
 
     curls = [line for line in text.splitlines() if line.startswith("curl ")]
     assert len(curls) == 6
-    bodies = [json.loads(words[4]) for words in map(shlex.split, curls) if len(words) > 3]
-    named, positional, batch = bodies
+    posts = [words for words in map(shlex.split, curls) if len(words) > 3]
+    assert all(words[3:5] == ["-H", "Content-Type: application/json"] for words in posts)
+    named, positional, batch = (json.loads(words[6]) for words in posts)
     assert len(named["features"]) == len(positional["features"]) == 27
     assert batch["instances"] == [positional, named]
 

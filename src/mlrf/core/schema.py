@@ -117,7 +117,7 @@ class Schema:
         for index, feature in enumerate(self.features):
             if feature.name not in instance:
                 raise self._missing_features(instance)
-            values.append(self._number(index, instance[feature.name], leniency, by_code=False))
+            values.append(self.number(index, instance[feature.name], leniency, by_code=False))
         if len(instance) > len(self.features) and leniency.unknown_features == "refuse":
             raise self._unknown_features(instance)
         return values
@@ -131,7 +131,7 @@ class Schema:
                 expected=len(self.features),
                 got=len(values),
             )
-        return [self._number(i, value, leniency, by_code=True) for i, value in enumerate(values)]
+        return [self.number(i, value, leniency, by_code=True) for i, value in enumerate(values)]
 
     def instance(self, row: Sequence[float]) -> dict[str, Value]:
         """Return the canonical instance of a row: every feature named, in schema order, missing as None.
@@ -144,7 +144,8 @@ class Schema:
         """Return an instance that this schema accepts, for documents and first requests."""
         return {f.name: _example(f) for f in self.features}
 
-    def _number(self, index: int, value: Any, leniency: Leniency, *, by_code: bool) -> float:
+    def number(self, index: int, value: Any, leniency: Leniency = STRICT, *, by_code: bool = False) -> float:
+        """Return the float64 of one feature's value; InvalidRequestError as for `row`."""
         feature = self.features[index]
         if value is None:
             if feature.nullable:

@@ -6,11 +6,11 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-Row = Sequence[float]
-"""F values in schema order; NaN is missing, categories are codes."""
+Row = Sequence[float | None]
+"""F values in schema order; NaN or None is missing, booleans count as 0 and 1, categories are codes."""
 
 Rows = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
-"""n x F float64, C-contiguous, any object with a buffer (a NumPy array too)."""
+"""n x F float64, C-contiguous, missing as NaN: any object with a buffer (a NumPy array too)."""
 
 
 class Engine(Protocol):

@@ -75,7 +75,9 @@ def _seen_codes(info: str) -> list[int] | None:
 def _pandas_lists(
     text: ModelText, categorical: Sequence[int], declared: Sequence[int], names: list[str], lists: CategoryLists
 ) -> dict[int, list[Any]]:
-    listed = text.pandas_categorical or []
+    listed = text.pandas_categorical
+    if not listed:
+        return {}
     for columns in (declared, categorical):
         if len(columns) == len(listed):
             return dict(zip(columns, listed, strict=True))

@@ -44,12 +44,32 @@ def prove(
     """Hold the exported model against the training library; ParityError says on which rows they differ."""
     golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
-    kept = _kept(golden)
+    kept = kept_rows(golden)
     progress(f"asking {model.library}", 0.0)
     answers = ask_library(model, golden.rows, kept)
     progress(f"asking {model.library}", 1.0)
-    margins, predictions = run_onnx(onnx_model, golden.rows, lambda done: progress("asking ONNX Runtime", done))
+    got = run_onnx(onnx_model, golden.rows, lambda done: progress("asking ONNX Runtime", done))
     progress("asking ONNX Runtime", 1.0)
+    parity = judge(model, schema, golden, kept, answers, got)
+    return Proof(
+        parity=parity,
+        coverage=golden.coverage,
+        library_version=answers.version,
+        kinds=[KINDS[number] for number in golden.kinds[kept]],
+        rows=golden.rows[kept],
+        margins=answers.margins[kept],
+        predictions=answers.predictions,
+    )
+
+
+def judge(
+    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: tuple[F64, F64]
+) -> dict[str, ParityRows]:
+    """Return how each kind of golden rows came out; ParityError when margins or predictions are off.
+
+    `got` are the export's margins and predictions of all golden rows, `kept` numbers those whose predictions are held.
+    """
+    margins, predictions = got
     verdict = compare(answers.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest))
     if np.any(verdict.off):
         raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
@@ -60,10 +80,11 @@ def prove(
         if np.any(held.off):
             part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
             raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
-    return _proof(golden, report(golden, verdict), answers, kept)
+    return report(golden, verdict)
 
 
-def _kept(golden: GoldenRows) -> I64:
+def kept_rows(golden: GoldenRows) -> I64:
+    """Return the numbers of the rows that the bundle keeps: spread over the kinds, and over each kind."""
     kept = []
     for number in range(len(KINDS)):
         rows = np.flatnonzero(golden.kinds == number)
@@ -71,19 +92,3 @@ def _kept(golden: GoldenRows) -> I64:
             kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, MAX_STORED_A_KIND).astype(np.int64))])
     return np.sort(np.concatenate(kept))
 
-
-def _proof(
-    golden: GoldenRows,
-    parity: dict[str, ParityRows],
-    answers: Answers,
-    kept: I64,
-) -> Proof:
-    return Proof(
-        parity=parity,
-        coverage=golden.coverage,
-        library_version=answers.version,
-        kinds=[KINDS[number] for number in golden.kinds[kept]],
-        rows=golden.rows[kept],
-        margins=answers.margins[kept],
-        predictions=answers.predictions,
-    )

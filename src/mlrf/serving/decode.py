@@ -104,7 +104,20 @@ def _compiled(
         forbid_unknown_fields=True,
         gc=False,
     )
-    return msgspec.json.Decoder(body).decode, msgspec.json.Decoder(batch).decode
+    one, many = msgspec.json.Decoder(body).decode, msgspec.json.Decoder(batch).decode
+    if leniency.unknown_features == "ignore":
+        return _checking_utf8(one), _checking_utf8(many)
+    return one, many
+
+
+def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Check what msgspec skips unseen: a field that is ignored may hold anything, but the body must be UTF-8."""
+
+    def decode_checked(body: bytes) -> Any:
+        body.decode("utf-8")
+        return decode(body)
+
+    return decode_checked
 
 
 def _needs_escape(name: str) -> bool:

@@ -74,7 +74,8 @@ class Sample:
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             return feature
         raise SampleError(
-            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number", feature=feature.name
+            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number",
+            feature=feature.name,
         )
 
 
@@ -158,5 +159,6 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray) -> list[float]
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
-
+    return (
+        pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+    )

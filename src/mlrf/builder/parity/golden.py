@@ -127,5 +127,3 @@ class _Parts:
 
     def whole(self) -> tuple[F64, np.ndarray[tuple[int], np.dtype[np.int8]]]:
         return np.ascontiguousarray(np.concatenate(self._rows)), np.array(self._kinds, np.int8)
-
-

@@ -66,6 +66,9 @@ def right_literals(draw, feature, *, by_code):
     return draw(st.one_of(st.integers(-(1 << 53), 1 << 53).map(str), st.integers(-99, 99).map(lambda i: f"{i}.0")))
 
 
+EXPLAINS = [f', "explain": {value}' for value in ("true", "false", "3", "1", "0", "-1", "2.0", "null", '"all"', "9" * 12)]
+
+
 @st.composite
 def instances(draw, schema):
     wrong = draw(st.integers(0, 3)) == 0
@@ -82,7 +85,7 @@ def instances(draw, schema):
     else:
         escaped = draw(st.booleans())
         inside = "{" + ",".join(json.dumps(n, ensure_ascii=escaped) + space + ":" + v for n, v in members) + "}"
-    option = draw(st.sampled_from(["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1']))
+    option = draw(st.sampled_from(["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1', *EXPLAINS]))
     return f'{{"features":{space}{inside}{option}}}{space}'
 
 
@@ -99,10 +102,10 @@ def bits(row):
 
 def outcome(read):
     try:
-        rows = read()
+        asked = read()
     except RequestError as error:
         return type(error), error.details
-    return [bits(row) for row in rows]
+    return [(bits(row), type(explain), explain) for row, explain in asked]
 
 
 @settings(max_examples=400)
@@ -148,7 +151,7 @@ def test_the_example_of_any_schema_is_read(schema):
     if any(f.categories == () and not f.nullable for f in schema.features):
         return  # nothing is an instance of it
     body = json.dumps({"features": schema.example()}).encode()
-    assert bits(RowDecoder(schema, Leniency(), 1).row(body)) == bits(schema.row(schema.example()))
+    assert bits(RowDecoder(schema, Leniency(), 1).row(body)[0]) == bits(schema.row(schema.example()))
 
 
 EVERY_KIND = Schema(

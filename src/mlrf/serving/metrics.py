@@ -46,6 +46,12 @@ _SINGLES = ("open_connections", "connections", "instances", "explanations", "sta
 OPEN_CONNECTIONS, CONNECTIONS, INSTANCES, EXPLANATIONS, STARTS, READY = range(len(_SINGLES))
 
 
+def clear_gauges(layout: Layout, row: memoryview) -> None:
+    """Forget what ended with a slot's worker: its connections and its readiness."""
+    row[layout.gauges + OPEN_CONNECTIONS] = 0
+    row[layout.gauges + READY] = 0
+
+
 class WorkerMeter:
     """Counts of one worker, in its slot of the control block."""
 
@@ -55,8 +61,7 @@ class WorkerMeter:
         self._durations = layout.durations
         self._gauges = layout.gauges
         self._ns_bounds = tuple(b * _NS for b in BUCKETS_S)
-        row[self._gauges + OPEN_CONNECTIONS] = 0
-        row[self._gauges + READY] = 0
+        clear_gauges(layout, row)
         row[self._gauges + STARTS] += 1
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:

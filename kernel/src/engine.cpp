@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kScoredRowsPerThread = 512;
 constexpr std::size_t kExplainedRowsPerThread = 16;
 
+// Columns are filled 16 at a time, so up to 15 beyond the last are written.
+constexpr std::size_t kColumnRoom = 16;
+
 // Memory that the columns and sums of one explained block may take.
 constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
 
@@ -61,7 +64,7 @@ std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
 }  // namespace
 
 struct Engine::RowScratch {
-    explicit RowScratch(const Forest& f) : columns(f.n_columns * column_bytes(f)), leaf_of_tree(f.n_trees) {}
+    explicit RowScratch(const Forest& f) : columns((f.n_columns + kColumnRoom) * column_bytes(f)), leaf_of_tree(f.n_trees) {}
 
     Arena<unsigned char> columns;
     Arena<double> leaf_of_tree;
@@ -91,7 +94,7 @@ struct Engine::ExplainScratch {
           spent(2 * f.max_shap_nodes * lanes),
           sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
           factors(2 * kFactorNodes * f.max_shap_nodes),
-          columns(n_groups * f.n_columns * lanes * column_bytes(f)),
+          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
           view{rules.rules(), weight.data(), value.data(), share.data(), delta.data(), spent.data(), sums.data(), factors.data(), columns.data()} {}
 
     std::size_t lanes;

@@ -91,6 +91,7 @@ void check_category_features(const Forest& f) {
     std::uint64_t next_code = 0;
     std::int64_t last_feature = -1;
     require(f.set_offsets.count == f.category_defaults.count + 1, "category sets and columns do not match");
+    require(f.set_bits.count == kSetBytes * f.category_defaults.count, "category bits and columns do not match");
     require(f.code_members[0] == 0 && f.code_members[f.category_codes.count] == f.members.count, "category sets end early");
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
@@ -109,6 +110,8 @@ void check_category_features(const Forest& f) {
             for (std::uint32_t m = f.code_members[c]; m < f.code_members[c + 1]; ++m)
                 require(f.members[m] >= record.first_column && f.members[m] < next_column, "a code is in no set of its feature");
         }
+        const std::uint64_t words = (std::uint64_t{record.n_codes} + 2) * ((std::uint64_t{record.n_columns} + 15) / 16);
+        require(record.n_codes > kDenseCodes || is_within(record.first_word, words, f.code_bits.count), "category bits end early");
         for (std::uint64_t c = record.first_column; c < next_column; ++c) {
             const std::size_t place = c - f.first_category_column;
             require(f.set_offsets[place] <= f.set_offsets[place + 1], "a category set has a negative size");
@@ -274,6 +277,8 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     f.members = section<std::uint32_t>(bytes, header, kMembers);
     f.set_offsets = section<std::uint32_t>(bytes, header, kSetOffsets);
     f.set_codes = section<std::uint32_t>(bytes, header, kSetCodes);
+    f.code_bits = section<std::uint16_t>(bytes, header, kCodeBits);
+    f.set_bits = section<std::uint8_t>(bytes, header, kSetBits);
     f.category_defaults = section<std::uint8_t>(bytes, header, kCategoryDefaults);
     f.trees = section<TreeRecord>(bytes, header, kTrees);
     f.walk_trees = section<WalkTree>(bytes, header, kWalkTrees);

@@ -47,6 +47,8 @@ struct Forest {
     Table<std::uint32_t> members;
     Table<std::uint32_t> set_offsets;
     Table<std::uint32_t> set_codes;
+    Table<std::uint16_t> code_bits;
+    Table<std::uint8_t> set_bits;
     Table<std::uint8_t> category_defaults;
     Table<TreeRecord> trees;
     Table<WalkTree> walk_trees;

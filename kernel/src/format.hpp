@@ -32,6 +32,8 @@ enum Section : std::uint32_t {
     kMembers,            // u32 [] columns of the sets that hold the code
     kSetOffsets,         // u32 [category columns + 1] first of kSetCodes of each column
     kSetCodes,           // u32 [] places in kCategoryCodes: kMembers the other way round, for blocks of rows
+    kCodeBits,           // u16 [] of dense features: (n_codes + 2) rows of a bit a column, 1 right; then no code, then NaN
+    kSetBits,            // u8 [category columns][16] the same bits by column, a bit a place; zeros where not dense
     kCategoryDefaults,   // u8 [category columns] what NaN writes: 0 left, 1 right
     kTrees,              // TreeRecord [T] in the order of the sum
     kWalkTrees,          // WalkTree [T] in the order of their depth
@@ -98,7 +100,13 @@ struct CategoryFeature {
     std::uint32_t n_codes;
     std::uint32_t first_column;   // absolute
     std::uint32_t n_columns;
+    std::uint32_t first_word;     // of kCodeBits, where dense
 };
+
+// A feature with at most this many codes is dense: its places, with those of no code and of NaN, fit the 128 bits that one byte
+// shuffle looks up.
+constexpr std::uint32_t kDenseCodes = 126;
+constexpr std::size_t kSetBytes = 16;
 
 struct TreeRecord {
     std::uint32_t output;
@@ -166,7 +174,7 @@ struct ShapNode {
 };
 constexpr std::uint32_t kNoEarlier = 0xFFFFFFFFu;
 
-static_assert(sizeof(NumericFeature) == 20 && sizeof(CategoryFeature) == 20 && sizeof(TreeRecord) == 20, "no padding");
+static_assert(sizeof(NumericFeature) == 20 && sizeof(CategoryFeature) == 24 && sizeof(TreeRecord) == 20, "no padding");
 static_assert(sizeof(NarrowNode) == 8 && sizeof(WideNode) == 16 && sizeof(SweepNode) == 8, "no padding");
 static_assert(sizeof(ShapChunk) == 32 && sizeof(ShapRun) == 8 && sizeof(ShapNode) == 40, "no padding");
 

@@ -12,9 +12,9 @@ template <typename Column>
 void fill_row(const Forest& f, const void* values, bool is_float32, void* columns) {
     Column* out = static_cast<Column*>(columns);
     if (is_float32)
-        fill_columns<Column>(f, static_cast<const float*>(values), out, 1, Column{0});
+        fill_columns<Column>(f, static_cast<const float*>(values), out, 1);
     else
-        fill_columns<Column>(f, static_cast<const double*>(values), out, 1, Column{0});
+        fill_columns<Column>(f, static_cast<const double*>(values), out, 1);
 }
 
 static void score_row(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree, double* margins) {

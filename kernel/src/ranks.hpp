@@ -23,6 +23,23 @@ inline std::size_t count_below(const double* thresholds, std::size_t n, double x
     return static_cast<std::size_t>(low - thresholds) + static_cast<std::size_t>(*low < x);
 }
 
+// count_below for kTogether values at once: their searches overlap (80 cycles a value fell to under 20).
+constexpr std::size_t kTogether = 8;
+inline void count_below_together(const double* thresholds, std::size_t n, const double* x, std::uint32_t* counts) {
+    std::uint32_t low[kTogether] = {};
+    if (n == 0) {
+        for (std::size_t i = 0; i < kTogether; ++i) counts[i] = 0;
+        return;
+    }
+    std::size_t left = n;
+    while (left > 1) {
+        const std::uint32_t half = static_cast<std::uint32_t>(left / 2);
+        for (std::size_t i = 0; i < kTogether; ++i) low[i] += half & -static_cast<std::uint32_t>(thresholds[low[i] + half - 1] < x[i]);
+        left -= half;
+    }
+    for (std::size_t i = 0; i < kTogether; ++i) counts[i] = low[i] + static_cast<std::uint32_t>(thresholds[low[i]] < x[i]);
+}
+
 // What a column reads where its value is missing: 0 is left of every rank, the greatest number right of every rank.
 template <typename Column>
 Column read_column(std::uint8_t rule, std::size_t rank, bool is_nan, bool is_zero) {
@@ -50,10 +67,15 @@ inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, dou
     return low < n_codes && codes[low] == code ? low : n_codes;
 }
 
-// Fill the columns of one row: columns[c * stride] for each c, offset by `bias` (wrapping), from values[feature].
+// The place of x among a feature's codes: n_codes where no set holds it, n_codes + 1 for NaN.
+inline std::size_t find_place(const Forest& f, const CategoryFeature& record, double x) {
+    if (x != x) return std::size_t{record.n_codes} + 1;
+    return find_code(f.category_codes.data + record.first_code, record.n_codes, x);
+}
+
 template <typename Column, typename Value>
-void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride, Column bias) {
-    columns[0] = bias;
+void fill_numeric_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
+    columns[0] = 0;
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         const double value = static_cast<double>(values[record.feature]);
@@ -64,23 +86,43 @@ void fill_columns(const Forest& f, const Value* values, Column* columns, std::si
         const std::uint8_t* rules = f.column_rules.data + (record.first_column - 1);
         Column* out = columns + record.first_column * stride;
         for (std::size_t c = 0; c < record.n_columns; ++c)
-            out[c * stride] = static_cast<Column>(read_column<Column>(rules[c], rank, is_nan, is_zero) + bias);
+            out[c * stride] = read_column<Column>(rules[c], rank, is_nan, is_zero);
     }
+}
+
+// Spread the bits of a dense feature over its columns, 16 at a time: any number but 0 goes right. Writes up to 15 columns more.
+// (Setting the columns of each set that holds the code cost 1.7 us of a 6.2 us row where 2 features had 8,843 sets.)
+template <typename Column>
+void spread_bits(const std::uint16_t* words, std::size_t n_columns, Column* columns) {
+    typedef Column Vector __attribute__((vector_size(16 * sizeof(Column)), may_alias, aligned(sizeof(Column))));
+    const Vector bits = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    for (std::size_t c = 0; c < n_columns; c += 16)
+        *reinterpret_cast<Vector*>(columns + c) = reinterpret_cast<Vector>(((Vector{} + words[c / 16]) & bits) != 0);
+}
+
+// Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there is room for 15 columns more.
+template <typename Column, typename Value>
+void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
+    fill_numeric_columns(f, values, columns, stride);
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
-        const double x = static_cast<double>(values[record.feature]);
+        const std::size_t place = find_place(f, record, static_cast<double>(values[record.feature]));
         Column* out = columns + record.first_column * stride;
-        if (x != x) {
+        if (record.n_codes <= kDenseCodes) {
+            const std::uint16_t* words = f.code_bits.data + record.first_word + place * ((record.n_columns + std::size_t{15}) / 16);
+            if (stride == 1)
+                spread_bits(words, record.n_columns, out);
+            else
+                for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = static_cast<Column>(words[c / 16] >> (c % 16) & 1);
+        } else if (place > record.n_codes) {
             const std::uint8_t* sides = f.category_defaults.data + (record.first_column - f.first_category_column);
-            for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = static_cast<Column>(sides[c] + bias);
-            continue;
+            for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = sides[c];
+        } else {
+            for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = 1;
+            if (place == record.n_codes) continue;
+            const std::size_t code = record.first_code + place;
+            for (std::size_t m = f.code_members[code]; m < f.code_members[code + 1]; ++m) columns[f.members[m] * stride] = 0;
         }
-        const Column not_in_set = static_cast<Column>(1 + bias);
-        for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = not_in_set;
-        const std::size_t place = find_code(f.category_codes.data + record.first_code, record.n_codes, x);
-        if (place == record.n_codes) continue;
-        const std::size_t code = record.first_code + place;
-        for (std::size_t m = f.code_members[code]; m < f.code_members[code + 1]; ++m) columns[f.members[m] * stride] = bias;
     }
 }
 

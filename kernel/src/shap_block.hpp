@@ -94,7 +94,7 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
     for (std::size_t row = 0; row < n_groups * kShapLanes; ++row) {
         // Lanes beyond the last row repeat it.
         const Value* source = values + (row < n_rows ? row : n_rows - 1) * f.n_features;
-        fill_columns<Column>(f, source, columns + (row / kShapLanes) * group_columns + row % kShapLanes, kShapLanes, Column{0});
+        fill_columns<Column>(f, source, columns + (row / kShapLanes) * group_columns + row % kShapLanes, kShapLanes);
     }
     for (std::size_t i = 0; i < n_groups * n_sums * kShapLanes; ++i) scratch.sums[i] = 0.0;
     for (std::size_t c = 0; c < f.shap_chunks.count; ++c) {

@@ -6,6 +6,10 @@
 // Lucchese et al. 2016, need one 64-bit word a row instead of a byte.)
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
@@ -48,23 +52,66 @@ template <typename Lane, typename Value>
 void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows, Lane* columns) {
     typedef typename Lanes<Lane>::Unsigned Unsigned;
     constexpr std::size_t kRows = kSweepRows<Lane>;
+    constexpr Unsigned kOffset = static_cast<Unsigned>(kBias<Lane>);
+    double x[kRows] = {};
+    std::uint32_t ranks[kRows];
+    unsigned char is_nan[kRows] = {}, is_zero[kRows] = {};
     for (std::size_t row = 0; row < kRows; ++row) columns[row] = kBias<Lane>;
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
-        const double* thresholds = f.thresholds.data + record.first_threshold;
-        const std::uint8_t* rules = f.column_rules.data + (record.first_column - 1);
-        Lane* out = columns + record.first_column * kRows;
         for (std::size_t row = 0; row < n_rows; ++row) {
             const double value = static_cast<double>(values[row * f.n_features + record.feature]);
-            const bool is_nan = value != value;
-            const double x = is_nan ? 0.0 : value;
-            const bool is_zero = x >= -kZeroBand && x <= kZeroBand;
-            const std::size_t rank = count_below(thresholds, record.n_thresholds, x);
-            for (std::size_t c = 0; c < record.n_columns; ++c)
-                out[c * kRows + row] = static_cast<Lane>(read_column<Unsigned>(rules[c], rank, is_nan, is_zero) + static_cast<Unsigned>(kBias<Lane>));
+            is_nan[row] = value != value;
+            x[row] = value != value ? 0.0 : value;
+            is_zero[row] = x[row] >= -kZeroBand && x[row] <= kZeroBand;
+        }
+        for (std::size_t row = 0; row < n_rows; row += kTogether)
+            count_below_together(f.thresholds.data + record.first_threshold, record.n_thresholds, x + row, ranks + row);
+        for (std::size_t c = 0; c < record.n_columns; ++c) {
+            const std::uint8_t rule = f.column_rules[record.first_column - 1 + c];
+            Lane* out = columns + (record.first_column + c) * kRows;
+            const Unsigned side = rule == kNanRight || rule == kZeroRight ? static_cast<Unsigned>(~Unsigned{0}) : Unsigned{0};
+            const unsigned char nan_counts = rule != kNanIsZero, zero_counts = rule == kZeroLeft || rule == kZeroRight;
+            for (std::size_t row = 0; row < n_rows; ++row) {
+                const bool is_missing = ((is_nan[row] & nan_counts) | (is_zero[row] & zero_counts)) != 0;
+                out[row] = static_cast<Lane>((is_missing ? side : static_cast<Unsigned>(ranks[row])) + kOffset);
+            }
         }
     }
 }
+
+#if defined(__AVX2__)
+#define MLRF_BYTE_SHUFFLE
+// Columns of a dense feature: a byte shuffle looks up the byte of a set's bits that holds a row's place, a mask picks the bit.
+template <typename Lane>
+void fill_dense_columns(const Forest& f, const CategoryFeature& record, const unsigned char* places, Lane* columns) {
+    constexpr std::size_t kRows = kSweepRows<Lane>;
+    const std::size_t first = record.first_column - f.first_category_column;
+    __m256i byte[kRows / 32], bit[kRows / 32];
+    const __m256i powers = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
+    for (std::size_t g = 0; g < kRows / 32; ++g) {
+        const __m256i place = _mm256_load_si256(reinterpret_cast<const __m256i*>(places + 32 * g));
+        byte[g] = _mm256_and_si256(_mm256_srli_epi16(place, 3), _mm256_set1_epi8(15));
+        bit[g] = _mm256_shuffle_epi8(powers, _mm256_and_si256(place, _mm256_set1_epi8(7)));
+    }
+    for (std::size_t c = 0; c < record.n_columns; ++c) {
+        const __m256i bits = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(f.set_bits.data + (first + c) * kSetBytes)));
+        Lane* out = columns + (record.first_column + c) * kRows;
+        for (std::size_t g = 0; g < kRows / 32; ++g) {
+            // -1 where the row goes right.
+            const __m256i right = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, byte[g]), bit[g]), bit[g]);
+            __m256i* place = reinterpret_cast<__m256i*>(out + 32 * g);
+            if (sizeof(Lane) == 1) {
+                _mm256_store_si256(place, _mm256_sub_epi8(_mm256_set1_epi8(-128), right));
+            } else {
+                const __m256i bias = _mm256_set1_epi16(-32768);
+                _mm256_store_si256(place, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(right))));
+                _mm256_store_si256(place + 1, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(right, 1))));
+            }
+        }
+    }
+}
+#endif
 
 // A set's column is 1, less the rows of each code in the set: a few vector subtractions a set instead of a look-up a row and set.
 template <typename Lane, typename Value>
@@ -76,6 +123,15 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
     Lane* code_rows = static_cast<Lane*>(scratch.code_rows);
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
+#if defined(MLRF_BYTE_SHUFFLE)
+        if (record.n_codes <= kDenseCodes) {
+            unsigned char places[kRows] __attribute__((aligned(64))) = {};
+            for (std::size_t row = 0; row < n_rows; ++row)
+                places[row] = static_cast<unsigned char>(find_place(f, record, static_cast<double>(values[row * f.n_features + record.feature])));
+            fill_dense_columns<Lane>(f, record, places, static_cast<Lane*>(scratch.columns));
+            continue;
+        }
+#endif
         std::uint32_t codes[kRows];
         Lane nan_rows[kRows] __attribute__((aligned(64))) = {};
         std::size_t n_codes = 0;

@@ -17,8 +17,18 @@ NUMERIC_FEATURE = np.dtype(
     [("feature", "<u4"), ("first_threshold", "<u4"), ("n_thresholds", "<u4"), ("first_column", "<u4"), ("n_columns", "<u4")]
 )
 CATEGORY_FEATURE = np.dtype(
-    [("feature", "<u4"), ("first_code", "<u4"), ("n_codes", "<u4"), ("first_column", "<u4"), ("n_columns", "<u4")]
+    [
+        ("feature", "<u4"),
+        ("first_code", "<u4"),
+        ("n_codes", "<u4"),
+        ("first_column", "<u4"),
+        ("n_columns", "<u4"),
+        ("first_word", "<u4"),
+    ]
 )
+DENSE_CODES = 126
+"""A feature with at most this many codes also gets its sets as bits, by code and by set."""
+SET_BYTES = 16
 
 RULES = {
     (Missing.NONE, False): 0,
@@ -52,6 +62,8 @@ class Columns:
     members: I64
     set_offsets: I64
     set_codes: I64
+    code_bits: npt.NDArray[np.uint16]
+    set_bits: U8
     category_defaults: U8
 
 
@@ -102,6 +114,8 @@ def lay_out_columns(forest: Forest) -> Columns:
         members=categories.members,
         set_offsets=categories.set_offsets,
         set_codes=categories.set_codes,
+        code_bits=categories.code_bits,
+        set_bits=categories.set_bits,
         category_defaults=categories.defaults,
     )
 
@@ -114,6 +128,8 @@ class _Categories:
     members: I64
     set_offsets: I64
     set_codes: I64
+    code_bits: npt.NDArray[np.uint16]
+    set_bits: U8
     defaults: U8
 
 
@@ -139,14 +155,22 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
     records = np.zeros(len(features), dtype=CATEGORY_FEATURE)
     codes: list[I64] = []
     set_codes: list[I64] = []
-    first_code = 0
+    defaults = np.array([key[3] for key in columns], dtype=np.uint8)
+    words: list[npt.NDArray[np.uint16]] = [np.zeros(0, dtype=np.uint16)]
+    set_bits = np.zeros((len(columns), SET_BYTES), dtype=np.uint8)
+    first_code = first_word = 0
     of_column = np.array([key[0] for key in columns], dtype=np.int64)
     for place, feature in enumerate(features.tolist()):
         begin, end = (int(bound) for bound in np.searchsorted(of_column, [feature, feature + 1]))
         sets = [forest.category_codes(key[2]).astype(np.int64) for key in columns[begin:end]]
         own = np.unique(np.concatenate(sets))
-        records[place] = (feature, first_code, len(own), first_column + begin, end - begin)
-        set_codes.extend(first_code + np.searchsorted(own, one) for one in sets)
+        records[place] = (feature, first_code, len(own), first_column + begin, end - begin, first_word)
+        places = [np.searchsorted(own, one) for one in sets]
+        set_codes.extend(first_code + one for one in places)
+        if len(own) <= DENSE_CODES:
+            set_bits[begin:end], rows = _pack_bits(places, len(own), defaults[begin:end])
+            words.append(rows)
+            first_word += len(rows)
         codes.append(own)
         first_code += len(own)
     sizes = np.array([len(one) for one in set_codes], dtype=np.int64)
@@ -159,5 +183,23 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
         members=first_column + np.repeat(np.arange(len(columns)), sizes)[by_code],
         set_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         set_codes=flat_codes,
-        defaults=np.array([key[3] for key in columns], dtype=np.uint8),
+        code_bits=np.concatenate(words),
+        set_bits=set_bits.reshape(-1),
+        defaults=defaults,
     )
+
+
+def _pack_bits(places: list[I64], n_codes: int, defaults: U8) -> tuple[U8, npt.NDArray[np.uint16]]:
+    """Return the sides of a dense feature, 1 right, as bits by set [sets, 16] and as 16-bit words by code.
+
+    After the codes stand the side of a code that no set holds, and that of NaN.
+    """
+    goes_right = np.ones((len(places), 8 * SET_BYTES), dtype=np.bool_)
+    for one, row in zip(places, goes_right, strict=True):
+        row[one] = False
+    goes_right[:, n_codes + 1] = defaults
+    by_set = np.packbits(goes_right, axis=1, bitorder="little")
+    by_code = np.packbits(goes_right[:, : n_codes + 2].T, axis=1, bitorder="little")
+    if by_code.shape[1] % 2:
+        by_code = np.pad(by_code, ((0, 0), (0, 1)))
+    return by_set, by_code.reshape(-1).view("<u2")

@@ -70,6 +70,8 @@ def encode_forest(forest: Forest) -> bytes:
         columns.members.astype("<u4"),
         columns.set_offsets.astype("<u4"),
         columns.set_codes.astype("<u4"),
+        columns.code_bits.astype("<u2"),
+        columns.set_bits,
         columns.category_defaults,
         walk.trees,
         walk.order,

@@ -171,7 +171,7 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
     sweep_nodes = np.zeros(0, dtype=SWEEP_NODE)
     if layout.sweep_lane_bytes:
         splits = np.flatnonzero(inner)
-        before_parents = np.lexsort((-shape.depth[splits], -shape.first_leaf[splits], shape.tree[splits]))
+        before_parents = np.lexsort((shape.first_leaf[splits], -shape.depth[splits], shape.tree[splits]))
         splits = splits[before_parents]
         first_sweep = np.cumsum(shape.tree_leaves - 1) - (shape.tree_leaves - 1)
         trees["first_sweep"] = first_sweep

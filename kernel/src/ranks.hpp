@@ -101,7 +101,8 @@ void spread_bits(const std::uint16_t* words, std::size_t n_columns, Column* colu
     for (std::size_t lane = 0; lane < kLanes; ++lane) bits[lane] = static_cast<Column>(1u << lane);
     for (std::size_t c = 0; c < n_columns; c += 16)
         for (std::size_t first = 0; first < 16; first += kLanes) {
-            const Vector word = Vector{} + static_cast<Column>(words[c / 16] >> first);
+            const Column part = static_cast<Column>(words[c / 16] >> first);
+            const Vector word = Vector{} + part;
             *reinterpret_cast<Vector*>(columns + c + first) = reinterpret_cast<Vector>((word & bits) == bits);
         }
 }

@@ -28,11 +28,13 @@ template <>
 struct Lanes<std::int8_t> {
     typedef std::int8_t Vector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
     typedef std::uint8_t Unsigned;
+    typedef Unsigned UnsignedVector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
 };
 template <>
 struct Lanes<std::int16_t> {
     typedef std::int16_t Vector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
     typedef std::uint16_t Unsigned;
+    typedef Unsigned UnsignedVector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
 };
 
 // Lanes are signed, ranks are not: both are stored less half their range.
@@ -116,7 +118,9 @@ void fill_dense_columns(const Forest& f, const CategoryFeature& record, const un
 // A set's column is 1, less the rows of each code in the set: a few vector subtractions a set instead of a look-up a row and set.
 template <typename Lane, typename Value>
 void fill_category_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch) {
-    typedef typename Lanes<Lane>::Vector Vector;
+    // Unsigned, so that a file whose set names a code twice wraps instead of overflowing.
+    typedef typename Lanes<Lane>::UnsignedVector Vector;
+    typedef typename Lanes<Lane>::Unsigned Unsigned;
     constexpr std::size_t kRows = kSweepRows<Lane>;
     constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
     constexpr std::size_t kLanes = sizeof(Vector) / sizeof(Lane);
@@ -153,9 +157,9 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
             const std::size_t place = record.first_column - f.first_category_column + c;
             Vector* out = reinterpret_cast<Vector*>(static_cast<Lane*>(scratch.columns) + (record.first_column + c) * kRows);
             Vector sum[kGroups];
-            const Lane side_of_nan = static_cast<Lane>(1 - f.category_defaults[place]);
+            const Unsigned side_of_nan = static_cast<Unsigned>(1 - f.category_defaults[place]);
             for (std::size_t g = 0; g < kGroups; ++g)
-                for (std::size_t lane = 0; lane < kLanes; ++lane) sum[g][lane] = static_cast<Lane>(kBias<Lane> + 1);
+                for (std::size_t lane = 0; lane < kLanes; ++lane) sum[g][lane] = static_cast<Unsigned>(kBias<Lane> + 1);
             for (std::size_t g = 0; g < kGroups; ++g) sum[g] -= nan[g] * side_of_nan;
             for (std::size_t s = f.set_offsets[place]; s < f.set_offsets[place + 1]; ++s) {
                 const Vector* rows = reinterpret_cast<const Vector*>(code_rows + scratch.code_slots[f.set_codes[s]] * kRows);

@@ -1,4 +1,4 @@
-"""Make forests with slow answers for the kernel's own tests: `python make_corpus.py DIRECTORY` (src and tests/unit/kernel on the path).
+"""Make forests with slow answers for the kernel's own tests: `python make_corpus.py DIRECTORY` (src and tests on the path).
 
 Each case is NAME.forest and NAME.answers: u64 n, F, K, n explained; then rows [n, F], margins [n, K], contributions [e, F, K].
 """
@@ -9,22 +9,25 @@ import struct
 import sys
 from pathlib import Path
 
+import naive_forest as naive
 import numpy as np
 
-import naive
 from mlrf.build.forest_file import write_forest
 from mlrf.core.forest import Forest
 
 N_ROWS = 150
 N_EXPLAINED = 6
+WIDE_THRESHOLDS = 66_000
 
 
 def make_wide(rng: np.random.Generator) -> Forest:
     """Return a forest with more thresholds of one feature than 16-bit ranks hold."""
     forest = naive.make_forest(rng, n_features=1, n_trees=66, max_leaves=1000, category_share=0.0)
     splits = np.flatnonzero(forest.feature == 0)
-    while len(splits) < 66_000:
-        forest = naive.make_forest(rng, n_features=1, n_trees=len(forest.tree_output) * 2, max_leaves=1000, category_share=0.0)
+    while len(splits) < WIDE_THRESHOLDS:
+        forest = naive.make_forest(
+            rng, n_features=1, n_trees=len(forest.tree_output) * 2, max_leaves=1000, category_share=0.0
+        )
         splits = np.flatnonzero(forest.feature == 0)
     forest.threshold[splits] = rng.permutation(np.linspace(-4.0, 4.0, len(splits)))
     return forest

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from lightgbm_text import read_model_text
+
 from mlrf.build.forest_file import write_forest
 from mlrf.engines.trees import TreesEngine
 
@@ -33,7 +33,14 @@ def make_odd_rows(rng: np.random.Generator, booster: lightgbm.Booster, n_rows: i
     """Rows on thresholds and beside them, unseen categories, and what is not finite (but +inf: see `lightgbm_text`)."""
     thresholds = read_model_text(booster.model_to_string()).threshold
     thresholds = thresholds[np.abs(thresholds) < 1e300]
-    pool = np.concatenate([thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), [np.nan, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, 1e-34, 1e300, -1e300]])
+    pool = np.concatenate(
+        [
+            thresholds,
+            np.nextafter(thresholds, np.inf),
+            np.nextafter(thresholds, -np.inf),
+            [np.nan, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, 1e-34, 1e300, -1e300],
+        ]
+    )
     rows = rng.choice(pool, size=(n_rows, N_FEATURES))
     rows[:, 5:] = rng.choice([0.0, 1.0, 2.5, 3.0, 39.0, 41.0, 1000.0, -1.0, -0.5, np.nan], size=(n_rows, 2))
     return rows
@@ -52,8 +59,16 @@ def train(rng: np.random.Generator, params: dict[str, Any], n_rounds: int, n_row
         target = np.exp(signal / 3)
     else:
         target = signal
-    fixed = {"verbosity": -1, "num_threads": 1, "seed": int(rng.integers(1 << 30)), "min_data_per_group": 5, "cat_smooth": 1.0}
-    data = lightgbm.Dataset(rows, target, categorical_feature=[5, 6], params={"verbosity": -1, "max_bin": params.get("max_bin", 255)})
+    fixed = {
+        "verbosity": -1,
+        "num_threads": 1,
+        "seed": int(rng.integers(1 << 30)),
+        "min_data_per_group": 5,
+        "cat_smooth": 1.0,
+    }
+    data = lightgbm.Dataset(
+        rows, target, categorical_feature=[5, 6], params={"verbosity": -1, "max_bin": params.get("max_bin", 255)}
+    )
     return lightgbm.train(fixed | params, data, n_rounds)
 
 
@@ -61,7 +76,18 @@ def train(rng: np.random.Generator, params: dict[str, Any], n_rounds: int, n_row
 @given(
     seed=st.integers(0, 2**31),
     objective=st.sampled_from(
-        ["regression", "regression_l1", "huber", "poisson", "gamma", "tweedie", "binary", "cross_entropy", "multiclass", "multiclassova"]
+        [
+            "regression",
+            "regression_l1",
+            "huber",
+            "poisson",
+            "gamma",
+            "tweedie",
+            "binary",
+            "cross_entropy",
+            "multiclass",
+            "multiclassova",
+        ]
     ),
     n_rounds=st.integers(1, 25),
     shape=st.fixed_dictionaries(

@@ -14,7 +14,13 @@ import numpy.typing as npt
 from mlrf.core.forest import F64, I64, LEAF, NUMERIC, U8, Forest, Missing
 
 NUMERIC_FEATURE = np.dtype(
-    [("feature", "<u4"), ("first_threshold", "<u4"), ("n_thresholds", "<u4"), ("first_column", "<u4"), ("n_columns", "<u4")]
+    [
+        ("feature", "<u4"),
+        ("first_threshold", "<u4"),
+        ("n_thresholds", "<u4"),
+        ("first_column", "<u4"),
+        ("n_columns", "<u4"),
+    ]
 )
 CATEGORY_FEATURE = np.dtype(
     [

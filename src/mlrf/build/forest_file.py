@@ -31,10 +31,16 @@ NARROW_LIMIT = 0xFFFF
 SWEEP_LEAVES = 1024
 """A larger tree costs more to sweep than to walk."""
 
+BYTE_LEAVES = 256
+BYTE_THRESHOLDS = 254
+"""Leaf numbers and ranks that fit sweep lanes of one byte."""
+
 NARROW_NODE = np.dtype([("column", "<u2"), ("rank", "<u2"), ("child", "<u4")])
 WIDE_NODE = np.dtype([("column", "<u4"), ("rank", "<u4"), ("child", "<u4"), ("reserved", "<u4")])
 SWEEP_NODE = np.dtype([("column", "<u2"), ("rank", "<i2"), ("left", "<i2"), ("right", "<i2")])
-TREE = np.dtype([("output", "<u4"), ("root", "<u4"), ("first_value", "<u4"), ("n_leaves", "<u4"), ("first_sweep", "<u4")])
+TREE = np.dtype(
+    [("output", "<u4"), ("root", "<u4"), ("first_value", "<u4"), ("n_leaves", "<u4"), ("first_sweep", "<u4")]
+)
 WALK_TREE = np.dtype([("tree", "<u4"), ("depth", "<u4")])
 
 Section = npt.NDArray[Any]
@@ -52,7 +58,9 @@ def encode_forest(forest: Forest) -> bytes:
     """Return the bytes of the forest file."""
     forest.validate()
     if forest.n_features > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
-        raise UnsupportedModelError("the model is too large for the tree engine: more than 16,777,216 features or 65,536 outputs")
+        raise UnsupportedModelError(
+            "the model is too large for the tree engine: more than 16,777,216 features, 65,536 outputs or 2,147,483,647 nodes"
+        )
     shape = measure_shape(forest)
     columns = lay_out_columns(forest)
     layout = _choose_layout(shape, columns)
@@ -87,7 +95,6 @@ def encode_forest(forest: Forest) -> bytes:
     header_bytes = 72 + 16 * len(sections)
     offset = header_bytes
     table = b""
-    body = b""
     parts: list[bytes] = []
     for section in sections:
         padding = -offset % ALIGNMENT_BYTES
@@ -96,7 +103,6 @@ def encode_forest(forest: Forest) -> bytes:
         table += struct.pack("<QQ", offset, len(section))
         parts.append(section.tobytes())
         offset += section.nbytes
-    body = b"".join(parts)
     header = struct.pack(
         "<8sIIIIIIQIIIIdII",
         MAGIC,
@@ -115,7 +121,7 @@ def encode_forest(forest: Forest) -> bytes:
         layout.sweep_lane_bytes,
         0,
     )
-    return header + table + body
+    return header + table + b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def _choose_layout(shape: Shape, columns: Columns) -> _Layout:
     is_narrow = columns.most_thresholds < NARROW_LIMIT and columns.count <= NARROW_LIMIT and most_leaves <= NARROW_LIMIT
     if not is_narrow or most_leaves > SWEEP_LEAVES:
         return _Layout(is_narrow, 0)
-    return _Layout(True, 1 if most_leaves <= 256 and columns.most_thresholds < 0xFF else 2)
+    return _Layout(True, 1 if most_leaves <= BYTE_LEAVES and columns.most_thresholds <= BYTE_THRESHOLDS else 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,16 @@ NO_EARLIER = 0xFFFFFFFF
 CHUNK = np.dtype(
     [
         (name, "<u4")
-        for name in ("first_node", "n_nodes", "first_leaf", "n_leaves", "first_run", "n_runs", "n_roots", "n_quadrature")
+        for name in (
+            "first_node",
+            "n_nodes",
+            "first_leaf",
+            "n_leaves",
+            "first_run",
+            "n_runs",
+            "n_roots",
+            "n_quadrature",
+        )
     ]
 )
 RUN = np.dtype([("end", "<u4"), ("seen", "<u4")])
@@ -109,7 +118,9 @@ def lay_out_shap(forest: Forest, shape: Shape, columns: Columns) -> ShapSections
     nodes["rank"] = columns.node_rank[splits]
     nodes["sum"] = sums
     earlier = paths.earlier[splits]
-    nodes["earlier"] = np.where(earlier == LEAF, NO_EARLIER, 2 * slot[np.maximum(earlier, 0)] + paths.earlier_right[splits])
+    nodes["earlier"] = np.where(
+        earlier == LEAF, NO_EARLIER, 2 * slot[np.maximum(earlier, 0)] + paths.earlier_right[splits]
+    )
 
     is_last = np.ones(len(splits), dtype=np.bool_)
     is_last[:-1] = (np.diff(chunk) != 0) | (np.diff(depth) != 0) | (np.diff(seen) != 0)
@@ -160,14 +171,17 @@ def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
         here = level[inner[level]]
         again = here[earlier[here] != LEAF]
         before = earlier[again]
-        earlier_share[again] = earlier_share[before] * np.where(earlier_right[again], 1.0 - share[before], share[before])
+        earlier_share[again] = earlier_share[before] * np.where(
+            earlier_right[again], 1.0 - share[before], share[before]
+        )
         distinct[here] = (earlier[here] == LEAF) + (distinct[shape.parent[here]] if depth else 0)
     most = np.zeros(forest.n_trees, dtype=np.int64)
     np.maximum.at(most, shape.tree, distinct)
     quadrature = (most + 1) // 2
     if int(quadrature.max(initial=0)) > MAX_QUADRATURE:
         raise UnsupportedModelError(
-            f"a path of the model tests {int(most.max())} different features; the tree engine explains at most {2 * MAX_QUADRATURE}"
+            f"a path of the model tests {int(most.max())} different features; "
+            f"the tree engine explains at most {2 * MAX_QUADRATURE}"
         )
     return _Paths(share, earlier, earlier_right, earlier_share, quadrature)
 

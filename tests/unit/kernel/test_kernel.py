@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import tempfile
 from array import array
 from pathlib import Path
 
+import naive_forest as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import naive
 from mlrf import _kernel
 from mlrf.build.forest_file import encode_forest, write_forest
 from mlrf.core.errors import BundleError
@@ -23,17 +24,12 @@ def levels() -> list[str]:
     """The levels that this processor runs."""
     found = []
     forest = naive.make_forest(np.random.default_rng(0), n_trees=1)
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"levels-{os.getpid()}.bin"
-    write_forest(forest, path)
-    try:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "forest.bin"
+        write_forest(forest, path)
         for level in ("baseline", "avx2", "avx512"):
-            try:
-                _kernel.Forest(str(path), level)
-            except ValueError:
-                continue
-            found.append(level)
-    finally:
-        path.unlink()
+            with contextlib.suppress(ValueError):
+                found.append(_kernel.Forest(str(path), level).level)
     return found
 
 
@@ -101,9 +97,15 @@ def test_any_forest(tmp_path_factory: pytest.TempPathFactory, seed: int, n_rows:
         ("narrow, swept in bytes", {"n_trees": 40, "max_leaves": 64}),
         ("narrow, swept in bytes", {"n_trees": 5, "max_leaves": 256, "n_codes": 126, "category_share": 0.5}),
         ("narrow, swept in words", {"n_trees": 5, "max_leaves": 600, "n_codes": 127, "category_share": 0.5}),
-        ("narrow, swept in words", {"n_trees": 3, "max_leaves": 1000, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0}),
+        (
+            "narrow, swept in words",
+            {"n_trees": 3, "max_leaves": 1000, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0},
+        ),
         ("narrow", {"n_trees": 2, "max_leaves": 1500, "is_chain": True, "n_features": 3}),
-        ("narrow, swept in bytes", {"n_trees": 3, "max_leaves": 70, "is_chain": True, "n_features": 60, "category_share": 0.2}),
+        (
+            "narrow, swept in bytes",
+            {"n_trees": 3, "max_leaves": 70, "is_chain": True, "n_features": 60, "category_share": 0.2},
+        ),
         ("narrow, swept in bytes", {"n_trees": 3, "max_leaves": 8, "n_features": 100_000}),
         ("narrow, swept in bytes", {"n_trees": 3, "max_leaves": 30, "n_codes": 5000, "category_share": 1.0}),
         ("narrow, swept in bytes", {"n_trees": 20, "max_leaves": 10, "zero_cover_share": 1.0}),
@@ -124,7 +126,9 @@ def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
     """A feature with more than 65,535 thresholds does not fit 16-bit ranks."""
     rng = np.random.default_rng(3)
     n_trees, leaves = 70, 1000
-    forests = naive.make_forest(rng, n_features=2, n_trees=n_trees, max_leaves=leaves, category_share=0.0, is_chain=True)
+    forests = naive.make_forest(
+        rng, n_features=2, n_trees=n_trees, max_leaves=leaves, category_share=0.0, is_chain=True
+    )
     threshold = forests.threshold.copy()
     splits = np.flatnonzero(forests.feature == 0)
     forests.feature[forests.feature == 1] = 0
@@ -140,7 +144,9 @@ def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
     assert np.array(kernel.margins(rows)).tobytes() == want.tobytes()
     assert np.array([kernel.margin(row.tolist()) for row in rows]).tobytes() == want.tobytes()
     phi = np.array(kernel.contributions_many(rows)).reshape(20, 2)
-    np.testing.assert_allclose(phi.sum(axis=1) + kernel.base[0], want[:, 0], rtol=0, atol=1e-9 * np.abs(phi).sum(axis=1).max())
+    np.testing.assert_allclose(
+        phi.sum(axis=1) + kernel.base[0], want[:, 0], rtol=0, atol=1e-9 * np.abs(phi).sum(axis=1).max()
+    )
 
 
 def test_contributions_are_shapley_values(tmp_path: Path) -> None:
@@ -177,9 +183,18 @@ def test_ways_in(tmp_path: Path) -> None:
     want = kernel.margin(row.tolist())
     raw = row.tobytes()
     unaligned = memoryview(bytearray(b"x" + raw))[1:]
-    for given in (tuple(row), array("d", row), raw, memoryview(raw), row, row.astype(np.float32), unaligned, [1.5, float("nan"), -2, 3]):
-        assert kernel.margin(given) == want
-        assert kernel.contributions(given) == kernel.contributions(row.tolist())
+    for way in (
+        tuple(row),
+        array("d", row),
+        raw,
+        memoryview(raw),
+        row,
+        row.astype(np.float32),
+        unaligned,
+        [1.5, float("nan"), -2, 3],
+    ):
+        assert kernel.margin(way) == want
+        assert kernel.contributions(way) == kernel.contributions(row.tolist())
     for rows in (raw, array("d", row), row, row.reshape(1, 4), array("f", row), unaligned):
         assert list(kernel.margins(rows)) == want
     assert len(kernel.margins(b"")) == 0
@@ -188,7 +203,9 @@ def test_ways_in(tmp_path: Path) -> None:
     assert kernel.margins(singles) == kernel.margins(singles.astype(np.float64))
 
 
-@pytest.mark.parametrize("row", [[1.0], [1.0] * 5, (), b"12345678", b"123", np.zeros(5), np.zeros(4, dtype=np.float32)[:3]])
+@pytest.mark.parametrize(
+    "row", [[1.0], [1.0] * 5, (), b"12345678", b"123", np.zeros(5), np.zeros(4, dtype=np.float32)[:3]]
+)
 def test_a_row_of_another_length_is_refused(tmp_path: Path, row: object) -> None:
     kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
     with pytest.raises(ValueError, match=r"a row has 4 values|middle of a number"):

@@ -9,7 +9,22 @@ import numpy as np
 
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
-THRESHOLDS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-36, -1e-36, ZERO_BAND, -ZERO_BAND, 5e-324, 1e300, -1e300, 1.1754943508222875e-38]
+THRESHOLDS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.0,
+    1e-36,
+    -1e-36,
+    ZERO_BAND,
+    -ZERO_BAND,
+    5e-324,
+    1e300,
+    -1e300,
+    1.1754943508222875e-38,
+]
 CODES = [0, 1, 2, 3, 5, 7, 31, 32, 63, 64, 200, 4095, 2**31 - 1]
 
 
@@ -105,7 +120,9 @@ def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
     result = np.zeros((n, forest.n_outputs))
     for tree in range(forest.n_trees):
         root = int(forest.tree_offsets[tree])
-        worth = {frozenset(s): expect(root, frozenset(s)) for size in range(n + 1) for s in combinations(range(n), size)}
+        worth = {
+            frozenset(s): expect(root, frozenset(s)) for size in range(n + 1) for s in combinations(range(n), size)
+        }
         for feature in range(n):
             for known, value in worth.items():
                 if feature not in known:
@@ -203,7 +220,9 @@ def make_forest(
 def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarray:
     """Return rows [n, F] that lie on thresholds and beside them, on codes and beside them, and where nothing is a number."""
     thresholds = forest.threshold[(forest.feature != LEAF) & (forest.category_set == NUMERIC)]
-    numbers = np.concatenate([thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), THRESHOLDS])
+    numbers = np.concatenate(
+        [thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), THRESHOLDS]
+    )
     codes = np.concatenate([forest.set_codes, CODES, [-1, -0.5, 0.9, 1.5, 2.0**31, 2.0**31 - 0.5, 1e300, -1e300, 6.0]])
     odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
     which = rng.random((n_rows, forest.n_features))

@@ -18,7 +18,18 @@ def read_model_text(text: str) -> Forest:
     per_iteration = int(fields["num_tree_per_iteration"])
     average = any(line.strip() == "average_output" for line in head.splitlines())
     columns: dict[str, list[float]] = {
-        name: [] for name in ("feature", "threshold", "left", "right", "missing", "default_left", "category_set", "value", "cover")
+        name: []
+        for name in (
+            "feature",
+            "threshold",
+            "left",
+            "right",
+            "missing",
+            "default_left",
+            "category_set",
+            "value",
+            "cover",
+        )
     }
     offsets = [0]
     set_offsets, set_codes = [0], []
@@ -112,7 +123,15 @@ def read_model_text(text: str) -> Forest:
 
 def add(columns: dict[str, list[float]], feature: int, **given: float) -> None:
     """Append one node; what is not given is what a leaf has."""
-    leaf = {"threshold": 0.0, "left": LEAF, "right": LEAF, "missing": 0, "default_left": False, "category_set": NUMERIC, "value": 0.0}
+    leaf = {
+        "threshold": 0.0,
+        "left": LEAF,
+        "right": LEAF,
+        "missing": 0,
+        "default_left": False,
+        "category_set": NUMERIC,
+        "value": 0.0,
+    }
     columns["feature"].append(feature)
     for name, value in (leaf | given).items():
         columns[name].append(value)

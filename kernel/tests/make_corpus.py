@@ -9,10 +9,10 @@ import struct
 import sys
 from pathlib import Path
 
-import naive_forest as naive
 import numpy as np
 
-from mlrf.build.forest_file import write_forest
+import naive_forest as naive
+from mlrf.builder.forest_file.encode import write_forest
 from mlrf.core.forest import Forest
 
 N_ROWS = 150

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightgbm_text import read_model_text
 
-from mlrf.build.forest_file import write_forest
+from lightgbm_text import read_model_text
+from mlrf.builder.forest_file.encode import write_forest
 from mlrf.engines.trees import TreesEngine
 
 N_FEATURES = 7

@@ -7,14 +7,14 @@ import tempfile
 from array import array
 from pathlib import Path
 
-import naive_forest as naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import naive_forest as naive
 from mlrf import _kernel
-from mlrf.build.forest_file import encode_forest, write_forest
+from mlrf.builder.forest_file.encode import encode_forest, write_forest
 from mlrf.core.errors import BundleError
 from mlrf.core.forest import Forest
 from mlrf.engines.trees import TreesEngine

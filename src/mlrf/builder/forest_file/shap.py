@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.build.forest_columns import Columns
-from mlrf.build.tree_shape import Shape
+from mlrf.builder.forest_file.columns import Columns
+from mlrf.builder.forest_file.shape import Shape
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I64, LEAF, Forest
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.build.forest_columns import Columns, lay_out_columns
-from mlrf.build.forest_shap import lay_out_shap
-from mlrf.build.tree_shape import Shape, measure_shape
+from mlrf.builder.forest_file.columns import Columns, lay_out_columns
+from mlrf.builder.forest_file.shap import lay_out_shap
+from mlrf.builder.forest_file.shape import Shape, measure_shape
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF, Forest
 

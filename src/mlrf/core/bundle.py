@@ -1,0 +1,252 @@
+"""The bundle on disk: an immutable directory that is the whole contract between training and serving.
+
+`manifest.json` lists every other file with its size and digest, and the bundle's version is the digest of the manifest:
+whoever holds the version holds the content. Reading checks all of it; a file that is missing, altered, extra or a link
+refuses the load. Nothing in a bundle is ever unpickled. Writing is `build`'s concern.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from mlrf.core.errors import BundleError
+from mlrf.core.json_schema import from_json_schema
+from mlrf.core.link import KINDS, Link, LinkKind
+from mlrf.core.schema import Schema
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SCHEMA = "schema.json"
+ONNX_MODEL = "model.onnx"
+FOREST = "forest.bin"
+GOLDEN = "golden.parquet"
+NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_MANIFEST_BYTES = 64 << 20
+_CHUNK_BYTES = 1 << 20
+_SHORT_VERSION_DIGITS = 12
+
+Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the bundle, as the manifest lists it."""
+
+    sha256: str
+    size_bytes: int
+
+
+class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The link, as the manifest spells it."""
+
+    kind: str
+    scale: float = 1.0
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person wants to know of the model's size."""
+
+    trees: int
+    leaves: int
+    max_depth: int
+    categorical_features: int
+
+
+class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one kind of golden rows came out at build: rows tried, rows bit-equal, and the largest margin difference."""
+
+    rows: int
+    bit_equal: int
+    max_difference: float
+
+
+class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many inner nodes the golden rows exercised at build, and how."""
+
+    nodes: int
+    """Inner nodes that a golden row reached and stood on the edge of."""
+    unreachable: int
+    """Inner nodes that no row can reach."""
+    both_sides: int
+    """Of the reached ones, those left on either side."""
+    missing_rule: int
+    """Of the reached ones, those that were shown a missing value."""
+    category_probes: int
+    """Pairs of categorical node and category tried."""
+    category_probes_left_out: int
+    """Pairs that were too many to try."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
+
+    format: int
+    name: str
+    task: Task
+    objective: str
+    """As the training library names it."""
+    link: LinkEntry
+    classes: list[str | int | float | bool] | None
+    """Class labels in the order of the model's outputs; None unless a classifier."""
+    n_features: int
+    n_outputs: int
+    base: list[float]
+    """[n_outputs] expected raw margin over the training rows."""
+    facts: ModelFacts
+    libraries: dict[str, str]
+    """Versions of what made the bundle, by distribution name."""
+    parity: dict[str, dict[str, ParityRows]]
+    """By engine, then by kind of golden rows."""
+    coverage: CoverageEntry | None = None
+    """Of the model's nodes by the golden rows."""
+    files: dict[str, FileEntry]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that was read and whose every digest held.
+
+    `version` is the sha256 of the manifest in hex; answers carry its first 12 digits.
+    """
+
+    path: Path
+    manifest: Manifest
+    version: str
+    schema: Schema
+    link: Link
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def short_version(self) -> str:
+        """The digits of the version that answers carry."""
+        return self.version[:_SHORT_VERSION_DIGITS]
+
+    def file(self, name: str) -> Path:
+        """Return the path of a listed file; BundleError when the bundle has none of this name."""
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path}: the bundle has no {name}; build it again", file=name)
+        return self.path / name
+
+
+def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Read and check a bundle: format, file list, sizes, digests, schema.
+
+    BundleError names the file and what is wrong with it. Costs one pass over every byte of the bundle.
+    """
+    root = Path(path)
+    raw = _read_small(root, MANIFEST)
+    manifest = _decode_manifest(root, raw)
+    _check_files(root, manifest)
+    schema = from_json_schema(decode_json(root, SCHEMA, _read_small(root, SCHEMA)))
+    if len(schema.features) != manifest.n_features:
+        raise BundleError(
+            f"{root}: schema.json has {len(schema.features)} features, the manifest says {manifest.n_features}",
+            file=SCHEMA,
+        )
+    link = Link(_link_kind(root, manifest.link.kind), manifest.link.scale)
+    version = hashlib.sha256(raw).hexdigest()
+    return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
+
+
+def decode_json(root: Path, name: str, raw: bytes) -> Any:
+    """Decode one of the bundle's JSON files; BundleError when it is not JSON."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{root}: {name} is not JSON: {error}", file=name) from error
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _decode_manifest(root: Path, raw: bytes) -> Manifest:
+    document = decode_json(root, MANIFEST, raw)
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise BundleError(
+            f"{root}: this version of mlrf reads bundle format {FORMAT}, the manifest says {found!r}; "
+            "build the bundle again, or install the mlrf that made it",
+            file=MANIFEST,
+        )
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{root}: manifest.json is not a manifest that mlrf wrote: {error}", file=MANIFEST) from error
+    if not NAME_PATTERN.fullmatch(manifest.name):
+        raise BundleError(
+            f"{root}: the model's name {manifest.name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -", file=MANIFEST
+        )
+    if manifest.n_outputs < 1 or len(manifest.base) != manifest.n_outputs:
+        raise BundleError(f"{root}: the manifest's outputs and base values do not match", file=MANIFEST)
+    if SCHEMA not in manifest.files:
+        raise BundleError(f"{root}: the manifest lists no {SCHEMA}", file=SCHEMA)
+    return manifest
+
+
+def _check_files(root: Path, manifest: Manifest) -> None:
+    # Everything is looked at through lstat before it is opened: a link or a device must not be followed or read.
+    try:
+        present = {entry.name: entry for entry in os.scandir(root)}
+    except OSError as error:
+        raise BundleError(f"{root}: cannot be read: {error.strerror}") from error
+    if extra := sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
+        raise BundleError(f"{root}: {extra[0]} is in the directory but not in the manifest; remove it", file=extra[0])
+    for name, listed in manifest.files.items():
+        if "/" in name or name in ("", ".", "..", MANIFEST):
+            raise BundleError(f"{root}: the manifest lists {name!r}, which is no file name", file=name)
+        if name not in present:
+            raise BundleError(f"{root}: {name} is missing", file=name)
+        found = present[name].stat(follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{root}: {name} is not a regular file", file=name)
+        if found.st_size != listed.size_bytes:
+            raise BundleError(
+                f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name
+            )
+        try:
+            digest = digest_file(root / name)
+        except OSError as error:
+            raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
+        if digest != listed.sha256:
+            raise BundleError(
+                f"{root}: {name} was altered: its sha256 is not the manifest's; copy the bundle again", file=name
+            )
+
+
+def _read_small(root: Path, name: str) -> bytes:
+    path = root / name
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{root}: {name} is not a regular file", file=name)
+        if found.st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{root}: {name} has {found.st_size} bytes, more than any that mlrf writes", file=name)
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = f"has no {name}, so it is no bundle" if root.is_dir() else "is no directory; a bundle is one"
+        raise BundleError(f"{root}: {reason}; make one with `mlrf build`", file=name) from error
+    except OSError as error:
+        raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
+
+
+def _link_kind(root: Path, kind: str) -> LinkKind:
+    if kind not in KINDS:
+        raise BundleError(
+            f"{root}: the manifest names the link {kind!r}, which this version does not know", file=MANIFEST
+        )
+    return kind  # type: ignore[return-value]

@@ -1,0 +1,63 @@
+"""A schema written as JSON Schema (2020-12) of one named instance, and read back.
+
+What JSON Schema has no word for stands under `x-mlrf-…`: the kind, and the order of the columns (objects have none).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.core.errors import BundleError
+from mlrf.core.schema import Feature, Kind, Schema
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_JSON_TYPE = {Kind.NUMERIC: "number", Kind.INTEGER: "integer", Kind.BOOLEAN: "boolean"}
+
+
+def to_json_schema(schema: Schema) -> dict[str, Any]:
+    """Return the JSON Schema of one instance given by name."""
+    return {
+        "$schema": DIALECT,
+        "title": "One instance of the model, by feature name; null is a missing value",
+        "type": "object",
+        "properties": {f.name: _property(f) for f in schema.features},
+        "required": list(schema.names),
+        "additionalProperties": False,
+        "x-mlrf-order": list(schema.names),
+    }
+
+
+def from_json_schema(document: Any) -> Schema:
+    """Return the schema that `to_json_schema` wrote; BundleError when the document is not one of those."""
+    try:
+        order, properties = document["x-mlrf-order"], document["properties"]
+        if sorted(order) != sorted(properties):
+            raise ValueError("x-mlrf-order and properties name different features")
+        return Schema(tuple(_feature(name, properties[name]) for name in order))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"schema.json is not a schema that mlrf wrote: {error}") from error
+
+
+def _property(feature: Feature) -> dict[str, Any]:
+    described: dict[str, Any]
+    null = ["null"] if feature.nullable else []
+    if feature.categories is not None:
+        described = {"enum": [*feature.categories, *([None] if feature.nullable else [])]}
+    else:
+        described = {"type": [_JSON_TYPE.get(feature.kind, "integer"), *null]}
+    described["x-mlrf-kind"] = feature.kind.value
+    if feature.example is not None:
+        described["examples"] = [feature.example]
+    return described
+
+
+def _feature(name: str, described: dict[str, Any]) -> Feature:
+    kind = Kind(described["x-mlrf-kind"])
+    categories = None
+    if "enum" in described:
+        nullable = None in described["enum"]
+        categories = tuple(c for c in described["enum"] if c is not None)
+    else:
+        nullable = "null" in described["type"]
+    examples = described.get("examples", [None])
+    return Feature(name, kind, categories, nullable, examples[0])

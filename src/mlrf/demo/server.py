@@ -1,0 +1,128 @@
+"""The server that the demo talks to: `mlrf serve` as a child process, ended with the demo whatever happens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mlrf.core.errors import ConfigError, MlrfError
+
+HOST = "127.0.0.1"
+
+_READY_LIMIT_S = 30.0
+_STOP_LIMIT_S = 15.0
+_ASK_LIMIT_S = 10.0
+_LOG_TAIL_BYTES = 2_000
+
+
+def serve_command(bundle: Path, *, port: int, workers: int) -> list[str]:
+    """Return the command that serves `bundle` as a newcomer would type it."""
+    arguments = ["serve", str(bundle), "--host", HOST, "--port", str(port), "--workers", str(workers)]
+    return [sys.executable, "-m", "mlrf", *arguments]
+
+
+def require_free_port(port: int) -> None:
+    """Raise ConfigError unless a server could listen on `port`: to be asked before the long work, not after it."""
+    if not 1 <= port <= 65_535:  # noqa: PLR2004  the ports there are
+        raise ConfigError(f"port must be from 1 to 65535, not {port}")
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: connections of an earlier run that are still closing do not take the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"{HOST}:{port} cannot be listened on ({error.strerror}): end what uses it or choose another with --port",
+                port=port,
+            ) from error
+
+
+class Server:
+    """A server process between `with` and its end; `ask` speaks JSON with it."""
+
+    def __init__(self, command: Sequence[str], port: int) -> None:
+        self._command = list(command)
+        self._port = port
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the server in order.
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_ready(self._process)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """Send one request and return the object it is answered with; raises MlrfError for any other answer."""
+        status, content = self._exchange(method, path, body)
+        if status != http.client.OK:
+            raise MlrfError(f"{method} {path} was answered with status {status}: {content.decode(errors='replace')}")
+        answer: dict[str, Any] = json.loads(content)
+        return answer
+
+    def log_tail(self) -> str:
+        """Return the last of what the server wrote."""
+        self._log.seek(max(0, self._log.seek(0, 2) - _LOG_TAIL_BYTES))
+        return self._log.read().decode(errors="replace").strip()
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _READY_LIMIT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise MlrfError(
+                    f"the server ended with status {process.returncode} before it was ready:\n{self.log_tail()}"
+                )
+            try:
+                status, _ = self._exchange("GET", "/readyz", None)
+            except (OSError, http.client.HTTPException):
+                status = 0
+            if status == http.client.OK:
+                return
+            time.sleep(0.02)
+        raise MlrfError(f"the server was not ready within {_READY_LIMIT_S:.0f} s:\n{self.log_tail()}")
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=_ASK_LIMIT_S)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()

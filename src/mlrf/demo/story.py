@@ -1,0 +1,93 @@
+"""The demo as its caller sees it: what must hold before the long work, and that everything ends with it.
+
+The story itself is told in `acts`, which needs the demo's packages; this room does not, and says which one is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from mlrf.core.errors import ConfigError
+from mlrf.demo.server import require_free_port
+
+if TYPE_CHECKING:
+    from mlrf.demo.acts import Means
+
+DEFAULT_OUT = Path("demo-bundle")
+
+_EXTRA = ("lightgbm", "pandas", "pyarrow")
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(
+    *,
+    once: bool,
+    port: int,
+    workers: int,
+    out: Path | None,
+    rate: int,
+    seconds: int,
+    means: Means | None = None,
+    console: Console | None = None,
+) -> int:
+    """Tell the story and return the exit status: 0 done, 1 when a request of the load failed or it was stopped midway.
+
+    With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which are then a good end. The
+    bundle is written to `out` (`demo-bundle` by default), stays there, and is replaced by the next run. Raises ConfigError
+    before any long work when the port is taken or a package of the demo is missing. `means` are the builder and the server
+    to use, those of mlrf by default.
+    """
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the demo needs {', '.join(missing)}: pip install 'mlrf[demo]'")
+    for name, value in (("workers", workers), ("rate", rate), ("seconds", seconds)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, not {value}")
+    require_free_port(port)
+
+    from mlrf.demo.acts import Means, Story  # noqa: PLC0415  after the check that what it imports is there
+
+    console = console or Console()
+    story = Story(console, means or Means(), port=port, workers=workers, out=out or DEFAULT_OUT)
+    try:
+        with _interrupted_once():
+            status = story.tell(rate=rate, seconds=seconds, once=once)
+    except KeyboardInterrupt:
+        console.print("\nEnded; the server is down." if story.told else "\nStopped midway; nothing is left running.")
+        return 0 if story.told else 1
+    return status
+
+
+@contextlib.contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Make the first signal that asks for an end a KeyboardInterrupt, and the later ones nothing.
+
+    A second Ctrl-C would otherwise cut the ending short and leave the server running with nobody to end it. SIGHUP is one
+    of them: the server has a session of its own, and a closed terminal ends this process alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+    interrupted = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, interrupt) for number in _ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

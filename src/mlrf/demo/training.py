@@ -1,0 +1,93 @@
+"""Train on the year, hold out its last weeks, and say how far off the model is beside the plainest forecast there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlrf.demo.panel import Panel
+
+HOLD_OUT_DAYS = 28
+TREES = 300
+
+# Tweedie: revenue of one department and day is zero two times in three and otherwise skewed and positive, which is what
+# the compound Poisson-gamma family describes. It predicts the mean, so predictions add up over stores and days. In the
+# four weeks before the hold-out, where the power and the rate were chosen, absolute error gave a mean absolute error 8 %
+# lower still and a total 36 % short: the median of a series that mostly sells nothing is nothing.
+PARAMETERS: dict[str, Any] = {
+    "objective": "tweedie",
+    "tweedie_variance_power": 1.5,
+    "num_leaves": 63,
+    "learning_rate": 0.03,
+    "min_data_in_leaf": 200,
+    "feature_fraction": 0.8,
+    "seed": 84,
+    "deterministic": True,
+    "force_row_wise": True,  # LightGBM would otherwise time both layouts and choose, differently from run to run
+    # One thread takes 7 s whatever else runs. Two took 4 s on two idle cores, and 72 s beside a busy neighbour: LightGBM's
+    # threads spin at their barriers while the one they wait for is not scheduled. The model is the same bits either way.
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far predictions are off: dollars a row, that as a share of all revenue, and the sum's own drift."""
+
+    mae: float
+    wape: float
+    rmse: float
+    bias: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model, the rows it never saw, what it says of them, and both errors."""
+
+    booster: lgb.Booster
+    hold_out: Panel
+    predicted: npt.NDArray[np.float64]
+    model: Errors
+    seasonal_naive: Errors
+    training_rows: int
+
+
+def train(panel: Panel, *, trees: int = TREES, on_tree: Callable[[], None] = lambda: None) -> Trained:
+    """Train `trees` trees on all but the last four weeks; `on_tree` is called after each."""
+    held_out = np.asarray(panel.day > panel.day.max() - pd.Timedelta(days=HOLD_OUT_DAYS))
+    past, hold_out = panel.take(~held_out), panel.take(held_out)
+    booster = lgb.train(
+        PARAMETERS,
+        lgb.Dataset(past.features, past.revenue),
+        num_boost_round=trees,
+        callbacks=[lambda _: on_tree()],
+    )
+    predicted = np.asarray(booster.predict(hold_out.features), dtype=np.float64)
+    return Trained(
+        booster=booster,
+        hold_out=hold_out,
+        predicted=predicted,
+        model=measure(predicted, hold_out.revenue),
+        # The same weekday last week, which a row already carries: what a store manager would say without a model.
+        seasonal_naive=measure(hold_out.features["revenue_lag_7"].to_numpy(np.float64), hold_out.revenue),
+        training_rows=len(past.revenue),
+    )
+
+
+def measure(predicted: npt.NDArray[np.float64], actual: npt.NDArray[np.float64]) -> Errors:
+    """Errors of `predicted` against `actual`, in dollars and as shares of the actual sum."""
+    off = predicted - actual
+    total = actual.sum()
+    return Errors(
+        mae=float(np.abs(off).mean()),
+        wape=float(np.abs(off).sum() / total),
+        rmse=float(np.sqrt((off**2).mean())),
+        bias=float(off.sum() / total),
+    )

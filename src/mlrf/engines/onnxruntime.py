@@ -1,0 +1,106 @@
+"""ONNX Runtime behind the engine port: the portable engine, and the judge of every other.
+
+One thread, because a worker is a process and a row takes microseconds; buffers bound once, because on one row the
+binding costs as much as the trees (measured: 1.8 µs bound against 3.5 µs for `run`). Imported after the fork only:
+ONNX Runtime and NumPy start threads, and threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime as ort
+
+from mlrf.core.errors import BundleError, EngineError
+from mlrf.engines.port import Row, Rows
+
+INPUT = "features"
+OUTPUT = "margin"
+_SILENT = 4
+
+
+class OnnxRuntimeEngine:
+    """Raw margins from `model.onnx`: input `features` double [n, F], output `margin` double [n, K]."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(self, model: Path) -> None:
+        """Load the model; BundleError when ONNX Runtime refuses it or its input and output are not the contract's."""
+        self._session = _start(model)
+        self._n_features, self._n_outputs = _check_signature(self._session, model)
+        self._row = np.zeros((1, self._n_features))
+        self._margins = np.zeros((1, self._n_outputs))
+        # The arrays back these values: ONNX Runtime reads and writes them in place.
+        self._values = [ort.OrtValue.ortvalue_from_numpy(a) for a in (self._row, self._margins)]
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(INPUT, self._values[0])
+        binding.bind_ortvalue_output(OUTPUT, self._values[1])
+        self._binding = binding
+        self._pack = struct.Struct(f"={self._n_features}d").pack_into
+        self._row_buffer = self._row.data.cast("B")
+
+    @property
+    def n_features(self) -> int:
+        """F, the columns of a row."""
+        return self._n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """K, the margins of a row."""
+        return self._n_outputs
+
+    def margin(self, row: Row) -> list[float]:
+        """Return the K raw margins of one row; EngineError when ONNX Runtime fails."""
+        try:
+            self._pack(self._row_buffer, 0, *row)
+        except struct.error:
+            # Missing values cost the rows that have them, not the others.
+            self._pack(self._row_buffer, 0, *[np.nan if x is None else x for x in row])
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise EngineError("ONNX Runtime could not answer a row") from error
+        return self._margins[0].tolist()  # type: ignore[no-any-return]
+
+    def margins(self, rows: Rows) -> array[float]:
+        """Return the raw margins of n rows, n x K row-major; EngineError when ONNX Runtime fails."""
+        table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self._n_features)
+        try:
+            (margins,) = self._session.run([OUTPUT], {INPUT: table})
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime could not answer {len(table)} rows") from error
+        answer = array("d")
+        answer.frombytes(np.ascontiguousarray(margins).tobytes())
+        return answer
+
+
+def _start(model: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    # An arena of its own would keep the largest batch's memory for ever.
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(f"{model}: ONNX Runtime {ort.__version__} refuses it: {error}", file=model.name) from error
+
+
+def _check_signature(session: ort.InferenceSession, model: Path) -> tuple[int, int]:
+    inputs = {i.name: i for i in session.get_inputs()}
+    outputs = {o.name: o for o in session.get_outputs()}
+    for kind, name, found in (("input", INPUT, inputs), ("output", OUTPUT, outputs)):
+        if name not in found:
+            raise BundleError(f"{model}: the model has no {kind} named {name!r}", file=model.name)
+        value = found[name]
+        if value.type != "tensor(double)" or len(value.shape) != 2 or not isinstance(value.shape[1], int):  # noqa: PLR2004
+            raise BundleError(
+                f"{model}: {kind} {name!r} is {value.type} {value.shape}, not double [n, m]", file=model.name
+            )
+    return inputs[INPUT].shape[1], outputs[OUTPUT].shape[1]

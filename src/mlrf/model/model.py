@@ -1,0 +1,158 @@
+"""`Model`: what `serve`, `predict` and a notebook all end in, so that a number is the same bits wherever it is asked for."""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.errors import NonFiniteResultError, NotExplainableError
+from mlrf.core.schema import STRICT, Category, Leniency
+from mlrf.engines.choice import open_engine
+from mlrf.engines.port import Engine, Explainer, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from mlrf.model.explanation import Explanation
+
+Prediction = float | list[float]
+"""What the training library's `predict` returns for a row: a number, or K of them for a multiclass model."""
+
+_HALF = 0.5
+
+
+class Model:
+    """A bundle and an engine that answers for it.
+
+    `predict_row`, `table` and `predictions` are the way of a server: rows in, plain floats out, no NumPy. `predict`,
+    `margin` and `explain` take tables.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self.schema = bundle.schema
+        self.classes: list[Category] | None = bundle.manifest.classes
+        self._n_outputs = bundle.manifest.n_outputs
+        self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
+        self._many = bundle.link.vector()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.bundle.name
+
+    def predict_row(self, row: Row) -> Prediction:
+        """Return the prediction of one row; NonFiniteResultError when it is not a finite number."""
+        return self.prediction(self.engine.margin(row))
+
+    def prediction(self, margins: Sequence[float]) -> Prediction:
+        """Return the prediction of a row's K margins; NonFiniteResultError when it is not finite."""
+        if self._one is not None:
+            number = self._one(margins[0])
+            if math.isfinite(number):
+                return number
+        else:
+            numbers = self._many(margins)
+            if all(map(math.isfinite, numbers)):
+                return numbers
+        raise NonFiniteResultError(
+            "the model's answer for this row is not a finite number; its features are too extreme"
+        )
+
+    def predictions(self, margins: Sequence[float]) -> list[Prediction]:
+        """Return the predictions of n x K margins; NonFiniteResultError names the first row whose is not finite."""
+        k = self._n_outputs
+        answers = []
+        for index in range(len(margins) // k):
+            try:
+                answers.append(self.prediction(margins[index * k : (index + 1) * k]))
+            except NonFiniteResultError as error:
+                raise NonFiniteResultError(f"instance {index}: {error}", index=index) from error
+        return answers
+
+    def table(self, rows: Sequence[Row]) -> array[float]:
+        """Return rows as one float64 buffer [n, F], missing as NaN: what the engine's `margins` takes."""
+        table = array("d")
+        for row in rows:
+            try:
+                table.extend(row)  # type: ignore[arg-type]  # None is what the fallback is for
+            except TypeError:
+                # A row that failed midway has left a part of itself behind.
+                del table[len(table) - len(table) % len(row) :]
+                table.extend([math.nan if x is None else x for x in row])
+        return table
+
+    def explainer(self) -> Explainer:
+        """Return the engine as one that explains; NotExplainableError when it cannot."""
+        if isinstance(self.engine, Explainer):
+            return self.engine
+        raise NotExplainableError(
+            f"the engine {self.engine.name!r} does not explain; serve the bundle with the trees engine",
+            engine=self.engine.name,
+        )
+
+    def label(self, prediction: Prediction) -> Category | None:
+        """Return the class of a prediction: class 1 at >= 0.5, the largest of several; None unless a classifier."""
+        if self.classes is None:
+            return None
+        if isinstance(prediction, list):
+            return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
+        return self.classes[1 if prediction >= _HALF else 0]
+
+    def probabilities(self, prediction: Prediction) -> list[float] | None:
+        """Return the probability of each class in the order of `classes`; None unless a classifier."""
+        if self.classes is None:
+            return None
+        return prediction if isinstance(prediction, list) else [1.0 - prediction, prediction]
+
+    def margin(self, rows: Any, leniency: Leniency = STRICT) -> npt.NDArray[np.float64]:
+        """Return the raw margins of a table, [n] or [n, K].
+
+        `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, or a list of instances
+        (tables and named instances align by name, categories by value). InvalidRequestError names row, feature and value.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        from mlrf.model.table import read_rows  # noqa: PLC0415
+
+        table = read_rows(self.schema, rows, leniency)
+        margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
+        return margins[:, 0] if self._n_outputs == 1 else margins
+
+    def predict(self, rows: Any, leniency: Leniency = STRICT) -> npt.NDArray[np.float64]:
+        """Return what the training library's `predict` returns for a table, [n] or [n, K]; `rows` as for `margin`."""
+        import numpy as np  # noqa: PLC0415
+
+        margins = self.margin(rows, leniency)
+        if self._one is not None:
+            return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
+        return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
+
+    def explain(self, rows: Any, leniency: Leniency = STRICT, *, threads: int = 1) -> Explanation:
+        """Return the contributions of every feature to the raw margin of each row; `rows` as for `margin`.
+
+        Exact path-dependent Shapley values. NotExplainableError when the engine has none.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        from mlrf.model.explanation import Explanation  # noqa: PLC0415
+        from mlrf.model.table import read_rows  # noqa: PLC0415
+
+        explainer = self.explainer()
+        table = read_rows(self.schema, rows, leniency)
+        values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
+        shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
+        base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+        return Explanation(values.reshape(shape), base, table, list(self.schema.names))
+
+
+def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
+    """Read a bundle, check its digests and start an engine for it; BundleError when it is not sound."""
+    bundle = read_bundle(path)
+    return Model(bundle, open_engine(bundle, engine))

@@ -1,0 +1,162 @@
+"""From the bytes of a request to rows, fast: compiled decoders made from the schema.
+
+The decoder takes what is certainly right. Whatever it stumbles over goes to `careful`, which reads the same bytes slowly
+by the schema's own rules and either answers or says exactly what is wrong; the two agree (tests hold them to it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.engines.port import Row
+from mlrf.serving import careful
+from mlrf.serving.careful import Asked
+
+_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_OPTIONS: list[tuple[str, Any, Any]] = [
+    ("unknown_categories", Literal["refuse", "missing"], "refuse"),
+    ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=careful.MAX_EXPLAINED)], False),
+]
+_UNNAMABLE = frozenset('"\\')
+"""msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
+_FIRST_PRINTABLE = 0x20
+
+
+class RowDecoder:
+    """Decodes the bodies of `/predict` and `/predict/batch` for one schema."""
+
+    def __init__(self, schema: Schema, leniency: Leniency, max_instances: int) -> None:
+        self._schema = schema
+        self._leniency = leniency
+        self._max_instances = max_instances
+        self._codes: list[tuple[int, Mapping[Any, float]]] = [
+            (index, _codes_by_value(feature))
+            for index, feature in enumerate(schema.features)
+            if feature.categories is not None
+        ]
+        one, many = _compiled(schema, leniency, max_instances)
+        self._decode_one: Callable[[bytes], Any] | None = one
+        self._decode_many: Callable[[bytes], Any] | None = many
+
+    def row(self, body: bytes) -> Asked:
+        """Return what a `/predict` body asks; RequestError says what is wrong with it."""
+        if self._decode_one is not None:
+            try:
+                asked = self._decode_one(body)
+                return self._row_of(asked.features), asked.explain
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+                pass
+        return careful.read_row(body, self._schema, self._leniency)
+
+    def rows(self, body: bytes) -> list[Asked]:
+        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
+        if self._decode_many is not None:
+            try:
+                batch = self._decode_many(body)
+                return [(self._row_of(each.features), each.explain or batch.explain) for each in batch.instances]
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+                pass
+        return careful.read_rows(body, self._schema, self._leniency, self._max_instances)
+
+    def _row_of(self, features: Any) -> Row:
+        if type(features) is tuple:
+            return features
+        values: tuple[Any, ...] = msgspec.structs.astuple(features)
+        if not self._codes:
+            return values
+        row = list(values)
+        for index, codes in self._codes:
+            row[index] = codes[row[index]]
+        return row
+
+
+def _codes_by_value(feature: Feature) -> Mapping[Any, float]:
+    codes: dict[Any, float] = {category: float(code) for code, category in enumerate(feature.categories or ())}
+    codes[None] = math.nan
+    return codes
+
+
+def _compiled(
+    schema: Schema, leniency: Leniency, max_instances: int
+) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
+    """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
+    named_types = [_named_type(f) for f in schema.features]
+    if None in named_types or any(_needs_escape(name) for name in schema.names):
+        return None, None
+    by_field = {f"f{index}": name for index, name in enumerate(schema.names)}
+    named = msgspec.defstruct(
+        "NamedFeatures",
+        [(field, kind) for field, kind in zip(by_field, named_types, strict=True)],
+        rename=by_field,
+        forbid_unknown_fields=leniency.unknown_features == "refuse",
+        gc=False,
+    )
+    positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
+    body = msgspec.defstruct(
+        "PredictBody",
+        [("features", named | positional), *_OPTIONS],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    # A batch over the limit ends the fast way early; the careful one then says so without decoding it.
+    instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
+    batch = msgspec.defstruct(
+        "BatchBody",
+        [("instances", instances), *_OPTIONS],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    one, many = msgspec.json.Decoder(body).decode, msgspec.json.Decoder(batch).decode
+    if leniency.unknown_features == "ignore":
+        return _checking_utf8(one), _checking_utf8(many)
+    return one, many
+
+
+def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Check what msgspec skips unseen: a field that is ignored may hold anything, but the body must be UTF-8."""
+
+    def decode_checked(body: bytes) -> Any:
+        body.decode("utf-8")
+        return decode(body)
+
+    return decode_checked
+
+
+def _needs_escape(name: str) -> bool:
+    return any(c in _UNNAMABLE or ord(c) < _FIRST_PRINTABLE for c in name)
+
+
+def _named_type(feature: Feature) -> Any:
+    if feature.categories is None:
+        return _plain_type(feature)
+    kinds = {type(category) for category in feature.categories}
+    if kinds == {str}:
+        return _nullable(feature, str)
+    if kinds == {int}:
+        return _nullable(feature, _INT64)
+    return None
+
+
+def _positional_type(feature: Feature) -> Any:
+    if feature.categories is None:
+        return _plain_type(feature)
+    return _nullable(feature, Annotated[int, msgspec.Meta(ge=0, lt=max(1, len(feature.categories)))])
+
+
+def _plain_type(feature: Feature) -> Any:
+    match feature.kind:
+        case Kind.NUMERIC:
+            return _nullable(feature, float)
+        case Kind.BOOLEAN:
+            return _nullable(feature, bool)
+        case Kind.INTEGER | Kind.CATEGORICAL:
+            return _nullable(feature, _INT64)
+
+
+def _nullable(feature: Feature, kind: Any) -> Any:
+    return kind | None if feature.nullable else kind

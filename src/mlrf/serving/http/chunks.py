@@ -1,0 +1,94 @@
+"""The chunked transfer coding (RFC 9112, 7.1), decoded strictly and bit by bit as bytes arrive.
+
+llhttp decodes chunks too, but cannot say where a message ended in what it was given, and the next request begins there.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_MAX_LINE_BYTES = 1024
+_MAX_TRAILER_BYTES = 8192
+
+
+class ChunkedBody:
+    """Decodes one chunked body of at most `max_bytes`; feed it until `done`, then take `body`."""
+
+    __slots__ = ("_left", "_line", "_max_bytes", "_state", "_trailer_bytes", "body", "done")
+
+    def __init__(self, max_bytes: int) -> None:
+        self.body = bytearray()
+        self.done = False
+        self._max_bytes = max_bytes
+        self._left = 0
+        self._line = bytearray()
+        self._state = self._size
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes, start: int) -> int:
+        """Take bytes from `start` and return where the body ended, or the end of `data`.
+
+        MalformedRequestError for what is no chunk, BodyTooLargeError past the limit.
+        """
+        position = start
+        while position < len(data) and not self.done:
+            position = self._state(data, position)
+        return position
+
+    def _size(self, data: bytes, position: int) -> int:
+        line, position = self._take_line(data, position)
+        if line is None:
+            return position
+        matched = _SIZE_LINE.fullmatch(line)
+        if matched is None:
+            raise MalformedRequestError("a chunk of the body does not begin with its size")
+        self._left = int(matched[1], 16)
+        if len(self.body) + self._left > self._max_bytes:
+            raise BodyTooLargeError(f"the body is longer than {self._max_bytes} bytes", max_bytes=self._max_bytes)
+        self._state = self._data if self._left else self._trailer
+        return position
+
+    def _data(self, data: bytes, position: int) -> int:
+        taken = data[position : position + self._left]
+        self.body += taken
+        self._left -= len(taken)
+        if not self._left:
+            self._state = self._data_end
+        return position + len(taken)
+
+    def _data_end(self, data: bytes, position: int) -> int:
+        line, position = self._take_line(data, position)
+        if line is None:
+            return position
+        if line:
+            raise MalformedRequestError("a chunk of the body is longer than its size")
+        self._state = self._size
+        return position
+
+    def _trailer(self, data: bytes, position: int) -> int:
+        line, position = self._take_line(data, position)
+        if line is None:
+            return position
+        self._trailer_bytes += len(line) + 2
+        if self._trailer_bytes > _MAX_TRAILER_BYTES:
+            raise MalformedRequestError("the trailers of the body are too long")
+        self.done = not line
+        return position
+
+    def _take_line(self, data: bytes, position: int) -> tuple[bytes | None, int]:
+        """Return a whole line without its end, or None until it is whole, and where reading goes on."""
+        end = data.find(b"\n", position)
+        stop = len(data) if end < 0 else end + 1
+        self._line += data[position:stop]
+        if len(self._line) > _MAX_LINE_BYTES:
+            raise MalformedRequestError("a line between the chunks of the body is too long")
+        if end < 0:
+            return None, stop
+        line = bytes(self._line)
+        self._line.clear()
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
+            raise MalformedRequestError("a line between the chunks of the body does not end in CRLF")
+        return line[:-2], stop

@@ -1,0 +1,168 @@
+"""A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
+
+What llhttp lets through and we do not: bare CR or LF, several spaces in the request line, folded lines, no Host or two,
+Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers
+see different requests.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import httptools
+
+from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError
+
+END = b"\r\n\r\n"
+METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_SPACES = 2
+_FOLD = re.compile(rb"\r\n[ \t]")
+_KNOWN = frozenset(
+    (
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"transfer-encoding",
+        b"x-request-id",
+    )
+)
+_ONCE = (
+    b"host",
+    b"content-length",
+    b"content-type",
+    b"content-encoding",
+    b"transfer-encoding",
+    b"expect",
+    b"x-request-id",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of one request says. `target` is the request target as sent; absent headers are None."""
+
+    method: bytes
+    target: bytes
+    keep_alive: bool
+    is_http10: bool
+    content_length: int | None
+    chunked: bool
+    content_type: bytes | None
+    content_encoding: bytes | None
+    expects_continue: bool
+    request_id: bytes | None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same bytes may be taken for the same head again: nothing in it belongs to one request alone."""
+        return not (self.chunked or self.expects_continue or self.request_id or self.is_http10) and self.keep_alive
+
+
+def parse_head(raw: bytes, max_fields: int) -> Head:
+    """Parse a head with its final empty line.
+
+    MalformedRequestError, HeadersTooLargeError or ExpectationFailedError say what is wrong with it; after any of them the
+    connection cannot be trusted and must close.
+    """
+    if raw.count(b"\n") != raw.count(b"\r\n") or raw.count(b"\r") != raw.count(b"\r\n") or b"\0" in raw:
+        raise MalformedRequestError("the request head holds a bare CR, a bare LF or a NUL")
+    if raw.count(b" ", 0, raw.find(b"\r\n")) != _SPACES:
+        raise MalformedRequestError("the request line is not a method, a target and a version, one space between them")
+    if _FOLD.search(raw):
+        raise MalformedRequestError("the request head folds a header over two lines, which HTTP/1.1 no longer allows")
+    reading = _Reading(max_fields)
+    parser = httptools.HttpRequestParser(reading)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        # An upgrade may be ignored (RFC 9110, 7.8): the request is answered in HTTP/1.1.
+        pass
+    except httptools.HttpParserError as error:
+        raise MalformedRequestError(f"the request head is not HTTP/1.1: {error}") from error
+    if not reading.complete or reading.begun != 1:
+        raise MalformedRequestError("the request head is not HTTP/1.1")
+    if reading.n_fields > max_fields:
+        raise HeadersTooLargeError(f"the request has more than {max_fields} header fields", max_fields=max_fields)
+    return _head(parser, reading)
+
+
+class _Reading:
+    """Collects what llhttp calls back with."""
+
+    def __init__(self, max_fields: int) -> None:
+        self.begun = 0
+        self.complete = False
+        self.n_fields = 0
+        self.target = b""
+        self.fields: dict[bytes, list[bytes]] = {}
+        self._max_fields = max_fields
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.n_fields += 1
+        if self.n_fields <= self._max_fields and (known := name.lower()) in _KNOWN:
+            self.fields.setdefault(known, []).append(value)
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
+    version = parser.get_http_version()
+    if version not in ("1.0", "1.1"):
+        raise MalformedRequestError(f"HTTP/{version} is not spoken here; send HTTP/1.1")
+    is_http10 = version == "1.0"
+    fields = reading.fields
+    for name in _ONCE:
+        if len(fields.get(name, ())) > 1:
+            raise MalformedRequestError(f"the request has two {name.decode()} headers")
+    first = {name: values[0] for name, values in fields.items()}
+    if not is_http10 and b"host" not in first:
+        raise MalformedRequestError("the request has no Host header, which HTTP/1.1 requires")
+    if b"transfer-encoding" in first:
+        if is_http10 or first[b"transfer-encoding"].strip().lower() != b"chunked":
+            raise MalformedRequestError("the only Transfer-Encoding taken is chunked, on HTTP/1.1")
+        if b"content-length" in first:
+            raise MalformedRequestError("the request has a Content-Length beside Transfer-Encoding")
+    expects = first.get(b"expect", b"").strip().lower()
+    if expects not in (b"", b"100-continue"):
+        raise ExpectationFailedError("the only expectation met is 100-continue")
+    identity = first.get(b"x-request-id", b"")
+    return Head(
+        method=parser.get_method(),
+        target=reading.target,
+        keep_alive=_keeps_alive(b",".join(fields.get(b"connection", ())), is_http10=is_http10),
+        is_http10=is_http10,
+        content_length=_length(first.get(b"content-length")),
+        chunked=b"transfer-encoding" in first,
+        content_type=first.get(b"content-type"),
+        content_encoding=first.get(b"content-encoding"),
+        expects_continue=bool(expects) and not is_http10,
+        request_id=identity if _REQUEST_ID.fullmatch(identity) else None,
+    )
+
+
+def _length(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    digits = value.strip(b" \t")
+    if not digits.isdigit() or len(digits) > 18:  # noqa: PLR2004  more digits than any int64 length
+        raise MalformedRequestError("Content-Length is not a number")
+    return int(digits)
+
+
+def _keeps_alive(connection: bytes, *, is_http10: bool) -> bool:
+    tokens = {token.strip().lower() for token in connection.split(b",")}
+    if b"close" in tokens or b"upgrade" in tokens:
+        return False
+    return b"keep-alive" in tokens if is_http10 else True

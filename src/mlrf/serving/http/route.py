@@ -1,0 +1,169 @@
+"""Routes, and what a head asks of them: the one decision between a parsed head and a call of a handler."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import httptools
+
+from mlrf.core.errors import (
+    BodyTooLargeError,
+    LengthRequiredError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    MlrfError,
+    RouteNotFoundError,
+    UnsupportedMediaTypeError,
+)
+from mlrf.serving.http.head import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own."""
+
+    run: Callable[[], bytes]
+
+
+Handler = Callable[[bytes], bytes | Deferred]
+"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where it has none. Never blocks."""
+
+JSON = b"application/json"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+
+OTHER = 0
+"""The route number under which requests to no route are counted."""
+_GZIP_WINDOW = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path's handlers by method. `number` and `label` name it in metrics; several paths may share them."""
+
+    number: int
+    label: str
+    handlers: Mapping[bytes, Handler]
+    content_type: bytes = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one head asks for, decided once: whose handler, how its body comes, and whether the connection stays."""
+
+    route: int
+    handler: Handler
+    content_type: bytes
+    content_length: int
+    chunked: bool
+    keep_alive: bool
+    is_http10: bool
+    is_head: bool
+    request_id: bytes | None
+    expects_continue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Finds the route of a target. `missing` may explain a path that no route has (a model's name that is not served)."""
+
+    routes: Mapping[str, Route]
+    max_body_bytes: int
+    missing: Callable[[str], MlrfError | None] = lambda _path: None
+
+    def call(self, head: Head) -> Call:
+        """Return the call that a head asks for.
+
+        A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
+        body is read; BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read.
+        """
+        if head.content_length is not None and head.content_length > self.max_body_bytes:
+            raise BodyTooLargeError(
+                f"the body of {head.content_length} bytes is longer than {self.max_body_bytes}",
+                max_bytes=self.max_body_bytes,
+            )
+        if head.method in (b"POST", b"PUT", b"PATCH") and head.content_length is None and not head.chunked:
+            raise LengthRequiredError("the request declares neither Content-Length nor Transfer-Encoding: chunked")
+        number, content_type = OTHER, JSON
+        try:
+            route = self._route(head)
+            number, content_type = route.number, route.content_type
+            handler = self._handler(route, head)
+        except MlrfError as fault:
+            handler = _raising(fault)
+        return Call(
+            route=number,
+            handler=handler,
+            content_type=content_type,
+            content_length=head.content_length or 0,
+            chunked=head.chunked,
+            keep_alive=head.keep_alive,
+            is_http10=head.is_http10,
+            is_head=head.method == b"HEAD",
+            request_id=head.request_id,
+            expects_continue=head.expects_continue,
+        )
+
+    def _route(self, head: Head) -> Route:
+        try:
+            path = unquote((httptools.parse_url(head.target).path or b"/").decode("ascii"), errors="strict")
+        except (httptools.HttpParserError, UnicodeDecodeError) as error:
+            raise MalformedRequestError("the request target is not a URL path") from error
+        route = self.routes.get(path)
+        if route is None:
+            raise self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
+        return route
+
+    def _handler(self, route: Route, head: Head) -> Handler:
+        handler = route.handlers.get(b"GET" if head.method == b"HEAD" else head.method)
+        if handler is None:
+            allowed = sorted(method.decode() for method in route.handlers)
+            if "GET" in allowed:
+                allowed.append("HEAD")
+            raise MethodNotAllowedError(f"this route takes {', '.join(allowed)}", allow=allowed)
+        if head.method in (b"GET", b"HEAD"):
+            return handler
+        _check_content_type(head.content_type)
+        encoding = (head.content_encoding or b"identity").strip().lower()
+        if encoding == b"identity":
+            return handler
+        if encoding == b"gzip":
+            return lambda body: handler(_unzip(body, self.max_body_bytes))
+        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+
+
+def _raising(fault: MlrfError) -> Handler:
+    def refuse(_body: bytes) -> bytes:
+        raise fault.with_traceback(None)
+
+    return refuse
+
+
+def _check_content_type(content_type: bytes | None) -> None:
+    if content_type is None:
+        return
+    media_type, _, parameters = content_type.partition(b";")
+    if media_type.strip().lower() != JSON:
+        raise UnsupportedMediaTypeError(
+            "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
+            accepted=["application/json"],
+        )
+    charset = parameters.strip().lower().replace(b'"', b"")
+    if charset.startswith(b"charset=") and charset != b"charset=utf-8":
+        raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])
+
+
+def _unzip(body: bytes, max_bytes: int) -> bytes:
+    inflating = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = inflating.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise MalformedRequestError("the body is not gzip, though its Content-Encoding says so") from error
+    if len(plain) > max_bytes:
+        raise BodyTooLargeError(f"the body is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)
+    if not inflating.eof or inflating.unused_data:
+        raise MalformedRequestError("the gzip body is cut short, or bytes follow it")
+    return plain

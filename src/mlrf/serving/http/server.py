@@ -1,0 +1,134 @@
+"""What all connections of a worker share: routes, limits, the clock, the meter, and the heads seen before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
+from typing import ClassVar, Protocol
+
+from mlrf.core.errors import OverloadedError
+from mlrf.serving.http.clock import Clock
+from mlrf.serving.http.connection import Connection
+from mlrf.serving.http.route import Call, Router
+
+_MAX_CALLS = 1024
+_MAX_REMEMBERED_BYTES = 4096
+"""A client sends the same head again and again when it is short; long ones would only fill the memory."""
+_MAX_ASIDE = 128
+"""How many answers may wait for the worker's thread."""
+_DRAIN_TICK_S = 0.02
+
+Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
+"""From a fault and a request id to a status, a body, and header lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What a client may take of the server: bytes, fields and seconds."""
+
+    max_body_bytes: int = 8 << 20
+    max_header_bytes: int = 32 << 10
+    max_header_fields: int = 100
+    request_timeout_s: float = 10.0
+    """From a request's first byte to its last."""
+    idle_timeout_s: float = 75.0
+    write_timeout_s: float = 10.0
+
+
+class Meter(Protocol):
+    """What a server counts with."""
+
+    def count_request(self, route: int, status: int, elapsed_s: float) -> None:
+        """Count one answer."""
+        ...
+
+    def count_connections(self, change: int) -> None:
+        """Count a connection opened (1) or closed (-1)."""
+        ...
+
+
+class HttpServer:
+    """The HTTP side of one worker."""
+
+    status_lines: ClassVar[dict[int, bytes]] = {
+        s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus
+    }
+
+    def __init__(self, router: Router, limits: HttpLimits, meter: Meter, refusal: Refusal) -> None:
+        self.router = router
+        self.limits = limits
+        self.meter = meter
+        self.refusal = refusal
+        self.clock = Clock()
+        self.draining_since: float | None = None
+        self.calls: dict[bytes, Call] = {}
+        self._connections: set[Connection] = set()
+        self._id_prefix = os.urandom(6).hex()
+        self._id_count = count(1)
+        # One thread: more would take the loop's own processor time; engines release the GIL while they work.
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
+        self._n_aside = 0
+
+    def new_connection(self) -> Connection:
+        """Return the protocol of a connection that was just accepted."""
+        return Connection(self)
+
+    def new_request_id(self) -> bytes:
+        """Return an id that no other request of this or another worker has."""
+        return b"%b-%x" % (self._id_prefix.encode(), next(self._id_count))
+
+    def remember(self, raw: bytes, call: Call) -> None:
+        """Keep what a head asked for, for the next request with the same bytes."""
+        if len(raw) > _MAX_REMEMBERED_BYTES:
+            return
+        if len(self.calls) >= _MAX_CALLS:
+            self.calls.clear()
+        self.calls[raw] = call
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a connection."""
+        self._connections.add(connection)
+        self.meter.count_connections(1)
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        self.meter.count_connections(-1)
+
+    def run_aside(self, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """Run work in the worker's thread; OverloadedError when too much waits for it already."""
+        if self._n_aside >= _MAX_ASIDE:
+            raise OverloadedError(f"{self._n_aside} requests wait for the worker's thread; try again later")
+        self._n_aside += 1
+        future = asyncio.get_running_loop().run_in_executor(self._aside, work)
+        future.add_done_callback(self._ran_aside)
+        return future
+
+    def _ran_aside(self, _future: asyncio.Future[bytes]) -> None:
+        self._n_aside -= 1
+
+    def tick(self) -> None:
+        """Set the clock and end what has taken too long; call it twice a second."""
+        self.clock.tick()
+        for connection in tuple(self._connections):
+            connection.check(self.clock.now)
+
+    async def drain(self, limit_s: float) -> int:
+        """Let every connection finish, and return how many had not after `limit_s`.
+
+        A request under way is answered; an idle connection gets two seconds for one more request, answered with
+        `Connection: close`.
+        """
+        self.clock.tick()
+        self.draining_since = self.clock.now
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        while self._connections and loop.time() < deadline:
+            await asyncio.sleep(_DRAIN_TICK_S)
+            self.tick()
+        return len(self._connections)

@@ -1,0 +1,167 @@
+"""The OpenAPI 3.1 document of what is served, made from the schemas of the served models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.json_schema import to_json_schema
+from mlrf.core.schema import Feature, Kind
+
+_NUMBER = {"type": "number"}
+_ERROR_STATUSES = {
+    "400": "Malformed HTTP or JSON",
+    "404": "No such route or model",
+    "405": "The route does not take this method",
+    "408": "The request took too long to arrive",
+    "411": "The request declares no length",
+    "413": "Too many bytes or instances",
+    "415": "Not JSON",
+    "417": "An expectation other than 100-continue",
+    "422": "Well-formed, but not valid for the model",
+    "431": "Headers too large",
+    "500": "Internal error; the log has the request id",
+}
+
+
+def document(bundles: list[Bundle], default: str, version: str, max_batch: int) -> dict[str, Any]:
+    """Return the document; the routes without a model's name stand for `default`."""
+    paths: dict[str, Any] = {}
+    for prefix, bundle in [("", _named(bundles, default)), *((f"/models/{b.name}", b) for b in bundles)]:
+        paths[f"{prefix}/predict"] = {"post": _predict(bundle)}
+        paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
+    paths["/models"] = {"get": _get("The served models and their features", "Models")}
+    paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
+    ready = _get("Whether the server answers correctly now", "Status")
+    ready["responses"]["503"] = _error("Not ready")
+    paths["/readyz"] = {"get": ready}
+    paths["/metrics"] = {"get": _get_text("Metrics in Prometheus text format", "text/plain")}
+    paths["/openapi.json"] = {"get": _get("This document", "Any")}
+    paths["/docs"] = {"get": _get_text("These routes for a person, with an example", "text/html")}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "mlrf", "version": version, "description": "Predictions of gradient-boosted trees."},
+        "paths": paths,
+        "components": {"schemas": _shared_schemas()},
+    }
+
+
+def _named(bundles: list[Bundle], name: str) -> Bundle:
+    return next(b for b in bundles if b.name == name)
+
+
+def _predict(bundle: Bundle) -> dict[str, Any]:
+    properties: dict[str, Any] = {"prediction": _prediction(bundle), **_origin(), "cached": {"type": "boolean"}}
+    if bundle.manifest.classes is not None:
+        properties |= {"label": {"enum": bundle.manifest.classes}, "probabilities": {"type": "array", "items": _NUMBER}}
+    return _post(
+        f"Predict one instance of {bundle.name}",
+        _instance(bundle),
+        {"features": bundle.schema.example()},
+        _object(properties),
+    )
+
+
+def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
+    body = _object(
+        {
+            "instances": {"type": "array", "minItems": 1, "maxItems": max_batch, "items": _instance(bundle)},
+            "unknown_categories": _unknown_categories(),
+        },
+        required=["instances"],
+    )
+    answers: dict[str, Any] = {"predictions": {"type": "array", "items": _prediction(bundle)}, **_origin()}
+    if bundle.manifest.classes is not None:
+        answers["labels"] = {"type": "array", "items": {"enum": bundle.manifest.classes}}
+        answers["probabilities"] = {"type": "array", "items": {"type": "array", "items": _NUMBER}}
+    example = {"instances": [{"features": bundle.schema.example()}]}
+    return _post(f"Predict up to {max_batch} instances of {bundle.name}", body, example, _object(answers))
+
+
+def _instance(bundle: Bundle) -> dict[str, Any]:
+    by_name = {k: v for k, v in to_json_schema(bundle.schema).items() if k != "$schema"}
+    by_position = {
+        "type": "array",
+        "description": "Values in schema order; categories as codes",
+        "prefixItems": [_position(f) for f in bundle.schema.features],
+        "minItems": len(bundle.schema.features),
+        "maxItems": len(bundle.schema.features),
+    }
+    return _object(
+        {"features": {"oneOf": [by_name, by_position]}, "unknown_categories": _unknown_categories()},
+        required=["features"],
+    )
+
+
+def _position(feature: Feature) -> dict[str, Any]:
+    null = ["null"] if feature.nullable else []
+    match feature.kind:
+        case Kind.BOOLEAN:
+            return {"type": ["boolean", *null]}
+        case Kind.NUMERIC:
+            return {"type": ["number", *null]}
+        case Kind.CATEGORICAL if feature.categories is not None:
+            return {"type": ["integer", *null], "minimum": 0, "maximum": len(feature.categories) - 1}
+    return {"type": ["integer", *null]}
+
+
+def _unknown_categories() -> dict[str, Any]:
+    return {"enum": ["refuse", "missing"], "description": "What a category outside the list is taken for"}
+
+
+def _prediction(bundle: Bundle) -> dict[str, Any]:
+    n = bundle.manifest.n_outputs
+    return _NUMBER if n == 1 else {"type": "array", "items": _NUMBER, "minItems": n, "maxItems": n}
+
+
+def _origin() -> dict[str, Any]:
+    return {"model": {"type": "string"}, "version": {"type": "string", "pattern": "^[0-9a-f]{12}$"}}
+
+
+def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties) if required is None else required,
+        "additionalProperties": False,
+    }
+
+
+def _post(summary: str, body: dict[str, Any], example: Any, answer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body, "example": example}}},
+        "responses": {
+            "200": {"description": "The answer", "content": {"application/json": {"schema": answer}}},
+            **{status: _error(text) for status, text in _ERROR_STATUSES.items()},
+        },
+    }
+
+
+def _get(summary: str, schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}
+
+
+def _get_text(summary: str, media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+
+
+def _shared_schemas() -> dict[str, Any]:
+    error = {
+        "error": {"type": "string"},
+        "code": {"type": "string"},
+        "details": {"type": "object"},
+        "request_id": {"type": "string"},
+    }
+    return {
+        "Error": _object(error),
+        "Status": _object({"status": {"type": "string"}}),
+        "Models": _object({"models": {"type": "array", "items": {"type": "object"}}, "default": {"type": "string"}}),
+        "Any": {"type": "object"},
+    }

@@ -1,0 +1,1 @@
+"""Processes: one arbiter that never answers, and workers that never share a listener."""

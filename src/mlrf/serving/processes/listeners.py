@@ -1,0 +1,110 @@
+"""The listening sockets: one SO_REUSEPORT listener a worker slot, all bound before the first fork.
+
+With one shared listener a single worker took every connection; with listeners bound by the workers themselves a killed
+worker reset its queued connections (measured, docs/adr/0002). Here a listener belongs to its slot: the kernel spreads
+connections over slots, and a replacement worker inherits the queue of the one that died.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from mlrf.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """One listening socket a slot, and the lock that keeps a second server from the same address."""
+
+    sockets: list[socket.socket]
+    lock: socket.socket | None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that clients connect to."""
+        name = self.sockets[0].getsockname()
+        return name[0], name[1]
+
+    @property
+    def url(self) -> str:
+        """The address as a URL."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
+    """Bind and listen on one socket a slot; ConfigError when the address is taken or is none of this machine's."""
+    family, address = _resolve(host, port)
+    with ExitStack() as opened:
+        try:
+            lock = opened.enter_context(_lock(address)) if port else None
+            if port:
+                _probe(family, address)
+            sockets: list[socket.socket] = []
+            for _ in range(n_slots):
+                listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _listen(listener, address, backlog)
+                sockets.append(listener)
+                # Port 0 lets the kernel choose once; the other slots join the choice.
+                address = listener.getsockname()
+        except OSError as error:
+            raise _unusable(host, port, error) from error
+        opened.pop_all()
+    return Listeners(sockets, lock)
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ConfigError(f"--host: {host!r} is no address or name of a host", option="--host") from error
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> None:
+    """Bind without SO_REUSEPORT, which fails where anybody listens; with it, two servers would share the port in silence."""
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
+
+
+def _lock(address: tuple[str, int]) -> socket.socket:
+    """Take the address's name among abstract Unix sockets: of two servers that start at once, only one can.
+
+    The kernel gives the name back when the last process that inherited the socket ends, however it ends.
+    """
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lock.bind(f"\0mlrf-serve-{address[0]}-{address[1]}")
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
+def _listen(listener: socket.socket, address: tuple[str, int], backlog: int) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.setblocking(False)
+    listener.bind(address)
+    listener.listen(backlog)
+
+
+def _unusable(host: str, port: int, error: OSError) -> ConfigError:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return ConfigError(
+                f"--port: {host}:{port} is in use; stop what listens there, or choose another --port", port=port
+            )
+        case errno.EACCES:
+            return ConfigError(
+                f"--port: this user may not listen on {host}:{port}; choose a port above 1023", port=port
+            )
+        case errno.EADDRNOTAVAIL:
+            return ConfigError(f"--host: {host} is not an address of this machine", host=host)
+    return ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", host=host, port=port)

@@ -1,0 +1,57 @@
+"""A server of the demo's contract in forty lines, started as `python stand_in_server.py BUNDLE PORT`.
+
+BUNDLE holds what the tests' stand-in builder wrote: LightGBM's own text model and the features' names and categories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import httptools
+import lightgbm as lgb
+import numpy as np
+import uvloop
+
+bundle = Path(sys.argv[1])
+booster = lgb.Booster(model_file=str(bundle / "model.txt"))
+categories: dict[str, list | None] = json.loads((bundle / "features.json").read_text())
+
+
+def predict(body: bytes) -> dict:
+    features = json.loads(body)["features"]
+    row = []
+    for name, names in categories.items():
+        value = features[name]
+        row.append(np.nan if value is None else names.index(value) if names else float(value))
+    prediction = booster.predict(np.array([row]), num_threads=1)[0]
+    return {"prediction": prediction, "model": "stand-in", "version": "0", "cached": False}
+
+
+class Answering(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.body, self.url = transport, b"", b""
+        self.parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data):
+        self.parser.feed_data(data)
+
+    def on_url(self, url):
+        self.url, self.body = url, b""
+
+    def on_body(self, chunk):
+        self.body += chunk
+
+    def on_message_complete(self):
+        answer = json.dumps(predict(self.body) if self.url == b"/predict" else {"ready": True}).encode()
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer))
+
+
+async def serve() -> None:
+    listener = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", int(sys.argv[2]))
+    await listener.serve_forever()
+
+
+uvloop.run(serve())

@@ -1,0 +1,174 @@
+"""The story with small data and a stand-in server: it ends well, it says what is wrong, and nothing outlives it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.demo.acts import Means
+from mlrf.demo.server import Server, require_free_port, serve_command
+from mlrf.demo.story import _interrupted_once, run
+
+STAND_IN = str(Path(__file__).with_name("stand_in_server.py"))
+OPTIONS = {"workers": 1, "rate": 100, "seconds": 1}
+
+
+def build(model, out, sample):
+    categories = {
+        name: sample[name].cat.categories.tolist() if name in {"store_id", "department"} else None for name in sample
+    }
+    out.mkdir()
+    model.save_model(out / "model.txt")
+    (out / "features.json").write_text(json.dumps(categories))
+    return out
+
+
+def command(bundle, *, port, workers):
+    return [sys.executable, STAND_IN, str(bundle), str(port)]
+
+
+@pytest.fixture
+def means(retail):
+    return Means(read=lambda: retail, trees=3, build=build, command=command)
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_once_tells_it_all_and_leaves_nothing_running(means, port, console, tmp_path):
+    assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **OPTIONS) == 0
+    text = console.file.getvalue()
+    assert "not what the stores took" in text
+    assert "same weekday last week" in text
+    assert "3 trees" in text
+    assert re.search(r"All \d served numbers equal Booster.predict on the same row, bit for bit.", text)
+    assert re.search(r"100 │ +100 │ +0 │ +100/s", text)
+    require_free_port(port)
+
+    curls = [line for line in text.splitlines() if line.startswith("curl ")]
+    assert len(curls) == 6
+    posts = [words for words in map(shlex.split, curls) if len(words) > 3]
+    assert all(words[3:5] == ["-H", "Content-Type: application/json"] for words in posts)
+    named, positional, batch = (json.loads(words[6]) for words in posts)
+    assert len(named["features"]) == len(positional["features"]) == 27
+    assert batch["instances"] == [positional, named]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_of_several_signals_the_first_interrupts_and_the_rest_do_not(number):
+    before = signal.getsignal(number)
+    with _interrupted_once():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        for late in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(late)
+    assert signal.getsignal(number) is before
+
+
+def test_it_stays_up_until_a_signal_which_is_a_good_end(means, port, console, tmp_path):
+    def end_when_up() -> None:
+        wait_for(lambda: "stays up" in console.file.getvalue())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=end_when_up)
+    waiting.start()
+    assert run(once=False, port=port, out=tmp_path / "out", means=means, console=console, **OPTIONS) == 0
+    waiting.join()
+    assert "Ended; the server is down." in console.file.getvalue()
+    require_free_port(port)
+
+
+def test_a_signal_in_the_middle_of_the_load_ends_everything(means, port, console, tmp_path):
+    def end_midway() -> None:
+        wait_for(lambda: "bit for bit" in console.file.getvalue())
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    waiting = threading.Thread(target=end_midway)
+    waiting.start()
+    started = time.monotonic()
+    options = {**OPTIONS, "seconds": 60}
+    assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **options) == 1
+    waiting.join()
+    assert time.monotonic() - started < 15
+    assert "Stopped midway" in console.file.getvalue()
+    require_free_port(port)
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_a_taken_port_is_refused_before_the_long_work(port, console):
+    def never() -> None:
+        raise AssertionError("the transactions were read")
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
+            run(once=True, port=port, out=None, means=Means(read=never), console=console, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("port", 0), ("port", 70_000), ("workers", 0), ("rate", 0), ("seconds", 0)]
+)
+def test_an_option_out_of_bounds_is_refused_by_name(console, port, name, value):
+    with pytest.raises(ConfigError, match=name):
+        run(**{"once": True, "out": None, "port": port, "console": console, **OPTIONS, name: value})
+
+
+def test_a_server_that_cannot_start_is_told_with_its_last_words(port):
+    words = [sys.executable, "-c", "import sys; print('no such bundle'); sys.exit(3)"]
+    with pytest.raises(MlrfError, match=r"(?s)status 3 before it was ready.*no such bundle"), Server(words, port):
+        pass
+
+
+def test_a_server_that_ignores_the_request_to_end_is_ended(port, monkeypatch, tmp_path):
+    monkeypatch.setattr("mlrf.demo.server._STOP_LIMIT_S", 0.3)
+    deaf = (
+        "import signal, http.server as h; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "class Ready(h.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers()\n"
+        f"h.HTTPServer(('127.0.0.1', {port}), Ready).serve_forever()"
+    )
+    with Server([sys.executable, "-c", deaf], port) as server:
+        process = server._process
+        assert server.alive
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_the_command_is_what_a_newcomer_would_type():
+    words = serve_command(Path("out"), port=8080, workers=2)
+    assert words[1:] == ["-m", "mlrf", "serve", "out", "--host", "127.0.0.1", "--port", "8080", "--workers", "2"]
+
+
+def test_the_load_driver_is_importable_without_the_demos_packages():
+    script = "import sys, mlrf.demo.load, mlrf.demo.story; print({'pandas', 'lightgbm', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -92,8 +92,7 @@ def with_examples(schema: Schema, rows: F64) -> Schema:
 
 
 def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
-    """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] in column order
-    (categories as codes).
+    """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] of numbers and codes.
 
     SampleError says what does not fit.
     """

@@ -62,7 +62,7 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
         return math.isfinite(x) and x > -1 and int(x) in forest.category_codes(number).tolist()
     missing = Missing(int(forest.missing[node]))
     if math.isnan(x):
-        return 0.0 <= forest.threshold[node] if missing is Missing.NONE else bool(forest.default_left[node])
+        return forest.threshold[node] >= 0.0 if missing is Missing.NONE else bool(forest.default_left[node])
     if missing is Missing.ZERO and abs(x) <= ZERO_BAND:
         return bool(forest.default_left[node])
     return bool(x <= forest.threshold[node])

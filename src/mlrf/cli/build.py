@@ -106,7 +106,8 @@ def _tell(console: Console, bundle: Bundle, out: Path) -> None:
 
 def parity_table(bundle: Bundle) -> Table:
     """Return how each kind of golden rows came out, for a terminal."""
-    table = Table("golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
-    for kind, rows in bundle.manifest.parity.items():
-        table.add_row(kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
+    table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
+    for engine, kinds in bundle.manifest.parity.items():
+        for kind, rows in kinds.items():
+            table.add_row(engine, kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
     return table

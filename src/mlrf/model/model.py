@@ -53,11 +53,14 @@ class Model:
 
         NonFiniteResultError names the first row, from 0, whose prediction is not a finite number.
         """
-        width, k = self.engine.n_features, self._n_outputs
-        table = array("d", bytes(8 * width * len(rows)))
-        for index, row in enumerate(rows):
-            table[index * width : (index + 1) * width] = array("d", [math.nan if x is None else x for x in row])
+        k = self._n_outputs
+        nan = math.nan
+        table = array("d", [nan if x is None else x for row in rows for x in row])
         margins = self.engine.margins(table)
+        if self._one is not None:
+            numbers = list(map(self._one, margins))
+            if all(map(math.isfinite, numbers)):
+                return numbers  # type: ignore[return-value]  # a list of float is one of Prediction to its reader
         answers = []
         for index in range(len(rows)):
             try:

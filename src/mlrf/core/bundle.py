@@ -65,6 +65,23 @@ class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_difference: float
 
 
+class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many inner nodes the golden rows exercised at build, and how."""
+
+    nodes: int
+    """Inner nodes that a golden row reached and stood on the edge of."""
+    unreachable: int
+    """Inner nodes that no row can reach."""
+    both_sides: int
+    """Of the reached ones, those left on either side."""
+    missing_rule: int
+    """Of the reached ones, those that were shown a missing value."""
+    category_probes: int
+    """Pairs of categorical node and category tried."""
+    category_probes_left_out: int
+    """Pairs that were too many to try."""
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
 
@@ -85,6 +102,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Versions of what made the bundle, by distribution name."""
     parity: dict[str, ParityRows]
     """By kind of golden rows."""
+    coverage: CoverageEntry | None = None
+    """Of the model's nodes by the golden rows."""
     files: dict[str, FileEntry]
 
 

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from mlrf.demo import telling
 from mlrf.demo.daily import sum_by_day
-from mlrf.demo.load import LoadReport, drive_and_wait
+from mlrf.demo.load import drive_and_wait
+from mlrf.demo.load_report import LoadReport
 from mlrf.demo.panel import Panel, make_panel
 from mlrf.demo.retail import Retail, read_retail
 from mlrf.demo.rows import busiest_on_the_last_day, named_instances, positional_instances, predict_bodies

@@ -21,14 +21,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import cast
 
 import uvloop
 
 from mlrf.core.errors import ConfigError
 from mlrf.demo.connection import Connection
+from mlrf.demo.load_report import LoadReport, percentile
 from mlrf.demo.pacemaker import Pacemaker
+
+__all__ = ["LoadReport", "drive", "drive_and_wait"]
 
 MAX_REQUESTS = 2_000_000
 MAX_DURATION_S = 3_600.0
@@ -39,36 +41,6 @@ _RECONNECT_PAUSE_S = 0.05
 _INTERRUPT_GRAIN_S = 0.2
 
 OnSecond = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of every request that was due.
-
-    The percentiles are over the requests that were answered, plus those still unanswered at the end, which enter with the
-    time they had waited: a request that never came back must not make the figures better. Those that failed with their
-    connection are in `errors` alone, under "connection lost", as are idle connections that broke. `rate_achieved` counts
-    good answers alone. `driver_lag_p99_ms` is how late the driver itself was in sending; where it nears the latencies,
-    they describe the driver and not the server.
-    """
-
-    due: int
-    ok: int
-    errors: dict[str, int]
-    reconnects: int
-    rate_asked: float
-    rate_achieved: float
-    elapsed_s: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    driver_lag_p99_ms: float
-
-    @property
-    def error_count(self) -> int:
-        """Errors of all kinds together."""
-        return sum(self.errors.values())
 
 
 async def drive(
@@ -277,11 +249,11 @@ class _Load:
             rate_asked=self._rate,
             rate_achieved=self._ok / elapsed_s,
             elapsed_s=elapsed_s,
-            p50_ms=_percentile(latencies_ms, 50),
-            p95_ms=_percentile(latencies_ms, 95),
-            p99_ms=_percentile(latencies_ms, 99),
-            max_ms=_percentile(latencies_ms, 100),
-            driver_lag_p99_ms=_percentile(sorted(1e3 * seconds for seconds in self._lags_s), 99),
+            p50_ms=percentile(latencies_ms, 50),
+            p95_ms=percentile(latencies_ms, 95),
+            p99_ms=percentile(latencies_ms, 99),
+            max_ms=percentile(latencies_ms, 100),
+            driver_lag_p99_ms=percentile(sorted(1e3 * seconds for seconds in self._lags_s), 99),
         )
 
 
@@ -305,8 +277,3 @@ def _planned(rate: float, duration_s: float, connections: int, bodies: Sequence[
     if due > MAX_REQUESTS:
         raise ConfigError(f"{due} requests are more than one load may send ({MAX_REQUESTS}): lower rate or duration_s")
     return due
-
-
-def _percentile(ordered: list[float], percent: int) -> float:
-    """Return the nearest rank: a latency that some request had, never one between two; NaN of nothing."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else math.nan

@@ -30,7 +30,9 @@ PARAMETERS: dict[str, Any] = {
     "seed": 84,
     "deterministic": True,
     "force_row_wise": True,  # LightGBM would otherwise time both layouts and choose, differently from run to run
-    "num_threads": 2,
+    # One thread takes 7 s whatever else runs. Two took 4 s on two idle cores, and 72 s beside a busy neighbour: LightGBM's
+    # threads spin at their barriers while the one they wait for is not scheduled. The model is the same bits either way.
+    "num_threads": 1,
     "verbosity": -1,
 }
 

@@ -105,9 +105,18 @@ def _row(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency)
         return schema.row_by_name({n: _value(v, n) if n in known else None for n, v in named.items()}, leniency)
     if _is(features, b"["):
         items = _decode_items(features)
-        names = schema.names if len(items) == len(schema.names) else [f"at {i}" for i in range(len(items))]
-        return schema.row_by_position([_value(v, n) for n, v in zip(names, items, strict=True)], leniency)
-    return schema.row(_decode_any(features), leniency)
+        if len(items) != len(schema.names):
+            # Refused by number, whatever the values are.
+            return schema.row_by_position(items, leniency)
+        return schema.row_by_position([_value(v, n) for n, v in zip(schema.names, items, strict=True)], leniency)
+    return schema.row(_member(features, "features"), leniency)
+
+
+def _member(raw: msgspec.Raw, name: str) -> Any:
+    try:
+        return _decode_any(raw)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequestError(f"{name} holds a number out of the range of float64", field=name) from error
 
 
 def _value(raw: msgspec.Raw, name: str) -> Any:
@@ -127,7 +136,7 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
     raw = members.get("unknown_categories")
     if raw is None:
         return leniency
-    chosen = _decode_any(raw)
+    chosen = _member(raw, "unknown_categories")
     if chosen == "missing":
         return Leniency(leniency.unknown_features, "missing")
     if chosen == "refuse":

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_since",
         "_transport",
+        "_unfinished",
     )
 
     def __init__(self, server: HttpServer) -> None:
@@ -49,6 +50,8 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         """The call whose body is on its way, once its head was answered with 100 Continue or its chunks have begun."""
         self._chunks: ChunkedBody | None = None
+        self._unfinished = False
+        """Whether some of a request has come and not all of it."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
         self._paused_since = 0.0
@@ -74,6 +77,8 @@ class Connection(asyncio.Protocol):
         self._paused_since = 0.0
         if self._closing_since:
             return
+        # What waited for the client's reading is not late.
+        self._since = self._server.clock.now
         self._transport.resume_reading()
         if self._buffer:
             waiting = bytes(self._buffer)
@@ -100,14 +105,17 @@ class Connection(asyncio.Protocol):
         """End what has taken too long; called twice a second."""
         limits = self._server.limits
         if self._closing_since:
-            if now - self._closing_since > _LINGER_S:
+            # Answers that are still on their way to a slow reader get the time that any answer gets.
+            limit_s = limits.write_timeout_s if self._transport.get_write_buffer_size() else _LINGER_S
+            if now - self._closing_since > limit_s:
                 self._transport.abort()
         elif self._paused_since:
             if now - self._paused_since > limits.write_timeout_s:
                 self._transport.abort()
-        elif self._buffer or self._call is not None:
+        elif self._unfinished:
             if now - self._since > limits.request_timeout_s:
-                self._refuse(RequestTimeoutError(f"the request was not whole after {limits.request_timeout_s:g} s"))
+                fault = RequestTimeoutError(f"the request was not whole after {limits.request_timeout_s:g} s")
+                self._refuse(fault, self._call.request_id if self._call is not None else None)
         elif self._server.draining_since is not None:
             if now - max(self._since, self._server.draining_since) > _DRAIN_IDLE_S:
                 self._transport.close()
@@ -144,15 +152,21 @@ class Connection(asyncio.Protocol):
                 self._await_body(call, data, position, stop - position)
                 return
             self._call = None
+            self._unfinished = False
             self._since = server.clock.now
             self._answer(call, data[end:stop])
             position = stop
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
-        if self._call is None and not self._buffer:
-            self._since = self._server.clock.now
+        self._begin()
         self._buffer += data[position:]
         self._needed = needed
+
+    def _begin(self) -> None:
+        # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
+        if not self._unfinished:
+            self._unfinished = True
+            self._since = self._server.clock.now
 
     def _await_head(self, data: bytes, position: int) -> None:
         held = len(data) - position
@@ -161,19 +175,18 @@ class Connection(asyncio.Protocol):
             data, position = data[position + 2 :], 0
         if held > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
-        elif position < len(data) and data[position] not in METHOD_STARTS:
+        elif position == len(data):
+            self._unfinished = False
+        elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
             self._refuse(MalformedRequestError("what was sent is not an HTTP request"))
-        elif position < len(data):
+        else:
             self._keep(data, position, 0)
 
     def _await_body(self, call: Call, data: bytes, position: int, needed: int) -> None:
-        began = self._since if self._call is not None else self._server.clock.now
         if call.expects_continue and self._call is None:
             self._transport.write(_CONTINUE)
         self._call = call
-        self._since = began
-        self._buffer += data[position:]
-        self._needed = needed
+        self._keep(data, position, needed)
 
     def _call_of(self, raw: bytes) -> Call | None:
         """Parse a head not seen before; None when it was refused and the connection is closing."""
@@ -181,13 +194,15 @@ class Connection(asyncio.Protocol):
         limits = server.limits
         if self._call is not None and not self._call.chunked:
             return self._call
+        identity = None
         try:
             if len(raw) > limits.max_header_bytes:
                 raise _headers_too_large(limits.max_header_bytes)
             head = parse_head(raw.lstrip(b"\r\n") if raw.startswith(b"\r\n") else raw, limits.max_header_fields)
+            identity = head.request_id
             call = server.router.call(head)
         except MlrfError as fault:
-            self._refuse(fault)
+            self._refuse(fault, identity)
             return None
         if head.is_repeatable:
             server.remember(raw, call)
@@ -197,7 +212,7 @@ class Connection(asyncio.Protocol):
         if call.expects_continue:
             self._transport.write(_CONTINUE)
         self._call = call
-        self._since = self._server.clock.now
+        self._begin()
         self._chunks = ChunkedBody(self._server.limits.max_body_bytes)
 
     def _read_chunks(self, data: bytes, position: int) -> int:
@@ -205,10 +220,11 @@ class Connection(asyncio.Protocol):
         try:
             position = chunks.feed(data, position)
         except MlrfError as fault:
-            self._refuse(fault)
+            self._refuse(fault, call.request_id)
             return len(data)
         if chunks.done:
             self._chunks = self._call = None
+            self._unfinished = False
             self._since = self._server.clock.now
             self._answer(call, bytes(chunks.body))
         return position
@@ -248,14 +264,14 @@ class Connection(asyncio.Protocol):
             self._closing_since = server.clock.now
             self._transport.close()
 
-    def _refuse(self, fault: MlrfError) -> None:
+    def _refuse(self, fault: MlrfError, request_id: bytes | None = None) -> None:
         """Answer a request that cannot be read to its end, and close.
 
         What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
         and take the answer with it.
         """
         server = self._server
-        identity = server.new_request_id()
+        identity = request_id or server.new_request_id()
         status, content, extra = server.refusal(fault, identity)
         self._transport.write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"

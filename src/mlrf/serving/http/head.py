@@ -1,6 +1,6 @@
 """A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
 
-What llhttp lets through and we do not: bare CR or LF, folded lines, no Host or two, Transfer-Encoding on HTTP/1.0 or
+What llhttp lets through and we do not: bare CR or LF, several spaces in the request line, folded lines, no Host or two, Transfer-Encoding on HTTP/1.0 or
 other than `chunked`, a length beside chunks. Each is a known way to make two servers see different requests.
 """
 
@@ -16,6 +16,7 @@ from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, Malfo
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_SPACES = 2
 _FOLD = re.compile(rb"\r\n[ \t]")
 _KNOWN = frozenset(
     (
@@ -69,6 +70,8 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
     """
     if raw.count(b"\n") != raw.count(b"\r\n") or raw.count(b"\r") != raw.count(b"\r\n") or b"\0" in raw:
         raise MalformedRequestError("the request head holds a bare CR, a bare LF or a NUL")
+    if raw.count(b" ", 0, raw.find(b"\r\n")) != _SPACES:
+        raise MalformedRequestError("the request line is not a method, a target and a version, one space between them")
     if _FOLD.search(raw):
         raise MalformedRequestError("the request head folds a header over two lines, which HTTP/1.1 no longer allows")
     reading = _Reading(max_fields)

@@ -139,7 +139,10 @@ def _check_content_type(content_type: bytes | None) -> None:
         return
     media_type, _, parameters = content_type.partition(b";")
     if media_type.strip().lower() != JSON:
-        raise UnsupportedMediaTypeError("the body must be application/json", accepted=["application/json"])
+        raise UnsupportedMediaTypeError(
+            "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
+            accepted=["application/json"],
+        )
     charset = parameters.strip().lower().replace(b'"', b"")
     if charset.startswith(b"charset=") and charset != b"charset=utf-8":
         raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])

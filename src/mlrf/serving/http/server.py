@@ -15,6 +15,8 @@ from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.route import Call, Router
 
 _MAX_CALLS = 1024
+_MAX_REMEMBERED_BYTES = 4096
+"""A client sends the same head again and again when it is short; long ones would only fill the memory."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
@@ -75,6 +77,8 @@ class HttpServer:
 
     def remember(self, raw: bytes, call: Call) -> None:
         """Keep what a head asked for, for the next request with the same bytes."""
+        if len(raw) > _MAX_REMEMBERED_BYTES:
+            return
         if len(self.calls) >= _MAX_CALLS:
             self.calls.clear()
         self.calls[raw] = call

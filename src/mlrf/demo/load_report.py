@@ -1,0 +1,41 @@
+"""What a load found, in the numbers that are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every request that was due.
+
+    The percentiles are over the requests that were answered, plus those still unanswered at the end, which enter with the
+    time they had waited: a request that never came back must not make the figures better. Those that failed with their
+    connection are in `errors` alone, under "connection lost", as are idle connections that broke. `rate_achieved` counts
+    good answers alone. `driver_lag_p99_ms` is how late the driver itself was in sending; where it nears the latencies,
+    they describe the driver and not the server.
+    """
+
+    due: int
+    ok: int
+    errors: dict[str, int]
+    reconnects: int
+    rate_asked: float
+    rate_achieved: float
+    elapsed_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+    driver_lag_p99_ms: float
+
+    @property
+    def error_count(self) -> int:
+        """Errors of all kinds together."""
+        return sum(self.errors.values())
+
+
+def percentile(ordered: list[float], percent: int) -> float:
+    """Return the nearest rank: a latency that some request had, never one between two; NaN of nothing."""
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else math.nan

@@ -1,0 +1,142 @@
+"""Bundles made in a moment, without a training library: a stump a feature and output, whose sums are exact in float64."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from onnx import TensorProto, helper
+
+from mlrf.core.bundle import FORMAT, FileEntry, LinkEntry, Manifest, ModelFacts, Task, digest_file
+from mlrf.core.json_schema import to_json_schema
+from mlrf.core.schema import Category, Feature, Kind, Schema
+
+ALL_KINDS = Schema(
+    (
+        Feature("price", Kind.NUMERIC, example=9.5),
+        Feature("count", Kind.INTEGER, example=3),
+        Feature("promo", Kind.BOOLEAN, example=True),
+        Feature("store", Kind.CATEGORICAL, ("north", "süd", "east"), example="süd"),
+        Feature("size", Kind.CATEGORICAL, (10, 20, 30), example=20),
+        Feature("code", Kind.CATEGORICAL, None, example=7),
+        Feature("depth", Kind.NUMERIC, nullable=False, example=0.25),
+    )
+)
+"""A feature of every kind; `depth` may not be missing."""
+
+NUMBERS = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(3)))
+
+_THRESHOLD = 0.5
+_EXTREME = 1e6
+_EXTREME_MARGIN = 1000.0
+"""What is added to the margin where the first feature is above `_EXTREME`: too much for `exp`."""
+
+
+def margins_of(row: Sequence[float], n_outputs: int = 1) -> list[float]:
+    """What the model of `write_bundle` answers for a row, in plain Python."""
+    margins = []
+    for output in range(n_outputs):
+        margin = _EXTREME_MARGIN if row[0] > _EXTREME else 0.0
+        for feature, x in enumerate(row):
+            low, high = _leaves(feature, output)
+            margin += low if math.isnan(x) or x <= _THRESHOLD else high
+        margins.append(margin)
+    return margins
+
+
+def write_bundle(
+    path: Path,
+    *,
+    name: str = "sample",
+    schema: Schema = ALL_KINDS,
+    task: Task = "regression",
+    link: LinkEntry | None = None,
+    classes: list[Category] | None = None,
+    n_outputs: int = 1,
+    model: bytes | None = None,
+) -> Path:
+    """Write a bundle whose every digest holds, and return its path; `model` stands in for the stumps."""
+    path.mkdir(parents=True)
+    onnx = stumps(len(schema.features), n_outputs) if model is None else model
+    (path / "model.onnx").write_bytes(onnx)
+    (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
+    trees = len(schema.features) + 1
+    manifest = Manifest(
+        format=FORMAT,
+        name=name,
+        task=task,
+        objective=task,
+        link=link or LinkEntry("identity"),
+        classes=classes,
+        n_features=len(schema.features),
+        n_outputs=n_outputs,
+        base=[0.0] * n_outputs,
+        facts=ModelFacts(trees, 2 * trees, 1, sum(f.kind is Kind.CATEGORICAL for f in schema.features)),
+        libraries={},
+        parity={},
+        files={file: entry_of(path / file) for file in ("model.onnx", "schema.json")},
+    )
+    write_manifest(path, msgspec.to_builtins(manifest))
+    return path
+
+
+def write_manifest(path: Path, document: object) -> None:
+    """Write `manifest.json` as it is, sound or not."""
+    (path / "manifest.json").write_bytes(msgspec.json.encode(document))
+
+
+def entry_of(file: Path) -> FileEntry:
+    """The manifest's entry of a file on disk."""
+    return FileEntry(digest_file(file), file.stat().st_size)
+
+
+def stumps(n_features: int, n_outputs: int) -> bytes:
+    """An ONNX model of one `TreeEnsemble`: what `margins_of` computes."""
+    trees = [
+        (feature, _THRESHOLD, *_leaves(feature, output), output)
+        for output in range(n_outputs)
+        for feature in range(n_features)
+    ]
+    trees += [(0, _EXTREME, 0.0, _EXTREME_MARGIN, output) for output in range(n_outputs)]
+    n = len(trees)
+    node = helper.make_node(
+        "TreeEnsemble",
+        ["features"],
+        ["margin"],
+        domain="ai.onnx.ml",
+        n_targets=n_outputs,
+        aggregate_function=1,
+        post_transform=0,
+        tree_roots=list(range(n)),
+        nodes_featureids=[feature for feature, *_ in trees],
+        nodes_splits=_tensor("splits", TensorProto.DOUBLE, [split for _, split, *_ in trees]),
+        nodes_modes=_tensor("modes", TensorProto.UINT8, [0] * n),
+        nodes_truenodeids=[2 * i for i in range(n)],
+        nodes_trueleafs=[1] * n,
+        nodes_falsenodeids=[2 * i + 1 for i in range(n)],
+        nodes_falseleafs=[1] * n,
+        nodes_missing_value_tracks_true=[1] * n,
+        leaf_targetids=[output for *_, output in trees for _ in range(2)],
+        leaf_weights=_tensor("weights", TensorProto.DOUBLE, [w for _, _, low, high, _ in trees for w in (low, high)]),
+    )
+    graph = helper.make_graph(
+        [node],
+        "stumps",
+        [helper.make_tensor_value_info("features", TensorProto.DOUBLE, [None, n_features])],
+        [helper.make_tensor_value_info("margin", TensorProto.DOUBLE, [None, n_outputs])],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+def _leaves(feature: int, output: int) -> tuple[float, float]:
+    return -(feature + 1) / 8, (feature + 1) * (output + 1) / 4
+
+
+def _tensor(name: str, kind: int, values: list[float]) -> object:
+    dtype = np.uint8 if kind == TensorProto.UINT8 else np.float64
+    return helper.make_tensor(name, kind, [len(values)], np.array(values, dtype=dtype))

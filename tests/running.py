@@ -1,0 +1,212 @@
+"""The real server in processes of its own, started, watched and ended by the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from raw_http import Answer, Client
+
+START_LIMIT_S = 20.0
+_ENTRY = """
+import sys
+try:
+    from mlrf.cli import main
+    arguments = sys.argv[1:]
+except ImportError:
+    from mlrf.cli.serve import main
+    arguments = sys.argv[2:]
+try:
+    status = main(arguments)
+except Exception as error:
+    from mlrf.core.errors import BundleError, ConfigError, MlrfError
+    if not isinstance(error, MlrfError):
+        raise
+    print(f"mlrf: {error}", file=sys.stderr)
+    status = 3 if isinstance(error, BundleError) else 2 if isinstance(error, ConfigError) else 1
+sys.exit(status)
+"""
+
+T = TypeVar("T")
+
+
+def command(bundles: Sequence[Path], *options: str) -> list[str]:
+    """The command line of `mlrf serve`."""
+    return [sys.executable, "-c", _ENTRY, "serve", *map(str, bundles), *options]
+
+
+def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = START_LIMIT_S) -> tuple[int, str, float]:
+    """Run a server that is expected to end by itself; return its exit status, what it said, and the seconds it took."""
+    began = time.monotonic()
+    done = subprocess.run(
+        command(bundles, *options), capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
+    )
+    return done.returncode, done.stderr + done.stdout, time.monotonic() - began
+
+
+def eventually(found: Callable[[], T | None], limit_s: float = 10.0, what: str = "it") -> T:
+    """Ask again and again until the answer is neither None nor False; TimeoutError names what was waited for."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        if answer := found():
+            return answer
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {limit_s:g} s")
+        time.sleep(0.01)
+
+
+class Server:
+    """A running `mlrf serve`: its address, its log, its processes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = 0
+
+    def find_address(self) -> None:
+        """Wait for the log line that says where the server listens."""
+        url = eventually(self._find_url, START_LIMIT_S, "the log line of the address")
+        self.port = int(url.rpartition(":")[2])
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The log so far; a line that is no JSON object stands as the event `not JSON`."""
+        entries = []
+        for line in tuple(self.lines):
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                entries.append({"event": "not JSON", "level": "error", "line": line})
+        return entries
+
+    @property
+    def troubles(self) -> list[dict[str, Any]]:
+        """What the log holds that an operator must not see after bad input."""
+        return [entry for entry in self.log if entry["level"] not in ("info", "debug")]
+
+    def client(self) -> Client:
+        """A new connection."""
+        return Client(self.port)
+
+    def ask(self, method: str, path: str, body: bytes | object = b"", headers: Sequence[str] = ()) -> Answer:
+        """One request on a connection of its own."""
+        with self.client() as client:
+            return client.ask(method, path, body, headers)
+
+    def is_ready(self) -> bool:
+        """Whether a worker answers that it is."""
+        with contextlib.suppress(OSError):
+            return self.ask("GET", "/readyz").status == 200
+        return False
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of `/metrics` by name and labels, read by Prometheus' own parser."""
+        text = self.ask("GET", "/metrics").body.decode()
+        return {
+            sample.name + "".join(f";{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers that run, oldest first."""
+        return children_of(self.process.pid)
+
+    def booted(self, n: int) -> list[int]:
+        """Wait until `n` workers answer, and return their process ids."""
+        eventually(lambda: self.metrics()["mlrf_workers_ready"] == n, START_LIMIT_S, f"{n} ready workers")
+        return self.workers()
+
+    def wait(self, limit_s: float = 15.0) -> int:
+        """Wait for the end; return the exit status."""
+        status = self.process.wait(limit_s)
+        self.join()
+        return status
+
+    def join(self) -> None:
+        """Wait for the end of the log."""
+        self._reader.join(5.0)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        # Ends when the last process that inherited the other end has.
+        with self.process.stderr as lines:
+            self.lines.extend(line.decode().rstrip("\n") for line in lines)
+
+    def _find_url(self) -> str | None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}: {self.lines}")
+        return next((entry["url"] for entry in self.log if entry["event"] == "listening"), None)
+
+
+@contextlib.contextmanager
+def serving(*bundles: Path, workers: int = 1, options: Sequence[str] = ()) -> Iterator[Server]:
+    """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards."""
+    process = subprocess.Popen(
+        command(bundles, "--port", "0", "--workers", str(workers), *options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    server = Server(process)
+    try:
+        server.find_address()
+        eventually(server.is_ready, START_LIMIT_S, "a ready worker")
+        yield server
+    finally:
+        _end(process)
+        server.join()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    workers = children_of(process.pid)
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of a process's children, oldest first; none when it is gone."""
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in use now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

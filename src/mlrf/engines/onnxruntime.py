@@ -7,6 +7,7 @@ ONNX Runtime and NumPy start threads, and threads do not survive a fork.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from array import array
 from pathlib import Path
@@ -35,6 +36,7 @@ class OnnxRuntimeEngine:
         """Load the model; BundleError when ONNX Runtime refuses it or its input and output are not the contract's."""
         self._session = _start(model)
         self._n_features, self._n_outputs = _check_signature(self._session, model)
+        _give_memory_back()
         self._row = np.zeros((1, self._n_features))
         self._margins = np.zeros((1, self._n_outputs))
         # The arrays back these values: ONNX Runtime reads and writes them in place.
@@ -95,6 +97,13 @@ def _start(model: Path) -> ort.InferenceSession:
         return ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(f"{model}: ONNX Runtime {ort.__version__} refuses it: {error}", file=model.name) from error
+
+
+def _give_memory_back() -> None:
+    """Return to the system what loading took and freed, which the C library would keep (measured: 24 MB of 77 a worker)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
+    if trim is not None:
+        trim(0)
 
 
 def _check_signature(session: ort.InferenceSession, model: Path) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +11,10 @@ from pathlib import Path
 
 from contenders import BenchmarkError
 
-_MAKER = Path(__file__).with_name("reference_models.py")
+_HERE = Path(__file__).parent
+_MAKER = _HERE / "reference_models.py"
+_PACKAGE = _HERE.parent / "src" / "mlrf"
+_BUNDLE_MAKERS = ("builder", "core", "engines")
 _MAKE_LIMIT_S = 600
 
 
@@ -38,15 +43,29 @@ class Plan:
         """Tell what is measured now."""
         print(f"  … {sentence}", file=sys.stderr, flush=True)
 
-    def make_models(self) -> None:
-        """Train and build the models unless an earlier run did; BenchmarkError when that fails."""
-        if self.models.is_dir():
-            return
-        self.say("training the models, once")
-        unfinished = self.models.with_name(f"{self.models.name}.unfinished")
-        subprocess.run(["rm", "-rf", str(unfinished)], check=True)
-        unfinished.mkdir(parents=True)
-        made = subprocess.run([sys.executable, str(_MAKER), str(unfinished)], check=False, timeout=_MAKE_LIMIT_S)
-        if made.returncode:
-            raise BenchmarkError("the models could not be made")
-        unfinished.rename(self.models)
+
+def make_models(results: Path) -> Path:
+    """Train and build the models unless an earlier run of the same sources did; return their folder.
+
+    BenchmarkError when they cannot be made.
+    """
+    models = results / f"models-{_digest_of_sources()}"
+    if models.is_dir():
+        return models
+    print("training the models, once", file=sys.stderr, flush=True)
+    for older in results.glob("models-*"):
+        shutil.rmtree(older)
+    unfinished = results / "models-unfinished"
+    unfinished.mkdir(parents=True)
+    made = subprocess.run([sys.executable, str(_MAKER), str(unfinished)], check=False, timeout=_MAKE_LIMIT_S)
+    if made.returncode:
+        raise BenchmarkError("the models could not be made")
+    return unfinished.rename(models)
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256(_MAKER.read_bytes())
+    for room in _BUNDLE_MAKERS:
+        for source in sorted((_PACKAGE / room).rglob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]

@@ -18,18 +18,20 @@ from pathlib import Path
 
 import against_peer
 import footprint
+import hot_path
 import machine
 import scaling
 import steady_rate
 from contenders import BenchmarkError, mlrf_contenders
 from figures import Figure, heading
-from plan import Plan
+from plan import Plan, make_models
 
 RESULTS = Path(__file__).with_name("results")
 OPEN_FILES = 8_192
 
 Measure = Callable[[Plan], Iterable[Figure]]
 MEASURES: dict[str, Measure] = {
+    "hot-path": hot_path.measure,
     "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
     "workers": scaling.measure_workers,
     "connections": scaling.measure_connections,
@@ -44,11 +46,10 @@ def main(argv: list[str]) -> int:
     """Measure, print, keep."""
     given = read_arguments(argv)
     allow_many_connections()
-    models = RESULTS / "models"
-    plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 4, starts=20)
     began = time.monotonic()
     try:
-        plan.make_models()
+        models = make_models(RESULTS)
+        plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 4, starts=20)
         about = machine.describe()
         for name, value in about.items():
             print(f"{name}: {value}")
@@ -82,7 +83,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def allow_many_connections() -> None:
-    """Let this process, and so the servers and wrk, open enough files; BenchmarkError-free where the system says no."""
+    """Let this process, and so the servers and wrk, open enough files, as far as the system lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:

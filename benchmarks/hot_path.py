@@ -61,19 +61,24 @@ def main(home: Path) -> None:
     model = load(home / "bundle")
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
     bodies = {kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("positional", "named", "batch")}
-    rows = [decoder.row(body) for body in bodies["positional"]]
-    batches = [decoder.rows(body) for body in bodies["batch"]]
+    rows = [decoder.row(body)[0] for body in bodies["positional"]]
+    tables = [model.table([row for row, _ in decoder.rows(body)]) for body in bodies["batch"]]
+    margins = [model.engine.margins(table) for table in tables]
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # as a worker does
     parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "one row, positional, whole": (connection.data_received, _requests("/predict", bodies["positional"])),
         "one row, named, whole": (connection.data_received, _requests("/predict", bodies["named"])),
         "one row: decode positional": (decoder.row, bodies["positional"]),
         "one row: decode named": (decoder.row, bodies["named"]),
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
-        "batch of 100, whole": (connection.data_received, _requests("/predict/batch", bodies["batch"])),
         "batch of 100: decode": (decoder.rows, bodies["batch"]),
-        "batch of 100: engine and link": (model.predict_rows, batches),
+        "batch of 100: decode, and rows to a table": (
+            lambda body: model.table([row for row, _ in decoder.rows(body)]),
+            bodies["batch"],
+        ),
+        f"batch of 100: engine {model.engine.name}": (model.engine.margins, tables),
+        "batch of 100: link": (model.predictions, margins),
     }
     print(
         json.dumps({what: [_microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})

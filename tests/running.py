@@ -114,12 +114,7 @@ class Server:
 
     def metrics(self) -> dict[str, float]:
         """Every sample of `/metrics` by name and labels, read by Prometheus' own parser."""
-        text = self.ask("GET", "/metrics").body.decode()
-        return {
-            sample.name + "".join(f";{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        return metrics_of(self.ask("GET", "/metrics"))
 
     def workers(self) -> list[int]:
         """Process ids of the workers that run, oldest first."""
@@ -183,6 +178,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for pid in workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def metrics_of(answer: Answer) -> dict[str, float]:
+    """Every sample of an answer of `/metrics`, by name and labels."""
+    return {
+        sample.name + "".join(f";{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
 
 
 def children_of(pid: int) -> list[int]:

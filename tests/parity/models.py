@@ -61,6 +61,10 @@ def train(objective: str, given: Data, *, rounds: int = 8, **options: Any) -> lg
         parameters["num_class"] = 3
     group = [len(given.rows) // 20] * 20 if "rank" in objective else None
     dataset = lgb.Dataset(
-        given.rows, labels(objective, given.target), group=group, categorical_feature=given.categorical, params=parameters
+        given.rows,
+        labels(objective, given.target),
+        group=group,
+        categorical_feature=given.categorical,
+        params=parameters,
     )
     return lgb.train(parameters, dataset, rounds)

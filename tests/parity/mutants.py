@@ -17,7 +17,9 @@ from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
 def mutated(forest: Forest, rng: np.random.Generator, what: str) -> tuple[Forest, int]:
     """Return the forest with one random thing of the kind `what` changed, and the node."""
-    numeric = np.flatnonzero((forest.feature != LEAF) & (forest.category_set == NUMERIC) & np.isfinite(forest.threshold))
+    numeric = np.flatnonzero(
+        (forest.feature != LEAF) & (forest.category_set == NUMERIC) & np.isfinite(forest.threshold)
+    )
     categorical = np.flatnonzero(forest.category_set != NUMERIC)
     inner = np.flatnonzero(forest.feature != LEAF)
     match what:
@@ -84,7 +86,7 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
         return not math.isinf(x) and int(x) >= 0 and int(x) in set(forest.category_codes(number).tolist())
     missing = Missing(int(forest.missing[node]))
     if math.isnan(x):
-        return 0.0 <= forest.threshold[node] if missing is Missing.NONE else default_left
+        return forest.threshold[node] >= 0.0 if missing is Missing.NONE else default_left
     if missing is Missing.ZERO and abs(x) <= ZERO_BAND:
         return default_left
     return bool(x <= forest.threshold[node])

@@ -34,7 +34,9 @@ def check_output(out: Path, *, force: bool) -> None:
     if not force:
         raise OutputExistsError(f"{out} exists; replace it with --force, or choose another place", path=str(out))
     if out.is_symlink() or not (out / MANIFEST).is_file():
-        raise OutputExistsError(f"{out} is no bundle, so not even --force replaces it; choose another place", path=str(out))
+        raise OutputExistsError(
+            f"{out} is no bundle, so not even --force replaces it; choose another place", path=str(out)
+        )
 
 
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Path:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from mlrf.builder.imported import CategoryLists
 from mlrf.core.errors import RequestError, SampleError
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema, Value
+from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
 
 MAX_SAMPLE_ROWS = 100_000
 _LENIENT = Leniency(unknown_categories="missing")
@@ -74,7 +74,8 @@ class Sample:
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             return feature
         raise SampleError(
-            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number", feature=feature.name
+            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number",
+            feature=feature.name,
         )
 
 
@@ -158,5 +159,5 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray) -> list[float]
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
-
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)
+    return any(test(kind) for test in tests)

@@ -26,9 +26,7 @@ _HELP = """Serve gradient-boosted trees: fast, with proof that the number served
 Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong, 3 the bundle is bad.
 """
 
-app = typer.Typer(
-    name="mlrf", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(name="mlrf", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def run(arguments: list[str]) -> int:
@@ -67,7 +65,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command()(predict)
 # Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.
-app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
-    _serve
-)
+app.command(
+    "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)(_serve)
 app.command()(demo)

@@ -35,10 +35,9 @@ def inspect(
     manifest = found.manifest
     lines = [
         f"{manifest.name}  version {found.version}",
-        f"task {manifest.task}, objective {manifest.objective}, link {manifest.link.kind}, "
-        f"{manifest.n_outputs} output{'s' if manifest.n_outputs > 1 else ''}",
-        f"{manifest.facts.trees} trees, {manifest.facts.leaves} leaves, depth {manifest.facts.max_depth}, "
-        f"expected margin {manifest.base}",
+        f"task {manifest.task}, objective {manifest.objective}, link {manifest.link.kind}",
+        f"{manifest.facts.trees} trees, {manifest.facts.leaves} leaves, depth {manifest.facts.max_depth}",
+        f"expected margin {', '.join(f'{base:.6g}' for base in manifest.base)}",
     ]
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")

@@ -15,6 +15,7 @@ from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.model import load
 
 _EMPTY = ("", "NA", "NaN", "nan", "null")
+_LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -36,8 +37,8 @@ def predict(
     model = load(bundle)
     instances = _read(rows, model.schema)
     leniency = Leniency("ignore", unknown_categories)  # type: ignore[arg-type]
-    answers = model.predict(instances, leniency) if instances else []
-    lines = b"".join(_line(model.label, answer) for answer in (answers.tolist() if len(answers) else []))
+    answers = model.predict(instances, leniency).tolist() if instances else []
+    lines = b"".join(_line(model.label, answer) for answer in answers)
     if out is None:
         sys.stdout.write(lines.decode())
         return
@@ -48,7 +49,7 @@ def predict(
 
 
 def _line(label: Any, answer: float | list[float]) -> bytes:
-    named = {"prediction": answer}
+    named: dict[str, Any] = {"prediction": answer}
     if (found := label(answer)) is not None:
         named["label"] = found
     return msgspec.json.encode(named) + b"\n"
@@ -76,7 +77,7 @@ def _json(raw: bytes, path: Path) -> list[Any]:
     try:
         if raw.lstrip()[:1] == b"[":
             return [_features(item) for item in msgspec.json.decode(raw, type=list[Any])]
-        return [_features(item) for item in msgspec.json.decode_lines(raw)]
+        return [_features(item) for item in _LINES.decode_lines(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"{path} is no JSON array and no JSON lines: {error}") from error
 
@@ -93,7 +94,7 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
         lines = csv.reader(raw.decode("utf-8-sig").splitlines(), strict=True)
         header = next(lines, [])
         by_name = {feature.name: feature for feature in schema.features}
-        instances = []
+        instances: list[Any] = []
         for cells in filter(None, lines):
             if len(cells) != len(header):
                 raise InvalidRequestError(

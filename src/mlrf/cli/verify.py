@@ -62,7 +62,12 @@ def verify(
     )
 
 
-def _close(got: np.ndarray[tuple[int], np.dtype[np.float64]], expected: np.ndarray[tuple[int], np.dtype[np.float64]], relative: float, mean: float) -> bool:
+def _close(
+    got: np.ndarray[tuple[int], np.dtype[np.float64]],
+    expected: np.ndarray[tuple[int], np.dtype[np.float64]],
+    relative: float,
+    mean: float,
+) -> bool:
     same = got == expected
     limit = relative * np.maximum(np.abs(expected), mean)
     with np.errstate(invalid="ignore"):

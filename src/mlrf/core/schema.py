@@ -275,7 +275,10 @@ def _example(feature: Feature) -> Value:
         case Kind.INTEGER:
             return 0
         case Kind.CATEGORICAL:
-            return feature.categories[0] if feature.categories else 0
+            if feature.categories is None:
+                return 0
+            # A list may be empty: then only a missing value is known.
+            return feature.categories[0] if feature.categories else None
     return 0.0
 
 

@@ -13,6 +13,7 @@ import traceback
 from typing import Any
 
 import msgspec
+from gunicorn.errors import HaltServer
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _QUOTED_CHARS = 4000
@@ -79,8 +80,11 @@ class ArbiterLog:
         self.log.warning("arbiter", message=_worded(message, args))
 
     def error(self, message: str, *args: Any, **_options: Any) -> None:
-        """Log gunicorn's errors, with the traceback of the one being handled."""
-        self.log.error("arbiter", message=_worded(message, args), fault=sys.exc_info()[1])
+        """Log gunicorn's errors, with the traceback of the one being handled, unless that is its word for a wanted end."""
+        fault = sys.exc_info()[1]
+        if isinstance(fault, HaltServer):
+            fault = None
+        self.log.error("arbiter", message=_worded(message, args), fault=fault)
 
     critical = exception = error
 

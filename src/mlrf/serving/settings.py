@@ -15,6 +15,8 @@ from mlrf.serving.logs import LEVELS
 
 _MAX_PORT = 65535
 _MAX_WORKERS = 256
+_MAX_BACKLOG = 65535
+_MAX_TIMEOUT_S = 86400
 
 
 def usable_cpus() -> int:
@@ -48,9 +50,12 @@ class ServeSettings:
         _check(1 <= self.workers <= _MAX_WORKERS, "--workers", f"{self.workers} is not 1 to {_MAX_WORKERS}")
         _check(self.engine in (None, *ENGINES), "--engine", f"{self.engine!r} is not one of {', '.join(ENGINES)}")
         _check(self.max_batch >= 1, "--max-batch", f"{self.max_batch} is less than 1")
-        _check(self.backlog >= 1, "--backlog", f"{self.backlog} is less than 1")
-        _check(self.drain_timeout_s >= 0, "--drain-timeout", f"{self.drain_timeout_s:g} is less than 0")
-        _check(self.worker_timeout_s >= 1, "--worker-timeout", f"{self.worker_timeout_s:g} is less than 1 second")
+        _check(1 <= self.backlog <= _MAX_BACKLOG, "--backlog", f"{self.backlog} is not 1 to {_MAX_BACKLOG}")
+        drain_s, worker_s = self.drain_timeout_s, self.worker_timeout_s
+        _check(0 <= drain_s <= _MAX_TIMEOUT_S, "--drain-timeout", f"{drain_s:g} is not 0 to {_MAX_TIMEOUT_S} seconds")
+        _check(
+            1 <= worker_s <= _MAX_TIMEOUT_S, "--worker-timeout", f"{worker_s:g} is not 1 to {_MAX_TIMEOUT_S} seconds"
+        )
         _check(self.log_level in LEVELS, "--log-level", f"{self.log_level!r} is not one of {', '.join(LEVELS)}")
         for limit in fields(self.limits):
             option = "--" + limit.name.removesuffix("_s").replace("_", "-")

@@ -29,7 +29,9 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
     categorical = split_by_category | codes.keys() | declared
     own = _pandas_lists(text, sorted(categorical), sorted(declared), names, lists)
     if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0])
+        raise SampleError(
+            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
+        )
     features = []
     for i, (name, info) in enumerate(zip(names, infos, strict=True)):
         listed = lists.get(name, own.get(i))

@@ -72,5 +72,7 @@ def _class_labels(objective: Objective, classes: Sequence[ClassLabel] | None) ->
     if classes is None:
         return tuple(range(objective.n_classes))
     if len(classes) != objective.n_classes or len(set(classes)) != len(classes):
-        raise SampleError(f"the model has {objective.n_classes} classes, each with a name of its own, not {list(classes)}")
+        raise SampleError(
+            f"the model has {objective.n_classes} classes, each with a name of its own, not {list(classes)}"
+        )
     return tuple(classes)

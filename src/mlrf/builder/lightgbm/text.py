@@ -57,7 +57,9 @@ def split_text(raw: bytes) -> ModelText:
 
 def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], int]:
     if "tree_sizes" not in header:
-        raise ModelUnreadableError("the model file does not state its tree_sizes, so nobody can tell whether it is whole")
+        raise ModelUnreadableError(
+            "the model file does not state its tree_sizes, so nobody can tell whether it is whole"
+        )
     try:
         sizes = [int(size) for size in header["tree_sizes"].split()]
     except ValueError as error:
@@ -91,7 +93,9 @@ def _tail(text: str) -> tuple[Fields, list[list[Any]] | None]:
     if not rest:
         return parameters, None
     if not rest.startswith(_PANDAS):
-        raise ModelUnreadableError("the model file is cut or was edited: only pandas_categorical may follow its parameters")
+        raise ModelUnreadableError(
+            "the model file is cut or was edited: only pandas_categorical may follow its parameters"
+        )
     try:
         listed = json.loads(rest[len(_PANDAS) :])
     except (ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mlrf.builder.lightgbm.text import Fields
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -90,11 +91,11 @@ def _category_sets(reader: _Reader) -> list[tuple[int, ...]]:
         raise reader.error(f"has num_cat={count}")
     boundaries = reader.integers("cat_boundaries", count + 1)
     words = reader.integers("cat_threshold", boundaries[-1])
-    if boundaries[0] != 0 or any(a > b for a, b in zip(boundaries, boundaries[1:], strict=False)):
+    if boundaries[0] != 0 or any(a > b for a, b in pairwise(boundaries)):
         raise reader.error("has cat_boundaries that do not ascend from 0")
     if any(not 0 <= word < 1 << _WORD_BITS for word in words):
         raise reader.error("has a word in cat_threshold beyond 32 bits")
-    return [_codes(words[a:b]) for a, b in zip(boundaries, boundaries[1:], strict=False)]
+    return [_codes(words[a:b]) for a, b in pairwise(boundaries)]
 
 
 def _codes(words: list[int]) -> tuple[int, ...]:

@@ -38,9 +38,7 @@ class Proof:
     """[m, K] the library's"""
 
 
-def prove(
-    model: ImportedModel, onnx_model: bytes, schema: Schema, *, sampled: F64 | None, progress: Progress
-) -> Proof:
+def prove(model: ImportedModel, onnx_model: bytes, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
     """Hold the exported model against the training library; ParityError says on which rows they differ."""
     golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
@@ -91,4 +89,3 @@ def kept_rows(golden: GoldenRows) -> I64:
         if len(rows):
             kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, MAX_STORED_A_KIND).astype(np.int64))])
     return np.sort(np.concatenate(kept))
-

@@ -93,7 +93,7 @@ def _numeric(forest: Forest) -> list[int]:
 
 def _missing_rows(backgrounds: F64, rng: np.random.Generator) -> F64:
     n_features = backgrounds.shape[1]
-    rows = backgrounds[rng.integers(len(backgrounds), size=n_features + 1)].copy()
+    rows: F64 = backgrounds[rng.integers(len(backgrounds), size=n_features + 1)]
     rows[np.arange(n_features), np.arange(n_features)] = np.nan
     rows[n_features] = np.nan
     return rows
@@ -101,7 +101,7 @@ def _missing_rows(backgrounds: F64, rng: np.random.Generator) -> F64:
 
 def _column_rows(backgrounds: F64, rng: np.random.Generator, values: dict[int, tuple[float, ...]]) -> F64:
     pairs = [(feature, value) for feature, tried in values.items() for value in tried]
-    rows = backgrounds[rng.integers(len(backgrounds), size=len(pairs))].copy()
+    rows: F64 = backgrounds[rng.integers(len(backgrounds), size=len(pairs))]
     for row, (feature, value) in zip(rows, pairs, strict=True):
         row[feature] = value
     return rows
@@ -109,8 +109,6 @@ def _column_rows(backgrounds: F64, rng: np.random.Generator, values: dict[int, t
 
 class _Parts:
     """Rows and kinds while they grow."""
-
-    _BY_NAME = {kind: number for number, kind in enumerate(KINDS)}
 
     def __init__(self) -> None:
         self.count = 0
@@ -122,10 +120,8 @@ class _Parts:
 
     def add_each(self, kinds: list[str], rows: F64) -> None:
         self._rows.append(rows)
-        self._kinds += [self._BY_NAME[kind] for kind in kinds]
+        self._kinds += [KINDS.index(kind) for kind in kinds]
         self.count += len(kinds)
 
     def whole(self) -> tuple[F64, np.ndarray[tuple[int], np.dtype[np.int8]]]:
         return np.ascontiguousarray(np.concatenate(self._rows)), np.array(self._kinds, np.int8)
-
-

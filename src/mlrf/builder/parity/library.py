@@ -48,7 +48,9 @@ def ask_library(model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: f
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
     n_outputs = model.forest.n_outputs
     if margins.shape != (len(rows), n_outputs) or predictions.shape != (len(wanted), n_outputs):
-        raise ModelUnreadableError(f"{model.library} answers {margins.shape[1]} outputs, the model file has {n_outputs}")
+        raise ModelUnreadableError(
+            f"{model.library} answers {margins.shape[1]} outputs, the model file has {n_outputs}"
+        )
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version)
 
 

@@ -27,12 +27,11 @@ def main(argv: list[str]) -> int:
     lightgbm.register_logger(_Silent())
     booster = lightgbm.Booster(model_str=Path(model).read_text(encoding="utf-8"))
     rows = np.load(rows_file, allow_pickle=False)
-    options = {"num_threads": int(threads)}
-    # Of a random forest LightGBM's raw score is the sum over the trees; the margin is the mean.
-    margins = booster.predict(rows, raw_score=True, **options) / float(divisor)
-    np.save(margins_file, margins.reshape(len(rows), -1), allow_pickle=False)
     wanted = rows[np.load(wanted_file, allow_pickle=False)]
-    predictions = booster.predict(wanted, **options)
+    # Of a random forest LightGBM's raw score is the sum over the trees; the margin is the mean.
+    margins = np.asarray(booster.predict(rows, raw_score=True, num_threads=int(threads))) / float(divisor)
+    np.save(margins_file, margins.reshape(len(rows), -1), allow_pickle=False)
+    predictions = np.asarray(booster.predict(wanted, num_threads=int(threads)))
     np.save(predictions_file, predictions.reshape(len(wanted), -1), allow_pickle=False)
     print(lightgbm.__version__)
     return 0

@@ -160,7 +160,7 @@ class _Walk:
         number = self._set[node]
         if number == NUMERIC:
             # A column split both ways: LightGBM has none, and its codes cannot be told from numbers here.
-            return frozenset(c for c in self._start[self._feature[node]].codes if c <= self._threshold[node])  # type: ignore[union-attr]
+            return frozenset(c for c in self._start[self._feature[node]].codes if c <= self._threshold[node])
         if number not in self._sets:
             self._sets[number] = frozenset(map(float, self._forest.category_codes(number).tolist()))
         return self._sets[number]

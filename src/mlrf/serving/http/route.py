@@ -20,8 +20,16 @@ from mlrf.core.errors import (
 )
 from mlrf.serving.http.head import Head
 
-Handler = Callable[[bytes], bytes]
-"""From a request's body to its answer's; raises MlrfError where it has none. Never blocks, never awaits."""
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own."""
+
+    run: Callable[[], bytes]
+
+
+Handler = Callable[[bytes], bytes | Deferred]
+"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where it has none. Never blocks."""
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -129,7 +137,7 @@ class Router:
 
 def _raising(fault: MlrfError) -> Handler:
     def refuse(_body: bytes) -> bytes:
-        raise fault
+        raise fault.with_traceback(None)
 
     return refuse
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,9 +25,9 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.logs import ArbiterLog, Log
-from mlrf.serving.metrics import Exposition, Layout
+from mlrf.serving.metrics import Exposition, Layout, clear_gauges
 from mlrf.serving.processes.listeners import Listeners, bind_listeners
-from mlrf.serving.processes.worker import UvloopWorker
+from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.service import default_name, layout
 from mlrf.serving.settings import ServeSettings
 
@@ -74,6 +75,8 @@ class Slot:
     """A place for a worker: how often its last ones failed, and when the next may start."""
 
     listener: Any
+    exit_code: int = 0
+    """Why its last worker that could not boot could not, as the exit code of a service that ends for it."""
     failures: int = 0
     started_s: float = 0.0
     due_s: float = 0.0
@@ -119,6 +122,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._boot = boot
         self._slots = [Slot(listener) for listener in listeners.sockets]
         self._next = 0
+        self._stopping = False
         self.cfg.set("pre_fork", self._equip)
         self.cfg.set("child_exit", self._worker_ended)
 
@@ -129,7 +133,17 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             if slot.pid not in self.WORKERS and now >= slot.due_s:
                 self._next = number
                 slot.started_s = now
-                slot.pid = self.spawn_worker()
+                # A signal between the fork and the worker's own handlers would be queued for an arbiter that it is not.
+                signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+                try:
+                    slot.pid = self.spawn_worker()
+                finally:
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stop the workers; how they end is no trouble from here on."""
+        self._stopping = True
+        super().stop(graceful)
 
     def handle_hup(self) -> None:
         """Ignore the signal: a bundle is immutable, and settings are read at the start."""
@@ -141,6 +155,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     handle_ttou = handle_ttin
 
+    def handle_usr1(self) -> None:
+        """Ignore the signal: there is no log file to open again."""
+        self._boot.log.warning("signal ignored", signal="USR1", remedy="logs go to standard error")
+
     def handle_usr2(self) -> None:
         """Ignore the signal: listeners are not handed to another binary."""
         self._boot.log.warning("signal ignored", signal="USR2", remedy="start the new server beside the old one")
@@ -149,20 +167,24 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         worker.slot = self._next
         worker.boot = self._boot
         worker.sockets = [self._slots[self._next].listener]
+        worker.siblings = [slot.listener for number, slot in enumerate(self._slots) if number != self._next]
 
     def _worker_ended(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
         if not self.LISTENERS:
             return  # gunicorn gives its listeners up first when it stops
-        slot = self._slots[worker.slot]
-        code = self._boot.take_failure(worker.slot)
-        if code and not self._boot.has_answered():
-            raise HaltServer("no worker could boot", code)
+        boot, slot = self._boot, self._slots[worker.slot]
+        clear_gauges(boot.layout, boot.block.row(worker.slot))
+        slot.exit_code = boot.take_failure(worker.slot)
+        if self._stopping:
+            return
+        if all(each.exit_code for each in self._slots) and not boot.has_answered():
+            raise HaltServer("no worker could boot", slot.exit_code)
         lived_s = time.monotonic() - slot.started_s
         slot.failures = 0 if lived_s >= _STEADY_S else slot.failures + 1
         # The first failure is replaced at once; what fails again and again may cost the machine less and less.
         delay_s = 0.0 if slot.failures < 2 else min(_LAST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (slot.failures - 2))  # noqa: PLR2004
         slot.due_s = time.monotonic() + delay_s
-        self._boot.log.warning(
+        boot.log.warning(
             "worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=round(lived_s, 1), delay_s=delay_s
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from mlrf.core.errors import ConfigError
@@ -37,19 +38,21 @@ class Listeners:
 def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
     """Bind and listen on one socket a slot; ConfigError when the address is taken or is none of this machine's."""
     family, address = _resolve(host, port)
-    try:
-        lock = _lock(address) if port else None
-        if port:
-            _probe(family, address)
-        sockets: list[socket.socket] = []
-        for _ in range(n_slots):
-            listener = _listener(family, address)
-            listener.listen(backlog)
-            sockets.append(listener)
-            # Port 0 lets the kernel choose once; the other slots join the choice.
-            address = listener.getsockname()
-    except OSError as error:
-        raise _unusable(host, port, error) from error
+    with ExitStack() as opened:
+        try:
+            lock = opened.enter_context(_lock(address)) if port else None
+            if port:
+                _probe(family, address)
+            sockets: list[socket.socket] = []
+            for _ in range(n_slots):
+                listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _listen(listener, address, backlog)
+                sockets.append(listener)
+                # Port 0 lets the kernel choose once; the other slots join the choice.
+                address = listener.getsockname()
+        except OSError as error:
+            raise _unusable(host, port, error) from error
+        opened.pop_all()
     return Listeners(sockets, lock)
 
 
@@ -76,17 +79,20 @@ def _lock(address: tuple[str, int]) -> socket.socket:
     The kernel gives the name back when the last process that inherited the socket ends, however it ends.
     """
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    lock.bind(f"\0mlrf-serve-{address[0]}-{address[1]}")
+    try:
+        lock.bind(f"\0mlrf-serve-{address[0]}-{address[1]}")
+    except OSError:
+        lock.close()
+        raise
     return lock
 
 
-def _listener(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listen(listener: socket.socket, address: tuple[str, int], backlog: int) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.setblocking(False)
     listener.bind(address)
-    return listener
+    listener.listen(backlog)
 
 
 def _unusable(host: str, port: int, error: OSError) -> ConfigError:

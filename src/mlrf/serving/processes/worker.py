@@ -23,26 +23,36 @@ from mlrf.serving.service import Service
 if TYPE_CHECKING:
     from mlrf.serving.processes.arbiter import Boot
 
+HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
 _TICK_S = 0.5
 _MAX_BOOT_S = 300.0
 
 
 class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """One worker process. `slot` and `boot` are set by the arbiter before the fork."""
+    """One worker process. `slot`, `boot` and `siblings` are set by the arbiter before the fork."""
 
     slot: int
     boot: Boot
+    siblings: list[socket.socket]
+    """The listeners of other slots, which this process inherits and must not keep."""
 
     def init_signals(self) -> None:
         """Leave signals to the event loop; until it runs, they have their default effect."""
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C reaches every process of a terminal; the arbiter alone acts on it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Ctrl-C reaches every process of a terminal; the arbiter alone acts on it, and on what may reach a whole group.
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
     def init_process(self) -> None:
         """Open the models, then serve until told to stop."""
+        self.init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+        # A listener lives until its last copy is closed: one kept here would go on queueing connections that its own
+        # worker, which has drained and gone, will never accept.
+        for listener in self.siblings:
+            listener.close()
         boot = self.boot
         self.meter = WorkerMeter(boot.layout, boot.block.row(self.slot))
         booted = threading.Event()

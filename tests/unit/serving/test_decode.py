@@ -1,0 +1,187 @@
+"""The fast decoder and the careful one give the same row, bit for bit, or the same refusal."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given, settings
+
+from mlrf.core.errors import RequestError
+from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.serving import careful
+from mlrf.serving.decode import RowDecoder
+
+MAX_INSTANCES = 3
+
+names = st.text(min_size=1, max_size=6).filter(lambda name: not any(0xD800 <= ord(c) < 0xE000 for c in name))
+categories = st.one_of(
+    st.lists(names, max_size=4, unique=True),
+    st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=4, unique=True),
+    st.lists(st.one_of(st.integers(0, 3), names, st.booleans(), st.just(0.5)), max_size=4, unique_by=lambda c: (isinstance(c, bool), c)),
+)
+
+
+@st.composite
+def features(draw, name):
+    kind = draw(st.sampled_from(Kind))
+    listed = tuple(draw(categories)) if kind is Kind.CATEGORICAL and draw(st.booleans()) else None
+    return Feature(name, kind, listed, nullable=draw(st.booleans()))
+
+
+@st.composite
+def schemas(draw):
+    named = draw(st.lists(st.one_of(names, st.sampled_from(["f0", "f1", "features", "a"])), min_size=1, max_size=5, unique=True))
+    return Schema(tuple(draw(features(name)) for name in named))
+
+
+LITERALS = st.one_of(
+    st.sampled_from(
+        ["0", "-0", "-0.0", "1", "1.0", "1.5", "12e0", "1e2", "1e999", "-1e999", "1e-400", "5e-324", "2.2250738585072011e-308",
+         "9007199254740993", "9007199254740993.0", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
+         "18446744073709551616", "1e22", "123456789012345678901234567890", "0.1e1", "1e308", "1.7976931348623159e308",
+         "true", "false", "null", '"a"', '""', "[]", "{}", "[1]", "NaN", "Infinity", "01", "+1", ".5", "1.", '"\\ud800"', '"\\u0061"']
+    ),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-10, 10).map(str),
+    st.integers().map(str),
+)  # fmt: skip
+
+
+@st.composite
+def right_literals(draw, feature, *, by_code):
+    if feature.nullable and draw(st.integers(0, 5)) == 0:
+        return "null"
+    match feature.kind:
+        case Kind.BOOLEAN:
+            return draw(st.sampled_from(["true", "false"]))
+        case Kind.NUMERIC:
+            return draw(st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-5, 5).map(str)))
+        case Kind.CATEGORICAL if feature.categories:
+            if by_code:
+                return str(draw(st.integers(0, len(feature.categories) - 1)))
+            return json.dumps(draw(st.sampled_from(feature.categories)), ensure_ascii=draw(st.booleans()))
+    return draw(st.one_of(st.integers(-(1 << 53), 1 << 53).map(str), st.integers(-99, 99).map(lambda i: f"{i}.0")))
+
+
+EXPLAINS = [f', "explain": {value}' for value in ("true", "false", "3", "1", "0", "-1", "2.0", "null", '"all"', "9" * 12)]
+
+
+@st.composite
+def instances(draw, schema):
+    wrong = draw(st.integers(0, 3)) == 0
+    by_code = draw(st.booleans())
+    literals = [draw(LITERALS if wrong and draw(st.booleans()) else right_literals(f, by_code=by_code)) for f in schema.features]
+    members = list(zip(schema.names, literals, strict=True))
+    if wrong and draw(st.booleans()):
+        members = members[1:] if draw(st.booleans()) else [*members, (draw(names), draw(LITERALS))]
+    if draw(st.integers(0, 4)) == 0:
+        members = draw(st.permutations(members))
+    space = draw(st.sampled_from(["", " ", "\n\t "]))
+    if by_code:
+        inside = "[" + ",".join(space + literal for _, literal in members) + "]"
+    else:
+        escaped = draw(st.booleans())
+        inside = "{" + ",".join(json.dumps(n, ensure_ascii=escaped) + space + ":" + v for n, v in members) + "}"
+    option = draw(st.sampled_from(["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1', *EXPLAINS]))
+    return f'{{"features":{space}{inside}{option}}}{space}'
+
+
+@st.composite
+def cases(draw):
+    schema = draw(schemas())
+    leniency = Leniency(draw(st.sampled_from(["refuse", "ignore"])), draw(st.sampled_from(["refuse", "missing"])))
+    return schema, leniency, draw(st.lists(instances(schema), min_size=1, max_size=MAX_INSTANCES + 1))
+
+
+def bits(row):
+    return struct.pack(f"{len(row)}d", *[float("nan") if x is None else x for x in row])
+
+
+def outcome(read):
+    try:
+        asked = read()
+    except RequestError as error:
+        return type(error), error.details
+    return [(bits(row), type(explain), explain) for row, explain in asked]
+
+
+@settings(max_examples=400)
+@given(cases())
+def test_one_instance_is_read_the_same_both_ways(case):
+    schema, leniency, (text, *_) = case
+    decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), text.encode()
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, schema, leniency)])
+
+
+@settings(max_examples=200)
+@given(cases())
+def test_a_batch_is_read_the_same_both_ways(case):
+    schema, leniency, texts = case
+    decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), ('{"instances": [' + ",".join(texts) + "]}").encode()
+    expected = outcome(lambda: careful.read_rows(body, schema, leniency, MAX_INSTANCES))
+    assert outcome(lambda: decoder.rows(body)) == expected
+
+
+PLAIN = Schema((Feature("a"), Feature("b", Kind.CATEGORICAL, ("x", "y"))))
+
+
+@given(st.binary(max_size=40), st.integers(0, 30), st.sampled_from(["refuse", "ignore"]))
+@example(b'"\xff"', 0, "ignore")
+def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unknown):
+    leniency = Leniency(unknown)
+    whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
+    body = whole[:place] + noise + whole[place + len(noise) :]
+    decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, PLAIN, leniency)])
+
+
+@pytest.mark.parametrize("inside", [b'"\xff"', b'"\\ud800"', b'"\\x"', b"1e999", b"[" * 5000 + b"]" * 5000, b"1" * 5000, b'{"\xff":1}', b'"\x01"'])
+def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
+    leniency = Leniency("ignore")
+    body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"
+    decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, PLAIN, leniency)])
+
+
+@given(schemas())
+def test_the_example_of_any_schema_is_read(schema):
+    if any(f.categories == () and not f.nullable for f in schema.features):
+        return  # nothing is an instance of it
+    body = json.dumps({"features": schema.example()}).encode()
+    assert bits(RowDecoder(schema, Leniency(), 1).row(body)[0]) == bits(schema.row(schema.example()))
+
+
+EVERY_KIND = Schema(
+    (
+        Feature("a"),
+        Feature("b", Kind.INTEGER),
+        Feature("c", Kind.BOOLEAN),
+        Feature("d", Kind.CATEGORICAL),
+        Feature("e", Kind.CATEGORICAL, ("a", "")),
+        Feature("f", Kind.CATEGORICAL, (0, 1, 12)),
+    )
+)
+ODD = [
+    "0", "-0", "-0.0", "0.0", "12", "12.0", "1.5", "12e0", "1e2", "1e999", "-1e999", "1e-400", "5e-324", "2.2250738585072011e-308",
+    "9007199254740993", "9007199254740993.0", "9223372036854775807", "9223372036854775808", "-9223372036854775809",
+    "18446744073709551615", "18446744073709551616", "123456789012345678901234567890", "1" * 400, "1e308", "1.7976931348623159e308",
+    "9007199254740992.9", "0.1000000000000000055511151231257827", "4503599627370497.5", "1E2", "1e+2", "1e22", "1e23",
+    "true", "false", "null", '"a"', '""', '"\\u0061"', '"12"', "[]", "{}", "[1]", "NaN", "Infinity", "01", "+1", ".5", "1.", "1e", "-",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERY_KIND.names)
+@pytest.mark.parametrize("unknown_categories", ["refuse", "missing"])
+def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
+    leniency = Leniency(unknown_categories=unknown_categories)
+    decoder = RowDecoder(EVERY_KIND, leniency, 1)
+    for literal in ODD:
+        members = dict.fromkeys(EVERY_KIND.names, "null") | {name: literal}
+        named = "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
+        for inside in (named, "[" + ",".join(members.values()) + "]"):
+            body = f'{{"features":{inside}}}'.encode()
+            expected = outcome(lambda body=body: [careful.read_row(body, EVERY_KIND, leniency)])
+            assert outcome(lambda body=body: [decoder.row(body)]) == expected, body

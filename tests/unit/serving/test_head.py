@@ -1,0 +1,85 @@
+"""Heads: what of them is understood, and that nothing else is."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError, RequestError
+from mlrf.serving.http.head import Head, parse_head
+
+
+def head(*lines: str, first: str = "POST /predict?a=b HTTP/1.1") -> Head:
+    return parse_head("\r\n".join([first, "Host: a", *lines, "", ""]).encode("latin-1"), 10)
+
+
+def test_a_head_is_understood():
+    read = head("Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y")
+    assert read == Head(b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc")
+
+
+def test_chunks_and_expectations_are_understood():
+    read = head("Transfer-Encoding: Chunked", "Expect: 100-Continue")
+    assert (read.chunked, read.expects_continue, read.content_length) == (True, True, None)
+    with pytest.raises(ExpectationFailedError):
+        head("Expect: 101")
+
+
+def test_an_expectation_of_http_1_0_is_not_met():
+    assert not head("Expect: 100-continue", "Content-Length: 1", first="POST / HTTP/1.0").expects_continue
+
+
+@pytest.mark.parametrize(
+    ("connection", "version", "stays"),
+    [
+        (None, "1.1", True), (None, "1.0", False), ("close", "1.1", False), ("keep-alive", "1.0", True), ("Keep-Alive", "1.1", True),
+        ("x, CLOSE", "1.1", False), ("keep-alive, close", "1.0", False), ("upgrade", "1.1", False), ("closed", "1.1", True),
+    ],
+)  # fmt: skip
+def test_the_connection_stays_as_the_client_says(connection, version, stays):
+    lines = [] if connection is None else [f"Connection: {connection}"]
+    assert head(*lines, first=f"GET / HTTP/{version}").keep_alive is stays
+
+
+def test_two_connection_headers_count_as_one():
+    assert not head("Connection: keep-alive", "Connection: close", first="GET / HTTP/1.1").keep_alive
+
+
+def test_only_a_head_without_anything_of_its_own_may_be_remembered():
+    assert head("Content-Length: 1").is_repeatable
+    for line in ("X-Request-ID: a", "Transfer-Encoding: chunked", "Expect: 100-continue", "Connection: close"):
+        assert not head(line).is_repeatable
+
+
+def test_the_number_of_fields_is_limited():
+    head(*["X: y"] * 9)
+    with pytest.raises(HeadersTooLargeError):
+        head(*["X: y"] * 10)
+
+
+@pytest.mark.parametrize("identity", ["", " ", "a b", "ä", 'a"b', "a\tb", "x" * 129, "<script>"])
+def test_a_request_id_that_cannot_be_echoed_is_none(identity):
+    assert head(f"X-Request-ID: {identity}").request_id is None
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_head_or_refused(noise):
+    for raw in (noise + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n" + noise + b"\r\n\r\n"):
+        try:
+            assert isinstance(parse_head(raw, 10), Head)
+        except RequestError as error:
+            assert str(error)
+
+
+@given(st.integers(0, 40), st.integers(0, 255))
+def test_one_wrong_byte_never_changes_where_a_body_ends(place, byte):
+    raw = bytearray(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n")
+    raw[place] = byte
+    try:
+        read = parse_head(bytes(raw), 10)
+    except MalformedRequestError:
+        return
+    # The length, or a header that is none of ours: then no length at all, which a POST must have.
+    assert not read.chunked
+    assert read.content_length in (7, None)

@@ -303,7 +303,9 @@ def test_a_frozen_worker_is_replaced(bundle):
         first = server.booted(2)
         os.kill(first[0], signal.SIGSTOP)
         frozen = time.monotonic()
-        eventually(lambda: first[0] not in server.workers() and len(server.workers()) == 2, timeout_s + 2, "a replacement")
+        eventually(
+            lambda: first[0] not in server.workers() and len(server.workers()) == 2, timeout_s + 2, "a replacement"
+        )
         assert time.monotonic() - frozen < timeout_s + 2
         eventually(lambda: not is_alive(first[0]), 2, "the end of the frozen worker")
         eventually(server.is_ready, 3, "an answer")
@@ -344,7 +346,13 @@ def _connections_of(pid: int, port: int) -> int:
 
 
 def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
-    totals = ("mlrf_requests_total", "mlrf_instances_total", "mlrf_connections_total", "mlrf_worker_starts_total", "mlrf_request_duration")
+    totals = (
+        "mlrf_requests_total",
+        "mlrf_instances_total",
+        "mlrf_connections_total",
+        "mlrf_worker_starts_total",
+        "mlrf_request_duration",
+    )
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
         seen = [server.metrics()]

@@ -6,8 +6,6 @@ import contextlib
 
 import numpy as np
 import pytest
-from models import data, train
-from mutants import differs, mutated
 
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
@@ -18,6 +16,8 @@ from mlrf.builder.parity.library import ask_library
 from mlrf.builder.parity.runtime import run_onnx
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
+from models import data, train
+from mutants import differs, mutated
 
 KINDS = (
     "threshold up",

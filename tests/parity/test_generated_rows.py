@@ -7,11 +7,11 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from models import data, train
 
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.runtime import run_onnx
+from models import data, train
 
 MODELS_AN_OBJECTIVE = 24
 ROWS_A_MODEL = 4_200

@@ -6,14 +6,14 @@ import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
-from models import QUIET, data, labels, train
-from test_generated_rows import generated
 
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.runtime import run_onnx
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF
+from models import QUIET, data, labels, train
+from test_generated_rows import generated
 
 OBJECTIVES = {
     "regression": ("regression", {}, "regression"),

@@ -82,7 +82,9 @@ def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_bundle(tmp_path, ex
 def test_a_really_full_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("this root may not mount; RLIMIT_FSIZE above needs no mount")
     try:

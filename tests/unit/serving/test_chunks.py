@@ -26,7 +26,12 @@ def cut(data, places):
     return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
-@given(st.binary(max_size=300), st.lists(st.integers(1, 50)), st.lists(st.integers(0, 10_000), max_size=12), st.binary(max_size=9))
+@given(
+    st.binary(max_size=300),
+    st.lists(st.integers(1, 50)),
+    st.lists(st.integers(0, 10_000), max_size=12),
+    st.binary(max_size=9),
+)
 def test_cuts_change_nothing(content, sizes, places, after):
     assert fed(cut(chunked(content, sizes) + after, places)) == (content, after)
 

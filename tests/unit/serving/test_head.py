@@ -15,7 +15,9 @@ def head(*lines: str, first: str = "POST /predict?a=b HTTP/1.1") -> Head:
 
 
 def test_a_head_is_understood():
-    read = head("Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y")
+    read = head(
+        "Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y"
+    )
     assert read == Head(b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,14 @@ def write_bundle(
 
 
 def write_tree_bundle(
-    path: Path, *, schema: Schema = ALL_KINDS, n_outputs: int = 1, n_trees: int = 30, max_leaves: int = 12, **rest: Any
+    path: Path,
+    *,
+    schema: Schema = ALL_KINDS,
+    n_outputs: int = 1,
+    n_trees: int = 30,
+    max_leaves: int = 12,
+    leaf_scale: float = 1.0,
+    **rest: Any,
 ) -> Path:
     """Write a bundle of random trees, always the same, which both engines serve; `rest` as for `write_bundle`."""
     forest = make_forest(
@@ -110,6 +118,7 @@ def write_tree_bundle(
         max_leaves=max_leaves,
         n_codes=8,
     )
+    forest = replace(forest, value=forest.value * leaf_scale)
     return write_bundle(path, schema=schema, n_outputs=n_outputs, forest=forest, **rest)
 
 

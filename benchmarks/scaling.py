@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from contenders import MLRF, serving
 from figures import Figure, at_least, at_most, ratios
-from load import Load, drive
 from plan import Plan
+
+from load import Load, drive
 
 SPREAD_CONNECTIONS = 64
 FEW, MANY = 32, 2_000

@@ -24,8 +24,9 @@ import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from lightgbm_text import read_model_text
 from mlrf.build.forest_file import write_forest
+
+from lightgbm_text import read_model_text
 from mlrf.core.forest import LEAF, NUMERIC, Forest
 from mlrf.engines.trees import TreesEngine
 
@@ -48,7 +49,9 @@ def make_target(rows: np.ndarray, seed: int) -> np.ndarray:
     effects = {column: np.random.default_rng(column).normal(size=levels) for column, levels in CATEGORIES.items()}
     smooth = np.sin(rows[:, 0] * 2) + rows[:, 1] * rows[:, 2] + np.log1p(rows[:, 5]) * rows[:, 3]
     steps = 0.1 * rows[:, 12] * (rows[:, 13] > 0) + 0.3 * np.abs(rows[:, 18:25]).sum(axis=1)
-    groups = effects[25][rows[:, 25].astype(int)] * (1 + rows[:, 4]) + effects[26][rows[:, 26].astype(int)] * rows[:, 6].clip(0, 3)
+    groups = effects[25][rows[:, 25].astype(int)] * (1 + rows[:, 4]) + effects[26][rows[:, 26].astype(int)] * rows[
+        :, 6
+    ].clip(0, 3)
     return smooth + steps + groups + np.random.default_rng(seed).normal(size=len(rows)) * 0.5
 
 
@@ -63,7 +66,14 @@ def train() -> lightgbm.Booster:
     if not CACHE.exists():
         rows = make_rows(40_000, seed=0)
         target = make_target(rows, seed=1)
-        params = {"objective": "regression", "num_leaves": 63, "learning_rate": 0.05, "verbosity": -1, "seed": 7, "deterministic": True}
+        params = {
+            "objective": "regression",
+            "num_leaves": 63,
+            "learning_rate": 0.05,
+            "verbosity": -1,
+            "seed": 7,
+            "deterministic": True,
+        }
         data = lightgbm.Dataset(lose_values(rows, seed=2), target, categorical_feature=list(CATEGORIES))
         lightgbm.train(params, data, 690).save_model(str(CACHE))
     return lightgbm.Booster(model_file=str(CACHE))
@@ -90,7 +100,9 @@ def to_onnx(forest: Forest) -> bytes:
         post_transform=0,
         tree_roots=place[forest.tree_offsets[:-1]].tolist(),
         nodes_featureids=forest.feature[inner].tolist(),
-        nodes_modes=make.make_tensor("modes", byte, [len(inner)], np.where(forest.category_set[inner] == NUMERIC, 0, 6).tolist()),
+        nodes_modes=make.make_tensor(
+            "modes", byte, [len(inner)], np.where(forest.category_set[inner] == NUMERIC, 0, 6).tolist()
+        ),
         nodes_splits=make.make_tensor("splits", double, [len(inner)], forest.threshold[inner].tolist()),
         nodes_missing_value_tracks_true=forest.default_left[inner].astype(int).tolist(),
         nodes_truenodeids=place[left].tolist(),
@@ -111,7 +123,9 @@ def to_onnx(forest: Forest) -> bytes:
     return make.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
 
 
-def best_us(works: dict[str, Callable[[], object]], n_rows: int, turns: int, clock: Callable[[], float] = time.process_time) -> dict[str, float]:
+def best_us(
+    works: dict[str, Callable[[], object]], n_rows: int, turns: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
     """Return the best microseconds a row of each work; they take turns, so that all see the same machine."""
     best = dict.fromkeys(works, float("inf"))
     for _ in range(turns):
@@ -125,7 +139,9 @@ def best_us(works: dict[str, Callable[[], object]], n_rows: int, turns: int, clo
 def report(results: dict[str, dict[str, float]], title: str, figures: dict[str, float], bar: str = "") -> None:
     results[title] = figures
     kernel = figures["kernel"]
-    ratios = ", ".join(f"{name} {value:.2f} us = {value / kernel:.1f}x" for name, value in figures.items() if name != "kernel")
+    ratios = ", ".join(
+        f"{name} {value:.2f} us = {value / kernel:.1f}x" for name, value in figures.items() if name != "kernel"
+    )
     print(f"{title:<28} kernel {kernel:8.3f} us/row; {ratios}{'   bar: ' + bar if bar else ''}", flush=True)
 
 
@@ -148,10 +164,17 @@ def main() -> None:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(to_onnx(forest), settings, providers=["CPUExecutionProvider"])
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    print(f"{platform.machine()} {model}, {os.cpu_count()} cores, Python {platform.python_version()}, kernel level {engine.level}")
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    print(
+        f"{platform.machine()} {model}, {os.cpu_count()} cores, Python {platform.python_version()}, kernel level {engine.level}"
+    )
     print(f"lightgbm {lightgbm.__version__}, onnxruntime {onnxruntime.__version__}, numpy {np.__version__}")
-    print(f"{forest.n_trees} trees, {forest.n_leaves} leaves, {N_FEATURES} features; forest file {size / 1e6:.1f} MB, {engine.layout}")
+    print(
+        f"{forest.n_trees} trees, {forest.n_leaves} leaves, {N_FEATURES} features; forest file {size / 1e6:.1f} MB, {engine.layout}"
+    )
     print(f"open and check the file: median {sorted(opens)[10] * 1e3:.2f} ms   bar: <= 5 ms")
 
     rows = lose_values(make_rows(options.rows, seed=3), seed=4)
@@ -194,7 +217,12 @@ def main() -> None:
         2,
     )
     report(results, f"{len(rows)} rows", figures, ">= 4x both")
-    figures = best_us({"kernel": lambda: engine.margins(rows, 2), "1 thread": lambda: engine.margins(rows)}, len(rows), 7, time.perf_counter)
+    figures = best_us(
+        {"kernel": lambda: engine.margins(rows, 2), "1 thread": lambda: engine.margins(rows)},
+        len(rows),
+        7,
+        time.perf_counter,
+    )
     report(results, f"{len(rows)} rows, 2 threads", figures, ">= 1.8x one thread")
 
     explained, some = few[:10_000], few[:60]
@@ -211,7 +239,10 @@ def main() -> None:
     figures |= best_us({"LightGBM": lambda: booster.predict(explained[:300], pred_contrib=True, num_threads=1)}, 300, 2)
     report(results, "SHAP, 10,000 rows", figures, ">= 20x")
     figures = best_us(
-        {"kernel": lambda: engine.contributions_many(explained, 2), "1 thread": lambda: engine.contributions_many(explained)},
+        {
+            "kernel": lambda: engine.contributions_many(explained, 2),
+            "1 thread": lambda: engine.contributions_many(explained),
+        },
         len(explained),
         3,
         time.perf_counter,
@@ -219,7 +250,9 @@ def main() -> None:
     report(results, "SHAP, 10,000 rows, 2 threads", figures)
     got = np.array(engine.contributions_many(some)).reshape(len(some), -1)
     contributions = np.asarray(booster.predict(some, pred_contrib=True, num_threads=1))
-    print(f"contributions off LightGBM's by {np.abs(got - contributions[:, :-1]).max() / np.abs(contributions).max():.1e} of the largest")
+    print(
+        f"contributions off LightGBM's by {np.abs(got - contributions[:, :-1]).max() / np.abs(contributions).max():.1e} of the largest"
+    )
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
 

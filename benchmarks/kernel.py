@@ -25,7 +25,7 @@ import onnxruntime
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from lightgbm_text import read_model_text
-from mlrf.build.forest_file import write_forest
+from mlrf.builder.forest_file.encode import write_forest
 from mlrf.core.forest import LEAF, NUMERIC, Forest
 from mlrf.engines.trees import TreesEngine
 

@@ -197,6 +197,7 @@ def test_ways_in(tmp_path: Path) -> None:
         assert kernel.contributions(way) == kernel.contributions(row.tolist())
     for rows in (raw, array("d", row), row, row.reshape(1, 4), array("f", row), unaligned):
         assert list(kernel.margins(rows)) == want
+    assert kernel.margin([1.5, None, -2.0, 3.0]) == want
     assert len(kernel.margins(b"")) == 0
     assert len(kernel.contributions_many(b"")) == 0
     singles = rng.choice([0.0, 1.0, 0.5, np.nan, np.inf, 1e-36], size=(150, 4)).astype(np.float32)
@@ -216,7 +217,7 @@ def test_a_row_of_another_length_is_refused(tmp_path: Path, row: object) -> None
 
 def test_what_is_no_number_is_refused(tmp_path: Path) -> None:
     kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
-    for row in ([1.0, None, 2.0, 3.0], ["a", 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
+    for row in (["a", 1, 2, 3], [[], 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
         with pytest.raises(TypeError):
             kernel.margin(row)  # type: ignore[arg-type]
     with pytest.raises((ValueError, BufferError)):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -287,3 +290,40 @@ def test_levels_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert open_forest(forest, tmp_path).level == "baseline"
     with pytest.raises(ValueError, match="no kernel level named 'sse9'"):
         open_forest(forest, tmp_path, "sse9")
+
+
+def test_the_mapped_file_is_shared(tmp_path: Path) -> None:
+    """After scoring and explaining, no page of the file has become this process's own; a forked child answers from the same pages."""
+    rng = np.random.default_rng(13)
+    forest = naive.make_forest(rng, n_trees=100, max_leaves=60)
+    kernel = open_forest(forest, tmp_path)
+    rows = naive.make_rows(rng, forest, 200)
+    margins = kernel.margins(rows)
+    kernel.contributions_many(rows)
+    smaps = Path("/proc/self/smaps").read_text(encoding="utf-8")
+    mapping = smaps.split(str(tmp_path / "forest.bin"), 1)[1]
+    pages = dict(re.findall(r"^(\w+): +(\d+) kB$", mapping.split("VmFlags", 1)[0], flags=re.MULTILINE))
+    assert int(pages["Rss"]) > 0
+    assert pages["Anonymous"] == "0"
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if kernel.margins(rows) == margins else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_many_python_threads_at_once(tmp_path: Path) -> None:
+    """Batches let go of the GIL, so they may run beside each other on one engine."""
+    rng = np.random.default_rng(14)
+    forest = naive.make_forest(rng, n_trees=60, max_leaves=40)
+    kernel = open_forest(forest, tmp_path)
+    rows = naive.make_rows(rng, forest, 1500)
+    margins, contributions = kernel.margins(rows), kernel.contributions_many(rows[:100])
+
+    def ask(_: int) -> bool:
+        return (
+            kernel.margins(rows, 2) == margins
+            and kernel.contributions_many(rows[:100], 2).tobytes() == contributions.tobytes()
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(ask, range(40)))

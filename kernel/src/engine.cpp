@@ -95,7 +95,8 @@ struct Engine::ExplainScratch {
           sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
           factors(2 * kFactorNodes * f.max_shap_nodes),
           columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), weight.data(), value.data(), share.data(), delta.data(), spent.data(), sums.data(), factors.data(), columns.data()} {}
+          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
+               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
 
     std::size_t lanes;
     Arena<double> weight, value, share, delta, spent, sums, factors;
@@ -104,7 +105,10 @@ struct Engine::ExplainScratch {
 };
 
 Engine::Engine(const std::string& path, const char* level)
-    : mapping_(path), forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())), level_(choose_level(level)), rules_(forest_) {}
+    : mapping_(path),
+      forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
+      level_(choose_level(level)),
+      rules_(forest_) {}
 
 Engine::~Engine() = default;
 
@@ -133,14 +137,16 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
             });
             while (row < end && end - row >= least_swept) {
                 const std::size_t n = std::min(block_rows, end - row);
-                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
+                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                   margins + row * f.n_outputs);
                 row += n;
             }
         }
         if (row == end) return;
         const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
         for (; row < end; ++row)
-            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins + row * f.n_outputs);
+            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
+                             margins + row * f.n_outputs);
     });
 }
 
@@ -152,14 +158,17 @@ void Engine::contributions_many(const Rows& rows, unsigned threads, double* cont
     }
     const std::size_t lanes = level_.vector_bytes / sizeof(double);
     const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
-    const std::size_t group_bytes = lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
+    const std::size_t group_bytes =
+        lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
     const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
     const std::size_t block_rows = n_groups * lanes;
     run_parts(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const auto scratch = explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
+        const auto scratch =
+            explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
         for (std::size_t row = first; row < end; row += block_rows) {
             const std::size_t n = std::min(block_rows, end - row);
-            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, contributions + row * row_size);
+            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                 contributions + row * row_size);
         }
     });
 }

@@ -274,8 +274,10 @@ def _example(feature: Feature) -> Value:
             return False
         case Kind.INTEGER:
             return 0
+        case Kind.CATEGORICAL if feature.categories is not None:
+            return next(iter(feature.categories), None)
         case Kind.CATEGORICAL:
-            return feature.categories[0] if feature.categories else 0
+            return 0
     return 0.0
 
 

@@ -30,7 +30,9 @@ class Answer:
         return None if self.status < 400 else self.json["code"]
 
 
-def request(method: str, path: str, body: bytes | object = b"", headers: Sequence[str] = (), version: str = "1.1") -> bytes:
+def request(
+    method: str, path: str, body: bytes | object = b"", headers: Sequence[str] = (), version: str = "1.1"
+) -> bytes:
     """The bytes of a request; a body that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     names = {line.partition(":")[0].lower() for line in headers}

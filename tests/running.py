@@ -50,7 +50,12 @@ def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = STAR
     """Run a server that is expected to end by itself; return its exit status, what it said, and the seconds it took."""
     began = time.monotonic()
     done = subprocess.run(
-        command(bundles, *options), capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
+        command(bundles, *options),
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     return done.returncode, done.stderr + done.stdout, time.monotonic() - began
 

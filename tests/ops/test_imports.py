@@ -20,7 +20,19 @@ def modules_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("statement", ["import mlrf.cli.serve", "import mlrf.serving.processes.arbiter"])
 def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
-    heavy = {"typer", "rich", "click", "pandas", "pyarrow", "polars", "numpy", "onnxruntime", "onnx", "lightgbm", "prometheus_client"}
+    heavy = {
+        "typer",
+        "rich",
+        "click",
+        "pandas",
+        "pyarrow",
+        "polars",
+        "numpy",
+        "onnxruntime",
+        "onnx",
+        "lightgbm",
+        "prometheus_client",
+    }
     assert modules_after(statement) & heavy == set()
 
 

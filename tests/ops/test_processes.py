@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -303,7 +304,9 @@ def test_a_frozen_worker_is_replaced(bundle):
         first = server.booted(2)
         os.kill(first[0], signal.SIGSTOP)
         frozen = time.monotonic()
-        eventually(lambda: first[0] not in server.workers() and len(server.workers()) == 2, timeout_s + 2, "a replacement")
+        eventually(
+            lambda: first[0] not in server.workers() and len(server.workers()) == 2, timeout_s + 2, "a replacement"
+        )
         assert time.monotonic() - frozen < timeout_s + 2
         eventually(lambda: not is_alive(first[0]), 2, "the end of the frozen worker")
         eventually(server.is_ready, 3, "an answer")
@@ -339,12 +342,18 @@ def _connections_of(pid: int, port: int) -> int:
     count = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += os.readlink(descriptor) in ours
+            count += str(descriptor.readlink()) in ours
     return count
 
 
 def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
-    totals = ("mlrf_requests_total", "mlrf_instances_total", "mlrf_connections_total", "mlrf_worker_starts_total", "mlrf_request_duration")
+    totals = (
+        "mlrf_requests_total",
+        "mlrf_instances_total",
+        "mlrf_connections_total",
+        "mlrf_worker_starts_total",
+        "mlrf_request_duration",
+    )
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
         seen = [server.metrics()]
@@ -360,7 +369,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
             counts = load.stop_asking()
         last = server.metrics()
         seen.append(last)
-        for before, after in zip(seen, seen[1:], strict=False):
+        for before, after in itertools.pairwise(seen):
             fallen = {name for name in before if name.startswith(totals) and after.get(name, 0) < before[name]}
             assert not fallen
         answered = last["mlrf_requests_total;route=/predict;status=200"]

@@ -33,7 +33,9 @@ def test_a_connection_is_kept_for_the_next_request(server):
 def test_pipelined_requests_are_answered_in_order(server):
     prices = [random.Random(1).choice((0.0, 1.0)) for _ in range(500)]
     with server.client() as client:
-        client.send(b"".join(request("POST", "/predict", instance(p), [f"X-Request-ID: {i}"]) for i, p in enumerate(prices)))
+        client.send(
+            b"".join(request("POST", "/predict", instance(p), [f"X-Request-ID: {i}"]) for i, p in enumerate(prices))
+        )
         for i, price in enumerate(prices):
             answer = client.answer()
             assert answer.headers["x-request-id"] == str(i)
@@ -85,7 +87,10 @@ def test_chunk_extensions_and_trailers_are_read_and_forgotten(server):
 
 
 def test_an_empty_line_before_a_request_is_forgiven(server):
-    for stream in (b"\r\n" + request("GET", "/healthz"), request("GET", "/healthz") + b"\r\n" + request("GET", "/healthz")):
+    for stream in (
+        b"\r\n" + request("GET", "/healthz"),
+        request("GET", "/healthz") + b"\r\n" + request("GET", "/healthz"),
+    ):
         with server.client() as client:
             client.send(stream)
             assert client.answer().status == 200
@@ -139,13 +144,16 @@ def test_http_1_0_closes_unless_it_asks_to_stay(server):
 
 
 @pytest.mark.parametrize(
-    "target", ["http://elsewhere.example/predict", "/predict?a=b&c", "/%70redict", "/models/sample/predict?x=%00", "/predict?"]
+    "target",
+    ["http://elsewhere.example/predict", "/predict?a=b&c", "/%70redict", "/models/sample/predict?x=%00", "/predict?"],
 )
 def test_a_target_may_be_absolute_have_a_query_or_be_percent_encoded(server, target):
     assert server.ask("POST", target, BODY).json["prediction"] == PREDICTION
 
 
-@pytest.mark.parametrize("target", ["/pred%ff", "/%E0%80", "*", "/a%zz", "//", "/../etc/passwd", "/models/../predict", "/predict/"])
+@pytest.mark.parametrize(
+    "target", ["/pred%ff", "/%E0%80", "*", "/a%zz", "//", "/../etc/passwd", "/models/../predict", "/predict/"]
+)
 def test_strange_targets_are_refused_and_the_connection_stays(server, target):
     with server.client() as client:
         assert client.ask("POST", target, BODY).status in (400, 404)
@@ -295,7 +303,9 @@ def test_a_slow_reader_gets_the_last_answer_of_a_connection_that_closes(server):
     n = (8 << 20) // length
     asked = server.metrics()[counter] + n + 1
     with Client(server.port, receive_bytes=2048) as client:
-        client.send(request("GET", "/openapi.json") * n + request("GET", "/openapi.json", headers=["Connection: close"]))
+        client.send(
+            request("GET", "/openapi.json") * n + request("GET", "/openapi.json", headers=["Connection: close"])
+        )
         read = 0
         while read < n + 1 and server.metrics()[counter] < asked:
             for _ in range(4):
@@ -318,9 +328,15 @@ def test_a_client_that_shuts_its_side_down_gets_its_answer(server):
 
 def test_a_request_id_is_echoed_or_made(server):
     with server.client() as client:
-        assert client.ask("GET", "/healthz", headers=["X-Request-ID: abc-1.2:3/4+5=_"]).headers["x-request-id"] == "abc-1.2:3/4+5=_"
+        assert (
+            client.ask("GET", "/healthz", headers=["X-Request-ID: abc-1.2:3/4+5=_"]).headers["x-request-id"]
+            == "abc-1.2:3/4+5=_"
+        )
         made = [client.ask("GET", "/healthz").headers["x-request-id"] for _ in range(20)]
-        made += [client.ask("GET", "/healthz", headers=[f"X-Request-ID: {bad}"]).headers["x-request-id"] for bad in ("", "a b", "x" * 129)]
+        made += [
+            client.ask("GET", "/healthz", headers=[f"X-Request-ID: {bad}"]).headers["x-request-id"]
+            for bad in ("", "a b", "x" * 129)
+        ]
         assert len(set(made)) == len(made)
         refused = client.ask("POST", "/predict", b"", ["X-Request-ID: mine"])
         assert refused.headers["x-request-id"] == refused.json["request_id"] == "mine"

@@ -78,20 +78,60 @@ BAD = {
     "a million digits for an integer": (with_value("count", DIGITS), 422, "INVALID_FEATURE", {"feature": "count"}),
     "a million digits by position": (f'{{"features": [{DIGITS}]}}'.encode(), 422, "FEATURE_COUNT", {}),
     "a million digits for no feature": (with_value("colour", DIGITS), 422, "UNKNOWN_FEATURE", {"feature": "colour"}),
-    "a million digits of a fraction": (with_value("count", "0." + DIGITS), 422, "INVALID_FEATURE", {"feature": "count"}),
-    "a string for a number": (with_value("price", '"9.5"'), 422, "INVALID_FEATURE", {"feature": "price", "value": "9.5"}),
+    "a million digits of a fraction": (
+        with_value("count", "0." + DIGITS),
+        422,
+        "INVALID_FEATURE",
+        {"feature": "count"},
+    ),
+    "a string for a number": (
+        with_value("price", '"9.5"'),
+        422,
+        "INVALID_FEATURE",
+        {"feature": "price", "value": "9.5"},
+    ),
     "true for a number": (with_value("price", "true"), 422, "INVALID_FEATURE", {"feature": "price", "value": True}),
     "an array for a number": (with_value("price", "[1]"), 422, "INVALID_FEATURE", {"feature": "price"}),
     "an object for a number": (with_value("price", "{}"), 422, "INVALID_FEATURE", {"feature": "price"}),
-    "a fraction for an integer": (with_value("count", "1.5"), 422, "INVALID_FEATURE", {"feature": "count", "value": 1.5}),
+    "a fraction for an integer": (
+        with_value("count", "1.5"),
+        422,
+        "INVALID_FEATURE",
+        {"feature": "count", "value": 1.5},
+    ),
     "1 for a boolean": (with_value("promo", "1"), 422, "INVALID_FEATURE", {"feature": "promo", "value": 1}),
-    "null where none may be": (with_value("depth", "null"), 422, "INVALID_FEATURE", {"feature": "depth", "value": None}),
-    "an unknown category": (with_value("store", '"west"'), 422, "UNKNOWN_CATEGORY", {"feature": "store", "value": "west"}),
-    "an unknown number of a category": (with_value("size", "11"), 422, "UNKNOWN_CATEGORY", {"feature": "size", "value": 11}),
+    "null where none may be": (
+        with_value("depth", "null"),
+        422,
+        "INVALID_FEATURE",
+        {"feature": "depth", "value": None},
+    ),
+    "an unknown category": (
+        with_value("store", '"west"'),
+        422,
+        "UNKNOWN_CATEGORY",
+        {"feature": "store", "value": "west"},
+    ),
+    "an unknown number of a category": (
+        with_value("size", "11"),
+        422,
+        "UNKNOWN_CATEGORY",
+        {"feature": "size", "value": 11},
+    ),
     "a code for a name": (with_value("store", "1"), 422, "UNKNOWN_CATEGORY", {"feature": "store", "value": 1}),
-    "a boolean for a category": (with_value("size", "true"), 422, "UNKNOWN_CATEGORY", {"feature": "size", "value": True}),
+    "a boolean for a category": (
+        with_value("size", "true"),
+        422,
+        "UNKNOWN_CATEGORY",
+        {"feature": "size", "value": True},
+    ),
     "a name for a code": ({"features": [1, 1, True, "süd", 0, 0, 1]}, 422, "INVALID_FEATURE", {"feature": "store"}),
-    "a code past the list": ({"features": [1, 1, True, 3, 0, 0, 1]}, 422, "UNKNOWN_CATEGORY", {"feature": "store", "value": 3}),
+    "a code past the list": (
+        {"features": [1, 1, True, 3, 0, 0, 1]},
+        422,
+        "UNKNOWN_CATEGORY",
+        {"feature": "store", "value": 3},
+    ),
     "a code below the list": ({"features": [1, 1, True, -1, 0, 0, 1]}, 422, "UNKNOWN_CATEGORY", {"feature": "store"}),
     "a fraction for an open code": (with_value("code", "0.5"), 422, "INVALID_FEATURE", {"feature": "code"}),
     "a lone surrogate for a category": (with_value("store", '"\\ud800"'), 400, "MALFORMED_REQUEST", {}),
@@ -99,7 +139,12 @@ BAD = {
     "a lone surrogate in a name": (with_value("\\ud800", "1"), 400, "MALFORMED_REQUEST", {}),
     "a lone surrogate in an unknown feature": (with_value("colour", '"\\ud800"'), 400, "MALFORMED_REQUEST", {}),
     "a lone surrogate in a member's name": (b'{"\\ud800": 1}', 400, "MALFORMED_REQUEST", {}),
-    "a lone surrogate in a member": (b'{"features": {}, "unknown_categories": "\\ud800"}', 400, "MALFORMED_REQUEST", {}),
+    "a lone surrogate in a member": (
+        b'{"features": {}, "unknown_categories": "\\ud800"}',
+        400,
+        "MALFORMED_REQUEST",
+        {},
+    ),
     "surrogates the wrong way round": (with_value("store", '"\\udc00\\ud800"'), 400, "MALFORMED_REQUEST", {}),
     "a bad escape": (with_value("store", '"\\x41"'), 400, "MALFORMED_REQUEST", {}),
     "a control character in a string": (with_value("store", '"\x01"'), 400, "MALFORMED_REQUEST", {}),
@@ -110,22 +155,52 @@ BAD = {
     "deep nesting in a feature": (with_value("price", DEEP), 400, "MALFORMED_REQUEST", {}),
     "deep nesting in an unknown feature": (with_value("colour", DEEP_OBJECT), 400, "MALFORMED_REQUEST", {}),
     "deep nesting in an unknown member": (f'{{"features": [], "x": {DEEP}}}'.encode(), 400, "MALFORMED_REQUEST", {}),
-    "deep nesting in an option": (f'{{"features": [], "unknown_categories": {DEEP}}}'.encode(), 400, "MALFORMED_REQUEST", {}),
-    "an unknown option": ({"features": EXAMPLE, "unknown_categories": "guess"}, 422, "INVALID_REQUEST", {"field": "unknown_categories"}),
-    "an option of the wrong type": ({"features": EXAMPLE, "unknown_categories": 1}, 422, "INVALID_REQUEST", {"field": "unknown_categories"}),
-    "a huge number for an option": (b'{"features": [], "unknown_categories": 1e999}', 422, "INVALID_REQUEST", {"field": "unknown_categories"}),
+    "deep nesting in an option": (
+        f'{{"features": [], "unknown_categories": {DEEP}}}'.encode(),
+        400,
+        "MALFORMED_REQUEST",
+        {},
+    ),
+    "an unknown option": (
+        {"features": EXAMPLE, "unknown_categories": "guess"},
+        422,
+        "INVALID_REQUEST",
+        {"field": "unknown_categories"},
+    ),
+    "an option of the wrong type": (
+        {"features": EXAMPLE, "unknown_categories": 1},
+        422,
+        "INVALID_REQUEST",
+        {"field": "unknown_categories"},
+    ),
+    "a huge number for an option": (
+        b'{"features": [], "unknown_categories": 1e999}',
+        422,
+        "INVALID_REQUEST",
+        {"field": "unknown_categories"},
+    ),
 }
 
 BAD_BATCHES = {
     "empty batch": ({"instances": []}, 422, "EMPTY_BATCH", {"instances": 0}),
-    "101 instances": ({"instances": [{"features": EXAMPLE}] * 101}, 413, "BATCH_TOO_LARGE", {"instances": 101, "max_instances": 100}),
+    "101 instances": (
+        {"instances": [{"features": EXAMPLE}] * 101},
+        413,
+        "BATCH_TOO_LARGE",
+        {"instances": 101, "max_instances": 100},
+    ),
     "101 instances of nothing": ({"instances": [None] * 101}, 413, "BATCH_TOO_LARGE", {"instances": 101}),
     "no instances": ({}, 422, "INVALID_REQUEST", {"field": "instances"}),
     "instances an object": ({"instances": {}}, 422, "INVALID_REQUEST", {"field": "instances"}),
     "an instance null": ({"instances": [{"features": EXAMPLE}, None]}, 422, "INVALID_REQUEST", {"index": 1}),
     "an instance of numbers": ({"instances": [[1, 2]]}, 422, "INVALID_REQUEST", {"index": 0}),
     "an unknown member": ({"instances": [{"features": EXAMPLE}], "x": 1}, 422, "INVALID_REQUEST", {"field": "x"}),
-    "a missing feature": ({"instances": [{"features": EXAMPLE}, without("size")]}, 422, "MISSING_FEATURE", {"index": 1, "feature": "size"}),
+    "a missing feature": (
+        {"instances": [{"features": EXAMPLE}, without("size")]},
+        422,
+        "MISSING_FEATURE",
+        {"index": 1, "feature": "size"},
+    ),
     "empty body": (b"", 400, "MALFORMED_REQUEST", {}),
     "deep nesting": (f'{{"instances": {DEEP}}}'.encode(), 400, "MALFORMED_REQUEST", {}),
     "a lone surrogate": (b'{"instances": [{"\\ud800": 1}]}', 400, "MALFORMED_REQUEST", {}),
@@ -134,7 +209,8 @@ BAD_BATCHES = {
 }
 
 
-def assert_refused(server, path, body, status, code, details):
+def assert_refused(server, path, case):
+    body, status, code, details = case
     answer = server.ask("POST", path, body)
     assert (answer.status, answer.code) == (status, code), answer.json
     document = answer.json
@@ -148,15 +224,15 @@ def assert_refused(server, path, body, status, code, details):
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_instance_is_refused_by_field_and_reason(server, name):
-    assert_refused(server, "/predict", *BAD[name])
+    assert_refused(server, "/predict", BAD[name])
 
 
 @pytest.mark.parametrize("name", BAD_BATCHES)
 def test_a_bad_batch_is_refused_by_field_and_reason(server, name):
-    assert_refused(server, "/predict/batch", *BAD_BATCHES[name])
+    assert_refused(server, "/predict/batch", BAD_BATCHES[name])
 
 
-@pytest.mark.parametrize("name", [n for n in BAD if n not in ("features null",)])
+@pytest.mark.parametrize("name", [n for n in BAD if n != "features null"])
 def test_a_bad_instance_in_a_batch_is_refused_with_its_index(server, name):
     body, status, code, details = BAD[name]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -168,7 +244,7 @@ def test_a_bad_instance_in_a_batch_is_refused_with_its_index(server, name):
         details = {"index": 1} | details
     elif "byte" in details:
         details = {}
-    assert_refused(server, "/predict/batch", batch, status, code, details)
+    assert_refused(server, "/predict/batch", (batch, status, code, details))
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
@@ -185,7 +261,9 @@ def test_no_bad_body_costs_more_than_50_ms_of_processor_time(server, path):
             assert (cpu_s(worker) - before) / rounds < 0.05 * (1 + len(body) / (4 << 20)), body[:60]
 
 
-@pytest.mark.parametrize("body", [{"features": EXAMPLE}, {"features": [9.5, 3, True, 1, 1, 7, 0.25]}], ids=["named", "positional"])
+@pytest.mark.parametrize(
+    "body", [{"features": EXAMPLE}, {"features": [9.5, 3, True, 1, 1, 7, 0.25]}], ids=["named", "positional"]
+)
 def test_an_instance_by_name_and_by_position_is_the_same(server, body):
     answer = server.ask("POST", "/predict", body).json
     assert answer["prediction"] == margins_of(ALL_KINDS.row(EXAMPLE))[0]
@@ -300,7 +378,9 @@ def contract(running):
 
 
 def answers_as_described(contract, path, answer, method="post"):
-    described = contract["paths"][path][method]["responses"][str(answer.status)]["content"]["application/json"]["schema"]
+    described = contract["paths"][path][method]["responses"][str(answer.status)]["content"]["application/json"][
+        "schema"
+    ]
     Draft202012Validator(described | {"components": contract["components"]}).validate(answer.json)
 
 
@@ -359,7 +439,12 @@ def test_models_are_described_with_their_features(server):
     assert list(models) == ["sample", "binary", "three", "exp"]
     features = models["sample"]["features"]
     assert [f["name"] for f in features] == list(ALL_KINDS.names)
-    assert features[3] == {"name": "store", "kind": "categorical", "nullable": True, "categories": ["north", "süd", "east"]}
+    assert features[3] == {
+        "name": "store",
+        "kind": "categorical",
+        "nullable": True,
+        "categories": ["north", "süd", "east"],
+    }
     assert models["three"]["classes"] == [0, 1, "other"]
 
 

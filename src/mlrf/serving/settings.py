@@ -53,7 +53,9 @@ class ServeSettings:
         _check(1 <= self.backlog <= _MAX_BACKLOG, "--backlog", f"{self.backlog} is not 1 to {_MAX_BACKLOG}")
         drain_s, worker_s = self.drain_timeout_s, self.worker_timeout_s
         _check(0 <= drain_s <= _MAX_TIMEOUT_S, "--drain-timeout", f"{drain_s:g} is not 0 to {_MAX_TIMEOUT_S} seconds")
-        _check(1 <= worker_s <= _MAX_TIMEOUT_S, "--worker-timeout", f"{worker_s:g} is not 1 to {_MAX_TIMEOUT_S} seconds")
+        _check(
+            1 <= worker_s <= _MAX_TIMEOUT_S, "--worker-timeout", f"{worker_s:g} is not 1 to {_MAX_TIMEOUT_S} seconds"
+        )
         _check(self.log_level in LEVELS, "--log-level", f"{self.log_level!r} is not one of {', '.join(LEVELS)}")
         for limit in fields(self.limits):
             option = "--" + limit.name.removesuffix("_s").replace("_", "-")

@@ -20,7 +20,11 @@ names = st.text(min_size=1, max_size=6).filter(lambda name: not any(0xD800 <= or
 categories = st.one_of(
     st.lists(names, max_size=4, unique=True),
     st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=4, unique=True),
-    st.lists(st.one_of(st.integers(0, 3), names, st.booleans(), st.just(0.5)), max_size=4, unique_by=lambda c: (isinstance(c, bool), c)),
+    st.lists(
+        st.one_of(st.integers(0, 3), names, st.booleans(), st.just(0.5)),
+        max_size=4,
+        unique_by=lambda c: (isinstance(c, bool), c),
+    ),
 )
 
 
@@ -33,7 +37,9 @@ def features(draw, name):
 
 @st.composite
 def schemas(draw):
-    named = draw(st.lists(st.one_of(names, st.sampled_from(["f0", "f1", "features", "a"])), min_size=1, max_size=5, unique=True))
+    named = draw(
+        st.lists(st.one_of(names, st.sampled_from(["f0", "f1", "features", "a"])), min_size=1, max_size=5, unique=True)
+    )
     return Schema(tuple(draw(features(name)) for name in named))
 
 
@@ -58,7 +64,9 @@ def right_literals(draw, feature, *, by_code):
         case Kind.BOOLEAN:
             return draw(st.sampled_from(["true", "false"]))
         case Kind.NUMERIC:
-            return draw(st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-5, 5).map(str)))
+            return draw(
+                st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-5, 5).map(str))
+            )
         case Kind.CATEGORICAL if feature.categories:
             if by_code:
                 return str(draw(st.integers(0, len(feature.categories) - 1)))
@@ -70,7 +78,9 @@ def right_literals(draw, feature, *, by_code):
 def instances(draw, schema):
     wrong = draw(st.integers(0, 3)) == 0
     by_code = draw(st.booleans())
-    literals = [draw(LITERALS if wrong and draw(st.booleans()) else right_literals(f, by_code=by_code)) for f in schema.features]
+    literals = [
+        draw(LITERALS if wrong and draw(st.booleans()) else right_literals(f, by_code=by_code)) for f in schema.features
+    ]
     members = list(zip(schema.names, literals, strict=True))
     if wrong and draw(st.booleans()):
         members = members[1:] if draw(st.booleans()) else [*members, (draw(names), draw(LITERALS))]
@@ -82,7 +92,11 @@ def instances(draw, schema):
     else:
         escaped = draw(st.booleans())
         inside = "{" + ",".join(json.dumps(n, ensure_ascii=escaped) + space + ":" + v for n, v in members) + "}"
-    option = draw(st.sampled_from(["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1']))
+    option = draw(
+        st.sampled_from(
+            ["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1']
+        )
+    )
     return f'{{"features":{space}{inside}{option}}}{space}'
 
 
@@ -135,7 +149,10 @@ def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unk
     assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, PLAIN, leniency)])
 
 
-@pytest.mark.parametrize("inside", [b'"\xff"', b'"\\ud800"', b'"\\x"', b"1e999", b"[" * 5000 + b"]" * 5000, b"1" * 5000, b'{"\xff":1}', b'"\x01"'])
+@pytest.mark.parametrize(
+    "inside",
+    [b'"\xff"', b'"\\ud800"', b'"\\x"', b"1e999", b"[" * 5000 + b"]" * 5000, b"1" * 5000, b'{"\xff":1}', b'"\x01"'],
+)
 def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
     leniency = Leniency("ignore")
     body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"

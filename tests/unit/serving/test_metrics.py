@@ -43,7 +43,12 @@ def test_counts_are_totals_over_the_workers(block):
     assert found["mlrf_request_duration_seconds_bucket", ("le", "5e-05"), ("route", "/a")] == 2
     assert found["mlrf_request_duration_seconds_bucket", ("le", "1.0"), ("route", "/a")] == 2
     assert found["mlrf_request_duration_seconds_bucket", ("le", "+Inf"), ("route", "/a")] == 4
-    for name, count in [("instances_total", 10), ("open_connections", 2), ("worker_starts_total", 2), ("workers_ready", 2)]:
+    for name, count in [
+        ("instances_total", 10),
+        ("open_connections", 2),
+        ("worker_starts_total", 2),
+        ("workers_ready", 2),
+    ]:
         assert found[(f"mlrf_{name}",)] == count
     assert found["mlrf_bundle_info", ("model", 'say "hi"\\n'), ("version", "1\n2")] == 1
 

@@ -1,3 +1,22 @@
 """mlrf: serve gradient-boosted trees at the speed of a second codebase, with reasons and proof."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlrf.builder.build import build
+    from mlrf.model import Model, load
+
 __version__ = "0.1.0"
+__all__ = ["Model", "__version__", "build", "load"]
+
+# Imported when asked for: a server must not pay for the builder, nor a builder for an engine.
+_LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mlrf' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -342,7 +341,7 @@ def _connections_of(pid: int, port: int) -> int:
     count = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += str(descriptor.readlink()) in ours
+            count += os.readlink(descriptor) in ours
     return count
 
 
@@ -369,7 +368,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
             counts = load.stop_asking()
         last = server.metrics()
         seen.append(last)
-        for before, after in itertools.pairwise(seen):
+        for before, after in zip(seen, seen[1:], strict=False):
             fallen = {name for name in before if name.startswith(totals) and after.get(name, 0) < before[name]}
             assert not fallen
         answered = last["mlrf_requests_total;route=/predict;status=200"]

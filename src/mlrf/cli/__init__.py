@@ -1,0 +1,24 @@
+"""The command line: one small file a command. `mlrf serve` is handed over before typer and rich are imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; `argv` without the program's name."""
+    from mlrf.cli.exits import reported  # noqa: PLC0415  with what it needs of the error tree alone
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with reported() as outcome:
+        if arguments[:1] == ["serve"]:
+            # Importing typer and rich costs a server 0.1 s on its way up.
+            from mlrf.cli.serve import main as serve  # noqa: PLC0415
+
+            outcome.status = serve(arguments[1:])
+        else:
+            from mlrf.cli.app import run  # noqa: PLC0415
+
+            outcome.status = run(arguments)
+    return outcome.status

@@ -25,6 +25,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
+FOREST = "forest.bin"
 GOLDEN = "golden.parquet"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_MANIFEST_BYTES = 64 << 20
@@ -65,6 +66,23 @@ class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_difference: float
 
 
+class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many inner nodes the golden rows exercised at build, and how."""
+
+    nodes: int
+    """Inner nodes that a golden row reached and stood on the edge of."""
+    unreachable: int
+    """Inner nodes that no row can reach."""
+    both_sides: int
+    """Of the reached ones, those left on either side."""
+    missing_rule: int
+    """Of the reached ones, those that were shown a missing value."""
+    category_probes: int
+    """Pairs of categorical node and category tried."""
+    category_probes_left_out: int
+    """Pairs that were too many to try."""
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
 
@@ -83,8 +101,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     facts: ModelFacts
     libraries: dict[str, str]
     """Versions of what made the bundle, by distribution name."""
-    parity: dict[str, ParityRows]
-    """By kind of golden rows."""
+    parity: dict[str, dict[str, ParityRows]]
+    """By engine, then by kind of golden rows."""
+    coverage: CoverageEntry | None = None
+    """Of the model's nodes by the golden rows."""
     files: dict[str, FileEntry]
 
 

@@ -19,7 +19,8 @@
         │   ├── UnknownCategoryError UNKNOWN_CATEGORY
         │   ├── FeatureCountError    FEATURE_COUNT
         │   ├── EmptyBatchError      EMPTY_BATCH
-        │   └── NonFiniteResultError NON_FINITE_RESULT
+        │   ├── NonFiniteResultError NON_FINITE_RESULT
+        │   └── NotExplainableError  NOT_EXPLAINABLE
         ├── BatchTooLargeError       BATCH_TOO_LARGE
         ├── BodyTooLargeError        BODY_TOO_LARGE
         ├── HeadersTooLargeError     HEADERS_TOO_LARGE
@@ -30,7 +31,8 @@
         ├── ModelNotFoundError       MODEL_NOT_FOUND
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
         ├── RequestTimeoutError      REQUEST_TIMEOUT
-        └── NotReadyError            NOT_READY
+        ├── NotReadyError            NOT_READY
+        └── OverloadedError          OVERLOADED
 
 An error carries a stable `code`, a sentence for a person, and `details` for a program. HTTP statuses and exit codes are
 no concern of this room: `serving` and `cli` each keep one table.
@@ -168,6 +170,12 @@ class NonFiniteResultError(InvalidRequestError):
     code = "NON_FINITE_RESULT"
 
 
+class NotExplainableError(InvalidRequestError):
+    """An explanation is asked of an engine that has none."""
+
+    code = "NOT_EXPLAINABLE"
+
+
 class BatchTooLargeError(RequestError):
     """A batch holds more instances than the server takes."""
 
@@ -232,3 +240,9 @@ class NotReadyError(RequestError):
     """The server lives but cannot answer this now."""
 
     code = "NOT_READY"
+
+
+class OverloadedError(RequestError):
+    """The server has more work waiting than it takes on."""
+
+    code = "OVERLOADED"

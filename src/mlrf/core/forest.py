@@ -64,7 +64,7 @@ class Forest:
     feature: I32
     """[N] column tested, LEAF at leaves."""
     threshold: F64
-    """[N] numeric nodes only, finite."""
+    """[N] numeric nodes only, never NaN; +inf parts NaN from every number (LightGBM does cut there)."""
     left: I32
     """[N] absolute node number, LEAF at leaves."""
     right: I32
@@ -153,7 +153,7 @@ class Forest:
         roots = np.zeros(n, dtype=np.int64)
         roots[offsets[:-1]] = 1
         _require(bool(np.all(parents + roots == 1)), "a node has no parent, or two")
-        _require(bool(np.all(np.isfinite(self.threshold[inner]))), "a threshold is not finite")
+        _require(not bool(np.any(np.isnan(self.threshold))), "a threshold is not a number")
         _require(bool(np.all(np.isfinite(self.value[leaves]))), "a leaf value is not finite")
         _require(bool(np.all(np.isfinite(self.cover) & (self.cover >= 0))), "a cover is negative or not finite")
         _require(bool(np.all(self.missing <= max(Missing))), "a missing rule is unknown")

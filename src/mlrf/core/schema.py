@@ -274,10 +274,11 @@ def _example(feature: Feature) -> Value:
             return False
         case Kind.INTEGER:
             return 0
-        case Kind.CATEGORICAL if feature.categories is not None:
-            return next(iter(feature.categories), None)
         case Kind.CATEGORICAL:
-            return 0
+            if feature.categories is None:
+                return 0
+            # A list may be empty: then only a missing value is known.
+            return feature.categories[0] if feature.categories else None
     return 0.0
 
 

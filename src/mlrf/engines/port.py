@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 Row = Sequence[float | None]
 """F values in schema order; NaN or None is missing, booleans count as 0 and 1, categories are codes."""
@@ -14,7 +14,7 @@ Rows = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
 
 class Engine(Protocol):
-    """Raw margins of rows. One engine serves one thread at a time; a worker has one of each bundle it serves."""
+    """Raw margins of rows. `margin` serves one thread at a time, `margins` any; a worker has one engine a bundle."""
 
     name: ClassVar[str]
 
@@ -34,4 +34,22 @@ class Engine(Protocol):
 
     def margins(self, rows: Rows) -> array[float]:
         """Return the raw margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+        ...
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """Exact path-dependent Shapley values of the raw margins: per output, `base` plus a row's contributions is its margin."""
+
+    @property
+    def base(self) -> list[float]:
+        """[K] the expected raw margins."""
+        ...
+
+    def contributions(self, row: Row) -> array[float]:
+        """Return the contributions of one row, F x K row-major; for one thread at a time, as `margin`."""
+        ...
+
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the contributions of n rows, n x F x K row-major; from any thread, the GIL released."""
         ...

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import NonFiniteResultError
+from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.schema import STRICT, Category, Leniency
 from mlrf.engines.choice import open_engine
-from mlrf.engines.port import Engine, Row
+from mlrf.engines.port import Engine, Explainer, Row
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from mlrf.model.explanation import Explanation
 
 Prediction = float | list[float]
 """What the training library's `predict` returns for a row: a number, or K of them for a multiclass model."""
@@ -26,8 +29,8 @@ _HALF = 0.5
 class Model:
     """A bundle and an engine that answers for it.
 
-    `predict_row` and `predict_rows` are the way of a server: rows in, plain floats out, no NumPy. `predict` and `margin`
-    take tables.
+    `predict_row`, `table` and `predictions` are the way of a server: rows in, plain floats out, no NumPy. `predict`,
+    `margin` and `explain` take tables.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
@@ -46,25 +49,53 @@ class Model:
 
     def predict_row(self, row: Row) -> Prediction:
         """Return the prediction of one row; NonFiniteResultError when it is not a finite number."""
-        return self._prediction(self.engine.margin(row))
+        return self.prediction(self.engine.margin(row))
 
-    def predict_rows(self, rows: list[Row]) -> list[Prediction]:
-        """Return the prediction of each row, each equal to `predict_row` of it bit for bit.
+    def prediction(self, margins: Sequence[float]) -> Prediction:
+        """Return the prediction of a row's K margins; NonFiniteResultError when it is not finite."""
+        if self._one is not None:
+            number = self._one(margins[0])
+            if math.isfinite(number):
+                return number
+        else:
+            numbers = self._many(margins)
+            if all(map(math.isfinite, numbers)):
+                return numbers
+        raise NonFiniteResultError(
+            "the model's answer for this row is not a finite number; its features are too extreme"
+        )
 
-        NonFiniteResultError names the first row, from 0, whose prediction is not a finite number.
-        """
-        width, k = self.engine.n_features, self._n_outputs
-        table = array("d", bytes(8 * width * len(rows)))
-        for index, row in enumerate(rows):
-            table[index * width : (index + 1) * width] = array("d", [math.nan if x is None else x for x in row])
-        margins = self.engine.margins(table)
+    def predictions(self, margins: Sequence[float]) -> list[Prediction]:
+        """Return the predictions of n x K margins; NonFiniteResultError names the first row whose is not finite."""
+        k = self._n_outputs
         answers = []
-        for index in range(len(rows)):
+        for index in range(len(margins) // k):
             try:
-                answers.append(self._prediction(margins[index * k : (index + 1) * k]))
+                answers.append(self.prediction(margins[index * k : (index + 1) * k]))
             except NonFiniteResultError as error:
                 raise NonFiniteResultError(f"instance {index}: {error}", index=index) from error
         return answers
+
+    def table(self, rows: Sequence[Row]) -> array[float]:
+        """Return rows as one float64 buffer [n, F], missing as NaN: what the engine's `margins` takes."""
+        table = array("d")
+        for row in rows:
+            try:
+                table.extend(row)  # type: ignore[arg-type]  # None is what the fallback is for
+            except TypeError:
+                # A row that failed midway has left a part of itself behind.
+                del table[len(table) - len(table) % len(row) :]
+                table.extend([math.nan if x is None else x for x in row])
+        return table
+
+    def explainer(self) -> Explainer:
+        """Return the engine as one that explains; NotExplainableError when it cannot."""
+        if isinstance(self.engine, Explainer):
+            return self.engine
+        raise NotExplainableError(
+            f"the engine {self.engine.name!r} does not explain; serve the bundle with the trees engine",
+            engine=self.engine.name,
+        )
 
     def label(self, prediction: Prediction) -> Category | None:
         """Return the class of a prediction: class 1 at >= 0.5, the largest of several; None unless a classifier."""
@@ -103,18 +134,22 @@ class Model:
             return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
         return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
 
-    def _prediction(self, margins: list[float] | array[float]) -> Prediction:
-        if self._one is not None:
-            number = self._one(margins[0])
-            if math.isfinite(number):
-                return number
-        else:
-            numbers = self._many(margins)
-            if all(map(math.isfinite, numbers)):
-                return numbers
-        raise NonFiniteResultError(
-            "the model's answer for this row is not a finite number; its features are too extreme"
-        )
+    def explain(self, rows: Any, leniency: Leniency = STRICT, *, threads: int = 1) -> Explanation:
+        """Return the contributions of every feature to the raw margin of each row; `rows` as for `margin`.
+
+        Exact path-dependent Shapley values. NotExplainableError when the engine has none.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        from mlrf.model.explanation import Explanation  # noqa: PLC0415
+        from mlrf.model.table import read_rows  # noqa: PLC0415
+
+        explainer = self.explainer()
+        table = read_rows(self.schema, rows, leniency)
+        values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
+        shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
+        base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+        return Explanation(values.reshape(shape), base, table, list(self.schema.names))
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:

@@ -1,17 +1,23 @@
-"""Tables of many kinds as rows of float64: NumPy, pandas, Polars, Arrow, and lists of instances."""
+"""Tables of many kinds as rows of float64: NumPy, pandas, Polars, Arrow, and lists of instances.
+
+Columns of numbers are converted whole; a column that holds anything else, or a number that its feature cannot take, goes
+value by value through the schema, which finds the row and says what is wrong with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.errors import FeatureCountError, InvalidRequestError, MissingFeatureError, UnknownFeatureError
-from mlrf.core.schema import Leniency, Schema
+from mlrf.core.schema import Feature, Kind, Leniency, Schema
 
 Table = npt.NDArray[np.float64]
+
+_SHOWN = 20
 
 
 def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
@@ -22,9 +28,9 @@ def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
     """
     if isinstance(rows, np.ndarray):
         return _array_rows(schema, rows)
-    columns = _columns(rows)
-    if columns is not None:
-        return _table_rows(schema, columns, leniency)
+    names = _column_names(rows)
+    if names is not None:
+        return _table_rows(schema, rows, names, leniency)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
         return _instance_rows(schema, rows, leniency)
     raise InvalidRequestError(
@@ -42,55 +48,99 @@ def _array_rows(schema: Schema, rows: npt.NDArray[Any]) -> Table:
     return np.ascontiguousarray(rows, dtype=np.float64)
 
 
-def _columns(rows: Any) -> Mapping[str, list[Any]] | None:
-    """Return a table's columns as Python values, None in place of every kind of missing; None when it is no table."""
-    if hasattr(rows, "to_pydict"):  # Arrow
-        return rows.to_pydict()  # type: ignore[no-any-return]
-    if hasattr(rows, "to_dict") and hasattr(rows, "iloc"):  # pandas
-        return {str(name): _pandas_values(rows[name]) for name in rows.columns}
-    if hasattr(rows, "to_dict") and hasattr(rows, "get_columns"):  # Polars
-        return {column.name: column.to_list() for column in rows.get_columns()}
-    return None
+def _column_names(rows: Any) -> list[str] | None:
+    """Return the names of a table's columns, or None for what is no table."""
+    names = getattr(rows, "column_names", None)  # Arrow
+    if names is None:
+        names = getattr(rows, "columns", None)  # pandas and Polars
+    return None if names is None or not hasattr(rows, "__getitem__") else [str(name) for name in names]
 
 
-def _pandas_values(column: Any) -> list[Any]:
-    missing = column.isna().to_numpy()
-    return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
-
-
-def _table_rows(schema: Schema, columns: Mapping[str, list[Any]], leniency: Leniency) -> Table:
-    absent = [name for name in schema.names if name not in columns]
+def _table_rows(schema: Schema, rows: Any, names: Sequence[str], leniency: Leniency) -> Table:
+    present = set(names)
+    absent = [name for name in schema.names if name not in present]
     if absent:
-        raise MissingFeatureError(f"the table has no column {absent[0]!r}", feature=absent[0], missing=absent[:20])
-    extra = [name for name in columns if name not in set(schema.names)]
+        raise MissingFeatureError(f"the table has no column {absent[0]!r}", feature=absent[0], missing=absent[:_SHOWN])
+    extra = [name for name in names if name not in set(schema.names)]
     if extra and leniency.unknown_features == "refuse":
         raise UnknownFeatureError(
             f"the table's column {extra[0]!r} is no feature of the model; drop it, or ignore unknown features",
             feature=extra[0],
-            unknown=extra[:20],
+            unknown=extra[:_SHOWN],
         )
-    table = np.empty((len(next(iter(columns.values()))), len(schema.features)))
-    for index, name in enumerate(schema.names):
-        table[:, index] = _column_numbers(schema, index, columns[name], leniency)
+    table = np.empty((len(rows), len(schema.features)))
+    for index, feature in enumerate(schema.features):
+        column = rows[feature.name]
+        numbers = _whole_column(feature, _numeric_values(column))
+        table[:, index] = numbers if numbers is not None else _each_value(schema, index, _values(column), leniency)
     return table
 
 
-def _column_numbers(schema: Schema, index: int, values: list[Any], leniency: Leniency) -> list[float]:
+def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
+    """Return a column of numbers or booleans as an array, missing as NaN; None for any other column."""
+    values = np.asarray(column.to_numpy())
+    return values if values.dtype.kind in "fiub" else None
+
+
+def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:
+    """Convert a whole column; None when it must be looked at value by value."""
+    if values is None or feature.categories is not None or (values.dtype.kind == "b") != (feature.kind is Kind.BOOLEAN):
+        return None
+    numbers = values.astype(np.float64)
+    if np.isinf(numbers).any() or (not feature.nullable and np.isnan(numbers).any()):
+        return None
+    if feature.kind in (Kind.INTEGER, Kind.CATEGORICAL) and not np.all(
+        np.isnan(numbers) | (numbers == np.floor(numbers))
+    ):
+        return None
+    return numbers
+
+
+def _values(column: Any) -> Iterable[Any]:
+    """Return a column as Python values, None in place of every kind of missing."""
+    if hasattr(column, "to_pylist"):  # Arrow
+        return column.to_pylist()  # type: ignore[no-any-return]
+    if hasattr(column, "isna"):  # pandas
+        missing = column.isna().to_numpy()
+        return (None if gone else value for value, gone in zip(column.tolist(), missing, strict=True))
+    return column.to_list()  # type: ignore[no-any-return]  # Polars
+
+
+def _each_value(schema: Schema, index: int, values: Iterable[Any], leniency: Leniency) -> list[float]:
+    known: dict[tuple[type, Any], float] = {}
     numbers = []
     for place, value in enumerate(values):
-        try:
-            missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is how a column of floats says missing
-            numbers.append(schema.number(index, None if missing else value, leniency))
-        except InvalidRequestError as error:
-            raise type(error)(f"row {place}: {error}", row=place, **error.details) from error
+        key = (type(value), value)
+        number = known.get(key)
+        if number is None:
+            number = _one_value(schema, index, place, value, leniency)
+            if isinstance(value, str):
+                known[key] = number
+        numbers.append(number)
     return numbers
+
+
+def _one_value(schema: Schema, index: int, place: int, value: Any, leniency: Leniency) -> float:
+    missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is how a column of floats says missing
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        return schema.number(index, None if missing else plain, leniency)
+    except InvalidRequestError as error:
+        raise type(error)(f"row {place}: {error}", **{"row": place, **error.details}) from error
 
 
 def _instance_rows(schema: Schema, rows: Sequence[Any], leniency: Leniency) -> Table:
     table = np.empty((len(rows), len(schema.features)))
     for place, instance in enumerate(rows):
         try:
-            table[place] = schema.row(instance, leniency)
+            known: Any = _known_alone(schema, instance) if leniency.unknown_features == "ignore" else instance
+            table[place] = schema.row(known, leniency)
         except InvalidRequestError as error:
-            raise type(error)(f"row {place}: {error}", row=place, **error.details) from error
+            raise type(error)(f"row {place}: {error}", **{"row": place, **error.details}) from error
     return table
+
+
+def _known_alone(schema: Schema, instance: Any) -> Any:
+    if not isinstance(instance, Mapping):
+        return instance
+    return {name: instance[name] for name in schema.names if name in instance}

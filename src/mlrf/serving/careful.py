@@ -25,22 +25,31 @@ _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
 _LOOK_BACK_BYTES = 4096
-_ONE = ("features", "unknown_categories")
-_MANY = ("instances", "unknown_categories")
+_OPTIONS = ("unknown_categories", "explain")
+_ONE = ("features", *_OPTIONS)
+_MANY = ("instances", *_OPTIONS)
+MAX_EXPLAINED = 1 << 31
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-def read_row(body: bytes, schema: Schema, leniency: Leniency) -> Row:
-    """Return the row of a `/predict` body; RequestError names what is wrong."""
-    return _row(_members(_whole(body), "the body"), schema, leniency)
+Explain = bool | int
+"""Whether an explanation is asked: of all features, or of the k that weigh most."""
+
+Asked = tuple[Row, Explain]
 
 
-def read_rows(body: bytes, schema: Schema, leniency: Leniency, max_instances: int) -> list[Row]:
-    """Return the rows of a `/predict/batch` body; RequestError names what is wrong, and the instance it is wrong with."""
+def read_row(body: bytes, schema: Schema, leniency: Leniency) -> Asked:
+    """Return what a `/predict` body asks; RequestError names what is wrong."""
+    return _asked(_members(_whole(body), "the body"), schema, leniency)
+
+
+def read_rows(body: bytes, schema: Schema, leniency: Leniency, max_instances: int) -> list[Asked]:
+    """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with."""
     members = _members(_whole(body), "the body")
     leniency = _leniency(members, leniency)
+    explain = _explain(members)
     _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
     if "instances" not in members:
         raise InvalidRequestError(
@@ -57,14 +66,15 @@ def read_rows(body: bytes, schema: Schema, leniency: Leniency, max_instances: in
             instances=len(instances),
             max_instances=max_instances,
         )
-    rows = []
+    asked = []
     for index, instance in enumerate(instances):
         try:
-            rows.append(_row(_members(instance, "an instance"), schema, leniency))
+            row, explain_this = _asked(_members(instance, "an instance"), schema, leniency)
+            asked.append((row, explain_this or explain))
         except InvalidRequestError as error:
             details = {"index": index, **error.details}
             raise type(error)(f"instance {index}: {error}", **details) from error
-    return rows
+    return asked
 
 
 def _whole(body: bytes) -> msgspec.Raw:
@@ -88,8 +98,11 @@ def _members(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
     return _decode_members(raw)
 
 
+def _asked(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency) -> Asked:
+    return _row(members, schema, _leniency(members, leniency)), _explain(members)
+
+
 def _row(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency) -> Row:
-    leniency = _leniency(members, leniency)
     _only(members, _ONE, 'a request is {"features": {name: value, …}} or {"features": [value, …]}')
     if "features" not in members:
         raise InvalidRequestError(
@@ -143,6 +156,20 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
         return leniency
     raise InvalidRequestError(
         f'unknown_categories must be "refuse" or "missing", not {shown(chosen)}', field="unknown_categories"
+    )
+
+
+def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
+    raw = members.get("explain")
+    if raw is None:
+        return False
+    chosen = _member(raw, "explain")
+    if isinstance(chosen, bool):
+        return chosen
+    if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
+        return chosen
+    raise InvalidRequestError(
+        f"explain must be true, false, or how many features to name (1 or more), not {shown(chosen)}", field="explain"
     )
 
 

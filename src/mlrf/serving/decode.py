@@ -15,8 +15,13 @@ import msgspec
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.engines.port import Row
 from mlrf.serving import careful
+from mlrf.serving.careful import Asked
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_OPTIONS: list[tuple[str, Any, Any]] = [
+    ("unknown_categories", Literal["refuse", "missing"], "refuse"),
+    ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=careful.MAX_EXPLAINED)], False),
+]
 _UNNAMABLE = frozenset('"\\')
 """msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
 _FIRST_PRINTABLE = 0x20
@@ -38,20 +43,22 @@ class RowDecoder:
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
 
-    def row(self, body: bytes) -> Row:
-        """Return the row of a `/predict` body; RequestError says what is wrong with it."""
+    def row(self, body: bytes) -> Asked:
+        """Return what a `/predict` body asks; RequestError says what is wrong with it."""
         if self._decode_one is not None:
             try:
-                return self._row_of(self._decode_one(body).features)
+                asked = self._decode_one(body)
+                return self._row_of(asked.features), asked.explain
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
                 pass
         return careful.read_row(body, self._schema, self._leniency)
 
-    def rows(self, body: bytes) -> list[Row]:
-        """Return the rows of a `/predict/batch` body; RequestError says what is wrong, and with which instance."""
+    def rows(self, body: bytes) -> list[Asked]:
+        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
         if self._decode_many is not None:
             try:
-                return [self._row_of(each.features) for each in self._decode_many(body).instances]
+                batch = self._decode_many(body)
+                return [(self._row_of(each.features), each.explain or batch.explain) for each in batch.instances]
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
                 pass
         return careful.read_rows(body, self._schema, self._leniency, self._max_instances)
@@ -92,7 +99,7 @@ def _compiled(
     positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
     body = msgspec.defstruct(
         "PredictBody",
-        [("features", named | positional), ("unknown_categories", Literal["refuse", "missing"], "refuse")],
+        [("features", named | positional), *_OPTIONS],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -100,7 +107,7 @@ def _compiled(
     instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
     batch = msgspec.defstruct(
         "BatchBody",
-        [("instances", instances), ("unknown_categories", Literal["refuse", "missing"], "refuse")],
+        [("instances", instances), *_OPTIONS],
         forbid_unknown_fields=True,
         gc=False,
     )

@@ -42,8 +42,8 @@ class Layout:
         return self.gauges + len(_SINGLES)
 
 
-_SINGLES = ("open_connections", "connections", "instances", "starts", "ready")
-OPEN_CONNECTIONS, CONNECTIONS, INSTANCES, STARTS, READY = range(len(_SINGLES))
+_SINGLES = ("open_connections", "connections", "instances", "explanations", "starts", "ready")
+OPEN_CONNECTIONS, CONNECTIONS, INSTANCES, EXPLANATIONS, STARTS, READY = range(len(_SINGLES))
 
 
 def clear_gauges(layout: Layout, row: memoryview) -> None:
@@ -80,8 +80,12 @@ class WorkerMeter:
             self._row[self._gauges + CONNECTIONS] += change
 
     def count_instances(self, n_instances: int) -> None:
-        """Count rows answered."""
+        """Count valid rows that went to an engine."""
         self._row[self._gauges + INSTANCES] += n_instances
+
+    def count_explanations(self, n_explanations: int) -> None:
+        """Count rows that were explained."""
+        self._row[self._gauges + EXPLANATIONS] += n_explanations
 
     def set_ready(self, *, ready: bool) -> None:
         """Say whether this worker answers."""
@@ -104,7 +108,8 @@ class Exposition:
         self._requests(lines)
         self._histograms(lines)
         total = self._single
-        _family(lines, "mlrf_instances_total", "counter", "Rows answered.", [({}, total(INSTANCES))])
+        _family(lines, "mlrf_instances_total", "counter", "Valid rows sent to an engine.", [({}, total(INSTANCES))])
+        _family(lines, "mlrf_explanations_total", "counter", "Rows explained.", [({}, total(EXPLANATIONS))])
         _family(lines, "mlrf_connections_total", "counter", "Connections accepted.", [({}, total(CONNECTIONS))])
         _family(lines, "mlrf_open_connections", "gauge", "Connections open now.", [({}, total(OPEN_CONNECTIONS))])
         _family(lines, "mlrf_worker_starts_total", "counter", "Workers started.", [({}, total(STARTS))])

@@ -1,14 +1,28 @@
-"""The handlers of `/predict` and `/predict/batch`: bytes to rows, rows to predictions, predictions to bytes."""
+"""The handlers of `/predict`, `/predict/batch` and `/explain`: bytes to rows, rows to answers, answers to bytes.
+
+What would hold the event loop for more than about a millisecond is handed back as `Deferred`; the engines' `margins` and
+`contributions_many` release the GIL and may run in any thread.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
+from mlrf.engines.port import Explainer, Row
 from mlrf.model import Model
 from mlrf.model.model import Prediction
+from mlrf.serving.careful import Asked, Explain
 from mlrf.serving.decode import RowDecoder
+from mlrf.serving.explaining import ExplanationWriter
+from mlrf.serving.http.route import Deferred
+
+MAX_LOOP_S = 1e-3
+"""How long one request may hold the event loop."""
+_TIMED_RUNS = 3
 
 _encode = msgspec.json.encode
 
@@ -16,20 +30,76 @@ _encode = msgspec.json.encode
 class Predicting:
     """Answers prediction requests for one model."""
 
-    def __init__(self, model: Model, decoder: RowDecoder, count_instances: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        decoder: RowDecoder,
+        count_instances: Callable[[int], None],
+        count_explanations: Callable[[int], None],
+    ) -> None:
         self._model = model
         self._decoder = decoder
         self._count_instances = count_instances
+        self._count_explanations = count_explanations
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
-        self._end_one = named + b',"cached":false}'
+        self._end_one = named + b',"cached":false'
         self._end_many = named + b"}"
-        self._labels = [_encode(c) for c in model.classes] if model.classes is not None else None
+        self._classifies = model.classes is not None
+        example = model.schema.row(model.schema.example())
+        self._margin_s = _shortest(lambda: model.engine.margin(example))
+        self._explain_s = 0.0
+        self._writer: ExplanationWriter | None = None
+        if isinstance(model.engine, Explainer):
+            explainer = model.engine
+            self._explain_s = _shortest(lambda: explainer.contributions(example))
+            self._writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
 
-    def one(self, body: bytes) -> bytes:
+    def one(self, body: bytes) -> bytes | Deferred:
         """Answer `POST /predict`."""
-        prediction = self._model.predict_row(self._decoder.row(body))
+        row, explain = self._decoder.row(body)
+        if explain is not False:
+            return self._explained_one(row, explain)
         self._count_instances(1)
-        if self._labels is None:
+        return self._prediction_part(self._model.predict_row(row)) + b"}"
+
+    def explained(self, body: bytes) -> bytes | Deferred:
+        """Answer `POST /explain`: `/predict` with the explanation always on."""
+        row, explain = self._decoder.row(body)
+        return self._explained_one(row, explain or True)
+
+    def many(self, body: bytes) -> bytes | Deferred:
+        """Answer `POST /predict/batch`."""
+        asked = self._decoder.rows(body)
+        n_explained = sum(explain is not False for _, explain in asked)
+        if n_explained:
+            self._model.explainer()
+        self._count_instances(len(asked))
+        self._count_explanations(n_explained)
+        if len(asked) * self._margin_s + n_explained * self._explain_s > MAX_LOOP_S:
+            return Deferred(lambda: self._batch(asked))
+        return self._batch(asked)
+
+    def _explained_one(self, row: Row, explain: Explain) -> bytes | Deferred:
+        explainer = self._model.explainer()
+        self._count_instances(1)
+        self._count_explanations(1)
+        if self._explain_s > MAX_LOOP_S:
+            return Deferred(lambda: self._explained_aside(row, explain))
+        margins = self._model.engine.margin(row)
+        return self._explained_part(margins, explainer.contributions(row), explain)
+
+    def _explained_aside(self, row: Row, explain: Explain) -> bytes:
+        table = self._model.table([row])
+        margins = self._model.engine.margins(table)
+        return self._explained_part(margins, self._model.explainer().contributions_many(table), explain)
+
+    def _explained_part(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> bytes:
+        answer = self._prediction_part(self._model.prediction(margins))
+        return answer + b',"explanation":%b}' % _encode(self._written(margins, contributions, explain))
+
+    def _prediction_part(self, prediction: Prediction) -> bytes:
+        """Write the answer to one row, but for its closing brace."""
+        if not self._classifies:
             return b'{"prediction":%b%b' % (_encode(prediction), self._end_one)
         return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
             _encode(prediction),
@@ -38,16 +108,43 @@ class Predicting:
             self._end_one,
         )
 
-    def many(self, body: bytes) -> bytes:
-        """Answer `POST /predict/batch`."""
-        predictions = self._model.predict_rows(self._decoder.rows(body))
-        self._count_instances(len(predictions))
+    def _batch(self, asked: list[Asked]) -> bytes:
+        table = self._model.table([row for row, _ in asked])
+        margins = self._model.engine.margins(table)
+        predictions = self._model.predictions(margins)
         answer = b'{"predictions":%b' % _encode(predictions)
-        if self._labels is not None:
-            answer += self._classified(predictions)
+        if self._classifies:
+            labels = [self._model.label(p) for p in predictions]
+            probabilities = [self._model.probabilities(p) for p in predictions]
+            answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
+        if any(explain is not False for _, explain in asked):
+            answer += b',"explanations":%b' % _encode(self._explanations(asked, margins))
         return answer + self._end_many
 
-    def _classified(self, predictions: list[Prediction]) -> bytes:
-        labels = [self._model.label(p) for p in predictions]
-        probabilities = [self._model.probabilities(p) for p in predictions]
-        return b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
+    def _explanations(self, asked: list[Asked], margins: Sequence[float]) -> list[dict[str, Any] | None]:
+        """Explain the instances that ask for it; None in the place of the others."""
+        wanted = [index for index, (_, explain) in enumerate(asked) if explain is not False]
+        contributions = self._model.explainer().contributions_many(self._model.table([asked[i][0] for i in wanted]))
+        width, k = len(contributions) // len(wanted), self._model.engine.n_outputs
+        written: list[dict[str, Any] | None] = [None] * len(asked)
+        for place, index in enumerate(wanted):
+            its_margins = margins[index * k : (index + 1) * k]
+            written[index] = self._written(
+                its_margins, contributions[place * width : (place + 1) * width], asked[index][1]
+            )
+        return written
+
+    def _written(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> dict[str, Any]:
+        if self._writer is None:
+            raise AssertionError("an explanation was computed by an engine that has none")
+        return self._writer.write(margins, contributions, explain)
+
+
+def _shortest(work: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of a few runs, the first of which warms caches."""
+    elapsed = []
+    for _ in range(_TIMED_RUNS):
+        started = time.perf_counter()
+        work()
+        elapsed.append(time.perf_counter() - started)
+    return min(elapsed)

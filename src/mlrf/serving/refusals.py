@@ -22,6 +22,7 @@ STATUSES: dict[type[MlrfError], int] = {
     errors.InvalidRequestError: 422,
     errors.HeadersTooLargeError: 431,
     errors.NotReadyError: 503,
+    errors.OverloadedError: 503,
 }
 INTERNAL = 500
 
@@ -58,6 +59,6 @@ class Refusals:
 def _header_lines(fault: MlrfError) -> bytes:
     if isinstance(fault, errors.MethodNotAllowedError):
         return b"Allow: %b\r\n" % ", ".join(fault.details["allow"]).encode()
-    if isinstance(fault, errors.NotReadyError):
+    if isinstance(fault, errors.NotReadyError | errors.OverloadedError):
         return b"Retry-After: 1\r\n"
     return b""

@@ -25,7 +25,18 @@ from mlrf.serving.metrics import Exposition, Layout, WorkerMeter
 from mlrf.serving.predicting import Predicting
 from mlrf.serving.settings import ServeSettings
 
-LABELS = ("other", "/predict", "/predict/batch", "/models", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
+LABELS = (
+    "other",
+    "/predict",
+    "/predict/batch",
+    "/explain",
+    "/models",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+)
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
 
 
@@ -80,11 +91,12 @@ class Service:
         routes: dict[str, Route] = {}
         for name, model in self._models.items():
             decoder = RowDecoder(model.schema, self._settings.leniency, self._settings.max_batch)
-            predicting = Predicting(model, decoder, self._meter.count_instances)
+            predicting = Predicting(model, decoder, self._meter.count_instances, self._meter.count_explanations)
             prefixes = [f"/models/{name}"] + ([""] if name == self._default else [])
             for prefix in prefixes:
                 routes[f"{prefix}/predict"] = _route("/predict", {b"POST": predicting.one})
                 routes[f"{prefix}/predict/batch"] = _route("/predict/batch", {b"POST": predicting.many})
+                routes[f"{prefix}/explain"] = _route("/explain", {b"POST": predicting.explained})
         facts = (self._bundles, self._default, __version__, self._settings.max_batch)
         routes["/models"] = _route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
         routes["/healthz"] = _route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})

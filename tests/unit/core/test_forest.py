@@ -19,7 +19,7 @@ def forest() -> Forest:
         tree_offsets=np.array([0, 5, 6], dtype=np.int64),
         tree_output=np.array([0, 1], dtype=np.int32),
         feature=np.array([0, -1, 1, -1, -1, -1], dtype=np.int32),
-        threshold=np.array([0.5, np.nan, 0.0, np.nan, np.nan, np.nan]),
+        threshold=np.array([0.5, 0.0, 0.0, 0.0, 0.0, 0.0]),
         left=np.array([1, -1, 3, -1, -1, -1], dtype=np.int32),
         right=np.array([2, -1, 4, -1, -1, -1], dtype=np.int32),
         missing=np.array([Missing.NAN] * 6, dtype=np.uint8),
@@ -53,7 +53,7 @@ BROKEN = {
     "before its parent": changed("right", 2, 1),
     "outside its tree": changed("right", 2, 5),
     "no parent, or two": changed("right", 2, 3),
-    "threshold is not finite": changed("threshold", 0, np.inf),
+    "threshold is not a number": changed("threshold", 0, np.nan),
     "leaf value is not finite": changed("value", 1, np.nan),
     "cover is negative": changed("cover", 1, -1.0),
     "cover is negative or not finite": changed("cover", 1, np.nan),
@@ -71,6 +71,7 @@ BROKEN = {
 def test_a_sound_forest_is_sound():
     sound = forest()
     sound.validate()
+    changed("threshold", 0, np.inf).validate()
     assert (sound.n_trees, sound.n_nodes, sound.n_leaves) == (2, 6, 4)
     assert sound.category_codes(0).tolist() == [1, 4]
 

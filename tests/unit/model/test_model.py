@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import struct
 from array import array
 
 import hypothesis.strategies as st
@@ -54,8 +53,16 @@ def models(tmp_path_factory):
     return made
 
 
-def bits(numbers):
-    return struct.pack(f"{len(numbers)}d", *numbers)
+def predictions(model, rows):
+    """What a server answers for a batch."""
+    return model.predictions(model.engine.margins(model.table(rows)))
+
+
+@given(rows=st.lists(st.lists(st.one_of(st.none(), NUMBER), min_size=3, max_size=3), max_size=5))
+def test_rows_in_one_buffer_are_the_rows_with_nan_for_missing(models, rows):
+    expected = array("d", [math.nan if x is None else x for row in rows for x in row])
+    assert models["identity"].table(rows).tobytes() == expected.tobytes()
+    assert models["identity"].table([tuple(row) for row in rows]).tobytes() == expected.tobytes()
 
 
 @given(row=st.lists(st.one_of(st.none(), NUMBER), min_size=3, max_size=3))
@@ -73,7 +80,7 @@ def test_rows_together_answer_as_each_alone_bit_for_bit(models, rows):
     for name in ("identity", "sigmoid", "softmax", "raw"):
         model = models[name]
         singles = [model.predict_row(row) for row in rows]
-        assert model.predict_rows(rows) == singles
+        assert predictions(model, rows) == singles
         assert model.predict(np.array(rows)).tolist() == singles
         assert model.engine.margins(array("d", [x for row in rows for x in row])) == array(
             "d", [m for row in rows for m in model.engine.margin(row)]
@@ -86,7 +93,7 @@ def test_the_ways_of_asking_may_alternate(models):
     for _ in range(50):
         rows = [[chance.choice((0.0, 1.0, None)) for _ in range(3)] for _ in range(chance.randint(1, 5))]
         expected = [margins_of([math.nan if x is None else x for x in row])[0] for row in rows]
-        assert model.predict_rows(rows) == expected
+        assert predictions(model, rows) == expected
         assert [model.predict_row(row) for row in rows] == expected
         assert (
             model.margin(np.array([[math.nan if x is None else x for x in row] for row in rows])).tolist() == expected
@@ -125,7 +132,7 @@ def test_a_table_without_rows_has_no_answers(models):
     assert models["identity"].predict(np.empty((0, 3))).shape == (0,)
     assert models["softmax"].predict(np.empty((0, 3))).shape == (0, 3)
     assert models["identity"].predict([]).shape == (0,)
-    assert models["identity"].predict_rows([]) == []
+    assert predictions(models["identity"], []) == []
 
 
 def test_instances_by_name_and_by_code_are_the_same(models):
@@ -157,7 +164,7 @@ def test_a_result_that_is_not_finite_is_refused_to_a_server_and_given_to_a_noteb
     with pytest.raises(NonFiniteResultError):
         model.predict_row([1e7, 0.0, 0.0])
     with pytest.raises(NonFiniteResultError) as refused:
-        model.predict_rows([[0.0] * 3, [1e7, 0.0, 0.0]])
+        predictions(model, [[0.0] * 3, [1e7, 0.0, 0.0]])
     assert refused.value.details == {"index": 1}
     assert model.predict(np.array([[1e7, 0.0, 0.0]])).tolist() == [math.inf]
 

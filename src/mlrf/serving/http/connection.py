@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, RequestTimeoutError
 from mlrf.serving.http.chunks import ChunkedBody
 from mlrf.serving.http.head import END, METHOD_STARTS, parse_head
-from mlrf.serving.http.route import JSON, OTHER, Call
+from mlrf.serving.http.route import JSON, OTHER, Call, Deferred
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_since",
         "_transport",
         "_unfinished",
+        "_waiting",
     )
 
     def __init__(self, server: HttpServer) -> None:
@@ -50,6 +51,8 @@ class Connection(asyncio.Protocol):
         self._call: Call | None = None
         """The call whose body is on its way, once its head was answered with 100 Continue or its chunks have begun."""
         self._chunks: ChunkedBody | None = None
+        self._waiting = False
+        """Whether an answer is being made in the worker's thread; what follows it must wait its turn."""
         self._unfinished = False
         """Whether some of a request has come and not all of it."""
         self._since = server.clock.now
@@ -77,13 +80,8 @@ class Connection(asyncio.Protocol):
         self._paused_since = 0.0
         if self._closing_since:
             return
-        # What waited for the client's reading is not late.
-        self._since = self._server.clock.now
-        self._transport.resume_reading()
-        if self._buffer:
-            waiting = bytes(self._buffer)
-            self._buffer.clear()
-            self._consume(waiting)
+        if not self._waiting:
+            self._go_on()
 
     def eof_received(self) -> bool:
         """Close: a client that has shut its side down gets what is already written, and no more."""
@@ -95,7 +93,7 @@ class Connection(asyncio.Protocol):
             return
         if self._buffer:
             self._buffer += data
-            if len(self._buffer) < self._needed or self._paused_since:
+            if len(self._buffer) < self._needed or self._paused_since or self._waiting:
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -112,15 +110,20 @@ class Connection(asyncio.Protocol):
         elif self._paused_since:
             if now - self._paused_since > limits.write_timeout_s:
                 self._transport.abort()
+        elif self._waiting:
+            return
         elif self._unfinished:
             if now - self._since > limits.request_timeout_s:
                 fault = RequestTimeoutError(f"the request was not whole after {limits.request_timeout_s:g} s")
                 self._refuse(fault, self._call.request_id if self._call is not None else None)
-        elif self._server.draining_since is not None:
-            if now - max(self._since, self._server.draining_since) > _DRAIN_IDLE_S:
-                self._transport.close()
-        elif now - self._since > limits.idle_timeout_s:
+        elif now > self._idle_until():
             self._transport.close()
+
+    def _idle_until(self) -> float:
+        draining_since = self._server.draining_since
+        if draining_since is None:
+            return self._since + self._server.limits.idle_timeout_s
+        return max(self._since, draining_since) + _DRAIN_IDLE_S
 
     def _consume(self, data: bytes) -> None:
         server = self._server
@@ -129,7 +132,7 @@ class Connection(asyncio.Protocol):
         while position < size:
             if self._closing_since:
                 return
-            if self._paused_since:
+            if self._paused_since or self._waiting:
                 self._keep(data, position, 0)
                 return
             if self._chunks is not None:
@@ -156,6 +159,16 @@ class Connection(asyncio.Protocol):
             self._since = server.clock.now
             self._answer(call, data[end:stop])
             position = stop
+
+    def _go_on(self) -> None:
+        """Read again, after what made reading wait, and answer what has come meanwhile."""
+        # What waited for us, or for the client's reading, is not late.
+        self._since = self._server.clock.now
+        self._transport.resume_reading()
+        if self._buffer:
+            waiting = bytes(self._buffer)
+            self._buffer.clear()
+            self._consume(waiting)
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
         self._begin()
@@ -232,14 +245,46 @@ class Connection(asyncio.Protocol):
     def _answer(self, call: Call, body: bytes) -> None:
         started = perf_counter()
         server = self._server
-        status, extra = _OK, b""
-        content_type = call.content_type
         identity = call.request_id or server.new_request_id()
         try:
             content = call.handler(body)
+            if type(content) is Deferred:
+                self._defer(call, identity, started, content)
+                return
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
-            status, content, extra = server.refusal(fault, identity)
-            content_type = JSON
+            self._send(call, identity, started, JSON, *server.refusal(fault, identity))
+        else:
+            self._send(call, identity, started, call.content_type, _OK, content, b"")  # type: ignore[arg-type]
+
+    def _defer(self, call: Call, identity: bytes, started: float, deferred: Deferred) -> None:
+        def finish(made: asyncio.Future[bytes]) -> None:
+            self._waiting = False
+            fault = made.exception()
+            if self._transport.is_closing():
+                return
+            if isinstance(fault, Exception):
+                self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
+            else:
+                self._send(call, identity, started, call.content_type, _OK, made.result(), b"")
+            if not (self._closing_since or self._paused_since):
+                self._go_on()
+
+        future = self._server.run_aside(deferred.run)
+        self._waiting = True
+        self._transport.pause_reading()
+        future.add_done_callback(finish)
+
+    def _send(
+        self,
+        call: Call,
+        identity: bytes,
+        started: float,
+        content_type: bytes,
+        status: int,
+        content: bytes,
+        extra: bytes,
+    ) -> None:
+        server = self._server
         keep_alive = call.keep_alive and server.draining_since is None
         if not keep_alive:
             extra += b"Connection: close\r\n"

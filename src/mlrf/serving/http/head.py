@@ -1,8 +1,8 @@
 """A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
 
 What llhttp lets through and we do not: bare CR or LF, several spaces in the request line, folded lines, no Host or two,
-Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers see
-different requests.
+Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers
+see different requests.
 """
 
 from __future__ import annotations

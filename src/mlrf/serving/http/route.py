@@ -20,8 +20,16 @@ from mlrf.core.errors import (
 )
 from mlrf.serving.http.head import Head
 
-Handler = Callable[[bytes], bytes]
-"""From a request's body to its answer's; raises MlrfError where it has none. Never blocks, never awaits."""
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own."""
+
+    run: Callable[[], bytes]
+
+
+Handler = Callable[[bytes], bytes | Deferred]
+"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where it has none. Never blocks."""
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -129,7 +137,7 @@ class Router:
 
 def _raising(fault: MlrfError) -> Handler:
     def refuse(_body: bytes) -> bytes:
-        raise fault
+        raise fault.with_traceback(None)
 
     return refuse
 
@@ -139,7 +147,10 @@ def _check_content_type(content_type: bytes | None) -> None:
         return
     media_type, _, parameters = content_type.partition(b";")
     if media_type.strip().lower() != JSON:
-        raise UnsupportedMediaTypeError("the body must be application/json", accepted=["application/json"])
+        raise UnsupportedMediaTypeError(
+            "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
+            accepted=["application/json"],
+        )
     charset = parameters.strip().lower().replace(b'"', b"")
     if charset.startswith(b"charset=") and charset != b"charset=utf-8":
         raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])

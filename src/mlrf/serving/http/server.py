@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from typing import ClassVar, Protocol
 
+from mlrf.core.errors import OverloadedError
 from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.route import Call, Router
@@ -17,6 +19,8 @@ from mlrf.serving.http.route import Call, Router
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
+_MAX_ASIDE = 128
+"""How many answers may wait for the worker's thread."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
@@ -66,6 +70,9 @@ class HttpServer:
         self._connections: set[Connection] = set()
         self._id_prefix = os.urandom(6).hex()
         self._id_count = count(1)
+        # One thread: more would take the loop's own processor time; engines release the GIL while they work.
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
+        self._n_aside = 0
 
     def new_connection(self) -> Connection:
         """Return the protocol of a connection that was just accepted."""
@@ -92,6 +99,18 @@ class HttpServer:
         """Forget a connection."""
         self._connections.discard(connection)
         self.meter.count_connections(-1)
+
+    def run_aside(self, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        """Run work in the worker's thread; OverloadedError when too much waits for it already."""
+        if self._n_aside >= _MAX_ASIDE:
+            raise OverloadedError(f"{self._n_aside} requests wait for the worker's thread; try again later")
+        self._n_aside += 1
+        future = asyncio.get_running_loop().run_in_executor(self._aside, work)
+        future.add_done_callback(self._ran_aside)
+        return future
+
+    def _ran_aside(self, _future: asyncio.Future[bytes]) -> None:
+        self._n_aside -= 1
 
     def tick(self) -> None:
         """Set the clock and end what has taken too long; call it twice a second."""

@@ -1,0 +1,236 @@
+// What Python sees: one class. Rows come as lists, tuples or buffers; answers go out as lists and arrays; NumPy is never needed.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "engine.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+using mlrf::Engine;
+using mlrf::Forest;
+
+// A buffer of a Python object, released when this goes.
+class Buffer {
+public:
+    Buffer(PyObject* object, int flags) {
+        if (PyObject_GetBuffer(object, &view_, flags) != 0) throw nb::python_error();
+    }
+    ~Buffer() { PyBuffer_Release(&view_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    const Py_buffer& view() const { return view_; }
+
+private:
+    Py_buffer view_;
+};
+
+// Numbers in a buffer: float64, float32, or raw bytes that hold float64.
+struct Numbers {
+    const void* values;
+    bool is_float32;
+    std::size_t count;
+};
+
+Numbers read_numbers(const Py_buffer& view, std::vector<unsigned char>& aligned) {
+    const char* format = view.format == nullptr ? "B" : view.format;
+    if (*format == '@' || *format == '=' || *format == '<') ++format;
+    const bool is_float32 = std::strcmp(format, "f") == 0;
+    const bool is_raw = view.itemsize == 1 && std::strchr("Bbc", *format) != nullptr;
+    if (!is_float32 && !is_raw && std::strcmp(format, "d") != 0)
+        throw nb::type_error("rows must hold float64 or float32 numbers, or the bytes of float64 numbers");
+    const std::size_t size_bytes = static_cast<std::size_t>(view.len);
+    const std::size_t value_bytes = is_float32 ? sizeof(float) : sizeof(double);
+    if (size_bytes % value_bytes != 0) throw nb::value_error("rows end in the middle of a number");
+    const void* values = view.buf;
+    if (reinterpret_cast<std::uintptr_t>(values) % value_bytes != 0) {
+        aligned.assign(static_cast<const unsigned char*>(values), static_cast<const unsigned char*>(values) + size_bytes);
+        values = aligned.data();
+    }
+    return {values, is_float32, size_bytes / value_bytes};
+}
+
+[[noreturn]] void refuse_length(std::size_t length, const Forest& f) {
+    throw nb::value_error(("a row has " + std::to_string(f.n_features) + " values, not " + std::to_string(length)).c_str());
+}
+
+// An array.array('d') of n zeros and its memory.
+class Answer {
+public:
+    explicit Answer(std::size_t n) {
+        static PyObject* const one_zero = [] {
+            nb::object made = nb::module_::import_("array").attr("array")("d", nb::make_tuple(0.0));
+            return made.release().ptr();
+        }();
+        array_ = nb::steal(PySequence_Repeat(one_zero, static_cast<Py_ssize_t>(n)));
+        if (!array_.is_valid()) throw nb::python_error();
+        if (n > 0) buffer_.emplace(array_.ptr(), PyBUF_WRITABLE);
+    }
+    double* data() { return buffer_ ? static_cast<double*>(buffer_->view().buf) : nullptr; }
+    nb::object release() {
+        buffer_.reset();
+        return std::move(array_);
+    }
+
+private:
+    nb::object array_;
+    std::optional<Buffer> buffer_;
+};
+
+class PythonForest {
+public:
+    explicit PythonForest(const std::string& path, std::optional<std::string> level)
+        : engine_(path, level ? level->c_str() : std::getenv("MLRF_KERNEL_LEVEL")),
+          row_(engine_.forest().n_features),
+          margins_(engine_.forest().n_outputs) {}
+
+    nb::object margin(nb::handle row) {
+        with_row(row, [&](const void* values, bool is_float32) { engine_.margin(values, is_float32, margins_.data()); });
+        return to_list(margins_.data(), margins_.size());
+    }
+
+    nb::object contributions(nb::handle row) {
+        const Forest& f = engine_.forest();
+        Answer answer(std::size_t{f.n_features} * f.n_outputs);
+        with_row(row, [&](const void* values, bool is_float32) { engine_.contributions(values, is_float32, answer.data()); });
+        return answer.release();
+    }
+
+    nb::object margins(nb::handle rows, int threads) const {
+        return with_rows(rows, threads, engine_.forest().n_outputs, [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.margins(r, n, out); });
+    }
+
+    nb::object contributions_many(nb::handle rows, int threads) const {
+        const Forest& f = engine_.forest();
+        return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs, [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
+    }
+
+    nb::object base() const { return to_list(engine_.forest().expected.data, engine_.forest().n_outputs); }
+    std::uint32_t n_features() const { return engine_.forest().n_features; }
+    std::uint32_t n_outputs() const { return engine_.forest().n_outputs; }
+    std::uint32_t n_trees() const { return engine_.forest().n_trees; }
+    const char* level() const { return engine_.level().name; }
+    const char* layout() const {
+        const Forest& f = engine_.forest();
+        return f.is_wide ? "wide" : f.sweep_lane_bytes == 0 ? "narrow" : f.sweep_lane_bytes == 1 ? "narrow, swept in bytes" : "narrow, swept in words";
+    }
+
+private:
+    static nb::object to_list(const double* numbers, std::size_t n) {
+        nb::object list = nb::steal(PyList_New(static_cast<Py_ssize_t>(n)));
+        if (!list.is_valid()) throw nb::python_error();
+        for (std::size_t i = 0; i < n; ++i) {
+            PyObject* number = PyFloat_FromDouble(numbers[i]);
+            if (number == nullptr) throw nb::python_error();
+            PyList_SetItem(list.ptr(), static_cast<Py_ssize_t>(i), number);
+        }
+        return list;
+    }
+
+    void read_number(PyObject* item, std::size_t i) {
+        if (item == Py_None) {
+            row_[i] = std::numeric_limits<double>::quiet_NaN();
+            return;
+        }
+        const double number = PyFloat_AsDouble(item);
+        if (number == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
+        row_[i] = number;
+    }
+
+    template <typename Work>
+    void with_row(nb::handle row, const Work& work) {
+        const Forest& f = engine_.forest();
+        PyObject* object = row.ptr();
+        if (PyList_Check(object)) {
+            // A number's __float__ may run Python code that shortens the list: the size is asked again for each.
+            if (static_cast<std::size_t>(PyList_Size(object)) != row_.size()) refuse_length(static_cast<std::size_t>(PyList_Size(object)), f);
+            for (std::size_t i = 0; i < row_.size(); ++i) {
+                PyObject* item = PyList_GetItem(object, static_cast<Py_ssize_t>(i));
+                if (item == nullptr) throw nb::python_error();
+                if (PyFloat_CheckExact(item)) {
+                    read_number(item, i);
+                } else {
+                    const nb::object kept = nb::borrow(item);
+                    read_number(item, i);
+                }
+            }
+        } else if (PyTuple_Check(object)) {
+            if (static_cast<std::size_t>(PyTuple_Size(object)) != row_.size()) refuse_length(static_cast<std::size_t>(PyTuple_Size(object)), f);
+            for (std::size_t i = 0; i < row_.size(); ++i) read_number(PyTuple_GetItem(object, static_cast<Py_ssize_t>(i)), i);
+        } else if (PyObject_CheckBuffer(object)) {
+            const Buffer buffer(object, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+            std::vector<unsigned char> aligned;
+            const Numbers numbers = read_numbers(buffer.view(), aligned);
+            if (numbers.count != row_.size()) refuse_length(numbers.count, f);
+            work(numbers.values, numbers.is_float32);
+            return;
+        } else {
+            const nb::object copy = nb::steal(PySequence_Tuple(object));
+            if (!copy.is_valid()) throw nb::python_error();
+            with_row(copy, work);
+            return;
+        }
+        work(row_.data(), false);
+    }
+
+    template <typename Work>
+    nb::object with_rows(nb::handle rows, int threads, std::size_t row_answers, const Work& work) const {
+        const Forest& f = engine_.forest();
+        if (threads < 1) throw nb::value_error("threads must be 1 or more");
+        const Buffer buffer(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+        std::vector<unsigned char> aligned;
+        const Numbers numbers = read_numbers(buffer.view(), aligned);
+        if (numbers.count % f.n_features != 0) refuse_length(numbers.count % f.n_features, f);
+        const std::size_t n = numbers.count / f.n_features;
+        Answer answer(n * row_answers);
+        if (n > 0) {
+            double* out = answer.data();
+            const nb::gil_scoped_release released;
+            work(mlrf::Rows{numbers.values, numbers.is_float32, n}, static_cast<unsigned>(threads), out);
+        }
+        return answer.release();
+    }
+
+    Engine engine_;
+    std::vector<double> row_;
+    std::vector<double> margins_;
+};
+
+}  // namespace
+
+NB_MODULE(_kernel, m) {
+    m.doc() = "Scoring and SHAP values of tree ensembles over a mapped forest file.";
+    nb::exception<mlrf::ForestFileError>(m, "ForestFileError", PyExc_ValueError);
+    nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const std::system_error& error) {
+            PyErr_SetString(PyExc_OSError, error.what());
+        }
+    });
+    nb::class_<PythonForest>(m, "Forest")
+        .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())
+        .def("margin", &PythonForest::margin, nb::arg("row"))
+        .def("margins", &PythonForest::margins, nb::arg("rows"), nb::arg("threads") = 1)
+        .def("contributions", &PythonForest::contributions, nb::arg("row"))
+        .def("contributions_many", &PythonForest::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def_prop_ro("base", &PythonForest::base)
+        .def_prop_ro("n_features", &PythonForest::n_features)
+        .def_prop_ro("n_outputs", &PythonForest::n_outputs)
+        .def_prop_ro("n_trees", &PythonForest::n_trees)
+        .def_prop_ro("level", &PythonForest::level)
+        .def_prop_ro("layout", &PythonForest::layout);
+}

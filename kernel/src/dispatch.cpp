@@ -1,0 +1,34 @@
+// Which instruction set answers on this processor.
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "level.hpp"
+
+namespace mlrf {
+
+const Level& choose_level(const char* wanted) {
+    const Level* fastest = &baseline_level();
+    const Level* chosen = nullptr;
+    const auto offer = [&](const Level& level) {
+        fastest = &level;
+        if (wanted != nullptr && std::strcmp(wanted, level.name) == 0) chosen = &level;
+    };
+    offer(baseline_level());
+#if defined(MLRF_X86_LEVELS)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        offer(avx2_level());
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+            __builtin_cpu_supports("avx512vl"))
+            offer(avx512_level());
+    }
+#endif
+    if (wanted == nullptr || *wanted == '\0') return *fastest;
+    if (chosen == nullptr)
+        throw std::invalid_argument("this processor has no kernel level named '" + std::string(wanted) + "'; the fastest it has is '" +
+                                    fastest->name + "'");
+    return *chosen;
+}
+
+}  // namespace mlrf

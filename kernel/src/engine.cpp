@@ -1,0 +1,167 @@
+#include "engine.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "arena.hpp"
+
+namespace mlrf {
+namespace {
+
+// Starting a thread costs some 30 us: what a thread must have to do before another is worth it.
+constexpr std::size_t kScoredRowsPerThread = 512;
+constexpr std::size_t kExplainedRowsPerThread = 16;
+
+// Columns are filled 16 at a time, so up to 15 beyond the last are written.
+constexpr std::size_t kColumnRoom = 16;
+
+// Memory that the columns and sums of one explained block may take.
+constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
+
+// Run work(first, end) over [0, n) in contiguous parts of whole blocks, one a thread; rethrows the first exception.
+template <typename Work>
+void run_parts(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
+    const std::size_t n_blocks = (n + block - 1) / block;
+    const std::size_t n_parts = std::max<std::size_t>(1, std::min({std::size_t{threads}, n / least, n_blocks}));
+    if (n_parts == 1) {
+        work(std::size_t{0}, n);
+        return;
+    }
+    std::vector<std::exception_ptr> failures(n_parts);
+    std::vector<std::thread> workers;
+    const auto run = [&](std::size_t part) {
+        const std::size_t first = n_blocks * part / n_parts * block;
+        const std::size_t end = std::min(n, n_blocks * (part + 1) / n_parts * block);
+        try {
+            work(first, end);
+        } catch (...) {
+            failures[part] = std::current_exception();
+        }
+    };
+    std::size_t started = 1;
+    try {
+        for (; started < n_parts; ++started) workers.emplace_back(run, started);
+    } catch (const std::system_error&) {
+        // No thread to be had: this one does the rest.
+    }
+    run(0);
+    for (std::size_t part = started; part < n_parts; ++part) run(part);
+    for (std::thread& worker : workers) worker.join();
+    for (const std::exception_ptr& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+}
+
+const void* row_at(const Forest& f, const Rows& rows, std::size_t row) {
+    const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
+    return static_cast<const unsigned char*>(rows.values) + row * f.n_features * value_bytes;
+}
+
+std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
+
+}  // namespace
+
+struct Engine::RowScratch {
+    explicit RowScratch(const Forest& f) : columns((f.n_columns + kColumnRoom) * column_bytes(f)), leaf_of_tree(f.n_trees) {}
+
+    Arena<unsigned char> columns;
+    Arena<double> leaf_of_tree;
+};
+
+struct Engine::BlockScratch {
+    BlockScratch(const Forest& f, std::size_t block_rows)
+        : columns(f.n_columns * kSweepBytes),
+          slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
+          code_rows((block_rows + 1) * kSweepBytes),
+          code_slots(f.category_codes.count),
+          sums(f.n_outputs * block_rows),
+          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data()} {}
+
+    Arena<unsigned char> columns, slots, code_rows, code_slots;
+    Arena<double> sums;
+    SweepScratch view;
+};
+
+struct Engine::ExplainScratch {
+    ExplainScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
+        : lanes(level.vector_bytes / sizeof(double)),
+          weight(f.max_shap_slots * lanes),
+          value(f.max_shap_slots * lanes),
+          share(f.max_shap_nodes * lanes),
+          delta(f.max_shap_nodes * lanes),
+          spent(2 * f.max_shap_nodes * lanes),
+          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
+          factors(2 * kFactorNodes * f.max_shap_nodes),
+          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
+          view{rules.rules(), weight.data(), value.data(), share.data(), delta.data(), spent.data(), sums.data(), factors.data(), columns.data()} {}
+
+    std::size_t lanes;
+    Arena<double> weight, value, share, delta, spent, sums, factors;
+    Arena<unsigned char> columns;
+    ShapScratch view;
+};
+
+Engine::Engine(const std::string& path, const char* level)
+    : mapping_(path), forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())), level_(choose_level(level)), rules_(forest_) {}
+
+Engine::~Engine() = default;
+
+void Engine::margin(const void* values, bool is_float32, double* margins) const {
+    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
+    level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins);
+}
+
+void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
+    const auto scratch = explained_rows_.take([&] { return std::make_unique<ExplainScratch>(forest_, level_, rules_, 1); });
+    level_.explain_row(forest_, values, is_float32, scratch->view, contributions);
+}
+
+void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
+    const Forest& f = forest_;
+    const std::size_t block_rows = f.sweep_lane_bytes == 0 ? 1 : kSweepBytes / f.sweep_lane_bytes;
+    // A sweep costs the same for one row as for a block: fewer rows than this walk.
+    const std::size_t least_swept = f.sweep_lane_bytes == 0 ? rows.n_rows + 1 : block_rows / 8;
+    run_parts(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        std::size_t row = first;
+        if (end - row >= least_swept) {
+            const auto scratch = blocks_.take([&] {
+                auto made = std::make_unique<BlockScratch>(f, block_rows);
+                level_.prepare_sweep(f, made->view);
+                return made;
+            });
+            while (row < end && end - row >= least_swept) {
+                const std::size_t n = std::min(block_rows, end - row);
+                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
+                row += n;
+            }
+        }
+        if (row == end) return;
+        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
+        for (; row < end; ++row)
+            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins + row * f.n_outputs);
+    });
+}
+
+void Engine::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
+    const Forest& f = forest_;
+    if (rows.n_rows == 1) {
+        this->contributions(rows.values, rows.is_float32, contributions);
+        return;
+    }
+    const std::size_t lanes = level_.vector_bytes / sizeof(double);
+    const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
+    const std::size_t group_bytes = lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
+    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
+    const std::size_t block_rows = n_groups * lanes;
+    run_parts(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
+        for (std::size_t row = first; row < end; row += block_rows) {
+            const std::size_t n = std::min(block_rows, end - row);
+            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, contributions + row * row_size);
+        }
+    });
+}
+
+}  // namespace mlrf

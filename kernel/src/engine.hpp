@@ -1,0 +1,55 @@
+// Answers for rows of one forest: which room serves a call, with what scratch, on how many threads.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "forest.hpp"
+#include "level.hpp"
+#include "mapping.hpp"
+#include "pool.hpp"
+#include "quadrature.hpp"
+
+namespace mlrf {
+
+// n rows of F values each, row-major, aligned to their own size.
+struct Rows {
+    const void* values;
+    bool is_float32;
+    std::size_t n_rows;
+};
+
+class Engine {
+public:
+    // Throws std::system_error (no such file), ForestFileError (not sound), std::invalid_argument (no such level).
+    Engine(const std::string& path, const char* level);
+    ~Engine();
+
+    const Forest& forest() const { return forest_; }
+    const Level& level() const { return level_; }
+
+    // One row; margins [K], contributions [F][K]. Any number of threads may call at once.
+    void margin(const void* values, bool is_float32, double* margins) const;
+    void contributions(const void* values, bool is_float32, double* contributions) const;
+
+    // Many rows, on at most `threads` threads; margins [n][K], contributions [n][F][K]. The answer does not depend on `threads`.
+    void margins(const Rows& rows, unsigned threads, double* margins) const;
+    void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
+
+private:
+    struct RowScratch;
+    struct BlockScratch;
+    struct ExplainScratch;
+
+    Mapping mapping_;
+    Forest forest_;
+    const Level& level_;
+    QuadratureRules rules_;
+    mutable Pool<RowScratch> rows_;
+    mutable Pool<BlockScratch> blocks_;
+    mutable Pool<ExplainScratch> explained_rows_;
+    mutable Pool<ExplainScratch> explained_blocks_;
+};
+
+}  // namespace mlrf

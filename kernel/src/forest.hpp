@@ -1,0 +1,74 @@
+// A forest as the kernel sees it: pointers into a checked file, nothing owned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+
+#include "format.hpp"
+
+namespace mlrf {
+
+// The file is not a forest file, not of this version, or not sound; what() is a whole sentence.
+struct ForestFileError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// A section in place.
+template <typename Record>
+struct Table {
+    const Record* data;
+    std::size_t count;
+
+    // Always inlined: a shared copy compiled for one instruction set would run on processors without it.
+    __attribute__((always_inline)) const Record& operator[](std::size_t index) const { return data[index]; }
+};
+
+// Plain data only: the rooms compiled for one instruction set read it, and must pull in no library code.
+struct Forest {
+    std::uint32_t n_features;
+    std::uint32_t n_outputs;
+    std::uint32_t n_trees;
+    std::uint32_t n_columns;
+    std::uint32_t first_category_column;
+    bool is_wide;
+    bool sums_in_float32;
+    std::uint32_t sweep_lane_bytes;
+    double divisor;
+
+    Table<double> base;
+    Table<double> expected;
+    Table<NumericFeature> numeric_features;
+    Table<double> thresholds;
+    Table<std::uint8_t> column_rules;
+    Table<CategoryFeature> category_features;
+    Table<std::int32_t> category_codes;
+    Table<std::uint32_t> code_members;
+    Table<std::uint32_t> members;
+    Table<std::uint32_t> set_offsets;
+    Table<std::uint32_t> set_codes;
+    Table<std::uint16_t> code_bits;
+    Table<std::uint8_t> set_bits;
+    Table<std::uint8_t> category_defaults;
+    Table<TreeRecord> trees;
+    Table<WalkTree> walk_trees;
+    const void* walk_nodes;
+    std::size_t n_walk_nodes;
+    Table<double> leaf_values;
+    Table<SweepNode> sweep_nodes;
+    Table<std::uint32_t> shap_features;
+    Table<ShapChunk> shap_chunks;
+    Table<ShapRun> shap_runs;
+    Table<ShapNode> shap_nodes;
+    Table<double> shap_leaves;
+
+    std::uint32_t max_leaves;       // of one tree
+    std::uint32_t max_shap_slots;   // of one chunk
+    std::uint32_t max_shap_nodes;   // of one chunk
+};
+
+// Check every index, order and number in `size_bytes` bytes at `bytes` (64-byte aligned) and return the forest in place.
+// Throws ForestFileError; after it returns, no row can make the kernel read outside the file or loop for ever.
+Forest check_forest(const unsigned char* bytes, std::size_t size_bytes);
+
+}  // namespace mlrf

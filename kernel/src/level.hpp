@@ -1,0 +1,34 @@
+// The rooms that are compiled once for each instruction set, behind one table of functions.
+#pragma once
+
+#include "forest.hpp"
+#include "scratch.hpp"
+
+namespace mlrf {
+
+// One instruction set's kernels. `values` are rows of f.n_features, float32 where `is_float32`, else float64.
+struct Level {
+    const char* name;
+    unsigned vector_bytes;
+
+    // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
+    void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree, double* margins);
+    void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
+    void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins);
+
+    // Contributions [F][K] of one row, or [n][F][K] of at most the rows the scratch was made for.
+    void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch, double* contributions);
+    void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions);
+};
+
+const Level& baseline_level();
+#if defined(MLRF_X86_LEVELS)
+const Level& avx2_level();
+const Level& avx512_level();
+#endif
+
+// The fastest level this processor runs; MLRF_KERNEL_LEVEL (baseline, avx2, avx512) in the environment lowers it, for tests.
+// Throws std::invalid_argument for a level that is unknown or that this processor does not run.
+const Level& choose_level(const char* wanted);
+
+}  // namespace mlrf

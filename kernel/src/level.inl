@@ -1,0 +1,83 @@
+// The body of level_*.cpp, which name an instruction set by MLRF_LEVEL and MLRF_VECTOR_BYTES and are compiled for it.
+#include "level.hpp"
+#include "ranks.hpp"
+#include "shap.hpp"
+#include "shap_block.hpp"
+#include "sweep.hpp"
+#include "walk.hpp"
+
+namespace mlrf::MLRF_LEVEL {
+
+template <typename Column>
+void fill_row(const Forest& f, const void* values, bool is_float32, void* columns) {
+    Column* out = static_cast<Column*>(columns);
+    if (is_float32)
+        fill_columns<Column>(f, static_cast<const float*>(values), out, 1);
+    else
+        fill_columns<Column>(f, static_cast<const double*>(values), out, 1);
+}
+
+static void score_row(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree, double* margins) {
+    if (f.is_wide) {
+        fill_row<std::uint32_t>(f, values, is_float32, columns);
+        walk_trees<WideNode>(f, static_cast<const std::uint32_t*>(columns), leaf_of_tree);
+    } else {
+        fill_row<std::uint16_t>(f, values, is_float32, columns);
+        walk_trees<NarrowNode>(f, static_cast<const std::uint16_t*>(columns), leaf_of_tree);
+    }
+    add_leaves(f, leaf_of_tree, margins);
+}
+
+static void prepare_sweep(const Forest& f, const SweepScratch& scratch) {
+    if (f.sweep_lane_bytes == 1)
+        prepare_slots<std::int8_t>(f, scratch);
+    else
+        prepare_slots<std::int16_t>(f, scratch);
+}
+
+template <typename Lane>
+void score_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins) {
+    if (is_float32)
+        sweep_block<Lane>(f, static_cast<const float*>(values), n_rows, scratch, margins);
+    else
+        sweep_block<Lane>(f, static_cast<const double*>(values), n_rows, scratch, margins);
+}
+
+static void score_block(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins) {
+    if (f.sweep_lane_bytes == 1)
+        score_block_in<std::int8_t>(f, values, is_float32, n_rows, scratch, margins);
+    else
+        score_block_in<std::int16_t>(f, values, is_float32, n_rows, scratch, margins);
+}
+
+static void explain_one(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch, double* contributions) {
+    if (f.is_wide) {
+        fill_row<std::uint32_t>(f, values, is_float32, scratch.columns);
+        explain_row(f, static_cast<const std::uint32_t*>(scratch.columns), scratch, contributions);
+    } else {
+        fill_row<std::uint16_t>(f, values, is_float32, scratch.columns);
+        explain_row(f, static_cast<const std::uint16_t*>(scratch.columns), scratch, contributions);
+    }
+}
+
+template <typename Column>
+void explain_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions) {
+    if (is_float32)
+        explain_block<Column>(f, static_cast<const float*>(values), n_rows, scratch, contributions);
+    else
+        explain_block<Column>(f, static_cast<const double*>(values), n_rows, scratch, contributions);
+}
+
+static void explain_many(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions) {
+    if (f.is_wide)
+        explain_block_in<std::uint32_t>(f, values, is_float32, n_rows, scratch, contributions);
+    else
+        explain_block_in<std::uint16_t>(f, values, is_float32, n_rows, scratch, contributions);
+}
+
+const Level& table(const char* name) {
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, prepare_sweep, score_block, explain_one, explain_many};
+    return level;
+}
+
+}  // namespace mlrf::MLRF_LEVEL

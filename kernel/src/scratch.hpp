@@ -1,0 +1,40 @@
+// What a call needs besides the forest: plain pointers, so that rooms compiled for one instruction set may hold them.
+#pragma once
+
+#include <cstddef>
+
+namespace mlrf {
+
+constexpr std::size_t kSweepBytes = 128;     // of one column of a sweep block
+constexpr std::size_t kShapBlockRows = 64;   // rows explained together, at most
+constexpr std::size_t kFactorNodes = 8;      // quadrature nodes whose factors a block keeps at once
+
+// All 64-byte aligned.
+struct SweepScratch {
+    void* columns;              // [n_columns][kSweepBytes]
+    void* slots;                // [2 * max_leaves][kSweepBytes]: leaf numbers, downward from the middle, then nodes, upward
+    void* code_rows;            // [rows + 1][kSweepBytes]: 1 in the rows that hold a code, first the code that no row holds
+    unsigned char* code_slots;  // [category codes], zeroed: where in code_rows a code of this block is, 0 if nowhere
+    double* sums;               // [K][rows]
+};
+
+// Nodes and weights of one Gauss-Legendre rule on [0, 1], padded with weight 0 to a multiple of 8.
+struct Quadrature {
+    const double* at;
+    const double* weight;
+};
+
+// All 64-byte aligned; `lanes` are those of the level, `groups` are kShapBlockRows / lanes at most.
+struct ShapScratch {
+    const Quadrature* rules;  // by number of nodes; those that the forest names are filled
+    double* weight;           // [max_shap_slots][lanes] P on the way down, then the factor of a node's sum
+    double* value;            // [max_shap_slots][lanes] G
+    double* share;            // [max_shap_nodes][lanes] g
+    double* delta;            // [max_shap_nodes][lanes] d
+    double* spent;            // [2 * max_shap_nodes][lanes] Z after going left, after going right
+    double* sums;             // [groups][K * U][lanes]
+    double* factors;          // [kFactorNodes][max_shap_nodes][2]: t / F and R / F^2
+    void* columns;            // [groups][n_columns][lanes]
+};
+
+}  // namespace mlrf

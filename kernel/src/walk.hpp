@@ -1,0 +1,68 @@
+// Scoring by walking: several independent walks in lockstep, so that their loads overlap and nothing mispredicts.
+//
+// Leaves loop onto themselves, so a walk that has ended may keep stepping; there is no branch that depends on the data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "forest.hpp"
+
+namespace mlrf::MLRF_LEVEL {
+
+template <typename Node, typename Column>
+inline std::uint32_t step(const Node* nodes, std::uint32_t at, const Column* columns) {
+    const Node node = nodes[at];
+    return node.child + static_cast<std::uint32_t>(columns[node.column] > node.rank);
+}
+
+// Lanes of a one-row walk: 16 trees at a time measured faster than 8 (see docs/adr/0004-tree-kernel.md).
+constexpr std::size_t kTreeLanes = 16;
+
+// Find the leaf that one row reaches in each tree; writes its value to leaf_of_tree[tree].
+template <typename Node, typename Column>
+void walk_trees(const Forest& f, const Column* columns, double* leaf_of_tree) {
+    const Node* nodes = static_cast<const Node*>(f.walk_nodes);
+    std::size_t first = 0;
+    for (; first + kTreeLanes <= f.n_trees; first += kTreeLanes) {
+        const WalkTree* group = f.walk_trees.data + first;
+        std::uint32_t at[kTreeLanes];
+        for (std::size_t lane = 0; lane < kTreeLanes; ++lane) at[lane] = f.trees[group[lane].tree].root;
+        for (std::uint32_t depth = group[kTreeLanes - 1].depth; depth > 0; --depth)
+            for (std::size_t lane = 0; lane < kTreeLanes; ++lane) at[lane] = step(nodes, at[lane], columns);
+        for (std::size_t lane = 0; lane < kTreeLanes; ++lane) {
+            const std::uint32_t tree = group[lane].tree;
+            leaf_of_tree[tree] = f.leaf_values[f.trees[tree].first_value + nodes[at[lane]].rank];
+        }
+    }
+    for (; first < f.n_trees; ++first) {
+        const WalkTree& walk = f.walk_trees[first];
+        std::uint32_t at = f.trees[walk.tree].root;
+        for (std::uint32_t depth = walk.depth; depth > 0; --depth) at = step(nodes, at, columns);
+        leaf_of_tree[walk.tree] = f.leaf_values[f.trees[walk.tree].first_value + nodes[at].rank];
+    }
+}
+
+// Add leaves to sums[output] in the order of the trees, in the precision that the file names, and divide.
+inline void add_leaves(const Forest& f, const double* leaf_of_tree, double* sums) {
+    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = f.base[k];
+    if (f.sums_in_float32) {
+        for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<float>(sums[k]);
+        for (std::size_t t = 0; t < f.n_trees; ++t) {
+            double& sum = sums[f.trees[t].output];
+            sum = static_cast<float>(sum) + static_cast<float>(leaf_of_tree[t]);
+        }
+        for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<float>(sums[k]) / static_cast<float>(f.divisor);
+        return;
+    }
+    if (f.n_outputs == 1) {
+        double sum = sums[0];
+        for (std::size_t t = 0; t < f.n_trees; ++t) sum += leaf_of_tree[t];
+        sums[0] = sum / f.divisor;
+        return;
+    }
+    for (std::size_t t = 0; t < f.n_trees; ++t) sums[f.trees[t].output] += leaf_of_tree[t];
+    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] /= f.divisor;
+}
+
+}  // namespace mlrf::MLRF_LEVEL

@@ -1,0 +1,188 @@
+// The kernel's own tests, free of Python so that sanitizers and foreign processors can run them.
+//
+//   kernel_tests CORPUS SCRATCH MUTATIONS
+//
+// Every case of CORPUS (make_corpus.py) must be answered at every level as the slow rules answer it; then MUTATIONS damaged forest
+// files, written to the file SCRATCH, must each be refused or answered: a sanitizer or the watchdog of the caller sees the rest.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+
+namespace {
+
+using Bytes = std::vector<unsigned char>;
+
+int failures = 0;
+
+void expect(bool holds, const std::string& what) {
+    if (holds) return;
+    std::printf("FAILED %s\n", what.c_str());
+    ++failures;
+}
+
+Bytes read_file(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return Bytes(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+}
+
+std::vector<std::string> levels() {
+    std::vector<std::string> found;
+    for (const char* name : {"baseline", "avx2", "avx512"}) {
+        try {
+            mlrf::choose_level(name);
+            found.emplace_back(name);
+        } catch (const std::invalid_argument&) {
+        }
+    }
+    return found;
+}
+
+struct Answers {
+    std::size_t n_rows, n_features, n_outputs, n_explained;
+    std::vector<double> rows, margins, contributions;
+};
+
+Answers read_answers(const std::filesystem::path& path) {
+    const Bytes bytes = read_file(path);
+    std::uint64_t head[4];
+    std::memcpy(head, bytes.data(), sizeof head);
+    Answers a{head[0], head[1], head[2], head[3], {}, {}, {}};
+    a.rows.resize(a.n_rows * a.n_features);
+    a.margins.resize(a.n_rows * a.n_outputs);
+    a.contributions.resize(a.n_explained * a.n_features * a.n_outputs);
+    const unsigned char* next = bytes.data() + sizeof head;
+    for (std::vector<double>* numbers : {&a.rows, &a.margins, &a.contributions}) {
+        if (!numbers->empty()) std::memcpy(numbers->data(), next, numbers->size() * sizeof(double));
+        next += numbers->size() * sizeof(double);
+    }
+    return a;
+}
+
+bool is_same(const std::vector<double>& a, const std::vector<double>& b) {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0);
+}
+
+void check_case(const std::filesystem::path& forest, const std::string& level) {
+    const Answers a = read_answers(std::filesystem::path(forest).replace_extension(".answers"));
+    const std::string what = forest.filename().string() + " at " + level;
+    mlrf::Engine engine(forest.string(), level.c_str());
+    const mlrf::Rows rows{a.rows.data(), false, a.n_rows};
+    std::vector<double> margins(a.margins.size());
+    for (std::size_t row = 0; row < a.n_rows; ++row) engine.margin(a.rows.data() + row * a.n_features, false, margins.data() + row * a.n_outputs);
+    expect(is_same(margins, a.margins), what + ": margins of single rows");
+    for (const unsigned threads : {1u, 3u}) {
+        margins.assign(margins.size(), 0.0);
+        engine.margins(rows, threads, margins.data());
+        expect(is_same(margins, a.margins), what + ": margins of a batch");
+    }
+    const std::size_t row_size = a.n_features * a.n_outputs;
+    std::vector<double> many(a.n_rows * row_size), one(row_size);
+    engine.contributions_many(rows, 2, many.data());
+    for (std::size_t row = 0; row < a.n_explained; ++row) {
+        engine.contributions(a.rows.data() + row * a.n_features, false, one.data());
+        double scale = 1.0;
+        for (std::size_t i = 0; i < row_size; ++i) scale += std::fabs(a.contributions[row * row_size + i]);
+        for (std::size_t i = 0; i < row_size; ++i) {
+            expect(std::fabs(one[i] - a.contributions[row * row_size + i]) <= 1e-9 * scale, what + ": contributions of a row");
+            expect(std::fabs(many[row * row_size + i] - one[i]) <= 1e-12 * scale, what + ": contributions of a batch");
+        }
+    }
+}
+
+// Damage a sound file: flipped bits, integers that lie at some edge, missing or additional ends.
+Bytes mutate(Bytes bytes, std::mt19937_64& random) {
+    static const std::uint64_t kEdges[] = {0, 1, 2, 63, 64, 127, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF,
+                                           0x100000000, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF, 0x7FF0000000000000, 0x7FF8000000000000, 0xBFF0000000000000};
+    const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+    const std::size_t n_changes = 1 + pick(4);
+    for (std::size_t change = 0; change < n_changes; ++change) {
+        // Half of the changes go to the header, which is a small part of the file and names all the rest.
+        const std::size_t reach = pick(2) == 0 ? std::min(sizeof(mlrf::Header), bytes.size()) : bytes.size();
+        if (reach == 0) break;
+        const std::size_t kind = pick(8);
+        if (kind < 3) {
+            bytes[pick(reach)] ^= static_cast<unsigned char>(1u << pick(8));
+        } else if (kind < 7) {
+            const std::size_t width = std::size_t{1} << (1 + pick(3));
+            const std::size_t at = pick(reach) / width * width;
+            std::uint64_t number = 0;
+            if (at + width <= bytes.size()) std::memcpy(&number, &bytes[at], width);
+            number = pick(3) == 0 ? number + pick(5) - 2 : kEdges[pick(std::size(kEdges))];
+            if (at + width <= bytes.size()) std::memcpy(&bytes[at], &number, width);
+        } else {
+            bytes.resize(pick(4) == 0 ? bytes.size() + pick(200) : pick(bytes.size() + 1));
+            // Half of the cut files say so in their header, so that the checks behind the length are reached too.
+            const std::uint64_t size = bytes.size();
+            if (pick(2) == 0 && bytes.size() >= sizeof(mlrf::Header)) std::memcpy(&bytes[offsetof(mlrf::Header, file_bytes)], &size, sizeof size);
+        }
+    }
+    return bytes;
+}
+
+// Returns whether the file was answered.
+bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
+    try {
+        mlrf::Engine engine(path, level);
+        const std::size_t n_features = engine.forest().n_features, n_outputs = engine.forest().n_outputs;
+        const std::size_t n_rows = n_features <= 256 ? 140 : 1;
+        std::vector<double> rows(n_rows * n_features);
+        static const double kValues[] = {0.0, 1.0, -1.0, 0.5, 2.0, 7.0, 64.0, 1e-36, 1e300, NAN, INFINITY, -INFINITY, 2147483647.0, 4095.0};
+        for (double& value : rows) value = kValues[random() % std::size(kValues)];
+        std::vector<double> margins(n_rows * n_outputs);
+        engine.margin(rows.data(), false, margins.data());
+        engine.margins({rows.data(), false, n_rows}, 1, margins.data());
+        if (n_features * n_outputs > 1000000) return true;
+        const std::size_t n_explained = std::min<std::size_t>(n_rows, 9);
+        std::vector<double> contributions(n_explained * n_features * n_outputs);
+        engine.contributions(rows.data(), false, contributions.data());
+        engine.contributions_many({rows.data(), false, n_explained}, 1, contributions.data());
+        return true;
+    } catch (const mlrf::ForestFileError&) {
+        return false;
+    }
+}
+
+}  // namespace
+
+int main(int n_arguments, char** arguments) {
+    if (n_arguments != 4) {
+        std::printf("usage: kernel_tests CORPUS SCRATCH MUTATIONS\n");
+        return 2;
+    }
+    std::vector<std::filesystem::path> forests;
+    for (const auto& entry : std::filesystem::directory_iterator(arguments[1]))
+        if (entry.path().extension() == ".forest") forests.push_back(entry.path());
+    std::sort(forests.begin(), forests.end());
+    expect(!forests.empty(), "the corpus holds no forest");
+    const std::vector<std::string> names = levels();
+    for (const auto& forest : forests)
+        for (const std::string& level : names) check_case(forest, level);
+    std::printf("%zu forests at %zu levels\n", forests.size(), names.size());
+
+    std::mt19937_64 random(7);
+    std::vector<Bytes> sound;
+    for (const auto& forest : forests)
+        if (std::filesystem::file_size(forest) < 300000) sound.push_back(read_file(forest));
+    long answered = 0;
+    const long n_mutations = std::strtol(arguments[3], nullptr, 10);
+    for (long i = 0; i < n_mutations && !sound.empty(); ++i) {
+        const Bytes bytes = mutate(sound[static_cast<std::size_t>(i) % sound.size()], random);
+        std::ofstream(arguments[2], std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        answered += ask(arguments[2], names[static_cast<std::size_t>(i) % names.size()].c_str(), random);
+    }
+    std::filesystem::remove(arguments[2]);
+    std::printf("%ld mutated files: %ld refused, %ld answered\n", n_mutations, n_mutations - answered, answered);
+    expect(n_mutations == 0 || (answered > 0 && answered < n_mutations), "mutations are all refused, or none is");
+    return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,65 @@
+"""Make forests with slow answers for the kernel's own tests: `python make_corpus.py DIRECTORY` (src and tests on the path).
+
+Each case is NAME.forest and NAME.answers: u64 n, F, K, n explained; then rows [n, F], margins [n, K], contributions [e, F, K].
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import naive_forest as naive
+from mlrf.builder.forest_file.encode import write_forest
+from mlrf.core.forest import Forest
+
+N_ROWS = 150
+N_EXPLAINED = 6
+WIDE_THRESHOLDS = 66_000
+
+
+def make_wide(rng: np.random.Generator) -> Forest:
+    """Return a forest with more thresholds of one feature than 16-bit ranks hold."""
+    forest = naive.make_forest(rng, n_features=1, n_trees=66, max_leaves=1000, category_share=0.0)
+    splits = np.flatnonzero(forest.feature == 0)
+    while len(splits) < WIDE_THRESHOLDS:
+        forest = naive.make_forest(
+            rng, n_features=1, n_trees=len(forest.tree_output) * 2, max_leaves=1000, category_share=0.0
+        )
+        splits = np.flatnonzero(forest.feature == 0)
+    forest.threshold[splits] = rng.permutation(np.linspace(-4.0, 4.0, len(splits)))
+    return forest
+
+
+def write_case(directory: Path, name: str, forest: Forest, rng: np.random.Generator, n_rows: int = N_ROWS) -> None:
+    """Write one case."""
+    rows = naive.make_rows(rng, forest, n_rows)
+    margins = np.array([naive.margins(forest, row) for row in rows])
+    n_explained = 0 if name == "wide" or forest.rounding == "float32" else min(N_EXPLAINED, n_rows)
+    contributions = np.array([naive.contributions(forest, row) for row in rows[:n_explained]])
+    write_forest(forest, directory / f"{name}.forest")
+    head = struct.pack("<4Q", n_rows, forest.n_features, forest.n_outputs, n_explained)
+    (directory / f"{name}.answers").write_bytes(head + rows.tobytes() + margins.tobytes() + contributions.tobytes())
+
+
+def main() -> None:
+    """Write every case."""
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(2024)
+    make = naive.make_forest
+    write_case(directory, "small", make(rng, n_trees=5, max_leaves=6), rng)
+    write_case(directory, "bytes", make(rng, n_trees=40, max_leaves=40, n_outputs=3, divisor=3.0), rng)
+    write_case(directory, "float32", make(rng, n_trees=20, max_leaves=20, rounding="float32"), rng)
+    write_case(directory, "words", make(rng, n_trees=3, max_leaves=900, n_features=3, n_codes=127), rng)
+    write_case(directory, "dense", make(rng, n_trees=10, max_leaves=30, n_codes=126, category_share=1.0), rng)
+    write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)
+    write_case(directory, "deep", make(rng, n_trees=3, max_leaves=80, n_features=60, is_chain=True), rng, 20)
+    write_case(directory, "leaves", make(rng, n_trees=4, max_leaves=1), rng)
+    write_case(directory, "wide", make_wide(rng), rng, 10)
+
+
+if __name__ == "__main__":
+    main()

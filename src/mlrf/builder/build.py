@@ -1,0 +1,143 @@
+"""`mlrf.build`: from a trained model to a bundle, one step after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import mlrf
+from mlrf.builder.bundle_writer import check_output, write_bundle
+from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.golden_file import Golden, encode_golden
+from mlrf.builder.imported import ClassLabel, ImportedModel
+from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.parity.gate import Exports, Proof, prove
+from mlrf.builder.sample import read_category_lists, read_sample, with_examples
+from mlrf.core.bundle import (
+    FOREST,
+    FORMAT,
+    GOLDEN,
+    NAME_PATTERN,
+    ONNX_MODEL,
+    SCHEMA,
+    CoverageEntry,
+    LinkEntry,
+    Manifest,
+    ModelFacts,
+)
+from mlrf.core.errors import ConfigError, ModelUnreadableError
+from mlrf.core.forest import F64, LEAF, Forest
+from mlrf.core.json_schema import to_json_schema
+from mlrf.core.schema import Category, Kind, Schema
+
+Progress = Callable[[str, float], None]
+"""Told the name of a step and the share of it that is done, 0 to 1."""
+_LIBRARIES = ("onnx", "onnxruntime", "numpy", "pyarrow")
+
+
+def build(
+    model: Any,
+    out: str | os.PathLike[str],
+    *,
+    name: str,
+    sample: Any = None,
+    categories: str | os.PathLike[str] | Mapping[str, Sequence[Category]] | None = None,
+    classes: Sequence[ClassLabel] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Build a bundle at `out` from a trained model, prove it against the training library, and return its path.
+
+    `model`: the path of a LightGBM text model, a Booster, or a fitted LGBMRegressor, LGBMClassifier or LGBMRanker.
+    `sample`: rows of the kind the model will see (the path of a Parquet file, or a table): they tell integers and booleans
+    from numbers, give the example, and are proven too. `categories`: {feature: [category, …]} in the order of their codes
+    (or a JSON file of that), where the model does not know them. `classes`: a classifier's labels in the order of its
+    outputs. `force` replaces a bundle that stands at `out`, atomically.
+
+    Raises the BuildError that says what is wrong; ParityError when the exported model does not answer as the library does.
+    Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
+    """
+    told = progress if progress is not None else _untold
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"the model's name {name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    place = Path(out)
+    check_output(place, force=force)
+    told("reading the model", 0.0)
+    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=classes)
+    told("reading the model", 1.0)
+    schema, sampled = _schema(imported, sample)
+    told("exporting", 0.0)
+    exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(imported.forest))
+    told("exporting", 1.0)
+    proof = prove(imported, exports, schema, sampled=sampled, progress=told)
+    golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
+    files = {
+        ONNX_MODEL: exports.onnx,
+        FOREST: exports.forest,
+        SCHEMA: msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n",
+        GOLDEN: encode_golden(golden),
+    }
+    told("writing", 0.0)
+    path = write_bundle(place, _manifest(name, imported, schema, proof), files, force=force)
+    told("writing", 1.0)
+    return path
+
+
+def _untold(_step: str, _done: float) -> None:
+    """Progress that nobody asked for."""
+
+
+def _schema(imported: ImportedModel, sample: Any) -> tuple[Schema, F64 | None]:
+    try:
+        schema = Schema(imported.features)
+    except ValueError as error:
+        raise ModelUnreadableError(f"the model's features make no schema: {error}") from error
+    if sample is None:
+        return schema, None
+    given = read_sample(sample, schema.names)
+    schema = Schema(given.features(imported.features))
+    rows = given.rows(schema)
+    return with_examples(schema, rows), rows
+
+
+def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) -> Manifest:
+    forest = imported.forest
+    libraries = {library: metadata.version(library) for library in _LIBRARIES}
+    return Manifest(
+        format=FORMAT,
+        name=name,
+        task=imported.task,
+        objective=imported.objective,
+        link=LinkEntry(imported.link.kind, imported.link.scale),
+        classes=None if imported.classes is None else list(imported.classes),
+        n_features=forest.n_features,
+        n_outputs=forest.n_outputs,
+        base=forest.expected_margin(),
+        facts=ModelFacts(
+            trees=forest.n_trees,
+            leaves=forest.n_leaves,
+            max_depth=_depth(forest),
+            categorical_features=sum(f.kind is Kind.CATEGORICAL for f in schema.features),
+        ),
+        libraries={"mlrf": mlrf.__version__, imported.library: proof.library_version, **libraries},
+        parity=proof.parity,
+        coverage=CoverageEntry(**asdict(proof.coverage)),
+        files={},
+    )
+
+
+def _depth(forest: Forest) -> int:
+    """Return the largest number of splits on a path."""
+    depth = [0] * forest.n_nodes
+    left, right = forest.left.tolist(), forest.right.tolist()
+    for node, feature in enumerate(forest.feature.tolist()):  # parents come before their children
+        if feature != LEAF:
+            depth[left[node]] = depth[right[node]] = depth[node] + 1
+    return max(depth)

@@ -1,0 +1,78 @@
+"""A LightGBM model, whole: text in, `ImportedModel` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.imported import CategoryLists, ClassLabel, ImportedModel
+from mlrf.builder.lightgbm.features import read_features
+from mlrf.builder.lightgbm.forest import to_forest
+from mlrf.builder.lightgbm.objective import Objective, read_objective
+from mlrf.builder.lightgbm.source import model_text
+from mlrf.builder.lightgbm.text import ModelText, split_text
+from mlrf.builder.lightgbm.tree import read_tree
+from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.forest import NUMERIC
+
+
+def read_lightgbm(
+    model: Any, *, categories: CategoryLists | None = None, classes: Sequence[ClassLabel] | None = None
+) -> ImportedModel:
+    """Read a LightGBM model from a path, a Booster or a scikit-learn wrapper.
+
+    `categories` names the categories of features in the order of their codes, before the file's own; `classes` names a
+    classifier's classes in the order of its outputs. Raises the BuildError that says what is wrong.
+    """
+    raw, fitted_classes = model_text(model)
+    text = split_text(raw)
+    objective = read_objective(text.header.get("objective"))
+    n_outputs = _outputs(text, objective)
+    trees = [read_tree(fields, index) for index, fields in enumerate(text.trees)]
+    if not trees or len(trees) % n_outputs:
+        raise ModelUnreadableError(f"the model has {len(trees)} trees for {n_outputs} outputs")
+    # A random forest's margin is the mean over its trees. LightGBM says so of predict() alone: its raw_score and its
+    # pred_contrib are sums.
+    divisor = float(len(trees) // n_outputs) if "average_output" in text.header else 1.0
+    n_features = _n_features(text)
+    forest = to_forest(trees, n_features=n_features, n_outputs=n_outputs, divisor=divisor)
+    by_category = {int(f) for f in np.unique(forest.feature[forest.category_set != NUMERIC])}
+    return ImportedModel(
+        forest=forest,
+        task=objective.task,
+        objective=objective.name,
+        link=objective.link,
+        classes=_class_labels(objective, classes if classes is not None else fitted_classes),
+        features=read_features(text, by_category, categories or {}),
+        library="lightgbm",
+        source=raw,
+    )
+
+
+def _outputs(text: ModelText, objective: Objective) -> int:
+    try:
+        n_outputs = int(text.header["num_tree_per_iteration"])
+    except (KeyError, ValueError) as error:
+        raise ModelUnreadableError("the model file does not state its num_tree_per_iteration") from error
+    expected = objective.n_classes if objective.task == "multiclass" else 1
+    if n_outputs < 1 or (objective.task != "raw" and n_outputs != expected):
+        raise ModelUnreadableError(f"the model file says {n_outputs} trees an iteration for {objective.name}")
+    return n_outputs
+
+
+def _n_features(text: ModelText) -> int:
+    return len(text.header.get("feature_names", "").split(" "))
+
+
+def _class_labels(objective: Objective, classes: Sequence[ClassLabel] | None) -> tuple[ClassLabel, ...] | None:
+    if objective.n_classes is None:
+        return None
+    if classes is None:
+        return tuple(range(objective.n_classes))
+    if len(classes) != objective.n_classes or len(set(classes)) != len(classes):
+        raise SampleError(
+            f"the model has {objective.n_classes} classes, each with a name of its own, not {list(classes)}"
+        )
+    return tuple(classes)

@@ -1,0 +1,124 @@
+"""The sections of a LightGBM model file, and whether it is whole.
+
+A LightGBM file states the size of each tree in bytes and ends its parts with marker lines. A file that was cut, joined or
+edited breaks one of them, and is refused here, before any number is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+_VERSIONS = ("v2", "v3", "v4")
+_FIRST_TREE = b"\nTree=0\n"
+_END_OF_TREES = b"end of trees\n"
+_END_OF_PARAMETERS = "\nend of parameters\n"
+_PANDAS = "pandas_categorical:"
+_PARAMETER = re.compile(r"^\[(\w+): (.*)\]$", re.MULTILINE)
+
+Fields = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelText:
+    """A model file by its sections; numbers are still text."""
+
+    header: Fields
+    trees: list[Fields]
+    parameters: Fields
+    pandas_categorical: list[list[Any]] | None
+    """The categories of each pandas categorical column of the training frame, in column order."""
+
+
+def split_text(raw: bytes) -> ModelText:
+    """Split a model file into its sections; ModelUnreadableError when it is no model or not whole."""
+    if not raw.startswith(b"tree\n"):
+        raise ModelUnreadableError(
+            "this is no LightGBM text model (its first line is not `tree`); save one with Booster.save_model"
+        )
+    start = raw.find(_FIRST_TREE)
+    if start < 0:
+        raise ModelUnreadableError("the model file ends before its first tree; copy it again")
+    header = _fields(_decode(raw[:start]), "the header")
+    version = header.get("version", "")
+    if version not in _VERSIONS:
+        raise UnsupportedModelError(
+            f"the model file says format version {version!r}; mlrf reads {', '.join(_VERSIONS)}", version=version
+        )
+    blocks, end = _tree_blocks(raw, start + 1, header)
+    trees = [_fields(_decode(block), f"tree {i}") for i, block in enumerate(blocks)]
+    parameters, pandas_categorical = _tail(_decode(raw[end:]))
+    return ModelText(header, trees, parameters, pandas_categorical)
+
+
+def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], int]:
+    if "tree_sizes" not in header:
+        raise ModelUnreadableError(
+            "the model file does not state its tree_sizes, so nobody can tell whether it is whole"
+        )
+    try:
+        sizes = [int(size) for size in header["tree_sizes"].split()]
+    except ValueError as error:
+        raise ModelUnreadableError(f"the model file's tree_sizes are not integers: {error}") from error
+    blocks = []
+    for index, size in enumerate(sizes):
+        opening = b"Tree=%d\n" % index
+        block = raw[start : start + max(size, 0)]
+        if not block.startswith(opening) or len(block) != size or not block.endswith(b"\n\n"):
+            raise ModelUnreadableError(
+                f"the model file is cut or was edited: tree {index} of {len(sizes)} is not the {size} bytes that "
+                "tree_sizes states; copy it again, byte for byte"
+            )
+        blocks.append(block[len(opening) :])
+        start += size
+    if not raw.startswith(_END_OF_TREES, start):
+        raise ModelUnreadableError(
+            f"the model file is cut or was edited: `end of trees` does not follow its {len(sizes)} trees; copy it again"
+        )
+    return blocks, start + len(_END_OF_TREES)
+
+
+def _tail(text: str) -> tuple[Fields, list[list[Any]] | None]:
+    # LightGBM always ends with the parameters, its Python package then adds one line. What is cut exactly between the
+    # two is the same bytes as a model of the C API or of R: nobody can tell.
+    end = text.find(_END_OF_PARAMETERS)
+    if end < 0:
+        raise ModelUnreadableError("the model file is cut: it ends before `end of parameters`; copy it again")
+    parameters = dict(_PARAMETER.findall(text[:end]))
+    rest = text[end + len(_END_OF_PARAMETERS) :].strip("\n")
+    if not rest:
+        return parameters, None
+    if not rest.startswith(_PANDAS):
+        raise ModelUnreadableError(
+            "the model file is cut or was edited: only pandas_categorical may follow its parameters"
+        )
+    try:
+        listed = json.loads(rest[len(_PANDAS) :])
+    except (ValueError, RecursionError) as error:
+        raise ModelUnreadableError(f"the model file is cut: its pandas_categorical is not JSON: {error}") from error
+    if listed is not None and not (isinstance(listed, list) and all(isinstance(item, list) for item in listed)):
+        raise ModelUnreadableError("the model file's pandas_categorical is no list of lists")
+    return parameters, listed
+
+
+def _fields(text: str, where: str) -> Fields:
+    fields: Fields = {}
+    for line in text.split("\n"):
+        if not line:
+            continue
+        key, _, value = line.partition("=")
+        if key in fields:
+            raise ModelUnreadableError(f"the model file states {key!r} twice in {where}")
+        fields[key] = value
+    return fields
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelUnreadableError(f"the model file is not UTF-8 text: {error.reason} at byte {error.start}") from error

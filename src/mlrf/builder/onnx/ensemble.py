@@ -1,0 +1,112 @@
+"""Binary trees as the attributes of the `TreeEnsemble` operator.
+
+The operator numbers inner nodes and leaves apart. It has no word for a tree of one leaf: that becomes a node whose two
+leaves are alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from mlrf.core.forest import LEAF
+
+ML_DOMAIN = "ai.onnx.ml"
+_SUM = 1
+_NO_TRANSFORM = 0
+_BRANCH_LEQ = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlatTrees:
+    """Trees of `x <= threshold` nodes, all in one numbering; a leaf has feature LEAF.
+
+    NaN takes the left side where `nan_left` says so.
+    """
+
+    roots: npt.NDArray[np.int64]
+    """[T]"""
+    feature: npt.NDArray[np.int64]
+    """[N]"""
+    threshold: npt.NDArray[np.float64]
+    """[N]"""
+    left: npt.NDArray[np.int64]
+    """[N]"""
+    right: npt.NDArray[np.int64]
+    """[N]"""
+    nan_left: npt.NDArray[np.bool_]
+    """[N]"""
+    value: npt.NDArray[np.float64]
+    """[N] at leaves"""
+    output: npt.NDArray[np.int64]
+    """[N] at leaves: the output that the leaf adds to"""
+    cover: npt.NDArray[np.float64] | None = None
+    """[N] rows that reached the node in training; None where that means nothing."""
+
+
+def ensemble_node(trees: FlatTrees, *, source: str, target: str, n_outputs: int, name: str) -> onnx.NodeProto:
+    """Return the operator that sums `trees` over the columns of `source` [n, C] into `target` [n, n_outputs], double."""
+    trees = _without_bare_leaves(trees)
+    is_leaf = trees.feature == LEAF
+    inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
+    number = np.empty(len(trees.feature), np.int64)
+    number[inner] = np.arange(len(inner))
+    number[leaves] = np.arange(len(leaves))
+    left, right = trees.left[inner], trees.right[inner]
+    attributes = {
+        "aggregate_function": _SUM,
+        "post_transform": _NO_TRANSFORM,
+        "n_targets": n_outputs,
+        "tree_roots": number[trees.roots].tolist(),
+        "nodes_featureids": trees.feature[inner].tolist(),
+        "nodes_modes": numpy_helper.from_array(np.full(len(inner), _BRANCH_LEQ, np.uint8), "nodes_modes"),
+        "nodes_splits": numpy_helper.from_array(trees.threshold[inner], "nodes_splits"),
+        "nodes_truenodeids": number[left].tolist(),
+        "nodes_trueleafs": is_leaf[left].astype(np.int64).tolist(),
+        "nodes_falsenodeids": number[right].tolist(),
+        "nodes_falseleafs": is_leaf[right].astype(np.int64).tolist(),
+        "nodes_missing_value_tracks_true": trees.nan_left[inner].astype(np.int64).tolist(),
+        "leaf_targetids": trees.output[leaves].tolist(),
+        "leaf_weights": numpy_helper.from_array(trees.value[leaves], "leaf_weights"),
+    }
+    return helper.make_node("TreeEnsemble", [source], [target], name=name, domain=ML_DOMAIN, **attributes)
+
+
+def operator_covers(trees: FlatTrees) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the covers of inner nodes and of leaves, in the order in which `ensemble_node` writes them."""
+    trees = _without_bare_leaves(trees)
+    covers = np.zeros(len(trees.feature)) if trees.cover is None else trees.cover
+    is_leaf = trees.feature == LEAF
+    return covers[~is_leaf], covers[is_leaf]
+
+
+def _without_bare_leaves(trees: FlatTrees) -> FlatTrees:
+    bare = np.flatnonzero(trees.feature[trees.roots] == LEAF)
+    if not len(bare):
+        return trees
+    size, leaves = len(trees.feature), trees.roots[bare]
+    # Each bare leaf gets a twin and a node over both; ONNX Runtime reads a node whose two children are one leaf as that
+    # leaf itself, so the twin has to be a leaf of its own.
+    twins = size + np.arange(len(bare))
+    roots = trees.roots.copy()
+    roots[bare] = twins + len(bare)
+
+    def grown(values: npt.NDArray, of_twins: npt.NDArray, of_nodes: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
+        return np.concatenate([values, of_twins, of_nodes]).astype(values.dtype)
+
+    zeros, no_child = np.zeros(len(bare)), np.full(len(bare), LEAF)
+    return FlatTrees(
+        roots=roots,
+        feature=grown(trees.feature, no_child, zeros),
+        threshold=grown(trees.threshold, zeros, zeros),
+        left=grown(trees.left, no_child, leaves),
+        right=grown(trees.right, no_child, twins),
+        nan_left=grown(trees.nan_left, zeros, zeros),
+        value=grown(trees.value, trees.value[leaves], zeros),
+        output=grown(trees.output, trees.output[leaves], zeros),
+        cover=None if trees.cover is None else grown(trees.cover, zeros, trees.cover[leaves]),
+    )

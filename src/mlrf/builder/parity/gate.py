@@ -1,0 +1,115 @@
+"""The gate: an exported model passes only when it answers every golden row as the training library does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlrf.builder.imported import ImportedModel
+from mlrf.builder.parity.golden import KINDS, GoldenRows, golden_rows
+from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMIT, compare, refuse, report, rounding_limit
+from mlrf.builder.parity.library import Answers, ask_library
+from mlrf.builder.parity.reach import Coverage
+from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.core.bundle import ParityRows
+from mlrf.core.forest import F64, I64
+from mlrf.core.schema import Schema
+from mlrf.engines.onnxruntime import OnnxRuntimeEngine
+from mlrf.engines.trees import TreesEngine
+
+MAX_STORED_A_KIND = 500
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proof:
+    """What the gate found, and the golden rows that the bundle keeps."""
+
+    parity: dict[str, dict[str, ParityRows]]
+    """By engine, then by kind of golden rows."""
+    coverage: Coverage
+    library_version: str
+    kinds: list[str]
+    """[m] of the rows that are kept"""
+    rows: F64
+    """[m, F]"""
+    margins: F64
+    """[m, K] the library's"""
+    predictions: F64
+    """[m, K] the library's"""
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """A model as each engine reads it."""
+
+    onnx: bytes
+    forest: bytes
+
+
+def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
+    """Hold both exports against the training library; ParityError says on which rows they differ."""
+    golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done))
+    progress("golden rows", 1.0)
+    kept = kept_rows(golden)
+    progress(f"asking {model.library}", 0.0)
+    answers = ask_library(model, golden.rows, kept)
+    progress(f"asking {model.library}", 1.0)
+    got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
+    progress("asking ONNX Runtime", 1.0)
+    parity = {
+        TreesEngine.name: judge_trees(model, schema, golden, answers, run_trees(exports.forest, golden.rows)),
+        OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),
+    }
+    return Proof(
+        parity=parity,
+        coverage=golden.coverage,
+        library_version=answers.version,
+        kinds=[KINDS[number] for number in golden.kinds[kept]],
+        rows=golden.rows[kept],
+        margins=answers.margins[kept],
+        predictions=answers.predictions,
+    )
+
+
+def judge(
+    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: tuple[F64, F64]
+) -> dict[str, ParityRows]:
+    """Return how each kind of golden rows came out; ParityError when margins or predictions are off.
+
+    `got` are the export's margins and predictions of all golden rows, `kept` numbers those whose predictions are held.
+    """
+    margins, predictions = got
+    verdict = compare(answers.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest))
+    if np.any(verdict.off):
+        raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
+    linked = np.array([model.link.vector()(row) for row in margins[kept].tolist()]).reshape(len(kept), -1)
+    # Both links: the one in the export, and the one that serves.
+    for ours in (predictions[kept], linked):
+        held = compare(answers.predictions, ours, relative=PREDICTION_LIMIT)
+        if np.any(held.off):
+            part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
+            raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
+    return report(golden, verdict)
+
+
+def judge_trees(
+    model: ImportedModel, schema: Schema, golden: GoldenRows, answers: Answers, margins: F64
+) -> dict[str, ParityRows]:
+    """Return how each kind came out on the tree engine; ParityError unless every margin is the library's to the bit."""
+    verdict = compare(answers.margins, margins, relative=0.0)
+    if np.any(verdict.off):
+        raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
+    return report(golden, verdict)
+
+
+def kept_rows(golden: GoldenRows) -> I64:
+    """Return the numbers of the rows that the bundle keeps: spread over the kinds, and over each kind."""
+    kept = []
+    for number in range(len(KINDS)):
+        rows = np.flatnonzero(golden.kinds == number)
+        if len(rows):
+            kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, MAX_STORED_A_KIND).astype(np.int64))])
+    return np.sort(np.concatenate(kept))

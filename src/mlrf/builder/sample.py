@@ -1,0 +1,163 @@
+"""Sample rows: what they add to the schema (kinds, an example), and the golden rows they become.
+
+A sample may hold more columns than the model (the target, keys); it may not hold fewer, nor values that the model's
+columns cannot take.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlrf.builder.imported import CategoryLists
+from mlrf.core.errors import RequestError, SampleError
+from mlrf.core.forest import F64
+from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
+
+MAX_SAMPLE_ROWS = 100_000
+_LENIENT = Leniency(unknown_categories="missing")
+_MAX_LIST_BYTES = 256 << 20
+
+
+class Sample:
+    """The rows of a sample by the model's feature names."""
+
+    def __init__(self, table: pa.Table, names: tuple[str, ...]) -> None:
+        """Pick the model's columns; SampleError names those that the sample lacks or has twice."""
+        # LightGBM writes an underscore for each space in a name.
+        found = {name.replace(" ", "_"): name for name in table.column_names}
+        absent = [name for name in names if name not in found and name not in table.column_names]
+        if absent:
+            raise SampleError(
+                f"the sample has no column {', '.join(map(repr, absent[:5]))}"
+                + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")  # noqa: PLR2004  as many as shown
+                + f"; it has {', '.join(map(repr, table.column_names[:10]))}",
+                missing=absent[:20],
+            )
+        if not table.num_rows:
+            raise SampleError("the sample has no rows")
+        chosen = [name if name in table.column_names else found[name] for name in names]
+        if twice := [name for name in chosen if table.column_names.count(name) > 1]:
+            raise SampleError(f"the sample has two columns {twice[0]!r}", feature=twice[0])
+        self._columns = {name: table.column(column) for name, column in zip(names, chosen, strict=True)}
+        self._names = names
+
+    def features(self, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        """Return the features with the kinds that the sample's types tell; examples come from `with_examples`."""
+        return tuple(self._kind(feature) for feature in features)
+
+    def rows(self, schema: Schema) -> F64:
+        """Return the sample as rows [n, F]; SampleError names row, column and value that the schema refuses."""
+        count = min(len(next(iter(self._columns.values()))), MAX_SAMPLE_ROWS)
+        rows = np.empty((count, len(schema.features)))
+        for index, name in enumerate(self._names):
+            column = self._columns[name].slice(0, count)
+            rows[:, index] = _numbers(schema, index, column)
+        return rows
+
+    def _kind(self, feature: Feature) -> Feature:
+        kind = self._columns[feature.name].type
+        if feature.kind is Kind.CATEGORICAL:
+            return feature
+        if pa.types.is_boolean(kind):
+            return replace(feature, kind=Kind.BOOLEAN, example=None)
+        if pa.types.is_integer(kind):
+            return replace(feature, kind=Kind.INTEGER, example=None)
+        if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
+            return feature
+        raise SampleError(
+            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number",
+            feature=feature.name,
+        )
+
+
+def with_examples(schema: Schema, rows: F64) -> Schema:
+    """Return the schema with each feature's example taken from the row of the sample with the fewest missing values."""
+    fullest = rows[int(np.argmin(np.count_nonzero(np.isnan(rows), axis=1)))]
+    features = []
+    for feature, x in zip(schema.features, fullest.tolist(), strict=True):
+        shown = Schema((feature,)).instance([x])[feature.name] if np.isfinite(x) else None
+        features.append(feature if shown is None else replace(feature, example=shown))
+    return Schema(tuple(features))
+
+
+def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
+    """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] in column order.
+
+    SampleError says what does not fit.
+    """
+    if isinstance(sample, str | os.PathLike):
+        return Sample(_parquet(Path(sample)), names)
+    if isinstance(sample, np.ndarray):
+        if sample.ndim != 2 or sample.shape[1] != len(names):  # noqa: PLR2004  rows and columns
+            raise SampleError(f"the sample is an array {list(sample.shape)}, not [n, {len(names)}]")
+        return Sample(pa.table([pa.array(column) for column in sample.T], names=list(names)), names)
+    return Sample(_table(sample), names)
+
+
+def read_category_lists(categories: Any) -> CategoryLists:
+    """Read category lists: the path of a JSON file, or a mapping, of feature name to list; SampleError if it is neither."""
+    if categories is None:
+        return {}
+    try:
+        if isinstance(categories, str | os.PathLike):
+            if Path(categories).stat().st_size > _MAX_LIST_BYTES:
+                raise SampleError(f"the category lists {categories} are larger than {_MAX_LIST_BYTES >> 20} MiB")
+            return msgspec.json.decode(Path(categories).read_bytes(), type=dict[str, list[Category]])
+        return msgspec.convert(categories, dict[str, list[Category]], str_keys=True)
+    except OSError as error:
+        raise SampleError(f"the category lists {categories} cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise SampleError(
+            f"the category lists are not {{feature: [category, …]}} with strings, numbers or booleans: {error}"
+        ) from error
+
+
+def _parquet(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise SampleError(f"the sample {path} does not exist or is no file")
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise SampleError(f"the sample {path} is no Parquet file that can be read: {error}") from error
+
+
+def _table(sample: Any) -> pa.Table:
+    try:
+        if isinstance(sample, pa.Table):
+            return sample
+        if hasattr(sample, "to_arrow"):  # Polars
+            return sample.to_arrow()
+        if hasattr(sample, "iloc") and hasattr(sample, "columns"):
+            return pa.Table.from_pandas(sample, preserve_index=False)
+        if isinstance(sample, Mapping):
+            return pa.table(dict(sample))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SampleError(f"the sample is no table of plain columns: {error}") from error
+    raise SampleError(f"a sample is the path of a Parquet file or a table, not {type(sample).__name__}")
+
+
+def _numbers(schema: Schema, index: int, column: pa.ChunkedArray) -> list[float] | F64:
+    if not pa.types.is_dictionary(column.type) and schema.codes[index] is None and _is_number(column.type):
+        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+    numbers = []
+    for place, value in enumerate(column.to_pylist()):
+        try:
+            missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is missing in a column of floats
+            numbers.append(schema.number(index, None if missing else value, _LENIENT))
+        except RequestError as error:
+            raise SampleError(f"the sample's row {place}: {error}", row=place, **error.details) from error
+    return numbers
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_null)
+    return any(test(kind) for test in tests)

@@ -1,0 +1,71 @@
+"""The commands in one table, behind typer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import mlrf
+from mlrf.cli.build import build
+from mlrf.cli.demo import demo
+from mlrf.cli.inspect import inspect
+from mlrf.cli.predict import predict
+from mlrf.cli.verify import verify
+
+_HELP = """Serve gradient-boosted trees: fast, with proof that the number served is the number trained.
+
+  mlrf build model.txt -o sales-bundle --name sales    a trained LightGBM model becomes a bundle
+
+  mlrf inspect sales-bundle                            what is in it, with an example request
+
+  mlrf serve sales-bundle                              answers on http://127.0.0.1:8080
+
+  mlrf demo                                            all of it on real retail data
+
+Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong, 3 the bundle is bad.
+"""
+
+app = typer.Typer(name="mlrf", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status; MlrfError when it fails on purpose."""
+    try:
+        app(arguments, prog_name="mlrf")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlrf {mlrf.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
+
+def _serve(_context: typer.Context) -> None:
+    """Serve bundles over HTTP (`mlrf serve --help`)."""
+    from mlrf.cli.serve import main  # noqa: PLC0415
+
+    raise typer.Exit(main(list(_context.args)))
+
+
+app.command()(build)
+app.command()(inspect)
+app.command()(verify)
+app.command()(predict)
+# Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.
+app.command(
+    "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+)(_serve)
+app.command()(demo)

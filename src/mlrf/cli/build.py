@@ -1,0 +1,112 @@
+"""`mlrf build`: a trained model becomes a bundle."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.errors import ConfigError
+
+_NEEDED = ("onnx", "pyarrow", "lightgbm")
+_EPILOG = (
+    "Examples:  mlrf build model.txt -o sales-bundle --name sales   |   "
+    "mlrf build model.txt -o sales-bundle --name sales --sample rows.parquet --force   |   "
+    "mlrf build model.txt -o b --name churn --categories lists.json --classes stays,leaves"
+)
+
+
+def build(
+    model: Annotated[Path, typer.Argument(help="A LightGBM text model (Booster.save_model).")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundle goes; a directory that does not exist.")],
+    name: Annotated[str, typer.Option("--name", help="The model's name: 1 to 64 of A-Z a-z 0-9 . _ -")],
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="Parquet rows as the model will see them: kinds, the example, and rows to prove on."),
+    ] = None,
+    categories: Annotated[
+        Path | None, typer.Option(help='JSON {"feature": ["a", "b"]}: categories in the order of their codes.')
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="A classifier's labels in output order: a,b,c")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there, atomically.")] = False,
+) -> None:
+    """Make a bundle from a trained model, and prove it against the training library.
+
+    Reads the model (no training library needed for that), exports it to ONNX, and asks LightGBM itself, in a process of its
+    own, for the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
+    category. The bundle is written only if the export answers the same.
+    """
+    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")
+    from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it
+
+    console = Console(stderr=True)
+    with _bars(console) as bars:
+        path = build_bundle(
+            model,
+            out,
+            name=name,
+            sample=sample,
+            categories=categories,
+            classes=None if classes is None else classes.split(","),
+            force=force,
+            progress=_Steps(bars),
+        )
+    _tell(Console(), read_bundle(path), out)
+
+
+class _Steps:
+    """The build's progress as one bar a step."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, step: str, done: float) -> None:
+        if step not in self._tasks:
+            self._tasks[step] = self._bars.add_task(step, total=None if done == 0.0 else 1.0)
+        # A step that cannot say how far it is pulses until it is done.
+        self._bars.update(self._tasks[step], completed=done, total=1.0 if done else None)
+
+
+def _bars(console: Console) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=not console.is_terminal)
+
+
+def _tell(console: Console, bundle: Bundle, out: Path) -> None:
+    manifest = bundle.manifest
+    facts = manifest.facts
+    console.print(
+        f"{manifest.name}: {manifest.task} ({manifest.objective}), {facts.trees} trees, {facts.leaves} leaves, "
+        f"{manifest.n_features} features ({facts.categorical_features} categorical)",
+        highlight=False,
+        markup=False,
+    )
+    if manifest.task == "raw":
+        console.print("the objective is the trainer's own: predictions are raw margins, as LightGBM returns them")
+    console.print(parity_table(bundle))
+    if (cover := manifest.coverage) is not None:
+        console.print(
+            f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes proven"
+            + (f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""),
+            highlight=False,
+        )
+    size = sum(entry.size_bytes for entry in manifest.files.values())
+    console.print(f"{out}  {size / 1e6:.1f} MB  version {bundle.short_version}", highlight=False, markup=False)
+    console.print(f"next: mlrf serve {out}", highlight=False, markup=False)
+
+
+def parity_table(bundle: Bundle) -> Table:
+    """Return how each kind of golden rows came out, for a terminal."""
+    table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
+    for engine, kinds in bundle.manifest.parity.items():
+        for kind, rows in kinds.items():
+            table.add_row(engine, kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
+    return table

@@ -1,0 +1,56 @@
+"""How a command ends: the one table from errors to exit statuses, and one line on stderr instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError
+
+DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
+    (BundleError, BAD_BUNDLE),
+    (ConfigError, MISUSED),
+    (OutputExistsError, MISUSED),
+    (MlrfError, FAILED),
+)
+"""The first class that an error belongs to tells its status."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The exit status of a command, once it is known."""
+
+    status: int = DONE
+
+
+def exit_status(error: MlrfError) -> int:
+    """Return the exit status that the table gives an error."""
+    return next(status for kind, status in EXIT_STATUS if isinstance(error, kind))
+
+
+@contextmanager
+def reported() -> Iterator[Outcome]:
+    """Turn what a command raises on purpose into a line on stderr and a status; all else stays a traceback."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except MlrfError as error:
+        print(f"mlrf: {_one_line(str(error))}", file=sys.stderr)
+        outcome.status = exit_status(error)
+    except KeyboardInterrupt:
+        print("mlrf: interrupted", file=sys.stderr)
+        outcome.status = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        outcome.status = FAILED
+
+
+def _one_line(text: str) -> str:
+    # A name from a damaged file may hold anything, line breaks and terminal escapes included.
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,74 @@
+"""`mlrf verify`: digests and golden rows, again, where the bundle stands now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from mlrf.core.bundle import GOLDEN, read_bundle
+from mlrf.core.errors import BundleError, ConfigError
+from mlrf.engines.choice import open_engine
+from mlrf.model import Model
+
+_MARGIN_LIMIT = 1e-6
+_PREDICTION_LIMIT = 1e-9
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    engine: Annotated[str | None, typer.Option(help="The engine to ask (the one that would serve).")] = None,
+) -> None:
+    """Check a bundle's digests and replay its golden rows through the engine that would serve it.
+
+    Run it where the bundle will be served: another machine or another version of ONNX Runtime must give the training
+    library's own answers. Exit status 3 when a digest or an answer is off. Example: mlrf verify sales-bundle
+    """
+    try:
+        from mlrf.builder.golden_file import read_golden  # noqa: PLC0415  a server may lack pyarrow
+    except ImportError as error:
+        raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
+    found = read_bundle(bundle)
+    golden = read_golden(found.file(GOLDEN))
+    model = Model(found, open_engine(found, engine))
+    if golden.rows.shape[1] != found.manifest.n_features or golden.margins.shape[1] != found.manifest.n_outputs:
+        raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
+    mean = float(np.mean(np.abs(golden.margins)))
+    link = found.link.vector()
+    rows = track(range(len(golden.rows)), "replaying golden rows", console=Console(stderr=True), transient=True)
+    equal = 0
+    for index in rows:
+        # One by one, as a server answers; the whole table is held to the same below.
+        margin = np.array(model.engine.margin(golden.rows[index].tolist()))
+        expected = golden.margins[index]
+        equal += bool(np.array_equal(margin, expected))
+        predicted = np.array(link(margin.tolist()))
+        if not (
+            _close(margin, expected, _MARGIN_LIMIT, mean)
+            and _close(predicted, golden.predictions[index], _PREDICTION_LIMIT, 0.0)
+        ):
+            raise BundleError(
+                f"{bundle}: golden row {index} ({golden.kinds[index]}) is answered {margin.tolist()}, the training library "
+                f"said {expected.tolist()}; do not serve it with the {model.engine.name} engine of this machine",
+                file=GOLDEN,
+            )
+    typer.echo(
+        f"{found.name} {found.short_version}: {len(found.manifest.files)} files whole, {len(golden.rows)} golden rows "
+        f"answered as trained by {model.engine.name}, {equal} of them to the bit"
+    )
+
+
+def _close(
+    got: np.ndarray[tuple[int], np.dtype[np.float64]],
+    expected: np.ndarray[tuple[int], np.dtype[np.float64]],
+    relative: float,
+    mean: float,
+) -> bool:
+    same = got == expected
+    limit = relative * np.maximum(np.abs(expected), mean)
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(same | (np.abs(got - expected) <= limit)))

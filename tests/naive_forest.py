@@ -1,0 +1,232 @@
+"""The rules of the tree IR, spelled out slowly: what the kernel must answer, and random forests to ask it about."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+
+from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
+
+THRESHOLDS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    2.0,
+    1e-36,
+    -1e-36,
+    ZERO_BAND,
+    -ZERO_BAND,
+    5e-324,
+    1e300,
+    -1e300,
+    1.1754943508222875e-38,
+]
+CODES = [0, 1, 2, 3, 5, 7, 31, 32, 63, 64, 200, 4095, 2**31 - 1]
+
+
+def goes_left(forest: Forest, node: int, x: float) -> bool:
+    """Apply one node's rule to one value."""
+    default_left = bool(forest.default_left[node])
+    if forest.category_set[node] != NUMERIC:
+        if math.isnan(x):
+            return default_left
+        if not -1.0 < x < 2.0**31:
+            return False
+        return math.trunc(x) in forest.category_codes(int(forest.category_set[node])).tolist()
+    missing = Missing(int(forest.missing[node]))
+    if math.isnan(x):
+        if missing is not Missing.NONE:
+            return default_left
+        x = 0.0
+    if missing is Missing.ZERO and abs(x) <= ZERO_BAND:
+        return default_left
+    return bool(x <= forest.threshold[node])
+
+
+def margins(forest: Forest, row: np.ndarray) -> list[float]:
+    """Return the raw margins of one row, each sum in the order of the trees."""
+    number = np.float32 if forest.rounding == "float32" else np.float64
+    sums = [number(b) for b in forest.base]
+    for tree in range(forest.n_trees):
+        node = int(forest.tree_offsets[tree])
+        while forest.feature[node] != LEAF:
+            side = forest.left if goes_left(forest, node, float(row[forest.feature[node]])) else forest.right
+            node = int(side[node])
+        output = int(forest.tree_output[tree])
+        sums[output] = number(sums[output] + number(forest.value[node]))
+    return [float(total / number(forest.divisor)) for total in sums]
+
+
+def share_left(forest: Forest, node: int) -> float:
+    """Return the share of a node's cover that goes left."""
+    low, high = forest.cover[forest.left[node]], forest.cover[forest.right[node]]
+    return float(low / (low + high)) if low + high > 0 else 0.5
+
+
+def contributions(forest: Forest, row: np.ndarray) -> np.ndarray:
+    """Return path-dependent SHAP values [F, K], leaf by leaf: on a path each feature is a factor R or Z, and Shapley's value of a
+    product has a closed form in the coefficients of the product of (R + Z y)."""
+    result = np.zeros((forest.n_features, forest.n_outputs))
+    for tree in range(forest.n_trees):
+        stack: list[tuple[int, dict[int, tuple[float, float]]]] = [(int(forest.tree_offsets[tree]), {})]
+        while stack:
+            node, factors = stack.pop()
+            if forest.feature[node] == LEAF:
+                for feature, phi in shapley_of_product(factors).items():
+                    result[feature, forest.tree_output[tree]] += phi * forest.value[node]
+                continue
+            feature = int(forest.feature[node])
+            share, left = share_left(forest, node), goes_left(forest, node, float(row[feature]))
+            z, r = factors.get(feature, (1.0, 1.0))
+            stack.append((int(forest.left[node]), {**factors, feature: (z * left, r * share)}))
+            stack.append((int(forest.right[node]), {**factors, feature: (z * (not left), r * (1.0 - share))}))
+    return result / forest.divisor
+
+
+def shapley_of_product(factors: dict[int, tuple[float, float]]) -> dict[int, float]:
+    """Return Shapley's values of the game S -> product of Z over S and R over the rest."""
+    n = len(factors)
+    result = {}
+    for feature, (z, r) in factors.items():
+        if z == r:
+            continue
+        coefficients = np.ones(1)
+        for other, (other_z, other_r) in factors.items():
+            if other != feature:
+                coefficients = np.convolve(coefficients, [other_r, other_z])
+        weights = [1.0 / (n * math.comb(n - 1, size)) for size in range(n)]
+        result[feature] = (z - r) * float(np.dot(coefficients, weights))
+    return result
+
+
+def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
+    """Return SHAP values [F, K] by Shapley's definition over every subset of features; for few features."""
+
+    def expect(node: int, known: frozenset[int]) -> float:
+        if forest.feature[node] == LEAF:
+            return float(forest.value[node])
+        low, high = int(forest.left[node]), int(forest.right[node])
+        feature = int(forest.feature[node])
+        if feature in known:
+            return expect(low if goes_left(forest, node, float(row[feature])) else high, known)
+        share = share_left(forest, node)
+        return share * expect(low, known) + (1.0 - share) * expect(high, known)
+
+    n = forest.n_features
+    result = np.zeros((n, forest.n_outputs))
+    for tree in range(forest.n_trees):
+        root = int(forest.tree_offsets[tree])
+        worth = {
+            frozenset(s): expect(root, frozenset(s)) for size in range(n + 1) for s in combinations(range(n), size)
+        }
+        for feature in range(n):
+            for known, value in worth.items():
+                if feature not in known:
+                    weight = 1.0 / (n * math.comb(n - 1, len(known)))
+                    result[feature, forest.tree_output[tree]] += weight * (worth[known | {feature}] - value)
+    return result / forest.divisor
+
+
+def make_forest(
+    rng: np.random.Generator,
+    *,
+    n_features: int = 5,
+    n_outputs: int = 1,
+    n_trees: int = 6,
+    max_leaves: int = 8,
+    category_share: float = 0.3,
+    zero_cover_share: float = 0.1,
+    is_chain: bool = False,
+    n_codes: int = 0,
+    n_thresholds: int = 0,
+    divisor: float = 1.0,
+    rounding: str = "float64",
+) -> Forest:
+    """Return a random sound forest: odd thresholds, every missing rule, sets of any size, covers of zero."""
+    nodes: list[dict[str, float]] = []
+    offsets, outputs = [0], []
+    sets: list[list[int]] = []
+    codes = CODES if n_codes == 0 else list(range(n_codes))
+    pool = THRESHOLDS if n_thresholds == 0 else np.linspace(-3.0, 3.0, n_thresholds).tolist()
+    is_category = rng.random(n_features) < category_share
+    for tree in range(n_trees):
+        start = len(nodes)
+        nodes.append({})
+        leaves = [start]
+        for _ in range(int(rng.integers(0, max_leaves)) if not is_chain else max_leaves - 1):
+            node = leaves.pop(-1 if is_chain else int(rng.integers(len(leaves))))
+            # A chain takes its features in turn: as many different ones on a path as there are.
+            feature = (len(nodes) - start) // 2 % n_features if is_chain else int(rng.integers(n_features))
+            split: dict[str, float] = {
+                "feature": feature,
+                "left": len(nodes),
+                "right": len(nodes) + 1,
+                "default_left": bool(rng.integers(2)),
+            }
+            if rng.random() < 0.5:
+                split["left"], split["right"] = split["right"], split["left"]
+            if is_category[feature]:
+                size = int(rng.integers(0, len(codes) + 1))
+                sets.append(sorted(rng.choice(codes, size=size, replace=False).tolist()))
+                split["category_set"] = len(sets) - 1
+            else:
+                split["threshold"] = pool[int(rng.integers(len(pool)))] if rng.random() < 0.8 else float(rng.normal())
+                split["missing"] = int(rng.integers(3))
+            nodes[node] = split
+            leaves += [len(nodes), len(nodes) + 1]
+            nodes += [{}, {}]
+        for leaf in leaves:
+            nodes[leaf] = {
+                "value": float(rng.normal()),
+                "cover": 0.0 if rng.random() < zero_cover_share else float(rng.integers(1, 100)),
+            }
+        offsets.append(len(nodes))
+        outputs.append(tree % n_outputs)
+    for node in reversed(nodes):
+        if "feature" in node:
+            node["cover"] = nodes[int(node["left"])]["cover"] + nodes[int(node["right"])]["cover"]
+
+    def column(name: str, default: float, dtype: str) -> np.ndarray:
+        return np.array([node.get(name, default) for node in nodes], dtype=dtype)
+
+    forest = Forest(
+        n_features=n_features,
+        n_outputs=n_outputs,
+        tree_offsets=np.array(offsets, dtype=np.int64),
+        tree_output=np.array(outputs, dtype=np.int32),
+        feature=column("feature", LEAF, "i4"),
+        threshold=column("threshold", 0.0, "f8"),
+        left=column("left", LEAF, "i4"),
+        right=column("right", LEAF, "i4"),
+        missing=column("missing", 0, "u1"),
+        default_left=column("default_left", False, "?"),
+        category_set=column("category_set", NUMERIC, "i4"),
+        value=column("value", 0.0, "f8"),
+        cover=column("cover", 0.0, "f8"),
+        set_offsets=np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64),
+        set_codes=np.array([code for s in sets for code in s], dtype=np.int32),
+        base=rng.normal(size=n_outputs),
+        divisor=divisor,
+        rounding="float32" if rounding == "float32" else "float64",
+    )
+    forest.validate()
+    return forest
+
+
+def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarray:
+    """Return rows [n, F] that lie on thresholds and beside them, on codes and beside them, and where nothing is a number."""
+    thresholds = forest.threshold[(forest.feature != LEAF) & (forest.category_set == NUMERIC)]
+    numbers = np.concatenate(
+        [thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), THRESHOLDS]
+    )
+    codes = np.concatenate([forest.set_codes, CODES, [-1, -0.5, 0.9, 1.5, 2.0**31, 2.0**31 - 0.5, 1e300, -1e300, 6.0]])
+    odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
+    which = rng.random((n_rows, forest.n_features))
+    rows = rng.normal(size=(n_rows, forest.n_features))
+    for low, high, pool in ((0.0, 0.3, numbers), (0.3, 0.6, codes), (0.6, 0.75, odd)):
+        rows = np.where((which >= low) & (which < high), rng.choice(pool, size=rows.shape), rows)
+    return np.ascontiguousarray(rows)

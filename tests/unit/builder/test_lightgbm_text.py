@@ -1,0 +1,167 @@
+"""Reading a model file: whole or refused, whatever was done to it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import pytest
+
+from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.onnx.export import export_onnx
+from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.schema import Kind
+
+
+@pytest.fixture
+def read(tmp_path):
+    def from_bytes(raw, **options):
+        path = tmp_path / "read.txt"
+        path.write_bytes(raw)
+        return read_lightgbm(path, **options)
+
+    return from_bytes
+
+
+def test_a_whole_file_is_read(read, text):
+    model = read(text)
+    assert (model.task, model.objective, model.link.kind) == ("regression", "regression", "identity")
+    assert [f.kind for f in model.features] == [Kind.NUMERIC, Kind.NUMERIC, Kind.NUMERIC, Kind.CATEGORICAL]
+    assert model.features[3].categories == ("east", "north", "south")
+    assert model.forest.n_trees == 4
+    assert model.source == text
+
+
+def test_a_file_cut_anywhere_is_refused(read, text):
+    # What ends right behind `end of parameters` is a file as LightGBM's own command line writes it.
+    tail = text.index(b"end of parameters") + len(b"end of parameters\n")
+    pandas = text.index(b"pandas_categorical")
+    step = max(1, len(text) // 700)
+    for cut in [*range(0, tail - 1, step), *range(pandas + 1, len(text) - 1)]:
+        with pytest.raises(BuildError):
+            read(text[:cut])
+
+
+@pytest.mark.parametrize("ending", ["tree sizes", "end of trees", "parameters", "pandas"])
+def test_each_sign_of_wholeness_is_looked_for(read, text, ending):
+    match ending:
+        case "tree sizes":
+            broken = re.sub(rb"Tree=1\n.*?Tree=2\n", b"Tree=2\n", text, flags=re.DOTALL)
+        case "end of trees":
+            broken = text.replace(b"end of trees\n", b"")
+        case "parameters":
+            broken = text[: text.index(b"\nend of parameters")]
+        case "pandas":
+            broken = text[:-4]
+    with pytest.raises(ModelUnreadableError, match="cut"):
+        read(broken)
+
+
+def test_mutated_text_never_escapes_as_another_error(read, text):
+    chooser = random.Random(1)
+    read_well = 0
+    for _ in range(2_500):
+        raw = bytearray(text)
+        for _ in range(chooser.choice([1, 1, 2, 5])):
+            at = chooser.randrange(len(raw))
+            match chooser.randrange(4):
+                case 0:
+                    raw[at] = chooser.randrange(256)
+                case 1:
+                    raw[at : at + chooser.randrange(1, 9)] = b""
+                case 2:
+                    # The size stays right: only such damage gets as far as the trees.
+                    raw[at] = chooser.choice(b"0123456789-.e n")
+                case 3:
+                    raw[at] = chooser.choice(b"=\n :[]")
+        try:
+            model = read(bytes(raw))
+            export_onnx(model.forest, model.link)
+            read_well += 1
+        except BuildError as error:
+            assert str(error)
+    assert read_well > 100  # a changed digit of a leaf is no damage that a reader can see
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("left_child", "0 2 3 -1 -2", "twice|not sound|no row"),
+        ("left_child", "9 2 3 -1 -2", "no node 9"),
+        ("split_feature", "77 0 0 0 0", "tests"),
+        ("decision_type", "12 2 2 2 2", "decision_type 12"),
+        ("threshold", "nan 1 1 1 1", "not a number"),
+        ("threshold", "1_0 1 1 1 1", "no number"),
+        ("leaf_value", "inf 1 1 1 1 1", "leaf value is not finite"),
+        ("leaf_value", "1 1 1", "3 leaf_value, not 6"),
+        ("num_leaves", "1000000000000", "beyond 32 bits"),
+        ("num_leaves", "0", "num_leaves=0"),
+        ("num_cat", "-1", "num_cat"),
+        ("is_linear", "1", "linear trees"),
+    ],
+)
+def test_damage_inside_a_tree_is_named(read, text, field, value, said):
+    with pytest.raises(BuildError, match=said):
+        read(edited(text, field, value))
+
+
+def edited(text: bytes, field: str, value: str) -> bytes:
+    """The file with a field of its first tree changed, and tree_sizes mended so that only the change is wrong."""
+    start, end = text.index(b"Tree=0\n"), text.index(b"Tree=1\n")
+    block = re.sub(rf"^{field}=.*$".encode(), f"{field}={value}".encode(), text[start:end], count=1, flags=re.MULTILINE)
+    sizes = re.search(rb"tree_sizes=(\d+)", text)
+    assert sizes is not None
+    head = text[: sizes.start()] + b"tree_sizes=%d" % len(block) + text[sizes.end() : start]
+    return head + block + text[end:]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "said"),
+    [
+        (b"objective=binary sigmoid:x", ModelUnreadableError, "sigmoid"),
+        (b"objective=binary sigmoid:-1", ModelUnreadableError, "not above 0"),
+        (b"objective=pairwise", UnsupportedModelError, "pairwise"),
+        (b"objective=multiclass num_class:3", ModelUnreadableError, "trees an iteration"),
+    ],
+)
+def test_an_objective_that_cannot_be_is_named(read, text, line, error, said):
+    with pytest.raises(error, match=said):
+        read(text.replace(b"objective=regression", line, 1))
+
+
+def test_versions_and_kinds_of_file(read, text, tmp_path):
+    for version in (b"v2", b"v3", b"v4"):
+        assert read(text.replace(b"version=v4", b"version=" + version, 1)).forest.n_trees == 4
+    with pytest.raises(UnsupportedModelError, match="v9"):
+        read(text.replace(b"version=v4", b"version=v9", 1))
+    for other in (b"", b"{}", b"\x80\x04pickle", b"tree\n", text.replace(b"\n", b"\r\n")):
+        with pytest.raises(ModelUnreadableError):
+            read(other)
+    with pytest.raises(ModelUnreadableError, match="does not exist"):
+        read_lightgbm(tmp_path / "absent")
+    with pytest.raises(ModelUnreadableError, match="no regular file"):
+        read_lightgbm(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="not from int"):
+        read_lightgbm(3)
+
+
+def test_category_lists_and_classes_are_held_to_the_model(read, text):
+    given = {"shop": ["E", "N", "S"], "stock": list(range(60))}
+    model = read(text, categories=given)
+    assert model.features[3].categories == ("E", "N", "S")
+    assert model.features[1].categories == tuple(range(60))
+    with pytest.raises(SampleError, match="no feature"):
+        read(text, categories={"shops": ["E"]})
+    with pytest.raises(SampleError, match="only 1 categories"):
+        read(text, categories={"shop": ["E"]})
+    with pytest.raises(SampleError, match="twice"):
+        read(text, categories={"shop": ["E", "E", "S"]})
+    columns = text.replace(b'[["east", "north", "south"]]', json.dumps([["a"], ["b"]]).encode())
+    with pytest.raises(SampleError, match="cannot be told apart"):
+        read(columns)
+    binary = text.replace(b"objective=regression", b"objective=binary sigmoid:1", 1)
+    assert read(binary).classes == (0, 1)
+    assert read(binary, classes=["no", "yes"]).classes == ("no", "yes")
+    with pytest.raises(SampleError, match="2 classes"):
+        read(binary, classes=["no"])

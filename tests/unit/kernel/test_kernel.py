@@ -1,0 +1,288 @@
+"""The kernel against the slow rules of `naive`: every layout, every level of the processor, every way in."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive_forest as naive
+from mlrf import _kernel
+from mlrf.builder.forest_file.encode import encode_forest, write_forest
+from mlrf.core.errors import BundleError
+from mlrf.core.forest import Forest
+from mlrf.engines.trees import TreesEngine
+
+
+def levels() -> list[str]:
+    """The levels that this processor runs."""
+    found = []
+    forest = naive.make_forest(np.random.default_rng(0), n_trees=1)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "forest.bin"
+        write_forest(forest, path)
+        for level in ("baseline", "avx2", "avx512"):
+            with contextlib.suppress(ValueError):
+                found.append(_kernel.Forest(str(path), level).level)
+    return found
+
+
+LEVELS = levels()
+
+
+def open_forest(forest: Forest, tmp_path: Path, level: str | None = None) -> _kernel.Forest:
+    path = tmp_path / "forest.bin"
+    write_forest(forest, path)
+    return _kernel.Forest(str(path), level)
+
+
+def check(forest: Forest, rows: np.ndarray, tmp_path: Path, explained: int = 3) -> None:
+    """Every way of asking gives the naive margins bit for bit, and the naive contributions; levels agree on the bits of scores."""
+    path = tmp_path / "forest.bin"
+    write_forest(forest, path)
+    want = np.array([naive.margins(forest, row) for row in rows])
+    phi = np.array([naive.contributions(forest, row) for row in rows[:explained]])
+    scale = max(1.0, float(np.abs(forest.base).max()), float(np.abs(phi).sum(axis=1).max(initial=0.0)))
+    for level in LEVELS:
+        kernel = _kernel.Forest(str(path), level)
+        one = np.array([kernel.margin(row.tolist()) for row in rows])
+        assert one.tobytes() == want.tobytes(), level
+        many = np.array(kernel.margins(rows)).reshape(want.shape)
+        assert many.tobytes() == want.tobytes(), level
+        explanations = np.array(kernel.contributions_many(rows)).reshape(len(rows), forest.n_features, forest.n_outputs)
+        np.testing.assert_allclose(explanations[:explained], phi, rtol=0, atol=1e-9 * scale)
+        np.testing.assert_allclose(explanations.sum(axis=1) + kernel.base, want, rtol=0, atol=1e-9 * scale)
+        for row, expected in zip(rows[:explained], explanations, strict=False):
+            single = np.array(kernel.contributions(row.tolist())).reshape(expected.shape)
+            np.testing.assert_allclose(single, expected, rtol=0, atol=1e-12 * max(1.0, np.abs(expected).max()))
+        np.testing.assert_allclose(kernel.base, forest.expected_margin(), rtol=1e-15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_features=st.integers(1, 12),
+    n_outputs=st.integers(1, 4),
+    n_trees=st.integers(1, 40),
+    max_leaves=st.integers(1, 30),
+    category_share=st.sampled_from([0.0, 0.3, 1.0]),
+    divisor=st.sampled_from([1.0, 7.0]),
+    rounding=st.sampled_from(["float64", "float32"]),
+    n_rows=st.sampled_from([1, 2, 17, 40]),
+)
+def test_any_forest(tmp_path_factory: pytest.TempPathFactory, seed: int, n_rows: int, **shape: object) -> None:
+    rng = np.random.default_rng(seed)
+    forest = naive.make_forest(rng, **shape)  # type: ignore[arg-type]
+    check_rounded = shape["rounding"] == "float32"
+    rows = naive.make_rows(rng, forest, n_rows)
+    if not check_rounded:
+        check(forest, rows, tmp_path_factory.mktemp("any"))
+        return
+    # Float32 sums differ from base + contributions by float32 rounding: the margins' bits are what is asked here.
+    kernel = open_forest(forest, tmp_path_factory.mktemp("any"))
+    want = np.array([naive.margins(forest, row) for row in rows])
+    assert np.array(kernel.margins(rows)).tobytes() == want.tobytes()
+    assert np.array([kernel.margin(row.tolist()) for row in rows]).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        ("narrow, swept in bytes", {"n_trees": 40, "max_leaves": 64}),
+        ("narrow, swept in bytes", {"n_trees": 5, "max_leaves": 256, "n_codes": 126, "category_share": 0.5}),
+        ("narrow, swept in words", {"n_trees": 5, "max_leaves": 600, "n_codes": 127, "category_share": 0.5}),
+        (
+            "narrow, swept in words",
+            {"n_trees": 3, "max_leaves": 1000, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0},
+        ),
+        ("narrow", {"n_trees": 2, "max_leaves": 1500, "is_chain": True, "n_features": 3}),
+        (
+            "narrow, swept in bytes",
+            {"n_trees": 3, "max_leaves": 70, "is_chain": True, "n_features": 60, "category_share": 0.2},
+        ),
+        ("narrow, swept in bytes", {"n_trees": 3, "max_leaves": 8, "n_features": 100_000}),
+        ("narrow, swept in bytes", {"n_trees": 3, "max_leaves": 30, "n_codes": 5000, "category_share": 1.0}),
+        ("narrow, swept in bytes", {"n_trees": 20, "max_leaves": 10, "zero_cover_share": 1.0}),
+        ("narrow, swept in bytes", {"n_trees": 9, "max_leaves": 1}),
+    ],
+)
+def test_layouts(tmp_path: Path, layout: str, shape: dict[str, int]) -> None:
+    rng = np.random.default_rng(11)
+    forest = naive.make_forest(rng, n_outputs=2, **shape)  # type: ignore[arg-type]
+    if layout.endswith("bytes") is False and layout.startswith("narrow, "):
+        grown = [forest.feature[a:b] for a, b in zip(forest.tree_offsets[:-1], forest.tree_offsets[1:], strict=True)]
+        assert max((len(tree) + 1) // 2 for tree in grown) > 256
+    assert open_forest(forest, tmp_path).layout == layout
+    check(forest, naive.make_rows(rng, forest, 40 if forest.n_features < 1000 else 5), tmp_path, explained=2)
+
+
+def test_wide_layout_of_many_thresholds(tmp_path: Path) -> None:
+    """A feature with more than 65,535 thresholds does not fit 16-bit ranks."""
+    rng = np.random.default_rng(3)
+    n_trees, leaves = 70, 1000
+    forests = naive.make_forest(
+        rng, n_features=2, n_trees=n_trees, max_leaves=leaves, category_share=0.0, is_chain=True
+    )
+    threshold = forests.threshold.copy()
+    splits = np.flatnonzero(forests.feature == 0)
+    forests.feature[forests.feature == 1] = 0
+    splits = np.flatnonzero(forests.feature == 0)
+    threshold[splits] = rng.permutation(np.linspace(-4.0, 4.0, len(splits)))
+    forests.threshold[:] = threshold
+    kernel = open_forest(forests, tmp_path)
+    assert kernel.layout == "wide"
+    rows = naive.make_rows(rng, forests, 20)
+    rows[:, 0] = rng.normal(size=20) * 4
+    rows[0, 0] = np.nan
+    want = np.array([naive.margins(forests, row) for row in rows])
+    assert np.array(kernel.margins(rows)).tobytes() == want.tobytes()
+    assert np.array([kernel.margin(row.tolist()) for row in rows]).tobytes() == want.tobytes()
+    phi = np.array(kernel.contributions_many(rows)).reshape(20, 2)
+    np.testing.assert_allclose(
+        phi.sum(axis=1) + kernel.base[0], want[:, 0], rtol=0, atol=1e-9 * np.abs(phi).sum(axis=1).max()
+    )
+
+
+def test_contributions_are_shapley_values(tmp_path: Path) -> None:
+    """By definition, over every subset of the features."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        forest = naive.make_forest(rng, n_features=5, n_outputs=2, n_trees=4, max_leaves=12)
+        kernel = open_forest(forest, tmp_path)
+        for row in naive.make_rows(rng, forest, 4):
+            got = np.array(kernel.contributions(row.tolist())).reshape(5, 2)
+            np.testing.assert_allclose(got, naive.brute_force(forest, row), rtol=0, atol=1e-9)
+
+
+def test_threads_and_batch_sizes_do_not_change_the_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    forest = naive.make_forest(rng, n_features=8, n_outputs=3, n_trees=30, max_leaves=30)
+    kernel = open_forest(forest, tmp_path)
+    rows = naive.make_rows(rng, forest, 3001)
+    one = kernel.margins(rows).tobytes()
+    assert all(kernel.margins(rows, threads).tobytes() == one for threads in (2, 3, 8))
+    explained = kernel.contributions_many(rows[:300]).tobytes()
+    assert all(kernel.contributions_many(rows[:300], threads=threads).tobytes() == explained for threads in (2, 3, 8))
+    for n in (1, 2, 15, 16, 17, 100, 127, 128, 129, 143):
+        assert kernel.margins(rows[:n]).tobytes() == one[: n * 3 * 8]
+    for n in (2, 7, 8, 9, 63, 64, 65):
+        assert kernel.contributions_many(rows[:n]).tobytes() == explained[: n * 8 * 3 * 8]
+
+
+def test_ways_in(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    forest = naive.make_forest(rng, n_features=4, category_share=0.0)
+    kernel = open_forest(forest, tmp_path)
+    row = np.array([1.5, np.nan, -2.0, 3.0])
+    want = kernel.margin(row.tolist())
+    raw = row.tobytes()
+    unaligned = memoryview(bytearray(b"x" + raw))[1:]
+    for way in (
+        tuple(row),
+        array("d", row),
+        raw,
+        memoryview(raw),
+        row,
+        row.astype(np.float32),
+        unaligned,
+        [1.5, float("nan"), -2, 3],
+    ):
+        assert kernel.margin(way) == want
+        assert kernel.contributions(way) == kernel.contributions(row.tolist())
+    for rows in (raw, array("d", row), row, row.reshape(1, 4), array("f", row), unaligned):
+        assert list(kernel.margins(rows)) == want
+    assert len(kernel.margins(b"")) == 0
+    assert len(kernel.contributions_many(b"")) == 0
+    singles = rng.choice([0.0, 1.0, 0.5, np.nan, np.inf, 1e-36], size=(150, 4)).astype(np.float32)
+    assert kernel.margins(singles) == kernel.margins(singles.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    "row", [[1.0], [1.0] * 5, (), b"12345678", b"123", np.zeros(5), np.zeros(4, dtype=np.float32)[:3]]
+)
+def test_a_row_of_another_length_is_refused(tmp_path: Path, row: object) -> None:
+    kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
+    with pytest.raises(ValueError, match=r"a row has 4 values|middle of a number"):
+        kernel.margin(row)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a row has 4 values|middle of a number"):
+        kernel.contributions(row)  # type: ignore[arg-type]
+
+
+def test_what_is_no_number_is_refused(tmp_path: Path) -> None:
+    kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
+    for row in ([1.0, None, 2.0, 3.0], ["a", 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
+        with pytest.raises(TypeError):
+            kernel.margin(row)  # type: ignore[arg-type]
+    with pytest.raises((ValueError, BufferError)):
+        kernel.margins(np.zeros((8, 4))[::2])
+    with pytest.raises(ValueError, match="threads"):
+        kernel.margins(np.zeros(4), 0)
+    row: list[object] = []
+
+    class Shrinking:
+        def __float__(self) -> float:
+            row.clear()
+            return 1.0
+
+    row += [Shrinking(), 1.0, 2.0, 3.0]
+    with pytest.raises(IndexError):
+        kernel.margin(row)  # type: ignore[arg-type]
+
+
+def test_the_same_forest_gives_the_same_bytes() -> None:
+    made = [encode_forest(naive.make_forest(np.random.default_rng(8), n_trees=20, max_leaves=20)) for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
+    """Each of the checks at open, by the byte it guards, and whatever else a flipped or missing byte makes of a file."""
+    forest = naive.make_forest(np.random.default_rng(9), n_trees=6, max_leaves=10, n_outputs=2)
+    sound = encode_forest(forest)
+    path = tmp_path / "forest.bin"
+
+    def refuses(data: bytes, reason: str) -> None:
+        path.write_bytes(data)
+        with pytest.raises(BundleError, match=reason):
+            TreesEngine(path)
+
+    refuses(b"", "not a forest file")
+    refuses(sound[:-1], "length")
+    refuses(sound + b"\0", "length")
+    refuses(b"X" + sound[1:], "not a forest file")
+    refuses(sound[:8] + b"\x02" + sound[9:], "version 2")
+    with pytest.raises(BundleError, match="cannot open"):
+        TreesEngine(tmp_path / "absent.bin")
+
+    rng = np.random.default_rng(10)
+    refused = 0
+    row = [0.5] * forest.n_features
+    for _ in range(3000):
+        data = bytearray(sound)
+        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            engine = TreesEngine(path)
+        except BundleError:
+            refused += 1
+            continue
+        if engine.n_features == forest.n_features:
+            engine.margin(row)
+            engine.margins(np.full(200 * forest.n_features, 0.5))
+            engine.contributions(row)
+            engine.contributions_many(np.full(20 * forest.n_features, 0.5))
+    assert refused > 500
+
+
+def test_levels_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forest = naive.make_forest(np.random.default_rng(12))
+    assert open_forest(forest, tmp_path, "baseline").level == "baseline"
+    monkeypatch.setenv("MLRF_KERNEL_LEVEL", "baseline")
+    assert open_forest(forest, tmp_path).level == "baseline"
+    with pytest.raises(ValueError, match="no kernel level named 'sse9'"):
+        open_forest(forest, tmp_path, "sse9")

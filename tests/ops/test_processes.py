@@ -292,6 +292,8 @@ def test_more_connections_than_descriptors_do_not_end_the_accepting(bundle):
             for _ in range(80):
                 opened.enter_context(server.client())
             assert server.process.poll() is None
+        # Until the worker has let go of the connections that are closed now, it resets new ones.
+        eventually(server.is_ready, 5, "an answer")
         assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
         assert server.workers() == [worker]
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -140,6 +141,10 @@ private:
     }
 
     void read_number(PyObject* item, std::size_t i) {
+        if (item == Py_None) {
+            row_[i] = std::numeric_limits<double>::quiet_NaN();
+            return;
+        }
         const double number = PyFloat_AsDouble(item);
         if (number == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
         row_[i] = number;

@@ -108,58 +108,58 @@ Engine::Engine(const std::string& path, const char* level)
 
 Engine::~Engine() = default;
 
-void Engine::margin(const void* values, bool is_float32, double* margins) {
-    if (!row_scratch_) row_scratch_ = std::make_unique<RowScratch>(forest_);
-    level_.score_row(forest_, values, is_float32, row_scratch_->columns.data(), row_scratch_->leaf_of_tree.data(), margins);
+void Engine::margin(const void* values, bool is_float32, double* margins) const {
+    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
+    level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins);
 }
 
-void Engine::contributions(const void* values, bool is_float32, double* contributions) {
-    if (!explain_scratch_) explain_scratch_ = std::make_unique<ExplainScratch>(forest_, level_, rules_, 1);
-    level_.explain_row(forest_, values, is_float32, explain_scratch_->view, contributions);
+void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
+    const auto scratch = explained_rows_.take([&] { return std::make_unique<ExplainScratch>(forest_, level_, rules_, 1); });
+    level_.explain_row(forest_, values, is_float32, scratch->view, contributions);
 }
 
 void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
     const Forest& f = forest_;
     const std::size_t block_rows = f.sweep_lane_bytes == 0 ? 1 : kSweepBytes / f.sweep_lane_bytes;
     // A sweep costs the same for one row as for a block: fewer rows than this walk.
-    const std::size_t least_swept = block_rows / 8;
+    const std::size_t least_swept = f.sweep_lane_bytes == 0 ? rows.n_rows + 1 : block_rows / 8;
     run_parts(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
         std::size_t row = first;
-        if (f.sweep_lane_bytes != 0 && end - first >= least_swept) {
-            const BlockScratch scratch(f, block_rows);
-            level_.prepare_sweep(f, scratch.view);
+        if (end - row >= least_swept) {
+            const auto scratch = blocks_.take([&] {
+                auto made = std::make_unique<BlockScratch>(f, block_rows);
+                level_.prepare_sweep(f, made->view);
+                return made;
+            });
             while (row < end && end - row >= least_swept) {
                 const std::size_t n = std::min(block_rows, end - row);
-                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch.view, margins + row * f.n_outputs);
+                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
                 row += n;
             }
         }
         if (row == end) return;
-        const RowScratch scratch(f);
+        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
         for (; row < end; ++row)
-            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch.columns.data(), scratch.leaf_of_tree.data(), margins + row * f.n_outputs);
+            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins + row * f.n_outputs);
     });
 }
 
 void Engine::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
     const Forest& f = forest_;
+    if (rows.n_rows == 1) {
+        this->contributions(rows.values, rows.is_float32, contributions);
+        return;
+    }
     const std::size_t lanes = level_.vector_bytes / sizeof(double);
     const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
     const std::size_t group_bytes = lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
-    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / std::max<std::size_t>(1, group_bytes)));
+    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
     const std::size_t block_rows = n_groups * lanes;
-    // Fewer rows than these do not fill the lanes of a block. The choice looks at the whole call, so that threads do not change it.
-    const bool is_block = rows.n_rows > 1;
     run_parts(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const ExplainScratch scratch(f, level_, rules_, is_block ? n_groups : 1);
-        for (std::size_t row = first; row < end;) {
-            const std::size_t n = is_block ? std::min(block_rows, end - row) : 1;
-            double* out = contributions + row * row_size;
-            if (is_block)
-                level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch.view, out);
-            else
-                level_.explain_row(f, row_at(f, rows, row), rows.is_float32, scratch.view, out);
-            row += n;
+        const auto scratch = explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
+        for (std::size_t row = first; row < end; row += block_rows) {
+            const std::size_t n = std::min(block_rows, end - row);
+            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, contributions + row * row_size);
         }
     });
 }

@@ -8,6 +8,7 @@
 #include "forest.hpp"
 #include "level.hpp"
 #include "mapping.hpp"
+#include "pool.hpp"
 #include "quadrature.hpp"
 
 namespace mlrf {
@@ -28,9 +29,9 @@ public:
     const Forest& forest() const { return forest_; }
     const Level& level() const { return level_; }
 
-    // One row: not for two threads at a time, they share a scratch.
-    void margin(const void* values, bool is_float32, double* margins);
-    void contributions(const void* values, bool is_float32, double* contributions);
+    // One row; margins [K], contributions [F][K]. Any number of threads may call at once.
+    void margin(const void* values, bool is_float32, double* margins) const;
+    void contributions(const void* values, bool is_float32, double* contributions) const;
 
     // Many rows, on at most `threads` threads; margins [n][K], contributions [n][F][K]. The answer does not depend on `threads`.
     void margins(const Rows& rows, unsigned threads, double* margins) const;
@@ -45,8 +46,10 @@ private:
     Forest forest_;
     const Level& level_;
     QuadratureRules rules_;
-    std::unique_ptr<RowScratch> row_scratch_;
-    std::unique_ptr<ExplainScratch> explain_scratch_;
+    mutable Pool<RowScratch> rows_;
+    mutable Pool<BlockScratch> blocks_;
+    mutable Pool<ExplainScratch> explained_rows_;
+    mutable Pool<ExplainScratch> explained_blocks_;
 };
 
 }  // namespace mlrf

@@ -80,7 +80,8 @@ void check_numeric_features(const Forest& f) {
     }
     require(next_column == f.first_category_column, "a numeric column has no feature");
     require(next_threshold == f.thresholds.count, "a threshold has no feature");
-    require_finite(f.thresholds, "a threshold is not finite");
+    // LightGBM writes an infinite threshold where only NaN goes right; it orders like any other number.
+    for (std::size_t i = 0; i < f.thresholds.count; ++i) require(!std::isnan(f.thresholds[i]), "a threshold is not a number");
     for (std::size_t i = 0; i < f.column_rules.count; ++i)
         require(f.column_rules[i] < kColumnRuleCount, "a missing rule is unknown");
 }

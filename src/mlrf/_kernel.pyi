@@ -2,7 +2,7 @@ from array import array
 from collections.abc import Sequence
 from typing import TypeAlias
 
-Row: TypeAlias = Sequence[float]
+Row: TypeAlias = Sequence[float | None]
 Rows: TypeAlias = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
 # The file is not a forest file, not of this version, or not sound.

@@ -13,13 +13,15 @@ import msgspec
 
 import mlrf
 from mlrf.builder.bundle_writer import check_output, write_bundle
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.golden_file import Golden, encode_golden
 from mlrf.builder.imported import ClassLabel, ImportedModel
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.gate import Proof, prove
+from mlrf.builder.parity.gate import Exports, Proof, prove
 from mlrf.builder.sample import read_category_lists, read_sample, with_examples
 from mlrf.core.bundle import (
+    FOREST,
     FORMAT,
     GOLDEN,
     NAME_PATTERN,
@@ -72,12 +74,13 @@ def build(
     told("reading the model", 1.0)
     schema, sampled = _schema(imported, sample)
     told("exporting", 0.0)
-    exported = export_onnx(imported.forest, imported.link)
+    exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(imported.forest))
     told("exporting", 1.0)
-    proof = prove(imported, exported, schema, sampled=sampled, progress=told)
+    proof = prove(imported, exports, schema, sampled=sampled, progress=told)
     golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
     files = {
-        ONNX_MODEL: exported,
+        ONNX_MODEL: exports.onnx,
+        FOREST: exports.forest,
         SCHEMA: msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n",
         GOLDEN: encode_golden(golden),
     }

@@ -15,11 +15,6 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError
 
 _NEEDED = ("onnx", "pyarrow", "lightgbm")
-_EPILOG = (
-    "Examples:  mlrf build model.txt -o sales-bundle --name sales   |   "
-    "mlrf build model.txt -o sales-bundle --name sales --sample rows.parquet --force   |   "
-    "mlrf build model.txt -o b --name churn --categories lists.json --classes stays,leaves"
-)
 
 
 def build(
@@ -41,7 +36,13 @@ def build(
     Reads the model (no training library needed for that), exports it to ONNX, and asks LightGBM itself, in a process of its
     own, for the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
     category. The bundle is written only if the export answers the same.
-    """
+
+    \b
+    Examples:
+      mlrf build model.txt -o sales --name sales
+      mlrf build model.txt -o sales --name sales --sample rows.parquet --force
+      mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
+    """  # noqa: D301  \b is the character that keeps typer from joining lines
     if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")
     from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it
@@ -105,7 +106,8 @@ def _tell(console: Console, bundle: Bundle, out: Path) -> None:
 
 def parity_table(bundle: Bundle) -> Table:
     """Return how each kind of golden rows came out, for a terminal."""
-    table = Table("golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
-    for kind, rows in bundle.manifest.parity.items():
-        table.add_row(kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
+    table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
+    for engine, kinds in bundle.manifest.parity.items():
+        for kind, rows in kinds.items():
+            table.add_row(engine, kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
     return table

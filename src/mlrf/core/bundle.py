@@ -25,6 +25,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
+FOREST = "forest.bin"
 GOLDEN = "golden.parquet"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MAX_MANIFEST_BYTES = 64 << 20
@@ -100,8 +101,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     facts: ModelFacts
     libraries: dict[str, str]
     """Versions of what made the bundle, by distribution name."""
-    parity: dict[str, ParityRows]
-    """By kind of golden rows."""
+    parity: dict[str, dict[str, ParityRows]]
+    """By engine, then by kind of golden rows."""
     coverage: CoverageEntry | None = None
     """Of the model's nodes by the golden rows."""
     files: dict[str, FileEntry]

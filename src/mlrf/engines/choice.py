@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mlrf.core.bundle import ONNX_MODEL, Bundle
+from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.port import Engine
 
-ENGINES = ("onnxruntime",)
+ENGINES = ("trees", "onnxruntime")
 
 
 def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
@@ -16,14 +16,21 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     """
     if name not in (None, *ENGINES):
         raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
-    from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
-
-    engine = OnnxRuntimeEngine(bundle.file(ONNX_MODEL))
+    engine = _start(bundle, name)
     expected = (bundle.manifest.n_features, bundle.manifest.n_outputs)
     if (engine.n_features, engine.n_outputs) != expected:
         raise BundleError(
-            f"{bundle.path}: the model has {engine.n_features} features and {engine.n_outputs} outputs, "
-            f"the manifest says {expected[0]} and {expected[1]}",
-            file=ONNX_MODEL,
+            f"{bundle.path}: the {engine.name} engine's model has {engine.n_features} features and {engine.n_outputs} outputs, "
+            f"the manifest says {expected[0]} and {expected[1]}"
         )
     return engine
+
+
+def _start(bundle: Bundle, name: str | None) -> Engine:
+    if name == "trees" or (name is None and FOREST in bundle.manifest.files):
+        from mlrf.engines.trees import TreesEngine  # noqa: PLC0415
+
+        return TreesEngine(bundle.file(FOREST))
+    from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
+
+    return OnnxRuntimeEngine(bundle.file(ONNX_MODEL))

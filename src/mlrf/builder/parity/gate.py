@@ -12,10 +12,12 @@ from mlrf.builder.parity.golden import KINDS, GoldenRows, golden_rows
 from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMIT, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.library import Answers, ask_library
 from mlrf.builder.parity.reach import Coverage
-from mlrf.builder.parity.runtime import run_onnx
+from mlrf.builder.parity.runtime import run_onnx, run_trees
 from mlrf.core.bundle import ParityRows
 from mlrf.core.forest import F64, I64
 from mlrf.core.schema import Schema
+from mlrf.engines.onnxruntime import OnnxRuntimeEngine
+from mlrf.engines.trees import TreesEngine
 
 MAX_STORED_A_KIND = 500
 Progress = Callable[[str, float], None]
@@ -25,7 +27,8 @@ Progress = Callable[[str, float], None]
 class Proof:
     """What the gate found, and the golden rows that the bundle keeps."""
 
-    parity: dict[str, ParityRows]
+    parity: dict[str, dict[str, ParityRows]]
+    """By engine, then by kind of golden rows."""
     coverage: Coverage
     library_version: str
     kinds: list[str]
@@ -38,17 +41,28 @@ class Proof:
     """[m, K] the library's"""
 
 
-def prove(model: ImportedModel, onnx_model: bytes, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
-    """Hold the exported model against the training library; ParityError says on which rows they differ."""
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """A model as each engine reads it."""
+
+    onnx: bytes
+    forest: bytes
+
+
+def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
+    """Hold both exports against the training library; ParityError says on which rows they differ."""
     golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
     kept = kept_rows(golden)
     progress(f"asking {model.library}", 0.0)
     answers = ask_library(model, golden.rows, kept)
     progress(f"asking {model.library}", 1.0)
-    got = run_onnx(onnx_model, golden.rows, lambda done: progress("asking ONNX Runtime", done))
+    got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
     progress("asking ONNX Runtime", 1.0)
-    parity = judge(model, schema, golden, kept, answers, got)
+    parity = {
+        TreesEngine.name: judge_trees(model, schema, golden, answers, run_trees(exports.forest, golden.rows)),
+        OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),
+    }
     return Proof(
         parity=parity,
         coverage=golden.coverage,
@@ -78,6 +92,16 @@ def judge(
         if np.any(held.off):
             part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
             raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
+    return report(golden, verdict)
+
+
+def judge_trees(
+    model: ImportedModel, schema: Schema, golden: GoldenRows, answers: Answers, margins: F64
+) -> dict[str, ParityRows]:
+    """Return how each kind came out on the tree engine; ParityError unless every margin is the library's to the bit."""
+    verdict = compare(answers.margins, margins, relative=0.0)
+    if np.any(verdict.off):
+        raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
     return report(golden, verdict)
 
 

@@ -1,15 +1,19 @@
-"""The exported model's own answers, under plain ONNX Runtime."""
+"""The exports' own answers: the ONNX model under plain ONNX Runtime, the forest file under the tree engine."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from mlrf.builder.onnx.export import INPUT, MARGIN, PREDICTION
+from mlrf.core.bundle import FOREST
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64
+from mlrf.engines.trees import TreesEngine
 
 _CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache
 _SILENT = 4
@@ -32,3 +36,12 @@ def run_onnx(model: bytes, rows: F64, progress: Callable[[float], None] = lambda
     except Exception as error:  # ONNX Runtime has no error class of its own to catch
         raise BuildError(f"ONNX Runtime {ort.__version__} refuses the exported model: {error}") from error
     return np.concatenate(margins), np.concatenate(predictions)
+
+
+def run_trees(forest_file: bytes, rows: F64) -> F64:
+    """Return the tree engine's margins [n, K] of rows [n, F]; BundleError when it refuses the file."""
+    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
+        path = Path(folder) / FOREST
+        path.write_bytes(forest_file)
+        engine = TreesEngine(path)
+        return np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1)

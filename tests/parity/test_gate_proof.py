@@ -7,9 +7,10 @@ import contextlib
 import numpy as np
 import pytest
 
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.gate import judge, kept_rows, prove
+from mlrf.builder.parity.gate import Exports, judge, kept_rows, prove
 from mlrf.builder.parity.golden import golden_rows
 from mlrf.builder.parity.judge import rounding_limit
 from mlrf.builder.parity.library import ask_library
@@ -82,6 +83,12 @@ def test_the_whole_gate_refuses_and_says_where(proven):
     wrong, _ = mutated(model.forest, np.random.default_rng(5), "children")
     said = r"margin is not lightgbm's on \d+ of \d+ golden rows .*Nothing was written"
     with pytest.raises(ParityError, match=said) as caught:
-        prove(model, export_onnx(wrong, model.link), schema, sampled=None, progress=lambda *_: None)
+        prove(
+            model,
+            Exports(export_onnx(wrong, model.link), encode_forest(model.forest)),
+            schema,
+            sampled=None,
+            progress=lambda *_: None,
+        )
     assert sum(caught.value.details["rows_off"].values()) > 0
     assert list(caught.value.details["worst"]["features"]) == list(schema.names)

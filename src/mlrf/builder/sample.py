@@ -6,6 +6,7 @@ columns cannot take.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ _MAX_LIST_BYTES = 256 << 20
 class Sample:
     """The rows of a sample by the model's feature names."""
 
-    def __init__(self, table: pa.Table, names: tuple[str, ...]) -> None:
+    def __init__(self, table: pa.Table, names: tuple[str, ...], *, by_code: bool = False) -> None:
         """Pick the model's columns; SampleError names those that the sample lacks or has twice."""
         # LightGBM writes an underscore for each space in a name.
         found = {name.replace(" ", "_"): name for name in table.column_names}
@@ -49,6 +50,7 @@ class Sample:
             raise SampleError(f"the sample has two columns {twice[0]!r}", feature=twice[0])
         self._columns = {name: table.column(column) for name, column in zip(names, chosen, strict=True)}
         self._names = names
+        self._by_code = by_code
 
     def features(self, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
         """Return the features with the kinds that the sample's types tell; examples come from `with_examples`."""
@@ -60,7 +62,7 @@ class Sample:
         rows = np.empty((count, len(schema.features)))
         for index, name in enumerate(self._names):
             column = self._columns[name].slice(0, count)
-            rows[:, index] = _numbers(schema, index, column)
+            rows[:, index] = _numbers(schema, index, column, by_code=self._by_code)
         return rows
 
     def _kind(self, feature: Feature) -> Feature:
@@ -90,7 +92,7 @@ def with_examples(schema: Schema, rows: F64) -> Schema:
 
 
 def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
-    """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] in column order.
+    """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] of numbers and codes.
 
     SampleError says what does not fit.
     """
@@ -99,7 +101,7 @@ def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
     if isinstance(sample, np.ndarray):
         if sample.ndim != 2 or sample.shape[1] != len(names):  # noqa: PLR2004  rows and columns
             raise SampleError(f"the sample is an array {list(sample.shape)}, not [n, {len(names)}]")
-        return Sample(pa.table([pa.array(column) for column in sample.T], names=list(names)), names)
+        return Sample(pa.table([pa.array(column) for column in sample.T], names=list(names)), names, by_code=True)
     return Sample(_table(sample), names)
 
 
@@ -145,16 +147,22 @@ def _table(sample: Any) -> pa.Table:
     raise SampleError(f"a sample is the path of a Parquet file or a table, not {type(sample).__name__}")
 
 
-def _numbers(schema: Schema, index: int, column: pa.ChunkedArray) -> list[float] | F64:
+def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bool) -> list[float] | F64:
     if not pa.types.is_dictionary(column.type) and schema.codes[index] is None and _is_number(column.type):
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
     numbers = []
     for place, value in enumerate(column.to_pylist()):
         try:
             missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is missing in a column of floats
-            numbers.append(schema.number(index, None if missing else value, _LENIENT))
+            numbers.append(schema.number(index, None if missing else value, _LENIENT, by_code=by_code))
         except RequestError as error:
             raise SampleError(f"the sample's row {place}: {error}", row=place, **error.details) from error
+    if schema.codes[index] is not None and all(map(math.isnan, numbers)) and column.null_count < len(column):
+        raise SampleError(
+            f"the sample's column {schema.names[index]!r} holds none of the feature's categories, but {column[0]} and such; "
+            "name them with --categories in the order of their codes",
+            feature=schema.names[index],
+        )
     return numbers
 
 

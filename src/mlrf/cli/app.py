@@ -15,13 +15,11 @@ from mlrf.cli.verify import verify
 
 _HELP = """Serve gradient-boosted trees: fast, with proof that the number served is the number trained.
 
-  mlrf build model.txt -o sales-bundle --name sales    a trained LightGBM model becomes a bundle
-
-  mlrf inspect sales-bundle                            what is in it, with an example request
-
-  mlrf serve sales-bundle                              answers on http://127.0.0.1:8080
-
-  mlrf demo                                            all of it on real retail data
+\b
+  mlrf build model.txt -o sales --name sales   a trained LightGBM model becomes a bundle
+  mlrf inspect sales                           what is in it, with an example request
+  mlrf serve sales                             answers on http://127.0.0.1:8080
+  mlrf demo                                    all of it on real retail data
 
 Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong, 3 the bundle is bad.
 """

@@ -15,11 +15,6 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError
 
 _NEEDED = ("onnx", "pyarrow", "lightgbm")
-_EPILOG = (
-    "Examples:  mlrf build model.txt -o sales-bundle --name sales   |   "
-    "mlrf build model.txt -o sales-bundle --name sales --sample rows.parquet --force   |   "
-    "mlrf build model.txt -o b --name churn --categories lists.json --classes stays,leaves"
-)
 
 
 def build(
@@ -41,7 +36,13 @@ def build(
     Reads the model (no training library needed for that), exports it to ONNX, and asks LightGBM itself, in a process of its
     own, for the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
     category. The bundle is written only if the export answers the same.
-    """
+
+    \b
+    Examples:
+      mlrf build model.txt -o sales --name sales
+      mlrf build model.txt -o sales --name sales --sample rows.parquet --force
+      mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
+    """  # noqa: D301  \b is the character that keeps typer from joining lines
     if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")
     from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it

@@ -25,7 +25,9 @@ def inspect(
 ) -> None:
     """Show what a bundle holds: the model, its features, how it was proven, and an example request.
 
-    Checks every digest on the way, so a bundle that can be inspected is whole. Example: mlrf inspect sales-bundle --json
+    Checks every digest on the way, so a bundle that can be inspected is whole.
+
+    Example: mlrf inspect sales --json
     """
     found = read_bundle(bundle)
     if as_json:

@@ -30,7 +30,8 @@ def predict(
     """Answer the rows of a file, one JSON line a row: what the training library's predict returns.
 
     Columns are found by name and extra ones ignored; categories go by value; empty cells and null are missing.
-    Example: mlrf predict sales-bundle rows.csv -o answers.jsonl
+
+    Example: mlrf predict sales rows.csv -o answers.jsonl
     """
     if unknown_categories not in ("refuse", "missing"):
         raise ConfigError(f"--unknown-categories is `refuse` or `missing`, not {unknown_categories!r}")

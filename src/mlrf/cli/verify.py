@@ -26,7 +26,9 @@ def verify(
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
 
     Run it where the bundle will be served: another machine or another version of ONNX Runtime must give the training
-    library's own answers. Exit status 3 when a digest or an answer is off. Example: mlrf verify sales-bundle
+    library's own answers. Exit status 3 when a digest or an answer is off.
+
+    Example: mlrf verify sales
     """
     try:
         from mlrf.builder.golden_file import read_golden  # noqa: PLC0415  a server may lack pyarrow

@@ -7,6 +7,7 @@ ONNX Runtime and NumPy start threads, and threads do not survive a fork.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from array import array
 from pathlib import Path
@@ -21,6 +22,9 @@ from mlrf.engines.port import Row, Rows
 INPUT = "features"
 OUTPUT = "margin"
 _SILENT = 4
+_SLICE_ROWS = 50
+"""Rows a call: a model with categories widens each row to thousands of columns on its way, and those of 50 rows stay in the
+cache (measured, 3,184 columns: 24.4 µs a row at 50, 27.0 at 100, 102 at 400 as each call then maps fresh memory)."""
 
 
 class OnnxRuntimeEngine:
@@ -32,6 +36,7 @@ class OnnxRuntimeEngine:
         """Load the model; BundleError when ONNX Runtime refuses it or its input and output are not the contract's."""
         self._session = _start(model)
         self._n_features, self._n_outputs = _check_signature(self._session, model)
+        _give_memory_back()
         self._row = np.zeros((1, self._n_features))
         self._margins = np.zeros((1, self._n_outputs))
         # The arrays back these values: ONNX Runtime reads and writes them in place.
@@ -69,12 +74,14 @@ class OnnxRuntimeEngine:
     def margins(self, rows: Rows) -> array[float]:
         """Return the raw margins of n rows, n x K row-major; EngineError when ONNX Runtime fails."""
         table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self._n_features)
+        answer = array("d", bytes(8 * len(table) * self._n_outputs))
+        margins = np.frombuffer(answer, dtype=np.float64).reshape(-1, self._n_outputs)
         try:
-            (margins,) = self._session.run([OUTPUT], {INPUT: table})
+            for first in range(0, len(table), _SLICE_ROWS):
+                part = table[first : first + _SLICE_ROWS]
+                (margins[first : first + _SLICE_ROWS],) = self._session.run([OUTPUT], {INPUT: part})
         except Exception as error:
             raise EngineError(f"ONNX Runtime could not answer {len(table)} rows") from error
-        answer = array("d")
-        answer.frombytes(np.ascontiguousarray(margins).tobytes())
         return answer
 
 
@@ -90,6 +97,13 @@ def _start(model: Path) -> ort.InferenceSession:
         return ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(f"{model}: ONNX Runtime {ort.__version__} refuses it: {error}", file=model.name) from error
+
+
+def _give_memory_back() -> None:
+    """Return to the system what loading took and freed, which the C library would keep (measured: 24 MB of 77 a worker)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
+    if trim is not None:
+        trim(0)
 
 
 def _check_signature(session: ort.InferenceSession, model: Path) -> tuple[int, int]:

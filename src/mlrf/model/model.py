@@ -68,6 +68,10 @@ class Model:
     def predictions(self, margins: Sequence[float]) -> list[Prediction]:
         """Return the predictions of n x K margins; NonFiniteResultError names the first row whose is not finite."""
         k = self._n_outputs
+        if self._one is not None:
+            numbers = list(map(self._one, margins))
+            if all(map(math.isfinite, numbers)):
+                return [*numbers]
         answers = []
         for index in range(len(margins) // k):
             try:
@@ -78,15 +82,8 @@ class Model:
 
     def table(self, rows: Sequence[Row]) -> array[float]:
         """Return rows as one float64 buffer [n, F], missing as NaN: what the engine's `margins` takes."""
-        table = array("d")
-        for row in rows:
-            try:
-                table.extend(row)  # type: ignore[arg-type]  # None is what the fallback is for
-            except TypeError:
-                # A row that failed midway has left a part of itself behind.
-                del table[len(table) - len(table) % len(row) :]
-                table.extend([math.nan if x is None else x for x in row])
-        return table
+        nan = math.nan
+        return array("d", [nan if x is None else x for row in rows for x in row])
 
     def explainer(self) -> Explainer:
         """Return the engine as one that explains; NotExplainableError when it cannot."""

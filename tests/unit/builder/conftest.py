@@ -28,8 +28,15 @@ def frame():
 
 @pytest.fixture(scope="session")
 def booster(frame):
-    target = frame["price"].fillna(3.0) + frame["stock"] * 0.1 + 2 * frame["promo"] + (frame["shop"] == "north")
-    parameters = {**QUIET, "objective": "regression", "num_leaves": 6, "min_data_per_group": 5, "cat_smooth": 1.0}
+    target = frame["price"].fillna(3.0) + frame["stock"] * 0.1 + 2 * frame["promo"] + 6 * (frame["shop"] == "north")
+    parameters = {
+        **QUIET,
+        "objective": "regression",
+        "num_leaves": 6,
+        "min_data_in_leaf": 5,
+        "min_data_per_group": 5,
+        "cat_smooth": 1.0,
+    }
     return lgb.train(parameters, lgb.Dataset(frame, target), 4)
 
 

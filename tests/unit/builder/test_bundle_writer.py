@@ -33,7 +33,7 @@ def write(out: Path, *, name: str = "m", force: bool = False, extra: bytes = b"x
 def test_what_is_written_reads_back_and_has_one_version(tmp_path):
     one, two = (read_bundle(write(tmp_path / name)) for name in ("one", "deep/two"))
     assert one.version == two.version
-    assert sorted(os.listdir(tmp_path)) == ["deep", "one"]
+    assert sorted([p.name for p in tmp_path.iterdir()]) == ["deep", "one"]
 
 
 def test_an_existing_output_is_refused_unless_forced_and_only_a_bundle_is_replaced(tmp_path):
@@ -42,7 +42,7 @@ def test_an_existing_output_is_refused_unless_forced_and_only_a_bundle_is_replac
         write(out)
     write(out, name="newer", force=True)
     assert read_bundle(out).name == "newer"
-    assert os.listdir(tmp_path) == ["b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "chapter").write_text("years of work")
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_bundle(tmp_path, ex
     )
     assert done.returncode == 7, done.stderr
     assert "could not be written" in done.stdout
-    assert os.listdir(tmp_path) == (["b"] if existing else [])
+    assert [p.name for p in tmp_path.iterdir()] == (["b"] if existing else [])
     if existing:
         assert read_bundle(out).name == "old"
 
@@ -93,7 +93,7 @@ def test_a_really_full_disk(tmp_path):
             write(disk / "b", extra=bytes(200_000))
         with pytest.raises(BuildError, match="No space left"):
             write(disk / "old", extra=bytes(200_000), force=True)
-        assert os.listdir(disk) == ["old"]
+        assert [p.name for p in disk.iterdir()] == ["old"]
         assert read_bundle(disk / "old").name == "m"
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -113,7 +113,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_bundle(tmp_path / "b", manifest(), Interrupting({"schema.json": SCHEMA_BYTES}), force=False)
-    assert os.listdir(tmp_path) == []
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_work_of_a_killed_build_is_swept_and_that_of_a_living_one_is_not(tmp_path):
@@ -125,7 +125,7 @@ def test_the_work_of_a_killed_build_is_swept_and_that_of_a_living_one_is_not(tmp
     for path in (orphan, living, other):
         path.mkdir()
     write(tmp_path / "b")
-    assert sorted(os.listdir(tmp_path)) == sorted([living.name, other.name, "b"])
+    assert sorted([p.name for p in tmp_path.iterdir()]) == sorted([living.name, other.name, "b"])
 
 
 def test_an_old_bundle_that_a_killed_build_had_set_aside_goes_back(tmp_path):

@@ -78,9 +78,9 @@ def test_mutated_text_never_escapes_as_another_error(read, text):
         try:
             model = read(bytes(raw))
             export_onnx(model.forest, model.link)
-            read_well += 1
-        except BuildError as error:
-            assert str(error)
+        except BuildError:
+            continue
+        read_well += 1
     assert read_well > 100  # a changed digit of a leaf is no damage that a reader can see
 
 

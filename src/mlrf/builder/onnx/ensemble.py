@@ -52,10 +52,7 @@ def ensemble_node(trees: FlatTrees, *, source: str, target: str, n_outputs: int,
     """Return the operator that sums `trees` over the columns of `source` [n, C] into `target` [n, n_outputs], double."""
     trees = _without_bare_leaves(trees)
     is_leaf = trees.feature == LEAF
-    inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
-    number = np.empty(len(trees.feature), np.int64)
-    number[inner] = np.arange(len(inner))
-    number[leaves] = np.arange(len(leaves))
+    number, inner, leaves = _numbers(trees)
     left, right = trees.left[inner], trees.right[inner]
     attributes = {
         "aggregate_function": _SUM,
@@ -80,8 +77,27 @@ def operator_covers(trees: FlatTrees) -> tuple[npt.NDArray[np.float64], npt.NDAr
     """Return the covers of inner nodes and of leaves, in the order in which `ensemble_node` writes them."""
     trees = _without_bare_leaves(trees)
     covers = np.zeros(len(trees.feature)) if trees.cover is None else trees.cover
+    _, inner, leaves = _numbers(trees)
+    return covers[inner], covers[leaves]
+
+
+def _numbers(trees: FlatTrees) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return each node's number in the operator [N], and the inner nodes and the leaves in the order of their numbers.
+
+    ONNX Runtime 1.23 takes a node whose children are leaf i and inner node i for a leaf. Turning the leaves' numbers by s
+    makes each such pair of siblings meet for one s only, and there are more leaves than pairs: some s parts them all.
+    """
     is_leaf = trees.feature == LEAF
-    return covers[~is_leaf], covers[is_leaf]
+    inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
+    number = np.empty(len(trees.feature), np.int64)
+    number[inner] = np.arange(len(inner))
+    number[leaves] = np.arange(len(leaves))
+    left, right = trees.left[inner], trees.right[inner]
+    pairs = [(left, right), (right, left)]
+    meeting = [(number[node] - number[leaf])[is_leaf[leaf] & ~is_leaf[node]] % len(leaves) for leaf, node in pairs]
+    turn = int(np.setdiff1d(np.arange(len(leaves)), np.concatenate(meeting))[0])
+    number[leaves] = (number[leaves] + turn) % len(leaves)
+    return number, inner, np.roll(leaves, turn)
 
 
 def _without_bare_leaves(trees: FlatTrees) -> FlatTrees:

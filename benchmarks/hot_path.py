@@ -1,0 +1,105 @@
+"""Where a request's microseconds go inside the worker, without sockets: what is left of a served request is the kernel's.
+
+Run with an argument it measures, in a process of its own; a connection of the server is given whole requests, and what it
+writes is dropped.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from figures import Figure
+from plan import Plan
+
+PASSES = 9
+
+
+def measure(plan: Plan) -> Iterator[Figure]:
+    """Yield the processor time of each part of a request."""
+    plan.say("parts of a request, without sockets")
+    told = subprocess.run(
+        [sys.executable, __file__, str(plan.home("regression"))], check=True, capture_output=True, text=True
+    )
+    for what, found in json.loads(told.stdout).items():
+        yield Figure(f"inside the worker: {what}", found, "us")
+
+
+class Sink:
+    """A transport that drops what it is given."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+def main(home: Path) -> None:
+    """Measure, and print microseconds by part as JSON."""
+    from mlrf.cli.serve import read_settings  # noqa: PLC0415  the runner must not import it
+    from mlrf.core.bundle import read_bundle  # noqa: PLC0415
+    from mlrf.model import load  # noqa: PLC0415
+    from mlrf.serving.control import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.decode import RowDecoder  # noqa: PLC0415
+    from mlrf.serving.http.route import Router  # noqa: PLC0415
+    from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.metrics import Exposition, WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.service import Service, layout  # noqa: PLC0415
+
+    settings = read_settings([str(home / "bundle")])
+    places = layout()
+    block = ControlBlock(1, places.n_words)
+    meter = WorkerMeter(places, block.row(0))
+    service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(places, block, [], ""))
+    router = Router(service.routes, settings.limits.max_body_bytes, service.missing)
+    connection = HttpServer(router, settings.limits, meter, _fail).new_connection()
+    connection.connection_made(Sink())
+    model = load(home / "bundle")
+    decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
+    bodies = {kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("positional", "named", "batch")}
+    rows = [decoder.row(body)[0] for body in bodies["positional"]]
+    tables = [model.table([row for row, _ in decoder.rows(body)]) for body in bodies["batch"]]
+    margins = [model.engine.margins(table) for table in tables]
+    gc.collect()
+    gc.freeze()  # as a worker does
+    parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
+        "one row, positional, whole": (connection.data_received, _requests("/predict", bodies["positional"])),
+        "one row, named, whole": (connection.data_received, _requests("/predict", bodies["named"])),
+        "one row: decode positional": (decoder.row, bodies["positional"]),
+        "one row: decode named": (decoder.row, bodies["named"]),
+        f"one row: engine {model.engine.name}": (model.engine.margin, rows),
+        "batch of 100: decode": (decoder.rows, bodies["batch"]),
+        "batch of 100: decode, and rows to a table": (
+            lambda body: model.table([row for row, _ in decoder.rows(body)]),
+            bodies["batch"],
+        ),
+        f"batch of 100: engine {model.engine.name}": (model.engine.margins, tables),
+        "batch of 100: link": (model.predictions, margins),
+    }
+    print(
+        json.dumps({what: [_microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})
+    )
+
+
+def _requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ".encode()
+    return [b"%b%d\r\n\r\n%b" % (head, len(body), body) for body in bodies]
+
+
+def _microseconds(call: Callable[[Any], object], given: Sequence[Any]) -> float:
+    began = time.process_time()
+    for each in given:
+        call(each)
+    return (time.process_time() - began) / len(given) * 1e6
+
+
+def _fail(fault: Exception, _request_id: bytes) -> tuple[int, bytes, bytes]:
+    raise fault
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,94 @@
+"""`make bench`: mlrf beside its rival and its own bars, in one run.
+
+    python benchmarks/run.py [--quick] [--only NAME]...
+
+Prints machine and versions, then a line a figure with its bars, and keeps everything measured as JSON under results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import against_peer
+import footprint
+import hot_path
+import machine
+import scaling
+import steady_rate
+from contenders import BenchmarkError, mlrf_contenders
+from figures import Figure, heading
+from plan import Plan, make_models
+
+RESULTS = Path(__file__).with_name("results")
+OPEN_FILES = 8_192
+
+Measure = Callable[[Plan], Iterable[Figure]]
+MEASURES: dict[str, Measure] = {
+    "hot-path": hot_path.measure,
+    "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
+    "workers": scaling.measure_workers,
+    "connections": scaling.measure_connections,
+    "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
+    "memory": footprint.measure_memory,
+    "cold-start": footprint.measure_cold_start,
+}
+QUICK_STARTS = 5
+
+
+def main(argv: list[str]) -> int:
+    """Measure, print, keep."""
+    given = read_arguments(argv)
+    allow_many_connections()
+    began = time.monotonic()
+    try:
+        models = make_models(RESULTS)
+        plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 4, starts=20)
+        about = machine.describe()
+        for name, value in about.items():
+            print(f"{name}: {value}")
+        shapes = {folder.name: json.loads((folder / "shape.json").read_text()) for folder in sorted(models.iterdir())}
+        print("models:", json.dumps(shapes))
+        print("\n" + heading(), flush=True)
+        figures: dict[str, list[Figure]] = {}
+        for name in given.only or MEASURES:
+            figures[name] = []
+            for figure in MEASURES[name](plan):
+                figures[name].append(figure)
+                print(figure.line(), flush=True)
+    except BenchmarkError as error:
+        print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        return 1
+    kept = {"about": about, "models": shapes, "plan": {"rounds": plan.rounds, "seconds": plan.seconds}}
+    kept["figures"] = {name: [figure.as_json() for figure in found] for name, found in figures.items()}
+    path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(kept, indent=1))
+    print(f"\n{time.monotonic() - began:.0f} s; everything measured: benchmarks/results/{path.name}")
+    return 0
+
+
+def read_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one short round: does it run, not how fast it is")
+    parser.add_argument(
+        "--only", action="append", choices=tuple(MEASURES), metavar="NAME", help=f"{', '.join(MEASURES)}"
+    )
+    return parser.parse_args(argv)
+
+
+def allow_many_connections() -> None:
+    """Let this process, and so the servers and wrk, open enough files, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

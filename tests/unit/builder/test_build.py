@@ -1,0 +1,180 @@
+"""`mlrf.build` as a caller sees it: a bundle that answers, or one of our errors and nothing on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import mlrf
+from mlrf.builder.golden_file import read_golden
+from mlrf.builder.imported import ImportedModel
+from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.parity.library import ask_library
+from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import (
+    BuildError,
+    BundleError,
+    ConfigError,
+    ModelUnreadableError,
+    OutputExistsError,
+    SampleError,
+)
+from mlrf.core.schema import Kind
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, booster, frame):
+    return mlrf.build(booster, tmp_path_factory.mktemp("built") / "b", name="shop-sales", sample=frame)
+
+
+def test_a_bundle_answers_as_the_booster_does(built, booster, frame):
+    model = mlrf.load(built)
+    np.testing.assert_array_equal(model.predict(frame), booster.predict(frame))
+    bundle = read_bundle(built)
+    assert [f.kind for f in bundle.schema.features] == [Kind.NUMERIC, Kind.INTEGER, Kind.BOOLEAN, Kind.CATEGORICAL]
+    assert bundle.schema.row(bundle.schema.example())
+    assert bundle.schema.example()["shop"] in ("north", "south", "east")
+    assert set(bundle.manifest.parity) == {"trees", "onnxruntime"}
+        assert set(bundle.manifest.parity["trees"]) == {"sampled", "random", "missing", "threshold", "categories", "zero"}
+    assert all(rows.rows == rows.bit_equal for rows in bundle.manifest.parity.values())
+    assert bundle.manifest.coverage.nodes == bundle.manifest.facts.leaves - bundle.manifest.facts.trees
+    golden = read_golden(bundle.file("golden.parquet"))
+    assert golden.rows.shape[1] == 4
+    assert set(golden.kinds) == set(bundle.manifest.parity)
+    np.testing.assert_array_equal(booster.predict(golden.rows), golden.predictions[:, 0])
+
+
+def test_the_same_inputs_give_the_same_version_and_force_replaces(built, booster, frame, tmp_path):
+    again = mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame)
+    assert read_bundle(again).version == read_bundle(built).version
+    with pytest.raises(OutputExistsError):
+        mlrf.build(booster, again, name="other")
+    mlrf.build(booster, again, name="other", force=True)
+    assert read_bundle(again).name == "other"
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "parquet", "spaces", "array"])
+def test_samples_of_every_kind_are_taken(kind, booster, frame, tmp_path):
+    table = pa.Table.from_pandas(frame.assign(shop=frame["shop"].astype(str), target=1.0), preserve_index=False)
+    match kind:
+        case "pandas":
+            sample = frame
+        case "polars":
+            sample = pl.from_arrow(table)
+        case "arrow":
+            sample = table
+        case "parquet":
+            sample = tmp_path / "s.parquet"
+            pq.write_table(table, sample)
+        case "spaces":
+            sample = frame.sample(frac=1, random_state=1)[["shop", "promo", "price", "stock"]]
+        case "array":
+            sample = np.column_stack([frame[c].cat.codes if c == "shop" else frame[c].astype(float) for c in frame])
+    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="m", sample=sample))
+    assert bundle.manifest.parity["sampled"].rows == 300
+    assert bundle.schema.features[1].kind is (Kind.NUMERIC if kind == "array" else Kind.INTEGER)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: f.drop(columns=["price", "shop"]), "no column 'price', 'shop'"),
+        (lambda f: f.assign(price="cheap"), "'price' holds"),
+        (lambda f: f.assign(stock="2024-01-01"), "'stock' holds"),
+        (lambda f: f.assign(shop=1.5), "none of the feature's categories"),
+        (lambda f: f.assign(shop=[["a"]] * len(f)), "row 0"),
+        (lambda f: f.iloc[:0], "no rows"),
+        (lambda f: 17, "not int"),
+        (lambda f: np.zeros((3, 2)), r"\[3, 2\]"),
+        (lambda f: "absent.parquet", "does not exist"),
+        (lambda f: __file__, "no Parquet"),
+    ],
+)
+def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said, booster, frame, tmp_path):
+    with pytest.raises(SampleError, match=said):
+        mlrf.build(booster, tmp_path / "b", name="m", sample=change(frame))
+    assert not any(tmp_path.iterdir())
+
+
+def test_other_inputs_that_are_wrong(booster, tmp_path):
+    with pytest.raises(ConfigError, match="name"):
+        mlrf.build(booster, tmp_path / "b", name="a b")
+    with pytest.raises(ModelUnreadableError, match="does not exist"):
+        mlrf.build(tmp_path / "none.txt", tmp_path / "b", name="m")
+    lists = tmp_path / "lists.json"
+    for wrong in ("{", "[1]", '{"shop": 3}', '{"shop": [null]}', "[" * 100_000):
+        lists.write_text(wrong)
+        with pytest.raises(SampleError, match="category lists"):
+            mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
+    with pytest.raises(SampleError, match="cannot be read"):
+        mlrf.build(booster, tmp_path / "b", name="m", categories=tmp_path / "absent.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["lists.json"]
+
+
+def test_category_lists_from_a_file_name_the_categories(booster, tmp_path):
+    lists = tmp_path / "lists.json"
+    lists.write_text(json.dumps({"shop": ["E", "N", "S"]}))
+    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="m", categories=lists))
+    assert bundle.schema.features[3].categories == ("E", "N", "S")
+
+
+def altered(model: ImportedModel, source: bytes) -> ImportedModel:
+    return replace(model, source=source)
+
+
+def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_path):
+    model = read_lightgbm(booster)
+    rows, wanted = np.zeros((3, 4)), np.array([0])
+    answers = ask_library(model, rows, wanted)
+    assert answers.margins.shape == (3, 1)
+    assert answers.predictions.shape == (1, 1)
+    with pytest.raises(ModelUnreadableError, match="lightgbm refuses"):
+        ask_library(altered(model, b"no model"), rows, wanted)
+    with pytest.raises(BuildError, match=r"within 0 s"):
+        ask_library(model, rows, wanted, time_limit_s=0.01)
+    # A lightgbm that cannot be imported, and one that dies of a signal, stand before the real one on the child's path.
+    (tmp_path / "lightgbm.py").write_text("raise ImportError('no lightgbm here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BuildError, match=r"pip install 'mlrf\[build\]'.*no lightgbm here"):
+        ask_library(model, rows, wanted)
+    (tmp_path / "lightgbm.py").write_text("import os; os.kill(os.getpid(), 11)")
+    with pytest.raises(BuildError, match=r"crashed on this model .signal 11"):
+        ask_library(model, rows, wanted)
+
+
+def test_golden_rows_that_are_none_are_refused(tmp_path):
+    for content in (b"", b"PAR1", b"x" * 100):
+        (tmp_path / "golden.parquet").write_bytes(content)
+        with pytest.raises(BundleError, match="golden rows"):
+            read_golden(tmp_path / "golden.parquet")
+    pq.write_table(pa.table({"kind": ["a"]}), tmp_path / "golden.parquet")
+    with pytest.raises(BundleError, match="columns"):
+        read_golden(tmp_path / "golden.parquet")
+
+
+def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_package(model_file):
+    script = (
+        "import sys, mlrf; from mlrf.builder.lightgbm.reader import read_lightgbm; read_lightgbm(sys.argv[1]);"
+        "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert 'onnx' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, model_file], check=True)
+    with pytest.raises(AttributeError, match="nothing_such"):
+        mlrf.nothing_such  # noqa: B018
+
+
+def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_path):
+    one = mlrf.build(booster, tmp_path / "1", name="m", sample=frame)
+    two = mlrf.build(booster, tmp_path / "2", name="m", sample=pd.DataFrame(frame)[list(frame)[::-1]])
+    digests = [hashlib.sha256((p / "manifest.json").read_bytes()).hexdigest() for p in (one, two)]
+    assert digests[0] == digests[1]

@@ -1,0 +1,249 @@
+"""The offline commands as a shell sees them: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import mlrf
+from mlrf.builder.bundle_writer import write_bundle
+from mlrf.builder.golden_file import encode_golden, read_golden
+from mlrf.cli import main
+from mlrf.cli.exits import EXIT_STATUS, exit_status
+from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, ParityError
+
+
+@pytest.fixture(scope="session")
+def frame():
+    rng = np.random.default_rng(1)
+    n = 400
+    rows = pd.DataFrame(
+        {
+            "price": rng.normal(size=n).round(2),
+            "open": rng.random(n) < 0.5,
+            "shop": pd.Categorical(rng.choice(["north", "NA", "east"], n)),
+        }
+    )
+    rows.loc[::17, "price"] = np.nan
+    return rows
+
+
+@pytest.fixture(scope="session")
+def model_file(frame, tmp_path_factory):
+    target = np.where(frame["price"].fillna(0) + frame["open"] + (frame["shop"] == "NA") > 0.8, 1, 0)
+    parameters = {"objective": "binary", "num_leaves": 6, "verbose": -1, "num_threads": 1, "min_data_per_group": 5}
+    path = tmp_path_factory.mktemp("model") / "model.txt"
+    lgb.train(parameters, lgb.Dataset(frame, target), 5).save_model(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sample_file(frame, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sample") / "rows.parquet"
+    pq.write_table(pa.Table.from_pandas(frame.assign(shop=frame["shop"].astype(str)), preserve_index=False), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(model_file, sample_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundle") / "b"
+    mlrf.build(model_file, out, name="churn", sample=sample_file, classes=["stays", "leaves"])
+    return out
+
+
+@pytest.fixture(scope="session")
+def answers(frame, model_file):
+    return lgb.Booster(model_file=model_file).predict(frame)
+
+
+def run(capsys, *arguments):
+    status = main([str(a) for a in arguments])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file, sample_file, tmp_path):
+    out = tmp_path / "b"
+    status, said, _ = run(capsys, "build", model_file, "-o", out, "--name", "churn", "--sample", sample_file)
+    assert status == 0
+    for wanted in (
+        "binary",
+        "5 trees",
+        "3 features (1 categorical)",
+        "sampled",
+        "threshold",
+        "inner nodes proven",
+        "MB",
+    ):
+        assert wanted in said
+    status, _, error = run(capsys, "build", model_file, "-o", out, "--name", "churn")
+    assert (status, error.count("\n")) == (2, 1) or "--force" in error
+    assert run(capsys, "build", model_file, "-o", out, "--name", "newer", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["build", "absent.txt", "-o", "{out}", "--name", "m"], 1, "does not exist"),
+        (["build", "{model}", "-o", "{out}", "--name", "a b"], 2, "name"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 1, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 1, "absent"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 1, "absent"),
+        (["build", "{model}"], 2, "--out"),
+        (["inspect", "{out}"], 3, "is no directory"),
+        (["verify", "{out}"], 3, "is no directory"),
+        (["predict", "{bundle}", "absent.csv"], 2, "absent.csv"),
+        (["predict", "{bundle}", "rows.xls"], 2, "not .xls"),
+        (["no-such-command"], 2, "no-such-command"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_a_status(capsys, arguments, status, said, model_file, bundle, tmp_path):
+    places = {"out": tmp_path / "out", "model": model_file, "bundle": bundle}
+    got, _, error = run(capsys, *[argument.format(**places) for argument in arguments])
+    assert got == status
+    assert said in error
+    assert "Traceback" not in error
+    assert not any(tmp_path.iterdir())
+
+
+def test_inspect_for_people_and_for_programs(capsys, bundle):
+    status, said, _ = run(capsys, "inspect", bundle)
+    assert status == 0
+    for wanted in ("churn", "['stays', 'leaves']", "categorical", "east", "curl localhost:8080/predict"):
+        assert wanted in said
+    status, said, _ = run(capsys, "inspect", bundle, "--json")
+    told = json.loads(said)
+    assert told["manifest"]["name"] == "churn"
+    assert [f["kind"] for f in told["features"]] == ["numeric", "boolean", "categorical"]
+    assert mlrf.load(bundle).predict([told["example"]["features"]]).shape == (1,)
+
+
+def test_verify_replays_the_golden_rows_and_finds_what_is_off(capsys, bundle, tmp_path):
+    status, said, _ = run(capsys, "verify", bundle)
+    assert status == 0
+    assert "golden rows answered as trained by" in said
+    copied = tmp_path / "b"
+    subprocess.run(["cp", "-r", bundle, copied], check=True)
+    content = bytearray((copied / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / "model.onnx").write_bytes(content)
+    status, _, error = run(capsys, "verify", copied)
+    assert status == 3
+    assert "model.onnx was altered" in error
+
+
+def test_verify_refuses_a_sound_bundle_whose_answers_are_not_the_librarys(capsys, bundle, tmp_path):
+
+    found = read_bundle(bundle)
+    golden = read_golden(found.file("golden.parquet"))
+    margins = golden.margins.copy()
+    margins[7] += 1e-3
+    golden = replace(golden, margins=margins)
+    files = {name: (bundle / name).read_bytes() for name in found.manifest.files}
+    other = write_bundle(
+        tmp_path / "b", found.manifest, {**files, "golden.parquet": encode_golden(golden)}, force=False
+    )
+    status, _, error = run(capsys, "verify", other)
+    assert status == 3
+    assert "golden row 7" in error
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "parquet"])
+def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, tmp_path):
+    rows = tmp_path / f"rows.{kind}"
+    table = frame.assign(shop=frame["shop"].astype(str), extra=1)
+    records = json.loads(table.to_json(orient="records"))
+    match kind:
+        case "json":
+            rows.write_text(json.dumps(records))
+        case "jsonl":
+            rows.write_text("\n".join(json.dumps({"features": {k: r[k] for k in frame}}) for r in records))
+        case "csv":
+            table.to_csv(rows, index=False)
+        case "parquet":
+            pq.write_table(pa.Table.from_pandas(table[[*table][::-1]], preserve_index=False), rows)
+    status, said, _ = run(capsys, "predict", bundle, rows)
+    assert status == 0
+    told = [json.loads(line) for line in said.splitlines()]
+    np.testing.assert_allclose([t["prediction"] for t in told], answers, rtol=1e-14)
+    assert {t["label"] for t in told} == {"stays", "leaves"}
+    out = tmp_path / "answers"
+    assert run(capsys, "predict", bundle, rows, "-o", out)[:2] == (0, "")
+    assert out.read_text() == said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.csv", "price,open,shop\n1,true,east\nx,true,east\n", ["row 1", "price", '"x"']),
+        ("r.csv", "price,open,shop\n1,true,west\n", ["row 0", "shop", '"west"']),
+        ("r.csv", "price,open,shop\n1,maybe,east\n", ["row 0", "open", '"maybe"']),
+        ("r.csv", "price,open\n1,true\n", ["shop"]),
+        ("r.csv", "price,open,shop\n1,true\n", ["row 0", "2 cells"]),
+        ("r.json", '[{"price": 1, "open": 1, "shop": "east"}]', ["row 0", "open"]),
+        ("r.json", "{", ["no JSON"]),
+        ("r.json", "[" * 100_000, ["no JSON"]),
+        ("r.json", "[3]", ["row 0"]),
+        ("r.parquet", "x", ["no Parquet"]),
+    ],
+)
+def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, content, said, bundle, tmp_path):
+    (tmp_path / name).write_text(content)
+    status, out, error = run(capsys, "predict", bundle, tmp_path / name)
+    assert (status, out) == (1, "")
+    for wanted in said:
+        assert wanted in error
+    assert "Traceback" not in error
+
+
+def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):
+    (tmp_path / "r.csv").write_text("price,open,shop\n1,true,west\n")
+    assert run(capsys, "predict", bundle, tmp_path / "r.csv", "--unknown-categories", "missing")[0] == 0
+    assert run(capsys, "predict", bundle, tmp_path / "r.csv", "--unknown-categories", "guess")[0] == 2
+
+
+def test_the_exit_table():
+    assert [exit_status(kind("")) for kind in (BundleError, ConfigError, OutputExistsError, ParityError, MlrfError)] == [
+        3, 2, 2, 1, 1,
+    ]  # fmt: skip
+    assert EXIT_STATUS[-1][0] is MlrfError
+
+
+def test_help_teaches(capsys):
+    status, said, _ = run(capsys, "--help")
+    assert status == 0
+    for command in ("build", "inspect", "verify", "predict", "serve", "demo", "Exit status"):
+        assert command in said
+    for command in ("build", "inspect", "verify", "predict"):
+        said = run(capsys, command, "--help")[1]
+        assert "xample" in said
+        assert said.count("mlrf " + command) > 1  # the usage line, and at least one to copy
+    assert mlrf.__version__ in run(capsys, "--version")[1]
+
+
+def test_serve_is_handed_over_without_typer_and_rich():
+    script = (
+        "import sys; from mlrf.cli import main\n"
+        "try: main(['serve', '--help'])\n"
+        "except SystemExit: pytest = None\n"
+        "assert 'mlrf.cli.serve' in sys.modules; assert not {'typer', 'rich', 'pyarrow', 'onnx'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_a_reader_that_goes_away_is_no_traceback(bundle):
+    command = f"{sys.executable} -m mlrf inspect {bundle} --json | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert done.stdout == b"{"
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from contenders import MLRF, PEER, BenchmarkError, Contender, started
 from figures import Figure, at_most
-from load import Load, same
 from plan import Plan
 from scaling import KIND, load_workers
+
+from load import Load, same
 
 WORKERS = 4
 PEER_STARTS = 3

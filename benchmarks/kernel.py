@@ -24,9 +24,8 @@ import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from mlrf.build.forest_file import write_forest
-
 from lightgbm_text import read_model_text
+from mlrf.builder.forest_file.encode import write_forest
 from mlrf.core.forest import LEAF, NUMERIC, Forest
 from mlrf.engines.trees import TreesEngine
 

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     began = time.monotonic()
     try:
         models = make_models(RESULTS)
-        plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 4, starts=20)
+        plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 3, starts=20)
         about = machine.describe()
         for name, value in about.items():
             print(f"{name}: {value}")

@@ -8,8 +8,6 @@ from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest
 
 JUST_BELOW_BAND = float(np.nextafter(-ZERO_BAND, -np.inf))
 
-LARGEST = float(np.finfo(np.float64).max)
-
 
 def read_model_text(text: str) -> Forest:
     """Return the forest of `Booster.model_to_string()`; constant and linear extras are not handled."""
@@ -69,8 +67,7 @@ def read_model_text(text: str) -> Forest:
                 continue
             decision = decisions[node]
             category_set = NUMERIC
-            # LightGBM writes inf where only NaN goes right; the IR's thresholds are finite (differs for x = +inf alone).
-            threshold = min(thresholds[node], LARGEST)
+            threshold = thresholds[node]
             if decision & 1:
                 index = int(threshold)
                 codes = [

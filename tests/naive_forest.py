@@ -10,6 +10,8 @@ import numpy as np
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
 THRESHOLDS = [
+    math.inf,
+    -math.inf,
     0.0,
     -0.0,
     1.0,

@@ -113,7 +113,7 @@ class Server:
 
     def is_ready(self) -> bool:
         """Whether a worker answers that it is."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, EOFError):
             return self.ask("GET", "/readyz").status == 200
         return False
 

@@ -110,12 +110,14 @@ public:
     }
 
     nb::object margins(nb::handle rows, int threads) const {
-        return with_rows(rows, threads, engine_.forest().n_outputs, [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.margins(r, n, out); });
+        return with_rows(rows, threads, engine_.forest().n_outputs,
+                         [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.margins(r, n, out); });
     }
 
     nb::object contributions_many(nb::handle rows, int threads) const {
         const Forest& f = engine_.forest();
-        return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs, [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
+        return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs,
+                         [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
     }
 
     nb::object base() const { return to_list(engine_.forest().expected.data, engine_.forest().n_outputs); }
@@ -125,7 +127,10 @@ public:
     const char* level() const { return engine_.level().name; }
     const char* layout() const {
         const Forest& f = engine_.forest();
-        return f.is_wide ? "wide" : f.sweep_lane_bytes == 0 ? "narrow" : f.sweep_lane_bytes == 1 ? "narrow, swept in bytes" : "narrow, swept in words";
+        return f.is_wide                 ? "wide"
+               : f.sweep_lane_bytes == 0 ? "narrow"
+               : f.sweep_lane_bytes == 1 ? "narrow, swept in bytes"
+                                         : "narrow, swept in words";
     }
 
 private:
@@ -156,7 +161,8 @@ private:
         PyObject* object = row.ptr();
         if (PyList_Check(object)) {
             // A number's __float__ may run Python code that shortens the list: the size is asked again for each.
-            if (static_cast<std::size_t>(PyList_Size(object)) != row_.size()) refuse_length(static_cast<std::size_t>(PyList_Size(object)), f);
+            if (static_cast<std::size_t>(PyList_Size(object)) != row_.size())
+                refuse_length(static_cast<std::size_t>(PyList_Size(object)), f);
             for (std::size_t i = 0; i < row_.size(); ++i) {
                 PyObject* item = PyList_GetItem(object, static_cast<Py_ssize_t>(i));
                 if (item == nullptr) throw nb::python_error();
@@ -168,7 +174,8 @@ private:
                 }
             }
         } else if (PyTuple_Check(object)) {
-            if (static_cast<std::size_t>(PyTuple_Size(object)) != row_.size()) refuse_length(static_cast<std::size_t>(PyTuple_Size(object)), f);
+            if (static_cast<std::size_t>(PyTuple_Size(object)) != row_.size())
+                refuse_length(static_cast<std::size_t>(PyTuple_Size(object)), f);
             for (std::size_t i = 0; i < row_.size(); ++i) read_number(PyTuple_GetItem(object, static_cast<Py_ssize_t>(i)), i);
         } else if (PyObject_CheckBuffer(object)) {
             const Buffer buffer(object, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);

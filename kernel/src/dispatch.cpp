@@ -26,8 +26,8 @@ const Level& choose_level(const char* wanted) {
 #endif
     if (wanted == nullptr || *wanted == '\0') return *fastest;
     if (chosen == nullptr)
-        throw std::invalid_argument("this processor has no kernel level named '" + std::string(wanted) + "'; the fastest it has is '" +
-                                    fastest->name + "'");
+        throw std::invalid_argument("this processor has no kernel level named '" + std::string(wanted) +
+                                    "'; the fastest it has is '" + fastest->name + "'");
     return *chosen;
 }
 

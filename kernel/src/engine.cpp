@@ -1,6 +1,7 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <system_error>
 #include <thread>
@@ -21,34 +22,38 @@ constexpr std::size_t kColumnRoom = 16;
 // Memory that the columns and sums of one explained block may take.
 constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
 
-// Run work(first, end) over [0, n) in contiguous parts of whole blocks, one a thread; rethrows the first exception.
+// Pieces of work to a thread: a thread whose core is taken away by another process leaves its pieces to the rest.
+constexpr std::size_t kPiecesPerThread = 16;
+
+// Run work(first, end) over [0, n) in pieces of whole blocks, on as many threads as have `least` rows each; rethrows the first
+// exception.
 template <typename Work>
-void run_parts(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
+void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
     const std::size_t n_blocks = (n + block - 1) / block;
-    const std::size_t n_parts = std::max<std::size_t>(1, std::min({std::size_t{threads}, n / least, n_blocks}));
-    if (n_parts == 1) {
+    const std::size_t n_threads = std::max<std::size_t>(1, std::min({std::size_t{threads}, n / least, n_blocks}));
+    if (n_threads == 1) {
         work(std::size_t{0}, n);
         return;
     }
-    std::vector<std::exception_ptr> failures(n_parts);
-    std::vector<std::thread> workers;
-    const auto run = [&](std::size_t part) {
-        const std::size_t first = n_blocks * part / n_parts * block;
-        const std::size_t end = std::min(n, n_blocks * (part + 1) / n_parts * block);
+    const std::size_t piece = std::max<std::size_t>(1, n_blocks / (n_threads * kPiecesPerThread)) * block;
+    std::atomic<std::size_t> next{0};
+    std::vector<std::exception_ptr> failures(n_threads);
+    const auto run = [&](std::size_t thread) {
         try {
-            work(first, end);
+            for (std::size_t first = next.fetch_add(piece); first < n; first = next.fetch_add(piece))
+                work(first, std::min(n, first + piece));
         } catch (...) {
-            failures[part] = std::current_exception();
+            failures[thread] = std::current_exception();
         }
     };
-    std::size_t started = 1;
+    std::vector<std::thread> workers;
+    workers.reserve(n_threads - 1);
     try {
-        for (; started < n_parts; ++started) workers.emplace_back(run, started);
+        for (std::size_t thread = 1; thread < n_threads; ++thread) workers.emplace_back(run, thread);
     } catch (const std::system_error&) {
-        // No thread to be had: this one does the rest.
+        // No further thread to be had: those that run share the pieces.
     }
     run(0);
-    for (std::size_t part = started; part < n_parts; ++part) run(part);
     for (std::thread& worker : workers) worker.join();
     for (const std::exception_ptr& failure : failures)
         if (failure) std::rethrow_exception(failure);
@@ -95,7 +100,8 @@ struct Engine::ExplainScratch {
           sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
           factors(2 * kFactorNodes * f.max_shap_nodes),
           columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), weight.data(), value.data(), share.data(), delta.data(), spent.data(), sums.data(), factors.data(), columns.data()} {}
+          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
+               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
 
     std::size_t lanes;
     Arena<double> weight, value, share, delta, spent, sums, factors;
@@ -104,7 +110,10 @@ struct Engine::ExplainScratch {
 };
 
 Engine::Engine(const std::string& path, const char* level)
-    : mapping_(path), forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())), level_(choose_level(level)), rules_(forest_) {}
+    : mapping_(path),
+      forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
+      level_(choose_level(level)),
+      rules_(forest_) {}
 
 Engine::~Engine() = default;
 
@@ -123,7 +132,7 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
     const std::size_t block_rows = f.sweep_lane_bytes == 0 ? 1 : kSweepBytes / f.sweep_lane_bytes;
     // A sweep costs the same for one row as for a block: fewer rows than this walk.
     const std::size_t least_swept = f.sweep_lane_bytes == 0 ? rows.n_rows + 1 : block_rows / 8;
-    run_parts(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+    run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
         std::size_t row = first;
         if (end - row >= least_swept) {
             const auto scratch = blocks_.take([&] {
@@ -133,14 +142,16 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
             });
             while (row < end && end - row >= least_swept) {
                 const std::size_t n = std::min(block_rows, end - row);
-                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, margins + row * f.n_outputs);
+                level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                   margins + row * f.n_outputs);
                 row += n;
             }
         }
         if (row == end) return;
         const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
         for (; row < end; ++row)
-            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins + row * f.n_outputs);
+            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
+                             margins + row * f.n_outputs);
     });
 }
 
@@ -152,14 +163,17 @@ void Engine::contributions_many(const Rows& rows, unsigned threads, double* cont
     }
     const std::size_t lanes = level_.vector_bytes / sizeof(double);
     const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
-    const std::size_t group_bytes = lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
+    const std::size_t group_bytes =
+        lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
     const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
     const std::size_t block_rows = n_groups * lanes;
-    run_parts(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
-        const auto scratch = explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
+    run_pieces(rows.n_rows, block_rows, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch =
+            explained_blocks_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, n_groups); });
         for (std::size_t row = first; row < end; row += block_rows) {
             const std::size_t n = std::min(block_rows, end - row);
-            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view, contributions + row * row_size);
+            level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                 contributions + row * row_size);
         }
     });
 }

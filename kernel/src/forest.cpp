@@ -18,9 +18,7 @@ void require(bool holds, const char* reason) {
 }
 
 // True when [first, first + count) lies within [0, size): no sum here can overflow.
-bool is_within(std::uint64_t first, std::uint64_t count, std::uint64_t size) {
-    return first <= size && count <= size - first;
-}
+bool is_within(std::uint64_t first, std::uint64_t count, std::uint64_t size) { return first <= size && count <= size - first; }
 
 template <typename Record>
 Table<Record> section(const unsigned char* bytes, const Header& header, Section which) {
@@ -42,8 +40,8 @@ Header check_header(const unsigned char* bytes, std::size_t size_bytes) {
         throw ForestFileError("the file is not a forest file, or is cut short; build the bundle again");
     std::memcpy(&header, bytes, sizeof header);
     if (header.version != kVersion)
-        throw ForestFileError("the forest file is of version " + std::to_string(header.version) +
-                              ", this mlrf reads version " + std::to_string(kVersion) + "; build the bundle again");
+        throw ForestFileError("the forest file is of version " + std::to_string(header.version) + ", this mlrf reads version " +
+                              std::to_string(kVersion) + "; build the bundle again");
     require(header.section_count == kSectionCount, "it has another number of sections");
     require(header.file_bytes == size_bytes, "its length is not the one its header names");
     require(header.layout <= kWide, "its layout is unknown");
@@ -64,7 +62,8 @@ void check_numeric_features(const Forest& f) {
     std::int64_t last_feature = -1;
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
-        require(record.feature < f.n_features && std::int64_t{record.feature} > last_feature, "a numeric feature is out of order");
+        require(record.feature < f.n_features && std::int64_t{record.feature} > last_feature,
+                "a numeric feature is out of order");
         require(record.first_threshold == next_threshold, "thresholds are out of order");
         require(is_within(record.first_threshold, record.n_thresholds, f.thresholds.count), "thresholds end early");
         require(record.first_column == next_column, "numeric columns are out of order");
@@ -96,7 +95,8 @@ void check_category_features(const Forest& f) {
     require(f.code_members[0] == 0 && f.code_members[f.category_codes.count] == f.members.count, "category sets end early");
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
-        require(record.feature < f.n_features && std::int64_t{record.feature} > last_feature, "a category feature is out of order");
+        require(record.feature < f.n_features && std::int64_t{record.feature} > last_feature,
+                "a category feature is out of order");
         require(record.first_column == next_column, "category columns are out of order");
         require(record.first_code == next_code, "category codes are out of order");
         require(is_within(record.first_code, record.n_codes, f.category_codes.count), "category codes end early");
@@ -105,20 +105,24 @@ void check_category_features(const Forest& f) {
         require(next_column <= f.n_columns, "category columns end early");
         for (std::uint32_t c = record.first_code; c < record.first_code + record.n_codes; ++c) {
             require(f.category_codes[c] >= 0, "a category code is negative");
-            require(c == record.first_code || f.category_codes[c - 1] < f.category_codes[c], "category codes are not ascending");
+            require(c == record.first_code || f.category_codes[c - 1] < f.category_codes[c],
+                    "category codes are not ascending");
             require(f.code_members[c] <= f.code_members[c + 1], "a category set has a negative size");
             require(f.code_members[c + 1] <= f.members.count, "category sets end early");
             for (std::uint32_t m = f.code_members[c]; m < f.code_members[c + 1]; ++m)
-                require(f.members[m] >= record.first_column && f.members[m] < next_column, "a code is in no set of its feature");
+                require(f.members[m] >= record.first_column && f.members[m] < next_column,
+                        "a code is in no set of its feature");
         }
         const std::uint64_t words = (std::uint64_t{record.n_codes} + 2) * ((std::uint64_t{record.n_columns} + 15) / 16);
-        require(record.n_codes > kDenseCodes || is_within(record.first_word, words, f.code_bits.count), "category bits end early");
+        require(record.n_codes > kDenseCodes || is_within(record.first_word, words, f.code_bits.count),
+                "category bits end early");
         for (std::uint64_t c = record.first_column; c < next_column; ++c) {
             const std::size_t place = c - f.first_category_column;
             require(f.set_offsets[place] <= f.set_offsets[place + 1], "a category set has a negative size");
             require(f.set_offsets[place + 1] <= f.set_codes.count, "category sets end early");
             for (std::uint32_t s = f.set_offsets[place]; s < f.set_offsets[place + 1]; ++s)
-                require(f.set_codes[s] >= record.first_code && f.set_codes[s] < next_code, "a set holds a code of another feature");
+                require(f.set_codes[s] >= record.first_code && f.set_codes[s] < next_code,
+                        "a set holds a code of another feature");
         }
         last_feature = record.feature;
     }
@@ -218,9 +222,12 @@ void check_shap(Forest& f) {
     f.max_shap_nodes = 0;
     for (std::size_t c = 0; c < f.shap_chunks.count; ++c) {
         const ShapChunk& chunk = f.shap_chunks[c];
-        require(chunk.first_node == next_node && is_within(next_node, chunk.n_nodes, f.shap_nodes.count), "explained nodes end early");
-        require(chunk.first_leaf == next_leaf && is_within(next_leaf, chunk.n_leaves, f.shap_leaves.count), "explained leaves end early");
-        require(chunk.first_run == next_run && is_within(next_run, chunk.n_runs, f.shap_runs.count), "explained runs end early");
+        require(chunk.first_node == next_node && is_within(next_node, chunk.n_nodes, f.shap_nodes.count),
+                "explained nodes end early");
+        require(chunk.first_leaf == next_leaf && is_within(next_leaf, chunk.n_leaves, f.shap_leaves.count),
+                "explained leaves end early");
+        require(chunk.first_run == next_run && is_within(next_run, chunk.n_runs, f.shap_runs.count),
+                "explained runs end early");
         require(chunk.n_roots <= chunk.n_nodes, "an explained chunk has more roots than nodes");
         require(chunk.n_quadrature >= 1 && chunk.n_quadrature <= kMaxQuadrature, "an explained chunk asks for too many lanes");
         const std::uint64_t n_slots = std::uint64_t{chunk.n_nodes} + chunk.n_leaves;
@@ -233,7 +240,8 @@ void check_shap(Forest& f) {
                 const ShapNode& node = f.shap_nodes[next_node + i];
                 require(node.share >= 0 && node.share <= 1, "a share of cover is not between 0 and 1");
                 require(node.earlier_share >= 0 && node.earlier_share <= 1, "a share of cover is not between 0 and 1");
-                require(node.left > i && node.left < n_slots && node.right > i && node.right < n_slots, "an explained node has no child");
+                require(node.left > i && node.left < n_slots && node.right > i && node.right < n_slots,
+                        "an explained node has no child");
                 require(node.column < f.n_columns, "an explained node tests no column");
                 require(node.sum < n_sums, "an explained node has no feature");
                 require((node.earlier == kNoEarlier) == (run.seen == 0), "an explained node is in the wrong run");

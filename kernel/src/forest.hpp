@@ -62,9 +62,9 @@ struct Forest {
     Table<ShapNode> shap_nodes;
     Table<double> shap_leaves;
 
-    std::uint32_t max_leaves;       // of one tree
-    std::uint32_t max_shap_slots;   // of one chunk
-    std::uint32_t max_shap_nodes;   // of one chunk
+    std::uint32_t max_leaves;      // of one tree
+    std::uint32_t max_shap_slots;  // of one chunk
+    std::uint32_t max_shap_nodes;  // of one chunk
 };
 
 // Check every index, order and number in `size_bytes` bytes at `bytes` (64-byte aligned) and return the forest in place.

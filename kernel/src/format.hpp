@@ -21,30 +21,30 @@ enum Rounding : std::uint32_t { kFloat64 = 0, kFloat32 = 1 };
 enum SumOrder : std::uint32_t { kTreeOrder = 0 };
 
 enum Section : std::uint32_t {
-    kBase,               // f64 [K] where each sum starts
-    kExpected,           // f64 [K] expected raw margin
-    kNumericFeatures,    // NumericFeature [] ascending by feature
-    kThresholds,         // f64 [] ascending within a feature, distinct
-    kColumnRules,        // u8 [numeric columns] a ColumnRule
-    kCategoryFeatures,   // CategoryFeature [] ascending by feature
-    kCategoryCodes,      // i32 [] ascending within a feature: the codes that some set holds
-    kCodeMembers,        // u32 [codes + 1] first member of each code
-    kMembers,            // u32 [] columns of the sets that hold the code
-    kSetOffsets,         // u32 [category columns + 1] first of kSetCodes of each column
-    kSetCodes,           // u32 [] places in kCategoryCodes: kMembers the other way round, for blocks of rows
-    kCodeBits,           // u16 [] of dense features: (n_codes + 2) rows of a bit a column, 1 right; then no code, then NaN
-    kSetBits,            // u8 [category columns][16] the same bits by column, a bit a place; zeros where not dense
-    kCategoryDefaults,   // u8 [category columns] what NaN writes: 0 left, 1 right
-    kTrees,              // TreeRecord [T] in the order of the sum
-    kWalkTrees,          // WalkTree [T] in the order of their depth
-    kWalkNodes,          // NarrowNode or WideNode []
-    kLeafValues,         // f64 [] by tree, leaves from left to right
-    kSweepNodes,         // SweepNode [] by tree, children before their parents
-    kShapFeatures,       // u32 [U] features that some node tests, ascending
-    kShapChunks,         // ShapChunk []
-    kShapRuns,           // ShapRun []
-    kShapNodes,          // ShapNode []
-    kShapLeaves,         // f64 [] values of the leaves of each chunk
+    kBase,              // f64 [K] where each sum starts
+    kExpected,          // f64 [K] expected raw margin
+    kNumericFeatures,   // NumericFeature [] ascending by feature
+    kThresholds,        // f64 [] ascending within a feature, distinct
+    kColumnRules,       // u8 [numeric columns] a ColumnRule
+    kCategoryFeatures,  // CategoryFeature [] ascending by feature
+    kCategoryCodes,     // i32 [] ascending within a feature: the codes that some set holds
+    kCodeMembers,       // u32 [codes + 1] first member of each code
+    kMembers,           // u32 [] columns of the sets that hold the code
+    kSetOffsets,        // u32 [category columns + 1] first of kSetCodes of each column
+    kSetCodes,          // u32 [] places in kCategoryCodes: kMembers the other way round, for blocks of rows
+    kCodeBits,          // u16 [] of dense features: (n_codes + 2) rows of a bit a column, 1 right; then no code, then NaN
+    kSetBits,           // u8 [category columns][16] the same bits by column, a bit a place; zeros where not dense
+    kCategoryDefaults,  // u8 [category columns] what NaN writes: 0 left, 1 right
+    kTrees,             // TreeRecord [T] in the order of the sum
+    kWalkTrees,         // WalkTree [T] in the order of their depth
+    kWalkNodes,         // NarrowNode or WideNode []
+    kLeafValues,        // f64 [] by tree, leaves from left to right
+    kSweepNodes,        // SweepNode [] by tree, children before their parents
+    kShapFeatures,      // u32 [U] features that some node tests, ascending
+    kShapChunks,        // ShapChunk []
+    kShapRuns,          // ShapRun []
+    kShapNodes,         // ShapNode []
+    kShapLeaves,        // f64 [] values of the leaves of each chunk
     kSectionCount
 };
 
@@ -79,7 +79,7 @@ enum ColumnRule : std::uint8_t {
     kNanIsZero = 0,
     kNanLeft = 1,
     kNanRight = 2,
-    kZeroLeft = 3,   // NaN and |x| <= kZeroBand
+    kZeroLeft = 3,  // NaN and |x| <= kZeroBand
     kZeroRight = 4,
     kColumnRuleCount = 5,
 };
@@ -90,7 +90,7 @@ struct NumericFeature {
     std::uint32_t feature;
     std::uint32_t first_threshold;
     std::uint32_t n_thresholds;
-    std::uint32_t first_column;   // absolute; numeric columns start at 1
+    std::uint32_t first_column;  // absolute; numeric columns start at 1
     std::uint32_t n_columns;
 };
 
@@ -98,9 +98,9 @@ struct CategoryFeature {
     std::uint32_t feature;
     std::uint32_t first_code;
     std::uint32_t n_codes;
-    std::uint32_t first_column;   // absolute
+    std::uint32_t first_column;  // absolute
     std::uint32_t n_columns;
-    std::uint32_t first_word;     // of kCodeBits, where dense
+    std::uint32_t first_word;  // of kCodeBits, where dense
 };
 
 // A feature with at most this many codes is dense: its places, with those of no code and of NaN, fit the 128 bits that one byte
@@ -163,9 +163,9 @@ struct ShapRun {
 };
 
 struct ShapNode {
-    double share;           // of the node's cover that goes left
-    double earlier_share;   // product over the feature's earlier splits on this path; 1 where it appears first
-    std::uint32_t left;     // slot in the chunk
+    double share;          // of the node's cover that goes left
+    double earlier_share;  // product over the feature's earlier splits on this path; 1 where it appears first
+    std::uint32_t left;    // slot in the chunk
     std::uint32_t right;
     std::uint32_t column;
     std::uint32_t rank;

@@ -12,13 +12,17 @@ struct Level {
     unsigned vector_bytes;
 
     // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
-    void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree, double* margins);
+    void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
+                      double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
-    void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins);
+    void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
+                        double* margins);
 
     // Contributions [F][K] of one row, or [n][F][K] of at most the rows the scratch was made for.
-    void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch, double* contributions);
-    void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions);
+    void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
+                        double* contributions);
+    void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
+                          double* contributions);
 };
 
 const Level& baseline_level();

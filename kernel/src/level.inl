@@ -17,7 +17,8 @@ void fill_row(const Forest& f, const void* values, bool is_float32, void* column
         fill_columns<Column>(f, static_cast<const double*>(values), out, 1);
 }
 
-static void score_row(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree, double* margins) {
+static void score_row(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
+                      double* margins) {
     if (f.is_wide) {
         fill_row<std::uint32_t>(f, values, is_float32, columns);
         walk_trees<WideNode>(f, static_cast<const std::uint32_t*>(columns), leaf_of_tree);
@@ -36,21 +37,24 @@ static void prepare_sweep(const Forest& f, const SweepScratch& scratch) {
 }
 
 template <typename Lane>
-void score_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins) {
+void score_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
+                    double* margins) {
     if (is_float32)
         sweep_block<Lane>(f, static_cast<const float*>(values), n_rows, scratch, margins);
     else
         sweep_block<Lane>(f, static_cast<const double*>(values), n_rows, scratch, margins);
 }
 
-static void score_block(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch, double* margins) {
+static void score_block(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
+                        double* margins) {
     if (f.sweep_lane_bytes == 1)
         score_block_in<std::int8_t>(f, values, is_float32, n_rows, scratch, margins);
     else
         score_block_in<std::int16_t>(f, values, is_float32, n_rows, scratch, margins);
 }
 
-static void explain_one(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch, double* contributions) {
+static void explain_one(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
+                        double* contributions) {
     if (f.is_wide) {
         fill_row<std::uint32_t>(f, values, is_float32, scratch.columns);
         explain_row(f, static_cast<const std::uint32_t*>(scratch.columns), scratch, contributions);
@@ -61,14 +65,16 @@ static void explain_one(const Forest& f, const void* values, bool is_float32, co
 }
 
 template <typename Column>
-void explain_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions) {
+void explain_block_in(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
+                      double* contributions) {
     if (is_float32)
         explain_block<Column>(f, static_cast<const float*>(values), n_rows, scratch, contributions);
     else
         explain_block<Column>(f, static_cast<const double*>(values), n_rows, scratch, contributions);
 }
 
-static void explain_many(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch, double* contributions) {
+static void explain_many(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
+                         double* contributions) {
     if (f.is_wide)
         explain_block_in<std::uint32_t>(f, values, is_float32, n_rows, scratch, contributions);
     else

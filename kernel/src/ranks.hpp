@@ -34,7 +34,8 @@ inline void count_below_together(const double* thresholds, std::size_t n, const 
     std::size_t left = n;
     while (left > 1) {
         const std::uint32_t half = static_cast<std::uint32_t>(left / 2);
-        for (std::size_t i = 0; i < kTogether; ++i) low[i] += half & -static_cast<std::uint32_t>(thresholds[low[i] + half - 1] < x[i]);
+        for (std::size_t i = 0; i < kTogether; ++i)
+            low[i] += half & -static_cast<std::uint32_t>(thresholds[low[i] + half - 1] < x[i]);
         left -= half;
     }
     for (std::size_t i = 0; i < kTogether; ++i) counts[i] = low[i] + static_cast<std::uint32_t>(thresholds[low[i]] < x[i]);
@@ -45,11 +46,16 @@ template <typename Column>
 Column read_column(std::uint8_t rule, std::size_t rank, bool is_nan, bool is_zero) {
     constexpr Column kRight = static_cast<Column>(~Column{0});
     switch (rule) {
-        case kNanLeft: return is_nan ? Column{0} : static_cast<Column>(rank);
-        case kNanRight: return is_nan ? kRight : static_cast<Column>(rank);
-        case kZeroLeft: return is_nan || is_zero ? Column{0} : static_cast<Column>(rank);
-        case kZeroRight: return is_nan || is_zero ? kRight : static_cast<Column>(rank);
-        default: return static_cast<Column>(rank);
+        case kNanLeft:
+            return is_nan ? Column{0} : static_cast<Column>(rank);
+        case kNanRight:
+            return is_nan ? kRight : static_cast<Column>(rank);
+        case kZeroLeft:
+            return is_nan || is_zero ? Column{0} : static_cast<Column>(rank);
+        case kZeroRight:
+            return is_nan || is_zero ? kRight : static_cast<Column>(rank);
+        default:
+            return static_cast<Column>(rank);
     }
 }
 
@@ -116,11 +122,13 @@ void fill_columns(const Forest& f, const Value* values, Column* columns, std::si
         const std::size_t place = find_place(f, record, static_cast<double>(values[record.feature]));
         Column* out = columns + record.first_column * stride;
         if (record.n_codes <= kDenseCodes) {
-            const std::uint16_t* words = f.code_bits.data + record.first_word + place * ((record.n_columns + std::size_t{15}) / 16);
+            const std::uint16_t* words =
+                f.code_bits.data + record.first_word + place * ((record.n_columns + std::size_t{15}) / 16);
             if (stride == 1)
                 spread_bits(words, record.n_columns, out);
             else
-                for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = static_cast<Column>(words[c / 16] >> (c % 16) & 1);
+                for (std::size_t c = 0; c < record.n_columns; ++c)
+                    out[c * stride] = static_cast<Column>(words[c / 16] >> (c % 16) & 1);
         } else if (place > record.n_codes) {
             const std::uint8_t* sides = f.category_defaults.data + (record.first_column - f.first_category_column);
             for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = sides[c];

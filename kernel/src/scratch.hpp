@@ -5,9 +5,9 @@
 
 namespace mlrf {
 
-constexpr std::size_t kSweepBytes = 128;     // of one column of a sweep block
-constexpr std::size_t kShapBlockRows = 64;   // rows explained together, at most
-constexpr std::size_t kFactorNodes = 8;      // quadrature nodes whose factors a block keeps at once
+constexpr std::size_t kSweepBytes = 128;    // of one column of a sweep block
+constexpr std::size_t kShapBlockRows = 64;  // rows explained together, at most
+constexpr std::size_t kFactorNodes = 8;     // quadrature nodes whose factors a block keeps at once
 
 // All 64-byte aligned.
 struct SweepScratch {

@@ -45,7 +45,8 @@ inline double goes_left(const ShapNode& node, const Column* columns) {
 
 // Which way the row goes at each node of a chunk, as d and Z.
 template <typename Column>
-void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, const Column* columns, double* delta, double* spent) {
+void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, const Column* columns, double* delta,
+               double* spent) {
     std::size_t i = 0;
     for (std::size_t r = 0; r < n_runs; ++r) {
         const std::size_t end = runs[r].end;
@@ -70,7 +71,8 @@ void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, c
 
 // From the leaves up: G, and each node's part of its feature's sum.
 template <int kLanes>
-void gather_up(const ShapNode* nodes, std::size_t n_nodes, const double* weight, double* value, const double* share, double* sums) {
+void gather_up(const ShapNode* nodes, std::size_t n_nodes, const double* weight, double* value, const double* share,
+               double* sums) {
     typedef typename Doubles<kLanes>::Vector Vector;
     const Vector* w = reinterpret_cast<const Vector*>(weight);
     const Vector* g = reinterpret_cast<const Vector*>(share);
@@ -96,7 +98,8 @@ void explain_lanes(const Forest& f, const ShapChunk& chunk, std::size_t first, c
     Vector* weight = reinterpret_cast<Vector*>(scratch.weight);
     Vector* value = reinterpret_cast<Vector*>(scratch.value);
     Vector* share = reinterpret_cast<Vector*>(scratch.share);
-    for (std::size_t leaf = 0; leaf < chunk.n_leaves; ++leaf) value[chunk.n_nodes + leaf] = Vector{} + f.shap_leaves[chunk.first_leaf + leaf];
+    for (std::size_t leaf = 0; leaf < chunk.n_leaves; ++leaf)
+        value[chunk.n_nodes + leaf] = Vector{} + f.shap_leaves[chunk.first_leaf + leaf];
     for (std::size_t root = 0; root < chunk.n_roots; ++root) weight[root] = root_weight;
     std::size_t i = 0;
     for (std::size_t r = 0; r < chunk.n_runs; ++r) {
@@ -129,7 +132,6 @@ void explain_lanes(const Forest& f, const ShapChunk& chunk, std::size_t first, c
     gather_up<kLanes>(nodes, chunk.n_nodes, scratch.weight, scratch.value, scratch.share, scratch.sums);
 }
 
-
 // Contributions of one row from its columns, [F][K].
 template <typename Column>
 void explain_row(const Forest& f, const Column* columns, const ShapScratch& scratch, double* contributions) {
@@ -147,7 +149,8 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
             const ShapChunk& chunk = f.shap_chunks[c];
             if (kWidest != kNarrower && (chunk.n_quadrature > 4) != is_wide) continue;
             is_empty = false;
-            split_row(f.shap_nodes.data + chunk.first_node, f.shap_runs.data + chunk.first_run, chunk.n_runs, columns, scratch.delta, scratch.spent);
+            split_row(f.shap_nodes.data + chunk.first_node, f.shap_runs.data + chunk.first_run, chunk.n_runs, columns,
+                      scratch.delta, scratch.spent);
             for (std::size_t first = 0; first < chunk.n_quadrature; first += lanes)
                 if (is_wide)
                     explain_lanes<kWidest>(f, chunk, first, scratch);
@@ -158,7 +161,8 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
         for (std::size_t k = 0; k < f.n_outputs; ++k)
             for (std::size_t u = 0; u < f.shap_features.count; ++u) {
                 double sum = 0.0;
-                for (std::size_t lane = 0; lane < lanes; ++lane) sum += scratch.sums[(k * f.shap_features.count + u) * lanes + lane];
+                for (std::size_t lane = 0; lane < lanes; ++lane)
+                    sum += scratch.sums[(k * f.shap_features.count + u) * lanes + lane];
                 contributions[std::size_t{f.shap_features[u]} * f.n_outputs + k] += sum / f.divisor;
             }
     }

@@ -26,7 +26,8 @@ struct ColumnLanes<std::uint32_t> {
 
 // split_row for a group of rows.
 template <typename Column>
-void split_group(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, const Column* columns, double* delta, double* spent) {
+void split_group(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, const Column* columns, double* delta,
+                 double* spent) {
     typedef typename Doubles<kShapLanes>::Vector Vector;
     typedef typename ColumnLanes<Column>::Vector ColumnVector;
     const ColumnVector* column = reinterpret_cast<const ColumnVector*>(columns);
@@ -37,7 +38,8 @@ void split_group(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs,
     for (std::size_t r = 0; r < n_runs; ++r) {
         const bool is_seen = runs[r].seen != 0;
         for (const std::size_t end = runs[r].end; i < end; ++i) {
-            const ColumnVector goes_right = static_cast<ColumnVector>(column[nodes[i].column] > static_cast<Column>(nodes[i].rank)) & 1;
+            const ColumnVector goes_right =
+                static_cast<ColumnVector>(column[nodes[i].column] > static_cast<Column>(nodes[i].rank)) & 1;
             const Vector z = one - __builtin_convertvector(goes_right, Vector);
             if (is_seen) {
                 const Vector earlier = s[nodes[i].earlier];
@@ -64,7 +66,8 @@ inline void compute_factors(const ShapNode* nodes, std::size_t n_nodes, double t
 }
 
 // One group of rows, one chunk, one t.
-inline void explain_group(const ShapChunk& chunk, const ShapNode* nodes, double root_weight, const double* factors, const ShapScratch& scratch, double* sums) {
+inline void explain_group(const ShapChunk& chunk, const ShapNode* nodes, double root_weight, const double* factors,
+                          const ShapScratch& scratch, double* sums) {
     typedef typename Doubles<kShapLanes>::Vector Vector;
     Vector* weight = reinterpret_cast<Vector*>(scratch.weight);
     Vector* share = reinterpret_cast<Vector*>(scratch.share);
@@ -85,7 +88,8 @@ inline void explain_group(const ShapChunk& chunk, const ShapNode* nodes, double 
 
 // Contributions of at most kShapBlockRows rows, contributions[row][F][K]. A row's numbers do not depend on its place.
 template <typename Column, typename Value>
-void explain_block(const Forest& f, const Value* values, std::size_t n_rows, const ShapScratch& scratch, double* contributions) {
+void explain_block(const Forest& f, const Value* values, std::size_t n_rows, const ShapScratch& scratch,
+                   double* contributions) {
     typedef typename Doubles<kShapLanes>::Vector Vector;
     const std::size_t n_groups = (n_rows + kShapLanes - 1) / kShapLanes;
     const std::size_t n_sums = std::size_t{f.n_outputs} * f.shap_features.count;
@@ -102,14 +106,18 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
         const ShapNode* nodes = f.shap_nodes.data + chunk.first_node;
         const Quadrature rule = scratch.rules[chunk.n_quadrature];
         Vector* value = reinterpret_cast<Vector*>(scratch.value);
-        for (std::size_t leaf = 0; leaf < chunk.n_leaves; ++leaf) value[chunk.n_nodes + leaf] = Vector{} + f.shap_leaves[chunk.first_leaf + leaf];
+        for (std::size_t leaf = 0; leaf < chunk.n_leaves; ++leaf)
+            value[chunk.n_nodes + leaf] = Vector{} + f.shap_leaves[chunk.first_leaf + leaf];
         for (std::size_t first = 0; first < chunk.n_quadrature; first += kFactorNodes) {
             const std::size_t end = first + kFactorNodes < chunk.n_quadrature ? first + kFactorNodes : chunk.n_quadrature;
-            for (std::size_t q = first; q < end; ++q) compute_factors(nodes, chunk.n_nodes, rule.at[q], scratch.factors + (q - first) * 2 * chunk.n_nodes);
+            for (std::size_t q = first; q < end; ++q)
+                compute_factors(nodes, chunk.n_nodes, rule.at[q], scratch.factors + (q - first) * 2 * chunk.n_nodes);
             for (std::size_t group = 0; group < n_groups; ++group) {
-                split_group<Column>(nodes, f.shap_runs.data + chunk.first_run, chunk.n_runs, columns + group * group_columns, scratch.delta, scratch.spent);
+                split_group<Column>(nodes, f.shap_runs.data + chunk.first_run, chunk.n_runs, columns + group * group_columns,
+                                    scratch.delta, scratch.spent);
                 for (std::size_t q = first; q < end; ++q)
-                    explain_group(chunk, nodes, rule.weight[q], scratch.factors + (q - first) * 2 * chunk.n_nodes, scratch, scratch.sums + group * n_sums * kShapLanes);
+                    explain_group(chunk, nodes, rule.weight[q], scratch.factors + (q - first) * 2 * chunk.n_nodes, scratch,
+                                  scratch.sums + group * n_sums * kShapLanes);
             }
         }
     }
@@ -120,7 +128,8 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
         double* out = contributions + row * row_size;
         for (std::size_t k = 0; k < f.n_outputs; ++k)
             for (std::size_t u = 0; u < f.shap_features.count; ++u)
-                out[std::size_t{f.shap_features[u]} * f.n_outputs + k] = sums[(k * f.shap_features.count + u) * kShapLanes] / f.divisor;
+                out[std::size_t{f.shap_features[u]} * f.n_outputs + k] =
+                    sums[(k * f.shap_features.count + u) * kShapLanes] / f.divisor;
     }
 }
 

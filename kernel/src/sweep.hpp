@@ -47,7 +47,9 @@ void prepare_slots(const Forest& f, const SweepScratch& scratch) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
     Lane* middle = static_cast<Lane*>(scratch.slots) + f.max_leaves * kRows;
     for (std::size_t leaf = 0; leaf < f.max_leaves; ++leaf)
-        for (std::size_t row = 0; row < kRows; ++row) middle[-static_cast<std::ptrdiff_t>((leaf + 1) * kRows) + static_cast<std::ptrdiff_t>(row)] = static_cast<Lane>(leaf);
+        for (std::size_t row = 0; row < kRows; ++row)
+            middle[-static_cast<std::ptrdiff_t>((leaf + 1) * kRows) + static_cast<std::ptrdiff_t>(row)] =
+                static_cast<Lane>(leaf);
 }
 
 template <typename Lane, typename Value>
@@ -97,7 +99,8 @@ void fill_dense_columns(const Forest& f, const CategoryFeature& record, const un
         bit[g] = _mm256_shuffle_epi8(powers, _mm256_and_si256(place, _mm256_set1_epi8(7)));
     }
     for (std::size_t c = 0; c < record.n_columns; ++c) {
-        const __m256i bits = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(f.set_bits.data + (first + c) * kSetBytes)));
+        const __m256i bits = _mm256_broadcastsi128_si256(
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(f.set_bits.data + (first + c) * kSetBytes)));
         Lane* out = columns + (record.first_column + c) * kRows;
         for (std::size_t g = 0; g < kRows / 32; ++g) {
             // -1 where the row goes right.
@@ -131,7 +134,8 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         if (record.n_codes <= kDenseCodes) {
             unsigned char places[kRows] __attribute__((aligned(64))) = {};
             for (std::size_t row = 0; row < n_rows; ++row)
-                places[row] = static_cast<unsigned char>(find_place(f, record, static_cast<double>(values[row * f.n_features + record.feature])));
+                places[row] = static_cast<unsigned char>(
+                    find_place(f, record, static_cast<double>(values[row * f.n_features + record.feature])));
             fill_dense_columns<Lane>(f, record, places, static_cast<Lane*>(scratch.columns));
             continue;
         }
@@ -173,7 +177,8 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
 
 // Sweep one tree; returns each row's leaf number.
 template <typename Lane>
-const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const SweepNode* nodes, const Lane* columns, Lane* middle) {
+const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const SweepNode* nodes, const Lane* columns,
+                                                 Lane* middle) {
     typedef typename Lanes<Lane>::Vector Vector;
     constexpr std::ptrdiff_t kRows = kSweepRows<Lane>;
     constexpr std::size_t kGroups = kSweepBytes / sizeof(Vector);
@@ -200,7 +205,8 @@ void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const
     fill_numeric_block<Lane>(f, values, n_rows, columns);
     fill_category_block<Lane>(f, values, n_rows, scratch);
     for (std::size_t k = 0; k < f.n_outputs; ++k)
-        for (std::size_t row = 0; row < kRows; ++row) scratch.sums[k * kRows + row] = f.sums_in_float32 ? static_cast<float>(f.base[k]) : f.base[k];
+        for (std::size_t row = 0; row < kRows; ++row)
+            scratch.sums[k * kRows + row] = f.sums_in_float32 ? static_cast<float>(f.base[k]) : f.base[k];
     for (std::size_t t = 0; t < f.n_trees; ++t) {
         const TreeRecord& tree = f.trees[t];
         const Unsigned* leaf = sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle);
@@ -215,7 +221,8 @@ void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const
     for (std::size_t row = 0; row < n_rows; ++row)
         for (std::size_t k = 0; k < f.n_outputs; ++k) {
             const double sum = scratch.sums[k * kRows + row];
-            margins[row * f.n_outputs + k] = f.sums_in_float32 ? static_cast<float>(sum) / static_cast<float>(f.divisor) : sum / f.divisor;
+            margins[row * f.n_outputs + k] =
+                f.sums_in_float32 ? static_cast<float>(sum) / static_cast<float>(f.divisor) : sum / f.divisor;
         }
 }
 

@@ -16,7 +16,7 @@ inline std::uint32_t step(const Node* nodes, std::uint32_t at, const Column* col
     return node.child + static_cast<std::uint32_t>(columns[node.column] > node.rank);
 }
 
-// Lanes of a one-row walk: 16 trees at a time measured faster than 8 (see docs/adr/0004-tree-kernel.md).
+// Lanes of a one-row walk: 16 trees at a time measured faster than 8 (see docs/adr/0005-tree-kernel.md).
 constexpr std::size_t kTreeLanes = 16;
 
 // Find the leaf that one row reaches in each tree; writes its value to leaf_of_tree[tree].

@@ -79,7 +79,8 @@ void check_case(const std::filesystem::path& forest, const std::string& level) {
     mlrf::Engine engine(forest.string(), level.c_str());
     const mlrf::Rows rows{a.rows.data(), false, a.n_rows};
     std::vector<double> margins(a.margins.size());
-    for (std::size_t row = 0; row < a.n_rows; ++row) engine.margin(a.rows.data() + row * a.n_features, false, margins.data() + row * a.n_outputs);
+    for (std::size_t row = 0; row < a.n_rows; ++row)
+        engine.margin(a.rows.data() + row * a.n_features, false, margins.data() + row * a.n_outputs);
     expect(is_same(margins, a.margins), what + ": margins of single rows");
     for (const unsigned threads : {1u, 3u}) {
         margins.assign(margins.size(), 0.0);
@@ -102,8 +103,28 @@ void check_case(const std::filesystem::path& forest, const std::string& level) {
 
 // Damage a sound file: flipped bits, integers that lie at some edge, missing or additional ends.
 Bytes mutate(Bytes bytes, std::mt19937_64& random) {
-    static const std::uint64_t kEdges[] = {0, 1, 2, 63, 64, 127, 255, 256, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF,
-                                           0x100000000, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF, 0x7FF0000000000000, 0x7FF8000000000000, 0xBFF0000000000000};
+    static const std::uint64_t kEdges[] = {0,
+                                           1,
+                                           2,
+                                           63,
+                                           64,
+                                           127,
+                                           255,
+                                           256,
+                                           0x7FFF,
+                                           0xFFFF,
+                                           0x10000,
+                                           0x7FFFFFFF,
+                                           0x80000000,
+                                           0xFFFFFFFE,
+                                           0xFFFFFFFF,
+                                           0x100000000,
+                                           0x7FFFFFFFFFFFFFFF,
+                                           0x8000000000000000,
+                                           0xFFFFFFFFFFFFFFFF,
+                                           0x7FF0000000000000,
+                                           0x7FF8000000000000,
+                                           0xBFF0000000000000};
     const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
     const std::size_t n_changes = 1 + pick(4);
     for (std::size_t change = 0; change < n_changes; ++change) {
@@ -124,7 +145,8 @@ Bytes mutate(Bytes bytes, std::mt19937_64& random) {
             bytes.resize(pick(4) == 0 ? bytes.size() + pick(200) : pick(bytes.size() + 1));
             // Half of the cut files say so in their header, so that the checks behind the length are reached too.
             const std::uint64_t size = bytes.size();
-            if (pick(2) == 0 && bytes.size() >= sizeof(mlrf::Header)) std::memcpy(&bytes[offsetof(mlrf::Header, file_bytes)], &size, sizeof size);
+            if (pick(2) == 0 && bytes.size() >= sizeof(mlrf::Header))
+                std::memcpy(&bytes[offsetof(mlrf::Header, file_bytes)], &size, sizeof size);
         }
     }
     return bytes;
@@ -137,7 +159,8 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
         const std::size_t n_features = engine.forest().n_features, n_outputs = engine.forest().n_outputs;
         const std::size_t n_rows = n_features <= 256 ? 140 : 1;
         std::vector<double> rows(n_rows * n_features);
-        static const double kValues[] = {0.0, 1.0, -1.0, 0.5, 2.0, 7.0, 64.0, 1e-36, 1e300, NAN, INFINITY, -INFINITY, 2147483647.0, 4095.0};
+        static const double kValues[] = {0.0,   1.0,   -1.0, 0.5,      2.0,       7.0,          64.0,
+                                         1e-36, 1e300, NAN,  INFINITY, -INFINITY, 2147483647.0, 4095.0};
         for (double& value : rows) value = kValues[random() % std::size(kValues)];
         std::vector<double> margins(n_rows * n_outputs);
         engine.margin(rows.data(), false, margins.data());
@@ -178,7 +201,8 @@ int main(int n_arguments, char** arguments) {
     const long n_mutations = std::strtol(arguments[3], nullptr, 10);
     for (long i = 0; i < n_mutations && !sound.empty(); ++i) {
         const Bytes bytes = mutate(sound[static_cast<std::size_t>(i) % sound.size()], random);
-        std::ofstream(arguments[2], std::ios::binary | std::ios::trunc).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        std::ofstream(arguments[2], std::ios::binary | std::ios::trunc)
+            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
         answered += ask(arguments[2], names[static_cast<std::size_t>(i) % names.size()].c_str(), random);
     }
     std::filesystem::remove(arguments[2]);

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import resource
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from bundles import ALL_KINDS, entry_of, write_bundle
 from load import BODY, PREDICTION, Load
 from mlrf.core.bundle import LinkEntry
 from raw_http import request
-from running import cpu_s, eventually, is_alive, metrics_of, run_to_its_end, serving
+from running import Server, command, cpu_s, eventually, is_alive, metrics_of, run_to_its_end, serving
 
 
 def events(server, name):
@@ -267,6 +270,67 @@ def test_sigterm_while_workers_start_is_obeyed(bundle):
             assert time.monotonic() - began < 4
 
 
+def test_a_worker_told_to_stop_is_replaced_and_nothing_is_lost(bundle):
+    with serving(bundle, workers=2) as server:
+        first = server.booted(2)
+        with Load(server, 20) as load:
+            eventually(lambda: load.counts.answered > 200, what="some load")
+            os.kill(first[0], signal.SIGTERM)
+            eventually(lambda: not is_alive(first[0]), 6, "the end of the worker")
+            server.booted(2)
+            at = load.counts.answered
+            eventually(lambda: load.counts.answered > at + 200, what="load afterwards")
+            counts = load.stop_asking()
+        assert (counts.lost, counts.wrong, counts.refused_connections) == ([], [], 0)
+
+
+def test_more_connections_than_descriptors_do_not_end_the_accepting(bundle):
+    with serving(bundle) as server:
+        (worker,) = server.booted(1)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (40, 40))
+        with contextlib.ExitStack() as opened:
+            for _ in range(80):
+                opened.enter_context(server.client())
+            assert server.process.poll() is None
+        # Until the worker has let go of the connections that are closed now, it resets new ones.
+        eventually(server.is_ready, 5, "an answer")
+        assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
+        assert server.workers() == [worker]
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::1"])
+def test_other_addresses_are_listened_on(bundle, host):
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving_at(host, bundle) as server:
+        assert (f"[{host}]" if ":" in host else host.replace("localhost", "127.0.0.1")) in server.log[0]["url"]
+
+
+@contextlib.contextmanager
+def serving_at(host, bundle):
+    """A server on another address than the client's, told apart by its log alone."""
+    with subprocess.Popen(
+        command([bundle], "--port", "0", "--host", host, "--workers", "1"), stderr=subprocess.PIPE
+    ) as process:
+        server = Server(process)
+        try:
+            server.find_address()
+            with socket.create_connection((host, server.port), timeout=5) as client:
+                client.sendall(request("GET", "/healthz", headers=["Connection: close"]))
+                assert client.recv(100).startswith(b"HTTP/1.1 200")
+            yield server
+        finally:
+            process.terminate()
+            server.wait()
+
+
+def _has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 def test_a_request_that_never_ends_does_not_hold_the_exit_beyond_its_limit(bundle):
     with serving(bundle, options=["--drain-timeout", "1"]) as server, server.client() as client:
         client.send(b"POST /predict HTTP/1.1\r\n")
@@ -341,7 +405,7 @@ def _connections_of(pid: int, port: int) -> int:
     count = 0
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += os.readlink(descriptor) in ours
+            count += str(descriptor.readlink()) in ours
     return count
 
 
@@ -368,7 +432,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
             counts = load.stop_asking()
         last = server.metrics()
         seen.append(last)
-        for before, after in zip(seen, seen[1:], strict=False):
+        for before, after in itertools.pairwise(seen):
             fallen = {name for name in before if name.startswith(totals) and after.get(name, 0) < before[name]}
             assert not fallen
         answered = last["mlrf_requests_total;route=/predict;status=200"]

@@ -10,11 +10,11 @@ import pytest
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.gate import Exports, judge, kept_rows, prove
+from mlrf.builder.parity.gate import Exports, judge, judge_trees, kept_rows, prove
 from mlrf.builder.parity.golden import golden_rows
 from mlrf.builder.parity.judge import rounding_limit
 from mlrf.builder.parity.library import ask_library
-from mlrf.builder.parity.runtime import run_onnx
+from mlrf.builder.parity.runtime import run_onnx, run_trees
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
 from models import data, train
@@ -70,6 +70,8 @@ def test_one_wrong_thing_fails_the_gate(proven, what):
             continue
         visible += 1
         got = run_onnx(export_onnx(wrong, model.link), golden.rows)
+        with pytest.raises(ParityError):
+            judge_trees(model, schema, golden, answers, run_trees(encode_forest(wrong), golden.rows))
         with contextlib.suppress(ParityError):
             judge(model, schema, golden, kept, answers, got)
             continue
@@ -78,17 +80,14 @@ def test_one_wrong_thing_fails_the_gate(proven, what):
     assert visible or what in ("default side", "missing rule"), "no mutant of this kind could be seen"
 
 
-def test_the_whole_gate_refuses_and_says_where(proven):
+@pytest.mark.parametrize("wrong_export", ["onnx", "forest"])
+def test_the_whole_gate_refuses_and_says_where(proven, wrong_export):
     model, schema, *_ = proven
     wrong, _ = mutated(model.forest, np.random.default_rng(5), "children")
+    of_onnx, of_trees = (wrong, model.forest) if wrong_export == "onnx" else (model.forest, wrong)
+    exports = Exports(export_onnx(of_onnx, model.link), encode_forest(of_trees))
     said = r"margin is not lightgbm's on \d+ of \d+ golden rows .*Nothing was written"
     with pytest.raises(ParityError, match=said) as caught:
-        prove(
-            model,
-            Exports(export_onnx(wrong, model.link), encode_forest(model.forest)),
-            schema,
-            sampled=None,
-            progress=lambda *_: None,
-        )
+        prove(model, exports, schema, sampled=None, progress=lambda *_: None)
     assert sum(caught.value.details["rows_off"].values()) > 0
     assert list(caught.value.details["worst"]["features"]) == list(schema.names)

@@ -30,7 +30,7 @@ def make_rows(rng: np.random.Generator, n_rows: int) -> np.ndarray:
 
 
 def make_odd_rows(rng: np.random.Generator, booster: lightgbm.Booster, n_rows: int) -> np.ndarray:
-    """Rows on thresholds and beside them, unseen categories, and what is not finite (but +inf: see `lightgbm_text`)."""
+    """Rows on thresholds and beside them, unseen categories, and what is not finite."""
     thresholds = read_model_text(booster.model_to_string()).threshold
     thresholds = thresholds[np.abs(thresholds) < 1e300]
     pool = np.concatenate(
@@ -38,7 +38,7 @@ def make_odd_rows(rng: np.random.Generator, booster: lightgbm.Booster, n_rows: i
             thresholds,
             np.nextafter(thresholds, np.inf),
             np.nextafter(thresholds, -np.inf),
-            [np.nan, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, 1e-34, 1e300, -1e300],
+            [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 1e-35, 1e-34, 1e300, -1e300],
         ]
     )
     rows = rng.choice(pool, size=(n_rows, N_FEATURES))

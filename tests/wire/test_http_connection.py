@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import socket
+import struct
 import time
 
 import pytest
@@ -316,6 +318,16 @@ def test_a_slow_reader_gets_the_last_answer_of_a_connection_that_closes(server):
         for _ in range(n + 1 - read):
             assert len(client.answer().body) == length
         assert client.is_closed()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
+def test_clients_that_vanish_leave_nothing_behind(server, path):
+    """A reset in the middle of many answers is no trouble of the server's."""
+    for _ in range(10):
+        with server.client() as client:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.send(request("GET", path) * 400 + b"GET /half")
+    eventually(lambda: server.metrics()["mlrf_open_connections"] <= 1, 5.0, "the end of the connections")
 
 
 def test_a_client_that_shuts_its_side_down_gets_its_answer(server):

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -146,13 +146,13 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     raw = _read_small(root, MANIFEST)
     manifest = _decode_manifest(root, raw)
     _check_files(root, manifest)
-    schema = from_json_schema(decode_json(root, SCHEMA, _read_small(root, SCHEMA)))
+    schema = _read_schema(root)
     if len(schema.features) != manifest.n_features:
         raise BundleError(
             f"{root}: schema.json has {len(schema.features)} features, the manifest says {manifest.n_features}",
             file=SCHEMA,
         )
-    link = Link(_link_kind(root, manifest.link.kind), manifest.link.scale)
+    link = _read_link(root, manifest)
     version = hashlib.sha256(raw).hexdigest()
     return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
 
@@ -193,6 +193,13 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
         )
     if manifest.n_outputs < 1 or len(manifest.base) != manifest.n_outputs:
         raise BundleError(f"{root}: the manifest's outputs and base values do not match", file=MANIFEST)
+    n_classes = 2 if manifest.n_outputs == 1 else manifest.n_outputs
+    if manifest.classes is not None and len(manifest.classes) != n_classes:
+        raise BundleError(
+            f"{root}: the manifest has {len(manifest.classes)} classes, a model of {manifest.n_outputs} outputs has "
+            f"{n_classes}",
+            file=MANIFEST,
+        )
     if SCHEMA not in manifest.files:
         raise BundleError(f"{root}: the manifest lists no {SCHEMA}", file=SCHEMA)
     return manifest
@@ -244,9 +251,21 @@ def _read_small(root: Path, name: str) -> bytes:
         raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
 
 
-def _link_kind(root: Path, kind: str) -> LinkKind:
+def _read_schema(root: Path) -> Schema:
+    document = decode_json(root, SCHEMA, _read_small(root, SCHEMA))
+    try:
+        return from_json_schema(document)
+    except BundleError as error:
+        raise BundleError(f"{root}: {error}", **error.details) from error
+
+
+def _read_link(root: Path, manifest: Manifest) -> Link:
+    kind = manifest.link.kind
     if kind not in KINDS:
         raise BundleError(
             f"{root}: the manifest names the link {kind!r}, which this version does not know", file=MANIFEST
         )
-    return kind  # type: ignore[return-value]
+    link = Link(cast("LinkKind", kind), manifest.link.scale)
+    if link.is_vector and manifest.n_outputs < 2:  # noqa: PLR2004
+        raise BundleError(f"{root}: the manifest's link {kind} needs at least two outputs", file=MANIFEST)
+    return link

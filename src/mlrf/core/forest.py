@@ -15,6 +15,7 @@ these rules give the same branch for every float64.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -169,7 +170,8 @@ class Forest:
         for index in range(n_sets):
             codes = self.category_codes(index)
             _require(bool(np.all(codes >= 0) and np.all(np.diff(codes) > 0)), "a category set is not ascending")
-        _require(self.divisor > 0, "the divisor is not positive")
+        _require(bool(np.all(np.isfinite(self.base))), "a base value is not finite")
+        _require(math.isfinite(self.divisor) and self.divisor > 0, "the divisor is not positive")
 
 
 def _require(holds: bool, reason: str) -> None:

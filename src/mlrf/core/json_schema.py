@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.core.errors import BundleError
+from mlrf.core.errors import BundleError, InvalidRequestError
 from mlrf.core.schema import Feature, Kind, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -33,9 +33,12 @@ def from_json_schema(document: Any) -> Schema:
         order, properties = document["x-mlrf-order"], document["properties"]
         if sorted(order) != sorted(properties):
             raise ValueError("x-mlrf-order and properties name different features")
-        return Schema(tuple(_feature(name, properties[name]) for name in order))
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"schema.json is not a schema that mlrf wrote: {error}") from error
+        schema = Schema(tuple(_feature(name, properties[name]) for name in order))
+        # A worker answers the example before it is ready: one that is no instance would keep it from that.
+        schema.row(schema.example())
+    except (LookupError, TypeError, ValueError, InvalidRequestError) as error:
+        raise BundleError(f"schema.json is not a schema that mlrf wrote: {error}", file="schema.json") from error
+    return schema
 
 
 def _property(feature: Feature) -> dict[str, Any]:

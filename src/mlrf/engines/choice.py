@@ -21,7 +21,8 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     if (engine.n_features, engine.n_outputs) != expected:
         raise BundleError(
             f"{bundle.path}: the {engine.name} engine's model has {engine.n_features} features and {engine.n_outputs} outputs, "
-            f"the manifest says {expected[0]} and {expected[1]}"
+            f"the manifest says {expected[0]} and {expected[1]}",
+            file=FOREST if engine.name == "trees" else ONNX_MODEL,
         )
     return engine
 

@@ -44,12 +44,14 @@ def test_a_bundle_answers_as_the_booster_does(built, booster, frame):
     assert [f.kind for f in bundle.schema.features] == [Kind.NUMERIC, Kind.INTEGER, Kind.BOOLEAN, Kind.CATEGORICAL]
     assert bundle.schema.row(bundle.schema.example())
     assert bundle.schema.example()["shop"] in ("north", "south", "east")
-    assert set(bundle.manifest.parity) == {"sampled", "random", "missing", "threshold", "categories", "zero"}
-    assert all(rows.rows == rows.bit_equal for rows in bundle.manifest.parity.values())
+    assert set(bundle.manifest.parity) == {"trees", "onnxruntime"}
+    for kinds in bundle.manifest.parity.values():
+        assert set(kinds) == {"sampled", "random", "missing", "threshold", "categories", "zero"}
+        assert all(rows.rows == rows.bit_equal for rows in kinds.values())
     assert bundle.manifest.coverage.nodes == bundle.manifest.facts.leaves - bundle.manifest.facts.trees
     golden = read_golden(bundle.file("golden.parquet"))
     assert golden.rows.shape[1] == 4
-    assert set(golden.kinds) == set(bundle.manifest.parity)
+    assert set(golden.kinds) == set(bundle.manifest.parity["trees"])
     np.testing.assert_array_equal(booster.predict(golden.rows), golden.predictions[:, 0])
 
 
@@ -81,7 +83,7 @@ def test_samples_of_every_kind_are_taken(kind, booster, frame, tmp_path):
         case "array":
             sample = np.column_stack([frame[c].cat.codes if c == "shop" else frame[c].astype(float) for c in frame])
     bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="m", sample=sample))
-    assert bundle.manifest.parity["sampled"].rows == 300
+    assert bundle.manifest.parity["onnxruntime"]["sampled"].rows == 300
     assert bundle.schema.features[1].kind is (Kind.NUMERIC if kind == "array" else Kind.INTEGER)
 
 

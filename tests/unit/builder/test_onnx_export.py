@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from forests import margins, odd_rows, random_forest
 
+from forests import margins, odd_rows, random_forest
 from mlrf.builder.onnx.categories import rank_columns
 from mlrf.builder.onnx.export import LEAF_COVERS, NODE_COVERS, export_onnx
 from mlrf.builder.parity.runtime import run_onnx

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from forests import goes_left, random_forest
 
+from forests import goes_left, random_forest
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.parity.golden import KINDS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND

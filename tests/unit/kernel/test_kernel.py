@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +200,7 @@ def test_ways_in(tmp_path: Path) -> None:
         assert kernel.contributions(way) == kernel.contributions(row.tolist())
     for rows in (raw, array("d", row), row, row.reshape(1, 4), array("f", row), unaligned):
         assert list(kernel.margins(rows)) == want
+    assert kernel.margin([1.5, None, -2.0, 3.0]) == want
     assert len(kernel.margins(b"")) == 0
     assert len(kernel.contributions_many(b"")) == 0
     singles = rng.choice([0.0, 1.0, 0.5, np.nan, np.inf, 1e-36], size=(150, 4)).astype(np.float32)
@@ -216,7 +220,7 @@ def test_a_row_of_another_length_is_refused(tmp_path: Path, row: object) -> None
 
 def test_what_is_no_number_is_refused(tmp_path: Path) -> None:
     kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
-    for row in ([1.0, None, 2.0, 3.0], ["a", 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
+    for row in (["a", 1, 2, 3], [[], 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
         with pytest.raises(TypeError):
             kernel.margin(row)  # type: ignore[arg-type]
     with pytest.raises((ValueError, BufferError)):
@@ -286,3 +290,40 @@ def test_levels_are_chosen_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert open_forest(forest, tmp_path).level == "baseline"
     with pytest.raises(ValueError, match="no kernel level named 'sse9'"):
         open_forest(forest, tmp_path, "sse9")
+
+
+def test_the_mapped_file_is_shared(tmp_path: Path) -> None:
+    """After scoring and explaining, no page of the file has become this process's own; a forked child answers from the same pages."""
+    rng = np.random.default_rng(13)
+    forest = naive.make_forest(rng, n_trees=100, max_leaves=60)
+    kernel = open_forest(forest, tmp_path)
+    rows = naive.make_rows(rng, forest, 200)
+    margins = kernel.margins(rows)
+    kernel.contributions_many(rows)
+    smaps = Path("/proc/self/smaps").read_text(encoding="utf-8")
+    mapping = smaps.split(str(tmp_path / "forest.bin"), 1)[1]
+    pages = dict(re.findall(r"^(\w+): +(\d+) kB$", mapping.split("VmFlags", 1)[0], flags=re.MULTILINE))
+    assert int(pages["Rss"]) > 0
+    assert pages["Anonymous"] == "0"
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if kernel.margins(rows) == margins else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_many_python_threads_at_once(tmp_path: Path) -> None:
+    """Batches let go of the GIL, so they may run beside each other on one engine."""
+    rng = np.random.default_rng(14)
+    forest = naive.make_forest(rng, n_trees=60, max_leaves=40)
+    kernel = open_forest(forest, tmp_path)
+    rows = naive.make_rows(rng, forest, 1500)
+    margins, contributions = kernel.margins(rows), kernel.contributions_many(rows[:100])
+
+    def ask(_: int) -> bool:
+        return (
+            kernel.margins(rows, 2) == margins
+            and kernel.contributions_many(rows[:100], 2).tobytes() == contributions.tobytes()
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(ask, range(40)))

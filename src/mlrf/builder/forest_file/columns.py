@@ -85,8 +85,11 @@ def lay_out_columns(forest: Forest) -> Columns:
     feature = forest.feature[numeric].astype(np.int64)
     order = np.lexsort((threshold, feature))
     is_new_feature = np.diff(feature[order], prepend=-1) != 0
-    is_new = is_new_feature | (np.diff(threshold[order], prepend=-np.inf) != 0)
-    thresholds = threshold[order][is_new]
+    # Compared, not subtracted: the difference of two infinite thresholds is not a number.
+    ascending = threshold[order]
+    is_new = is_new_feature.copy()
+    is_new[1:] |= ascending[1:] != ascending[:-1]
+    thresholds = ascending[is_new]
     of_feature = feature[order][is_new]
     features, firsts, counts = np.unique(of_feature, return_index=True, return_counts=True)
     place = np.empty(len(numeric), dtype=np.int64)

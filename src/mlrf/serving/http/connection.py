@@ -290,7 +290,8 @@ class Connection(asyncio.Protocol):
             extra += b"Connection: close\r\n"
         elif call.is_http10:
             extra += b"Connection: keep-alive\r\n"
-        elapsed_s = perf_counter() - started
+        now_s = perf_counter()
+        elapsed_s = now_s - started
         self._transport.write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
             % (
@@ -305,6 +306,8 @@ class Connection(asyncio.Protocol):
             )
         )
         server.meter.count_request(call.route, status, elapsed_s)
+        if now_s > server.beat_due_s:
+            server.beat(now_s)
         if not keep_alive:
             self._closing_since = server.clock.now
             self._transport.close()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
+from time import perf_counter
 from typing import ClassVar, Protocol
 
 from mlrf.core.errors import OverloadedError
@@ -19,6 +20,7 @@ from mlrf.serving.http.route import Call, Router
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
+BEAT_S = 0.5
 _MAX_ASIDE = 128
 """How many answers may wait for the worker's thread."""
 _DRAIN_TICK_S = 0.02
@@ -59,11 +61,15 @@ class HttpServer:
         s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus
     }
 
-    def __init__(self, router: Router, limits: HttpLimits, meter: Meter, refusal: Refusal) -> None:
+    def __init__(
+        self, router: Router, limits: HttpLimits, meter: Meter, refusal: Refusal, heartbeat: Callable[[], None]
+    ) -> None:
         self.router = router
         self.limits = limits
         self.meter = meter
         self.refusal = refusal
+        self._heartbeat = heartbeat
+        self.beat_due_s = 0.0
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
@@ -112,9 +118,19 @@ class HttpServer:
     def _ran_aside(self, _future: asyncio.Future[bytes]) -> None:
         self._n_aside -= 1
 
-    def tick(self) -> None:
-        """Set the clock and end what has taken too long; call it twice a second."""
+    def beat(self, now_s: float) -> None:
+        """Give a sign of life and set the clock.
+
+        Called between answers too: over a thousand busy connections the loop goes from poll to poll without running its
+        timers, and a worker that answered all the while was taken for hung.
+        """
+        self.beat_due_s = now_s + BEAT_S
+        self._heartbeat()
         self.clock.tick()
+
+    def tick(self) -> None:
+        """Give a sign of life and end what has taken too long; call it every `BEAT_S`."""
+        self.beat(perf_counter())
         for connection in tuple(self._connections):
             connection.check(self.clock.now)
 

@@ -199,8 +199,10 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
     def load_config(self) -> None:
         """Hand our settings over."""
         settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         options = {
-            "bind": [f"{settings.host}:{settings.port}"],
+            # For gunicorn to parse alone: the listeners are bound already.
+            "bind": [f"{host}:{settings.port}"],
             "workers": settings.workers,
             "worker_class": UvloopWorker,
             "logger_class": ArbiterLog,

@@ -15,7 +15,7 @@ from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import MlrfError
 from mlrf.serving.http.route import Router
-from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
-_TICK_S = 0.5
 _MAX_BOOT_S = 300.0
 
 
@@ -82,7 +81,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         router = Router(self.service.routes, settings.limits.max_body_bytes, self.service.missing)
-        server = HttpServer(router, settings.limits, self.meter, Refusals(self.boot.log))
+        server = HttpServer(router, settings.limits, self.meter, Refusals(self.boot.log), self.notify)
         listener: socket.socket = self.sockets[0]
         # The copy keeps the accept queue when the loop closes its own descriptor.
         queue = listener.dup()
@@ -91,32 +90,24 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.boot.note_answered(self.slot)
         self.boot.log.debug("worker ready", slot=self.slot)
         while not stop.is_set() and os.getppid() == self.ppid:
-            self.notify()
             server.tick()
             try:
-                await asyncio.wait_for(stop.wait(), _TICK_S)
+                await asyncio.wait_for(stop.wait(), BEAT_S)
             except TimeoutError:
                 continue
         self.service.draining = True
         self.meter.set_ready(ready=False)
         accepting.close()
         await _accept_queued(loop, queue, server)
-        left = await self._drain(server)
+        left = await server.drain(settings.drain_timeout_s)
         if left:
             self.boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
-
-    async def _drain(self, server: HttpServer) -> int:
-        draining = asyncio.ensure_future(server.drain(self.boot.settings.drain_timeout_s))
-        while not draining.done():
-            self.notify()
-            await asyncio.wait((draining,), timeout=_TICK_S)
-        return draining.result()
 
     def _stay_alive(self, booted: threading.Event) -> None:
         """Give signs of life while a large model loads: no loop runs yet that could."""
         waited_s = 0.0
-        while not booted.wait(_TICK_S) and waited_s < _MAX_BOOT_S:
-            waited_s += _TICK_S
+        while not booted.wait(BEAT_S) and waited_s < _MAX_BOOT_S:
+            waited_s += BEAT_S
             self.notify()
 
     def load_wsgi(self) -> None:
@@ -134,10 +125,11 @@ async def _accept_queued(loop: asyncio.AbstractEventLoop, queue: socket.socket, 
         while True:
             try:
                 client, _ = queue.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
+            except ConnectionAbortedError:
                 continue
+            except OSError:
+                # Nobody waits any more, or there is no descriptor left to take them with.
+                return
             await loop.connect_accepted_socket(server.new_connection, client)
 
 

@@ -1,0 +1,207 @@
+"""A bundle is read whole or refused, and the error names the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+
+import pytest
+
+from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
+from mlrf.core.bundle import LinkEntry, digest_file, read_bundle
+from mlrf.core.errors import BundleError
+
+
+def refusal(path) -> BundleError:
+    with pytest.raises(BundleError) as refused:
+        read_bundle(path)
+    assert str(path) in str(refused.value)
+    return refused.value
+
+
+def manifest(path) -> dict:
+    return json.loads((path / "manifest.json").read_bytes())
+
+
+def with_manifest(path, **changes):
+    write_manifest(path, manifest(path) | changes)
+    return path
+
+
+def with_file(path, name, content: bytes):
+    """Replace a file and its entry, so that its digest holds."""
+    (path / name).write_bytes(content)
+    entry = entry_of(path / name)
+    files = manifest(path)["files"] | {name: {"sha256": entry.sha256, "size_bytes": entry.size_bytes}}
+    return with_manifest(path, files=files)
+
+
+def test_a_sound_bundle_is_read(bundle):
+    read = read_bundle(bundle)
+    assert (read.name, read.schema, read.path) == ("sample", ALL_KINDS, bundle.resolve())
+    assert read.version == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    assert read.short_version == read.version[:12]
+    assert read.file("model.onnx") == bundle.resolve() / "model.onnx"
+    with pytest.raises(BundleError, match=r"forest\.bin"):
+        read.file("forest.bin")
+
+
+def test_the_same_content_has_the_same_version_anywhere(tmp_path):
+    versions = {read_bundle(write_bundle(tmp_path / place)).version for place in "ab"}
+    assert len(versions) == 1
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "schema.json"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_flipped_bit_is_found(bundle, name, place):
+    content = bytearray((bundle / name).read_bytes())
+    content[place] ^= 1
+    (bundle / name).write_bytes(content)
+    error = refusal(bundle)
+    assert (error.details["file"], "altered" in str(error)) == (name, True)
+
+
+def test_a_flipped_bit_in_the_manifest_is_found_or_makes_another_version(bundle):
+    version = read_bundle(bundle).version
+    content = (bundle / "manifest.json").read_bytes()
+    for place in range(0, len(content), 7):
+        (bundle / "manifest.json").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            assert read_bundle(bundle).version != version
+        except BundleError as error:
+            assert error.details["file"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "schema.json", "manifest.json"])
+def test_a_missing_file_is_named(bundle, name):
+    (bundle / name).unlink()
+    assert refusal(bundle).details["file"] == name
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "schema.json", "manifest.json"])
+def test_a_truncated_file_is_named(bundle, name):
+    content = (bundle / name).read_bytes()
+    (bundle / name).write_bytes(content[: len(content) // 2])
+    assert refusal(bundle).details["file"] == name
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "schema.json", "manifest.json"])
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "socket", "device link"])
+def test_what_is_no_regular_file_is_named_and_not_opened(bundle, name, kind, tmp_path):
+    content = (bundle / name).read_bytes()
+    (bundle / name).unlink()
+    match kind:
+        case "link":
+            (tmp_path / "elsewhere").write_bytes(content)
+            (bundle / name).symlink_to(tmp_path / "elsewhere")
+        case "folder":
+            (bundle / name).mkdir()
+        case "pipe":
+            os.mkfifo(bundle / name)
+        case "device link":
+            (bundle / name).symlink_to("/dev/zero")
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as listener:
+                here = os.open(bundle, os.O_RDONLY)
+                try:
+                    listener.bind(f"/proc/self/fd/{here}/{name}")
+                finally:
+                    os.close(here)
+    assert refusal(bundle).details["file"] == name
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".hidden", "model.onnx.data"])
+def test_a_file_that_is_not_listed_is_named(bundle, name):
+    (bundle / name).write_bytes(b"")
+    assert refusal(bundle).details["file"] == name
+
+
+def test_a_file_of_another_size_is_named(bundle):
+    with (bundle / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert "bytes" in str(refusal(bundle))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "", ".", "..", "manifest.json", "x\0y"])
+def test_a_listed_name_that_is_no_file_name_is_refused(bundle, name):
+    (bundle.parent / "outside").write_bytes(b"x")
+    files = manifest(bundle)["files"] | {name: {"sha256": digest_file(bundle.parent / "outside"), "size_bytes": 1}}
+    refusal(with_manifest(bundle, files=files))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"null", b"[]", b"\xff", b"{}", b"[" * 10**6, b'{"a":' * 10**6, b'{"format": 1}', b'{"format": NaN}', b'{"format": "1"}',
+     b'{"format": 1e999}', b'{"format": ' + b"1" * 10**6 + b"}"],
+)  # fmt: skip
+def test_what_is_no_manifest_is_refused(bundle, raw):
+    (bundle / "manifest.json").write_bytes(raw)
+    assert refusal(bundle).details["file"] == "manifest.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"format": 2}, "format"),
+        ({"name": "a b"}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": "x\n"}, "name"),
+        ({"task": "guessing"}, "task"),
+        ({"link": {"kind": "logit"}}, "logit"),
+        ({"n_outputs": 0, "base": []}, "outputs"),
+        ({"n_outputs": 2}, "outputs"),
+        ({"n_features": 3}, "features"),
+        ({"files": {}}, "schema.json"),
+        ({"extra": 1}, "extra"),
+        ({"classes": ["only one"]}, "classes"),
+        ({"classes": ["a", "b", "c"]}, "classes"),
+        ({"classes": ["a", "b"], "n_outputs": 3, "base": [0, 0, 0]}, "classes"),
+        ({"link": {"kind": "softmax"}}, "softmax"),
+        ({"n_outputs": "1"}, "n_outputs"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(bundle, changes, word):
+    error = refusal(with_manifest(bundle, **changes))
+    assert word in str(error)
+    assert error.details["file"] in ("manifest.json", "schema.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b"[" * 10**6, b"\xff", b"null"])
+def test_a_schema_that_is_none_is_refused_though_its_digest_holds(bundle, content):
+    assert refusal(with_file(bundle, "schema.json", content)).details["file"] == "schema.json"
+
+
+def test_a_path_that_is_no_bundle_says_how_to_make_one(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for place in ("nowhere", "file", "empty", "file/below"):
+        assert "mlrf build" in str(refusal(tmp_path / place))
+
+
+def test_a_bundle_behind_a_linked_folder_is_read(bundle, tmp_path):
+    (tmp_path / "current").symlink_to(bundle)
+    assert read_bundle(tmp_path / "current").path == bundle.resolve()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_named(bundle):
+    (bundle / "model.onnx").chmod(0)
+    assert refusal(bundle).details["file"] == "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("task", "link", "classes", "n_outputs"),
+    [
+        ("regression", "identity", None, 1),
+        ("binary", "sigmoid", [0, 1], 1),
+        ("multiclass", "softmax", ["a", "b", "c"], 3),
+        ("raw", "identity", None, 2),
+    ],
+)
+def test_every_task_is_read(tmp_path, task, link, classes, n_outputs):
+    path = write_bundle(tmp_path / "b", task=task, link=LinkEntry(link), classes=classes, n_outputs=n_outputs)
+    assert read_bundle(path).manifest.classes == classes

@@ -225,18 +225,22 @@ def _came_at_once(client) -> bool:
         client.socket.settimeout(10)
 
 
-def test_what_still_waits_when_the_drain_is_over_holds_nobody_up(path):
+def test_what_still_waits_when_the_drain_is_over_is_refused_and_holds_nobody_up(path):
+    n_waiting = 12
     with (
         serving(path, options=["--max-batch", str(2 * N_LONG), "--drain-timeout", "1"]) as server,
         contextlib.ExitStack() as opened,
     ):
         long = request("POST", "/predict/batch", batch_of(2 * N_LONG))
-        for _ in range(12):
-            opened.enter_context(server.client()).send(long)
-        with server.client() as other:
-            eventually(lambda: server.metrics()["mlrf_open_connections"] >= 12)
-            other.ask("GET", "/healthz")
+        clients = [opened.enter_context(server.client()) for _ in range(n_waiting)]
+        for client in clients:
+            assert client.ask("GET", "/healthz").status == 200
+            client.send(long)
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert server.wait(30) == 0
-        assert time.monotonic() - began < 5
+        # The drain and what the thread was at, not the work of all who waited.
+        assert time.monotonic() - began < 6
+        last = clients[-1].answer()
+        assert (last.status, last.code, last.headers["connection"]) == (503, "NOT_READY", "close")
+        assert [entry["event"] for entry in server.troubles] == ["connections cut at exit"]

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 

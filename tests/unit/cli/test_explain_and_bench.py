@@ -1,0 +1,236 @@
+"""`mlrf explain` and `mlrf bench` as a shell sees them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import mlrf
+from bundles import ALL_KINDS, write_bundle, write_tree_bundle
+from mlrf.cli import main
+from mlrf.cli.engine_race import FIGURES, rows_for
+from mlrf.cli.waterfall import Reasons, waterfall
+from mlrf.core.bundle import LinkEntry, read_bundle
+from mlrf.core.schema import Kind
+from mlrf.serving.explaining import ExplanationWriter
+
+NAMES = list(ALL_KINDS.names)
+ROWS = [
+    ALL_KINDS.example(),
+    ALL_KINDS.example() | {"price": None, "store": "north"},
+    ALL_KINDS.example() | {"price": -2.0, "promo": False, "code": 1},
+]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("cli") / "b", name="sales", link=LinkEntry("exp"))
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "c"
+    shape = {"n_outputs": 3, "task": "multiclass", "link": LinkEntry("softmax"), "classes": ["a", 2, "c"]}
+    return write_tree_bundle(path, name="classes", **shape)
+
+
+@pytest.fixture(scope="module")
+def stumps(tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("cli") / "s", name="stumps")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(ROWS))
+    return path
+
+
+def run(capsys, *arguments):
+    status = main([str(a) for a in arguments])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def lines_of(said):
+    """The waterfall's lines: first word, and the number at the end."""
+    return [(line.split("  ")[0].strip(), float(line.split()[-1])) for line in said.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("row", [None, 0, 1, 2])
+def test_the_waterfall_goes_from_the_base_to_the_prediction(capsys, bundle, rows, row):
+    status, said, error = run(capsys, "explain", bundle, rows, *([] if row is None else ["--row", row]))
+    assert (status, error) == (0, "")
+    assert said.startswith(f"sales {read_bundle(bundle).short_version}, row {row or 0} of 3")
+    told = lines_of(said)
+    model = mlrf.load(bundle)
+    explained = model.explain([ROWS[row or 0]])
+    phis = explained.values[0]
+    order = sorted(range(7), key=lambda f: -abs(phis[f]))
+    assert [name for name, _ in told] == ["base", *(NAMES[f] for f in order), "margin", "prediction"]
+    wanted = [explained.base, *phis[order], model.margin([ROWS[row or 0]])[0], model.predict([ROWS[row or 0]])[0]]
+    np.testing.assert_allclose([number for _, number in told], wanted, rtol=1e-4)
+    assert "through exp" in said
+    for line, f in zip(said.splitlines()[2:], order, strict=False):
+        left, _, right = re.sub(r"[-+][\d.e-]+$", "", line).partition("│")
+        assert bool(re.search("[█▐]", left)) <= (phis[f] < 0)
+        assert bool(re.search("[█▌]", right)) <= (phis[f] > 0)
+    shown = {"price": "= missing", "store": '= "north"'} if row == 1 else {"store": '= "süd"', "size": "= 20"}
+    for name, value in shown.items():
+        assert re.search(rf"^{name} +{value}", said, re.MULTILINE)
+
+
+def test_the_rest_is_one_sum(capsys, bundle, rows):
+    _, said, _ = run(capsys, "explain", bundle, rows, "--top", 2)
+    told = lines_of(said)
+    assert [name for name, _ in told][3] == "5 other features"
+    numbers = [number for _, number in told]
+    assert sum(numbers[:4]) == pytest.approx(numbers[4], abs=1e-4)
+    assert "1 other feature " in run(capsys, "explain", bundle, rows, "--top", 6)[1]
+
+
+def test_json_is_the_servers_explanation_of_each_row(capsys, bundle, classes, rows):
+    for path in (bundle, classes):
+        model = mlrf.load(path)
+        writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
+        for top in (None, 3):
+            options = [] if top is None else ["--top", top]
+            status, said, _ = run(capsys, "explain", path, rows, "--json", *options)
+            assert status == 0
+            told = [json.loads(line) for line in said.splitlines()]
+            assert len(told) == 3
+            margins = model.margin(ROWS).reshape(3, -1).tolist()
+            contributions = model.explain(ROWS).values.reshape(3, -1).tolist()
+            for found, *reasons in zip(told, margins, contributions, strict=True):
+                assert found == writer.write(*reasons, top or True)
+            alone = json.loads(run(capsys, "explain", path, rows, "--json", "--row", 1, *options)[1])
+            # To rounding: a batch adds in another order than one row does.
+            assert _flat(alone) == pytest.approx(_flat(told[1]), rel=1e-9, abs=1e-12)
+
+
+def _flat(document, path=""):
+    """Every number of a document by its place, in order; texts are places."""
+    if isinstance(document, dict):
+        return {k: v for name, part in document.items() for k, v in _flat(part, f"{path}/{name}").items()}
+    if isinstance(document, list):
+        return {k: v for place, part in enumerate(document) for k, v in _flat(part, f"{path}/{place}").items()}
+    return {path: document} if isinstance(document, float) else {f"{path}={document}": 0.0}
+
+
+def test_a_class_is_explained_the_predicted_one_unless_another_is_named(capsys, classes, rows):
+    model = mlrf.load(classes)
+    margins = model.margin(ROWS[:1])[0]
+    predicted = int(np.argmax(margins))
+    labels = ["a", "2", "c"]
+    status, said, _ = run(capsys, "explain", classes, rows)
+    assert status == 0
+    assert f"predicted class {labels[predicted]}" in said.splitlines()[0]
+    assert dict(lines_of(said))["margin"] == pytest.approx(margins[predicted], rel=1e-5)
+    other = (predicted + 1) % 3
+    _, said, _ = run(capsys, "explain", classes, rows, "--class", labels[other])
+    assert f"predicted class {labels[predicted]}; shown is class {labels[other]}" in said.splitlines()[0]
+    told = dict(lines_of(said))
+    assert told["margin"] == pytest.approx(margins[other], rel=1e-5)
+    assert told["base"] == pytest.approx(model.explain(ROWS[:1]).base[other], rel=1e-5)
+    assert told["prediction"] == pytest.approx(model.predict(ROWS[:1])[0][other], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["explain", "{bundle}", "absent.json"], 2, "absent.json"),
+        (["explain", "{bundle}", "{rows}", "--row", "3"], 2, "there is no row 3"),
+        (["explain", "{bundle}", "{rows}", "--row", "-1"], 2, "--row"),
+        (["explain", "{bundle}", "{rows}", "--top", "0"], 2, "--top"),
+        (["explain", "{bundle}", "{rows}", "--class", "a"], 2, "one output"),
+        (["explain", "{classes}", "{rows}", "--class", "z"], 2, "none of a, 2, c"),
+        (["explain", "{classes}", "{rows}", "--class", "a", "--json"], 2, "--class"),
+        (["explain", "{bundle}", "{rows}", "--unknown-categories", "guess"], 2, "guess"),
+        (["explain", "{stumps}", "{rows}"], 1, "does not explain"),
+        (["explain", "{stumps}", "{rows}", "--json"], 1, "does not explain"),
+        (["explain", "nowhere", "{rows}"], 3, "no directory"),
+        (["bench", "nowhere"], 3, "no directory"),
+        (["bench", "{bundle}", "--rows", "3"], 2, "--rows"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_a_status(capsys, arguments, status, said, bundle, classes, stumps, rows):
+    places = {"bundle": bundle, "classes": classes, "stumps": stumps, "rows": rows}
+    got, out, error = run(capsys, *[argument.format(**places) for argument in arguments])
+    assert (got, out) == (status, "")
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_bad_value_is_named_by_row_feature_and_value(capsys, bundle, tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([ROWS[0], ROWS[1] | {"store": "west"}]))
+    status, _, error = run(capsys, "explain", bundle, path)
+    assert status == 1
+    for wanted in ("row 1", "store", '"west"'):
+        assert wanted in error
+    assert run(capsys, "explain", bundle, path, "--row", 1, "--unknown-categories", "missing")[0] == 0
+
+
+def test_no_rows_are_no_lines(capsys, bundle, tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text("[]")
+    assert run(capsys, "explain", bundle, path)[:2] == (0, "")
+    assert run(capsys, "explain", bundle, path, "--json")[:2] == (0, "")
+
+
+def test_names_cannot_command_the_terminal_nor_reach_over_the_line():
+    odd = {"\x1b[31mred\nline": 1.0, "[bold]x[/bold]": "v" * 99, "n" * 99: None}
+    reasons = Reasons(0.0, [1.0, -0.5, 0.0], 0.5, 0.5, "identity", odd)
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(waterfall(reasons, 3, 100))
+        text = console.export_text()
+    assert "\x1b" not in text
+    assert "[bold]x[/bold]" in text
+    assert len(text.splitlines()) == 6
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_bench_shows_the_engines_side_by_side(capsys, bundle):
+    status, said, _ = run(capsys, "bench", bundle, "--rows", 200, "--json")
+    assert status == 0
+    told = json.loads(said)
+    assert told["rows"] == {"count": 200, "from": "made from the schema"}
+    assert set(told["machine"]) == {"processor", "system", "python", "libraries"}
+    assert set(told["machine"]["libraries"]) == {"mlrf", "numpy", "onnxruntime"}
+    assert list(told["engines"]) == ["trees", "onnxruntime"]
+    for name, figures in told["engines"].items():
+        assert list(figures) == [key for key, _, _ in FIGURES]
+        can_explain = name == "trees"
+        assert (figures.pop("explain_one_row_us") is not None) == can_explain
+        assert all(0 < value < 1e6 for value in figures.values())
+    # An engine's own figures in its own column: opening an ONNX model takes milliseconds, mapping a file does not.
+    assert told["engines"]["trees"]["open_ms"] < told["engines"]["onnxruntime"]["open_ms"]
+
+
+def test_bench_for_a_person_and_of_one_engine(capsys, stumps):
+    status, said, _ = run(capsys, "bench", stumps, "--rows", 100)
+    assert status == 0
+    for wanted in ("stumps", "onnxruntime", "one row", "100 rows, each", "Python", "explain one row"):
+        assert wanted in said
+    assert "trees " not in said.splitlines()[3]
+
+
+def test_rows_made_from_the_schema_are_the_same_each_time_and_fit_it(bundle):
+    found = read_bundle(bundle)
+    table, _ = rows_for(found, 500)
+    np.testing.assert_array_equal(table, rows_for(found, 500)[0])
+    assert table.shape == (500, 7)
+    for column, feature in zip(table.T, found.schema.features, strict=True):
+        present = column[~np.isnan(column)]
+        assert (len(present) < 500) == feature.nullable
+        assert len(np.unique(present)) > 1
+        if feature.kind is not Kind.NUMERIC:
+            assert (present == np.floor(present)).all()
+        if feature.categories is not None:
+            assert set(present) <= set(range(len(feature.categories)))

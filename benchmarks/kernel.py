@@ -1,8 +1,9 @@
 """The tree kernel beside ONNX Runtime and LightGBM, in one run: `kernel.py [--rows 200000] [--json FILE]`.
 
 The model is like the one of the design's prototypes: 690 trees of 63 leaves over 27 features, two of them categories of
-54 and 25 levels, some values missing. It is trained once and kept in the temporary directory. Every figure is the best of several turns
-that the engines take one after the other, in CPU time of the process where one core is asked for: read the ratios.
+54 and 25 levels, some values missing. It is trained once and kept in the temporary directory. Every figure is the best of
+several turns that the engines take one after the other, in CPU time of the process where one core is asked for: read the
+ratios.
 """
 
 from __future__ import annotations
@@ -250,13 +251,11 @@ def main() -> None:
         2,
     )
     report(results, f"{len(rows)} rows", figures, ">= 4x both")
-    figures = best_us(
-        {"kernel": lambda: engine.margins(rows, 2), "1 thread": lambda: engine.margins(rows)},
-        len(rows),
-        7,
-        time.perf_counter,
-    )
-    report(results, f"{len(rows)} rows, 2 threads", figures, ">= 1.8x one thread")
+    # Wall time wants both cores to itself: many short turns, one of which finds them idle.
+    part = rows[:100_000]
+    works = {"kernel": lambda: engine.margins(part, 2), "1 thread": lambda: engine.margins(part)}
+    figures = best_us(works, len(part), 40, time.perf_counter)
+    report(results, f"{len(part)} rows, 2 threads", figures, ">= 1.8x one thread")
 
     compare_reasons(results, engine, booster, few)
     if options.json:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from onnx import TensorProto, helper
 
+from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.onnx.export import export_onnx
 from mlrf.core.bundle import FORMAT, FileEntry, LinkEntry, Manifest, ModelFacts, Task, digest_file
+from mlrf.core.forest import Forest
 from mlrf.core.json_schema import to_json_schema
+from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature, Kind, Schema
+from naive_forest import make_forest
 
 ALL_KINDS = Schema(
     (
@@ -58,9 +65,17 @@ def write_bundle(
     classes: list[Category] | None = None,
     n_outputs: int = 1,
     model: bytes | None = None,
+    forest: Forest | None = None,
 ) -> Path:
-    """Write a bundle whose every digest holds, and return its path; `model` stands in for the stumps."""
+    """Write a bundle whose every digest holds, and return its path; `model` or `forest` stands in for the stumps.
+
+    Only a bundle of a `forest` has a file for the tree engine too.
+    """
     path.mkdir(parents=True)
+    link = link or LinkEntry("identity")
+    if forest is not None:
+        model = export_onnx(forest, Link(link.kind, link.scale))
+        (path / "forest.bin").write_bytes(encode_forest(forest))
     onnx = stumps(len(schema.features), n_outputs) if model is None else model
     (path / "model.onnx").write_bytes(onnx)
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
@@ -70,18 +85,41 @@ def write_bundle(
         name=name,
         task=task,
         objective=task,
-        link=link or LinkEntry("identity"),
+        link=link,
         classes=classes,
         n_features=len(schema.features),
         n_outputs=n_outputs,
-        base=[0.0] * n_outputs,
+        base=[0.0] * n_outputs if forest is None else forest.expected_margin(),
         facts=ModelFacts(trees, 2 * trees, 1, sum(f.kind is Kind.CATEGORICAL for f in schema.features)),
         libraries={},
         parity={},
-        files={file: entry_of(path / file) for file in ("model.onnx", "schema.json")},
+        files={file.name: entry_of(file) for file in sorted(path.iterdir())},
     )
     write_manifest(path, msgspec.to_builtins(manifest))
     return path
+
+
+def write_tree_bundle(
+    path: Path,
+    *,
+    schema: Schema = ALL_KINDS,
+    n_outputs: int = 1,
+    n_trees: int = 30,
+    max_leaves: int = 12,
+    leaf_scale: float = 1.0,
+    **rest: Any,
+) -> Path:
+    """Write a bundle of random trees, always the same, which both engines serve; `rest` as for `write_bundle`."""
+    forest = make_forest(
+        np.random.default_rng(7),
+        n_features=len(schema.features),
+        n_outputs=n_outputs,
+        n_trees=n_trees,
+        max_leaves=max_leaves,
+        n_codes=8,
+    )
+    forest = replace(forest, value=forest.value * leaf_scale)
+    return write_bundle(path, schema=schema, n_outputs=n_outputs, forest=forest, **rest)
 
 
 def write_manifest(path: Path, document: object) -> None:

@@ -219,6 +219,8 @@ private:
 }  // namespace
 
 NB_MODULE(_kernel, m) {
+    // A server's models live until its process ends; nanobind would call that a leak, on the log of every worker's exit.
+    nb::set_leak_warnings(false);
     m.doc() = "Scoring and SHAP values of tree ensembles over a mapped forest file.";
     nb::exception<mlrf::ForestFileError>(m, "ForestFileError", PyExc_ValueError);
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {

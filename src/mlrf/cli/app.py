@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 import mlrf
+from mlrf.cli.bench import bench
 from mlrf.cli.build import build
 from mlrf.cli.demo import demo
+from mlrf.cli.explain import explain
 from mlrf.cli.inspect import inspect
 from mlrf.cli.predict import predict
 from mlrf.cli.verify import verify
@@ -18,6 +20,8 @@ _HELP = """Serve gradient-boosted trees: fast, with proof that the number served
 \b
   mlrf build model.txt -o sales --name sales   a trained LightGBM model becomes a bundle
   mlrf inspect sales                           what is in it, with an example request
+  mlrf explain sales rows.csv                  why: what each feature adds to the answer
+  mlrf bench sales                             how fast, on this machine
   mlrf serve sales                             answers on http://127.0.0.1:8080
   mlrf demo                                    all of it on real retail data
 
@@ -62,6 +66,8 @@ app.command()(build)
 app.command()(inspect)
 app.command()(verify)
 app.command()(predict)
+app.command()(explain)
+app.command()(bench)
 # Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.
 app.command(
     "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False

@@ -11,7 +11,7 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, RequestTimeoutError
+from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, NotReadyError, RequestTimeoutError
 from mlrf.serving.http.chunks import ChunkedBody
 from mlrf.serving.http.head import END, METHOD_STARTS, parse_head
 from mlrf.serving.http.route import JSON, OTHER, Call, Deferred
@@ -262,7 +262,8 @@ class Connection(asyncio.Protocol):
     def _defer(self, call: Call, identity: bytes, started: float, deferred: Deferred) -> None:
         def finish(made: asyncio.Future[bytes]) -> None:
             self._waiting = False
-            fault = made.exception()
+            stopped = NotReadyError("the server stopped before this request's turn came; ask another")
+            fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
                 return
             if isinstance(fault, Exception):

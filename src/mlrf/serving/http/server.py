@@ -147,4 +147,9 @@ class HttpServer:
         while self._connections and loop.time() < deadline:
             await asyncio.sleep(_DRAIN_TICK_S)
             self.tick()
+        # The interpreter joins the thread at exit: what is still queued would be worked through first, for nobody.
+        self._aside.shutdown(wait=False, cancel_futures=True)
+        if self._connections:
+            # Those who waited for it are told.
+            await asyncio.sleep(_DRAIN_TICK_S)
         return len(self._connections)

@@ -1,0 +1,107 @@
+"""`mlrf bench`: the engines side by side on this machine."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+import mlrf
+from mlrf.cli.engine_race import FIGURES, Figures, race, rows_for
+from mlrf.core.bundle import FOREST, ONNX_MODEL, read_bundle
+
+_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
+_LIBRARIES = ("numpy", "onnxruntime")
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Time the engines that a bundle has files for, one beside the other.
+
+    Processor time of one thread, the best of several turns that the engines take one after the other, so that what else this
+    machine does falls on all alike. Rows are drawn from the bundle's golden rows, or made from its schema where pyarrow is
+    not installed. No server and no HTTP in it: `mlrf serve` adds its own few microseconds.
+
+    Example: mlrf bench sales --rows 100000
+    """
+    found = read_bundle(bundle)
+    table, source = rows_for(found, rows)
+    engines = [name for name, file in _FILES.items() if file in found.manifest.files]
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Its thread would be counted among the processor time.
+        auto_refresh=False,
+    ) as bars:
+        task = bars.add_task("timing the engines")
+
+        def told(done: float) -> None:
+            bars.update(task, completed=100 * done, refresh=True)
+
+        figures = race(found, engines, table, told)
+    machine = _machine()
+    if as_json:
+        document = {
+            "bundle": {"name": found.name, "version": found.short_version},
+            "machine": machine,
+            "rows": {"count": rows, "from": source},
+            "engines": figures,
+        }
+        typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        return
+    facts = found.manifest.facts
+    console = Console()
+    for line in (
+        f"{found.name} {found.short_version}: {facts.trees} trees, {facts.leaves} leaves, {found.manifest.n_features} features",
+        f"{machine['processor']}; Python {machine['python']}; "
+        + ", ".join(f"{name} {number}" for name, number in machine["libraries"].items()),
+        f"{rows} rows, {source}; processor time of one thread, best of several",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(_side_by_side(figures, rows))
+
+
+def _side_by_side(figures: dict[str, Figures], rows: int) -> Table:
+    table = Table("", *figures, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    if len(figures) > 1:
+        table.add_column("ratio", justify="right")
+    for key, title, unit in FIGURES:
+        cells = [engine[key] for engine in figures.values()]
+        shown = ["-" if value is None else f"{value:.2f} {unit}" for value in cells]
+        if len(cells) > 1:
+            first, second = cells[0], cells[1]
+            shown.append(f"{second / first:.1f}x" if first and second else "")
+        table.add_row(title.format(rows=rows), *shown)
+    return table
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "libraries": {"mlrf": mlrf.__version__} | {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())

@@ -1,0 +1,122 @@
+"""`mlrf explain`: why the rows of a file are answered as they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+
+from mlrf.cli.row_files import leniency_of, read_instances
+from mlrf.cli.waterfall import Reasons, waterfall
+from mlrf.core.errors import ConfigError
+from mlrf.model import Model, load
+from mlrf.model.table import Table, read_rows
+from mlrf.serving.explaining import ExplanationWriter
+
+_SHOWN = 10
+_SLICE_ROWS = 1000
+"""Rows explained at once: a file may hold millions, and each row has as many reasons as features."""
+
+
+def explain(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    rows: Annotated[Path, typer.Argument(help="Rows by column name: .json (array or lines), .csv or .parquet.")],
+    row: Annotated[int | None, typer.Option(min=0, help="The row to explain, from 0 (the first; --json: all).")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Name the features that weigh most, the others in one sum (10; --json: all)."),
+    ] = None,
+    class_label: Annotated[
+        str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line a row: the `explanation` that the server answers with.")
+    ] = False,
+    unknown_categories: Annotated[
+        str, typer.Option(help="`refuse` a category that the model has no code for, or read it as `missing`.")
+    ] = "refuse",
+) -> None:
+    """Show what each feature adds to the answer: from the expected margin, by contributions, to the prediction.
+
+    Contributions are exact Shapley values of the trees, in the space of the raw margin: the base and all of them together are
+    the margin, and the link makes the prediction of it.
+
+    \b
+    Examples:
+      mlrf explain sales rows.csv
+      mlrf explain sales rows.parquet --row 41 --top 5
+      mlrf explain sales rows.json --json > reasons.jsonl
+    """  # noqa: D301  \b is the character that keeps typer from joining lines
+    leniency = leniency_of(unknown_categories)
+    if as_json and class_label is not None:
+        raise ConfigError("--class chooses what a terminal shows; --json holds every class")
+    model = load(bundle)
+    output = None if class_label is None else _output(model, class_label)
+    instances = read_instances(rows, model.schema)
+    table = read_rows(model.schema, instances, leniency)
+    if row is not None and row >= len(table):
+        raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
+    if as_json:
+        _print_lines(model, table if row is None else table[row : row + 1], top)
+    elif len(table):
+        _print_waterfall(model, table, row or 0, output, top or _SHOWN)
+
+
+def _output(model: Model, label: str) -> int:
+    if model.classes is None or model.engine.n_outputs == 1:
+        raise ConfigError(f"--class: {model.name} has one output, there is no class to choose")
+    labels = [str(c) for c in model.classes]
+    if label not in labels:
+        raise ConfigError(f"--class: {label!r} is none of {', '.join(labels)}")
+    return labels.index(label)
+
+
+def _print_lines(model: Model, table: Table, top: int | None) -> None:
+    explainer = model.explainer()
+    writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
+    for first in range(0, len(table), _SLICE_ROWS):
+        part = table[first : first + _SLICE_ROWS]
+        margins = model.margin(part).reshape(len(part), -1)
+        values = model.explain(part).values.reshape(len(part), -1)
+        lines = [
+            msgspec.json.encode(writer.write(m, v, top or True)) + b"\n"
+            for m, v in zip(margins.tolist(), values.tolist(), strict=True)
+        ]
+        sys.stdout.write(b"".join(lines).decode())
+
+
+def _print_waterfall(model: Model, table: Table, row: int, output: int | None, top: int) -> None:
+    one = table[row : row + 1]
+    found = model.explain(one)
+    margins = np.atleast_1d(model.margin(one)[0]).tolist()
+    prediction = model.prediction(margins)
+    if output is None:
+        output = max(range(len(margins)), key=margins.__getitem__)
+    several = isinstance(prediction, list)
+    reasons = Reasons(
+        base=float(np.atleast_1d(found.base)[output]),
+        contributions=found.values[0].reshape(-1, len(margins))[:, output].tolist(),
+        margin=margins[output],
+        prediction=prediction[output] if isinstance(prediction, list) else prediction,
+        link=model.bundle.link.kind,
+        values=model.schema.instance(one[0].tolist()),
+    )
+    console = Console()
+    title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
+    console.print(title + _class_told(model, prediction, output if several else None), highlight=False, markup=False)
+    console.print(waterfall(reasons, top, console.width), no_wrap=True)
+
+
+def _class_told(model: Model, prediction: Any, output: int | None) -> str:
+    label = model.label(prediction)
+    if label is None or model.classes is None:
+        return "" if output is None else f", output {output}"
+    predicted = f", predicted class {label}"
+    if output is None or model.classes[output] == label:
+        return predicted
+    return f"{predicted}; shown is class {model.classes[output]}"

@@ -1,0 +1,82 @@
+"""One row's reasons as a table for a terminal: the base, a bar a feature to the left or to the right, the margin."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from mlrf.core.schema import Value
+
+_LOWERS, _RAISES = "blue", "red"
+_FULL, _LEFT_HALF, _RIGHT_HALF = "█", "▌", "▐"
+_AXIS = "│"
+_MAX_HALF_WIDTH = 24
+_MIN_HALF_WIDTH = 6
+_OTHER_COLUMNS = 64
+"""What names, values and numbers take of a line; bars get what is left of it."""
+_MAX_NAME_CHARS = 32
+_MAX_VALUE_CHARS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why one output of one row is what it is: `base` plus the contributions, in schema order, is the margin."""
+
+    base: float
+    contributions: Sequence[float]
+    margin: float
+    prediction: float
+    link: str
+    values: Mapping[str, Value]
+    """What the row holds, by name, in schema order."""
+
+
+def waterfall(reasons: Reasons, top: int, width: int) -> Table:
+    """Return the table: the `top` heaviest contributions, the heaviest first, the others in one sum; for `width` columns."""
+    names = list(reasons.values)
+    phis = reasons.contributions
+    shown = heapq.nlargest(top, range(len(phis)), key=lambda f: abs(phis[f]))
+    rest = [phi for f, phi in enumerate(phis) if f not in set(shown)]
+    lines = [(names[f], _told(reasons.values[names[f]]), phis[f]) for f in shown]
+    if rest:
+        plural = "" if len(rest) == 1 else "s"
+        lines.append((f"{len(rest)} other feature{plural}", "", sum(rest)))
+    half = max(_MIN_HALF_WIDTH, min(_MAX_HALF_WIDTH, (width - _OTHER_COLUMNS) // 2))
+    largest = max(abs(phi) for _, _, phi in lines)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for justify in ("left", "left", "left", "right"):
+        table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+    table.add_row("base", "", "", f"{reasons.base:.6g}")
+    for name, value, phi in lines:
+        table.add_row(Text(_cut(name, _MAX_NAME_CHARS)), Text(value), _bar(phi, largest, half), f"{phi:+.6g}")
+    table.add_row("margin", "", "", Text(f"{reasons.margin:.6g}", style="bold"))
+    through = "" if reasons.link == "identity" else f"through {reasons.link}"
+    table.add_row("prediction", through, "", Text(f"{reasons.prediction:.6g}", style="bold"))
+    return table
+
+
+def _told(value: Value) -> str:
+    text = "missing" if value is None else f"{value:.6g}" if isinstance(value, float) else ""
+    return _cut("= " + (text or msgspec.json.encode(value).decode()), _MAX_VALUE_CHARS)
+
+
+def _cut(text: str, limit: int) -> str:
+    # Names come from a model file: what a terminal would obey must not reach it.
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def _bar(phi: float, largest: float, half: int) -> Text:
+    """Draw a contribution from the axis, to half a column, as long as its share of the largest."""
+    halves = round(2 * half * abs(phi) / largest) if largest > 0 else 0
+    whole, part = divmod(halves, 2)
+    if phi < 0:
+        drawn = (_RIGHT_HALF if part else "") + _FULL * whole
+        return Text.assemble((drawn.rjust(half), _LOWERS), _AXIS, " " * half)
+    drawn = _FULL * whole + (_LEFT_HALF if part else "")
+    return Text.assemble(" " * half, _AXIS, (drawn.ljust(half), _RAISES))

@@ -1,0 +1,232 @@
+"""Margins, predictions and explanations of a table are the same bits whatever kind of table it is."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import mlrf
+from bundles import ALL_KINDS
+from mlrf.core.errors import (
+    FeatureCountError,
+    InvalidFeatureError,
+    InvalidRequestError,
+    MissingFeatureError,
+    NonFiniteResultError,
+    NotExplainableError,
+    UnknownCategoryError,
+    UnknownFeatureError,
+)
+from mlrf.core.schema import Leniency
+
+N = 60
+
+
+def instances() -> list[dict]:
+    """Rows by name, every kind of value and every kind of missing among them."""
+    rng = np.random.default_rng(3)
+
+    def sometimes(value: object) -> object:
+        return None if rng.random() < 0.2 else value
+
+    return [
+        {
+            "price": sometimes(float(rng.normal() * 3)),
+            "count": sometimes(int(rng.integers(-3, 9))),
+            "promo": sometimes(bool(rng.integers(2))),
+            "store": sometimes(["north", "süd", "east"][rng.integers(3)]),
+            "size": sometimes([10, 20, 30][rng.integers(3)]),
+            "code": sometimes(int(rng.integers(9))),
+            "depth": float(rng.normal()),
+        }
+        for _ in range(N)
+    ]
+
+
+ROWS = instances()
+CODES = np.array([ALL_KINDS.row(instance) for instance in ROWS])
+NAMES = list(ALL_KINDS.names)
+SHUFFLED = NAMES[::-1]
+
+
+def _pandas() -> pd.DataFrame:
+    return pd.DataFrame(ROWS)[SHUFFLED]
+
+
+def _pandas_typed() -> pd.DataFrame:
+    frame = pd.DataFrame(ROWS)[SHUFFLED]
+    return frame.assign(
+        store=frame["store"].astype("category"),
+        count=frame["count"].astype("Int64"),
+        promo=frame["promo"].astype("boolean"),
+        code=frame["code"].astype("Int64"),
+    )
+
+
+TABLES = {
+    "list": lambda: ROWS,
+    "list by position": lambda: [[None if math.isnan(x) else _by_code(f, x) for f, x in enumerate(r)] for r in CODES],
+    "numpy": lambda: CODES,
+    "numpy in Fortran order": lambda: np.asfortranarray(CODES),
+    "numpy slice": lambda: np.repeat(CODES, 2, axis=0)[::2],
+    "pandas": _pandas,
+    "pandas typed": _pandas_typed,
+    "polars": lambda: pl.DataFrame(ROWS, infer_schema_length=None).select(SHUFFLED),
+    "arrow": lambda: pa.Table.from_pylist(ROWS).select(SHUFFLED),
+    "arrow in chunks": lambda: pa.concat_tables([pa.Table.from_pylist(ROWS[:7]), pa.Table.from_pylist(ROWS[7:])]),
+}
+
+
+def _by_code(feature: int, x: float) -> object:
+    kind = ALL_KINDS.features[feature].kind.value
+    return bool(x) if kind == "boolean" else float(x) if kind == "numeric" else int(x)
+
+
+def bits(values: np.ndarray) -> bytes:
+    return np.ascontiguousarray(values).tobytes()
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("name", ["model", "class_model"])
+def test_every_kind_of_table_is_answered_to_the_same_bits(kind, name, request):
+    model = request.getfixturevalue(name)
+    table = TABLES[kind]()
+    k = model.engine.n_outputs
+    assert bits(model.margin(table)) == bits(model.margin(CODES))
+    assert bits(model.predict(table)) == bits(model.predict(CODES))
+    explained = model.explain(table)
+    assert bits(explained.values) == bits(model.explain(CODES).values)
+    assert bits(explained.data) == bits(CODES)
+    assert model.margin(table).shape == model.predict(table).shape == ((N,) if k == 1 else (N, k))
+    assert explained.values.shape == ((N, 7) if k == 1 else (N, 7, k))
+    assert explained.feature_names == NAMES
+
+
+@pytest.mark.parametrize("name", ["model", "class_model"])
+def test_a_table_is_answered_as_its_rows_one_by_one(name, request):
+    model = request.getfixturevalue(name)
+    margins = model.margin(CODES).reshape(N, -1)
+    predictions = model.predict(CODES).reshape(N, -1).tolist()
+    contributions = model.explain(CODES).values.reshape(N, -1)
+    for place, row in enumerate(CODES.tolist()):
+        assert model.engine.margin(row) == margins[place].tolist()
+        one = model.predict_row(row)
+        assert (one if isinstance(one, list) else [one]) == predictions[place]
+        alone = np.array(model.engine.contributions(row))
+        assert np.abs(alone - contributions[place]).max() <= 1e-12 * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("name", ["model", "class_model"])
+def test_base_and_contributions_are_the_margin(name, request):
+    model = request.getfixturevalue(name)
+    explained = model.explain(CODES)
+    total = explained.base + explained.values.sum(axis=1)
+    scale = np.maximum(1.0, np.maximum(np.abs(explained.base), np.abs(explained.values).sum(axis=1)))
+    assert (np.abs(total - model.margin(CODES)) <= 1e-9 * scale).all()
+    assert np.abs(explained.values).max() > 0.1
+
+
+def test_the_two_engines_agree(model, tree_bundle):
+    other = mlrf.load(tree_bundle, engine="onnxruntime")
+    assert model.engine.name == "trees"
+    np.testing.assert_allclose(other.margin(CODES), model.margin(CODES), rtol=0, atol=1e-9)
+
+
+def test_an_engine_without_reasons_says_so(tree_bundle):
+    model = mlrf.load(tree_bundle, engine="onnxruntime")
+    with pytest.raises(NotExplainableError, match="onnxruntime") as refused:
+        model.explain(CODES)
+    assert refused.value.details == {"engine": "onnxruntime"}
+
+
+def test_threads_do_not_change_a_bit(model):
+    many = np.tile(CODES, (20, 1))
+    assert bits(model.explain(many, threads=2).values) == bits(model.explain(many).values)
+
+
+def test_no_rows_are_no_answers(model, class_model):
+    empty = np.empty((0, 7))
+    assert model.margin(empty).shape == model.predict(empty).shape == (0,)
+    assert class_model.margin(empty).shape == (0, 3)
+    assert model.explain(empty).values.shape == (0, 7)
+    assert class_model.explain(empty).values.shape == (0, 7, 3)
+
+
+FRAME = pd.DataFrame([r for r in ROWS if None not in r.values()])
+
+
+def _with(column: str, row: int, value: object) -> pd.DataFrame:
+    changed = FRAME.astype({column: object})
+    changed.loc[row, column] = value
+    return changed
+
+
+@pytest.mark.parametrize("ask", ["margin", "predict", "explain"])
+@pytest.mark.parametrize(
+    ("rows", "error", "details"),
+    [
+        (np.zeros((2, 6)), FeatureCountError, {"expected": 7, "got": [2, 6]}),
+        (np.zeros(7), FeatureCountError, {"got": [7]}),
+        (FRAME.drop(columns="size"), MissingFeatureError, {"feature": "size", "missing": ["size"]}),
+        (FRAME.assign(colour=1), UnknownFeatureError, {"feature": "colour"}),
+        (_with("store", 2, "west"), UnknownCategoryError, {"row": 2, "feature": "store", "value": "west"}),
+        (_with("price", 1, "dear"), InvalidFeatureError, {"row": 1, "feature": "price", "value": "dear"}),
+        (_with("price", 1, math.inf), InvalidFeatureError, {"row": 1, "feature": "price"}),
+        (_with("count", 3, 1.5), InvalidFeatureError, {"row": 3, "feature": "count", "value": 1.5}),
+        (_with("promo", 0, 1), InvalidFeatureError, {"row": 0, "feature": "promo"}),
+        (_with("depth", 4, None), InvalidFeatureError, {"row": 4, "feature": "depth", "value": None}),
+        ([ROWS[0], {**ROWS[1], "depth": None}], InvalidFeatureError, {"row": 1, "feature": "depth"}),
+        ([ROWS[0], 3], InvalidRequestError, {"row": 1}),
+        ("rows", InvalidRequestError, {}),
+        (None, InvalidRequestError, {}),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused_by_row_feature_and_value(model, ask, rows, error, details):
+    with pytest.raises(error) as refused:
+        getattr(model, ask)(rows)
+    assert {key: refused.value.details.get(key) for key in details} == details
+    for shown in ("row", "feature"):
+        if shown in details:
+            assert str(details[shown]) in str(refused.value)
+
+
+def test_leniency_lets_pass_what_it_names(model):
+    wanted = model.margin([{**ROWS[0], "store": None}])
+    unknown = {**ROWS[0], "store": "west"}
+    assert model.margin([unknown], Leniency(unknown_categories="missing")) == wanted
+    assert model.margin([{**unknown, "x": 1}], Leniency("ignore", "missing")) == wanted
+    assert model.margin(pd.DataFrame([{**unknown, "x": 1}]), Leniency("ignore", "missing")) == wanted
+
+
+def test_rows_with_none_become_one_buffer_with_nan(model):
+    table = model.table([(1, None, True), [2.5, 3, None], array("d", [4, 5, 6])])
+    assert table.typecode == "d"
+    np.testing.assert_array_equal(np.array(table).reshape(3, 3), [[1, np.nan, 1], [2.5, 3, np.nan], [4, 5, 6]])
+
+
+def test_rows_with_none_are_scored_as_rows_with_nan(model):
+    with_none = [[None if math.isnan(x) else x for x in row] for row in CODES.tolist()]
+    assert bits(np.array(model.engine.margins(model.table(with_none)))) == bits(model.margin(CODES))
+    assert bits(np.array(model.engine.contributions_many(model.table(with_none)))) == bits(model.explain(CODES).values)
+    assert [model.engine.margin(row)[0] for row in with_none] == model.margin(CODES).tolist()
+
+
+def test_a_result_that_is_not_finite_is_named_by_its_place(model):
+    with pytest.raises(NonFiniteResultError, match="instance 1") as refused:
+        model.predictions([0.0, 1e4, 0.0])
+    assert refused.value.details == {"index": 1}
+    with pytest.raises(NonFiniteResultError):
+        model.prediction([1e4])
+
+
+def test_labels_and_probabilities_follow_the_classes(class_model, model):
+    assert class_model.label([0.1, 0.2, 0.7]) is True
+    assert class_model.label([0.1, 0.7, 0.2]) == 2
+    assert class_model.probabilities([0.1, 0.7, 0.2]) == [0.1, 0.7, 0.2]
+    assert (model.label(0.7), model.probabilities(0.7)) == (None, None)

@@ -1,0 +1,246 @@
+"""Answers made beside the event loop: right, in order, and in nobody's way."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import struct
+import time
+
+import numpy as np
+import pytest
+
+import mlrf
+from bundles import write_tree_bundle
+from mlrf.core.bundle import LinkEntry
+from mlrf.core.schema import Feature, Schema
+from raw_http import chunked, request
+from running import eventually, serving
+
+SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
+WAITING_LIMIT = 128
+N_LONG = 10_000
+"""Instances that take half a second or more."""
+EXTREME = [1e6] + [0.5] * 29
+
+
+def rows(n):
+    return np.random.default_rng(1).normal(size=(n, 30)).round(3)
+
+
+def batch_of(n, explain=2):
+    return {"instances": [{"features": row} for row in rows(n).tolist()], "explain": explain}
+
+
+LONG = request("POST", "/predict/batch", batch_of(N_LONG))
+SHORT = request("POST", "/predict/batch", batch_of(100))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deferred")
+    return write_tree_bundle(folder / "b", schema=SCHEMA, n_trees=400, max_leaves=64, link=LinkEntry("exp"))
+
+
+@pytest.fixture(scope="module")
+def model(path):
+    return mlrf.load(path)
+
+
+@pytest.fixture(scope="module")
+def running(path):
+    with serving(path, options=["--max-batch", str(N_LONG)]) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running):
+    pids = running.workers()
+    yield running
+    eventually(running.is_ready)
+    assert running.workers() == pids
+    assert running.troubles == []
+
+
+def test_a_batch_of_a_hundred_explained_rows_is_right(server, model):
+    answer = server.ask("POST", "/predict/batch", batch_of(100, explain=True)).json
+    explained = model.explain(rows(100))
+    assert answer["predictions"] == model.predict(rows(100)).tolist()
+    for found, phis in zip(answer["explanations"], explained.values, strict=True):
+        assert list(found["contributions"].values()) == phis.tolist()
+        assert found["base"] == explained.base
+
+
+def test_what_is_pipelined_behind_it_keeps_its_order(server, model):
+    (first, second) = rows(2).tolist()
+    with server.client() as client:
+        client.send(
+            request("POST", "/predict", {"features": first})
+            + request("POST", "/predict/batch", batch_of(500), ["X-Request-ID: long"])
+            + request("POST", "/predict", {"features": second})
+            + request("HEAD", "/healthz")
+            + request("POST", "/predict/batch", batch_of(300), ["X-Request-ID: next"])
+            + request("GET", "/nowhere")
+        )
+        # And more, while the first long one is being made, the last of it in pieces.
+        late = request("POST", "/explain", {"features": first})
+        client.send(request("GET", "/healthz") + late[:40])
+        time.sleep(0.005)
+        client.send(late[40:])
+        assert client.answer().json["prediction"] == model.predict(rows(1))[0]
+        long = client.answer()
+        assert (long.headers["x-request-id"], len(long.json["explanations"])) == ("long", 500)
+        assert client.answer().json["prediction"] == model.predict(rows(2))[1]
+        assert client.answer(to_head=True).status == 200
+        following = client.answer()
+        assert (following.headers["x-request-id"], len(following.json["explanations"])) == ("next", 300)
+        assert client.answer().code == "ROUTE_NOT_FOUND"
+        assert client.answer().json == {"status": "alive"}
+        assert client.answer().json["explanation"]["base"] == model.explain(rows(1)).base
+
+
+def test_a_body_in_chunks_is_deferred_too(server):
+    body = request("POST", "/predict/batch", batch_of(200)).partition(b"\r\n\r\n")[2]
+    with server.client() as client:
+        client.send(
+            request("POST", "/predict/batch", b"", ["Transfer-Encoding: chunked"]) + chunked(body, [1000, 5000])
+        )
+        client.send(request("GET", "/healthz"))
+        assert len(client.answer().json["predictions"]) == 200
+        assert client.answer().status == 200
+
+
+def test_other_connections_are_answered_meanwhile(server):
+    with server.client() as patient, server.client() as other:
+        other.ask("GET", "/healthz")
+        patient.send(LONG)
+        patient.socket.setblocking(False)
+        # Until the whole body was read and decoded: that much is done in the loop.
+        time.sleep(0.1)
+        elapsed = []
+        while not _has_come(patient):
+            began = time.monotonic()
+            assert other.ask("GET", "/healthz").status == 200
+            elapsed.append(time.monotonic() - began)
+            time.sleep(0.002)
+        patient.socket.settimeout(10)
+        assert len(patient.answer().json["predictions"]) == N_LONG
+    assert len(elapsed) >= 10
+    assert np.median(elapsed) < 0.01
+    assert max(elapsed) < 0.1
+
+
+def _has_come(client) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        return client.socket.recv(1, socket.MSG_PEEK) != b""
+    return False
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+def test_a_client_that_hangs_up_midway_harms_nobody(server, abruptly):
+    with server.client() as other:
+        before = server.metrics()["mlrf_open_connections"]
+        for _ in range(3):
+            client = server.client()
+            client.send(SHORT + SHORT)
+            if abruptly:
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.close()
+        assert other.ask("GET", "/healthz").status == 200
+        other.send(SHORT)
+        assert len(other.answer().json["predictions"]) == 100
+        eventually(lambda: server.metrics()["mlrf_open_connections"] <= before, 5, "the connections gone")
+
+
+def test_a_fault_found_beside_the_loop_is_an_answer(server):
+    body = batch_of(200)
+    body["instances"][150] = {"features": {**dict.fromkeys(SCHEMA.names, 0.5), "y": 1}}
+    assert server.ask("POST", "/predict/batch", body).json["details"]["index"] == 150
+
+
+def test_a_result_that_is_not_finite_is_an_answer(tmp_path, path):
+    steep = write_tree_bundle(
+        tmp_path / "steep", schema=SCHEMA, n_trees=400, max_leaves=64, link=LinkEntry("exp"), leaf_scale=1000.0
+    )
+    with serving(steep) as server, server.client() as client:
+        client.send(request("POST", "/predict/batch", batch_of(100)) + request("GET", "/healthz"))
+        answer = client.answer()
+        assert (answer.status, answer.code) == (422, "NON_FINITE_RESULT")
+        assert "index" in answer.json["details"]
+        assert client.answer().status == 200
+
+
+def test_more_than_can_wait_are_refused_with_retry_after(path):
+    n_refused = 12
+    with (
+        serving(path, options=["--max-batch", str(2 * N_LONG)]) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        clients = [opened.enter_context(server.client()) for _ in range(WAITING_LIMIT + n_refused)]
+        for client in clients:
+            assert client.ask("GET", "/healthz").status == 200
+            client.socket.settimeout(60)
+        # One that holds the thread while the others come.
+        clients[0].send(request("POST", "/predict/batch", batch_of(2 * N_LONG)))
+        for client in clients[1:]:
+            client.send(SHORT + request("GET", "/healthz"))
+        answers = [client.answer() for client in clients]
+        assert answers[0].status == 200
+        assert len(answers[0].json["predictions"]) == 2 * N_LONG
+        by_status = {status: [a for a in answers if a.status == status] for status in (200, 503)}
+        assert len(by_status[200]) == WAITING_LIMIT
+        assert len(by_status[503]) == n_refused
+        for refused in by_status[503]:
+            assert refused.code == "OVERLOADED"
+            assert refused.headers["retry-after"] == "1"
+        assert all(len(a.json["predictions"]) == 100 for a in by_status[200][1:])
+        assert all(client.answer().json == {"status": "alive"} for client in clients[1:])
+        # And when the thread is free again, so is the way.
+        clients[-1].send(SHORT)
+        assert clients[-1].answer().status == 200
+        assert server.troubles == []
+        assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=503"] == n_refused
+
+
+def test_what_is_being_made_at_sigterm_is_answered(path):
+    with serving(path, options=["--max-batch", str(N_LONG)]) as server, server.client() as client:
+        client.send(LONG)
+        time.sleep(0.15)
+        assert not _came_at_once(client)
+        server.process.send_signal(signal.SIGTERM)
+        answer = client.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert len(answer.json["explanations"]) == N_LONG
+        assert client.is_closed()
+        assert server.wait() == 0
+        assert server.troubles == []
+
+
+def _came_at_once(client) -> bool:
+    client.socket.setblocking(False)
+    try:
+        return _has_come(client)
+    finally:
+        client.socket.settimeout(10)
+
+
+def test_what_still_waits_when_the_drain_is_over_is_refused_and_holds_nobody_up(path):
+    n_waiting = 12
+    with (
+        serving(path, options=["--max-batch", str(2 * N_LONG), "--drain-timeout", "1"]) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        long = request("POST", "/predict/batch", batch_of(2 * N_LONG))
+        clients = [opened.enter_context(server.client()) for _ in range(n_waiting)]
+        for client in clients:
+            assert client.ask("GET", "/healthz").status == 200
+            client.send(long)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
+        # The drain and what the thread was at, not the work of all who waited.
+        assert time.monotonic() - began < 6
+        last = clients[-1].answer()
+        assert (last.status, last.code, last.headers["connection"]) == (503, "NOT_READY", "close")
+        assert [entry["event"] for entry in server.troubles] == ["connections cut at exit"]

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
 
 import mlrf
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
@@ -254,3 +256,41 @@ def test_explanations_are_counted_by_row(server):
     assert after["mlrf_instances_total"] - before["mlrf_instances_total"] == 6
     asked = "mlrf_requests_total;route=/explain;status=200"
     assert after[asked] - before[asked] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/predict", {"features": ROWS[0], "explain": 2}),
+        ("/predict", {"features": ROWS[0]}),
+        ("/explain", {"features": ROWS[1]}),
+        ("/predict/batch", {"instances": [{"features": ROWS[0], "explain": True}, {"features": ROWS[1]}]}),
+        ("/predict/batch", {"instances": [{"features": ROWS[0]}], "explain": 1}),
+        ("/models/binary/explain", {"features": ROWS[0]}),
+        ("/models/three/explain", {"features": NUMBER_ROWS[0], "explain": 1}),
+        ("/models/three/predict/batch", {"instances": [{"features": NUMBER_ROWS[1], "explain": 2}]}),
+    ],
+)
+def test_requests_and_answers_are_those_of_the_contract(server, path, body):
+    contract = server.ask("GET", "/openapi.json").json
+    validate(contract)
+    described = contract["paths"][path]["post"]
+    (asked, answered) = (
+        described["requestBody"]["content"]["application/json"]["schema"],
+        described["responses"]["200"]["content"]["application/json"]["schema"],
+    )
+    Draft202012Validator(asked).validate(body)
+    answer = server.ask("POST", path, body)
+    assert answer.status == 200
+    Draft202012Validator(answered).validate(answer.json)
+    assert not Draft202012Validator(asked).is_valid(body | {"explain": 0})
+    if path.endswith("/explain"):
+        unexplained = {key: value for key, value in answer.json.items() if key != "explanation"}
+        assert not Draft202012Validator(answered).is_valid(unexplained)
+
+
+def test_the_page_for_people_offers_explanations_where_there_are_some(server):
+    page = server.ask("GET", "/docs").body.decode()
+    assert '<button value="/explain">POST /models/trees/explain</button>' in page
+    assert "/models/stumps/predict" in page
+    assert "/models/stumps/explain" not in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 
-from mlrf.core.bundle import Bundle
+from mlrf.core.bundle import FOREST, Bundle
 from mlrf.core.schema import Feature
 
 _STYLE = """
@@ -22,16 +22,22 @@ for (const form of document.querySelectorAll('form')) form.addEventListener('sub
   event.preventDefault();
   const out = form.querySelector('pre');
   try {
-    const answer = await fetch(form.dataset.path, {method: 'POST', headers: {'Content-Type': 'application/json'},
+    const answer = await fetch(form.dataset.path + event.submitter.value, {method: 'POST',
+      headers: {'Content-Type': 'application/json'},
       body: form.querySelector('textarea').value});
     out.textContent = answer.status + ' ' + answer.statusText + '\\n' + JSON.stringify(await answer.json(), null, 2);
   } catch (error) { out.textContent = String(error); }
 });
 """
 _ROUTES = (
-    ("POST", "/predict", "One instance, by name or in schema order"),
+    ("POST", "/predict", 'One instance, by name or in schema order; <code>"explain": true</code> or k for its reasons'),
     ("POST", "/predict/batch", "Up to {max_batch} instances"),
-    ("POST", "/models/{{name}}/predict", "The same for a model by name, also <code>/predict/batch</code>"),
+    ("POST", "/explain", "One instance, always with the contribution of each feature to its margin"),
+    (
+        "POST",
+        "/models/{{name}}/predict",
+        "The same for a model by name, also <code>/predict/batch</code> and <code>/explain</code>",
+    ),
     ("GET", "/models", "The served models and their features"),
     ("GET", "/healthz", "The process lives"),
     ("GET", "/readyz", "The server answers correctly now"),
@@ -56,7 +62,11 @@ def page(bundles: list[Bundle], default: str, version: str, max_batch: int) -> b
 
 def _model(bundle: Bundle, *, is_default: bool) -> str:
     facts = bundle.manifest.facts
-    path = f"/models/{bundle.name}/predict"
+    path = f"/models/{bundle.name}"
+    buttons = "".join(
+        f'<button value="/{route}">POST {path}/{route}</button> '
+        for route in (("predict", "explain") if FOREST in bundle.manifest.files else ("predict",))
+    )
     example = json.dumps({"features": bundle.schema.example()}, indent=1, ensure_ascii=False)
     features = "".join(_feature(index, f) for index, f in enumerate(bundle.schema.features))
     note = " (the default)" if is_default else ""
@@ -65,7 +75,7 @@ def _model(bundle: Bundle, *, is_default: bool) -> str:
         f"<p>{bundle.manifest.task}, {html.escape(bundle.manifest.objective)}: {facts.trees} trees, {facts.leaves} leaves, "
         f"{len(bundle.schema.features)} features. Version <code>{bundle.short_version}</code>.</p>"
         f'<form data-path="{path}"><textarea rows="12" spellcheck="false">{html.escape(example)}</textarea>'
-        f"<button>POST {path}</button><pre></pre></form>"
+        f"{buttons}<pre></pre></form>"
         f"<details><summary>Features</summary><table><tr><th>#</th><th>name</th><th>kind</th><th>values</th></tr>"
         f"{features}</table></details>"
     )

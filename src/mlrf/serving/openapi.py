@@ -7,6 +7,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Feature, Kind
+from mlrf.serving.careful import MAX_EXPLAINED
 
 _NUMBER = {"type": "number"}
 _ERROR_STATUSES = {
@@ -21,6 +22,7 @@ _ERROR_STATUSES = {
     "422": "Well-formed, but not valid for the model",
     "431": "Headers too large",
     "500": "Internal error; the log has the request id",
+    "503": "Stopping, or too many long requests wait",
 }
 
 
@@ -30,6 +32,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int) 
     for prefix, bundle in [("", _named(bundles, default)), *((f"/models/{b.name}", b) for b in bundles)]:
         paths[f"{prefix}/predict"] = {"post": _predict(bundle)}
         paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
+        paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
     paths["/models"] = {"get": _get("The served models and their features", "Models")}
     paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
     ready = _get("Whether the server answers correctly now", "Status")
@@ -40,7 +43,11 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int) 
     paths["/docs"] = {"get": _get_text("These routes for a person, with an example", "text/html")}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "mlrf", "version": version, "description": "Predictions of gradient-boosted trees."},
+        "info": {
+            "title": "mlrf",
+            "version": version,
+            "description": "Predictions of gradient-boosted trees, and their reasons.",
+        },
         "paths": paths,
         "components": {"schemas": _shared_schemas()},
     }
@@ -51,22 +58,31 @@ def _named(bundles: list[Bundle], name: str) -> Bundle:
 
 
 def _predict(bundle: Bundle) -> dict[str, Any]:
+    answer = _object(_answer(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle)))
+    return _post(f"Predict one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
+
+
+def _explain(bundle: Bundle) -> dict[str, Any]:
+    answer = _object(_answer(bundle) | {"explanation": _explanation(bundle)})
+    return _post(f"Predict and explain one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
+
+
+def _example(bundle: Bundle) -> dict[str, Any]:
+    return {"features": bundle.schema.example()}
+
+
+def _answer(bundle: Bundle) -> dict[str, Any]:
     properties: dict[str, Any] = {"prediction": _prediction(bundle), **_origin(), "cached": {"type": "boolean"}}
     if bundle.manifest.classes is not None:
         properties |= {"label": {"enum": bundle.manifest.classes}, "probabilities": {"type": "array", "items": _NUMBER}}
-    return _post(
-        f"Predict one instance of {bundle.name}",
-        _instance(bundle),
-        {"features": bundle.schema.example()},
-        _object(properties),
-    )
+    return properties
 
 
 def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
     body = _object(
         {
             "instances": {"type": "array", "minItems": 1, "maxItems": max_batch, "items": _instance(bundle)},
-            "unknown_categories": _unknown_categories(),
+            **_options(),
         },
         required=["instances"],
     )
@@ -74,8 +90,15 @@ def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
     if bundle.manifest.classes is not None:
         answers["labels"] = {"type": "array", "items": {"enum": bundle.manifest.classes}}
         answers["probabilities"] = {"type": "array", "items": {"type": "array", "items": _NUMBER}}
-    example = {"instances": [{"features": bundle.schema.example()}]}
-    return _post(f"Predict up to {max_batch} instances of {bundle.name}", body, example, _object(answers))
+    always = list(answers)
+    answers["explanations"] = {
+        "type": "array",
+        "description": "null in the place of an instance that asks for none; absent when none asks",
+        "items": {"anyOf": [_explanation(bundle), {"type": "null"}]},
+    }
+    example = {"instances": [_example(bundle)]}
+    summary = f"Predict up to {max_batch} instances of {bundle.name}"
+    return _post(summary, body, example, _object(answers, required=always))
 
 
 def _instance(bundle: Bundle) -> dict[str, Any]:
@@ -88,7 +111,7 @@ def _instance(bundle: Bundle) -> dict[str, Any]:
         "maxItems": len(bundle.schema.features),
     }
     return _object(
-        {"features": {"oneOf": [by_name, by_position]}, "unknown_categories": _unknown_categories()},
+        {"features": {"oneOf": [by_name, by_position]}, **_options()},
         required=["features"],
     )
 
@@ -105,8 +128,36 @@ def _position(feature: Feature) -> dict[str, Any]:
     return {"type": ["integer", *null]}
 
 
-def _unknown_categories() -> dict[str, Any]:
-    return {"enum": ["refuse", "missing"], "description": "What a category outside the list is taken for"}
+def _options() -> dict[str, Any]:
+    return {
+        "unknown_categories": {
+            "enum": ["refuse", "missing"],
+            "description": "What a category outside the list is taken for",
+        },
+        "explain": {
+            "description": "true for the contribution of every feature, or how many to name, the heaviest first",
+            "oneOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
+        },
+    }
+
+
+def _explanation(bundle: Bundle) -> dict[str, Any]:
+    """Describe reasons: of several outputs, lists in the order of the classes and objects by class."""
+    number: dict[str, Any] = _prediction(bundle)
+    by_feature: dict[str, Any] = {"type": "object", "additionalProperties": _NUMBER}
+    rest: dict[str, Any] = _NUMBER
+    if bundle.manifest.n_outputs > 1:
+        by_feature, rest = ({"type": "object", "additionalProperties": each} for each in (by_feature, _NUMBER))
+    return _object(
+        {
+            "space": {"const": "margin"},
+            "margin": number | {"description": "The sum of base, contributions and other"},
+            "base": number | {"description": "The expected margin over the training rows"},
+            "contributions": by_feature,
+            "other": rest | {"description": "The sum of the contributions that are not named"},
+            "source": {"enum": ["live"]},
+        }
+    )
 
 
 def _prediction(bundle: Bundle) -> dict[str, Any]:

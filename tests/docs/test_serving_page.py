@@ -1,0 +1,113 @@
+"""docs/serving.md names what the code has: codes, statuses, metrics, options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlrf
+from mlrf.core import errors
+from mlrf.core.errors import MlrfError, RequestError
+from mlrf.serving.control import ControlBlock
+from mlrf.serving.metrics import Exposition, WorkerMeter
+from mlrf.serving.refusals import STATUSES, status_of
+from mlrf.serving.service import LABELS, layout
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OFFLINE = ("build", "inspect", "verify", "predict", "explain", "bench", "demo")
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MlrfError)]
+ABSTRACT = {"MlrfError", "RequestError"}
+"""Roots of the tree, which nothing raises."""
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def documented_codes() -> dict[str, int]:
+    rows = re.findall(r"^\| (\d{3}) \| ([A-Z_, ]+) \|", section("Errors"), re.MULTILINE)
+    return {code: int(status) for status, codes in rows for code in codes.split(", ")}
+
+
+def test_every_code_that_a_request_can_meet_is_in_the_table_with_its_status():
+    asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in STATUSES)]
+    wanted = {kind.code: status_of(kind("")) for kind in asked} | {"INTERNAL": 500}
+    assert documented_codes() == wanted
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.__name__ not in ABSTRACT], ids=lambda kind: kind.__name__)
+def test_every_code_is_on_the_page(kind):
+    assert re.search(rf"\b{kind.code}\b", section("Errors"))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_is_drawn_in_the_tree_with_its_code(kind):
+    tree = errors.__doc__
+    line = next(line for line in tree.splitlines() if re.search(rf"\b{kind.__name__}\b", line))
+    if kind is not MlrfError:
+        assert kind.code in line
+    codes = [other.code for other in KINDS]
+    assert codes.count(kind.code) == 1
+
+
+def test_every_metric_is_in_the_table_and_no_other():
+    block = ControlBlock(1, layout().n_words)
+    WorkerMeter(layout(), block.row(0))
+    text = Exposition(layout(), block, [{"model": "m", "version": "0"}], "0").text().decode()
+    exposed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    documented: dict[str, str] = {}
+    for names, kinds in re.findall(r"^\| (`mlrf_[^|]+) \| ([^|]+) \|", section("Metrics"), re.MULTILINE):
+        listed = re.findall(r"`(\w+)`", names)
+        told = kinds.strip().split(", ")
+        documented |= dict(zip(listed, told * len(listed) if len(told) == 1 else told, strict=False))
+    assert documented == exposed
+
+
+def serve_help() -> str:
+    script = "from mlrf.cli import main; main(['serve', '--help'])"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_every_option_of_serve_is_in_the_table_and_no_other():
+    options = set(re.findall(r"^  (--[a-z-]+)", serve_help(), re.MULTILINE))
+    documented = set(
+        re.findall(r"`(--[a-z-]+)`", "".join(re.findall(r"^\| `--[^|]+\|", section("Options"), re.MULTILINE)))
+    )
+    assert documented == options
+
+
+@pytest.mark.parametrize("command", [*OFFLINE, "serve"])
+def test_every_command_explains_itself_and_stands_in_the_readme(command):
+    asked = [sys.executable, "-m", "mlrf", command, "--help"]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"mlrf {command}" in done.stdout
+    assert re.search(rf"\bmlrf {command}\b|\bmake {command}\b", README)
+
+
+def test_no_command_is_left_out_here():
+    done = subprocess.run(
+        [sys.executable, "-m", "mlrf", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    commands = done.stdout.partition("Commands:")[2]
+    assert set(re.findall(r"^  ([a-z]+) ", commands, re.MULTILINE)) == {*OFFLINE, "serve"}
+
+
+@pytest.mark.parametrize("label", [label for label in LABELS if label != "other"])
+def test_every_route_is_told_on_the_page_or_in_the_readme(label):
+    assert re.search(rf"{re.escape(label)}\b", PAGE + README)
+
+
+def test_what_the_readme_calls_in_python_is_there():
+    for name in re.findall(r"mlrf\.([a-z_]+)\(", README):
+        assert hasattr(mlrf, name)
+    for name in re.findall(r"model\.([a-z_]+)\(", README):
+        assert callable(getattr(mlrf.Model, name))

@@ -1,0 +1,98 @@
+"""Install a wheel where nothing else is, serve with it, and hold its answers to the working tree's. Run by `make wheel-test`.
+
+The environment has the runtime dependencies alone, wheels every one, and a PATH without a compiler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlrf
+from bundles import ALL_KINDS, write_tree_bundle
+from running import START_LIMIT_S, Server, eventually
+
+ROOT = Path(__file__).parents[2]
+BUILDERS = {"lightgbm", "onnx", "pyarrow", "pandas", "polars", "cmake", "nanobind", "scikit-build-core"}
+
+
+def main(wheel: Path) -> None:
+    """Check one wheel; an AssertionError or CalledProcessError says what is wrong with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        programs = install(wheel, place / "venv")
+        bundle = write_tree_bundle(place / "bundle")
+        model = mlrf.load(bundle)
+        row = ALL_KINDS.example()
+        with serving(programs, bundle) as server:
+            answer = server.ask("POST", "/explain", {"features": row})
+            assert answer.status == 200, answer
+            assert answer.json["prediction"] == model.predict([row])[0]
+            assert list(answer.json["explanation"]["contributions"].values()) == model.explain([row]).values[0].tolist()
+            assert server.ask("POST", "/predict", {"features": row}).json["prediction"] == answer.json["prediction"]
+        assert server.troubles == [], server.troubles
+        for arguments in (["inspect", bundle], ["bench", bundle, "--rows", "100", "--json"]):
+            run(programs, "mlrf", *map(str, arguments))
+    print(f"{wheel.name}: installs without a compiler, and answers as the working tree does")
+
+
+def install(wheel: Path, place: Path) -> Path:
+    """Make an environment of the wheel and what it needs; return the folder of its programs, the only one on PATH."""
+    venv.create(place, with_pip=True)
+    programs = place / "bin"
+    locked = ROOT / "requirements/dev.txt"
+    run(programs, "pip", "install", "--quiet", "--only-binary", ":all:", "--constraint", str(locked), str(wheel))
+    listed = run(programs, "pip", "list", "--format", "freeze").lower()
+    installed = {line.partition("==")[0] for line in listed.splitlines()}
+    assert "mlrf" in installed
+    assert not BUILDERS & installed, BUILDERS & installed
+    return programs
+
+
+def run(programs: Path, name: str, *arguments: str) -> str:
+    """Run a program of the environment to its end; return what it printed."""
+    done = subprocess.run(
+        [programs / name, *arguments],
+        env=environment(programs),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout
+
+
+def environment(programs: Path) -> dict[str, str]:
+    """What the environment's programs see: this process's settings, but no other programs and no other modules."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PATH": str(programs)}
+
+
+@contextlib.contextmanager
+def serving(programs: Path, bundle: Path) -> Iterator[Server]:
+    """Serve a bundle with the environment's own `mlrf`; it ends well afterwards."""
+    process = subprocess.Popen(
+        [programs / "mlrf", "serve", bundle, "--port", "0", "--workers", "2"],
+        env=environment(programs),
+        cwd=bundle.parent,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    server = Server(process)
+    try:
+        server.find_address()
+        eventually(server.is_ready, START_LIMIT_S, "a ready worker")
+        yield server
+    finally:
+        process.terminate()
+        status = server.wait()
+    assert status == 0, status
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(VENV)/.ready: pyproject.toml requirements/dev.txt
+KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
+
+$(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --requirement requirements/dev.txt
@@ -49,7 +51,7 @@ sanitize: $(VENV)/.ready  ## the kernel's own tests and 10,000 damaged files und
 lowest: $(VENV)-lowest/.ready  ## the tests again, on the lowest versions that pyproject.toml allows
 	$(VENV)-lowest/bin/python -m pytest tests/unit tests/parity tests/wire
 
-$(VENV)-lowest/.ready: pyproject.toml requirements/lowest.txt
+$(VENV)-lowest/.ready: pyproject.toml requirements/lowest.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)-lowest/bin/python -m pip install --quiet --requirement requirements/lowest.txt

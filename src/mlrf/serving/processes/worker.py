@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvloop
 from gunicorn.workers.base import Worker
@@ -17,11 +17,9 @@ from mlrf.core.errors import MlrfError
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.metrics import WorkerMeter
+from mlrf.serving.processes.boot import Boot
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
-
-if TYPE_CHECKING:
-    from mlrf.serving.processes.arbiter import Boot
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""

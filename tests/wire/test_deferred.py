@@ -203,6 +203,22 @@ def test_more_than_can_wait_are_refused_with_retry_after(path):
         assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=503"] == n_refused
 
 
+def test_who_waits_for_the_thread_is_neither_idle_nor_late(path):
+    options = ["--max-batch", str(N_LONG), "--idle-timeout", "1", "--request-timeout", "1"]
+    follows = request("GET", "/healthz")
+    with serving(path, options=options) as server, contextlib.ExitStack() as opened:
+        began = time.monotonic()
+        clients = []
+        for _ in range(8):
+            clients.append(opened.enter_context(server.client()))
+            clients[-1].send(LONG)
+        clients[-1].send(follows[:10])
+        assert [len(client.answer().json["predictions"]) for client in clients] == [N_LONG] * 8
+        assert time.monotonic() - began > 1.6, "the limits were over for the last"
+        clients[-1].send(follows[10:])
+        assert clients[-1].answer().status == 200
+
+
 def test_what_is_being_made_at_sigterm_is_answered(path):
     with serving(path, options=["--max-batch", str(N_LONG)]) as server, server.client() as client:
         client.send(LONG)

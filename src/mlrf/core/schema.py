@@ -233,9 +233,12 @@ def _finite(feature: Feature, value: Any, expected: str, *, integral: bool) -> f
         number = math.inf
     if not math.isfinite(number):
         raise _invalid(feature, value, f"{expected} within the range of float64")
-    if integral and number != math.floor(number):
+    if not integral:
+        return number
+    if number != math.floor(number):
         raise _invalid(feature, value, expected)
-    return number
+    # An integer has no -0: the canonical form would lose its sign.
+    return number + 0.0
 
 
 def _invalid(feature: Feature, value: Any, expected: str) -> InvalidFeatureError:

@@ -19,31 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from raw_http import Answer, Client
 
 START_LIMIT_S = 20.0
-_ENTRY = """
-import sys
-try:
-    from mlrf.cli import main
-    arguments = sys.argv[1:]
-except ImportError:
-    from mlrf.cli.serve import main
-    arguments = sys.argv[2:]
-try:
-    status = main(arguments)
-except Exception as error:
-    from mlrf.core.errors import BundleError, ConfigError, MlrfError
-    if not isinstance(error, MlrfError):
-        raise
-    print(f"mlrf: {error}", file=sys.stderr)
-    status = 3 if isinstance(error, BundleError) else 2 if isinstance(error, ConfigError) else 1
-sys.exit(status)
-"""
-
 T = TypeVar("T")
 
 
 def command(bundles: Sequence[Path], *options: str) -> list[str]:
     """The command line of `mlrf serve`."""
-    return [sys.executable, "-c", _ENTRY, "serve", *map(str, bundles), *options]
+    return [sys.executable, "-m", "mlrf", "serve", *map(str, bundles), *options]
 
 
 def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = START_LIMIT_S) -> tuple[int, str, float]:

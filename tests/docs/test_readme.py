@@ -1,0 +1,89 @@
+"""The README's blocks, run in the order in which a stranger would: train, build, look, predict, explain, serve, ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from running import serving
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language):
+    """The fenced blocks of a language, "" for those that name none."""
+    parts = README.split("\n```")
+    return [inside.partition("\n")[2] + "\n" for inside in parts[1::2] if inside.partition("\n")[0] == language]
+
+
+def commands(name):
+    lines = [line.split("#")[0].strip() for block in blocks("") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(f"{name} ")]
+
+
+def shell(line, folder):
+    path = f"{BIN}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which the README's Python and its commands, but for `serve`, have run."""
+    folder = tmp_path_factory.mktemp("readme")
+    train, use = blocks("python")
+    subprocess.run([sys.executable, "-c", train], cwd=folder, check=True, timeout=120)
+    offline = [line for line in commands("mlrf") if not line.startswith("mlrf serve")]
+    assert len(offline) >= 6
+    for line in offline:
+        done = shell(line, folder)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout, line
+    subprocess.run([sys.executable, "-c", train + use], cwd=folder, check=True, timeout=120)
+    return folder
+
+
+def test_every_curl_line_is_answered(folder):
+    lines = commands("curl")
+    assert len(lines) >= 8
+    [serve] = [line for line in commands("mlrf") if line.startswith("mlrf serve")]
+    with serving(folder / serve.split()[2]) as server:
+        for line in lines:
+            here = line.replace("localhost:8080", f"127.0.0.1:{server.port}")
+            done = shell(f"H='Content-Type: application/json'\n{here} --fail", folder)
+            assert done.returncode == 0, line
+            assert done.stdout, line
+
+
+def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
+    shown = next(block for block in blocks("") if block.startswith('{"prediction"'))
+    with serving(folder / "sales-bundle") as server:
+        answer = server.ask("POST", "/explain", {"features": [3.5, True, 0], "explain": 2}).json
+    said = json.loads(shown.splitlines()[0])
+    assert said.keys() == answer.keys() - {"explanation"}
+    explained = json.loads(re.search(r'"explanation":(.*)}', shown, re.DOTALL)[1])
+    assert explained.keys() == answer["explanation"].keys()
+    # Another version of LightGBM may train a slightly other model.
+    assert said["prediction"] == pytest.approx(answer["prediction"], rel=0.05)
+    assert explained["contributions"] == pytest.approx(answer["explanation"]["contributions"], rel=0.05)
+
+
+def test_every_file_that_the_readme_points_to_is_there():
+    linked = re.findall(r"\]\(([^)#]+)\)", README)
+    assert linked
+    for target in linked:
+        assert target.startswith("https://") or (Path(__file__).parents[2] / target).exists(), target

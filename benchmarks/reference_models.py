@@ -53,6 +53,7 @@ def make(folder: Path) -> None:
     for name, booster in (("regression", regressor), ("multiclass", classifier)):
         home = folder / name
         home.mkdir(parents=True)
+        booster.save_model(home / "model.txt")
         write_bundle(booster, home / "bundle", name, sent)
         write_requests(home, sent, booster.predict(sent).tolist())
         (home / "shape.json").write_text(json.dumps(shape(booster)))

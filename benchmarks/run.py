@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import against_peer
+import engines
 import footprint
 import hot_path
 import machine
@@ -31,6 +32,7 @@ OPEN_FILES = 8_192
 
 Measure = Callable[[Plan], Iterable[Figure]]
 MEASURES: dict[str, Measure] = {
+    "engines": lambda plan: engines.measure(plan, engines.MANY if plan.starts > QUICK_STARTS else engines.MANY_QUICK),
     "hot-path": hot_path.measure,
     "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
     "workers": scaling.measure_workers,

@@ -13,6 +13,7 @@ import msgspec
 
 import mlrf
 from mlrf.builder.bundle_writer import check_output, write_bundle
+from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.golden_file import Golden, encode_golden
 from mlrf.builder.imported import ClassLabel, ImportedModel
@@ -70,7 +71,7 @@ def build(
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
-    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=classes)
+    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=read_class_labels(classes))
     told("reading the model", 1.0)
     schema, sampled = _schema(imported, sample)
     told("exporting", 0.0)

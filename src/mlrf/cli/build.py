@@ -55,7 +55,7 @@ def build(
             name=name,
             sample=sample,
             categories=categories,
-            classes=None if classes is None else classes.split(","),
+            classes=None if classes is None else [label.strip() for label in classes.split(",")],
             force=force,
             progress=_Steps(bars),
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, SampleError
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -16,6 +16,7 @@ EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (BundleError, BAD_BUNDLE),
     (ConfigError, MISUSED),
     (OutputExistsError, MISUSED),
+    (SampleError, MISUSED),
     (MlrfError, FAILED),
 )
 """The first class that an error belongs to tells its status."""

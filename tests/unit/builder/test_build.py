@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -123,10 +124,12 @@ def test_other_inputs_that_are_wrong(booster, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["lists.json"]
 
 
-def test_category_lists_from_a_file_name_the_categories(booster, tmp_path):
+def test_category_lists_from_a_file_name_the_categories(text, tmp_path):
+    model = tmp_path / "model.txt"
+    model.write_bytes(re.sub(rb"pandas_categorical:.*", b"pandas_categorical:null", text))
     lists = tmp_path / "lists.json"
     lists.write_text(json.dumps({"shop": ["E", "N", "S"]}))
-    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="m", categories=lists))
+    bundle = read_bundle(mlrf.build(model, tmp_path / "b", name="m", categories=lists))
     assert bundle.schema.features[3].categories == ("E", "N", "S")
 
 

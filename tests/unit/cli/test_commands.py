@@ -20,7 +20,15 @@ from mlrf.builder.golden_file import encode_golden, read_golden
 from mlrf.cli import main
 from mlrf.cli.exits import EXIT_STATUS, exit_status
 from mlrf.core.bundle import read_bundle
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, ParityError
+from mlrf.core.errors import (
+    BundleError,
+    ConfigError,
+    MlrfError,
+    ModelUnreadableError,
+    OutputExistsError,
+    ParityError,
+    SampleError,
+)
 
 
 @pytest.fixture(scope="session")
@@ -91,14 +99,22 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
     assert run(capsys, "build", model_file, "-o", out, "--name", "newer", "--force")[0] == 0
 
 
+def test_labels_are_taken_without_the_blanks_around_them(capsys, model_file, tmp_path):
+    out = tmp_path / "b"
+    assert run(capsys, "build", model_file, "-o", out, "--name", "m", "--classes", "no, yes")[0] == 0
+    assert read_bundle(out).manifest.classes == ["no", "yes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (["build", "absent.txt", "-o", "{out}", "--name", "m"], 1, "does not exist"),
         (["build", "{model}", "-o", "{out}", "--name", "a b"], 2, "name"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 1, "2 classes"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 1, "absent"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 1, "absent"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 2, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,a"], 2, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,"], 2, "empty"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 2, "absent"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 2, "absent"),
         (["build", "{model}"], 2, "--out"),
         (["inspect", "{out}"], 3, "is no directory"),
         (["verify", "{out}"], 3, "is no directory"),
@@ -213,9 +229,8 @@ def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):
 
 
 def test_the_exit_table():
-    assert [exit_status(kind("")) for kind in (BundleError, ConfigError, OutputExistsError, ParityError, MlrfError)] == [
-        3, 2, 2, 1, 1,
-    ]  # fmt: skip
+    kinds = (BundleError, ConfigError, OutputExistsError, SampleError, ModelUnreadableError, ParityError, MlrfError)
+    assert [exit_status(kind("")) for kind in kinds] == [3, 2, 2, 2, 1, 1, 1]
     assert EXIT_STATUS[-1][0] is MlrfError
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mlrf.cli.row_files import leniency_of, read_instances
+from mlrf.cli.row_files import leniency_of, read_file
 from mlrf.core.errors import BuildError
 from mlrf.model import load
 
@@ -30,8 +30,8 @@ def predict(
     """
     leniency = leniency_of(unknown_categories)
     model = load(bundle)
-    instances = read_instances(rows, model.schema)
-    answers = model.predict(instances, leniency).tolist() if instances else []
+    table = read_file(rows, model.schema)
+    answers = model.predict(table, leniency).tolist() if len(table) else []
     lines = b"".join(_line(model.label, answer) for answer in answers)
     if out is None:
         sys.stdout.write(lines.decode())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -21,6 +22,7 @@ from mlrf.builder.golden_file import read_golden
 from mlrf.builder.imported import ImportedModel
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.parity.library import ask_library
+from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BuildError,
@@ -88,9 +90,37 @@ def test_samples_of_every_kind_are_taken(kind, booster, frame, tmp_path):
     assert bundle.schema.features[1].kind is (Kind.NUMERIC if kind == "array" else Kind.INTEGER)
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_frame_that_the_model_was_trained_on_is_a_sample_and_is_answered(sampled, tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"unit price": rng.random(300), "on sale": rng.random(300) < 0.5, 7: rng.random(300)})
+    target = frame["unit price"] + frame["on sale"] + frame[7]
+    booster = lgb.train({"verbose": -1, "num_leaves": 5}, lgb.Dataset(frame.rename(columns=str), target), 3)
+    table = frame.rename(columns=str)
+    bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table if sampled else None)
+    wanted = booster.predict(table)
+    model = mlrf.load(bundle)
+    assert model.schema.names == ("unit_price", "on_sale", "7")
+    for rows in (frame, table, pl.from_pandas(table), pa.Table.from_pandas(table)):
+        np.testing.assert_array_equal(model.predict(rows), wanted)
+    table.to_csv(tmp_path / "r.csv", index=False)
+    table.to_parquet(tmp_path / "r.parquet")
+    (tmp_path / "r.json").write_text(
+        json.dumps(
+            [{**row, "on sale": row["on sale"] if sampled else int(row["on sale"])} for row in table.to_dict("records")]
+        )
+    )
+    for kind in ("csv", "parquet", "json"):
+        assert main(["predict", str(bundle), str(tmp_path / f"r.{kind}")]) == 0
+        said = capsys.readouterr().out
+        np.testing.assert_allclose([json.loads(line)["prediction"] for line in said.splitlines()], wanted, rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda f: pd.concat([f, f[["stock"]]], axis=1), "Duplicate"),
+        (lambda f: pa.table([f["price"], f["price"]], names=["price", "price"]), "two columns 'price'"),
         (lambda f: f.drop(columns=["price", "shop"]), "no column 'price', 'shop'"),
         (lambda f: f.assign(price="cheap"), "'price' holds"),
         (lambda f: f.assign(stock="2024-01-01"), "'stock' holds"),
@@ -109,7 +139,7 @@ def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said,
     assert not any(tmp_path.iterdir())
 
 
-def test_other_inputs_that_are_wrong(booster, tmp_path):
+def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="name"):
         mlrf.build(booster, tmp_path / "b", name="a b")
     with pytest.raises(ModelUnreadableError, match="does not exist"):
@@ -119,6 +149,10 @@ def test_other_inputs_that_are_wrong(booster, tmp_path):
         lists.write_text(wrong)
         with pytest.raises(SampleError, match="category lists"):
             mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
+    lists.write_text('{"shop": ["east", "north", "south"]}')
+    monkeypatch.setattr("mlrf.builder.sample._MAX_LIST_BYTES", 8)
+    with pytest.raises(SampleError, match="larger than"):
+        mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
     with pytest.raises(SampleError, match="cannot be read"):
         mlrf.build(booster, tmp_path / "b", name="m", categories=tmp_path / "absent.json")
     assert [p.name for p in tmp_path.iterdir()] == ["lists.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mlrf.builder.bundle_writer import write_bundle
 from mlrf.builder.golden_file import encode_golden, read_golden
 from mlrf.cli import main
 from mlrf.cli.exits import EXIT_STATUS, exit_status
+from mlrf.cli.row_files import read_file
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BundleError,
@@ -29,6 +31,7 @@ from mlrf.core.errors import (
     ParityError,
     SampleError,
 )
+from mlrf.core.schema import Feature, Kind, Schema
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +208,11 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
         ("r.csv", "price,open,shop\n1,true,west\n", ["row 0", "shop", '"west"']),
         ("r.csv", "price,open,shop\n1,maybe,east\n", ["row 0", "open", '"maybe"']),
         ("r.csv", "price,open\n1,true\n", ["shop"]),
+        ("r.csv", "price,open,shop\n1_0.5,true,east\n", ["row 0", "price", '"1_0.5"']),
+        ("r.csv", "price,open,shop\n١,true,east\n", ["row 0", "price"]),
+        ("r.csv", "price,open,shop,shop\n1,true,east,east\n", ["two columns 'shop'"]),
+        ("r.csv", "price,open,shop,x,x\n1,true,east,1,2\n", ["two columns 'x'"]),
+        ("r.csv", "price,open,shop\ntrue,true,east\n1,true,east\n", ["row 0", "price", '"true"']),
         ("r.csv", "price,open,shop\n1,true\n", ["row 0", "2 cells"]),
         ("r.json", '[{"price": 1, "open": 1, "shop": "east"}]', ["row 0", "open"]),
         ("r.json", "{", ["no JSON"]),
@@ -220,6 +228,16 @@ def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, co
     for wanted in said:
         assert wanted in error
     assert "Traceback" not in error
+
+
+def test_a_cell_may_hold_any_line_break(capsys, tmp_path):
+    shops = ["a\nb", "a\r\nb", "a\u2028b", "a\x0bb", "a\x85b"]
+    schema = Schema((Feature("shop", Kind.CATEGORICAL, tuple(shops)), Feature("price")))
+    with (tmp_path / "r.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([["shop", "price"], *([shop, place] for place, shop in enumerate(shops))])
+    rows = read_file(tmp_path / "r.csv", schema)
+    assert rows == [{"shop": shop, "price": float(place)} for place, shop in enumerate(shops)]
 
 
 def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mlrf.cli.terminal import harmless
 from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, SampleError
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
@@ -41,7 +42,7 @@ def reported() -> Iterator[Outcome]:
     try:
         yield outcome
     except MlrfError as error:
-        print(f"mlrf: {_one_line(str(error))}", file=sys.stderr)
+        print(f"mlrf: {harmless(str(error))}", file=sys.stderr)
         outcome.status = exit_status(error)
     except KeyboardInterrupt:
         print("mlrf: interrupted", file=sys.stderr)
@@ -50,8 +51,3 @@ def reported() -> Iterator[Outcome]:
         # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         outcome.status = FAILED
-
-
-def _one_line(text: str) -> str:
-    # A name from a damaged file may hold anything, line breaks and terminal escapes included.
-    return "".join(c if c.isprintable() else " " for c in text)

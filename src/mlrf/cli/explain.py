@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.terminal import harmless
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model, load
@@ -107,7 +108,8 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     )
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    console.print(title + _class_told(model, prediction, output if several else None), highlight=False, markup=False)
+    told = _class_told(model, prediction, output if several else None)
+    console.print(harmless(title + told), highlight=False, markup=False)
     console.print(waterfall(reasons, top, console.width), no_wrap=True)
 
 

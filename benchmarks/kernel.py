@@ -26,7 +26,7 @@ import onnxruntime
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from lightgbm_text import read_model_text
-from mlrf.builder.forest_file.encode import write_forest
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.core.forest import LEAF, NUMERIC, Forest
 from mlrf.engines.trees import TreesEngine
 
@@ -187,7 +187,7 @@ def main() -> None:
     forest = read_model_text(booster.model_to_string())
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "forest.bin"
-        write_forest(forest, path)
+        path.write_bytes(encode_forest(forest))
         opens = []
         for _ in range(20):
             start = time.perf_counter()

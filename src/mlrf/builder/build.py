@@ -26,6 +26,7 @@ from mlrf.core.bundle import (
     FORMAT,
     GOLDEN,
     NAME_PATTERN,
+    NAME_RULE,
     ONNX_MODEL,
     SCHEMA,
     CoverageEntry,
@@ -66,8 +67,11 @@ def build(
     Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
     """
     told = progress if progress is not None else _untold
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(f"the model's name {name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"the model's name {name!r} is not {NAME_RULE}")
+    for what, path in (("model", model), ("out", out)):
+        if isinstance(path, str | bytes) and not path:
+            raise ConfigError(f"{what} is an empty path")
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)

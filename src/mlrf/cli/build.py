@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.cli.terminal import harmless
+from mlrf.core.bundle import NAME_RULE, Bundle, read_bundle
 from mlrf.core.errors import ConfigError
 
 _NEEDED = ("onnx", "pyarrow", "lightgbm")
@@ -20,7 +22,7 @@ _NEEDED = ("onnx", "pyarrow", "lightgbm")
 def build(
     model: Annotated[Path, typer.Argument(help="A LightGBM text model (Booster.save_model).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundle goes; a directory that does not exist.")],
-    name: Annotated[str, typer.Option("--name", help="The model's name: 1 to 64 of A-Z a-z 0-9 . _ -")],
+    name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
         Path | None,
         typer.Option(help="Parquet rows as the model will see them: kinds, the example, and rows to prove on."),
@@ -109,5 +111,11 @@ def parity_table(bundle: Bundle) -> Table:
     table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
     for engine, kinds in bundle.manifest.parity.items():
         for kind, rows in kinds.items():
-            table.add_row(engine, kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
+            table.add_row(
+                Text(harmless(engine)),
+                Text(harmless(kind)),
+                str(rows.rows),
+                str(rows.bit_equal),
+                f"{rows.max_difference:.1e}",
+            )
     return table

@@ -142,6 +142,13 @@ def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said,
 def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="name"):
         mlrf.build(booster, tmp_path / "b", name="a b")
+    for name in (".", "..", "...", 5, None, ""):
+        with pytest.raises(ConfigError, match="name"):
+            mlrf.build(booster, tmp_path / "b", name=name)
+    with pytest.raises(ConfigError, match="model is an empty path"):
+        mlrf.build("", tmp_path / "b", name="m")
+    with pytest.raises(ConfigError, match="out is an empty path"):
+        mlrf.build(booster, "", name="m")
     with pytest.raises(ModelUnreadableError, match="does not exist"):
         mlrf.build(tmp_path / "none.txt", tmp_path / "b", name="m")
     lists = tmp_path / "lists.json"

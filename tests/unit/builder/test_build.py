@@ -151,6 +151,9 @@ def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):
         mlrf.build(booster, "", name="m")
     with pytest.raises(ModelUnreadableError, match="does not exist"):
         mlrf.build(tmp_path / "none.txt", tmp_path / "b", name="m")
+    for model in (lgb.LGBMRegressor(), lgb.LGBMClassifier()):
+        with pytest.raises(ModelUnreadableError, match="is not fitted"):
+            mlrf.build(model, tmp_path / "b", name="m")
     lists = tmp_path / "lists.json"
     for wrong in ("{", "[1]", '{"shop": 3}', '{"shop": [null]}', "[" * 100_000):
         lists.write_text(wrong)
@@ -216,6 +219,19 @@ def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_packa
     subprocess.run([sys.executable, "-c", script, model_file], check=True)
     with pytest.raises(AttributeError, match="nothing_such"):
         mlrf.nothing_such  # noqa: B018
+
+
+@pytest.mark.parametrize("absent", ["onnx", "pyarrow", "lightgbm"])
+def test_without_a_package_of_the_builder_the_pip_line_is_told(absent, model_file, tmp_path):
+    script = (
+        "import sys; absent, model, out = sys.argv[1:]; sys.modules[absent] = None\n"
+        "import mlrf; from mlrf.core.errors import ConfigError; mlrf.load\n"
+        "try: mlrf.build(model, out, name='m')\n"
+        "except ConfigError as error: print(error)"
+    )
+    command = [sys.executable, "-c", script, absent, model_file, tmp_path / "b"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == f"building needs {absent}: pip install 'mlrf[build]'\n"
 
 
 def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_path):

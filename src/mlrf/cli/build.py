@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from mlrf.builder.needed import require_packages
 from mlrf.cli.terminal import harmless
 from mlrf.core.bundle import NAME_RULE, Bundle, read_bundle
-from mlrf.core.errors import ConfigError
-
-_NEEDED = ("onnx", "pyarrow", "lightgbm")
 
 
 def build(
@@ -45,8 +42,7 @@ def build(
       mlrf build model.txt -o sales --name sales --sample rows.parquet --force
       mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
     """  # noqa: D301  \b is the character that keeps typer from joining lines
-    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")
+    require_packages()
     from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it
 
     console = Console(stderr=True)

@@ -12,13 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.builder.needed import require_packages
+from mlrf.cli.paths import some_path
 from mlrf.cli.terminal import harmless
 from mlrf.core.bundle import NAME_RULE, Bundle, read_bundle
 
 
 def build(
-    model: Annotated[Path, typer.Argument(help="A LightGBM text model (Booster.save_model).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundle goes; a directory that does not exist.")],
+    model: Annotated[
+        Path, typer.Argument(parser=some_path, metavar="model", help="A LightGBM text model (Booster.save_model).")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=some_path,
+            metavar="<path>",
+            help="Where the bundle goes; a directory that does not exist.",
+        ),
+    ],
     name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
         Path | None,

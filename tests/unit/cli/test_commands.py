@@ -127,6 +127,7 @@ def test_labels_are_taken_without_the_blanks_around_them(capsys, model_file, tmp
         (["verify", "{out}"], 3, "is no directory"),
         (["predict", "{bundle}", "absent.csv"], 2, "absent.csv"),
         (["predict", "{bundle}", "rows.xls"], 2, "not .xls"),
+        (["predict", "{bundle}", "rows.csv", "-o", ""], 2, "the path is empty"),
         (["no-such-command"], 2, "no-such-command"),
     ],
 )

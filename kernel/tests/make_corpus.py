@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import naive_forest as naive
-from mlrf.builder.forest_file.encode import write_forest
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.core.forest import Forest
 
 N_ROWS = 150
@@ -39,7 +39,7 @@ def write_case(directory: Path, name: str, forest: Forest, rng: np.random.Genera
     margins = np.array([naive.margins(forest, row) for row in rows])
     n_explained = 0 if name == "wide" or forest.rounding == "float32" else min(N_EXPLAINED, n_rows)
     contributions = np.array([naive.contributions(forest, row) for row in rows[:n_explained]])
-    write_forest(forest, directory / f"{name}.forest")
+    (directory / f"{name}.forest").write_bytes(encode_forest(forest))
     head = struct.pack("<4Q", n_rows, forest.n_features, forest.n_outputs, n_explained)
     (directory / f"{name}.answers").write_bytes(head + rows.tobytes() + margins.tobytes() + contributions.tobytes())
 

@@ -19,4 +19,6 @@ _LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.mod
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'mlrf' has no attribute {name!r}")
+    if name == "build":
+        importlib.import_module("mlrf.builder.needed").require_packages()
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightgbm_text import read_model_text
-from mlrf.builder.forest_file.encode import write_forest
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.engines.trees import TreesEngine
 
 N_FEATURES = 7
@@ -110,7 +110,7 @@ def test_margins_are_lightgbms_bits(
         shape = shape | {"bagging_freq": 1, "bagging_fraction": 0.6}
     booster = train(rng, {"objective": objective} | shape, n_rounds)
     path = tmp_path_factory.mktemp("parity") / "forest.bin"
-    write_forest(read_model_text(booster.model_to_string()), path)
+    path.write_bytes(encode_forest(read_model_text(booster.model_to_string())))
     engine = TreesEngine(path)
     rows = np.vstack([make_rows(rng, 9_000), make_odd_rows(rng, booster, 4_000)])
     want = np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64).reshape(len(rows), -1)
@@ -126,7 +126,7 @@ def test_margins_are_lightgbms_bits(
 def test_contributions_are_lightgbms(tmp_path: Path, objective: str) -> None:
     rng = np.random.default_rng(4)
     booster = train(rng, {"objective": objective, "num_leaves": 63, "min_data_in_leaf": 2}, 60, n_rows=3000)
-    write_forest(read_model_text(booster.model_to_string()), tmp_path / "forest.bin")
+    (tmp_path / "forest.bin").write_bytes(encode_forest(read_model_text(booster.model_to_string())))
     engine = TreesEngine(tmp_path / "forest.bin")
     rows = make_rows(rng, 60)
     want = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), engine.n_outputs, N_FEATURES + 1)

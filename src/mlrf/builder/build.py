@@ -13,6 +13,7 @@ import msgspec
 
 import mlrf
 from mlrf.builder.bundle_writer import check_output, write_bundle
+from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.golden_file import Golden, encode_golden
 from mlrf.builder.imported import ClassLabel, ImportedModel
@@ -25,6 +26,7 @@ from mlrf.core.bundle import (
     FORMAT,
     GOLDEN,
     NAME_PATTERN,
+    NAME_RULE,
     ONNX_MODEL,
     SCHEMA,
     CoverageEntry,
@@ -65,12 +67,15 @@ def build(
     Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
     """
     told = progress if progress is not None else _untold
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(f"the model's name {name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"the model's name {name!r} is not {NAME_RULE}")
+    for what, path in (("model", model), ("out", out)):
+        if isinstance(path, str | bytes) and not path:
+            raise ConfigError(f"{what} is an empty path")
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
-    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=classes)
+    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=read_class_labels(classes))
     told("reading the model", 1.0)
     schema, sampled = _schema(imported, sample)
     told("exporting", 0.0)

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlrf.builder.imported import CategoryLists
-from mlrf.core.errors import RequestError, SampleError
+from mlrf.core.columns import find_columns
+from mlrf.core.errors import InvalidRequestError, RequestError, SampleError
 from mlrf.core.forest import F64
 from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
 
@@ -33,9 +34,11 @@ class Sample:
 
     def __init__(self, table: pa.Table, names: tuple[str, ...], *, by_code: bool = False) -> None:
         """Pick the model's columns; SampleError names those that the sample lacks or has twice."""
-        # LightGBM writes an underscore for each space in a name.
-        found = {name.replace(" ", "_"): name for name in table.column_names}
-        absent = [name for name in names if name not in found and name not in table.column_names]
+        try:
+            found = find_columns(names, table.column_names)
+        except InvalidRequestError as error:
+            raise SampleError(f"the sample's columns: {error}", **error.details) from error
+        absent = [name for name in names if name not in found]
         if absent:
             raise SampleError(
                 f"the sample has no column {', '.join(map(repr, absent[:5]))}"
@@ -45,10 +48,7 @@ class Sample:
             )
         if not table.num_rows:
             raise SampleError("the sample has no rows")
-        chosen = [name if name in table.column_names else found[name] for name in names]
-        if twice := [name for name in chosen if table.column_names.count(name) > 1]:
-            raise SampleError(f"the sample has two columns {twice[0]!r}", feature=twice[0])
-        self._columns = {name: table.column(column) for name, column in zip(names, chosen, strict=True)}
+        self._columns = {name: table.column(found[name]) for name in names}
         self._names = names
         self._by_code = by_code
 

@@ -18,7 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             outcome.status = serve(arguments[1:])
         else:
-            from mlrf.cli.app import run  # noqa: PLC0415
+            from mlrf.cli.signals import ended_by_signals  # noqa: PLC0415
 
-            outcome.status = run(arguments)
+            with ended_by_signals():
+                from mlrf.cli.app import run  # noqa: PLC0415
+
+                outcome.status = run(arguments)
     return outcome.status

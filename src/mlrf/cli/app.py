@@ -25,7 +25,8 @@ _HELP = """Serve gradient-boosted trees: fast, with proof that the number served
   mlrf serve sales                             answers on http://127.0.0.1:8080
   mlrf demo                                    all of it on real retail data
 
-Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong, 3 the bundle is bad.
+Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong (labels, category lists and
+samples that do not fit the model too), 3 the bundle is bad, 130 interrupted, 143 terminated.
 """
 
 app = typer.Typer(name="mlrf", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

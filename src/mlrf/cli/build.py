@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +9,29 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import ConfigError
-
-_NEEDED = ("onnx", "pyarrow", "lightgbm")
+from mlrf.builder.needed import require_packages
+from mlrf.cli.paths import some_path
+from mlrf.cli.terminal import harmless
+from mlrf.core.bundle import NAME_RULE, Bundle, read_bundle
 
 
 def build(
-    model: Annotated[Path, typer.Argument(help="A LightGBM text model (Booster.save_model).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundle goes; a directory that does not exist.")],
-    name: Annotated[str, typer.Option("--name", help="The model's name: 1 to 64 of A-Z a-z 0-9 . _ -")],
+    model: Annotated[
+        Path, typer.Argument(parser=some_path, metavar="model", help="A LightGBM text model (Booster.save_model).")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=some_path,
+            metavar="<path>",
+            help="Where the bundle goes; a directory that does not exist.",
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
         Path | None,
         typer.Option(help="Parquet rows as the model will see them: kinds, the example, and rows to prove on."),
@@ -43,8 +54,7 @@ def build(
       mlrf build model.txt -o sales --name sales --sample rows.parquet --force
       mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
     """  # noqa: D301  \b is the character that keeps typer from joining lines
-    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")
+    require_packages()
     from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it
 
     console = Console(stderr=True)
@@ -55,7 +65,7 @@ def build(
             name=name,
             sample=sample,
             categories=categories,
-            classes=None if classes is None else classes.split(","),
+            classes=None if classes is None else [label.strip() for label in classes.split(",")],
             force=force,
             progress=_Steps(bars),
         )
@@ -109,5 +119,11 @@ def parity_table(bundle: Bundle) -> Table:
     table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
     for engine, kinds in bundle.manifest.parity.items():
         for kind, rows in kinds.items():
-            table.add_row(engine, kind, str(rows.rows), str(rows.bit_equal), f"{rows.max_difference:.1e}")
+            table.add_row(
+                Text(harmless(engine)),
+                Text(harmless(kind)),
+                str(rows.rows),
+                str(rows.bit_equal),
+                f"{rows.max_difference:.1e}",
+            )
     return table

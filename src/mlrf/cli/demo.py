@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlrf.cli.paths import some_path
 from mlrf.demo.story import DEFAULT_OUT, run
 
 
@@ -14,7 +15,9 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the load instead of staying up.")] = False,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8080,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the bundle goes.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Where the bundle goes.")
+    ] = DEFAULT_OUT,
     rate: Annotated[int, typer.Option(help="Requests a second to drive.")] = 1000,
     seconds: Annotated[int, typer.Option(help="For how long.")] = 10,
 ) -> None:

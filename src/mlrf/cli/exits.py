@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError
+from mlrf.cli.signals import Ended
+from mlrf.cli.terminal import harmless
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, SampleError
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+BY_SIGNAL = 128
+"""What a shell adds to a signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
 EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (BundleError, BAD_BUNDLE),
     (ConfigError, MISUSED),
     (OutputExistsError, MISUSED),
+    (SampleError, MISUSED),
     (MlrfError, FAILED),
 )
 """The first class that an error belongs to tells its status."""
@@ -40,17 +45,13 @@ def reported() -> Iterator[Outcome]:
     try:
         yield outcome
     except MlrfError as error:
-        print(f"mlrf: {_one_line(str(error))}", file=sys.stderr)
+        print(f"mlrf: {harmless(str(error))}", file=sys.stderr)
         outcome.status = exit_status(error)
-    except KeyboardInterrupt:
-        print("mlrf: interrupted", file=sys.stderr)
-        outcome.status = INTERRUPTED
+    except (Ended, KeyboardInterrupt) as end:
+        number = end.number if isinstance(end, Ended) else signal.SIGINT
+        print("mlrf: interrupted" if number == signal.SIGINT else "mlrf: terminated", file=sys.stderr)
+        outcome.status = BY_SIGNAL + number
     except BrokenPipeError:
         # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         outcome.status = FAILED
-
-
-def _one_line(text: str) -> str:
-    # A name from a damaged file may hold anything, line breaks and terminal escapes included.
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -11,7 +11,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from mlrf.cli.row_files import leniency_of, read_instances
+from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.terminal import harmless
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model, load
@@ -57,8 +58,7 @@ def explain(
         raise ConfigError("--class chooses what a terminal shows; --json holds every class")
     model = load(bundle)
     output = None if class_label is None else _output(model, class_label)
-    instances = read_instances(rows, model.schema)
-    table = read_rows(model.schema, instances, leniency)
+    table = read_rows(model.schema, read_file(rows, model.schema), leniency)
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if as_json:
@@ -108,7 +108,8 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     )
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    console.print(title + _class_told(model, prediction, output if several else None), highlight=False, markup=False)
+    told = _class_told(model, prediction, output if several else None)
+    console.print(harmless(title + told), highlight=False, markup=False)
     console.print(waterfall(reasons, top, console.width), no_wrap=True)
 
 

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mlrf.cli.build import parity_table
+from mlrf.cli.terminal import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.schema import Feature
 
@@ -31,7 +32,7 @@ def inspect(
     """
     found = read_bundle(bundle)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(_document(found)), indent=2).decode())
+        typer.echo(harmless_json(_document(found), indent=2))
         return
     console = Console()
     manifest = found.manifest
@@ -45,11 +46,11 @@ def inspect(
         lines.append(f"classes {manifest.classes}")
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))
     for line in lines:
-        console.print(line, highlight=False, markup=False)
+        console.print(harmless(line), highlight=False, markup=False)
     console.print(_features(found))
     console.print(parity_table(found))
     for name, entry in manifest.files.items():
-        console.print(f"{name}  {entry.size_bytes} bytes", highlight=False, markup=False)
+        console.print(harmless(f"{name}  {entry.size_bytes} bytes"), highlight=False, markup=False)
     # Printed plainly: a line that rich wraps cannot be copied.
     typer.echo(f"example: {_curl(found)}")
 
@@ -79,8 +80,8 @@ def _features(bundle: Bundle) -> Table:
     return table
 
 
-def _plain(value: Any) -> str:
-    return escape(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+def _plain(value: Any) -> Text:
+    return Text(harmless(value if isinstance(value, str) else msgspec.json.encode(value).decode()))
 
 
 def _listed(feature: Feature) -> str:
@@ -92,5 +93,5 @@ def _listed(feature: Feature) -> str:
 
 
 def _curl(bundle: Bundle) -> str:
-    body = msgspec.json.encode({"features": bundle.schema.example()}).decode()
-    return f"curl localhost:8080/predict -d {shlex.quote(body)}"
+    body = harmless_json({"features": bundle.schema.example()})
+    return f"curl localhost:8080/predict -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mlrf.cli.row_files import leniency_of, read_instances
+from mlrf.cli.paths import some_path
+from mlrf.cli.row_files import leniency_of, read_file
 from mlrf.core.errors import BuildError
 from mlrf.model import load
 
@@ -17,7 +18,10 @@ from mlrf.model import load
 def predict(
     bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
     rows: Annotated[Path, typer.Argument(help="Rows by column name: .json (array or lines), .csv or .parquet.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write there instead of to stdout.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Write there instead of to stdout."),
+    ] = None,
     unknown_categories: Annotated[
         str, typer.Option(help="`refuse` a category that the model has no code for, or read it as `missing`.")
     ] = "refuse",
@@ -30,8 +34,8 @@ def predict(
     """
     leniency = leniency_of(unknown_categories)
     model = load(bundle)
-    instances = read_instances(rows, model.schema)
-    answers = model.predict(instances, leniency).tolist() if instances else []
+    table = read_file(rows, model.schema)
+    answers = model.predict(table, leniency).tolist() if len(table) else []
     lines = b"".join(_line(model.label, answer) for answer in answers)
     if out is None:
         sys.stdout.write(lines.decode())

@@ -1,13 +1,16 @@
-"""Rows of a file as the offline commands take them: JSON, CSV or Parquet to instances by name."""
+"""Rows of a file as the offline commands take them: JSON and CSV to instances by name, Parquet to a table."""
 
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlrf.core.columns import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 
@@ -23,15 +26,16 @@ def leniency_of(unknown_categories: str) -> Leniency:
     return Leniency("ignore", unknown_categories)  # type: ignore[arg-type]
 
 
-def read_instances(path: Path, schema: Schema) -> list[Any]:
-    """Return the rows of a file as instances by name, categories by value, None for what is missing.
+def read_file(path: Path, schema: Schema) -> Any:
+    """Return the rows of a file as instances by name or as a table: what `Model.predict` takes, categories by value.
 
-    The file's ending says what it is. ConfigError when it cannot be read at all, InvalidRequestError when it is not what its
-    ending says; whether a value fits its feature is for the schema to say.
+    The file's ending says what it is. Columns are found as in any table, LightGBM's underscores for blanks included.
+    ConfigError when it cannot be read at all, InvalidRequestError when it is not what its ending says; whether a value fits
+    its feature is for the schema to say.
     """
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
-            return _json(_bytes(path), path)
+            return _with_features_names(_json(_bytes(path), path), schema)
         case ".csv":
             return _csv(_bytes(path), path, schema)
         case ".parquet":
@@ -62,22 +66,56 @@ def _features(item: Any) -> Any:
     return item
 
 
+def _with_features_names(instances: list[Any], schema: Schema) -> list[Any]:
+    """Return the instances with their keys as the model spells them."""
+    spelled: dict[tuple[str, ...], dict[str, int]] = {}
+    renamed = []
+    for place, instance in enumerate(instances):
+        if isinstance(instance, dict):
+            keys = tuple(instance)
+            if keys not in spelled:
+                try:
+                    spelled[keys] = find_columns(schema.names, keys)
+                except InvalidRequestError as error:
+                    raise InvalidRequestError(f"row {place}: {error}", row=place, **error.details) from error
+            renamed.append({name: instance[keys[at]] for name, at in spelled[keys].items()})
+        else:
+            renamed.append(instance)
+    return renamed
+
+
 def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
     try:
-        lines = csv.reader(raw.decode("utf-8-sig").splitlines(), strict=True)
+        # A line may end within a quoted cell, and only where CSV says so: U+2028 and its like end none.
+        lines = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
-        by_name = {feature.name: feature for feature in schema.features}
-        instances: list[Any] = []
+        if twice := [name for place, name in enumerate(header) if name and name in header[:place]]:
+            raise InvalidRequestError(f"{path} has two columns {twice[0]!r} in its header")
+        rows: list[list[str]] = []
         for cells in filter(None, lines):
             if len(cells) != len(header):
                 raise InvalidRequestError(
-                    f"row {len(instances)}: {path} has {len(cells)} cells in line {lines.line_num}, its header {len(header)}"
+                    f"row {len(rows)}: {path} has {len(cells)} cells in line {lines.line_num}, its header {len(header)}"
                 )
-            pairs = zip(header, cells, strict=True)
-            instances.append({name: _cell(by_name[name], text) for name, text in pairs if name in by_name})
+            rows.append(cells)
     except (csv.Error, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"{path} is no CSV in UTF-8: {error}") from error
-    return instances
+    by_name = {feature.name: feature for feature in schema.features}
+    columns = {
+        name: _column(by_name[name], [cells[place] for cells in rows])
+        for name, place in find_columns(schema.names, header).items()
+    }
+    return [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
+
+
+def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
+    """Return a column's values; one of true and false alone is 0 and 1 to a feature that is a number, as in any table."""
+    if feature.kind in (Kind.NUMERIC, Kind.INTEGER) and all(
+        text.strip() in _EMPTY or text.strip().lower() in ("true", "false") for text in texts
+    ):
+        boolean = Feature(feature.name, Kind.BOOLEAN)
+        return [None if value is None else int(value) for value in (_cell(boolean, text) for text in texts)]
+    return [_cell(feature, text) for text in texts]
 
 
 def _cell(feature: Feature, text: str) -> Any:
@@ -91,7 +129,13 @@ def _cell(feature: Feature, text: str) -> Any:
         return None
     if feature.kind is Kind.BOOLEAN:
         return _BOOLEANS.get(text.strip().lower(), text)
-    if feature.categories is not None:
+    return text if feature.categories is not None else _number(text)
+
+
+def _number(text: str) -> float | str:
+    """Return a text as a number; the text itself where it is none."""
+    # float() also takes 1_000 and the digits of other scripts, which nobody means as a number.
+    if "_" in text or not text.isascii():
         return text
     try:
         return float(text)
@@ -99,7 +143,7 @@ def _cell(feature: Feature, text: str) -> Any:
         return text
 
 
-def _parquet(path: Path) -> list[Any]:
+def _parquet(path: Path) -> Any:
     try:
         import pyarrow as pa  # noqa: PLC0415  a server may lack it
         import pyarrow.parquet as pq  # noqa: PLC0415
@@ -108,8 +152,6 @@ def _parquet(path: Path) -> list[Any]:
     if not path.is_file():
         raise ConfigError(f"{path} cannot be read: no such file")
     try:
-        instances: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+        return pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequestError(f"{path} is no Parquet file that can be read: {error}") from error
-    # NaN is how a column of floats says missing.
-    return [{k: None if v != v else v for k, v in row.items()} for row in instances]  # noqa: PLR0124

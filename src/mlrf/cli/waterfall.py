@@ -10,6 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from mlrf.cli.terminal import harmless
 from mlrf.core.schema import Value
 
 _LOWERS, _RAISES = "blue", "red"
@@ -66,8 +67,7 @@ def _told(value: Value) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    # Names come from a model file: what a terminal would obey must not reach it.
-    plain = "".join(c if c.isprintable() else " " for c in text)
+    plain = harmless(text)
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
 
 

@@ -27,7 +27,9 @@ SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
 FOREST = "forest.bin"
 GOLDEN = "golden.parquet"
-NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
+"""Of a model's name: it stands in paths of the server, where `.` and `..` lead elsewhere."""
+NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
 MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
@@ -188,9 +190,7 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
     except msgspec.ValidationError as error:
         raise BundleError(f"{root}: manifest.json is not a manifest that mlrf wrote: {error}", file=MANIFEST) from error
     if not NAME_PATTERN.fullmatch(manifest.name):
-        raise BundleError(
-            f"{root}: the model's name {manifest.name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -", file=MANIFEST
-        )
+        raise BundleError(f"{root}: the model's name {manifest.name!r} is not {NAME_RULE}", file=MANIFEST)
     if manifest.n_outputs < 1 or len(manifest.base) != manifest.n_outputs:
         raise BundleError(f"{root}: the manifest's outputs and base values do not match", file=MANIFEST)
     n_classes = 2 if manifest.n_outputs == 1 else manifest.n_outputs

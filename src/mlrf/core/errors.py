@@ -7,7 +7,7 @@
     ├── BuildError                   BUILD_FAILED         a bundle could not be made
     │   ├── ModelUnreadableError     MODEL_UNREADABLE     the model file is missing, truncated or no model
     │   ├── UnsupportedModelError    UNSUPPORTED_MODEL    a sound model, of a kind that mlrf does not serve
-    │   ├── SampleError              SAMPLE_INVALID       the sample rows or category lists do not fit the model
+    │   ├── SampleError              SAMPLE_INVALID       sample rows, category lists or class labels do not fit
     │   ├── OutputExistsError        OUTPUT_EXISTS        the place to write to is taken
     │   └── ParityError              PARITY_FAILED        the exported model answers otherwise than the library
     └── RequestError                 REQUEST_REFUSED      what a caller sent cannot be answered
@@ -93,7 +93,7 @@ class UnsupportedModelError(BuildError):
 
 
 class SampleError(BuildError):
-    """Sample rows or category lists do not fit the model."""
+    """Sample rows, category lists or class labels do not fit the model."""
 
     code = "SAMPLE_INVALID"
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mlrf.core.errors import ConfigError
+from mlrf.builder.bundle_writer import check_output
+from mlrf.core.errors import ConfigError, OutputExistsError
 from mlrf.demo.server import require_free_port
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def run(
 
     With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which are then a good end. The
     bundle is written to `out` (`demo-bundle` by default), stays there, and is replaced by the next run. Raises ConfigError
-    before any long work when the port is taken or a package of the demo is missing. `means` are the builder and the server
+    before any long work when the port is taken or a package of the demo is missing, and OutputExistsError when something else
+    stands at `out`. `means` are the builder and the server
     to use, those of mlrf by default.
     """
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
@@ -53,11 +55,19 @@ def run(
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, not {value}")
     require_free_port(port)
+    out = out or DEFAULT_OUT
+    try:
+        check_output(out, force=True)
+    except OutputExistsError as error:
+        raise OutputExistsError(
+            f"{out} is there and is no bundle, so the demo does not replace it; name another place with -o",
+            path=str(out),
+        ) from error
 
     from mlrf.demo.acts import Means, Story  # noqa: PLC0415  after the check that what it imports is there
 
     console = console or Console()
-    story = Story(console, means or Means(), port=port, workers=workers, out=out or DEFAULT_OUT)
+    story = Story(console, means or Means(), port=port, workers=workers, out=out)
     try:
         with _interrupted_once():
             status = story.tell(rate=rate, seconds=seconds, once=once)

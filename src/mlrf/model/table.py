@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlrf.core.columns import find_columns
 from mlrf.core.errors import FeatureCountError, InvalidRequestError, MissingFeatureError, UnknownFeatureError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 
 Table = npt.NDArray[np.float64]
 
 _SHOWN = 20
+_NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
 
 
 def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
@@ -28,9 +30,9 @@ def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
     """
     if isinstance(rows, np.ndarray):
         return _array_rows(schema, rows)
-    names = _column_names(rows)
-    if names is not None:
-        return _table_rows(schema, rows, names, leniency)
+    labels = _column_labels(rows)
+    if labels is not None:
+        return _table_rows(schema, rows, labels, leniency)
     if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
         return _instance_rows(schema, rows, leniency)
     raise InvalidRequestError(
@@ -48,20 +50,22 @@ def _array_rows(schema: Schema, rows: npt.NDArray[Any]) -> Table:
     return np.ascontiguousarray(rows, dtype=np.float64)
 
 
-def _column_names(rows: Any) -> list[str] | None:
-    """Return the names of a table's columns, or None for what is no table."""
-    names = getattr(rows, "column_names", None)  # Arrow
-    if names is None:
-        names = getattr(rows, "columns", None)  # pandas and Polars
-    return None if names is None or not hasattr(rows, "__getitem__") else [str(name) for name in names]
+def _column_labels(rows: Any) -> list[Any] | None:
+    """Return what a table's columns are called (names, but for pandas, which takes anything); None for what is no table."""
+    labels = getattr(rows, "column_names", None)  # Arrow
+    if labels is None:
+        labels = getattr(rows, "columns", None)  # pandas and Polars
+    return None if labels is None or not hasattr(rows, "__getitem__") else list(labels)
 
 
-def _table_rows(schema: Schema, rows: Any, names: Sequence[str], leniency: Leniency) -> Table:
-    present = set(names)
-    absent = [name for name in schema.names if name not in present]
+def _table_rows(schema: Schema, rows: Any, labels: Sequence[Any], leniency: Leniency) -> Table:
+    names = [str(label) for label in labels]
+    found = find_columns(schema.names, names)
+    absent = [name for name in schema.names if name not in found]
     if absent:
         raise MissingFeatureError(f"the table has no column {absent[0]!r}", feature=absent[0], missing=absent[:_SHOWN])
-    extra = [name for name in names if name not in set(schema.names)]
+    taken = set(found.values())
+    extra = [name for place, name in enumerate(names) if place not in taken]
     if extra and leniency.unknown_features == "refuse":
         raise UnknownFeatureError(
             f"the table's column {extra[0]!r} is no feature of the model; drop it, or ignore unknown features",
@@ -70,10 +74,16 @@ def _table_rows(schema: Schema, rows: Any, names: Sequence[str], leniency: Lenie
         )
     table = np.empty((len(rows), len(schema.features)))
     for index, feature in enumerate(schema.features):
-        column = rows[feature.name]
+        column = rows[labels[found[feature.name]]]
         numbers = _whole_column(feature, _numeric_values(column))
-        table[:, index] = numbers if numbers is not None else _each_value(schema, index, _values(column), leniency)
+        table[:, index] = numbers if numbers is not None else _column_by_value(schema, index, column, leniency)
     return table
+
+
+def _is_boolean(column: Any) -> bool:
+    """Whether the column's type, not its values alone, is that of booleans, in the words of pandas, Polars and Arrow."""
+    kind = column.dtype if hasattr(column, "dtype") else column.type
+    return str(kind).lower().startswith("bool")
 
 
 def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
@@ -84,7 +94,11 @@ def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
 
 def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:
     """Convert a whole column; None when it must be looked at value by value."""
-    if values is None or feature.categories is not None or (values.dtype.kind == "b") != (feature.kind is Kind.BOOLEAN):
+    if values is None or feature.categories is not None:
+        return None
+    # A column of booleans is 0 and 1 to a number, as LightGBM takes it; a column of numbers is no boolean.
+    takers = (*_NUMBERS, Kind.BOOLEAN) if values.dtype.kind == "b" else (*_NUMBERS, Kind.CATEGORICAL)
+    if feature.kind not in takers:
         return None
     numbers = values.astype(np.float64)
     if np.isinf(numbers).any() or (not feature.nullable and np.isnan(numbers).any()):
@@ -106,16 +120,22 @@ def _values(column: Any) -> Iterable[Any]:
     return column.to_list()  # type: ignore[no-any-return]  # Polars
 
 
+def _column_by_value(schema: Schema, index: int, column: Any, leniency: Leniency) -> list[float]:
+    values = _values(column)
+    if schema.features[index].kind in _NUMBERS and _is_boolean(column):
+        values = (None if value is None else int(value) for value in values)
+    return _each_value(schema, index, values, leniency)
+
+
 def _each_value(schema: Schema, index: int, values: Iterable[Any], leniency: Leniency) -> list[float]:
-    known: dict[tuple[type, Any], float] = {}
+    known: dict[str, float] = {}
     numbers = []
     for place, value in enumerate(values):
-        key = (type(value), value)
-        number = known.get(key)
+        number = known.get(value) if isinstance(value, str) else None
         if number is None:
             number = _one_value(schema, index, place, value, leniency)
             if isinstance(value, str):
-                known[key] = number
+                known[value] = number
         numbers.append(number)
     return numbers
 

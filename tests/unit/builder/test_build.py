@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -20,6 +22,7 @@ from mlrf.builder.golden_file import read_golden
 from mlrf.builder.imported import ImportedModel
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.parity.library import ask_library
+from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BuildError,
@@ -87,9 +90,37 @@ def test_samples_of_every_kind_are_taken(kind, booster, frame, tmp_path):
     assert bundle.schema.features[1].kind is (Kind.NUMERIC if kind == "array" else Kind.INTEGER)
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_frame_that_the_model_was_trained_on_is_a_sample_and_is_answered(sampled, tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"unit price": rng.random(300), "on sale": rng.random(300) < 0.5, 7: rng.random(300)})
+    target = frame["unit price"] + frame["on sale"] + frame[7]
+    booster = lgb.train({"verbose": -1, "num_leaves": 5}, lgb.Dataset(frame.rename(columns=str), target), 3)
+    table = frame.rename(columns=str)
+    bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table if sampled else None)
+    wanted = booster.predict(table)
+    model = mlrf.load(bundle)
+    assert model.schema.names == ("unit_price", "on_sale", "7")
+    for rows in (frame, table, pl.from_pandas(table), pa.Table.from_pandas(table)):
+        np.testing.assert_array_equal(model.predict(rows), wanted)
+    table.to_csv(tmp_path / "r.csv", index=False)
+    table.to_parquet(tmp_path / "r.parquet")
+    (tmp_path / "r.json").write_text(
+        json.dumps(
+            [{**row, "on sale": row["on sale"] if sampled else int(row["on sale"])} for row in table.to_dict("records")]
+        )
+    )
+    for kind in ("csv", "parquet", "json"):
+        assert main(["predict", str(bundle), str(tmp_path / f"r.{kind}")]) == 0
+        said = capsys.readouterr().out
+        np.testing.assert_allclose([json.loads(line)["prediction"] for line in said.splitlines()], wanted, rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (lambda f: pd.concat([f, f[["stock"]]], axis=1), "Duplicate"),
+        (lambda f: pa.table([f["price"], f["price"]], names=["price", "price"]), "two columns 'price'"),
         (lambda f: f.drop(columns=["price", "shop"]), "no column 'price', 'shop'"),
         (lambda f: f.assign(price="cheap"), "'price' holds"),
         (lambda f: f.assign(stock="2024-01-01"), "'stock' holds"),
@@ -108,25 +139,41 @@ def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said,
     assert not any(tmp_path.iterdir())
 
 
-def test_other_inputs_that_are_wrong(booster, tmp_path):
+def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="name"):
         mlrf.build(booster, tmp_path / "b", name="a b")
+    for name in (".", "..", "...", 5, None, ""):
+        with pytest.raises(ConfigError, match="name"):
+            mlrf.build(booster, tmp_path / "b", name=name)
+    with pytest.raises(ConfigError, match="model is an empty path"):
+        mlrf.build("", tmp_path / "b", name="m")
+    with pytest.raises(ConfigError, match="out is an empty path"):
+        mlrf.build(booster, "", name="m")
     with pytest.raises(ModelUnreadableError, match="does not exist"):
         mlrf.build(tmp_path / "none.txt", tmp_path / "b", name="m")
+    for model in (lgb.LGBMRegressor(), lgb.LGBMClassifier()):
+        with pytest.raises(ModelUnreadableError, match="is not fitted"):
+            mlrf.build(model, tmp_path / "b", name="m")
     lists = tmp_path / "lists.json"
     for wrong in ("{", "[1]", '{"shop": 3}', '{"shop": [null]}', "[" * 100_000):
         lists.write_text(wrong)
         with pytest.raises(SampleError, match="category lists"):
             mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
+    lists.write_text('{"shop": ["east", "north", "south"]}')
+    monkeypatch.setattr("mlrf.builder.sample._MAX_LIST_BYTES", 8)
+    with pytest.raises(SampleError, match="larger than"):
+        mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
     with pytest.raises(SampleError, match="cannot be read"):
         mlrf.build(booster, tmp_path / "b", name="m", categories=tmp_path / "absent.json")
     assert [p.name for p in tmp_path.iterdir()] == ["lists.json"]
 
 
-def test_category_lists_from_a_file_name_the_categories(booster, tmp_path):
+def test_category_lists_from_a_file_name_the_categories(text, tmp_path):
+    model = tmp_path / "model.txt"
+    model.write_bytes(re.sub(rb"pandas_categorical:.*", b"pandas_categorical:null", text))
     lists = tmp_path / "lists.json"
     lists.write_text(json.dumps({"shop": ["E", "N", "S"]}))
-    bundle = read_bundle(mlrf.build(booster, tmp_path / "b", name="m", categories=lists))
+    bundle = read_bundle(mlrf.build(model, tmp_path / "b", name="m", categories=lists))
     assert bundle.schema.features[3].categories == ("E", "N", "S")
 
 
@@ -172,6 +219,19 @@ def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_packa
     subprocess.run([sys.executable, "-c", script, model_file], check=True)
     with pytest.raises(AttributeError, match="nothing_such"):
         mlrf.nothing_such  # noqa: B018
+
+
+@pytest.mark.parametrize("absent", ["onnx", "pyarrow", "lightgbm"])
+def test_without_a_package_of_the_builder_the_pip_line_is_told(absent, model_file, tmp_path):
+    script = (
+        "import sys; absent, model, out = sys.argv[1:]; sys.modules[absent] = None\n"
+        "import mlrf; from mlrf.core.errors import ConfigError; mlrf.load\n"
+        "try: mlrf.build(model, out, name='m')\n"
+        "except ConfigError as error: print(error)"
+    )
+    command = [sys.executable, "-c", script, absent, model_file, tmp_path / "b"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said == f"building needs {absent}: pip install 'mlrf[build]'\n"
 
 
 def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_path):

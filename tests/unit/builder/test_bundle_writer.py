@@ -111,8 +111,13 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
             yield from super().items()
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        write_bundle(tmp_path / "b", manifest(), Interrupting({"schema.json": SCHEMA_BYTES}), force=False)
+    # Where SIGINT was ignored when Python started (`nohup … &`), it installs no handler of its own.
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_bundle(tmp_path / "b", manifest(), Interrupting({"schema.json": SCHEMA_BYTES}), force=False)
+    finally:
+        signal.signal(signal.SIGINT, earlier)
     assert not any(tmp_path.iterdir())
 
 

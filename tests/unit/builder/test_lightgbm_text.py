@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 
+import numpy as np
 import pytest
 
+from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
@@ -146,22 +149,81 @@ def test_versions_and_kinds_of_file(read, text, tmp_path):
         read_lightgbm(3)
 
 
-def test_category_lists_and_classes_are_held_to_the_model(read, text):
-    given = {"shop": ["E", "N", "S"], "stock": list(range(60))}
-    model = read(text, categories=given)
+def without_pandas(text: bytes) -> bytes:
+    """The file as R or the C API writes it: it knows codes, and no names for them."""
+    return text.replace(b'pandas_categorical:[["east", "north", "south"]]', b"pandas_categorical:null")
+
+
+def test_category_lists_are_held_to_the_model(read, text):
+    plain = without_pandas(text)
+    model = read(plain, categories={"shop": ["E", "N", "S"]})
     assert model.features[3].categories == ("E", "N", "S")
-    assert model.features[1].categories == tuple(range(60))
     with pytest.raises(SampleError, match="no feature"):
-        read(text, categories={"shops": ["E"]})
+        read(plain, categories={"shops": ["E"]})
     with pytest.raises(SampleError, match="only 1 categories"):
-        read(text, categories={"shop": ["E"]})
+        read(plain, categories={"shop": ["E"]})
     with pytest.raises(SampleError, match="twice"):
-        read(text, categories={"shop": ["E", "E", "S"]})
+        read(plain, categories={"shop": ["E", "E", "S"]})
     columns = text.replace(b'[["east", "north", "south"]]', json.dumps([["a"], ["b"]]).encode())
     with pytest.raises(SampleError, match="cannot be told apart"):
         read(columns)
+
+
+@pytest.mark.parametrize(
+    "given", [["north", "east", "south"], ["east", "north", "south", "west"], ["east", "north"], ["E", "N", "S"]]
+)
+def test_a_list_that_contradicts_the_files_own_is_refused(read, text, given):
+    with pytest.raises(SampleError, match=r"'shop'.*the model file knows its categories") as refused:
+        read(text, categories={"shop": given})
+    assert refused.value.details == {"feature": "shop"}
+    assert read(text, categories={"shop": ["east", "north", "south"]}).features[3].categories == (
+        "east",
+        "north",
+        "south",
+    )
+
+
+def test_booleans_are_not_the_numbers_that_they_equal(read, text):
+    own = text.replace(b'[["east", "north", "south"]]', b"[[0, 1, 2]]")
+    assert read(own, categories={"shop": [0.0, 1.0, 2.0]}).features[3].categories == (0.0, 1.0, 2.0)
+    with pytest.raises(SampleError, match="'shop'"):
+        read(own, categories={"shop": [False, True, 2]})
+
+
+def test_a_permutation_is_refused_even_where_the_files_columns_cannot_be_told_apart(read, text):
+    two = text.replace(b'[["east", "north", "south"]]', b'[["east", "north", "south"], ["a", "b"]]')
+    assert read(two, categories={"shop": ["east", "north", "south"]}).features[3].categories[0] == "east"
+    with pytest.raises(SampleError, match=r"'shop'.*another order"):
+        read(two, categories={"shop": ["north", "east", "south"]})
+
+
+def test_a_list_for_a_number_is_refused(read, text):
+    with pytest.raises(SampleError, match=r"'stock'.*as a number, in the range \[0:49\]") as refused:
+        read(text, categories={"stock": list(range(60))})
+    assert refused.value.details == {"feature": "stock"}
+
+
+def test_class_labels_are_held_to_the_model(read, text):
     binary = text.replace(b"objective=regression", b"objective=binary sigmoid:1", 1)
     assert read(binary).classes == (0, 1)
     assert read(binary, classes=["no", "yes"]).classes == ("no", "yes")
-    with pytest.raises(SampleError, match="2 classes"):
-        read(binary, classes=["no"])
+    for wrong in (["no"], ["no", "no"], ["a", "b", "c"]):
+        with pytest.raises(SampleError, match="2 classes"):
+            read(binary, classes=wrong)
+    for objective in (b"regression", b"lambdarank", b"custom"):
+        other = text.replace(b"objective=regression", b"objective=" + objective, 1)
+        assert read(other).classes is None
+        with pytest.raises(SampleError, match="no classifier"):
+            read(other, classes=["no", "yes"])
+
+
+@pytest.mark.parametrize("wrong", [5, "ab", ["a", ""], ["a", " "], ["a", None], ["a", math.nan], ["a", ["b"]]])
+def test_labels_that_are_none_are_refused(wrong):
+    with pytest.raises(SampleError, match="class"):
+        read_class_labels(wrong)
+
+
+def test_labels_are_taken_from_lists_and_arrays():
+    assert read_class_labels(None) is None
+    assert read_class_labels(["a", 1, True]) == ("a", 1, True)
+    assert list(map(type, read_class_labels(np.array([3, 4])))) == [int, int]

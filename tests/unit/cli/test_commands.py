@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -19,8 +20,18 @@ from mlrf.builder.bundle_writer import write_bundle
 from mlrf.builder.golden_file import encode_golden, read_golden
 from mlrf.cli import main
 from mlrf.cli.exits import EXIT_STATUS, exit_status
+from mlrf.cli.row_files import read_file
 from mlrf.core.bundle import read_bundle
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, ParityError
+from mlrf.core.errors import (
+    BundleError,
+    ConfigError,
+    MlrfError,
+    ModelUnreadableError,
+    OutputExistsError,
+    ParityError,
+    SampleError,
+)
+from mlrf.core.schema import Feature, Kind, Schema
 
 
 @pytest.fixture(scope="session")
@@ -91,19 +102,32 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
     assert run(capsys, "build", model_file, "-o", out, "--name", "newer", "--force")[0] == 0
 
 
+def test_labels_are_taken_without_the_blanks_around_them(capsys, model_file, tmp_path):
+    out = tmp_path / "b"
+    assert run(capsys, "build", model_file, "-o", out, "--name", "m", "--classes", "no, yes")[0] == 0
+    assert read_bundle(out).manifest.classes == ["no", "yes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (["build", "absent.txt", "-o", "{out}", "--name", "m"], 1, "does not exist"),
         (["build", "{model}", "-o", "{out}", "--name", "a b"], 2, "name"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 1, "2 classes"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 1, "absent"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 1, "absent"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 2, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,a"], 2, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,"], 2, "empty"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 2, "absent"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 2, "absent"),
+        (["build", "", "-o", "{out}", "--name", "m"], 2, "the path is empty"),
+        (["build", "{model}", "-o", "", "--name", "m"], 2, "the path is empty"),
+        (["demo", "-o", ""], 2, "the path is empty"),
+        (["build", "{model}", "-o", "{out}", "--name", ".."], 2, "name"),
         (["build", "{model}"], 2, "--out"),
         (["inspect", "{out}"], 3, "is no directory"),
         (["verify", "{out}"], 3, "is no directory"),
         (["predict", "{bundle}", "absent.csv"], 2, "absent.csv"),
         (["predict", "{bundle}", "rows.xls"], 2, "not .xls"),
+        (["predict", "{bundle}", "rows.csv", "-o", ""], 2, "the path is empty"),
         (["no-such-command"], 2, "no-such-command"),
     ],
 )
@@ -189,6 +213,11 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
         ("r.csv", "price,open,shop\n1,true,west\n", ["row 0", "shop", '"west"']),
         ("r.csv", "price,open,shop\n1,maybe,east\n", ["row 0", "open", '"maybe"']),
         ("r.csv", "price,open\n1,true\n", ["shop"]),
+        ("r.csv", "price,open,shop\n1_0.5,true,east\n", ["row 0", "price", '"1_0.5"']),
+        ("r.csv", "price,open,shop\n١,true,east\n", ["row 0", "price"]),
+        ("r.csv", "price,open,shop,shop\n1,true,east,east\n", ["two columns 'shop'"]),
+        ("r.csv", "price,open,shop,x,x\n1,true,east,1,2\n", ["two columns 'x'"]),
+        ("r.csv", "price,open,shop\ntrue,true,east\n1,true,east\n", ["row 0", "price", '"true"']),
         ("r.csv", "price,open,shop\n1,true\n", ["row 0", "2 cells"]),
         ("r.json", '[{"price": 1, "open": 1, "shop": "east"}]', ["row 0", "open"]),
         ("r.json", "{", ["no JSON"]),
@@ -206,6 +235,16 @@ def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, co
     assert "Traceback" not in error
 
 
+def test_a_cell_may_hold_any_line_break(capsys, tmp_path):
+    shops = ["a\nb", "a\r\nb", "a\u2028b", "a\x0bb", "a\x85b"]
+    schema = Schema((Feature("shop", Kind.CATEGORICAL, tuple(shops)), Feature("price")))
+    with (tmp_path / "r.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows([["shop", "price"], *([shop, place] for place, shop in enumerate(shops))])
+    rows = read_file(tmp_path / "r.csv", schema)
+    assert rows == [{"shop": shop, "price": float(place)} for place, shop in enumerate(shops)]
+
+
 def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):
     (tmp_path / "r.csv").write_text("price,open,shop\n1,true,west\n")
     assert run(capsys, "predict", bundle, tmp_path / "r.csv", "--unknown-categories", "missing")[0] == 0
@@ -213,9 +252,8 @@ def test_unknown_categories_may_be_read_as_missing(capsys, bundle, tmp_path):
 
 
 def test_the_exit_table():
-    assert [exit_status(kind("")) for kind in (BundleError, ConfigError, OutputExistsError, ParityError, MlrfError)] == [
-        3, 2, 2, 1, 1,
-    ]  # fmt: skip
+    kinds = (BundleError, ConfigError, OutputExistsError, SampleError, ModelUnreadableError, ParityError, MlrfError)
+    assert [exit_status(kind("")) for kind in kinds] == [3, 2, 2, 2, 1, 1, 1]
     assert EXIT_STATUS[-1][0] is MlrfError
 
 

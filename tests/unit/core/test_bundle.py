@@ -109,7 +109,10 @@ def test_what_is_no_regular_file_is_named_and_not_opened(bundle, name, kind, tmp
                     listener.bind(f"/proc/self/fd/{here}/{name}")
                 finally:
                     os.close(here)
-    assert refusal(bundle).details["file"] == name
+    # Not what it leads to is wrong, nor its size or digest: a link to the very bytes is refused for being a link.
+    error = refusal(bundle)
+    assert error.details["file"] == name
+    assert f"{name} is not a regular file" in str(error)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden", "model.onnx.data"])
@@ -150,6 +153,8 @@ def test_what_is_no_manifest_is_refused(bundle, raw):
         ({"name": ""}, "name"),
         ({"name": "x" * 65}, "name"),
         ({"name": "x\n"}, "name"),
+        ({"name": "."}, "name"),
+        ({"name": ".."}, "name"),
         ({"task": "guessing"}, "task"),
         ({"link": {"kind": "logit"}}, "logit"),
         ({"n_outputs": 0, "base": []}, "outputs"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.core.errors import ConfigError, MlrfError, OutputExistsError
 from mlrf.demo.acts import Means
 from mlrf.demo.server import Server, require_free_port, serve_command
 from mlrf.demo.story import _interrupted_once, run
@@ -133,6 +133,16 @@ def test_a_taken_port_is_refused_before_the_long_work(port, console):
         taken.listen()
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
             run(once=True, port=port, out=None, means=Means(read=never), console=console, **OPTIONS)
+
+
+def test_a_place_that_holds_no_bundle_is_refused_before_the_long_work(port, console, tmp_path):
+    def never() -> None:
+        raise AssertionError("the transactions were read")
+
+    (tmp_path / "thesis").write_text("years of work")
+    with pytest.raises(OutputExistsError, match="the demo does not replace it; name another place with -o"):
+        run(once=True, port=port, out=tmp_path, means=Means(read=never), console=console, **OPTIONS)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
 
 
 @pytest.mark.parametrize(

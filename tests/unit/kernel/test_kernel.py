@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import naive_forest as naive
 from mlrf import _kernel
-from mlrf.builder.forest_file.encode import encode_forest, write_forest
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.core.errors import BundleError
 from mlrf.core.forest import Forest
 from mlrf.engines.trees import TreesEngine
@@ -29,7 +29,7 @@ def levels() -> list[str]:
     forest = naive.make_forest(np.random.default_rng(0), n_trees=1)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "forest.bin"
-        write_forest(forest, path)
+        path.write_bytes(encode_forest(forest))
         for level in ("baseline", "avx2", "avx512"):
             with contextlib.suppress(ValueError):
                 found.append(_kernel.Forest(str(path), level).level)
@@ -41,14 +41,14 @@ LEVELS = levels()
 
 def open_forest(forest: Forest, tmp_path: Path, level: str | None = None) -> _kernel.Forest:
     path = tmp_path / "forest.bin"
-    write_forest(forest, path)
+    path.write_bytes(encode_forest(forest))
     return _kernel.Forest(str(path), level)
 
 
 def check(forest: Forest, rows: np.ndarray, tmp_path: Path, explained: int = 3) -> None:
     """Every way of asking gives the naive margins bit for bit, and the naive contributions; levels agree on the bits of scores."""
     path = tmp_path / "forest.bin"
-    write_forest(forest, path)
+    path.write_bytes(encode_forest(forest))
     want = np.array([naive.margins(forest, row) for row in rows])
     phi = np.array([naive.contributions(forest, row) for row in rows[:explained]])
     scale = max(1.0, float(np.abs(forest.base).max()), float(np.abs(phi).sum(axis=1).max(initial=0.0)))

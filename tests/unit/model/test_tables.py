@@ -183,7 +183,10 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (FRAME.assign(count=0.5), InvalidFeatureError, {"row": 0, "feature": "count", "value": 0.5}),
         (FRAME.assign(code=0.5), InvalidFeatureError, {"row": 0, "feature": "code", "value": 0.5}),
         (FRAME.assign(promo=1), InvalidFeatureError, {"row": 0, "feature": "promo", "value": 1}),
-        (FRAME.assign(price=True), InvalidFeatureError, {"row": 0, "feature": "price", "value": True}),
+        (_with("price", 0, True), InvalidFeatureError, {"row": 0, "feature": "price", "value": True}),
+        (FRAME.assign(code=True), InvalidFeatureError, {"row": 0, "feature": "code", "value": True}),
+        (FRAME.assign(store=[["a"]] * len(FRAME)), InvalidFeatureError, {"row": 0, "feature": "store"}),
+        (pd.concat([FRAME, FRAME[["size"]]], axis=1), InvalidRequestError, {"feature": "size"}),
         (FRAME.assign(size=1), UnknownCategoryError, {"row": 0, "feature": "size", "value": 1}),
         (_with("count", 3, 1.5), InvalidFeatureError, {"row": 3, "feature": "count", "value": 1.5}),
         (_with("promo", 0, 1), InvalidFeatureError, {"row": 0, "feature": "promo"}),
@@ -201,6 +204,23 @@ def test_a_table_that_does_not_fit_is_refused_by_row_feature_and_value(model, as
     for shown in ("row", "feature"):
         if shown in details:
             assert str(details[shown]) in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_column_of_booleans_is_0_and_1_to_a_number_and_json_is_not(model, missing):
+    flags = [bool(place % 3) for place in range(len(FRAME))]
+    shown = [None if missing and place % 5 == 0 else flag for place, flag in enumerate(flags)]
+    numbers = FRAME.assign(**{name: pd.array(shown, "boolean").astype("Float64") for name in ("price", "count")})
+    wanted = bits(model.margin(numbers))
+    rest = FRAME.drop(columns=["price", "count"])
+    booleans = rest.assign(**dict.fromkeys(("price", "count"), pd.array(shown, "boolean" if missing else "bool")))
+    arrow = pa.Table.from_pandas(rest, preserve_index=False)
+    for name in ("price", "count"):
+        arrow = arrow.append_column(name, pa.array(shown, pa.bool_()))
+    for table in (booleans, arrow, pl.from_arrow(arrow)):
+        assert bits(model.margin(table)) == wanted
+    with pytest.raises(InvalidFeatureError, match="price"):
+        model.margin([{**ROWS[0], "price": True}])
 
 
 def test_leniency_lets_pass_what_it_names(model):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,16 +45,11 @@ WALK_TREE = np.dtype([("tree", "<u4"), ("depth", "<u4")])
 Section = npt.NDArray[Any]
 
 
-def write_forest(forest: Forest, path: Path) -> None:
-    """Write `forest` to `path`.
+def encode_forest(forest: Forest) -> bytes:
+    """Return the bytes of the forest file.
 
     ModelUnreadableError when the forest is not sound, UnsupportedModelError when it is larger than the format.
     """
-    path.write_bytes(encode_forest(forest))
-
-
-def encode_forest(forest: Forest) -> bytes:
-    """Return the bytes of the forest file."""
     forest.validate()
     if forest.n_features > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
         raise UnsupportedModelError(

@@ -12,13 +12,15 @@ from mlrf.core.errors import ModelUnreadableError, SampleError
 from mlrf.core.schema import Category, Feature, Kind
 
 _EXAMPLE_DIGITS = 4
+_SHOWN_CATEGORIES = 5
 
 
 def read_features(text: ModelText, split_by_category: set[int], lists: CategoryLists) -> tuple[Feature, ...]:
     """Return the model's features in column order.
 
-    `split_by_category` are the columns that a categorical node tests; `lists` overrides the file's own categories.
-    ModelUnreadableError when names and columns do not fit; SampleError when a category list does not.
+    `split_by_category` are the columns that a categorical node tests; `lists` names the categories that the file does not
+    know. ModelUnreadableError when names and columns do not fit; SampleError when a category list does not, or contradicts
+    what the file says.
     """
     names = _names(text)
     infos = text.header.get("feature_infos", "").split(" ")
@@ -35,6 +37,8 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
     features = []
     for i, (name, info) in enumerate(zip(names, infos, strict=True)):
         listed = lists.get(name, own.get(i))
+        if name in lists:
+            _check_agreement(name, lists[name], own.get(i), info, is_categorical=i in categorical)
         if listed is not None:
             _check_codes(name, listed, codes.get(i, []))
             features.append(_categorical(name, listed, codes.get(i, [])))
@@ -85,11 +89,51 @@ def _pandas_lists(
             return dict(zip(columns, listed, strict=True))
     # Ordered categories, or columns kept out of categorical_feature: the file tells their lists, not their columns.
     if all(names[i] in lists for i in categorical):
+        for i in categorical:
+            _check_order(names[i], lists[names[i]], listed)
         return {}
     raise SampleError(
         f"the model has {len(categorical)} categorical features but its file lists the categories of {len(listed)} pandas "
         "columns, so they cannot be told apart; name each feature's categories with --categories"
     )
+
+
+def _check_agreement(
+    name: str, given: Sequence[Category], own: Sequence[Category] | None, info: str, *, is_categorical: bool
+) -> None:
+    """Refuse a list that contradicts the model file: every proof would pass, and every answer by name be wrong."""
+    if own is not None and _keys(given) != _keys(own):
+        raise SampleError(
+            f"feature {name!r}: the model file knows its categories, {_shown(own)} in the order of their codes, and the list "
+            f"given is another, {_shown(given)}; leave it out",
+            feature=name,
+        )
+    if not is_categorical and info.startswith("["):
+        raise SampleError(
+            f"feature {name!r}: the model was trained on it as a number, in the range {info}, so it has no categories; "
+            "leave its list out",
+            feature=name,
+        )
+
+
+def _check_order(name: str, given: Sequence[Category], known: Sequence[Sequence[Category]]) -> None:
+    """Refuse a list that holds the categories of a pandas column, though nobody knows which, in another order."""
+    same = [own for own in known if set(_keys(own)) == set(_keys(given))]
+    if same and _keys(given) not in map(_keys, same):
+        raise SampleError(
+            f"feature {name!r}: the model file knows these categories in another order of codes, {_shown(same[0])}, than "
+            f"the list given, {_shown(given)}",
+            feature=name,
+        )
+
+
+def _keys(categories: Sequence[Category]) -> list[tuple[bool, Category]]:
+    return [(isinstance(category, bool), category) for category in categories]  # True == 1 to Python alone
+
+
+def _shown(categories: Sequence[Category]) -> str:
+    first = ", ".join(repr(category) for category in categories[:_SHOWN_CATEGORIES])
+    return f"[{first}{', …' if len(categories) > _SHOWN_CATEGORIES else ''}]"
 
 
 def _check_codes(name: str, listed: Sequence[Any], codes: Sequence[int]) -> None:

@@ -23,8 +23,8 @@ def read_lightgbm(
 ) -> ImportedModel:
     """Read a LightGBM model from a path, a Booster or a scikit-learn wrapper.
 
-    `categories` names the categories of features in the order of their codes, before the file's own; `classes` names a
-    classifier's classes in the order of its outputs. Raises the BuildError that says what is wrong.
+    `categories` names the categories of features in the order of their codes, where the file does not know them; `classes`
+    names a classifier's classes in the order of its outputs. Raises the BuildError that says what is wrong.
     """
     raw, fitted_classes = model_text(model)
     text = split_text(raw)
@@ -44,7 +44,7 @@ def read_lightgbm(
         task=objective.task,
         objective=objective.name,
         link=objective.link,
-        classes=_class_labels(objective, classes if classes is not None else fitted_classes),
+        classes=_class_labels(objective, classes, fitted_classes),
         features=read_features(text, by_category, categories or {}),
         library="lightgbm",
         source=raw,
@@ -66,13 +66,20 @@ def _n_features(text: ModelText) -> int:
     return len(text.header.get("feature_names", "").split(" "))
 
 
-def _class_labels(objective: Objective, classes: Sequence[ClassLabel] | None) -> tuple[ClassLabel, ...] | None:
+def _class_labels(
+    objective: Objective, given: Sequence[ClassLabel] | None, fitted: tuple[ClassLabel, ...] | None
+) -> tuple[ClassLabel, ...] | None:
     if objective.n_classes is None:
+        if given is not None:
+            raise SampleError(
+                f"class labels are given, but the model's objective {objective.name} makes it no classifier; leave them out"
+            )
         return None
-    if classes is None:
+    labels = given if given is not None else fitted
+    if labels is None:
         return tuple(range(objective.n_classes))
-    if len(classes) != objective.n_classes or len(set(classes)) != len(classes):
+    if len(labels) != objective.n_classes or len(set(labels)) != len(labels):
         raise SampleError(
-            f"the model has {objective.n_classes} classes, each with a name of its own, not {list(classes)}"
+            f"the model has {objective.n_classes} classes, each with a label of its own, not {list(labels)}"
         )
-    return tuple(classes)
+    return tuple(labels)

@@ -20,8 +20,10 @@ def model_text(model: Any) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     if isinstance(model, str | os.PathLike):
         return _read(Path(model)), None
     classes = None
-    if hasattr(model, "booster_"):
-        # scikit-learn raises its own NotFittedError from the property: nothing of ours would say it better.
+    if hasattr(type(model), "booster_"):
+        # Of a wrapper that is not fitted the property raises an AttributeError, as if it were none.
+        if not hasattr(model, "booster_"):
+            raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first")
         classes = _labels(getattr(model, "classes_", None))
         model = model.booster_
     if not hasattr(model, "model_to_string"):

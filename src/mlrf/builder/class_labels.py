@@ -1,0 +1,27 @@
+"""A classifier's labels as a caller gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mlrf.builder.imported import ClassLabel
+from mlrf.core.errors import SampleError
+
+
+def read_class_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
+    """Return the labels of a list, tuple or array, None for None; SampleError when it is none, or a label is no label.
+
+    How many there must be is for the model to say.
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
+        raise SampleError(f"classes are a list of labels in the order of the model's outputs, not {classes!r}")
+    labels = tuple(label.item() if getattr(label, "ndim", None) == 0 else label for label in classes)
+    for label in labels:
+        if not isinstance(label, str | int | float) or label != label:  # noqa: PLR0124  NaN alone
+            raise SampleError(f"{label!r} cannot be a class label; use strings, numbers or booleans")
+        if isinstance(label, str) and not label.strip():
+            raise SampleError(f"the class labels {list(labels)} hold an empty one")
+    return labels

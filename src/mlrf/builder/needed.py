@@ -1,0 +1,15 @@
+"""What building needs beyond what serving does. This room itself needs none of it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from mlrf.core.errors import ConfigError
+
+_NEEDED = ("onnx", "pyarrow", "lightgbm")
+
+
+def require_packages() -> None:
+    """Refuse to go on without the packages that a build needs: ConfigError names them and how to get them."""
+    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")

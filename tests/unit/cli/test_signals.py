@@ -1,0 +1,110 @@
+"""A command that is told to end says so, cleans up, and ends with the status that a shell expects."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mlrf.cli import main
+from mlrf.cli.signals import Ended, ended_by_signals
+from running import eventually, is_alive
+
+ENDINGS = {signal.SIGINT: (130, "mlrf: interrupted\n"), signal.SIGTERM: (143, "mlrf: terminated\n")}
+MODEL = """import lightgbm, numpy, sys
+x = numpy.arange(200.0).reshape(-1, 2)
+lightgbm.train({"verbose": -1}, lightgbm.Dataset(x, x[:, 0]), 2).save_model(sys.argv[1])
+"""
+# What a signal does must not depend on how these tests were started: under `nohup … &` SIGINT comes ignored.
+BUILD = """import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mlrf.cli import main
+sys.exit(main(["build", *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture(params=ENDINGS, ids=lambda number: number.name)
+def number(request):
+    earlier = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, earlier)
+
+
+def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
+    model, place, temporary, slow = (tmp_path / name for name in ("model.txt", "place", "temporary", "slow"))
+    for folder in (place, temporary, slow):
+        folder.mkdir()
+    subprocess.run([sys.executable, "-c", MODEL, model], check=True)
+    # Stands before the real one on the path of the child that is asked for golden answers.
+    pid_file = slow / "pid"
+    (slow / "lightgbm.py").write_text(
+        f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
+    )
+    building = subprocess.Popen(
+        [sys.executable, "-c", BUILD, model, "-o", place / "b", "--name", "m"],
+        env={**os.environ, "PYTHONPATH": str(slow), "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("."), 30, "the child")
+        child = int(pid_file.read_text()[:-1])
+        assert list(temporary.glob("mlrf-parity-*"))
+        building.send_signal(number)
+        said = building.communicate(timeout=20)[1]
+    finally:
+        building.kill()
+    status, sentence = ENDINGS[number]
+    assert building.returncode == status
+    assert said.endswith(sentence)
+    assert "Traceback" not in said
+    assert not is_alive(child)
+    assert list(temporary.glob("mlrf-*")) == []
+    assert list(place.iterdir()) == []
+
+
+def test_every_offline_command_says_that_it_was_ended(capsys, monkeypatch, number):
+    monkeypatch.setattr("mlrf.cli.predict.load", lambda _: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    assert main(["predict", "b", "rows.csv"]) == ENDINGS[number][0]
+    assert capsys.readouterr().err == ENDINGS[number][1]
+    assert signal.getsignal(number) is before
+
+
+def test_of_several_signals_the_first_ends_and_the_rest_do_not(number):
+    def cleaning() -> None:
+        with ended_by_signals():
+            try:
+                signal.raise_signal(number)
+            finally:
+                for late in ENDINGS:
+                    signal.raise_signal(late)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(Ended) as ended:
+        cleaning()
+    assert ended.value.number == number
+
+
+def test_what_came_ignored_stays_ignored_and_other_threads_are_left_alone():
+    earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ended_by_signals():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+    before = [signal.getsignal(number) for number in ENDINGS]
+    within = []
+
+    def elsewhere() -> None:
+        with ended_by_signals():
+            within.extend(signal.getsignal(number) for number in ENDINGS)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert within == before

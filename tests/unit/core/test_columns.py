@@ -1,0 +1,25 @@
+"""A column is found under the name that it was trained with, and never guessed at."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlrf.core.columns import find_columns
+from mlrf.core.errors import InvalidRequestError
+
+
+def test_a_column_is_found_by_its_name_or_by_the_name_that_lightgbm_made_of_it():
+    assert find_columns(["x_y", "z"], ["other", "z", "x y"]) == {"z": 1, "x_y": 2}
+    assert find_columns(["x_y", "z"], ["x_y"]) == {"x_y": 0}
+    # A feature's own name is never another's.
+    assert find_columns(["x_y", "x y"], ["x y", "x_y"]) == {"x y": 0, "x_y": 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"), [(["a b", "a_b"], "'a b' and 'a_b'"), (["a_b", "a_b"], "two columns 'a_b'")]
+)
+def test_what_could_be_either_is_refused(columns, said):
+    with pytest.raises(InvalidRequestError, match=said) as refused:
+        find_columns(["a_b"], columns)
+    assert refused.value.details == {"feature": "a_b"}
+    assert find_columns(["c"], [*columns, "c"]) == {"c": 2}

@@ -1,12 +1,15 @@
 """From the bytes of a request to rows, slowly, by the schema's own rules: every refusal names field, value and remedy.
 
 The envelope is decoded first and each feature's value by itself, so that a number out of range is blamed on its feature.
+A decoder is one C call that holds the GIL to its end, in whichever thread: what it would make objects of is counted first,
+by the commas, which one pass over the bytes counts for a thousandth of the price.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -14,6 +17,7 @@ import msgspec
 from mlrf.core.errors import (
     BatchTooLargeError,
     EmptyBatchError,
+    FeatureCountError,
     InvalidFeatureError,
     InvalidRequestError,
     MalformedRequestError,
@@ -24,11 +28,18 @@ from mlrf.engines.port import Row
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
+_NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096
+_CLIPPED_BYTES = 200
 _OPTIONS = ("unknown_categories", "explain")
 _ONE = ("features", *_OPTIONS)
 _MANY = ("instances", *_OPTIONS)
 MAX_EXPLAINED = 1 << 31
+MAX_NUMBER_CHARS = 256 << 10
+"""No number is longer: converting digits costs some 13 ns each, and none past the 800th can change a float64."""
+_SPARE_VALUES = 1000
+_SPARE_TIMES = 4
+"""How many values an instance may hold beside those of its features: names that are ignored, names given again."""
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -40,41 +51,101 @@ Explain = bool | int
 Asked = tuple[Row, Explain]
 
 
-def read_row(body: bytes, schema: Schema, leniency: Leniency) -> Asked:
-    """Return what a `/predict` body asks; RequestError names what is wrong."""
-    return _asked(_members(_whole(body), "the body"), schema, leniency)
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the bodies of one schema."""
+
+    schema: Schema
+    leniency: Leniency
+    max_instances: int
+    max_values: int = field(init=False)
+    """How many values an instance may hold, and what else a comma may stand for."""
+
+    def __post_init__(self) -> None:
+        n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
+        object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
+
+    def row(self, body: bytes) -> Asked:
+        """Return what a `/predict` body asks; RequestError names what is wrong."""
+        return self._asked(_whole(body), "the body", self.leniency)
+
+    def rows(self, body: bytes, quickly: Callable[[bytes], Asked | None] = lambda _: None) -> list[Asked]:
+        """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
+
+        `quickly` may know what an instance asks; for one of which it says None, this reader decides.
+        """
+        members = self._envelope(_whole(body))
+        leniency = _leniency(members, self.leniency)
+        explain = _explain(members)
+        asked = []
+        for index, instance in enumerate(self._instances(members)):
+            try:
+                known = quickly(bytes(instance)) if leniency == self.leniency else None
+                row, explain_this = known or self._asked(instance, "an instance", leniency)
+                asked.append((row, explain_this or explain))
+            except InvalidRequestError as error:
+                details = {"index": index, **error.details}
+                raise type(error)(f"instance {index}: {error}", **details) from error
+        return asked
+
+    def _envelope(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+        values = _values_at_most(raw)
+        if values > self.max_instances * self.max_values:
+            raise BatchTooLargeError(
+                f"the batch holds some {values} values, more than {self.max_instances} instances of "
+                f"{len(self.schema.names)} features may; send it in parts, or raise --max-batch",
+                values=values,
+                max_instances=self.max_instances,
+            )
+        members = _members(raw, "the body")
+        _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
+        return members
+
+    def _instances(self, members: Mapping[str, msgspec.Raw]) -> list[msgspec.Raw]:
+        if "instances" not in members:
+            raise InvalidRequestError(
+                'the body has no "instances"; send {"instances": [{"features": …}, …]}', field="instances"
+            )
+        if not _is(members["instances"], b"["):
+            raise InvalidRequestError(
+                "instances must be an array of /predict bodies", field="instances", expected="array"
+            )
+        instances = _decode_items(members["instances"])
+        if not instances:
+            raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
+        if len(instances) > self.max_instances:
+            raise BatchTooLargeError(
+                f"the batch holds {len(instances)} instances, more than {self.max_instances}; send it in parts, "
+                "or raise --max-batch",
+                instances=len(instances),
+                max_instances=self.max_instances,
+            )
+        return instances
+
+    def _asked(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> Asked:
+        values = _values_at_most(instance)
+        if values > self.max_values:
+            n = len(self.schema.names)
+            raise FeatureCountError(
+                f"expected {n} features, got some {values} values; GET /models lists the features",
+                expected=n,
+                got=values,
+            )
+        members = _members(instance, what)
+        return _row(members, self.schema, _leniency(members, leniency)), _explain(members)
 
 
-def read_rows(body: bytes, schema: Schema, leniency: Leniency, max_instances: int) -> list[Asked]:
-    """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with."""
-    members = _members(_whole(body), "the body")
-    leniency = _leniency(members, leniency)
-    explain = _explain(members)
-    _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
-    if "instances" not in members:
-        raise InvalidRequestError(
-            'the body has no "instances"; send {"instances": [{"features": …}, …]}', field="instances"
-        )
-    if not _is(members["instances"], b"["):
-        raise InvalidRequestError("instances must be an array of /predict bodies", field="instances", expected="array")
-    instances = _decode_items(members["instances"])
-    if not instances:
-        raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
-    if len(instances) > max_instances:
-        raise BatchTooLargeError(
-            f"the batch holds {len(instances)} instances, more than {max_instances}; send it in parts, or raise --max-batch",
-            instances=len(instances),
-            max_instances=max_instances,
-        )
-    asked = []
-    for index, instance in enumerate(instances):
-        try:
-            row, explain_this = _asked(_members(instance, "an instance"), schema, leniency)
-            asked.append((row, explain_this or explain))
-        except InvalidRequestError as error:
-            details = {"index": index, **error.details}
-            raise type(error)(f"instance {index}: {error}", **details) from error
-    return asked
+def _commas_within(schema: Schema) -> int:
+    """Count the commas that stand within the names and categories of a right instance, which are no values."""
+    within = 0
+    for feature in schema.features:
+        within += feature.name.count(",") + max((str(c).count(",") for c in feature.categories or ()), default=0)
+    return within
+
+
+def _values_at_most(raw: msgspec.Raw) -> int:
+    """Return how many values JSON text can hold at the most."""
+    return bytes(raw).count(b",") + 1
 
 
 def _whole(body: bytes) -> msgspec.Raw:
@@ -96,10 +167,6 @@ def _members(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
     if not _is(raw, b"{"):
         raise InvalidRequestError(f"{what} must be a JSON object, not {_type_of(raw)}", expected="object")
     return _decode_members(raw)
-
-
-def _asked(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency) -> Asked:
-    return _row(members, schema, _leniency(members, leniency)), _explain(members)
 
 
 def _row(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency) -> Row:
@@ -125,14 +192,28 @@ def _row(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency)
     return schema.row(_member(features, "features"), leniency)
 
 
+def _is_too_long_a_number(raw: msgspec.Raw) -> bool:
+    text = bytes(raw)
+    return len(text) > MAX_NUMBER_CHARS and text.lstrip()[:1] in _NUMBER_STARTS
+
+
 def _member(raw: msgspec.Raw, name: str) -> Any:
     try:
+        if _is_too_long_a_number(raw):
+            raise msgspec.ValidationError
         return _decode_any(raw)
     except msgspec.MsgspecError as error:
         raise InvalidRequestError(f"{name} holds a number out of the range of float64", field=name) from error
 
 
 def _value(raw: msgspec.Raw, name: str) -> Any:
+    if _is_too_long_a_number(raw):
+        raise InvalidFeatureError(
+            f"feature {shown_name(name)}: {clip(bytes(raw)[:_CLIPPED_BYTES].decode())} is a number of {len(bytes(raw))} "
+            f"characters, more than {MAX_NUMBER_CHARS}",
+            feature=clip(name),
+            expected=f"a number of at most {MAX_NUMBER_CHARS} characters",
+        )
     try:
         return _decode_any(raw)
     except msgspec.MsgspecError as error:
@@ -184,6 +265,8 @@ def _is(raw: msgspec.Raw, opening: bytes) -> bool:
 
 
 def _type_of(raw: msgspec.Raw) -> str:
+    if _is_too_long_a_number(raw):
+        return "a number"
     try:
         return json_type(_decode_any(raw))
     except (msgspec.MsgspecError, RecursionError):

@@ -16,6 +16,7 @@ from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, Malfo
 
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+BARE_LF = re.compile(rb"(?<!\r)\n")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SPACES = 2
 _FOLD = re.compile(rb"\r\n[ \t]")

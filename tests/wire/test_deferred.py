@@ -209,17 +209,18 @@ def test_who_leaves_frees_its_place(path, abruptly):
         serving(path, options=["--max-batch", str(2 * N_LONG)]) as server,
         server.client() as first,
         server.client() as last,
+        contextlib.ExitStack() as opened,
     ):
         first.socket.settimeout(60)
         assert [c.ask("GET", "/healthz").status for c in (first, last)] == [200, 200]
         before = server.metrics()["mlrf_open_connections"]
         first.send(request("POST", "/predict/batch", batch_of(2 * N_LONG)))
-        leaving = [server.client() for _ in range(WAITING_LIMIT - 1)]
+        leaving = [opened.enter_context(server.client()) for _ in range(WAITING_LIMIT - 1)]
         for client in leaving:
             client.send(SHORT)
             if abruptly:
                 client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        time.sleep(0.3)
+        eventually(lambda: server.metrics()["mlrf_open_connections"] >= before + len(leaving))
         last.send(SHORT)
         assert last.answer().code == "OVERLOADED"
         for client in leaving:

@@ -65,6 +65,28 @@ BAD = {
     "too many values": ({"features": [1] * 8}, 422, "FEATURE_COUNT", {"expected": 7, "got": 8}),
     "too few values": ({"features": [1] * 6}, 422, "FEATURE_COUNT", {"expected": 7, "got": 6}),
     "no values": ({"features": []}, 422, "FEATURE_COUNT", {"got": 0}),
+    "NaN by position": (b'{"features": [1, 2, true, NaN, 1, 7, 0]}', 400, "MALFORMED_REQUEST", {"field": "store"}),
+    "NaN first by position": (b'{"features":[NaN,2]}', 400, "MALFORMED_REQUEST", {"field": "price", "byte": 13}),
+    "NaN behind a string": (b'{"features": ["a,\\",b", -Infinity]}', 400, "MALFORMED_REQUEST", {"field": "count"}),
+    "NaN beyond the features": (
+        b'{"features": [1,1,1,1,1,1,1,NaN]}',
+        400,
+        "MALFORMED_REQUEST",
+        {"field": "features", "byte": 28},
+    ),
+    "a lone surrogate behind a good name": (
+        b'{"features": {"price": 1, "\\ud800": 1}}',
+        400,
+        "MALFORMED_REQUEST",
+        {"field": "price", "byte": 33},
+    ),
+    "a lone surrogate": (with_value("store", '"\\uD83D"'), 400, "MALFORMED_REQUEST", {"field": "store"}),
+    "a lone surrogate behind a pair": (
+        with_value("store", '"\\\\ud800\\ud83d\\ude00\\udbff"'),
+        400,
+        "MALFORMED_REQUEST",
+        {"field": "store"},
+    ),
     "NaN": (with_value("price", "NaN"), 400, "MALFORMED_REQUEST", {"field": "price"}),
     "-NaN": (with_value("price", "-NaN"), 400, "MALFORMED_REQUEST", {"field": "price"}),
     "Infinity": (with_value("price", "Infinity"), 400, "MALFORMED_REQUEST", {"field": "price"}),
@@ -537,3 +559,10 @@ def test_leniency_of_the_schema_and_of_the_server_are_the_same():
     with pytest.raises(UnknownCategoryError):
         ALL_KINDS.row(strange)
     assert math.isnan(ALL_KINDS.row(strange, Leniency(unknown_categories="missing"))[3])
+
+
+@pytest.mark.parametrize("name", [name for name in BAD if "surrogate" in name])
+def test_a_lone_surrogate_is_called_one(server, name):
+    answer = server.ask("POST", "/predict", BAD[name][0])
+    assert "surrogate stands alone" in answer.json["error"]
+    assert "byte" in answer.json["details"]

@@ -8,7 +8,7 @@ by the commas, which one pass over the bytes counts for a thousandth of the pric
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,9 +27,13 @@ from mlrf.engines.port import Row
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
+_LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+_POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096
+_LOOK_BACK_ROW_BYTES = 64 << 10
 _CLIPPED_BYTES = 200
 _OPTIONS = ("unknown_categories", "explain")
 _ONE = ("features", *_OPTIONS)
@@ -67,14 +71,14 @@ class Reader:
 
     def row(self, body: bytes) -> Asked:
         """Return what a `/predict` body asks; RequestError names what is wrong."""
-        return self._asked(_whole(body), "the body", self.leniency)
+        return self._asked(_whole(body, self.schema.names), "the body", self.leniency)
 
     def rows(self, body: bytes, quickly: Callable[[bytes], Asked | None] = lambda _: None) -> list[Asked]:
         """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
 
         `quickly` may know what an instance asks; for one of which it says None, this reader decides.
         """
-        members = self._envelope(_whole(body))
+        members = self._envelope(_whole(body, self.schema.names))
         leniency = _leniency(members, self.leniency)
         explain = _explain(members)
         asked = []
@@ -148,7 +152,7 @@ def _values_at_most(raw: msgspec.Raw) -> int:
     return bytes(raw).count(b",") + 1
 
 
-def _whole(body: bytes) -> msgspec.Raw:
+def _whole(body: bytes, features: Sequence[str]) -> msgspec.Raw:
     """Check that the bytes are one JSON document in UTF-8."""
     if not body.strip():
         raise MalformedRequestError("the body is empty; send a JSON object")
@@ -160,7 +164,7 @@ def _whole(body: bytes) -> msgspec.Raw:
     except RecursionError as error:
         raise MalformedRequestError("the body is nested too deep") from error
     except msgspec.MsgspecError as error:
-        raise _not_json(body, str(error)) from error
+        raise _not_json(body, str(error), features) from error
 
 
 def _members(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
@@ -273,16 +277,28 @@ def _type_of(raw: msgspec.Raw) -> str:
         return "a value out of range"
 
 
-def _not_json(body: bytes, reason: str) -> MalformedRequestError:
+def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedRequestError:
     """Say where JSON ends being JSON, and after which name: a person looks for the field, not for byte 1417."""
-    reason = reason.removeprefix("JSON is malformed: ")
-    place = _BYTE.search(reason)
-    if place is None:
+    reason, byte = reason.removeprefix("JSON is malformed: "), None
+    if place := _BYTE.search(reason):
+        byte = int(place[1])
+    elif lone := _LONE_SURROGATE.search(body):
+        # Which msgspec takes for the end of its input.
+        byte = lone.start(1)
+        reason = f"unexpected end of hex escape (byte {byte})"
+    if byte is None:
         return MalformedRequestError(f"the body is not JSON: {reason}")
-    byte = int(place[1])
     hint = ""
     if _NO_NUMBER.match(body, byte):
         hint = "; JSON has no NaN or Infinity, send null where a value is missing"
+    elif "hex escape" in reason or "surrogate" in reason:
+        hint = "; an escaped surrogate stands alone, and makes a character only in a pair"
+    if positional := _POSITIONAL.search(body, max(0, byte - _LOOK_BACK_ROW_BYTES), byte):
+        index = _STRING.sub(b"", positional[1]).count(b",")
+        if index < len(features):
+            name = clip(features[index])
+            sentence = f'the body is not JSON at value {index} of features, which is "{name}": {reason}{hint}'
+            return MalformedRequestError(sentence, byte=byte, field=name)
     names = _NAME.findall(body, max(0, byte - _LOOK_BACK_BYTES), byte + 1)
     if not names:
         return MalformedRequestError(f"the body is not JSON: {reason}{hint}", byte=byte)

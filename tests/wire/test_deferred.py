@@ -203,6 +203,50 @@ def test_more_than_can_wait_are_refused_with_retry_after(path):
         assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=503"] == n_refused
 
 
+@pytest.mark.parametrize("abruptly", [False, True])
+def test_who_leaves_frees_its_place(path, abruptly):
+    with (
+        serving(path, options=["--max-batch", str(2 * N_LONG)]) as server,
+        server.client() as first,
+        server.client() as last,
+        contextlib.ExitStack() as opened,
+    ):
+        first.socket.settimeout(60)
+        assert [c.ask("GET", "/healthz").status for c in (first, last)] == [200, 200]
+        before = server.metrics()["mlrf_open_connections"]
+        first.send(request("POST", "/predict/batch", batch_of(2 * N_LONG)))
+        leaving = [opened.enter_context(server.client()) for _ in range(WAITING_LIMIT - 1)]
+        for client in leaving:
+            client.send(SHORT)
+            if abruptly:
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: server.metrics()["mlrf_open_connections"] >= before + len(leaving))
+        last.send(SHORT)
+        assert last.answer().code == "OVERLOADED"
+        for client in leaving:
+            client.socket.close()
+        eventually(lambda: server.metrics()["mlrf_open_connections"] <= before, 5, "the connections gone")
+        last.send(SHORT)
+        assert last.answer().status == 200
+        assert len(first.answer().json["predictions"]) == 2 * N_LONG
+        # Nobody made what nobody waits for.
+        assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=200"] == 2
+        assert server.troubles == []
+
+
+def test_a_client_that_sends_on_meanwhile_fills_no_memory(server):
+    with server.client() as client:
+        client.send(LONG)
+        client.socket.settimeout(0.3)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 64 << 20:
+                sent += client.socket.send(request("GET", "/healthz") * 1000)
+        assert sent < 16 << 20, "the kernel's buffers, and what is read ahead"
+        client.socket.settimeout(10)
+        assert len(client.answer().json["predictions"]) == N_LONG
+
+
 def test_who_waits_for_the_thread_is_neither_idle_nor_late(path):
     options = ["--max-batch", str(N_LONG), "--idle-timeout", "1", "--request-timeout", "1"]
     follows = request("GET", "/healthz")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bundles import ALL_KINDS
@@ -177,6 +179,45 @@ def test_a_post_without_a_length_is_411(server):
         assert client.is_closed()
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 2", CHUNKED], ids=["declared", "chunked"])
+@pytest.mark.parametrize(
+    ("first", "headers", "status"),
+    [
+        (b"POST /nowhere HTTP/1.1", [], 404),
+        (b"PUT /predict HTTP/1.1", [], 405),
+        (b"POST /predict HTTP/1.1", [b"Content-Type: text/plain"], 415),
+        (b"POST /predict HTTP/1.1", [b"Content-Encoding: br"], 415),
+    ],
+)
+def test_who_waits_for_leave_to_send_a_body_that_is_refused_is_told_at_once(server, first, headers, status, length):
+    with server.client() as client:
+        client.send(get(b"Host: a", b"Expect: 100-continue", length, *headers, first=first))
+        answer = client.answer()
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert client.is_closed(), "the body may or may not follow: what comes next cannot be told from a request"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET /healthz HTTP/1.1\nHost: a\n\n", b"GET /healthz HTTP/1.1\r\nHost: a\n", b"GET /healthz HTTP/1.1\n"],
+)
+def test_line_ends_without_cr_are_refused_before_the_time_is_over(server, head):
+    with server.client() as client:
+        client.send(head)
+        client.socket.settimeout(3)
+        assert (answer := client.answer()).status == 400
+        assert "bare LF" in answer.json["error"]
+        assert client.is_closed()
+
+
+def test_a_line_end_in_two_pieces_is_a_line_end(server):
+    with server.client() as client:
+        for piece in (b"GET /healthz HTTP/1.1\r", b"\nHost: a\r", b"\n\r", b"\n"):
+            client.send(piece)
+            time.sleep(0.02)
+        assert client.answer().status == 200
+
+
 @pytest.mark.parametrize("chunks", [False, True], ids=["declared", "chunked"])
 def test_a_body_over_the_limit_is_413(strict, chunks):
     with strict.client() as client:
@@ -211,6 +252,9 @@ def test_the_answer_to_a_body_over_the_limit_arrives_though_the_client_sends_on(
         ("Application/JSON; charset=UTF-8", 200),
         ('application/json;charset="utf-8"', 200),
         ("application/json; charset=latin-1", 415),
+        ("application/json; foo=1; charset=latin1", 415),
+        ('application/json; foo=1 ;charset = "Latin1"', 415),
+        ("application/json; foo=charset=latin1; charset=utf-8", 200),
         ("text/plain", 415),
         ("application/x-www-form-urlencoded", 415),
         ("application/jsonp", 415),

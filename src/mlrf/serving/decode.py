@@ -25,15 +25,15 @@ _OPTIONS: list[tuple[str, Any, Any]] = [
 _UNNAMABLE = frozenset('"\\')
 """msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
 _FIRST_PRINTABLE = 0x20
+_AT_ONCE_BYTES = careful.MAX_NUMBER_CHARS
+"""A longer body goes the careful way, which counts before it decodes, and its instances one by one the fast one."""
 
 
 class RowDecoder:
     """Decodes the bodies of `/predict` and `/predict/batch` for one schema."""
 
     def __init__(self, schema: Schema, leniency: Leniency, max_instances: int) -> None:
-        self._schema = schema
-        self._leniency = leniency
-        self._max_instances = max_instances
+        self._careful = careful.Reader(schema, leniency, max_instances)
         self._codes: list[tuple[int, Mapping[Any, float]]] = [
             (index, _codes_by_value(feature))
             for index, feature in enumerate(schema.features)
@@ -45,23 +45,31 @@ class RowDecoder:
 
     def row(self, body: bytes) -> Asked:
         """Return what a `/predict` body asks; RequestError says what is wrong with it."""
-        if self._decode_one is not None:
+        return self.row_at_once(body) or self._careful.row(body)
+
+    def rows(self, body: bytes) -> list[Asked]:
+        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
+        return self.rows_at_once(body) or self._careful.rows(body, self.row_at_once)
+
+    def row_at_once(self, body: bytes) -> Asked | None:
+        """Return what a `/predict` body asks, in at most a few milliseconds; None when only `row` can tell."""
+        if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 asked = self._decode_one(body)
                 return self._row_of(asked.features), asked.explain
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
                 pass
-        return careful.read_row(body, self._schema, self._leniency)
+        return None
 
-    def rows(self, body: bytes) -> list[Asked]:
-        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
-        if self._decode_many is not None:
+    def rows_at_once(self, body: bytes) -> list[Asked] | None:
+        """Return what a `/predict/batch` body asks, in at most a few milliseconds; None when only `rows` can tell."""
+        if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 batch = self._decode_many(body)
                 return [(self._row_of(each.features), each.explain or batch.explain) for each in batch.instances]
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
                 pass
-        return careful.read_rows(body, self._schema, self._leniency, self._max_instances)
+        return None
 
     def _row_of(self, features: Any) -> Row:
         if type(features) is tuple:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,7 +22,10 @@ from mlrf.serving.http.route import Deferred
 
 MAX_LOOP_S = 1e-3
 """How long one request may hold the event loop."""
+_CAREFUL_BYTES = 16 << 10
+"""A longer body is read in the worker's thread when the fast decoder will not take it."""
 _TIMED_RUNS = 3
+_A = TypeVar("_A", Asked, list[Asked])
 
 _encode = msgspec.json.encode
 
@@ -56,7 +59,12 @@ class Predicting:
 
     def one(self, body: bytes) -> bytes | Deferred:
         """Answer `POST /predict`."""
-        row, explain = self._decoder.row(body)
+        asked = self._decoder.row_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.row, body, self._one_aside)
+            asked = self._decoder.row(body)
+        row, explain = asked
         if explain is not False:
             return self._explained_one(row, explain)
         self._count_instances(1)
@@ -64,13 +72,21 @@ class Predicting:
 
     def explained(self, body: bytes) -> bytes | Deferred:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
-        row, explain = self._decoder.row(body)
-        return self._explained_one(row, explain or True)
+        asked = self._decoder.row_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.row, body, self._explained_always)
+            asked = self._decoder.row(body)
+        return self._explained_one(asked[0], asked[1] or True)
 
     def many(self, body: bytes) -> bytes | Deferred:
         """Answer `POST /predict/batch`."""
-        asked = self._decoder.rows(body)
-        n_explained = sum(explain is not False for _, explain in asked)
+        asked = self._decoder.rows_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.rows, body, self._many_aside)
+            asked = self._decoder.rows(body)
+        n_explained = _n_explained(asked)
         if n_explained:
             self._model.explainer()
         self._count_instances(len(asked))
@@ -78,6 +94,43 @@ class Predicting:
         if len(asked) * self._margin_s + n_explained * self._explain_s > MAX_LOOP_S:
             return Deferred(lambda: self._batch(asked))
         return self._batch(asked)
+
+    def _read_aside(
+        self, read: Callable[[bytes], _A], body: bytes, answer: Callable[[_A], tuple[Callable[[], bytes], int, int]]
+    ) -> Deferred:
+        """Read a body beside the loop, which alone may count: how many rows it held is kept until it does."""
+        n_instances = n_explained = 0
+
+        def run() -> bytes:
+            nonlocal n_instances, n_explained
+            make, n_instances, n_explained = answer(read(body))
+            return make()
+
+        def after() -> None:
+            self._count_instances(n_instances)
+            self._count_explanations(n_explained)
+
+        return Deferred(run, after)
+
+    def _one_aside(self, asked: Asked) -> tuple[Callable[[], bytes], int, int]:
+        row, explain = asked
+        if explain is not False:
+            self._model.explainer()
+            return lambda: self._explained_aside(row, explain), 1, 1
+        return lambda: self._predicted_aside(row), 1, 0
+
+    def _explained_always(self, asked: Asked) -> tuple[Callable[[], bytes], int, int]:
+        return self._one_aside((asked[0], asked[1] or True))
+
+    def _many_aside(self, asked: list[Asked]) -> tuple[Callable[[], bytes], int, int]:
+        n_explained = _n_explained(asked)
+        if n_explained:
+            self._model.explainer()
+        return lambda: self._batch(asked), len(asked), n_explained
+
+    def _predicted_aside(self, row: Row) -> bytes:
+        margins = self._model.engine.margins(self._model.table([row]))
+        return self._prediction_part(self._model.prediction(margins)) + b"}"
 
     def _explained_one(self, row: Row, explain: Explain) -> bytes | Deferred:
         explainer = self._model.explainer()
@@ -138,6 +191,10 @@ class Predicting:
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
         return self._writer.write(margins, contributions, explain)
+
+
+def _n_explained(asked: Sequence[Asked]) -> int:
+    return sum(explain is not False for _, explain in asked)
 
 
 def _shortest(work: Callable[[], object]) -> float:

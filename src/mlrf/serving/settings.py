@@ -17,6 +17,8 @@ _MAX_PORT = 65535
 _MAX_WORKERS = 256
 _MAX_BACKLOG = 65535
 _MAX_TIMEOUT_S = 86400
+_MIN_HEADER_BYTES = 256
+"""What the shortest heads of common clients need."""
 
 
 def usable_cpus() -> int:
@@ -58,8 +60,14 @@ class ServeSettings:
         )
         _check(self.log_level in LEVELS, "--log-level", f"{self.log_level!r} is not one of {', '.join(LEVELS)}")
         for limit in fields(self.limits):
-            option = "--" + limit.name.removesuffix("_s").replace("_", "-")
-            _check(getattr(self.limits, limit.name) > 0, option, f"{getattr(self.limits, limit.name)} is not above 0")
+            option, value = "--" + limit.name.removesuffix("_s").replace("_", "-"), getattr(self.limits, limit.name)
+            _check(value > 0, option, f"{value} is not above 0")
+            if limit.name.endswith("_s"):
+                _check(value <= _MAX_TIMEOUT_S, option, f"{value:g} is more than {_MAX_TIMEOUT_S} seconds")
+        least, header_bytes = _MIN_HEADER_BYTES, self.limits.max_header_bytes
+        _check(
+            header_bytes >= least, "--max-header-bytes", f"{header_bytes} is less than {least}: too few for any client"
+        )
 
 
 def _check(holds: bool, option: str, reason: str) -> None:

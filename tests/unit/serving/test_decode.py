@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
-from mlrf.serving import careful
+from mlrf.serving.careful import Reader
 from mlrf.serving.decode import RowDecoder
 
 MAX_INSTANCES = 3
@@ -129,7 +129,7 @@ def outcome(read):
 def test_one_instance_is_read_the_same_both_ways(case):
     schema, leniency, (text, *_) = case
     decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), text.encode()
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, schema, leniency)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(schema, leniency, MAX_INSTANCES).row(body)])
 
 
 @settings(max_examples=200)
@@ -137,7 +137,7 @@ def test_one_instance_is_read_the_same_both_ways(case):
 def test_a_batch_is_read_the_same_both_ways(case):
     schema, leniency, texts = case
     decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), ('{"instances": [' + ",".join(texts) + "]}").encode()
-    expected = outcome(lambda: careful.read_rows(body, schema, leniency, MAX_INSTANCES))
+    expected = outcome(lambda: Reader(schema, leniency, MAX_INSTANCES).rows(body))
     assert outcome(lambda: decoder.rows(body)) == expected
 
 
@@ -151,7 +151,7 @@ def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unk
     whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
     body = whole[:place] + noise + whole[place + len(noise) :]
     decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, PLAIN, leniency)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(PLAIN, leniency, MAX_INSTANCES).row(body)])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
     leniency = Leniency("ignore")
     body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"
     decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [careful.read_row(body, PLAIN, leniency)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(PLAIN, leniency, MAX_INSTANCES).row(body)])
 
 
 @given(schemas())
@@ -202,5 +202,5 @@ def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
         named = "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
         for inside in (named, "[" + ",".join(members.values()) + "]"):
             body = f'{{"features":{inside}}}'.encode()
-            expected = outcome(lambda body=body: [careful.read_row(body, EVERY_KIND, leniency)])
+            expected = outcome(lambda body=body: [Reader(EVERY_KIND, leniency, MAX_INSTANCES).row(body)])
             assert outcome(lambda body=body: [decoder.row(body)]) == expected, body

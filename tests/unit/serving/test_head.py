@@ -65,6 +65,37 @@ def test_a_request_id_that_cannot_be_echoed_is_none(identity):
     assert head(f"X-Request-ID: {identity}").request_id is None
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX:\r\n\tContent-Length: 3\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GE\0T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\0\n\r\n",
+    ],
+)
+def test_folded_lines_and_nul_are_refused(raw):
+    """By llhttp, in every version that may be installed."""
+    with pytest.raises(MalformedRequestError):
+        parse_head(raw, 10)
+
+
+@pytest.mark.parametrize("digits", ["9" * 19, "0" * 19, "9" * 4000])
+def test_a_length_of_more_digits_than_any_length_has_is_refused(digits):
+    with pytest.raises(MalformedRequestError):
+        head(f"Content-Length: {digits}")
+
+
+def test_a_length_of_zeros_is_refused_by_its_digits_alone():
+    """llhttp takes them: they are no overflow."""
+    with pytest.raises(MalformedRequestError, match="Content-Length is not a number"):
+        head(f"Content-Length: {'0' * 400}7")
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_head_or_refused(noise):
     for raw in (noise + b"\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n" + noise + b"\r\n\r\n"):

@@ -16,7 +16,8 @@ WRONG = [
     ("--backlog", "99999999999"), ("--drain-timeout", "-1"), ("--drain-timeout", "nan"), ("--drain-timeout", "inf"),
     ("--worker-timeout", "0.5"), ("--worker-timeout", "inf"), ("--worker-timeout", "nan"), ("--max-body-bytes", "0"),
     ("--max-header-bytes", "-1"), ("--max-header-fields", "0"), ("--request-timeout", "0"), ("--request-timeout", "nan"),
-    ("--idle-timeout", "0"), ("--write-timeout", "-3"),
+    ("--idle-timeout", "0"), ("--write-timeout", "-3"), ("--request-timeout", "inf"), ("--idle-timeout", "inf"),
+    ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
 ]  # fmt: skip
 UNREADABLE = [
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),

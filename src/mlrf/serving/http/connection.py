@@ -7,60 +7,39 @@ again: the same bytes ask for the same call (measured: 0.3 µs against 6 µs for
 from __future__ import annotations
 
 import asyncio
-import os
-from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, NotReadyError, RequestTimeoutError
+from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, RequestTimeoutError
+from mlrf.serving.http.answering import Answering
 from mlrf.serving.http.chunks import ChunkedBody
-from mlrf.serving.http.head import END, METHOD_STARTS, parse_head
-from mlrf.serving.http.route import JSON, OTHER, Call, Deferred
+from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
+from mlrf.serving.http.route import JSON, OTHER, Call
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
 
-_OK = 200
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
+_AHEAD_BYTES = 64 << 10
+"""How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
 _LINGER_S = 2.0
 _DRAIN_IDLE_S = 2.0
 
 
-class Connection(asyncio.Protocol):
+class Connection(Answering):
     """The server's side of one connection."""
 
-    __slots__ = (
-        "_buffer",
-        "_call",
-        "_chunks",
-        "_closing_since",
-        "_descriptor",
-        "_needed",
-        "_paused_since",
-        "_server",
-        "_since",
-        "_transport",
-        "_unfinished",
-        "_waiting",
-    )
+    __slots__ = ("_call", "_chunks", "_needed", "_unfinished")
 
     def __init__(self, server: HttpServer) -> None:
-        self._server = server
-        self._buffer = bytearray()
-        """Bytes of a request that is not whole, and of whatever follows it."""
+        super().__init__(server)
         self._needed = 0
         """How many bytes the buffer must hold before another look at it is worth while."""
         self._call: Call | None = None
         """The call whose body is on its way, once its head was answered with 100 Continue or its chunks have begun."""
         self._chunks: ChunkedBody | None = None
-        self._waiting = False
-        """Whether an answer is being made in the worker's thread; what follows it must wait its turn."""
         self._unfinished = False
         """Whether some of a request has come and not all of it."""
-        self._since = server.clock.now
-        """When this connection last became idle, or when its unfinished request began."""
-        self._paused_since = 0.0
-        self._closing_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -70,7 +49,9 @@ class Connection(asyncio.Protocol):
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Forget the connection."""
+        """Forget the connection, and the answer it waits for, unless that is being made already."""
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._server.closed(self)
 
     def pause_writing(self) -> None:
@@ -83,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._paused_since = 0.0
         if self._closing_since:
             return
-        if not self._waiting:
+        if self._waiting is None:
             self._go_on()
 
     def eof_received(self) -> bool:
@@ -94,9 +75,12 @@ class Connection(asyncio.Protocol):
         """Answer every request that is whole, keep the rest."""
         if self._closing_since:
             return
+        if self._waiting is not None:
+            self._keep(data, 0, 0)
+            return
         if self._buffer:
             self._buffer += data
-            if len(self._buffer) < self._needed or self._paused_since or self._waiting:
+            if len(self._buffer) < self._needed or self._paused_since:
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
@@ -113,7 +97,7 @@ class Connection(asyncio.Protocol):
         elif self._paused_since:
             if now - self._paused_since > limits.write_timeout_s:
                 self._transport.abort()
-        elif self._waiting:
+        elif self._waiting is not None:
             return
         elif self._unfinished:
             if now - self._since > limits.request_timeout_s:
@@ -135,7 +119,7 @@ class Connection(asyncio.Protocol):
         while position < size:
             if self._closing_since:
                 return
-            if self._paused_since or self._waiting:
+            if self._paused_since or self._waiting is not None:
                 self._keep(data, position, 0)
                 return
             if self._chunks is not None:
@@ -177,6 +161,8 @@ class Connection(asyncio.Protocol):
         self._begin()
         self._buffer += data[position:]
         self._needed = needed
+        if self._waiting is not None and len(self._buffer) > _AHEAD_BYTES:
+            self._transport.pause_reading()
 
     def _begin(self) -> None:
         # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
@@ -195,6 +181,8 @@ class Connection(asyncio.Protocol):
             self._unfinished = False
         elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
             self._refuse(MalformedRequestError("what was sent is not an HTTP request"))
+        elif BARE_LF.search(data, position):
+            self._refuse(MalformedRequestError("the request head holds a bare LF; lines end with CR LF"))
         else:
             self._keep(data, position, 0)
 
@@ -244,94 +232,6 @@ class Connection(asyncio.Protocol):
             self._since = self._server.clock.now
             self._answer(call, bytes(chunks.body))
         return position
-
-    def _answer(self, call: Call, body: bytes) -> None:
-        started = perf_counter()
-        server = self._server
-        identity = call.request_id or server.new_request_id()
-        try:
-            content = call.handler(body)
-            if type(content) is Deferred:
-                self._defer(call, identity, started, content)
-                return
-        except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
-            self._send(call, identity, started, JSON, *server.refusal(fault, identity))
-        else:
-            self._send(call, identity, started, call.content_type, _OK, content, b"")  # type: ignore[arg-type]
-
-    def _defer(self, call: Call, identity: bytes, started: float, deferred: Deferred) -> None:
-        def finish(made: asyncio.Future[bytes]) -> None:
-            self._waiting = False
-            stopped = NotReadyError("the server stopped before this request's turn came; ask another")
-            fault = stopped if made.cancelled() else made.exception()
-            if self._transport.is_closing():
-                return
-            if isinstance(fault, Exception):
-                self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
-            else:
-                self._send(call, identity, started, call.content_type, _OK, made.result(), b"")
-            if not (self._closing_since or self._paused_since):
-                self._go_on()
-
-        future = self._server.run_aside(deferred.run)
-        self._waiting = True
-        self._transport.pause_reading()
-        future.add_done_callback(finish)
-
-    def _send(
-        self,
-        call: Call,
-        identity: bytes,
-        started: float,
-        content_type: bytes,
-        status: int,
-        content: bytes,
-        extra: bytes,
-    ) -> None:
-        server = self._server
-        keep_alive = call.keep_alive and server.draining_since is None
-        if not keep_alive:
-            extra += b"Connection: close\r\n"
-        elif call.is_http10:
-            extra += b"Connection: keep-alive\r\n"
-        now_s = perf_counter()
-        elapsed_s = now_s - started
-        self._write(
-            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
-            % (
-                server.status_lines[status],
-                server.clock.date_line,
-                content_type,
-                len(content),
-                identity,
-                elapsed_s * 1e3,
-                extra,
-                b"" if call.is_head else content,
-            )
-        )
-        server.meter.count_request(call.route, status, elapsed_s)
-        if now_s > server.beat_due_s:
-            server.beat(now_s)
-        if not keep_alive:
-            self._closing_since = server.clock.now
-            self._transport.close()
-
-    def _write(self, answer: bytes) -> None:
-        """Write at once what the socket takes, through the transport what it does not.
-
-        The transport would write after every other connection that is ready has been read: over 2,000 busy connections an
-        answer then waits for a thousand, and the socket has left the processor's cache (measured: 9 % of the time).
-        """
-        transport = self._transport
-        if not transport.get_write_buffer_size():
-            try:
-                sent = os.write(self._descriptor, answer)
-            except OSError:
-                sent = 0
-            if sent == len(answer):
-                return
-            answer = answer[sent:]
-        transport.write(answer)
 
     def _refuse(self, fault: MlrfError, request_id: bytes | None = None) -> None:
         """Answer a request that cannot be read to its end, and close.

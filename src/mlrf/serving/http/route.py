@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from mlrf.serving.http.head import Head
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """An answer that takes too long for the event loop: `run` makes it in a thread of its own."""
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`."""
 
     run: Callable[[], bytes]
+    after: Callable[[], None] = lambda: None
 
 
 Handler = Callable[[bytes], bytes | Deferred]
@@ -38,6 +40,7 @@ HTML = b"text/html; charset=utf-8"
 OTHER = 0
 """The route number under which requests to no route are counted."""
 _GZIP_WINDOW = 31
+_CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class Router:
         """Return the call that a head asks for.
 
         A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
-        body is read; BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read.
+        body is read. BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read; and so is
+        any fault where the client waits for leave to send its body (RFC 9110, 10.1.1).
         """
         if head.content_length is not None and head.content_length > self.max_body_bytes:
             raise BodyTooLargeError(
@@ -93,6 +97,8 @@ class Router:
             number, content_type = route.number, route.content_type
             handler = self._handler(route, head)
         except MlrfError as fault:
+            if head.expects_continue:
+                raise
             handler = _raising(fault)
         return Call(
             route=number,
@@ -151,8 +157,7 @@ def _check_content_type(content_type: bytes | None) -> None:
             "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
             accepted=["application/json"],
         )
-    charset = parameters.strip().lower().replace(b'"', b"")
-    if charset.startswith(b"charset=") and charset != b"charset=utf-8":
+    if any(charset != b"utf-8" for charset in _CHARSET.findall(parameters.lower())):
         raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])
 
 

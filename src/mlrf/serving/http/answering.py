@@ -1,0 +1,136 @@
+"""The answering half of a connection: calls of handlers, bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from mlrf.core.errors import NotReadyError
+from mlrf.serving.http.route import JSON, Call, Deferred
+
+if TYPE_CHECKING:
+    from mlrf.serving.http.server import HttpServer
+
+_OK = 200
+
+
+class Answering(asyncio.Protocol):
+    """Answers one call after another; whoever reads the calls says how to go on after an answer that took its time."""
+
+    __slots__ = (
+        "_buffer",
+        "_closing_since",
+        "_descriptor",
+        "_paused_since",
+        "_server",
+        "_since",
+        "_transport",
+        "_waiting",
+    )
+    _transport: asyncio.Transport
+    _descriptor: int
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._buffer = bytearray()
+        """Bytes of a request that is not whole, and of whatever follows it."""
+        self._waiting: asyncio.Future[bytes] | None = None
+        """The answer that is being made in the worker's thread; what follows it must wait its turn."""
+        self._since = server.clock.now
+        """When this connection last became idle, or when its unfinished request began."""
+        self._paused_since = 0.0
+        self._closing_since = 0.0
+
+    def _go_on(self) -> None:
+        raise NotImplementedError
+
+    def _answer(self, call: Call, body: bytes) -> None:
+        started = perf_counter()
+        server = self._server
+        identity = call.request_id or server.new_request_id()
+        try:
+            content = call.handler(body)
+            if type(content) is Deferred:
+                self._defer(call, identity, started, content)
+                return
+        except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
+            self._send(call, identity, started, JSON, *server.refusal(fault, identity))
+        else:
+            self._send(call, identity, started, call.content_type, _OK, content, b"")  # type: ignore[arg-type]
+
+    def _defer(self, call: Call, identity: bytes, started: float, deferred: Deferred) -> None:
+        def finish(made: asyncio.Future[bytes]) -> None:
+            self._waiting = None
+            if not made.cancelled():
+                deferred.after()
+            stopped = NotReadyError("the server stopped before this request's turn came; ask another")
+            fault = stopped if made.cancelled() else made.exception()
+            if self._transport.is_closing():
+                return
+            if isinstance(fault, Exception):
+                self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
+            else:
+                self._send(call, identity, started, call.content_type, _OK, made.result(), b"")
+            if not (self._closing_since or self._paused_since):
+                self._go_on()
+
+        future = self._server.run_aside(deferred.run)
+        self._waiting = future
+        future.add_done_callback(finish)
+
+    def _send(
+        self,
+        call: Call,
+        identity: bytes,
+        started: float,
+        content_type: bytes,
+        status: int,
+        content: bytes,
+        extra: bytes,
+    ) -> None:
+        server = self._server
+        keep_alive = call.keep_alive and server.draining_since is None
+        if not keep_alive:
+            extra += b"Connection: close\r\n"
+        elif call.is_http10:
+            extra += b"Connection: keep-alive\r\n"
+        now_s = perf_counter()
+        elapsed_s = now_s - started
+        self._write(
+            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
+            % (
+                server.status_lines[status],
+                server.clock.date_line,
+                content_type,
+                len(content),
+                identity,
+                elapsed_s * 1e3,
+                extra,
+                b"" if call.is_head else content,
+            )
+        )
+        server.meter.count_request(call.route, status, elapsed_s)
+        if now_s > server.beat_due_s:
+            server.beat(now_s)
+        if not keep_alive:
+            self._closing_since = server.clock.now
+            self._transport.close()
+
+    def _write(self, answer: bytes) -> None:
+        """Write at once what the socket takes, through the transport what it does not.
+
+        The transport would write after every other connection that is ready has been read: over 2,000 busy connections an
+        answer then waits for a thousand, and the socket has left the processor's cache (measured: 9 % of the time).
+        """
+        transport = self._transport
+        if not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, answer)
+            except OSError:
+                sent = 0
+            if sent == len(answer):
+                return
+            answer = answer[sent:]
+        transport.write(answer)

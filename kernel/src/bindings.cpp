@@ -45,11 +45,13 @@ struct Numbers {
     std::size_t count;
 };
 
-Numbers read_numbers(const Py_buffer& view, std::vector<unsigned char>& aligned) {
+Numbers read_numbers(PyObject* object, const Py_buffer& view, std::vector<unsigned char>& aligned) {
+    // Only what holds bytes by its own type is taken for the bytes of numbers: an array of int8 is a mistake.
+    const bool is_raw = PyBytes_Check(object) || PyByteArray_Check(object) ||
+                        (PyMemoryView_Check(object) && view.format != nullptr && std::strcmp(view.format, "B") == 0);
     const char* format = view.format == nullptr ? "B" : view.format;
     if (*format == '@' || *format == '=' || *format == '<') ++format;
     const bool is_float32 = std::strcmp(format, "f") == 0;
-    const bool is_raw = view.itemsize == 1 && std::strchr("Bbc", *format) != nullptr;
     if (!is_float32 && !is_raw && std::strcmp(format, "d") != 0)
         throw nb::type_error("rows must hold float64 or float32 numbers, or the bytes of float64 numbers");
     const std::size_t size_bytes = static_cast<std::size_t>(view.len);
@@ -93,13 +95,12 @@ private:
 class PythonForest {
 public:
     explicit PythonForest(const std::string& path, std::optional<std::string> level)
-        : engine_(path, level ? level->c_str() : std::getenv("MLRF_KERNEL_LEVEL")),
-          row_(engine_.forest().n_features),
-          margins_(engine_.forest().n_outputs) {}
+        : engine_(path, level ? level->c_str() : std::getenv("MLRF_KERNEL_LEVEL")) {}
 
     nb::object margin(nb::handle row) {
-        with_row(row, [&](const void* values, bool is_float32) { engine_.margin(values, is_float32, margins_.data()); });
-        return to_list(margins_.data(), margins_.size());
+        std::vector<double> margins(engine_.forest().n_outputs);
+        with_row(row, [&](const void* values, bool is_float32) { engine_.margin(values, is_float32, margins.data()); });
+        return to_list(margins.data(), margins.size());
     }
 
     nb::object contributions(nb::handle row) {
@@ -145,52 +146,54 @@ private:
         return list;
     }
 
-    void read_number(PyObject* item, std::size_t i) {
-        if (item == Py_None) {
-            row_[i] = std::numeric_limits<double>::quiet_NaN();
-            return;
-        }
+    static double read_number(PyObject* item) {
+        if (item == Py_None) return std::numeric_limits<double>::quiet_NaN();
         const double number = PyFloat_AsDouble(item);
         if (number == -1.0 && PyErr_Occurred() != nullptr) throw nb::python_error();
-        row_[i] = number;
+        return number;
     }
 
+    // The row is read into memory of its own before the engine is asked: a number's __float__ may run Python code, and that
+    // code, or another thread meanwhile, may ask this engine for another row.
     template <typename Work>
-    void with_row(nb::handle row, const Work& work) {
+    void with_row(nb::handle row, const Work& work) const {
         const Forest& f = engine_.forest();
         PyObject* object = row.ptr();
+        std::vector<double> values(f.n_features);
         if (PyList_Check(object)) {
-            // A number's __float__ may run Python code that shortens the list: the size is asked again for each.
-            if (static_cast<std::size_t>(PyList_Size(object)) != row_.size())
+            if (static_cast<std::size_t>(PyList_Size(object)) != values.size())
                 refuse_length(static_cast<std::size_t>(PyList_Size(object)), f);
-            for (std::size_t i = 0; i < row_.size(); ++i) {
+            for (std::size_t i = 0; i < values.size(); ++i) {
+                // Python code may have shortened the list: PyList_GetItem looks at its size each time.
                 PyObject* item = PyList_GetItem(object, static_cast<Py_ssize_t>(i));
                 if (item == nullptr) throw nb::python_error();
                 if (PyFloat_CheckExact(item)) {
-                    read_number(item, i);
+                    values[i] = read_number(item);
                 } else {
                     const nb::object kept = nb::borrow(item);
-                    read_number(item, i);
+                    values[i] = read_number(item);
                 }
             }
         } else if (PyTuple_Check(object)) {
-            if (static_cast<std::size_t>(PyTuple_Size(object)) != row_.size())
+            if (static_cast<std::size_t>(PyTuple_Size(object)) != values.size())
                 refuse_length(static_cast<std::size_t>(PyTuple_Size(object)), f);
-            for (std::size_t i = 0; i < row_.size(); ++i) read_number(PyTuple_GetItem(object, static_cast<Py_ssize_t>(i)), i);
+            for (std::size_t i = 0; i < values.size(); ++i) values[i] = read_number(PyTuple_GetItem(object, static_cast<Py_ssize_t>(i)));
         } else if (PyObject_CheckBuffer(object)) {
             const Buffer buffer(object, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
             std::vector<unsigned char> aligned;
-            const Numbers numbers = read_numbers(buffer.view(), aligned);
-            if (numbers.count != row_.size()) refuse_length(numbers.count, f);
+            const Numbers numbers = read_numbers(object, buffer.view(), aligned);
+            if (numbers.count != values.size() || (buffer.view().ndim > 1 && buffer.view().shape[0] != 1)) refuse_length(numbers.count, f);
             work(numbers.values, numbers.is_float32);
             return;
-        } else {
+        } else if (PySequence_Check(object) && !PyDict_Check(object)) {
             const nb::object copy = nb::steal(PySequence_Tuple(object));
             if (!copy.is_valid()) throw nb::python_error();
             with_row(copy, work);
             return;
+        } else {
+            throw nb::type_error("a row is a list, a tuple, another sequence, or a buffer of numbers in the order of the columns");
         }
-        work(row_.data(), false);
+        work(values.data(), false);
     }
 
     template <typename Work>
@@ -199,7 +202,10 @@ private:
         if (threads < 1) throw nb::value_error("threads must be 1 or more");
         const Buffer buffer(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
         std::vector<unsigned char> aligned;
-        const Numbers numbers = read_numbers(buffer.view(), aligned);
+        const Numbers numbers = read_numbers(rows.ptr(), buffer.view(), aligned);
+        const Py_buffer& view = buffer.view();
+        if (view.ndim > 1 && static_cast<std::size_t>(view.shape[view.ndim - 1]) != f.n_features)
+            refuse_length(static_cast<std::size_t>(view.shape[view.ndim - 1]), f);
         if (numbers.count % f.n_features != 0) refuse_length(numbers.count % f.n_features, f);
         const std::size_t n = numbers.count / f.n_features;
         Answer answer(n * row_answers);
@@ -212,8 +218,6 @@ private:
     }
 
     Engine engine_;
-    std::vector<double> row_;
-    std::vector<double> margins_;
 };
 
 }  // namespace

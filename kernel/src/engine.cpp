@@ -30,7 +30,9 @@ constexpr std::size_t kPiecesPerThread = 16;
 template <typename Work>
 void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
     const std::size_t n_blocks = (n + block - 1) / block;
-    const std::size_t n_threads = std::max<std::size_t>(1, std::min({std::size_t{threads}, n / least, n_blocks}));
+    // More threads than cores take turns: asked for a million, hundreds would start.
+    const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+    const std::size_t n_threads = std::max<std::size_t>(1, std::min({std::size_t{threads}, cores, n / least, n_blocks}));
     if (n_threads == 1) {
         work(std::size_t{0}, n);
         return;
@@ -50,8 +52,8 @@ void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned th
     workers.reserve(n_threads - 1);
     try {
         for (std::size_t thread = 1; thread < n_threads; ++thread) workers.emplace_back(run, thread);
-    } catch (const std::system_error&) {
-        // No further thread to be had: those that run share the pieces.
+    } catch (const std::exception&) {
+        // No further thread or memory to be had: those that run share the pieces.
     }
     run(0);
     for (std::thread& worker : workers) worker.join();

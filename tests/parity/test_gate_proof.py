@@ -71,7 +71,7 @@ def test_one_wrong_thing_fails_the_gate(proven, what):
         visible += 1
         got = run_onnx(export_onnx(wrong, model.link), golden.rows)
         with pytest.raises(ParityError):
-            judge_trees(model, schema, golden, answers, run_trees(encode_forest(wrong), golden.rows))
+            judge_trees(model, schema, golden, kept, answers, run_trees(encode_forest(wrong), golden.rows, kept))
         with contextlib.suppress(ParityError):
             judge(model, schema, golden, kept, answers, got)
             continue

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import track
 
-from mlrf.core.bundle import GOLDEN, read_bundle
+from mlrf.core.bundle import FOREST, GOLDEN, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.choice import open_engine
+from mlrf.engines.port import Explainer
 from mlrf.model import Model
+from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
+
+if TYPE_CHECKING:
+    from mlrf.builder.golden_file import Golden
 
 _MARGIN_LIMIT = 1e-6
 _PREDICTION_LIMIT = 1e-9
@@ -44,7 +49,7 @@ def verify(
     rows = track(range(len(golden.rows)), "replaying golden rows", console=Console(stderr=True), transient=True)
     equal = 0
     for index in rows:
-        # One by one, as a server answers; the whole table is held to the same below.
+        # One by one, as a server answers most; the whole table, as it answers batches, is held to the same below.
         margin = np.array(model.engine.margin(golden.rows[index].tolist()))
         expected = golden.margins[index]
         equal += bool(np.array_equal(margin, expected))
@@ -58,10 +63,32 @@ def verify(
                 f"said {expected.tolist()}; do not serve it with the {model.engine.name} engine of this machine",
                 file=GOLDEN,
             )
+    _check_batch(bundle, model, golden)
     typer.echo(
         f"{found.name} {found.short_version}: {len(found.manifest.files)} files whole, {len(golden.rows)} golden rows "
         f"answered as trained by {model.engine.name}, {equal} of them to the bit"
     )
+
+
+def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:
+    """Ask for all rows at once, and for their contributions where the engine has them; BundleError when one is off."""
+    engine, table = model.engine, np.ascontiguousarray(golden.rows)
+    margins = np.frombuffer(engine.margins(table.data), dtype=np.float64).reshape(golden.margins.shape)
+    alone = np.array([engine.margin(row) for row in table.tolist()]).reshape(golden.margins.shape)
+    if not np.array_equal(margins, alone, equal_nan=True):
+        raise BundleError(
+            f"{bundle}: the {engine.name} engine answers golden rows otherwise in a batch than alone", file=GOLDEN
+        )
+    if not isinstance(engine, Explainer):
+        return
+    if not np.allclose(engine.base, model.bundle.manifest.base, rtol=ADDITIVITY_LIMIT, atol=ADDITIVITY_LIMIT):
+        raise BundleError(f"{bundle}: the expected margin of {FOREST} is not the manifest's", file=FOREST)
+    reasons = np.frombuffer(engine.contributions_many(table.data), dtype=np.float64)
+    gap = additivity_gap(margins, reasons.reshape(len(table), table.shape[1], -1), engine.base)
+    if gap > ADDITIVITY_LIMIT:
+        raise BundleError(
+            f"{bundle}: contributions of golden rows miss their margin by {gap:.3g} of their size", file=FOREST
+        )
 
 
 def _close(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,20 @@ from mlrf.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import shap
+
+
+ADDITIVITY_LIMIT = 1e-9
+"""How far base and contributions may miss a margin, as a share of max(1, |base|, sum of |contributions|)."""
+
+
+def additivity_gap(
+    margins: npt.NDArray[np.float64], contributions: npt.NDArray[np.float64], base: Sequence[float]
+) -> float:
+    """Return the largest miss of base plus contributions [n, F, K] from finite margins [n, K], as `ADDITIVITY_LIMIT` counts."""
+    start = np.asarray(base, dtype=np.float64)
+    size = np.maximum(np.maximum(1.0, np.abs(start)), np.sum(np.abs(contributions), axis=1))
+    missed = np.abs(start + np.sum(contributions, axis=1) - margins) / size
+    return float(np.max(missed[np.isfinite(margins)], initial=0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,12 +12,14 @@ from mlrf.builder.parity.golden import KINDS, GoldenRows, golden_rows
 from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMIT, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.library import Answers, ask_library
 from mlrf.builder.parity.reach import Coverage
-from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.builder.parity.runtime import TreesRun, run_onnx, run_trees
 from mlrf.core.bundle import ParityRows
+from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.trees import TreesEngine
+from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
 MAX_STORED_A_KIND = 500
 Progress = Callable[[str, float], None]
@@ -60,7 +62,9 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
     progress("asking ONNX Runtime", 1.0)
     parity = {
-        TreesEngine.name: judge_trees(model, schema, golden, answers, run_trees(exports.forest, golden.rows)),
+        TreesEngine.name: judge_trees(
+            model, schema, golden, kept, answers, run_trees(exports.forest, golden.rows, kept)
+        ),
         OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),
     }
     return Proof(
@@ -96,12 +100,26 @@ def judge(
 
 
 def judge_trees(
-    model: ImportedModel, schema: Schema, golden: GoldenRows, answers: Answers, margins: F64
+    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: TreesRun
 ) -> dict[str, ParityRows]:
-    """Return how each kind came out on the tree engine; ParityError unless every margin is the library's to the bit."""
-    verdict = compare(answers.margins, margins, relative=0.0)
+    """Return how each kind came out on the tree engine.
+
+    ParityError unless every margin is the library's to the bit, asked in a batch and (the kept rows) one by one, and
+    base and contributions add up to it.
+    """
+    verdict = compare(answers.margins, got.margins, relative=0.0)
     if np.any(verdict.off):
-        raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
+        raise refuse("margin", model.library, golden, verdict, answers.margins, got.margins, schema)
+    part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
+    alone = compare(answers.margins[kept], got.single, relative=0.0)
+    if np.any(alone.off):
+        raise refuse("margin, asked alone,", model.library, part, alone, answers.margins[kept], got.single, schema)
+    gap = additivity_gap(got.single, got.contributions, got.base)
+    if gap > ADDITIVITY_LIMIT:
+        raise ParityError(
+            f"the exported model's contributions miss its margin by {gap:.3g} of their size; nothing was written, please "
+            "report this model"
+        )
     return report(golden, verdict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnxruntime as ort
 from mlrf.builder.onnx.export import INPUT, MARGIN, PREDICTION
 from mlrf.core.bundle import FOREST
 from mlrf.core.errors import BuildError
-from mlrf.core.forest import F64
+from mlrf.core.forest import F64, I64
 from mlrf.engines.trees import TreesEngine
 
 _CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache
@@ -38,10 +39,31 @@ def run_onnx(model: bytes, rows: F64, progress: Callable[[float], None] = lambda
     return np.concatenate(margins), np.concatenate(predictions)
 
 
-def run_trees(forest_file: bytes, rows: F64) -> F64:
-    """Return the tree engine's margins [n, K] of rows [n, F]; BundleError when it refuses the file."""
+@dataclass(frozen=True, slots=True, eq=False)
+class TreesRun:
+    """What the tree engine answered, each way that it is asked."""
+
+    margins: F64
+    """[n, K] of all rows, as a batch."""
+    single: F64
+    """[m, K] of the kept rows, one by one."""
+    contributions: F64
+    """[m, F, K] of the kept rows, as a batch."""
+    base: list[float]
+    """[K]"""
+
+
+def run_trees(forest_file: bytes, rows: F64, kept: I64) -> TreesRun:
+    """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError when it refuses the file."""
     with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
         path = Path(folder) / FOREST
         path.write_bytes(forest_file)
         engine = TreesEngine(path)
-        return np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1)
+        part = np.ascontiguousarray(rows[kept])
+        contributions = np.frombuffer(engine.contributions_many(part.data), dtype=np.float64)
+        return TreesRun(
+            margins=np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1),
+            single=np.array([engine.margin(row) for row in part.tolist()]).reshape(len(part), -1),
+            contributions=contributions.reshape(len(part), rows.shape[1], -1),
+            base=engine.base,
+        )

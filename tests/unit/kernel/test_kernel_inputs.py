@@ -1,0 +1,65 @@
+"""What the engine takes for a row, and what it refuses; rows that run Python code while they are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import naive_forest as naive
+from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.engines.trees import TreesEngine
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    forest = naive.make_forest(np.random.default_rng(3), n_trees=30, max_leaves=20)
+    path = tmp_path_factory.mktemp("inputs") / "forest.bin"
+    path.write_bytes(encode_forest(forest))
+    return TreesEngine(path)
+
+
+def row_of(engine, seed):
+    return np.random.default_rng(seed).normal(size=engine.n_features).tolist()
+
+
+def test_a_row_that_asks_for_another_row_while_it_is_read_keeps_its_answer(engine):
+    outer, inner = row_of(engine, 1), row_of(engine, 2)
+
+    class Nosy:
+        def __float__(self):
+            engine.margin(inner)
+            return outer[-1]
+
+    assert engine.margin([*outer[:-1], Nosy()]) == engine.margin(outer)
+    assert engine.contributions([*outer[:-1], Nosy()]) == engine.contributions(outer)
+
+
+def test_none_is_missing_and_booleans_are_numbers(engine):
+    row = row_of(engine, 3)
+    assert engine.margin([None, True, *row[2:]]) == engine.margin([float("nan"), 1.0, *row[2:]])
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.bool_])
+def test_numbers_of_another_type_are_refused_not_read_as_bytes(engine, kind):
+    table = np.ones((8, engine.n_features), kind)
+    with pytest.raises(TypeError, match="float64 or float32"):
+        engine.margins(table)
+
+
+def test_the_bytes_of_float64_are_taken_as_such(engine):
+    row = row_of(engine, 4)
+    assert list(engine.margins(np.array(row).tobytes())) == engine.margin(row)
+
+
+def test_a_table_of_another_width_is_refused_even_if_the_numbers_would_fill_rows(engine):
+    f = engine.n_features
+    with pytest.raises(ValueError, match="values"):
+        engine.margins(np.ones((f, f - 1)))
+    with pytest.raises(ValueError, match="values"):
+        engine.margin(np.ones((f, 1)))
+
+
+@pytest.mark.parametrize("make", [set, dict.fromkeys, iter])
+def test_what_has_no_order_is_no_row(engine, make):
+    with pytest.raises(TypeError):
+        engine.margin(make(row_of(engine, 5)))

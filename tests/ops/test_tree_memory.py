@@ -77,13 +77,13 @@ def test_the_same_look_finds_an_engine_that_is_there(path, classes):
         assert not any("/onnxruntime/" in name for name in libraries(server.process.pid))
 
 
-def forest_pages(pid: int, path: Path) -> dict[str, int]:
-    """Sizes in KB of a process's mappings of the forest file, by the names that smaps gives them."""
+def forest_pages(pid: int, path_name: str) -> dict[str, int]:
+    """Sizes in KB of a process's mappings of the held forest file, by the names that smaps gives them."""
     sizes: dict[str, int] = {}
     wanted = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            wanted = line.rstrip().endswith(str(path.resolve() / FOREST))
+            wanted = f"/memfd:mlrf-{path_name}-{FOREST} " in line
         elif wanted and (found := re.match(r"(\w+): +(\d+) kB", line)):
             sizes[found[1]] = sizes.get(found[1], 0) + int(found[2])
     return sizes
@@ -95,7 +95,7 @@ def test_workers_share_one_copy_of_the_forest(path, classes):
     with serving(path, classes, workers=N_WORKERS) as server:
         workers = ask_everything(server)
         for pid in workers:
-            pages = forest_pages(pid, path)
+            pages = forest_pages(pid, read_bundle(path).name)
             assert pages["Size"] >= size_kb
             assert pages["Rss"] > size_kb / 2, "every worker has used it"
             assert pages["Private_Dirty"] == pages["Anonymous"] == 0

@@ -121,6 +121,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     schema: Schema
     link: Link
+    held: dict[str, int] = {}
+    """Descriptors of files that are held open, by name: read in place of those on disk."""
 
     @property
     def name(self) -> str:
@@ -136,6 +138,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         """Return the path of a listed file; BundleError when the bundle has none of this name."""
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {name}; build it again", file=name)
+        if name in self.held:
+            return Path(f"/proc/self/fd/{self.held[name]}")
         return self.path / name
 
 

@@ -27,11 +27,22 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     return engine
 
 
+def engine_file(bundle: Bundle, name: str | None = None) -> str:
+    """Return the name of the file that the engine of a bundle reads."""
+    return FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files) else ONNX_MODEL
+
+
 def _start(bundle: Bundle, name: str | None) -> Engine:
-    if name == "trees" or (name is None and FOREST in bundle.manifest.files):
-        from mlrf.engines.trees import TreesEngine  # noqa: PLC0415
+    file = engine_file(bundle, name)
+    path = bundle.file(file)
+    try:
+        if file == FOREST:
+            from mlrf.engines.trees import TreesEngine  # noqa: PLC0415
 
-        return TreesEngine(bundle.file(FOREST))
-    from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
+            return TreesEngine(path)
+        from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
-    return OnnxRuntimeEngine(bundle.file(ONNX_MODEL))
+        return OnnxRuntimeEngine(path)
+    except BundleError as error:
+        # A file that is held open has no name of its own; whoever reads the error looks for the bundle's.
+        raise BundleError(str(error).replace(str(path), str(bundle.path / file)), file=file) from error

@@ -25,6 +25,7 @@ from mlrf.serving.control import ControlBlock
 from mlrf.serving.logs import ArbiterLog, Log
 from mlrf.serving.metrics import Exposition, clear_gauges
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
+from mlrf.serving.processes.hold import hold_model
 from mlrf.serving.processes.listeners import Listeners, bind_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.service import default_name, layout
@@ -58,6 +59,7 @@ def serve(settings: ServeSettings) -> None:
     log = Log(settings.log_level)
     bundles = [read_bundle(path) for path in settings.bundles]
     default_name(bundles, settings.default)
+    bundles = [hold_model(bundle, settings.engine) for bundle in bundles]
     listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
     places = layout()
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)

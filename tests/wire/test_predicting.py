@@ -15,7 +15,6 @@ from bundles import ALL_KINDS, NUMBERS, margins_of
 from mlrf.core.errors import UnknownCategoryError
 from mlrf.core.schema import Leniency
 from mlrf.serving.refusals import STATUSES
-from raw_http import request
 from running import cpu_s, serving
 
 EXAMPLE = ALL_KINDS.example()
@@ -326,16 +325,6 @@ def test_what_is_ignored_has_its_bound(ignoring):
     answer = ignoring.ask("POST", "/predict", {"features": EXAMPLE | {f"k{i}": "x" * 200 for i in range(2000)}})
     assert (answer.status, answer.code) == (422, "FEATURE_COUNT")
     assert answer.json["details"] == {"expected": 7, "got": 2007}
-
-
-def test_other_connections_are_answered_while_a_long_body_is_read(server):
-    row = json.dumps({"features": EXAMPLE | {f"k{i}": i for i in range(900)}}).encode()
-    body = b'{"instances":[' + b",".join([row] * 99) + b"]}"
-    with server.client() as patient, server.client() as other:
-        other.ask("GET", "/healthz")
-        patient.send(request("POST", "/predict/batch", body))
-        assert other.ask("GET", "/healthz").status == 200
-        assert patient.answer().code == "UNKNOWN_FEATURE"
 
 
 def test_long_bodies_are_answered_and_counted_as_short_ones_are(server):

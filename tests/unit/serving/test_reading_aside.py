@@ -1,0 +1,61 @@
+"""Bodies that take long to read are read beside the loop, and counted by the loop alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import mlrf
+from mlrf.core.errors import RequestError
+from mlrf.core.schema import Leniency
+from mlrf.serving.decode import RowDecoder
+from mlrf.serving.http.route import Deferred
+from mlrf.serving.predicting import Predicting
+
+LONG, LONG_FOR_CAREFUL_READING = 256 << 10, 16 << 10
+
+
+@pytest.fixture
+def counted():
+    return []
+
+
+@pytest.fixture
+def predicting(bundle, counted):
+    model = mlrf.load(bundle)
+    return Predicting(model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append)
+
+
+@pytest.fixture
+def body(bundle):
+    return json.dumps({"features": mlrf.load(bundle).schema.example()}).encode()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_long_body_is_read_and_answered_beside_the_loop(predicting, counted, body, many):
+    short = b'{"instances":[' + body + b"]}" if many else body
+    handler = predicting.many if many else predicting.one
+    expected = handler(short)
+    assert isinstance(expected, bytes)
+    counts = counted.copy()
+    counted.clear()
+    deferred = handler(short + b" " * LONG)
+    assert isinstance(deferred, Deferred)
+    assert deferred.run() == expected
+    assert counted == []
+    deferred.after()
+    assert [n for n in counted if n] == [n for n in counts if n] == [1]
+
+
+@pytest.mark.parametrize("handler", ["one", "explained", "many"])
+def test_a_wrong_body_is_judged_beside_the_loop_when_it_is_not_short(predicting, counted, handler):
+    wrong = b'{"features": {' + b" " * LONG_FOR_CAREFUL_READING + b"}}"
+    deferred = getattr(predicting, handler)(wrong)
+    assert isinstance(deferred, Deferred)
+    with pytest.raises(RequestError):
+        deferred.run()
+    deferred.after()
+    assert sum(counted) == 0
+    with pytest.raises(RequestError):
+        getattr(predicting, handler)(b'{"features": {}}')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundles import NUMBERS, write_tree_bundle
-from mlrf.core.bundle import FOREST, LinkEntry
+from mlrf.core.bundle import FOREST, LinkEntry, read_bundle
 from mlrf.core.schema import Feature, Schema
 from running import serving
 

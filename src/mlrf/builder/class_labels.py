@@ -24,4 +24,7 @@ def read_class_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
             raise SampleError(f"{label!r} cannot be a class label; use strings, numbers or booleans")
         if isinstance(label, str) and not label.strip():
             raise SampleError(f"the class labels {list(labels)} hold an empty one")
+    if len({str(label) for label in labels}) < len(labels):
+        # 1 and "1" too: explanations name classes as the members of a JSON object.
+        raise SampleError(f"the class labels {list(labels)} hold one twice, as JSON spells them")
     return labels

@@ -54,8 +54,10 @@ class Predicting:
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
             explainer = model.engine
-            self._explain_s = _shortest(lambda: explainer.contributions(example))
             self._writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
+            # Writing counts: of thousands of features, or of many classes, it takes longer than explaining.
+            margins = model.engine.margin(example)
+            self._explain_s = _shortest(lambda: _encode(self._written(margins, explainer.contributions(example), True)))
 
     def one(self, body: bytes) -> bytes | Deferred:
         """Answer `POST /predict`."""
@@ -171,20 +173,22 @@ class Predicting:
             probabilities = [self._model.probabilities(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
         if any(explain is not False for _, explain in asked):
-            answer += b',"explanations":%b' % _encode(self._explanations(asked, margins))
+            answer += b',"explanations":[%b]' % b",".join(self._explanations(asked, margins))
         return answer + self._end_many
 
-    def _explanations(self, asked: list[Asked], margins: Sequence[float]) -> list[dict[str, Any] | None]:
-        """Explain the instances that ask for it; None in the place of the others."""
+    def _explanations(self, asked: list[Asked], margins: Sequence[float]) -> list[bytes]:
+        """Explain the instances that ask for it, null in the place of the others.
+
+        Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
+        """
         wanted = [index for index, (_, explain) in enumerate(asked) if explain is not False]
         contributions = self._model.explainer().contributions_many(self._model.table([asked[i][0] for i in wanted]))
         width, k = len(contributions) // len(wanted), self._model.engine.n_outputs
-        written: list[dict[str, Any] | None] = [None] * len(asked)
+        written = [b"null"] * len(asked)
         for place, index in enumerate(wanted):
             its_margins = margins[index * k : (index + 1) * k]
-            written[index] = self._written(
-                its_margins, contributions[place * width : (place + 1) * width], asked[index][1]
-            )
+            its_contributions = contributions[place * width : (place + 1) * width]
+            written[index] = _encode(self._written(its_margins, its_contributions, asked[index][1]))
         return written
 
     def _written(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -24,6 +25,7 @@ from mlrf.serving.service import Service
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
 _MAX_BOOT_S = 300.0
+_SWITCH_S = 5e-4
 
 
 class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -62,6 +64,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             raise SystemExit(1) from error
         finally:
             booted.set()
+        # Work beside the loop must not keep the interpreter from it for the default 5 ms each time they meet.
+        sys.setswitchinterval(_SWITCH_S)
         # What is loaded stays loaded: the collector need not walk it, nor write to pages that workers share.
         gc.collect()
         gc.freeze()

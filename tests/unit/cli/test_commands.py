@@ -114,7 +114,7 @@ def test_labels_are_taken_without_the_blanks_around_them(capsys, model_file, tmp
         (["build", "absent.txt", "-o", "{out}", "--name", "m"], 1, "does not exist"),
         (["build", "{model}", "-o", "{out}", "--name", "a b"], 2, "name"),
         (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,b,c"], 2, "2 classes"),
-        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,a"], 2, "2 classes"),
+        (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,a"], 2, "twice"),
         (["build", "{model}", "-o", "{out}", "--name", "m", "--classes", "a,"], 2, "empty"),
         (["build", "{model}", "-o", "{out}", "--name", "m", "--sample", "absent"], 2, "absent"),
         (["build", "{model}", "-o", "{out}", "--name", "m", "--categories", "absent"], 2, "absent"),

@@ -15,7 +15,7 @@ from bundles import ALL_KINDS, NUMBERS, margins_of
 from mlrf.core.errors import UnknownCategoryError
 from mlrf.core.schema import Leniency
 from mlrf.serving.refusals import STATUSES
-from running import cpu_s, serving
+from running import cpu_ns, serving
 
 EXAMPLE = ALL_KINDS.example()
 NAMES = list(EXAMPLE)
@@ -309,11 +309,13 @@ def assert_cheap(server, path):
     (worker,) = server.workers()
     with server.client() as client:
         for name, body in COSTLY.items():
-            rounds = 3
-            before = cpu_s(worker)
-            for _ in range(rounds):
+            # The least of a few rounds: what else runs on the machine, a collector's pass among it, can only add.
+            rounds_s = []
+            for _ in range(4):
+                before = cpu_ns(worker)
                 assert client.ask("POST", path, body).status < 500
-            assert (cpu_s(worker) - before) / rounds < 0.05, name
+                rounds_s.append((cpu_ns(worker) - before) / 1e9)
+            assert min(rounds_s) < 0.05, (name, rounds_s)
 
 
 def test_what_is_ignored_has_its_bound(ignoring):

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from mlrf.core.errors import NotReadyError
-from mlrf.serving.http.route import JSON, Call, Deferred
+from mlrf.serving.http.route import JSON, Awaited, Call, Deferred
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
@@ -52,19 +52,19 @@ class Answering(asyncio.Protocol):
         identity = call.request_id or server.new_request_id()
         try:
             content = call.handler(body)
-            if type(content) is Deferred:
-                self._defer(call, identity, started, content)
+            if not isinstance(content, bytes):
+                self._await(call, identity, started, content)
                 return
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
             self._send(call, identity, started, JSON, *server.refusal(fault, identity))
         else:
-            self._send(call, identity, started, call.content_type, _OK, content, b"")  # type: ignore[arg-type]
+            self._send(call, identity, started, call.content_type, _OK, content, b"")
 
-    def _defer(self, call: Call, identity: bytes, started: float, deferred: Deferred) -> None:
+    def _await(self, call: Call, identity: bytes, started: float, work: Deferred | Awaited) -> None:
         def finish(made: asyncio.Future[bytes]) -> None:
             self._waiting = None
-            if not made.cancelled():
-                deferred.after()
+            if isinstance(work, Deferred) and not made.cancelled():
+                work.after()
             stopped = NotReadyError("the server stopped before this request's turn came; ask another")
             fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
@@ -76,7 +76,7 @@ class Answering(asyncio.Protocol):
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
-        future = self._server.run_aside(deferred.run)
+        future = self._server.start(work)
         self._waiting = future
         future.add_done_callback(finish)
 

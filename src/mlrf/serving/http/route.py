@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
@@ -30,8 +31,15 @@ class Deferred:
     after: Callable[[], None] = lambda: None
 
 
-Handler = Callable[[bytes], bytes | Deferred]
-"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where it has none. Never blocks."""
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop."""
+
+    run: Callable[[], Coroutine[Any, Any, bytes]]
+
+
+Handler = Callable[[bytes], bytes | Deferred | Awaited]
+"""From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 from mlrf.core.errors import OverloadedError
 from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.connection import Connection
-from mlrf.serving.http.route import Call, Router
+from mlrf.serving.http.route import Awaited, Call, Deferred, Router
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
@@ -23,6 +23,8 @@ _MAX_REMEMBERED_BYTES = 4096
 BEAT_S = 0.5
 _MAX_ASIDE = 128
 """How many answers may wait for the worker's thread."""
+_MAX_AWAITED = 1024
+"""How many answers may wait for others: each holds its request's body, none the processor."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
@@ -79,6 +81,7 @@ class HttpServer:
         # One thread: more would take the loop's own processor time; engines release the GIL while they work.
         self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
         self._n_aside = 0
+        self._n_awaited = 0
 
     def new_connection(self) -> Connection:
         """Return the protocol of a connection that was just accepted."""
@@ -106,14 +109,24 @@ class HttpServer:
         self._connections.discard(connection)
         self.meter.count_connections(-1)
 
-    def run_aside(self, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
-        """Run work in the worker's thread; OverloadedError when too much waits for it already."""
+    def start(self, work: Deferred | Awaited) -> asyncio.Future[bytes]:
+        """Start work that does not answer at once; OverloadedError when too much of it is under way already."""
+        if isinstance(work, Awaited):
+            if self._n_awaited >= _MAX_AWAITED:
+                raise OverloadedError(f"{self._n_awaited} requests wait for others' answers; try again later")
+            self._n_awaited += 1
+            task = asyncio.get_running_loop().create_task(work.run())
+            task.add_done_callback(self._awaited)
+            return task
         if self._n_aside >= _MAX_ASIDE:
             raise OverloadedError(f"{self._n_aside} requests wait for the worker's thread; try again later")
         self._n_aside += 1
-        future = asyncio.get_running_loop().run_in_executor(self._aside, work)
+        future = asyncio.get_running_loop().run_in_executor(self._aside, work.run)
         future.add_done_callback(self._ran_aside)
         return future
+
+    def _awaited(self, _task: asyncio.Future[bytes]) -> None:
+        self._n_awaited -= 1
 
     def _ran_aside(self, _future: asyncio.Future[bytes]) -> None:
         self._n_aside -= 1

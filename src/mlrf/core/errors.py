@@ -20,7 +20,11 @@
         │   ├── FeatureCountError    FEATURE_COUNT
         │   ├── EmptyBatchError      EMPTY_BATCH
         │   ├── NonFiniteResultError NON_FINITE_RESULT
-        │   └── NotExplainableError  NOT_EXPLAINABLE
+        │   ├── NotExplainableError  NOT_EXPLAINABLE
+        │   ├── NotKeyedError        NOT_KEYED
+        │   ├── InvalidKeyError      INVALID_KEY
+        │   └── StaleFeaturesError   STALE_FEATURES
+        ├── KeyNotFoundError         KEY_NOT_FOUND
         ├── BatchTooLargeError       BATCH_TOO_LARGE
         ├── BodyTooLargeError        BODY_TOO_LARGE
         ├── HeadersTooLargeError     HEADERS_TOO_LARGE
@@ -32,6 +36,7 @@
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
         ├── RequestTimeoutError      REQUEST_TIMEOUT
         ├── NotReadyError            NOT_READY
+        ├── FeaturesUnavailableError FEATURES_UNAVAILABLE
         └── OverloadedError          OVERLOADED
 
 An error carries a stable `code`, a sentence for a person, and `details` for a program. HTTP statuses and exit codes are
@@ -176,6 +181,30 @@ class NotExplainableError(InvalidRequestError):
     code = "NOT_EXPLAINABLE"
 
 
+class NotKeyedError(InvalidRequestError):
+    """A row is asked by key of a model that is served without rows."""
+
+    code = "NOT_KEYED"
+
+
+class InvalidKeyError(InvalidRequestError):
+    """A key lacks a field, has one too many, or one of the wrong type."""
+
+    code = "INVALID_KEY"
+
+
+class StaleFeaturesError(InvalidRequestError):
+    """The stored row is older than the server, or the request, allows."""
+
+    code = "STALE_FEATURES"
+
+
+class KeyNotFoundError(RequestError):
+    """No row is stored under this key."""
+
+    code = "KEY_NOT_FOUND"
+
+
 class BatchTooLargeError(RequestError):
     """A batch holds more instances than the server takes."""
 
@@ -240,6 +269,12 @@ class NotReadyError(RequestError):
     """The server lives but cannot answer this now."""
 
     code = "NOT_READY"
+
+
+class FeaturesUnavailableError(RequestError):
+    """The feature store does not answer; what needs no row is answered all the same."""
+
+    code = "FEATURES_UNAVAILABLE"
 
 
 class OverloadedError(RequestError):

@@ -12,6 +12,7 @@ STATUSES: dict[type[MlrfError], int] = {
     errors.MalformedRequestError: 400,
     errors.RouteNotFoundError: 404,
     errors.ModelNotFoundError: 404,
+    errors.KeyNotFoundError: 404,
     errors.MethodNotAllowedError: 405,
     errors.RequestTimeoutError: 408,
     errors.LengthRequiredError: 411,
@@ -22,6 +23,7 @@ STATUSES: dict[type[MlrfError], int] = {
     errors.InvalidRequestError: 422,
     errors.HeadersTooLargeError: 431,
     errors.NotReadyError: 503,
+    errors.FeaturesUnavailableError: 503,
     errors.OverloadedError: 503,
 }
 INTERNAL = 500
@@ -59,6 +61,6 @@ class Refusals:
 def _header_lines(fault: MlrfError) -> bytes:
     if isinstance(fault, errors.MethodNotAllowedError):
         return b"Allow: %b\r\n" % ", ".join(fault.details["allow"]).encode()
-    if isinstance(fault, errors.NotReadyError | errors.OverloadedError):
+    if isinstance(fault, errors.NotReadyError | errors.OverloadedError | errors.FeaturesUnavailableError):
         return b"Retry-After: 1\r\n"
     return b""

@@ -1,0 +1,24 @@
+"""What an answer by key owes to the feature store, for whoever would give it again without asking."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+
+class KeyedAnswer(bytes):
+    """An answer made from stored rows: it may be given again only while the store stands where it stood.
+
+    `transaction` is the store's last transaction when the rows were read; any later one may have changed them.
+    `fresh_until_s` (seconds of `time.time`) is when one of the rows becomes too old for this answer, `inf` if none does.
+    """
+
+    transaction: int
+    fresh_until_s: float
+
+    def __new__(cls, content: bytes, transaction: int, fresh_until_s: float = math.inf) -> Self:
+        """Return the bytes `content` with what they depend on."""
+        answer = super().__new__(cls, content)
+        answer.transaction = transaction
+        answer.fresh_until_s = fresh_until_s
+        return answer

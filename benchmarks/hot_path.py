@@ -57,7 +57,8 @@ def main(home: Path) -> None:
     from mlrf.serving.http.route import Router  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.metrics import Exposition, WorkerMeter  # noqa: PLC0415
-    from mlrf.serving.service import Service, layout  # noqa: PLC0415
+    from mlrf.serving.routes import layout  # noqa: PLC0415
+from mlrf.serving.service import Service  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle")])
     places = layout()

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 _LIMIT_S = 10.0
@@ -57,17 +58,19 @@ def chunked(body: bytes, sizes: Sequence[int]) -> bytes:
 class Client:
     """One connection. Every wait ends after some seconds, with TimeoutError."""
 
-    def __init__(self, port: int, *, receive_bytes: int | None = None) -> None:
-        self.socket = socket.socket()
+    def __init__(self, place: int | Path, *, receive_bytes: int | None = None) -> None:
+        """Connect to a port of this machine, or to a Unix socket."""
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET)
         self.socket.settimeout(_LIMIT_S)
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         try:
-            self.socket.connect(("127.0.0.1", port))
+            self.socket.connect(str(place) if isinstance(place, Path) else ("127.0.0.1", place))
         except OSError:
             self.socket.close()
             raise
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not isinstance(place, Path):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._held = b""
 
     def __enter__(self) -> Self:

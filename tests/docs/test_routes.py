@@ -12,7 +12,8 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.metrics import Exposition, WorkerMeter
-from mlrf.serving.service import LABELS, Service, layout
+from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.service import Service
 from mlrf.serving.settings import ServeSettings
 
 PAGE = Path(__file__).parents[2] / "docs/serving.md"
@@ -25,21 +26,28 @@ def bundles(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def served(bundles):
-    """Every (method, path) of a worker."""
+def service(bundles):
     block = ControlBlock(1, layout().n_words)
-    service = Service(
+    return Service(
         bundles,
         ServeSettings(bundles=(Path("one"), Path("two"))),
         WorkerMeter(layout(), block.row(0)),
         Exposition(layout(), block, [], "0"),
     )
-    assert {route.label for route in service.routes.values()} == set(LABELS) - {"other"}
-    return {(method.decode(), path) for path, route in service.routes.items() for method in route.handlers}
+
+
+@pytest.fixture(scope="module")
+def served(service):
+    """Every (method, path) of a worker's public port."""
+    return by_method(service.routes)
+
+
+def by_method(routes):
+    return {(method.decode(), path) for path, route in routes.items() for method in route.handlers}
 
 
 def templates(served):
-    return {(method, re.sub("^/models/(one|two)/", "/models/{name}/", path)) for method, path in served}
+    return {(method, re.sub("/models/(one|two)/", "/models/{name}/", path)) for method, path in served}
 
 
 def test_the_contract_has_every_route_and_no_other(bundles, served):
@@ -57,11 +65,21 @@ def test_the_page_for_a_person_has_every_route_and_no_other(bundles, served):
     assert shown | {("GET", "/docs")} == templates(served)
 
 
-def test_the_table_of_routes_has_every_route_and_no_other(served):
-    section = PAGE.read_text(encoding="utf-8").partition("\n## Routes\n")[2].partition("\n## ")[0]
-    told = {
+def told(title):
+    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return {
         (method, path)
         for method, paths in re.findall(r"^\| (GET|POST) \| ([^|]+) \|", section, re.MULTILINE)
         for path in re.findall(r"`(/[^`]+)`", paths)
     }
-    assert told == templates(served)
+
+
+def test_the_tables_have_every_route_and_no_other(service, served):
+    assert told("Routes") == templates(served)
+    assert told("Admin routes") == templates(by_method(service.admin.routes))
+
+
+def test_every_label_has_a_route(service):
+    routes = [*service.routes.values(), *service.admin.routes.values()]
+    assert {route.label for route in routes} == set(LABELS) - {"other"}
+    assert not [path for path in service.routes if path.startswith("/admin")]

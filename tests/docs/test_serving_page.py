@@ -16,7 +16,7 @@ from mlrf.core.errors import MlrfError, RequestError
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.metrics import Exposition, WorkerMeter
 from mlrf.serving.refusals import STATUSES, status_of
-from mlrf.serving.service import LABELS, layout
+from mlrf.serving.routes import LABELS, layout
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")

@@ -55,6 +55,7 @@ def read_settings(argv: list[str]) -> ServeSettings:
         backlog=given.backlog,
         drain_timeout_s=given.drain_timeout,
         worker_timeout_s=given.worker_timeout,
+        admin=given.admin,
         log_level=given.log_level,
     )
 
@@ -118,5 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--worker-timeout", default=5.0, type=float, metavar="S", help="until a silent worker is replaced (%(default)s)"
     )
+    add("--admin", metavar="ADDRESS", help="unix:/PATH or HOST:PORT for admin routes (none)")
     add("--log-level", choices=tuple(LEVELS)[:4], default="info", help="(%(default)s)")
     return parser

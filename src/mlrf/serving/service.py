@@ -19,30 +19,13 @@ from mlrf.core.schema import Feature, clip
 from mlrf.engines.choice import open_engine
 from mlrf.model import Model
 from mlrf.serving import docs_page, openapi
+from mlrf.serving.admin import AdminRoutes
 from mlrf.serving.decode import RowDecoder
-from mlrf.serving.http.route import HTML, OTHER, TEXT, Handler, Route
-from mlrf.serving.metrics import Exposition, Layout, WorkerMeter
+from mlrf.serving.http.route import HTML, TEXT, Handler, Route
+from mlrf.serving.metrics import Exposition, WorkerMeter
 from mlrf.serving.predicting import Predicting
+from mlrf.serving.routes import make_route
 from mlrf.serving.settings import ServeSettings
-
-LABELS = (
-    "other",
-    "/predict",
-    "/predict/batch",
-    "/explain",
-    "/models",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-)
-"""The label of each route by its number: the template, not the path, so that a model adds no series."""
-
-
-def layout() -> Layout:
-    """Return the layout of a worker's counts."""
-    return Layout(LABELS)
 
 
 def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
@@ -76,6 +59,8 @@ class Service:
         self._expected = [_bits(m.engine.margin(row)) for m, row in self._examples]
         self.draining = False
         self.routes = self._make_routes(exposition)
+        self.admin = AdminRoutes()
+        self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
 
     def missing(self, path: str) -> MlrfError | None:
         """Explain a path that no route has, when it asks for a model that is not served."""
@@ -94,17 +79,17 @@ class Service:
             predicting = Predicting(model, decoder, self._meter.count_instances, self._meter.count_explanations)
             prefixes = [f"/models/{name}"] + ([""] if name == self._default else [])
             for prefix in prefixes:
-                routes[f"{prefix}/predict"] = _route("/predict", {b"POST": predicting.one})
-                routes[f"{prefix}/predict/batch"] = _route("/predict/batch", {b"POST": predicting.many})
-                routes[f"{prefix}/explain"] = _route("/explain", {b"POST": predicting.explained})
+                routes[f"{prefix}/predict"] = make_route("/predict", {b"POST": predicting.one})
+                routes[f"{prefix}/predict/batch"] = make_route("/predict/batch", {b"POST": predicting.many})
+                routes[f"{prefix}/explain"] = make_route("/explain", {b"POST": predicting.explained})
         facts = (self._bundles, self._default, __version__, self._settings.max_batch)
-        routes["/models"] = _route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
-        routes["/healthz"] = _route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
-        routes["/readyz"] = _route("/readyz", {b"GET": self._ready})
-        routes["/metrics"] = _route("/metrics", {b"GET": lambda _body: exposition.text()}, TEXT)
+        routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
+        routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
+        routes["/readyz"] = make_route("/readyz", {b"GET": self._ready})
+        routes["/metrics"] = make_route("/metrics", {b"GET": lambda _body: exposition.text()}, TEXT)
         described = _constant(lambda: msgspec.json.encode(openapi.document(*facts)))
-        routes["/openapi.json"] = _route("/openapi.json", {b"GET": described})
-        routes["/docs"] = _route("/docs", {b"GET": _constant(lambda: docs_page.page(*facts))}, HTML)
+        routes["/openapi.json"] = make_route("/openapi.json", {b"GET": described})
+        routes["/docs"] = make_route("/docs", {b"GET": _constant(lambda: docs_page.page(*facts))}, HTML)
         return routes
 
     def _ready(self, _body: bytes) -> bytes:
@@ -115,15 +100,14 @@ class Service:
                 raise NotReadyError(f"the model {model.name} does not repeat its own answer")
         return b'{"status":"ready"}'
 
+    def _versions(self) -> dict[str, Any]:
+        return {
+            "models": [{"name": b.name, "version": b.short_version, "digest": b.version} for b in self._bundles],
+            "default": self._default,
+        }
+
     def _describe(self) -> dict[str, Any]:
         return {"models": [_described(b, self._models[b.name]) for b in self._bundles], "default": self._default}
-
-
-def _route(label: str, handlers: dict[bytes, Handler], content_type: bytes | None = None) -> Route:
-    number = LABELS.index(label)
-    if number == OTHER:
-        raise ValueError(label)
-    return Route(number, label, handlers) if content_type is None else Route(number, label, handlers, content_type)
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:

@@ -12,6 +12,7 @@ from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
 from mlrf.serving.http.server import HttpLimits
 from mlrf.serving.logs import LEVELS
+from mlrf.serving.processes.admin_listener import parse_admin
 
 _MAX_PORT = 65535
 _MAX_WORKERS = 256
@@ -44,6 +45,8 @@ class ServeSettings:
     drain_timeout_s: float = 10.0
     worker_timeout_s: float = 5.0
     """A worker that has not given a sign of life for this long is replaced."""
+    admin: str | None = None
+    """Where the admin listener stands, `unix:/PATH` or `HOST:PORT` of this machine; None for nowhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:
@@ -59,6 +62,8 @@ class ServeSettings:
             1 <= worker_s <= _MAX_TIMEOUT_S, "--worker-timeout", f"{worker_s:g} is not 1 to {_MAX_TIMEOUT_S} seconds"
         )
         _check(self.log_level in LEVELS, "--log-level", f"{self.log_level!r} is not one of {', '.join(LEVELS)}")
+        if self.admin is not None:
+            parse_admin(self.admin)
         for limit in fields(self.limits):
             option, value = "--" + limit.name.removesuffix("_s").replace("_", "-"), getattr(self.limits, limit.name)
             _check(value > 0, option, f"{value} is not above 0")

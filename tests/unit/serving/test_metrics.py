@@ -9,7 +9,7 @@ from mlrf.core.errors import MlrfError
 from mlrf.serving import refusals
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.metrics import BUCKETS_S, STATUSES, Exposition, Layout, WorkerMeter
-from mlrf.serving.service import LABELS
+from mlrf.serving.routes import LABELS
 
 ROUTES = Layout(("other", "/a", "/b"))
 

@@ -24,11 +24,13 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.logs import ArbiterLog, Log
 from mlrf.serving.metrics import Exposition, clear_gauges
+from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
 from mlrf.serving.processes.hold import hold_model
 from mlrf.serving.processes.listeners import Listeners, bind_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
-from mlrf.serving.service import default_name, layout
+from mlrf.serving.routes import layout
+from mlrf.serving.service import default_name
 from mlrf.serving.settings import ServeSettings
 
 _STEADY_S = 10.0
@@ -61,16 +63,25 @@ def serve(settings: ServeSettings) -> None:
     default_name(bundles, settings.default)
     bundles = [hold_model(bundle, settings.engine) for bundle in bundles]
     listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
+    admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     places = layout()
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
-    boot = Boot(settings, bundles, places, block, Exposition(places, block, labels, __version__), log)
+    boot = Boot(settings, bundles, places, block, Exposition(places, block, labels, __version__), log, admin)
     models = {b.name: b.short_version for b in bundles}
     log.info("listening", url=listeners.url, workers=settings.workers, models=models, version=__version__)
+    if admin is not None:
+        log.info("admin listening", address=admin.name)
     ArbiterLog.log = log
     gc.collect()
     gc.freeze()
-    SlotArbiter(_Application(settings), boot, listeners).run()
+    arbiter = SlotArbiter(_Application(settings), boot, listeners)
+    try:
+        arbiter.run()
+    finally:
+        # A worker leaves through here too, and may remove nothing.
+        if admin is not None and os.getpid() == arbiter.pid:
+            admin.remove()
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types

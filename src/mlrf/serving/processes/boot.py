@@ -10,6 +10,7 @@ from mlrf.core.errors import BundleError, ConfigError
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.logs import Log
 from mlrf.serving.metrics import Exposition, Layout
+from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.settings import ServeSettings
 
 BOOT_WORDS = 2
@@ -28,6 +29,7 @@ class Boot:
     block: ControlBlock
     exposition: Exposition
     log: Log
+    admin: AdminListener | None = None
 
     def report_failure(self, slot: int, error: Exception) -> None:
         """Leave the reason why a worker could not boot, as an exit code, where the arbiter finds it."""

@@ -83,25 +83,36 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         router = Router(self.service.routes, settings.limits.max_body_bytes, self.service.missing)
-        server = HttpServer(router, settings.limits, self.meter, Refusals(self.boot.log), self.notify)
+        refusals = Refusals(self.boot.log)
+        server = HttpServer(router, settings.limits, self.meter, refusals, self.notify)
         listener: socket.socket = self.sockets[0]
         # The copy keeps the accept queue when the loop closes its own descriptor.
         queue = listener.dup()
         accepting = await loop.create_server(server.new_connection, sock=listener, backlog=settings.backlog)
+        closing: list[asyncio.Server] = [accepting]
+        admin = None
+        if self.boot.admin is not None:
+            routes = Router(self.service.admin.routes, settings.limits.max_body_bytes)
+            admin = HttpServer(routes, settings.limits, self.meter, refusals, self.notify)
+            closing.append(await _listen(loop, admin, self.boot.admin.socket))
         self.meter.set_ready(ready=True)
         self.boot.note_answered(self.slot)
         self.boot.log.debug("worker ready", slot=self.slot)
         while not stop.is_set() and os.getppid() == self.ppid:
             server.tick()
+            if admin is not None:
+                admin.tick()
             try:
                 await asyncio.wait_for(stop.wait(), BEAT_S)
             except TimeoutError:
                 continue
         self.service.draining = True
         self.meter.set_ready(ready=False)
-        accepting.close()
+        for each in closing:
+            each.close()
         await _accept_queued(loop, queue, server)
-        left = await server.drain(settings.drain_timeout_s)
+        draining = [each.drain(settings.drain_timeout_s) for each in (server, admin) if each is not None]
+        left = sum(await asyncio.gather(*draining))
         if left:
             self.boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
@@ -118,6 +129,12 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def handle_quit(self, *_signal: Any) -> None:
         """Exit at once."""
         os._exit(0)
+
+
+async def _listen(loop: asyncio.AbstractEventLoop, server: HttpServer, listener: socket.socket) -> asyncio.Server:
+    if listener.family == socket.AF_UNIX:
+        return await loop.create_unix_server(server.new_connection, sock=listener)
+    return await loop.create_server(server.new_connection, sock=listener)
 
 
 async def _accept_queued(loop: asyncio.AbstractEventLoop, queue: socket.socket, server: HttpServer) -> None:

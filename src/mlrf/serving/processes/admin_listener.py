@@ -1,0 +1,142 @@
+"""The admin listener: a Unix socket that only this user may open, or a port that only this machine may reach.
+
+One listener for all workers: a request a minute needs no spreading.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import stat
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+
+_UNIX = "unix:"
+_MAX_PATH_BYTES = 100
+"""A little less than the kernel takes (108): the socket is made under a longer name and renamed."""
+_MAX_PORT = 65535
+_BACKLOG = 64
+_OWNER_ONLY = 0o177
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAddress:
+    """Where the admin listener stands: a path, or a host and port."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.path is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_admin(text: str) -> AdminAddress:
+    """Return the address that `--admin` names; ConfigError when it is none, or one that others could reach without a key."""
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX).removeprefix("//")
+        if not path or len(os.fsencode(path)) > _MAX_PATH_BYTES:
+            raise ConfigError(f"--admin: the path of {text!r} is not 1 to {_MAX_PATH_BYTES} bytes", option="--admin")
+        return AdminAddress(path=Path(os.path.abspath(path)))  # noqa: PTH100  a link at the path is looked at later
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ConfigError(f"--admin: {text!r} is neither unix:/PATH nor HOST:PORT", option="--admin")
+    address = AdminAddress(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+    if not address.is_local:
+        raise ConfigError(
+            f"--admin: {text} could be reached from outside; use a Unix socket (unix:/run/mlrf/admin.sock) or 127.0.0.1:{port}",
+            option="--admin",
+        )
+    return address
+
+
+class AdminListener:
+    """The bound admin socket; `remove` takes its file away again."""
+
+    def __init__(self, address: AdminAddress) -> None:
+        """Bind and listen; ConfigError when the place is taken by another server, or by what is no socket."""
+        self._address = address
+        self._file: tuple[int, int] | None = None
+        try:
+            self.socket = _listen_at(address) if address.path is None else self._listen_on(address.path)
+        except OSError as error:
+            place = address.path or f"{address.host}:{address.port}"
+            raise ConfigError(f"--admin: cannot listen on {place}: {error.strerror}", option="--admin") from error
+
+    @property
+    def name(self) -> str:
+        """The address as `--admin` takes it."""
+        if self._address.path is not None:
+            return f"{_UNIX}{self._address.path}"
+        host, port = self.socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def remove(self) -> None:
+        """Close the socket and remove its file, unless another server's stands there by now."""
+        self.socket.close()
+        path = self._address.path
+        if path is None or self._file is None:
+            return
+        with suppress(OSError):
+            if _identity(path) == self._file:
+                path.unlink()
+
+    def _listen_on(self, path: Path) -> socket.socket:
+        _check_place(path)
+        beside = path.with_name(f".{os.getpid()}~")
+        with ExitStack() as opened:
+            listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            listener.setblocking(False)
+            beside.unlink(missing_ok=True)
+            mask = os.umask(_OWNER_ONLY)
+            try:
+                listener.bind(str(beside))
+            finally:
+                os.umask(mask)
+            listener.listen(_BACKLOG)
+            self._file = _identity(beside)
+            # Whoever finds the path finds a socket that listens: the one of a server that was killed goes in the same step.
+            beside.rename(path)
+            opened.pop_all()
+        return listener
+
+
+def _check_place(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigError(f"--admin: {path} exists and is no socket; choose another path", option="--admin")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
+        probe.settimeout(1.0)
+        probe.connect(str(path))
+        raise ConfigError(f"--admin: another server listens on {path}; choose another path", option="--admin")
+
+
+def _listen_at(address: AdminAddress) -> socket.socket:
+    family, _, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    with ExitStack() as opened:
+        listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(place)
+        listener.listen(_BACKLOG)
+        opened.pop_all()
+    return listener
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino

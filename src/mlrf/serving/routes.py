@@ -1,0 +1,34 @@
+"""The labels under which routes are counted, and how a route is made of one."""
+
+from __future__ import annotations
+
+from mlrf.serving.http.route import JSON, OTHER, Handler, Route
+from mlrf.serving.metrics import Layout
+
+LABELS = (
+    "other",
+    "/predict",
+    "/predict/batch",
+    "/explain",
+    "/models",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/admin/models",
+)
+"""The label of each route by its number: the template, not the path, so that a model adds no series."""
+
+
+def layout() -> Layout:
+    """Return the layout of a worker's counts."""
+    return Layout(LABELS)
+
+
+def make_route(label: str, handlers: dict[bytes, Handler], content_type: bytes = JSON) -> Route:
+    """Return the route of a label; ValueError for one that has no number."""
+    number = LABELS.index(label)
+    if number == OTHER:
+        raise ValueError(label)
+    return Route(number, label, handlers, content_type)

@@ -1,0 +1,28 @@
+"""As-of times: when a row was true. RFC 3339 outside, microseconds since 1970 in UTC inside; a naive time means UTC."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def read_as_of(text: Any) -> int:
+    """Return the microseconds of an RFC 3339 time or date; ValueError says what is wrong with it."""
+    if not isinstance(text, str):
+        raise ValueError(f"an as-of time is a string like 2026-01-31T06:00:00Z, not {type(text).__name__}")  # noqa: TRY004
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is no RFC 3339 time like 2026-01-31T06:00:00Z") from error
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=dt.UTC)
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def show_as_of(as_of_us: int) -> str:
+    """Return the RFC 3339 spelling in UTC, without digits of a second that are all zero."""
+    time = _EPOCH + dt.timedelta(microseconds=as_of_us)
+    return time.isoformat().removesuffix("+00:00") + "Z"

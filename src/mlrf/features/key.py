@@ -1,0 +1,233 @@
+"""What a row is found by: one or several typed fields, and the one sequence of bytes that they make.
+
+The bytes do not depend on the order in which the fields are named, and they sort as the values do: integers and dates as
+big-endian numbers, strings as UTF-8 with an end that no string can hold. LMDB sorts its keys, so neighbours lie together.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from mlrf.core.errors import InvalidKeyError
+from mlrf.core.schema import clip, shown, shown_name
+
+MAX_KEY_BYTES = 511
+"""What LMDB takes; a longer key is refused by every store."""
+KeyValue = str | int | bool
+"""What a field holds in JSON; a date is the string `YYYY-MM-DD`."""
+
+_INTEGER = struct.Struct(">Q")
+_DATE = struct.Struct(">I")
+_SIGN = 1 << 63
+_MIN_INTEGER, _MAX_INTEGER = -_SIGN, _SIGN - 1
+_ISO_DATE_CHARS = 10
+_END = b"\x00\x00"
+_NUL, _ESCAPED_NUL = b"\x00", b"\x00\xff"
+
+
+class KeyType(StrEnum):
+    """What values a field of a key takes."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    DATE = "date"
+    BOOLEAN = "boolean"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyField:
+    """One field of a key."""
+
+    name: str
+    type: KeyType
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a key's field needs a name")
+
+
+@dataclass(frozen=True, slots=True)
+class EntityKey:
+    """The fields that find a row, sorted by name; ValueError where there are none, or two share a name."""
+
+    fields: tuple[KeyField, ...]
+    _encoders: tuple[tuple[str, Callable[[Any], bytes]], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.fields]
+        if not names:
+            raise ValueError("a key needs at least one field")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two fields of the key are named {twice[0]!r}")
+        object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda f: f.name)))
+        object.__setattr__(self, "_encoders", tuple((f.name, _ENCODERS[f.type]) for f in self.fields))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields' names, in the order of the encoding."""
+        return tuple(f.name for f in self.fields)
+
+    def encode(self, values: Mapping[str, Any]) -> bytes:
+        """Return the canonical bytes of a key given by field; InvalidKeyError names the field, the value and the remedy."""
+        try:
+            raw = b"".join([encode(values[name]) for name, encode in self._encoders])
+        except (KeyError, TypeError, ValueError, struct.error):
+            raise self._refusal(values) from None
+        if len(values) != len(self._encoders) or len(raw) > MAX_KEY_BYTES:
+            raise self._refusal(values)
+        return raw
+
+    def decode(self, raw: bytes) -> dict[str, KeyValue]:
+        """Return the fields and values of a key's bytes; ValueError when `encode` did not make them."""
+        values: dict[str, KeyValue] = {}
+        place = 0
+        try:
+            for each in self.fields:
+                values[each.name], place = _DECODERS[each.type](raw, place)
+        except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
+            raise ValueError("the bytes are no key of these fields") from error
+        if place != len(raw):
+            raise ValueError("more bytes than a key of these fields has")
+        return values
+
+    def contract(self) -> str:
+        """Describe the key for a sentence: its fields and their types."""
+        return ", ".join(f"{shown_name(f.name)}: {_EXPECTED[f.type]}" for f in self.fields)
+
+    def _refusal(self, values: Mapping[str, Any]) -> InvalidKeyError:
+        """Say what is wrong with a key that could not be encoded."""
+        for each in self.fields:
+            if each.name not in values:
+                return InvalidKeyError(
+                    f"the key has no field {shown_name(each.name)}; send all of {self.contract()}",
+                    field=each.name,
+                    missing=[name for name in self.names if name not in values],
+                )
+        known = set(self.names)
+        if unknown := [str(name) for name in values if name not in known]:
+            return InvalidKeyError(
+                f"the key has no field {shown_name(unknown[0])} in this model; its fields are {self.contract()}",
+                field=clip(unknown[0]),
+                unknown=[clip(name) for name in unknown[:20]],
+            )
+        for each in self.fields:
+            value = values[each.name]
+            try:
+                _ENCODERS[each.type](value)
+            except (TypeError, ValueError, struct.error):
+                return InvalidKeyError(
+                    f"key field {shown_name(each.name)}: expected {_EXPECTED[each.type]}, got {shown(value)}"
+                    f"{_hint(each.type, value)}",
+                    field=each.name,
+                    value=value if isinstance(value, bool | None) else clip(str(value)),
+                    expected=_EXPECTED[each.type],
+                )
+        return InvalidKeyError(
+            f"the key is longer than {MAX_KEY_BYTES} bytes; the strings of a key must be shorter",
+            max_bytes=MAX_KEY_BYTES,
+        )
+
+
+def entity_key(described: Sequence[tuple[str, str]]) -> EntityKey:
+    """Return the key of fields given by name and type; ValueError where a type is unknown."""
+    return EntityKey(tuple(KeyField(name, KeyType(kind)) for name, kind in described))
+
+
+_EXPECTED = {
+    KeyType.STRING: "a string",
+    KeyType.INTEGER: "an integer within 64 bits",
+    KeyType.DATE: "a date YYYY-MM-DD",
+    KeyType.BOOLEAN: "true or false",
+}
+
+
+def _hint(kind: KeyType, value: Any) -> str:
+    if value is None:
+        return "; a key has no missing fields"
+    if kind is KeyType.STRING and isinstance(value, int | float):
+        return "; 54 is not the string that reads 54: send it in quotes"
+    if kind is KeyType.INTEGER and isinstance(value, str):
+        return "; 54 is not the string that reads 54: send it without quotes"
+    return ""
+
+
+def _encode_string(value: Any) -> bytes:
+    if type(value) is not str:
+        raise TypeError
+    raw = value.encode()
+    if _NUL in raw:
+        raw = raw.replace(_NUL, _ESCAPED_NUL)
+    return raw + _END
+
+
+def _encode_integer(value: Any) -> bytes:
+    if type(value) is not int:
+        # JSON knows one type of number: 54.0 is 54.
+        if type(value) is not float or not value.is_integer():
+            raise TypeError
+        value = int(value)
+    return _INTEGER.pack(value + _SIGN)
+
+
+def _encode_date(value: Any) -> bytes:
+    if type(value) is str:
+        # fromisoformat also takes weeks and days without dashes.
+        if len(value) != _ISO_DATE_CHARS or value[4] != "-" or value[7] != "-":
+            raise ValueError
+        value = dt.date.fromisoformat(value)
+    elif type(value) is not dt.date:
+        raise TypeError
+    return _DATE.pack(value.toordinal())
+
+
+def _encode_boolean(value: Any) -> bytes:
+    if value is True:
+        return b"\x01"
+    if value is False:
+        return b"\x00"
+    raise TypeError
+
+
+_ENCODERS: dict[KeyType, Callable[[Any], bytes]] = {
+    KeyType.STRING: _encode_string,
+    KeyType.INTEGER: _encode_integer,
+    KeyType.DATE: _encode_date,
+    KeyType.BOOLEAN: _encode_boolean,
+}
+
+
+def _decode_string(raw: bytes, place: int) -> tuple[KeyValue, int]:
+    end = place
+    while True:
+        end = raw.find(_NUL, end)
+        follows = raw[end : end + 2]
+        if follows == _END:
+            return raw[place:end].replace(_ESCAPED_NUL, _NUL).decode(), end + len(_END)
+        if follows != _ESCAPED_NUL:
+            raise IndexError
+        end += len(_ESCAPED_NUL)
+
+
+def _decode_integer(raw: bytes, place: int) -> tuple[KeyValue, int]:
+    return _INTEGER.unpack_from(raw, place)[0] - _SIGN, place + _INTEGER.size
+
+
+def _decode_date(raw: bytes, place: int) -> tuple[KeyValue, int]:
+    return dt.date.fromordinal(_DATE.unpack_from(raw, place)[0]).isoformat(), place + _DATE.size
+
+
+def _decode_boolean(raw: bytes, place: int) -> tuple[KeyValue, int]:
+    return raw[place] == 1, place + 1
+
+
+_DECODERS: dict[KeyType, Callable[[bytes, int], tuple[KeyValue, int]]] = {
+    KeyType.STRING: _decode_string,
+    KeyType.INTEGER: _decode_integer,
+    KeyType.DATE: _decode_date,
+    KeyType.BOOLEAN: _decode_boolean,
+}

@@ -58,7 +58,7 @@ def main(home: Path) -> None:
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.metrics import Exposition, WorkerMeter  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
-from mlrf.serving.service import Service  # noqa: PLC0415
+    from mlrf.serving.service import Service  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle")])
     places = layout()

@@ -49,9 +49,9 @@ class Sink:
 
 def main(home: Path) -> None:
     """Measure, and print microseconds by part as JSON."""
-    from mlrf.cli.serve import read_settings  # noqa: PLC0415  the runner must not import it
-    from mlrf.core.bundle import read_bundle  # noqa: PLC0415
+    from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
     from mlrf.model import load  # noqa: PLC0415
+    from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
     from mlrf.serving.decode import RowDecoder  # noqa: PLC0415
     from mlrf.serving.http.route import Router  # noqa: PLC0415
@@ -60,7 +60,7 @@ def main(home: Path) -> None:
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
 
-    settings = read_settings([str(home / "bundle")])
+    settings = read_settings([str(home / "bundle")], {})
     places = layout()
     block = ControlBlock(1, places.n_words)
     meter = WorkerMeter(places, block.row(0))

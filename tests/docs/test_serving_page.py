@@ -13,10 +13,12 @@ import pytest
 import mlrf
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
+from mlrf.serving.configuration import shown
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.metrics import Exposition, WorkerMeter
 from mlrf.serving.refusals import STATUSES, status_of
 from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.settings import OPTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
@@ -71,17 +73,12 @@ def test_every_metric_is_in_the_table_and_no_other():
     assert documented == exposed
 
 
-def serve_help() -> str:
-    script = "from mlrf.cli import main; main(['serve', '--help'])"
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
-
-
-def test_every_option_of_serve_is_in_the_table_and_no_other():
-    options = set(re.findall(r"^  (--[a-z-]+)", serve_help(), re.MULTILINE))
-    documented = set(
-        re.findall(r"`(--[a-z-]+)`", "".join(re.findall(r"^\| `--[^|]+\|", section("Options"), re.MULTILINE)))
-    )
-    assert documented == options
+def test_every_option_of_serve_is_in_the_table_with_its_default_and_no_other():
+    rows = dict(re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", section("Options"), re.MULTILINE))
+    assert rows.keys() == {each.flag for each in OPTIONS}
+    told = {flag: default.strip() for flag, default in rows.items()}
+    fixed = [each for each in OPTIONS if not each.computed and each.default not in (None, ())]
+    assert {each.flag: told[each.flag] for each in fixed} == {each.flag: shown(each.default) for each in fixed}
 
 
 @pytest.mark.parametrize("command", [*OFFLINE, "serve"])

@@ -1,80 +1,84 @@
-"""What an operator may choose for a server, checked before a socket opens."""
+"""What an operator may choose for a server: the one table of options (option.py says how a line of it is read)."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
-from mlrf.serving.http.server import HttpLimits
+from mlrf.serving.cpus import usable_cpus
+from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.logs import LEVELS
+from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.processes.admin_listener import parse_admin
 
-_MAX_PORT = 65535
-_MAX_WORKERS = 256
-_MAX_BACKLOG = 65535
-_MAX_TIMEOUT_S = 86400
-_MIN_HEADER_BYTES = 256
-"""What the shortest heads of common clients need."""
 
-
-def usable_cpus() -> int:
-    """Return how many processors this process may run on."""
-    return len(os.sched_getaffinity(0))
+def _check_admin(address: str) -> str | None:
+    try:
+        parse_admin(address)
+    except ConfigError as error:
+        return str(error).removeprefix("--admin: ")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
     """Everything `mlrf serve` can be told; ConfigError names the option whose value is wrong."""
 
-    bundles: tuple[Path, ...]
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = field(default_factory=usable_cpus)
-    default: str | None = None
-    """The model that routes without a name ask; None for the first bundle's."""
-    engine: str | None = None
-    leniency: Leniency = field(default_factory=Leniency)
-    max_batch: int = 100
+    bundles: tuple[Path, ...] = option(
+        (), "a bundle that `mlrf build` made", group=Group.MODELS, kind=Path, metavar="BUNDLE", positional=True
+    )
+    host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
+    port: int = option(8080, "port to listen on; 0 for any free one", group=Group.LISTENING, check=between(0, 65535))
+    backlog: int = option(2048, "connections that may wait, a worker", group=Group.LISTENING, check=between(1, 65535))
+    default: str | None = option(
+        None, "the model that /predict asks (the first bundle's)", group=Group.MODELS, kind=str
+    )
+    engine: str | None = option(
+        None, "the engine that answers (the best that the bundle has files for)",
+        group=Group.MODELS, kind=str, choices=ENGINES,
+    )  # fmt: skip
+    max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, check=at_least(1))
+    unknown_features: Literal["refuse", "ignore"] = option(
+        "refuse", "names that are no feature", group=Group.REQUESTS, choices=("refuse", "ignore")
+    )
+    unknown_categories: Literal["refuse", "missing"] = option(
+        "refuse", "values in no list of categories", group=Group.REQUESTS, choices=("refuse", "missing")
+    )
     limits: HttpLimits = field(default_factory=HttpLimits)
-    backlog: int = 2048
-    drain_timeout_s: float = 10.0
-    worker_timeout_s: float = 5.0
-    """A worker that has not given a sign of life for this long is replaced."""
-    admin: str | None = None
-    """Where the admin listener stands, `unix:/PATH` or `HOST:PORT` of this machine; None for nowhere."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    workers: int = option(
+        usable_cpus, "worker processes (one a processor)", group=Group.PROCESSES, check=between(1, 256)
+    )
+    drain_timeout_s: float = option(
+        10.0, "to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
+    )
+    worker_timeout_s: float = option(
+        5.0, "until a silent worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
+    )
+    admin: str | None = option(
+        None,
+        "unix:/PATH or HOST:PORT of this machine, for admin routes (none)",
+        group=Group.LISTENING,
+        kind=str,
+        metavar="ADDRESS",
+        check=_check_admin,
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info", "the least that is logged", group=Group.SIGHT, choices=tuple(LEVELS)[:4]
+    )
 
     def __post_init__(self) -> None:
-        _check(bool(self.bundles), "BUNDLE", "name at least one bundle to serve")
-        _check(0 <= self.port <= _MAX_PORT, "--port", f"{self.port} is not a port; choose 0 to {_MAX_PORT}")
-        _check(1 <= self.workers <= _MAX_WORKERS, "--workers", f"{self.workers} is not 1 to {_MAX_WORKERS}")
-        _check(self.engine in (None, *ENGINES), "--engine", f"{self.engine!r} is not one of {', '.join(ENGINES)}")
-        _check(self.max_batch >= 1, "--max-batch", f"{self.max_batch} is less than 1")
-        _check(1 <= self.backlog <= _MAX_BACKLOG, "--backlog", f"{self.backlog} is not 1 to {_MAX_BACKLOG}")
-        drain_s, worker_s = self.drain_timeout_s, self.worker_timeout_s
-        _check(0 <= drain_s <= _MAX_TIMEOUT_S, "--drain-timeout", f"{drain_s:g} is not 0 to {_MAX_TIMEOUT_S} seconds")
-        _check(
-            1 <= worker_s <= _MAX_TIMEOUT_S, "--worker-timeout", f"{worker_s:g} is not 1 to {_MAX_TIMEOUT_S} seconds"
-        )
-        _check(self.log_level in LEVELS, "--log-level", f"{self.log_level!r} is not one of {', '.join(LEVELS)}")
-        if self.admin is not None:
-            parse_admin(self.admin)
-        for limit in fields(self.limits):
-            option, value = "--" + limit.name.removesuffix("_s").replace("_", "-"), getattr(self.limits, limit.name)
-            _check(value > 0, option, f"{value} is not above 0")
-            if limit.name.endswith("_s"):
-                _check(value <= _MAX_TIMEOUT_S, option, f"{value:g} is more than {_MAX_TIMEOUT_S} seconds")
-        least, header_bytes = _MIN_HEADER_BYTES, self.limits.max_header_bytes
-        _check(
-            header_bytes >= least, "--max-header-bytes", f"{header_bytes} is less than {least}: too few for any client"
-        )
+        if not self.bundles:
+            raise ConfigError("BUNDLE: name at least one bundle to serve", option="BUNDLE")
+        check_all(self, OPTIONS)
+
+    @property
+    def leniency(self) -> Leniency:
+        """What the server lets pass unless a request says otherwise."""
+        return Leniency(self.unknown_features, self.unknown_categories)
 
 
-def _check(holds: bool, option: str, reason: str) -> None:
-    if not holds:
-        raise ConfigError(f"{option}: {reason}", option=option)
+OPTIONS = tuple(options_of(ServeSettings))

@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from mlrf.serving.http.connection import Connection
+from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
-from mlrf.serving.http.server import HttpLimits, HttpServer
+from mlrf.serving.http.server import HttpServer
 from mlrf.serving.logs import Log
 from mlrf.serving.refusals import Refusals
 

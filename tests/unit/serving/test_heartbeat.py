@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
-from mlrf.serving.http.server import BEAT_S, HttpLimits, HttpServer
+from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.logs import Log
 from mlrf.serving.refusals import Refusals
 

@@ -1,15 +1,20 @@
-"""A wrong option stops the start, and its name is in the sentence."""
+"""What is configured counts in its order; what is wrong stops the start, named with its source."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from mlrf.cli.serve import read_settings
 from mlrf.core.errors import ConfigError
+from mlrf.serving.configuration import read_configuration, read_settings
+from mlrf.serving.option import value_in
 from mlrf.serving.processes.listeners import bind_listeners
-from mlrf.serving.settings import ServeSettings
+from mlrf.serving.settings import OPTIONS, ServeSettings
 
 WRONG = [
     ("--port", "-1"), ("--port", "65536"), ("--workers", "0"), ("--workers", "257"), ("--max-batch", "0"), ("--backlog", "0"),
@@ -18,39 +23,186 @@ WRONG = [
     ("--max-header-bytes", "-1"), ("--max-header-fields", "0"), ("--request-timeout", "0"), ("--request-timeout", "nan"),
     ("--idle-timeout", "0"), ("--write-timeout", "-3"), ("--request-timeout", "inf"), ("--idle-timeout", "inf"),
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
-]  # fmt: skip
-UNREADABLE = [
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
-    ("--log-level", "loud"), ("--request-timeout", "soon"), ("--nonsense", "1"), ("--work", "2"),
+    ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),
 ]  # fmt: skip
+WRONG_IN_TOML = [
+    ("port", '"80"'), ("port", "80.0"), ("port", "true"), ("port", "65536"), ("request_timeout", "true"), ("request_timeout", "nan"),
+    ("log_level", '"loud"'), ("log_level", "1"), ("bundles", '"one"'), ("bundles", "[1]"), ("bundles", '[""]'), ("default", "[]"),
+]  # fmt: skip
+BY_FLAG = {each.flag: each for each in OPTIONS}
+ANOTHER = {"host": "::1", "port": 1, "admin": "unix:/a", "bundles": (Path("/a"), Path("/b"))}
+"""Values that are no default, of options that would not take what `another` thinks up."""
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        file = tmp_path / "mlrf.toml"
+        file.write_text(text, encoding="utf-8")
+        return f"--config={file}"
+
+    return write
 
 
 @pytest.mark.parametrize(("option", "value"), WRONG)
-def test_a_value_out_of_range_is_refused_by_name(option, value):
-    with pytest.raises(ConfigError, match=option) as refused:
-        read_settings(["bundle", f"{option}={value}"])
+def test_a_wrong_value_is_refused_by_name_and_source(option, value):
+    with pytest.raises(ConfigError, match=f"^{option}: ") as refused:
+        read_settings(["bundle", f"{option}={value}"], {})
     assert refused.value.details["option"] == option
+    variable = BY_FLAG[option].variable
+    if value:
+        with pytest.raises(ConfigError, match=f"^{variable}: ") as refused:
+            read_settings(["bundle"], {variable: value})
+        assert refused.value.details["option"] == option
 
 
-@pytest.mark.parametrize(("option", "value"), UNREADABLE)
-def test_an_argument_that_cannot_be_read_ends_with_2_and_its_name(option, value, capsys):
+@pytest.mark.parametrize(("key", "value"), WRONG_IN_TOML)
+def test_a_wrong_value_in_a_file_is_refused_by_file_and_key(key, value, toml):
+    with pytest.raises(ConfigError, match=rf"mlrf\.toml: {key}: "):
+        read_settings(["bundle", toml(f"{key} = {value}")], {})
+
+
+def test_a_check_is_made_of_settings_that_no_source_gave():
+    with pytest.raises(ConfigError, match="--port"):
+        ServeSettings(bundles=(Path("bundle"),), port=-1)
+
+
+@pytest.mark.parametrize("option", ["--nonsense", "--work"])
+def test_an_argument_that_is_no_option_ends_with_2_and_its_name(option, capsys):
     with pytest.raises(SystemExit) as ended:
-        read_settings(["bundle", option, value])
+        read_settings(["bundle", option, "1"], {})
     assert ended.value.code == 2
     assert option in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("MLRF_PROT", "MLRF_PORT"), ("MLRF_x", "--help"), ("MLRF_SERVICES", "--help")]
+)
+def test_a_variable_that_is_no_option_is_refused(name, meant):
+    with pytest.raises(ConfigError, match=f"{name}: .*{meant}"):
+        read_settings(["bundle"], {name: "1"})
+
+
+@pytest.mark.parametrize("text", ["prot = 1", "max-batch = 1", "[server]\nport = 1"])
+def test_a_key_that_is_no_option_is_refused(text, toml):
+    with pytest.raises(ConfigError, match=r"mlrf\.toml: '(prot|max-batch|server)' names an option"):
+        read_settings(["bundle", toml(text)], {})
+
+
+@pytest.mark.parametrize("text", ["port 1", "port = 1\nport = 2", '"\ud800"'])
+def test_a_file_that_is_no_toml_is_refused(text, tmp_path):
+    file = tmp_path / "mlrf.toml"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ConfigError, match=rf"--config: {file} is not TOML"):
+        read_settings(["bundle"], {"MLRF_CONFIG": str(file)})
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"--config: .*none\.toml cannot be read: No such file"):
+        read_settings(["bundle", "--config", str(tmp_path / "none.toml")], {})
+
+
+def test_variables_of_others_are_left_alone():
+    links = {
+        "MLRF_SERVICE_HOST": "10.0.0.1",
+        "MLRF_SERVICE_PORT": "80",
+        "MLRF_SERVICE_PORT_HTTP": "80",
+        "MLRF_PORT": "tcp://10.0.0.1:80",
+    }
+    links |= {
+        "MLRF_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "MLRF_PORT_80_TCP_ADDR": "10.0.0.1",
+        "MLRF_REDIS_SERVICE_HOST": "10.0.0.2",
+    }
+    others = {"MLRF_KERNEL_LEVEL": "baseline", "MLRF_WORKERS": "", "PORT": "1"}
+    assert read_settings(["bundle"], links | others) == read_settings(["bundle"], {})
+
+
 def test_the_defaults_are_those_of_the_settings():
-    assert read_settings(["bundle"]) == ServeSettings(bundles=(Path("bundle"),))
+    assert read_settings(["bundle"], {}) == ServeSettings(bundles=(Path("bundle"),))
 
 
-def test_no_bundle_is_refused(capsys):
-    with pytest.raises(SystemExit) as ended:
-        read_settings([])
-    assert ended.value.code == 2
-    assert "BUNDLE" in capsys.readouterr().err
+def test_no_bundle_is_refused():
     with pytest.raises(ConfigError, match="BUNDLE"):
-        ServeSettings(bundles=())
+        read_settings([], {})
+
+
+def another(option):
+    """A value that is not the option's default, and its text."""
+    value = ANOTHER.get(option.key)
+    if value is None:
+        if option.kind is bool:
+            value = not option.default
+        elif option.kind in (int, float):
+            value = (option.default or 0) + 1
+        else:
+            value = option.choices[-1] if option.choices else option.kind("/x")
+            value = (value,) if option.many else value
+    parting = ":" if option.kind is Path else ","
+    return value, parting.join(map(str, value)) if option.many else str(value)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
+def test_every_option_is_taken_from_every_source(option, toml):
+    value, text = another(option)
+    rest = [] if option.positional else ["bundle"]
+    several = list(map(str, value)) if option.many else [text]
+    arguments = several if option.positional else [f"{option.flag}={each}" for each in several]
+    if option.kind is bool:
+        arguments = [option.flag if value else option.flag.replace("--", "--no-", 1)]
+    shown = json.dumps(several) if option.many else json.dumps(text if option.kind is Path else value)
+    for argv, environ, origin in [
+        (arguments, {}, "command line"),
+        ([], {option.variable: text}, option.variable),
+        ([toml(f"{option.key} = {shown}")], {}, "mlrf.toml"),
+    ]:
+        found = read_configuration([*rest, *argv], environ)
+        assert value_in(found.settings, option) == value
+        assert found.origins[option.key].endswith(origin)
+
+
+def test_command_line_before_environment_before_file_before_default(toml):
+    file = toml("port = 1\nmax_batch = 1\nbacklog = 1")
+    found = read_configuration(["bundle", file, "--port=3"], {"MLRF_PORT": "2", "MLRF_MAX_BATCH": "2"})
+    settings = found.settings
+    assert (settings.port, settings.max_batch, settings.backlog, settings.drain_timeout_s) == (3, 2, 1, 10.0)
+
+
+def test_paths_in_a_file_are_meant_from_where_it_lies(toml, tmp_path):
+    assert read_settings([toml('bundles = ["a", "/b"]')], {}).bundles == (tmp_path / "a", Path("/b"))
+
+
+def test_bundles_may_stand_on_both_sides_of_an_option():
+    for argv in (["a", "--port", "1", "b"], ["--port", "1", "a", "b"], ["a", "b", "--port=1"]):
+        assert read_settings(argv, {}).bundles == (Path("a"), Path("b"))
+
+
+def test_what_is_printed_says_where_each_value_came_from_and_is_a_file_of_settings(toml):
+    configuration = read_configuration(
+        ["/a", "--print-config", toml("max_batch = 7")], {"MLRF_HOST": "été", "MLRF_WORKERS": "3"}
+    )
+    assert configuration.print_only
+    text = configuration.text()
+    lines = {line.split(" ")[0]: line for line in text.splitlines()}
+    assert lines["bundles"].endswith("# command line")
+    assert lines["workers"].endswith("# MLRF_WORKERS")
+    assert lines["max_batch"].endswith("mlrf.toml")
+    assert lines["port"].endswith("# default")
+    assert len(text.splitlines()) == len(OPTIONS)
+    assert read_settings([toml(text)], {}) == configuration.settings
+
+
+def test_wrong_settings_end_the_program_with_2_before_anything_opens():
+    asked = [sys.executable, "-m", "mlrf", "serve", "no-such-bundle"]
+    wrong = subprocess.run(
+        asked, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "MLRF_PROT" in wrong.stderr
+    shown = subprocess.run([*asked, "--print-config"], capture_output=True, text=True, timeout=60, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert 'no-such-bundle"]' in shown.stdout
 
 
 def test_an_address_of_another_machine_is_refused_by_name():

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
@@ -15,6 +14,7 @@ from typing import ClassVar, Protocol
 from mlrf.core.errors import OverloadedError
 from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.connection import Connection
+from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Awaited, Call, Deferred, Router
 
 _MAX_CALLS = 1024
@@ -29,19 +29,6 @@ _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
 """From a fault and a request id to a status, a body, and header lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """What a client may take of the server: bytes, fields and seconds."""
-
-    max_body_bytes: int = 8 << 20
-    max_header_bytes: int = 32 << 10
-    max_header_fields: int = 100
-    request_timeout_s: float = 10.0
-    """From a request's first byte to its last."""
-    idle_timeout_s: float = 75.0
-    write_timeout_s: float = 10.0
 
 
 class Meter(Protocol):

@@ -1,0 +1,71 @@
+"""How many processors this process may use: what the scheduler allows, or the cgroup's quota where that is less.
+
+In a container that was given two of a host's 64 processors, a worker a processor would be 64 workers, mostly throttled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Return the processors of the affinity mask, at most the whole ones of the cgroup's quota, at least 1.
+
+    A quota of 2.5 counts as 2: what a third worker began, the quota would stop in its midst (for up to 0.1 s at a time).
+    `root` is where proc and sys lie.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota(root)
+    return allowed if quota is None else max(1, min(allowed, int(quota)))
+
+
+def _quota(root: Path) -> float | None:
+    """Return the least quota, in processors, of this process's cgroup and those above it; None where there is none."""
+    try:
+        memberships = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    quotas: list[float] = []
+    for line in memberships:
+        _, _, membership = line.partition(":")
+        controllers, colon, path = membership.partition(":")
+        if not colon:
+            continue
+        if not controllers:
+            quotas += _quotas_v2(root / "sys/fs/cgroup", path)
+        elif "cpu" in controllers.split(","):
+            for mount in (controllers, "cpu"):
+                quotas += _quotas_v1(root / "sys/fs/cgroup" / mount, path)
+    return min(quotas, default=None)
+
+
+def _quotas_v2(mount: Path, path: str) -> Iterator[float]:
+    for folder in _upwards(mount, path):
+        allowance, _, period = _read(folder / "cpu.max").partition(" ")
+        if allowance.isdigit() and period.isdigit():
+            yield int(allowance) / int(period)
+
+
+def _quotas_v1(mount: Path, path: str) -> Iterator[float]:
+    for folder in _upwards(mount, path):
+        allowance, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if allowance.isdigit() and period.isdigit():
+            yield int(allowance) / int(period)
+
+
+def _upwards(mount: Path, path: str) -> Iterator[Path]:
+    """Yield the cgroup's folder and those above it: a container may see but its own, as the mount itself."""
+    folder = mount / path.lstrip("/")
+    while folder != mount:
+        yield folder
+        folder = folder.parent
+    yield mount
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,182 @@
+"""How an option is declared: once, as a field of the settings, with its default, its check and its help.
+
+    max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, metavar="N", check=at_least(1))
+
+The name follows from the field: `--max-batch`, `MLRF_MAX_BATCH`, `max_batch` in a settings file; a unit at the field's end
+(`_s`) is no part of it. Reading, `--help` and `--print-config` (configuration.py) are made from these declarations; a test
+holds the table in docs/serving.md to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from mlrf.core.errors import ConfigError
+
+Check = Callable[[Any], str | None]
+"""From a value to what is wrong with it, as the words after its option's name; None when nothing is."""
+Kind = type[Any]
+"""str, int, float, bool or Path."""
+_OPTION = "option"
+
+
+class Group(StrEnum):
+    """Under which heading an option stands in `--help`, in this order."""
+
+    LISTENING = "listening"
+    MODELS = "models"
+    REQUESTS = "requests"
+    LIMITS = "limits"
+    ACCESS = "access"
+    FEATURES = "features"
+    CACHE = "cache"
+    PROCESSES = "processes"
+    SIGHT = "logs and traces"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: `path` leads from the settings to its field, through settings within settings."""
+
+    help: str
+    group: Group
+    kind: Kind
+    many: bool
+    check: Check
+    choices: tuple[str, ...]
+    metavar: str
+    positional: bool
+    secret: bool
+    """Whether `--print-config` keeps the value to itself."""
+    path: tuple[str, ...] = ()
+    default: Any = None
+    computed: bool = False
+    """Whether the default is found out at the start."""
+
+    @property
+    def key(self) -> str:
+        """Its name in a settings file."""
+        return self.path[-1].removesuffix("_s")
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return self.metavar if self.positional else "--" + self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return "MLRF_" + self.key.upper()
+
+    def complaint(self, value: Any) -> str | None:
+        """Return what is wrong with a value of the right kind, or None."""
+        if value is None and self.default is None:
+            return None
+        for each in value if self.many else (value,):
+            if self.choices and each not in self.choices:
+                return f"{each!r} is not one of {', '.join(self.choices)}"
+            if (wrong := self.check(each)) is not None:
+                return wrong
+        return None
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002  the word that argparse has for it
+    *,
+    group: Group,
+    kind: Kind | None = None,
+    check: Check = lambda _value: None,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    positional: bool = False,
+    secret: bool = False,
+) -> Any:
+    """Declare a field of the settings that an operator may choose.
+
+    `default`: a value; a tuple for an option that may be given several times (`kind` says of what); None for one that may be
+    left out (`kind` again); a function where it is found out at the start. `check` sees every single value.
+    """
+    computed = callable(default)
+    sample = default() if computed else default
+    many = isinstance(sample, tuple)
+    kind = kind or type(sample)
+    default_metavar = {int: "N", float: "S", Path: "FILE"}.get(kind, "NAME")
+    shown = "{" + ",".join(choices) + "}" if choices else metavar or default_metavar
+    declared = Option(help, group, kind, many, check, choices, shown, positional, secret, (), sample, computed)
+    if computed:
+        return field(default_factory=default, metadata={_OPTION: declared})
+    return field(default=default, metadata={_OPTION: declared})
+
+
+def options_of(settings: type, path: tuple[str, ...] = ()) -> Iterator[Option]:
+    """Yield the options that a dataclass declares, and those of the dataclasses that are its fields."""
+    for each in fields(settings):
+        declared = each.metadata.get(_OPTION)
+        if declared is not None:
+            yield replace(declared, path=(*path, each.name))
+        elif (inner := _inner(each)) is not None:
+            yield from options_of(inner, (*path, each.name))
+
+
+def made_of(settings: type, values: dict[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Any:
+    """Return the settings that hold the values, by the path of their option; defaults elsewhere."""
+    given: dict[str, Any] = {}
+    for each in fields(settings):
+        here = (*path, each.name)
+        if here in values:
+            given[each.name] = values[here]
+        elif (inner := _inner(each)) is not None:
+            given[each.name] = made_of(inner, values, here)
+    return settings(**given)
+
+
+def value_in(settings: Any, wanted: Option) -> Any:
+    """Return the value that an option has in the settings."""
+    for name in wanted.path:
+        settings = getattr(settings, name)
+    return settings
+
+
+def check_all(settings: Any, options: tuple[Option, ...]) -> None:
+    """Hold every option to its check; ConfigError names the first whose value is wrong."""
+    for each in options:
+        if (wrong := each.complaint(value_in(settings, each))) is not None:
+            raise refused(each, wrong)
+
+
+def refused(wanted: Option, reason: str, source: str | None = None) -> ConfigError:
+    """Return the error that names an option, where its value came from, and what is wrong with it."""
+    return ConfigError(f"{source or wanted.flag}: {reason}", option=wanted.flag)
+
+
+def between(least: float, most: float, unit: str = "") -> Check:
+    """Refuse what is not `least` to `most`, both allowed."""
+    return lambda value: None if least <= value <= most else f"{value:g} is not {least:g} to {most:g}{unit}"
+
+
+def at_least(least: float) -> Check:
+    """Refuse what is less."""
+    return lambda value: None if value >= least else f"{value:g} is less than {least:g}"
+
+
+def seconds(least: float = 0.0, most: float = 86400.0) -> Check:
+    """Refuse what is no time above 0 (or of at least `least`), of a day at the most."""
+
+    def check(value: float) -> str | None:
+        if least and not value >= least:
+            return f"{value:g} is not {least:g} to {most:g} seconds"
+        if not value > 0:
+            return f"{value:g} is not above 0"
+        return None if value <= most else f"{value:g} is more than {most:g} seconds"
+
+    return check
+
+
+def _inner(each: Field[Any]) -> type | None:
+    factory = each.default_factory
+    return factory if factory is not MISSING and isinstance(factory, type) and is_dataclass(factory) else None

@@ -27,6 +27,8 @@ SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
 FOREST = "forest.bin"
 GOLDEN = "golden.parquet"
+FEATURES = "features.parquet"
+EXPLANATIONS = "explanations.parquet"
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Of a model's name: it stands in paths of the server, where `.` and `..` lead elsewhere."""
 NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
@@ -85,6 +87,25 @@ class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pairs that were too many to try."""
 
 
+class KeyFieldEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field of the key that finds a row, as the manifest spells it."""
+
+    name: str
+    type: Literal["string", "integer", "date", "boolean"]
+
+
+class RowsEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rows the model is served with by key: those of `features.parquet`, or none yet where it has no such file."""
+
+    key: list[KeyFieldEntry]
+    as_of_column: str | None = None
+    """The column of `features.parquet` that says when a row was true."""
+    count: int = 0
+    """Rows in `features.parquet`."""
+    explained: int = 0
+    """Rows whose contributions are in `explanations.parquet`."""
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
 
@@ -107,6 +128,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """By engine, then by kind of golden rows."""
     coverage: CoverageEntry | None = None
     """Of the model's nodes by the golden rows."""
+    rows: RowsEntry | None = None
+    """What the model is asked by key with; None where it is not."""
     files: dict[str, FileEntry]
 
 

@@ -119,7 +119,7 @@ class Schema:
                 raise self._missing_features(instance)
             values.append(self.number(index, instance[feature.name], leniency, by_code=False))
         if len(instance) > len(self.features) and leniency.unknown_features == "refuse":
-            raise self._unknown_features(instance)
+            raise self.unknown_features(instance)
         return values
 
     def row_by_position(self, values: Sequence[Any], leniency: Leniency = STRICT) -> list[float]:
@@ -202,7 +202,8 @@ class Schema:
             missing=absent[:20],
         )
 
-    def _unknown_features(self, instance: Mapping[str, Any]) -> UnknownFeatureError:
+    def unknown_features(self, instance: Mapping[str, Any]) -> UnknownFeatureError:
+        """Return the error for an instance that names what is no feature."""
         known = set(self.names)
         extra = [str(name) for name in instance if name not in known]
         return UnknownFeatureError(

@@ -52,8 +52,8 @@ class StoreStats(msgspec.Struct, frozen=True):
     size_bytes: int
     transaction: int
     format_digest: str
-    seeded_from: str | None
-    """The sha256 of the file of its last bulk load."""
+    loaded_from: str | None
+    """What its last bulk load read: a file's name and the sha256 of it."""
 
 
 class FeatureStore(Protocol):
@@ -107,4 +107,8 @@ class ExplanationStore(Protocol):
 
         None too where the row has changed since they were computed: they are bound to its values.
         """
+        ...
+
+    def release(self) -> None:
+        """Give the files back."""
         ...

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from mlrf.core.bundle import MANIFEST, Bundle
+from mlrf.core.errors import BundleError
 from mlrf.core.schema import Schema
-from mlrf.features.key import EntityKey
+from mlrf.features.key import EntityKey, entity_key
 from mlrf.features.port import StoredRow
 
 FORMAT = 1
@@ -27,7 +29,7 @@ NO_TIME = -(1 << 63)
 HEAD_BYTES = 16
 _PREFIX_BYTES = 8
 _PARTIAL = 1
-_ROW_DIGEST_BYTES = 16
+ROW_DIGEST_BYTES = 16
 _as_of_from = struct.Struct("<q").unpack_from
 
 
@@ -86,6 +88,23 @@ class RowFormat:
         return StoredRow(record, values, None if time == NO_TIME else time, absent, transaction)
 
 
+def row_format(bundle: Bundle) -> RowFormat | None:
+    """Return the format of the rows that a bundle is asked by key with; None where it is not, BundleError for no such key."""
+    rows = bundle.manifest.rows
+    if rows is None:
+        return None
+    try:
+        return RowFormat(bundle.schema, entity_key([(f.name, f.type) for f in rows.key]))
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: the manifest's key is none: {error}", file=MANIFEST) from error
+
+
+def as_of_us_of(record: bytes) -> int:
+    """Return when the row of some bytes was true; `NO_TIME` where that is unknown."""
+    time: int = _as_of_from(record, _PREFIX_BYTES)[0]
+    return time
+
+
 def row_digest(record: bytes) -> bytes:
     """Return 16 bytes that stand for the values of a row, whenever it was true: what a stored explanation is bound to."""
-    return hashlib.blake2b(record[HEAD_BYTES:], digest_size=_ROW_DIGEST_BYTES).digest()
+    return hashlib.blake2b(record[HEAD_BYTES:], digest_size=ROW_DIGEST_BYTES).digest()

@@ -1,0 +1,219 @@
+"""An LMDB environment of this process: opened once however many ask, written under one lock with a limit, read under another.
+
+LMDB forbids to open the same files twice in one process, and to inherit them through a fork: workers open them, an arbiter
+never does. The map is 1 TiB of addresses, not of disk; where a limit of the address space forbids that, it is as large as may
+be and grows when it is full, and whoever has the smaller one follows (MapResizedError). Growing moves the map, so reads and
+growth exclude each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+
+from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+
+T = TypeVar("T")
+MAP_BYTES = 1 << 40
+_LEAST_MAP_BYTES = 1 << 28
+_MAX_READERS = 1024
+_MAX_DATABASES = 8
+_SPARE_TRANSACTIONS = 4
+_GROWTHS = 12
+WRITE_LIMIT_S = 10.0
+"""How long a writer waits for another process that writes."""
+_POLL_S = 0.002
+
+
+class Environment:
+    """One environment; `open_environment` makes it."""
+
+    def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
+        self.path = path
+        self._map_bytes = map_bytes
+        self._env, self.is_writable = self._open()
+        self.reading = threading.Lock()
+        """Held over a read: whoever has it keeps the map where it is."""
+        self._writing = threading.Lock()
+        self.holders = 1
+        self.check_readers()
+
+    def begin(self) -> lmdb.Transaction[bytes]:
+        """Return a read transaction; the caller holds `reading` and aborts it."""
+        try:
+            return self._env.begin()
+        except lmdb.MapResizedError:
+            # A process with more room has written beyond ours.
+            self._env.set_mapsize(0)
+        except lmdb.ReadersFullError:
+            self._env.reader_check()
+        return self._env.begin()
+
+    def database(self, name: bytes) -> lmdb._Database:
+        """Return a named database, made when it is missing and this process may write."""
+        return self._env.open_db(name, create=self.is_writable)
+
+    def write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
+        """Do something in one write transaction, synced to disk when this returns.
+
+        `work` may be called again from the start when the map had to grow. FeaturesUnavailableError when the disk is full or
+        read-only, or another process has been writing for `WRITE_LIMIT_S`.
+        """
+        if not self.is_writable:
+            raise FeaturesUnavailableError("the feature store is on a read-only disk: it takes no rows")
+        if not self._writing.acquire(timeout=WRITE_LIMIT_S):
+            raise _busy()
+        try:
+            with self._sole_writer():
+                return self._write(work)
+        except (lmdb.Error, OSError) as error:
+            raise unavailable("written", error) from error
+        finally:
+            self._writing.release()
+
+    def _write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
+        for _ in range(_GROWTHS):
+            try:
+                with self._env.begin(write=True) as transaction:
+                    return work(transaction)
+            except lmdb.MapResizedError:
+                self._resize(0)
+            except lmdb.MapFullError:
+                self._resize(2 * self._env.info()["map_size"])
+        raise lmdb.MapFullError("the map is full")
+
+    def check_readers(self) -> None:
+        """Free the places of readers that were killed: their old state of the store would be kept for ever."""
+        if self.is_writable:
+            with suppress(lmdb.Error):
+                self._env.reader_check()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the environment takes on disk."""
+        return (self.path / "data.mdb").stat().st_blocks * 512
+
+    def close(self) -> None:
+        """Give the environment back; the last holder closes it."""
+        with _registry_lock:
+            self.holders -= 1
+            if self.holders == 0:
+                _registry.pop(_identity(self.path), None)
+                self._env.close()
+
+    def _resize(self, size: int) -> None:
+        with self.reading:
+            self._env.set_mapsize(size)
+
+    @contextmanager
+    def _sole_writer(self) -> Iterator[None]:
+        """Hold a lock of our own over a write: LMDB's has no limit, and a stopped process may hold it for ever."""
+        descriptor = os.open(self.path / "writing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + WRITE_LIMIT_S
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise _busy() from None
+                    time.sleep(_POLL_S)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> tuple[lmdb.Environment, bool]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return self._map(read_only=False), True
+        except (lmdb.Error, OSError) as error:
+            if _errno(error) != errno.EROFS or not (self.path / "data.mdb").exists():
+                raise _unusable(self.path, error) from error
+        try:
+            return self._map(read_only=True), False
+        except lmdb.Error as error:
+            raise _unusable(self.path, error) from error
+
+    def _map(self, *, read_only: bool) -> lmdb.Environment:
+        size = self._map_bytes
+        while True:
+            try:
+                return lmdb.open(
+                    str(self.path),
+                    map_size=size,
+                    max_dbs=_MAX_DATABASES,
+                    max_readers=_MAX_READERS,
+                    max_spare_txns=_SPARE_TRANSACTIONS,
+                    readonly=read_only,
+                    mode=0o644,
+                )
+            except lmdb.MemoryError:
+                if size <= _LEAST_MAP_BYTES:
+                    raise
+                size //= 4
+
+
+_registry: dict[str, Environment] = {}
+_registry_lock = threading.Lock()
+
+
+def open_environment(path: Path, map_bytes: int = MAP_BYTES) -> Environment:
+    """Return the environment at `path`, made when it is missing; each call needs its own `close`.
+
+    ConfigError names the directory and the reason when it cannot be used. A read-only disk is no such reason where there is
+    an environment on it.
+    """
+    with _registry_lock:
+        known = _registry.get(_identity(path))
+        if known is not None:
+            known.holders += 1
+            return known
+        made = Environment(path, map_bytes)
+        _registry[_identity(path)] = made
+        return made
+
+
+def unavailable(what: str, error: Exception) -> FeaturesUnavailableError:
+    """Return the error for a store that cannot be read or written, with the reason but no path."""
+    reason = os.strerror(number) if (number := _errno(error)) else str(error).rpartition(": ")[2]
+    return FeaturesUnavailableError(f"the feature store cannot be {what}: {reason}")
+
+
+def _busy() -> FeaturesUnavailableError:
+    return FeaturesUnavailableError(f"another process has been writing to the feature store for {WRITE_LIMIT_S:g} s")
+
+
+def _identity(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _unusable(path: Path, error: Exception) -> ConfigError:
+    number = _errno(error)
+    reason = os.strerror(number) if number else str(error)
+    remedy = {
+        errno.EROFS: "; its rows were never loaded, and a read-only disk takes none: load them before, or choose another",
+        errno.EACCES: "; give it to the user that runs this, or choose another",
+        errno.ENOSPC: "; make room, or choose another",
+    }.get(number or 0, "")
+    return ConfigError(f"--state-dir: {path} cannot be used as a feature store: {reason}{remedy}", option="--state-dir")
+
+
+def _errno(error: Exception) -> int | None:
+    """Return the system's number of an error, which py-lmdb tells in words alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    words = str(error)
+    return next((number for number in _SPOKEN if os.strerror(number) in words), None)
+
+
+_SPOKEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.ENOLCK)

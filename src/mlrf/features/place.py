@@ -1,0 +1,60 @@
+"""Where a bundle's rows lie under the state directory. Opens nothing: an arbiter may ask.
+
+    STATE_DIR/features/MODEL/ROWS/rows/               the live rows: an LMDB environment
+    STATE_DIR/features/MODEL/ROWS/explanations-FILE/  contributions by key, of one explanations.parquet
+
+ROWS stands for schema, key and the bundle's own rows. So a bundle with another schema or other rows begins with a store of
+its own, beside that of the bundle it replaces, and goes back to it on a rollback; a model that was trained anew on the same
+rows keeps them, with all that was pushed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle
+from mlrf.features.row_format import RowFormat
+
+_DIGITS = 16
+SEEDED = "seeded"
+"""The file that says that an environment holds what its bundle brought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directories of one bundle's rows and explanations."""
+
+    rows: Path
+    explanations: Path | None
+    """None where the bundle brings none."""
+
+    def is_seeded(self, bundle: Bundle) -> bool:
+        """Whether all that the bundle brings has been taken."""
+        brings_rows = FEATURES in bundle.manifest.files
+        return (not brings_rows or (self.rows / SEEDED).exists()) and (
+            self.explanations is None or (self.explanations / SEEDED).exists()
+        )
+
+
+def place_of(state_dir: Path, bundle: Bundle, rows: RowFormat) -> Place:
+    """Return where the rows of a bundle lie."""
+    files = bundle.manifest.files
+    own = files[FEATURES].sha256 if FEATURES in files else ""
+    identity = hashlib.sha256(f"{rows.digest}:{own}".encode()).hexdigest()[:_DIGITS]
+    folder = state_dir / "features" / bundle.name / identity
+    explanations = None
+    if EXPLANATIONS in files:
+        explanations = folder / f"explanations-{files[EXPLANATIONS].sha256[:_DIGITS]}"
+    return Place(folder / "rows", explanations)
+
+
+def default_state_dir() -> Path:
+    """Return where state lies unless told otherwise: the service manager's directory, else the user's."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "mlrf"

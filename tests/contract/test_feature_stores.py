@@ -1,0 +1,134 @@
+"""What every store of rows keeps to, whatever it is made of: one body over all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from bundles import ALL_KINDS
+from mlrf.core.errors import FeaturesUnavailableError
+from mlrf.features.embedded import EmbeddedStore
+from mlrf.features.key import entity_key
+from mlrf.features.port import FeatureStore
+from mlrf.features.row_format import RowFormat
+
+ROWS = RowFormat(ALL_KINDS, entity_key([("id", "integer"), ("city", "string")]))
+FEATURES = len(ALL_KINDS.features)
+
+
+def key(number: int, city: str = "süd") -> bytes:
+    return ROWS.key.encode({"id": number, "city": city})
+
+
+def record(x: float, as_of_us: int | None = None, absent: tuple[int, ...] = ()) -> bytes:
+    return ROWS.pack([math.nan if i in absent else x for i in range(FEATURES)], as_of_us, absent)
+
+
+@pytest.fixture(params=["embedded"])
+def store(request, tmp_path) -> Iterator[FeatureStore]:
+    made = EmbeddedStore(tmp_path / "rows", ROWS)
+    yield made
+    asyncio.run(made.close())
+
+
+def values(row) -> list[float] | None:
+    return None if row is None else list(row.values)
+
+
+@pytest.mark.parametrize("asked", [[], [1], [1, 2], [2, 1, 1, 404]])
+def test_rows_come_in_the_order_of_the_keys_and_unknown_keys_as_none(store, asked):
+    async def story():
+        await store.push([(key(n), record(float(n))) for n in (1, 2, 3)])
+        return await store.fetch([key(n) for n in asked])
+
+    rows = asyncio.run(story())
+    assert [values(row) for row in rows] == [[float(n)] * FEATURES if n < 100 else None for n in asked]
+
+
+def test_a_row_is_read_with_all_that_was_stored(store):
+    whole, partial = record(1.5, 1_700_000_000_000_000), record(math.nan, None, (2, 5))
+
+    async def story():
+        await store.push([(key(1), whole), (key(2), partial)])
+        return await store.fetch([key(1), key(2)])
+
+    one, two = asyncio.run(story())
+    assert (one.record, one.as_of_us, one.absent) == (whole, 1_700_000_000_000_000, ())
+    assert (two.record, two.as_of_us, two.absent) == (partial, None, (2, 5))
+
+
+def test_a_push_replaces_rows_but_not_with_older_ones(store):
+    async def story():
+        await store.push([(key(1), record(1.0, 100)), (key(2), record(1.0, 100)), (key(3), record(1.0))])
+        pushed = await store.push(
+            [(key(1), record(2.0, 99)), (key(2), record(2.0, 100)), (key(3), record(2.0, 1)), (key(4), record(2.0))]
+        )
+        undated = await store.push([(key(1), record(3.0))])
+        return pushed, undated, await store.fetch([key(n) for n in (1, 2, 3, 4)])
+
+    pushed, undated, rows = asyncio.run(story())
+    assert (pushed.written, pushed.older) == (3, 1)
+    assert (undated.written, undated.older) == (1, 0)
+    assert [row.values[0] for row in rows] == [3.0, 2.0, 2.0, 2.0]
+
+
+def test_of_two_rows_of_one_push_the_last_stands(store):
+    async def story():
+        await store.push([(key(1), record(1.0)), (key(1), record(2.0))])
+        return await store.fetch([key(1)])
+
+    assert asyncio.run(story())[0].values[0] == 2.0
+
+
+def test_a_push_is_seen_whole_or_not_at_all(store):
+    """Each push writes its number into all of 50 rows; a reader must never meet two numbers at once."""
+
+    async def read(seen: list[set[float]], done: asyncio.Event) -> None:
+        while not done.is_set():
+            rows = await store.fetch([key(n) for n in range(50)])
+            seen.append({row.values[0] for row in rows})
+            await asyncio.sleep(0)
+
+    async def story():
+        await store.push([(key(n), record(0.0)) for n in range(50)])
+        seen: list[set[float]] = []
+        done = asyncio.Event()
+        reading = asyncio.create_task(read(seen, done))
+        for number in range(1, 30):
+            await store.push([(key(n), record(float(number))) for n in range(50)])
+        done.set()
+        await reading
+        return seen
+
+    seen = asyncio.run(story())
+    assert all(len(numbers) == 1 for numbers in seen)
+    assert len({number for numbers in seen for number in numbers}) > 3
+
+
+def test_keys_that_differ_only_in_where_a_field_ends_are_two(store):
+    names = RowFormat(ALL_KINDS, entity_key([("a", "string"), ("b", "string")])).key
+    pairs = [("x", "yz"), ("xy", "z"), ("", "xyz"), ("x\0", "yz"), ("x", "\0yz")]
+    assert len({names.encode({"a": a, "b": b}) for a, b in pairs}) == len(pairs)
+
+
+def test_stats_tell_rows_bytes_and_format(store):
+    async def story():
+        await store.push([(key(n), record(1.0)) for n in range(7)])
+        return await store.stats()
+
+    stats = asyncio.run(story())
+    assert (stats.rows, stats.format_digest, stats.loaded_from) == (7, ROWS.digest, None)
+    assert stats.size_bytes > 0
+
+
+def test_a_damaged_row_is_refused_not_answered(store):
+    async def story():
+        await store.push([(key(1), b"no row of this format"), (key(2), record(1.0))])
+        assert (await store.fetch([key(2)]))[0] is not None
+        with pytest.raises(FeaturesUnavailableError, match="no row of this model's schema and key"):
+            await store.fetch([key(2), key(1)])
+
+    asyncio.run(story())

@@ -18,6 +18,8 @@ from pathlib import Path
 from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle
 from mlrf.features.row_format import RowFormat
 
+SHARED_SCHEMES = ("redis://", "rediss://", "unix://")
+"""What the address of a store that machines share begins with."""
 _DIGITS = 16
 SEEDED = "seeded"
 """The file that says that an environment holds what its bundle brought."""

@@ -9,6 +9,7 @@ from typing import Literal
 from mlrf.core.errors import ConfigError
 from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
+from mlrf.features.place import SHARED_SCHEMES, default_state_dir
 from mlrf.serving.cpus import usable_cpus
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.logs import LEVELS
@@ -21,6 +22,12 @@ def _check_admin(address: str) -> str | None:
         parse_admin(address)
     except ConfigError as error:
         return str(error).removeprefix("--admin: ")
+    return None
+
+
+def _check_store_url(url: str) -> str | None:
+    if not url.startswith(SHARED_SCHEMES):
+        return f"the address of a shared store begins with {', '.join(SHARED_SCHEMES)}"
     return None
 
 
@@ -49,6 +56,16 @@ class ServeSettings:
         "refuse", "values in no list of categories", group=Group.REQUESTS, choices=("refuse", "missing")
     )
     limits: HttpLimits = field(default_factory=HttpLimits)
+    state_dir: Path = option(
+        default_state_dir, "where rows by key live while they change", group=Group.FEATURES, kind=Path, metavar="DIR"
+    )
+    features: str | None = option(
+        None, "redis://HOST:PORT/0 of a store that machines share (one of this machine, under --state-dir)",
+        group=Group.FEATURES, kind=str, metavar="URL", check=_check_store_url, secret=True,
+    )  # fmt: skip
+    features_timeout_s: float = option(
+        0.005, "until a shared store counts as silent", group=Group.FEATURES, check=between(0.001, 10, " seconds")
+    )
     workers: int = option(
         usable_cpus, "worker processes (one a processor)", group=Group.PROCESSES, check=between(1, 256)
     )

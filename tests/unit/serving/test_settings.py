@@ -25,13 +25,14 @@ WRONG = [
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
     ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),
+    ("--features", "localhost:6379"), ("--features-timeout", "0"), ("--features-timeout", "nan"),
 ]  # fmt: skip
 WRONG_IN_TOML = [
     ("port", '"80"'), ("port", "80.0"), ("port", "true"), ("port", "65536"), ("request_timeout", "true"), ("request_timeout", "nan"),
     ("log_level", '"loud"'), ("log_level", "1"), ("bundles", '"one"'), ("bundles", "[1]"), ("bundles", '[""]'), ("default", "[]"),
 ]  # fmt: skip
 BY_FLAG = {each.flag: each for each in OPTIONS}
-ANOTHER = {"host": "::1", "port": 1, "admin": "unix:/a", "bundles": (Path("/a"), Path("/b"))}
+ANOTHER = {"host": "::1", "port": 1, "admin": "unix:/a", "bundles": (Path("/a"), Path("/b")), "features": "redis://h/1"}
 """Values that are no default, of options that would not take what `another` thinks up."""
 
 

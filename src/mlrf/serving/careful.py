@@ -1,16 +1,9 @@
-"""From the bytes of a request to rows, slowly, by the schema's own rules: every refusal names field, value and remedy.
-
-The envelope is decoded first and each feature's value by itself, so that a number out of range is blamed on its feature.
-A decoder is one C call that holds the GIL to its end, in whichever thread: what it would make objects of is counted first,
-by the commas, which one pass over the bytes counts for a thousandth of the price.
-"""
+"""From the bytes of a request to what it asks, slowly, by the schema's own rules: a refusal names field, value and remedy."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -18,50 +11,46 @@ from mlrf.core.errors import (
     BatchTooLargeError,
     EmptyBatchError,
     FeatureCountError,
-    InvalidFeatureError,
+    InvalidKeyError,
     InvalidRequestError,
-    MalformedRequestError,
+    NotKeyedError,
 )
-from mlrf.core.schema import Leniency, Schema, clip, json_type, shown, shown_name
+from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
 from mlrf.engines.port import Row
+from mlrf.features.key import EntityKey
+from mlrf.serving import json_text
+from mlrf.serving.asked import Asked, ByKey, Explain, OnStale, in_batch
+from mlrf.serving.json_text import begins_with, feature_value, key_value, members_of, value_of
 
-_BYTE = re.compile(r"\(byte (\d+)\)")
-_NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
-_LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
-_POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
-_NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
-_LOOK_BACK_BYTES = 4096
-_LOOK_BACK_ROW_BYTES = 64 << 10
-_CLIPPED_BYTES = 200
-_OPTIONS = ("unknown_categories", "explain")
-_ONE = ("features", *_OPTIONS)
+_OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
+_ONE = ("features", "key", "overrides", *_OPTIONS)
 _MANY = ("instances", *_OPTIONS)
+_ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
 MAX_EXPLAINED = 1 << 31
-MAX_NUMBER_CHARS = 256 << 10
-"""No number is longer: converting digits costs some 13 ns each, and none past the 800th can change a float64."""
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
 """How many values an instance may hold beside those of its features: names that are ignored, names given again."""
-_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_any = msgspec.json.Decoder().decode
 
 
-Explain = bool | int
-"""Whether an explanation is asked: of all features, or of the k that weigh most."""
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a body says beside its rows."""
 
-Asked = tuple[Row, Explain]
+    leniency: Leniency
+    explain: Explain = False
+    returned: bool = False
+    max_age_s: float | None = None
+    on_stale: OnStale | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the bodies of one schema."""
+    """Reads the bodies of one schema; `entity_key` is None where no rows are stored."""
 
     schema: Schema
     leniency: Leniency
     max_instances: int
+    entity_key: EntityKey | None = None
     max_values: int = field(init=False)
     """How many values an instance may hold, and what else a comma may stand for."""
 
@@ -71,29 +60,28 @@ class Reader:
 
     def row(self, body: bytes) -> Asked:
         """Return what a `/predict` body asks; RequestError names what is wrong."""
-        return self._asked(_whole(body, self.schema.names), "the body", self.leniency)
+        return self._asked(json_text.whole_document(body, self.schema.names), "the body", self.leniency)
 
     def rows(self, body: bytes, quickly: Callable[[bytes], Asked | None] = lambda _: None) -> list[Asked]:
         """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
 
         `quickly` may know what an instance asks; for one of which it says None, this reader decides.
         """
-        members = self._envelope(_whole(body, self.schema.names))
-        leniency = _leniency(members, self.leniency)
-        explain = _explain(members)
+        members = self._envelope(json_text.whole_document(body, self.schema.names))
+        options = _options(members, self.leniency)
         asked = []
         for index, instance in enumerate(self._instances(members)):
             try:
-                known = quickly(bytes(instance)) if leniency == self.leniency else None
-                row, explain_this = known or self._asked(instance, "an instance", leniency)
-                asked.append((row, explain_this or explain))
+                known = quickly(bytes(instance)) if options.leniency == self.leniency else None
+                known = known or self._asked(instance, "an instance", options.leniency)
+                asked.append(in_batch(known, options.explain, options.returned, options.max_age_s, options.on_stale))
             except InvalidRequestError as error:
                 details = {"index": index, **error.details}
                 raise type(error)(f"instance {index}: {error}", **details) from error
         return asked
 
     def _envelope(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-        values = _values_at_most(raw)
+        values = json_text.values_at_most(raw)
         if values > self.max_instances * self.max_values:
             raise BatchTooLargeError(
                 f"the batch holds some {values} values, more than {self.max_instances} instances of "
@@ -101,7 +89,7 @@ class Reader:
                 values=values,
                 max_instances=self.max_instances,
             )
-        members = _members(raw, "the body")
+        members = members_of(raw, "the body")
         _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
         return members
 
@@ -110,11 +98,11 @@ class Reader:
             raise InvalidRequestError(
                 'the body has no "instances"; send {"instances": [{"features": …}, …]}', field="instances"
             )
-        if not _is(members["instances"], b"["):
+        if not begins_with(members["instances"], b"["):
             raise InvalidRequestError(
                 "instances must be an array of /predict bodies", field="instances", expected="array"
             )
-        instances = _decode_items(members["instances"])
+        instances = json_text.items_of(members["instances"])
         if not instances:
             raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
         if len(instances) > self.max_instances:
@@ -127,7 +115,7 @@ class Reader:
         return instances
 
     def _asked(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> Asked:
-        values = _values_at_most(instance)
+        values = json_text.values_at_most(instance)
         if values > self.max_values:
             n = len(self.schema.names)
             raise FeatureCountError(
@@ -135,8 +123,69 @@ class Reader:
                 expected=n,
                 got=values,
             )
-        members = _members(instance, what)
-        return _row(members, self.schema, _leniency(members, leniency)), _explain(members)
+        members = members_of(instance, what)
+        _only(members, _ONE, _ONE_CONTRACT)
+        options = _options(members, leniency)
+        if "key" not in members:
+            return self._row(members, options.leniency), options.explain, options.returned
+        if "features" in members:
+            raise InvalidRequestError(
+                'the body has both "features" and "key"; send "overrides" for values in place of the stored ones',
+                field="features",
+            )
+        overrides = self._overrides(members["overrides"], options.leniency) if "overrides" in members else None
+        asked = ByKey(self._key(members["key"]), overrides or None, options.max_age_s, options.on_stale)
+        return asked, options.explain, options.returned
+
+    def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Row:
+        schema = self.schema
+        if "overrides" in members:
+            raise InvalidRequestError('"overrides" stand in place of stored values; send a "key"', field="overrides")
+        if "features" not in members:
+            raise InvalidRequestError(f'the body has no "features" and no "key": {_ONE_CONTRACT}', field="features")
+        features = members["features"]
+        if begins_with(features, b"{"):
+            named = self._known(members_of(features, "features"), leniency)
+            known = set(schema.names)
+            return schema.row_by_name(
+                {n: feature_value(v, n) if n in known else None for n, v in named.items()}, leniency
+            )
+        if begins_with(features, b"["):
+            items = json_text.items_of(features)
+            if len(items) != len(schema.names):
+                # Refused by number, whatever the values are.
+                return schema.row_by_position(items, leniency)
+            values = [feature_value(v, n) for n, v in zip(schema.names, items, strict=True)]
+            return schema.row_by_position(values, leniency)
+        return schema.row(value_of(features, "features"), leniency)
+
+    def _known(self, named: dict[str, msgspec.Raw], leniency: Leniency) -> dict[str, msgspec.Raw]:
+        if leniency.unknown_features != "ignore":
+            return named
+        known = set(self.schema.names)
+        return {name: value for name, value in named.items() if name in known}
+
+    def _key(self, raw: msgspec.Raw) -> bytes:
+        if self.entity_key is None:
+            raise NotKeyedError(
+                'this model is served without rows by key; send "features", or build the bundle with --features and --key'
+            )
+        if not begins_with(raw, b"{"):
+            raise InvalidKeyError(
+                f"key must be an object of {self.entity_key.contract()}, not {json_text.type_of(raw)}",
+                expected="object",
+            )
+        return self.entity_key.encode({name: key_value(value, name) for name, value in members_of(raw, "key").items()})
+
+    def _overrides(self, raw: msgspec.Raw, leniency: Leniency) -> dict[int, float]:
+        named = self._known(members_of(raw, "overrides"), leniency)
+        places = {name: place for place, name in enumerate(self.schema.names)}
+        if any(name not in places for name in named):
+            raise self.schema.unknown_features(named)
+        return {
+            places[name]: self.schema.number(places[name], feature_value(value, name), leniency)
+            for name, value in named.items()
+        }
 
 
 def _commas_within(schema: Schema) -> int:
@@ -147,94 +196,21 @@ def _commas_within(schema: Schema) -> int:
     return within
 
 
-def _values_at_most(raw: msgspec.Raw) -> int:
-    """Return how many values JSON text can hold at the most."""
-    return bytes(raw).count(b",") + 1
-
-
-def _whole(body: bytes, features: Sequence[str]) -> msgspec.Raw:
-    """Check that the bytes are one JSON document in UTF-8."""
-    if not body.strip():
-        raise MalformedRequestError("the body is empty; send a JSON object")
-    try:
-        body.decode("utf-8")
-        return msgspec.json.decode(body, type=msgspec.Raw)
-    except UnicodeDecodeError as error:
-        raise MalformedRequestError(f"the body is not UTF-8 at byte {error.start}") from error
-    except RecursionError as error:
-        raise MalformedRequestError("the body is nested too deep") from error
-    except msgspec.MsgspecError as error:
-        raise _not_json(body, str(error), features) from error
-
-
-def _members(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
-    if not _is(raw, b"{"):
-        raise InvalidRequestError(f"{what} must be a JSON object, not {_type_of(raw)}", expected="object")
-    return _decode_members(raw)
-
-
-def _row(members: Mapping[str, msgspec.Raw], schema: Schema, leniency: Leniency) -> Row:
-    _only(members, _ONE, 'a request is {"features": {name: value, …}} or {"features": [value, …]}')
-    if "features" not in members:
-        raise InvalidRequestError(
-            'the body has no "features"; send {"features": {name: value, …}} or {"features": [value, …]}',
-            field="features",
-        )
-    features = members["features"]
-    if _is(features, b"{"):
-        named = _decode_members(features)
-        known = set(schema.names)
-        if leniency.unknown_features == "ignore":
-            named = {name: value for name, value in named.items() if name in known}
-        return schema.row_by_name({n: _value(v, n) if n in known else None for n, v in named.items()}, leniency)
-    if _is(features, b"["):
-        items = _decode_items(features)
-        if len(items) != len(schema.names):
-            # Refused by number, whatever the values are.
-            return schema.row_by_position(items, leniency)
-        return schema.row_by_position([_value(v, n) for n, v in zip(schema.names, items, strict=True)], leniency)
-    return schema.row(_member(features, "features"), leniency)
-
-
-def _is_too_long_a_number(raw: msgspec.Raw) -> bool:
-    text = bytes(raw)
-    return len(text) > MAX_NUMBER_CHARS and text.lstrip()[:1] in _NUMBER_STARTS
-
-
-def _member(raw: msgspec.Raw, name: str) -> Any:
-    try:
-        if _is_too_long_a_number(raw):
-            raise msgspec.ValidationError
-        return _decode_any(raw)
-    except msgspec.MsgspecError as error:
-        raise InvalidRequestError(f"{name} holds a number out of the range of float64", field=name) from error
-
-
-def _value(raw: msgspec.Raw, name: str) -> Any:
-    if _is_too_long_a_number(raw):
-        raise InvalidFeatureError(
-            f"feature {shown_name(name)}: {clip(bytes(raw)[:_CLIPPED_BYTES].decode())} is a number of {len(bytes(raw))} "
-            f"characters, more than {MAX_NUMBER_CHARS}",
-            feature=clip(name),
-            expected=f"a number of at most {MAX_NUMBER_CHARS} characters",
-        )
-    try:
-        return _decode_any(raw)
-    except msgspec.MsgspecError as error:
-        raise InvalidFeatureError(
-            f"feature {shown_name(name)}: {clip(bytes(raw).decode())} is out of the range of float64",
-            feature=clip(name),
-            expected="a number within the range of float64",
-        ) from error
-    except RecursionError as error:
-        raise MalformedRequestError("the body is nested too deep") from error
+def _options(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> _Options:
+    return _Options(
+        leniency=_leniency(members, leniency),
+        explain=_explain(members),
+        returned=_returned(members),
+        max_age_s=_max_age_s(members),
+        on_stale=_on_stale(members),
+    )
 
 
 def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Leniency:
     raw = members.get("unknown_categories")
     if raw is None:
         return leniency
-    chosen = _member(raw, "unknown_categories")
+    chosen = value_of(raw, "unknown_categories")
     if chosen == "missing":
         return Leniency(leniency.unknown_features, "missing")
     if chosen == "refuse":
@@ -248,7 +224,7 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
     raw = members.get("explain")
     if raw is None:
         return False
-    chosen = _member(raw, "explain")
+    chosen = value_of(raw, "explain")
     if isinstance(chosen, bool):
         return chosen
     if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
@@ -258,49 +234,41 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
     )
 
 
+def _returned(members: Mapping[str, msgspec.Raw]) -> bool:
+    raw = members.get("return_features")
+    if raw is None:
+        return False
+    chosen = value_of(raw, "return_features")
+    if isinstance(chosen, bool):
+        return chosen
+    raise InvalidRequestError(f"return_features must be true or false, not {shown(chosen)}", field="return_features")
+
+
+def _max_age_s(members: Mapping[str, msgspec.Raw]) -> float | None:
+    raw = members.get("max_feature_age")
+    if raw is None:
+        return None
+    chosen = value_of(raw, "max_feature_age")
+    if isinstance(chosen, int | float) and not isinstance(chosen, bool) and chosen > 0:
+        return float(chosen)
+    raise InvalidRequestError(
+        f"max_feature_age must be a number of seconds above 0, not {shown(chosen)}", field="max_feature_age"
+    )
+
+
+def _on_stale(members: Mapping[str, msgspec.Raw]) -> OnStale | None:
+    raw = members.get("stale_features")
+    if raw is None:
+        return None
+    chosen = value_of(raw, "stale_features")
+    if chosen == "refuse":
+        return "refuse"
+    if chosen == "flag":
+        return "flag"
+    raise InvalidRequestError(f'stale_features must be "refuse" or "flag", not {shown(chosen)}', field="stale_features")
+
+
 def _only(members: Mapping[str, msgspec.Raw], known: tuple[str, ...], contract: str) -> None:
     for name in members:
         if name not in known:
             raise InvalidRequestError(f"the body has no member {shown_name(name)}: {contract}", field=clip(name))
-
-
-def _is(raw: msgspec.Raw, opening: bytes) -> bool:
-    return bytes(raw).lstrip(b" \t\r\n").startswith(opening)
-
-
-def _type_of(raw: msgspec.Raw) -> str:
-    if _is_too_long_a_number(raw):
-        return "a number"
-    try:
-        return json_type(_decode_any(raw))
-    except (msgspec.MsgspecError, RecursionError):
-        return "a value out of range"
-
-
-def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedRequestError:
-    """Say where JSON ends being JSON, and after which name: a person looks for the field, not for byte 1417."""
-    reason, byte = reason.removeprefix("JSON is malformed: "), None
-    if place := _BYTE.search(reason):
-        byte = int(place[1])
-    elif lone := _LONE_SURROGATE.search(body):
-        # Which msgspec takes for the end of its input.
-        byte = lone.start(1)
-        reason = f"unexpected end of hex escape (byte {byte})"
-    if byte is None:
-        return MalformedRequestError(f"the body is not JSON: {reason}")
-    hint = ""
-    if _NO_NUMBER.match(body, byte):
-        hint = "; JSON has no NaN or Infinity, send null where a value is missing"
-    elif "hex escape" in reason or "surrogate" in reason:
-        hint = "; an escaped surrogate stands alone, and makes a character only in a pair"
-    if positional := _POSITIONAL.search(body, max(0, byte - _LOOK_BACK_ROW_BYTES), byte):
-        index = _STRING.sub(b"", positional[1]).count(b",")
-        if index < len(features):
-            name = clip(features[index])
-            sentence = f'the body is not JSON at value {index} of features, which is "{name}": {reason}{hint}'
-            return MalformedRequestError(sentence, byte=byte, field=name)
-    names = _NAME.findall(body, max(0, byte - _LOOK_BACK_BYTES), byte + 1)
-    if not names:
-        return MalformedRequestError(f"the body is not JSON: {reason}{hint}", byte=byte)
-    name = clip(names[-1].decode("utf-8", errors="replace"))
-    return MalformedRequestError(f'the body is not JSON after "{name}": {reason}{hint}', byte=byte, field=name)

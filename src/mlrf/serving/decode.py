@@ -7,39 +7,52 @@ by the schema's own rules and either answers or says exactly what is wrong; the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from mlrf.core.errors import InvalidKeyError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.engines.port import Row
+from mlrf.features.key import EntityKey
 from mlrf.serving import careful
-from mlrf.serving.careful import Asked
+from mlrf.serving.asked import Asked, ByKey, in_batch
+from mlrf.serving.json_text import MAX_NUMBER_CHARS
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _OPTIONS: list[tuple[str, Any, Any]] = [
     ("unknown_categories", Literal["refuse", "missing"], "refuse"),
     ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=careful.MAX_EXPLAINED)], False),
+    ("return_features", bool, False),
+    ("max_feature_age", Annotated[float, msgspec.Meta(gt=0)] | UnsetType, UNSET),
+    ("stale_features", Literal["refuse", "flag"] | UnsetType, UNSET),
 ]
+_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
+_NO_OPTIONS = (False, False, None, None)
 _UNNAMABLE = frozenset('"\\')
 """msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
 _FIRST_PRINTABLE = 0x20
-_AT_ONCE_BYTES = careful.MAX_NUMBER_CHARS
+_AT_ONCE_BYTES = MAX_NUMBER_CHARS
 """A longer body goes the careful way, which counts before it decodes, and its instances one by one the fast one."""
 
 
 class RowDecoder:
-    """Decodes the bodies of `/predict` and `/predict/batch` for one schema."""
+    """Decodes the bodies of `/predict` and `/predict/batch` for one schema, and for one key where rows are stored."""
 
-    def __init__(self, schema: Schema, leniency: Leniency, max_instances: int) -> None:
-        self._careful = careful.Reader(schema, leniency, max_instances)
-        self._codes: list[tuple[int, Mapping[Any, float]]] = [
-            (index, _codes_by_value(feature))
+    def __init__(
+        self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
+    ) -> None:
+        self._careful = careful.Reader(schema, leniency, max_instances, entity_key)
+        self._entity_key = entity_key
+        self._codes: dict[int, Mapping[Any, float]] = {
+            index: _codes_by_value(feature)
             for index, feature in enumerate(schema.features)
             if feature.categories is not None
-        ]
-        one, many = _compiled(schema, leniency, max_instances)
+        }
+        self._coded = list(self._codes.items())
+        one, many = _compiled(schema, leniency, max_instances, entity_key)
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
 
@@ -56,8 +69,8 @@ class RowDecoder:
         if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 asked = self._decode_one(body)
-                return self._row_of(asked.features), asked.explain
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
+                return self._row_of(asked), asked.explain, asked.return_features
+            except _REFUSED:
                 pass
         return None
 
@@ -66,21 +79,51 @@ class RowDecoder:
         if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 batch = self._decode_many(body)
-                return [(self._row_of(each.features), each.explain or batch.explain) for each in batch.instances]
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
-                pass
+                asked = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
+            except _REFUSED:
+                return None
+            options = (
+                batch.explain,
+                batch.return_features,
+                None if batch.max_feature_age is UNSET else batch.max_feature_age,
+                None if batch.stale_features is UNSET else batch.stale_features,
+            )
+            return asked if options == _NO_OPTIONS else [in_batch(each, *options) for each in asked]
         return None
 
-    def _row_of(self, features: Any) -> Row:
+    def _row_of(self, asked: Any) -> Row | ByKey:
+        """Return the row that an instance holds, or the key of it; KeyError where only the careful way can tell."""
+        features = asked.features
+        if features is UNSET:
+            return self._key_of(asked)
+        if self._entity_key is not None and (asked.key is not UNSET or asked.overrides is not UNSET):
+            raise KeyError
         if type(features) is tuple:
             return features
         values: tuple[Any, ...] = msgspec.structs.astuple(features)
         if not self._codes:
             return values
         row = list(values)
-        for index, codes in self._codes:
+        for index, codes in self._coded:
             row[index] = codes[row[index]]
         return row
+
+    def _key_of(self, asked: Any) -> ByKey:
+        if self._entity_key is None or asked.key is UNSET:
+            raise KeyError
+        return ByKey(
+            self._entity_key.encode(asked.key),
+            None if asked.overrides is UNSET else self._overrides_of(asked.overrides),
+            None if asked.max_feature_age is UNSET else asked.max_feature_age,
+            None if asked.stale_features is UNSET else asked.stale_features,
+        )
+
+    def _overrides_of(self, overrides: Any) -> dict[int, float] | None:
+        given = {index: v for index, v in enumerate(msgspec.structs.astuple(overrides)) if v is not UNSET}
+        for index, value in given.items():
+            codes = self._codes.get(index)
+            given[index] = (math.nan if value is None else float(value)) if codes is None else codes[value]
+        return given or None
 
 
 def _codes_by_value(feature: Feature) -> Mapping[Any, float]:
@@ -90,24 +133,26 @@ def _codes_by_value(feature: Feature) -> Mapping[Any, float]:
 
 
 def _compiled(
-    schema: Schema, leniency: Leniency, max_instances: int
+    schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
 ) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
     """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
     named_types = [_named_type(f) for f in schema.features]
     if None in named_types or any(_needs_escape(name) for name in schema.names):
         return None, None
-    by_field = {f"f{index}": name for index, name in enumerate(schema.names)}
-    named = msgspec.defstruct(
-        "NamedFeatures",
-        [(field, kind) for field, kind in zip(by_field, named_types, strict=True)],
-        rename=by_field,
-        forbid_unknown_fields=leniency.unknown_features == "refuse",
-        gc=False,
-    )
+    named = _named_struct("NamedFeatures", schema, named_types, leniency)
     positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
+    by_key: list[tuple[str, Any, Any]] = []
+    if entity_key is not None:
+        optional = [(kind | UnsetType, UNSET) for kind in named_types]
+        overrides = _named_struct("Overrides", schema, optional, leniency)
+        # What the fields may hold is the key's to say, in either way of reading.
+        by_key = [
+            ("key", dict[str, str | int | float | bool] | UnsetType, UNSET),
+            ("overrides", overrides | UnsetType, UNSET),
+        ]
     body = msgspec.defstruct(
         "PredictBody",
-        [("features", named | positional), *_OPTIONS],
+        [("features", named | positional | UnsetType, UNSET), *by_key, *_OPTIONS],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -123,6 +168,20 @@ def _compiled(
     if leniency.unknown_features == "ignore":
         return _checking_utf8(one), _checking_utf8(many)
     return one, many
+
+
+def _named_struct(name: str, schema: Schema, fields: Sequence[Any], leniency: Leniency) -> Any:
+    by_field = {f"f{index}": name for index, name in enumerate(schema.names)}
+    return msgspec.defstruct(
+        name,
+        [
+            (field, *(kind if isinstance(kind, tuple) else (kind,)))
+            for field, kind in zip(by_field, fields, strict=True)
+        ],
+        rename=by_field,
+        forbid_unknown_fields=leniency.unknown_features == "refuse",
+        gc=False,
+    )
 
 
 def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

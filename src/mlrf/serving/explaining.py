@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mlrf.core.schema import Category
-from mlrf.serving.careful import Explain
+from mlrf.serving.asked import Explain
+
+Source = Literal["live", "precomputed"]
+"""Whether contributions were computed for this request, or when the bundle was built."""
 
 
 class ExplanationWriter:
@@ -18,7 +21,9 @@ class ExplanationWriter:
         self._base = base
         self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
 
-    def write(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> dict[str, Any]:
+    def write(
+        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source = "live"
+    ) -> dict[str, Any]:
         """Return an explanation.
 
         `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for those that
@@ -30,10 +35,10 @@ class ExplanationWriter:
         each = [self._named(contributions[output::k_outputs], shown) for output in range(k_outputs)]
         if k_outputs == 1:
             named, other = each[0]
-            return _explanation(margins[0], self._base[0], named, other)
+            return _explanation(margins[0], self._base[0], named, other, source)
         by_class = dict(zip(self._class_names, (named for named, _ in each), strict=True))
         others = dict(zip(self._class_names, (other for _, other in each), strict=True))
-        return _explanation(list(margins), list(self._base), by_class, others)
+        return _explanation(list(margins), list(self._base), by_class, others, source)
 
     def _chosen(self, weights: Sequence[float], explain: Explain) -> Sequence[int]:
         if explain is True or explain >= len(weights):
@@ -48,12 +53,12 @@ class ExplanationWriter:
         return named, sum(value for f, value in enumerate(values) if f not in kept)
 
 
-def _explanation(margin: Any, base: Any, contributions: Any, other: Any) -> dict[str, Any]:
+def _explanation(margin: Any, base: Any, contributions: Any, other: Any, source: Source) -> dict[str, Any]:
     return {
         "space": "margin",
         "margin": margin,
         "base": base,
         "contributions": contributions,
         "other": other,
-        "source": "live",
+        "source": source,
     }

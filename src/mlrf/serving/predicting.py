@@ -1,13 +1,14 @@
 """The handlers of `/predict`, `/predict/batch` and `/explain`: bytes to rows, rows to answers, answers to bytes.
 
 What would hold the event loop for more than about a millisecond is handed back as `Deferred`; the engines' `margins` and
-`contributions_many` release the GIL and may run in any thread.
+`contributions_many` release the GIL and may run in any thread. What a store on another machine must be asked for is `Awaited`.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,10 +16,12 @@ import msgspec
 from mlrf.engines.port import Explainer, Row
 from mlrf.model import Model
 from mlrf.model.model import Prediction
-from mlrf.serving.careful import Asked, Explain
+from mlrf.serving.asked import Asked, ByKey, Explain
 from mlrf.serving.decode import RowDecoder
-from mlrf.serving.explaining import ExplanationWriter
-from mlrf.serving.http.route import Deferred
+from mlrf.serving.explaining import ExplanationWriter, Source
+from mlrf.serving.http.route import Awaited, Deferred
+from mlrf.serving.keyed import KeyedAnswer
+from mlrf.serving.stored_rows import FoundRow, StoredRows
 
 MAX_LOOP_S = 1e-3
 """How long one request may hold the event loop."""
@@ -26,12 +29,14 @@ _CAREFUL_BYTES = 16 << 10
 """A longer body is read in the worker's thread when the fast decoder will not take it."""
 _TIMED_RUNS = 3
 _A = TypeVar("_A", Asked, list[Asked])
+_Tally = list[tuple[int, int]]
+"""Numbers of instances and explanations that are still to be counted."""
 
 _encode = msgspec.json.encode
 
 
 class Predicting:
-    """Answers prediction requests for one model."""
+    """Answers prediction requests for one model, and for its stored `rows` where there are some."""
 
     def __init__(
         self,
@@ -39,118 +44,185 @@ class Predicting:
         decoder: RowDecoder,
         count_instances: Callable[[int], None],
         count_explanations: Callable[[int], None],
+        rows: StoredRows | None = None,
     ) -> None:
         self._model = model
         self._decoder = decoder
         self._count_instances = count_instances
         self._count_explanations = count_explanations
+        self._rows = rows
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
         self._end_one = named + b',"cached":false'
         self._end_many = named + b"}"
         self._classifies = model.classes is not None
         example = model.schema.row(model.schema.example())
         self._margin_s = _shortest(lambda: model.engine.margin(example))
-        self._explain_s = 0.0
+        self._explain_s = self._write_s = 0.0
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
             explainer = model.engine
             self._writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
             # Writing counts: of thousands of features, or of many classes, it takes longer than explaining.
-            margins = model.engine.margin(example)
-            self._explain_s = _shortest(lambda: _encode(self._written(margins, explainer.contributions(example), True)))
+            margins, contributions = model.engine.margin(example), explainer.contributions(example)
+            self._write_s = _shortest(lambda: self._explanation(margins, contributions, True, "live"))
+            self._explain_s = self._write_s + _shortest(lambda: explainer.contributions(example))
 
-    def one(self, body: bytes) -> bytes | Deferred:
+    def one(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict`."""
         asked = self._decoder.row_at_once(body)
         if asked is None:
             if len(body) > _CAREFUL_BYTES:
-                return self._read_aside(self._decoder.row, body, self._one_aside)
+                return self._read_aside(self._decoder.row, body, self._one)
             asked = self._decoder.row(body)
-        row, explain = asked
-        if explain is not False:
-            return self._explained_one(row, explain)
+        row, explain, returned = asked
+        if explain is not False or returned or isinstance(row, ByKey):
+            return self._one(asked)
         self._count_instances(1)
         return self._prediction_part(self._model.predict_row(row)) + b"}"
 
-    def explained(self, body: bytes) -> bytes | Deferred:
+    def explained(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
         asked = self._decoder.row_at_once(body)
         if asked is None:
             if len(body) > _CAREFUL_BYTES:
-                return self._read_aside(self._decoder.row, body, self._explained_always)
+                return self._read_aside(self._decoder.row, body, self._explained)
             asked = self._decoder.row(body)
-        return self._explained_one(asked[0], asked[1] or True)
+        return self._explained(asked)
 
-    def many(self, body: bytes) -> bytes | Deferred:
+    def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
         asked = self._decoder.rows_at_once(body)
         if asked is None:
             if len(body) > _CAREFUL_BYTES:
-                return self._read_aside(self._decoder.rows, body, self._many_aside)
+                return self._read_aside(self._decoder.rows, body, self._many)
             asked = self._decoder.rows(body)
-        n_explained = _n_explained(asked)
-        if n_explained:
-            self._model.explainer()
-        self._count_instances(len(asked))
-        self._count_explanations(n_explained)
-        if len(asked) * self._margin_s + n_explained * self._explain_s > MAX_LOOP_S:
-            return Deferred(lambda: self._batch(asked))
-        return self._batch(asked)
+        return self._many(asked)
 
     def _read_aside(
-        self, read: Callable[[bytes], _A], body: bytes, answer: Callable[[_A], tuple[Callable[[], bytes], int, int]]
+        self, read: Callable[[bytes], _A], body: bytes, answer: Callable[[_A, _Tally], bytes | Deferred | Awaited]
     ) -> Deferred:
-        """Read a body beside the loop, which alone may count: how many rows it held is kept until it does."""
-        n_instances = n_explained = 0
+        """Read and answer a body beside the loop, which alone may count, and alone looks rows up."""
+        tally: _Tally = []
 
-        def run() -> bytes:
-            nonlocal n_instances, n_explained
-            make, n_instances, n_explained = answer(read(body))
-            return make()
+        def run() -> bytes | Awaited:
+            made = answer(read(body), tally)
+            return made.run() if isinstance(made, Deferred) else made
 
         def after() -> None:
-            self._count_instances(n_instances)
-            self._count_explanations(n_explained)
+            for n_instances, n_explanations in tally:
+                self._count(n_instances, n_explanations)
 
         return Deferred(run, after)
 
-    def _one_aside(self, asked: Asked) -> tuple[Callable[[], bytes], int, int]:
-        row, explain = asked
-        if explain is not False:
-            self._model.explainer()
-            return lambda: self._explained_aside(row, explain), 1, 1
-        return lambda: self._predicted_aside(row), 1, 0
+    def _count(self, n_instances: int, n_explanations: int, tally: _Tally | None = None) -> None:
+        if tally is not None:
+            tally.append((n_instances, n_explanations))
+            return
+        self._count_instances(n_instances)
+        if n_explanations:
+            self._count_explanations(n_explanations)
 
-    def _explained_always(self, asked: Asked) -> tuple[Callable[[], bytes], int, int]:
-        return self._one_aside((asked[0], asked[1] or True))
+    def _explained(self, asked: Asked, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        row, explain, returned = asked
+        return self._one((row, explain or True, returned), tally)
 
-    def _many_aside(self, asked: list[Asked]) -> tuple[Callable[[], bytes], int, int]:
-        n_explained = _n_explained(asked)
-        if n_explained:
-            self._model.explainer()
-        return lambda: self._batch(asked), len(asked), n_explained
+    def _one(self, asked: Asked, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        """Answer one instance; with a `tally`, beside the loop, which will count what is written there."""
+        row, explain, returned = asked
+        if not isinstance(row, ByKey):
+            return self._answer(row, explain, returned, None, tally)
+        rows = self._stored()
+        if rows.local is not None and tally is None:
+            (found,) = rows.read([row])
+            return self._answer(found.row, explain, returned, found)
 
-    def _predicted_aside(self, row: Row) -> bytes:
-        margins = self._model.engine.margins(self._model.table([row]))
-        return self._prediction_part(self._model.prediction(margins)) + b"}"
+        async def look_up() -> bytes | Deferred:
+            (found,) = await rows.fetch([row])
+            return self._answer(found.row, explain, returned, found)
 
-    def _explained_one(self, row: Row, explain: Explain) -> bytes | Deferred:
-        explainer = self._model.explainer()
-        self._count_instances(1)
-        self._count_explanations(1)
+        return Awaited(look_up)
+
+    def _many(self, asked: list[Asked], tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        """Answer a batch; `tally` as for `_one`."""
+        places = [] if self._rows is None else [i for i, (row, _, _) in enumerate(asked) if isinstance(row, ByKey)]
+        if not places:
+            return self._answer_many(asked, {}, tally)
+        rows, wanted = self._stored(), [row for row, _, _ in asked if isinstance(row, ByKey)]
+        if rows.local is not None and tally is None:
+            return self._answer_many(asked, dict(zip(places, rows.read(wanted, places), strict=True)))
+
+        async def look_up() -> bytes | Deferred:
+            return self._answer_many(asked, dict(zip(places, await rows.fetch(wanted, places), strict=True)))
+
+        return Awaited(look_up)
+
+    def _stored(self) -> StoredRows:
+        if self._rows is None:
+            raise AssertionError("a key was read for a model without rows")
+        return self._rows
+
+    def _answer(
+        self, row: Row, explain: Explain, returned: bool, found: FoundRow | None, tally: _Tally | None = None
+    ) -> bytes | Deferred:
+        """Answer one instance whose row is known."""
+        model = self._model
+        if tally is not None:
+            if explain is not False:
+                model.explainer()
+            self._count(1, int(explain is not False), tally)
+            return Deferred(lambda: self._answer_aside(row, explain, returned, found))
+        if explain is False:
+            self._count(1, 0)
+            return self._whole(self._prediction_part(model.predict_row(row)), row, returned, found, b"}")
+        explainer = model.explainer()
+        self._count(1, 1)
+        contributions = self._stored().contributions(found) if found is not None else None
+        if contributions is not None:
+            margins = model.engine.margin(row)
+            return self._explained_whole(margins, contributions, row, explain, returned, found, "precomputed")
         if self._explain_s > MAX_LOOP_S:
-            return Deferred(lambda: self._explained_aside(row, explain))
-        margins = self._model.engine.margin(row)
-        return self._explained_part(margins, explainer.contributions(row), explain)
+            return Deferred(lambda: self._answer_aside(row, explain, returned, found))
+        margins = model.engine.margin(row)
+        return self._explained_whole(margins, explainer.contributions(row), row, explain, returned, found, "live")
 
-    def _explained_aside(self, row: Row, explain: Explain) -> bytes:
+    def _answer_aside(self, row: Row, explain: Explain, returned: bool, found: FoundRow | None) -> bytes:
+        """Answer one instance in any thread: as a table, for one row is for one thread at a time."""
         table = self._model.table([row])
         margins = self._model.engine.margins(table)
-        return self._explained_part(margins, self._model.explainer().contributions_many(table), explain)
+        if explain is False:
+            return self._whole(self._prediction_part(self._model.prediction(margins)), row, returned, found, b"}")
+        contributions = self._model.explainer().contributions_many(table)
+        return self._explained_whole(margins, contributions, row, explain, returned, found, "live")
 
-    def _explained_part(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> bytes:
+    def _explained_whole(
+        self,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        row: Row,
+        explain: Explain,
+        returned: bool,
+        found: FoundRow | None,
+        source: Source,
+    ) -> bytes:
         answer = self._prediction_part(self._model.prediction(margins))
-        return answer + b',"explanation":%b}' % _encode(self._written(margins, contributions, explain))
+        explanation = self._explanation(margins, contributions, explain, source)
+        return self._whole(answer, row, returned, found, b',"explanation":%b}' % explanation)
+
+    def _whole(self, answer: bytes, row: Row, returned: bool, found: FoundRow | None, end: bytes) -> bytes:
+        """Put an answer together: the prediction, what is to be said of the row, and what comes last."""
+        features = b',"features":%b' % self._instance(row) if returned else b""
+        if found is None:
+            return answer + features + end
+        stale = b',"features_stale":true' if found.is_stale else b""
+        whole = b'%b,"features_as_of":%b%b%b%b' % (answer, _encode(found.as_of), stale, features, end)
+        return KeyedAnswer(whole, found.stored.transaction, self._good_until_s(found))
+
+    def _good_until_s(self, found: FoundRow) -> float:
+        # A store that machines share says nothing of changes: an answer from it must not be given again.
+        return found.fresh_until_s if self._stored().local is not None else -math.inf
+
+    def _instance(self, row: Row) -> bytes:
+        return _encode(self._model.schema.instance(self._model.table([row])))
 
     def _prediction_part(self, prediction: Prediction) -> bytes:
         """Write the answer to one row, but for its closing brace."""
@@ -163,42 +235,97 @@ class Predicting:
             self._end_one,
         )
 
-    def _batch(self, asked: list[Asked]) -> bytes:
-        table = self._model.table([row for row, _ in asked])
-        margins = self._model.engine.margins(table)
+    def _answer_many(
+        self, asked: list[Asked], found: Mapping[int, FoundRow], tally: _Tally | None = None
+    ) -> bytes | Deferred:
+        """Answer instances whose rows are known: given, or found by key at these places of the batch."""
+        explained = [i for i, (_, explain, _) in enumerate(asked) if explain is not False]
+        if explained:
+            self._model.explainer()
+        known = self._known(explained, found)
+        self._count(len(asked), len(explained), tally)
+        live_s = (len(explained) - len(known)) * self._explain_s + len(known) * self._write_s
+        if tally is not None or len(asked) * self._margin_s + live_s > MAX_LOOP_S:
+            return Deferred(lambda: self._batch(asked, found, explained, known))
+        return self._batch(asked, found, explained, known)
+
+    def _known(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
+        """Return the contributions that were computed beforehand, by place in the batch."""
+        known = {}
+        for index in explained:
+            if index in found and (contributions := self._stored().contributions(found[index])) is not None:
+                known[index] = contributions
+        return known
+
+    def _batch(
+        self,
+        asked: list[Asked],
+        found: Mapping[int, FoundRow],
+        explained: Sequence[int],
+        known: Mapping[int, Sequence[float]],
+    ) -> bytes:
+        rows: list[Any] = [row for row, _, _ in asked]
+        for index, each in found.items():
+            rows[index] = each.row
+        margins = self._model.engine.margins(self._model.table(rows))
         predictions = self._model.predictions(margins)
         answer = b'{"predictions":%b' % _encode(predictions)
         if self._classifies:
             labels = [self._model.label(p) for p in predictions]
             probabilities = [self._model.probabilities(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
-        if any(explain is not False for _, explain in asked):
-            answer += b',"explanations":[%b]' % b",".join(self._explanations(asked, margins))
-        return answer + self._end_many
+        if found:
+            as_of = [found[i].as_of if i in found else None for i in range(len(asked))]
+            answer += b',"features_as_of":%b' % _encode(as_of)
+            if any(each.is_stale for each in found.values()):
+                stale = [i in found and found[i].is_stale for i in range(len(asked))]
+                answer += b',"features_stale":%b' % _encode(stale)
+        if any(returned for _, _, returned in asked):
+            instances = (self._instance(row) if each[2] else b"null" for row, each in zip(rows, asked, strict=True))
+            answer += b',"features":[%b]' % b",".join(instances)
+        if explained:
+            written = self._explanations(asked, rows, margins, explained, known)
+            answer += b',"explanations":[%b]' % b",".join(written)
+        answer += self._end_many
+        if not found:
+            return answer
+        good_until_s = min(map(self._good_until_s, found.values()))
+        return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), good_until_s)
 
-    def _explanations(self, asked: list[Asked], margins: Sequence[float]) -> list[bytes]:
+    def _explanations(
+        self,
+        asked: list[Asked],
+        rows: Sequence[Row],
+        margins: Sequence[float],
+        explained: Sequence[int],
+        known: Mapping[int, Sequence[float]],
+    ) -> list[bytes]:
         """Explain the instances that ask for it, null in the place of the others.
 
         Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
         """
-        wanted = [index for index, (_, explain) in enumerate(asked) if explain is not False]
-        contributions = self._model.explainer().contributions_many(self._model.table([asked[i][0] for i in wanted]))
-        width, k = len(contributions) // len(wanted), self._model.engine.n_outputs
+        k = self._model.engine.n_outputs
         written = [b"null"] * len(asked)
+        for index, contributions in known.items():
+            its_margins = margins[index * k : (index + 1) * k]
+            written[index] = self._explanation(its_margins, contributions, asked[index][1], "precomputed")
+        wanted = [index for index in explained if index not in known]
+        if not wanted:
+            return written
+        contributions = self._model.explainer().contributions_many(self._model.table([rows[i] for i in wanted]))
+        width = len(contributions) // len(wanted)
         for place, index in enumerate(wanted):
             its_margins = margins[index * k : (index + 1) * k]
             its_contributions = contributions[place * width : (place + 1) * width]
-            written[index] = _encode(self._written(its_margins, its_contributions, asked[index][1]))
+            written[index] = self._explanation(its_margins, its_contributions, asked[index][1], "live")
         return written
 
-    def _written(self, margins: Sequence[float], contributions: Sequence[float], explain: Explain) -> dict[str, Any]:
+    def _explanation(
+        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source
+    ) -> bytes:
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
-        return self._writer.write(margins, contributions, explain)
-
-
-def _n_explained(asked: Sequence[Asked]) -> int:
-    return sum(explain is not False for _, explain in asked)
+        return _encode(self._writer.write(margins, contributions, explain, source))
 
 
 def _shortest(work: Callable[[], object]) -> float:

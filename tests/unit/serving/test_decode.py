@@ -11,6 +11,8 @@ from hypothesis import example, given, settings
 
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.features.key import EntityKey, KeyField, KeyType
+from mlrf.serving.asked import ByKey
 from mlrf.serving.careful import Reader
 from mlrf.serving.decode import RowDecoder
 
@@ -79,8 +81,63 @@ EXPLAINS = [
 ]
 
 
+RIGHT_KEY_VALUES = {
+    KeyType.STRING: st.one_of(names, st.just("")).map(json.dumps),
+    KeyType.INTEGER: st.one_of(st.integers(-9, 9), st.integers(-(1 << 63), (1 << 63) - 1)).map(str)
+    | st.sampled_from(["54.0", "-0", "-0.0", "1e3"]),
+    KeyType.DATE: st.dates().map(lambda day: json.dumps(day.isoformat())),
+    KeyType.BOOLEAN: st.sampled_from(["true", "false"]),
+}
+
+
 @st.composite
-def instances(draw, schema):
+def entity_keys(draw):
+    if draw(st.integers(0, 3)) == 0:
+        return None
+    named = draw(st.lists(st.one_of(names, st.just("a")), min_size=1, max_size=3, unique=True))
+    return EntityKey(tuple(KeyField(name, draw(st.sampled_from(KeyType))) for name in named))
+
+
+MORE = [
+    f'"{name}": {value}'
+    for name, values in {
+        "explain": ["true", "2", "0", "null"],
+        "unknown_categories": ['"missing"', '"refuse"', "1"],
+        "return_features": ["true", "false", "1", "null"],
+        "max_feature_age": ["1", "0.5", "1e999", "0", "-1", "true", "null", '"1"', "1" * 30, "1e-400"],
+        "stale_features": ['"refuse"', '"flag"', '"x"', "null"],
+    }.items()
+    for value in values
+]
+
+
+@st.composite
+def keyed_members(draw, schema, entity_key):
+    """The members of an instance that says by key which row it wants, and what in that row is otherwise."""
+    wrong = draw(st.integers(0, 2)) == 0
+    fields = entity_key.fields if entity_key is not None else (KeyField("a", KeyType.INTEGER),)
+    inside = [(f.name, draw(LITERALS if wrong and draw(st.booleans()) else RIGHT_KEY_VALUES[f.type])) for f in fields]
+    if wrong and draw(st.booleans()):
+        inside = inside[1:] if draw(st.booleans()) else [*inside, (draw(names), draw(LITERALS))]
+    key = "{" + ",".join(f"{json.dumps(n)}:{v}" for n, v in draw(st.permutations(inside))) + "}"
+    members = [f'"key": {draw(LITERALS) if wrong and draw(st.integers(0, 5)) == 0 else key}']
+    if draw(st.booleans()):
+        chosen = draw(st.lists(st.sampled_from(schema.features), unique=True))
+        other = [(f.name, draw(LITERALS if wrong else right_literals(f, by_code=False))) for f in chosen]
+        if wrong and draw(st.booleans()):
+            other.append((draw(names), draw(LITERALS)))
+        members.append('"overrides": {' + ",".join(f"{json.dumps(n)}:{v}" for n, v in other) + "}")
+    if wrong and draw(st.integers(0, 3)) == 0:
+        members.append('"features": [1]')
+    return members
+
+
+@st.composite
+def instances(draw, schema, entity_key=None):
+    if (entity_key is not None or draw(st.integers(0, 9)) == 0) and draw(st.booleans()):
+        members = draw(keyed_members(schema, entity_key))
+        members += draw(st.lists(st.sampled_from(MORE), max_size=3))
+        return "{" + ", ".join(draw(st.permutations(members))) + "}"
     wrong = draw(st.integers(0, 3)) == 0
     by_code = draw(st.booleans())
     literals = [
@@ -109,7 +166,9 @@ def instances(draw, schema):
 def cases(draw):
     schema = draw(schemas())
     leniency = Leniency(draw(st.sampled_from(["refuse", "ignore"])), draw(st.sampled_from(["refuse", "missing"])))
-    return schema, leniency, draw(st.lists(instances(schema), min_size=1, max_size=MAX_INSTANCES + 1))
+    entity_key = draw(entity_keys())
+    texts = draw(st.lists(instances(schema, entity_key), min_size=1, max_size=MAX_INSTANCES + 1))
+    return (schema, leniency, MAX_INSTANCES, entity_key), texts, draw(st.lists(st.sampled_from(MORE), max_size=2))
 
 
 def bits(row):
@@ -121,23 +180,31 @@ def outcome(read):
         asked = read()
     except RequestError as error:
         return type(error), error.details
-    return [(bits(row), type(explain), explain) for row, explain in asked]
+    return [(told(row), type(explain), explain, returned) for row, explain, returned in asked]
+
+
+def told(row):
+    if not isinstance(row, ByKey):
+        return bits(row)
+    overrides = sorted((row.overrides or {}).items())
+    return row.key, [(i, bits([x])) for i, x in overrides], row.max_age_s, row.on_stale
 
 
 @settings(max_examples=400)
 @given(cases())
 def test_one_instance_is_read_the_same_both_ways(case):
-    schema, leniency, (text, *_) = case
-    decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), text.encode()
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(schema, leniency, MAX_INSTANCES).row(body)])
+    read, (text, *_), _ = case
+    decoder, body = RowDecoder(*read), text.encode()
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(*read).row(body)])
 
 
 @settings(max_examples=200)
 @given(cases())
 def test_a_batch_is_read_the_same_both_ways(case):
-    schema, leniency, texts = case
-    decoder, body = RowDecoder(schema, leniency, MAX_INSTANCES), ('{"instances": [' + ",".join(texts) + "]}").encode()
-    expected = outcome(lambda: Reader(schema, leniency, MAX_INSTANCES).rows(body))
+    read, texts, more = case
+    text = '{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}"
+    decoder, body = RowDecoder(*read), text.encode()
+    expected = outcome(lambda: Reader(*read).rows(body))
     assert outcome(lambda: decoder.rows(body)) == expected
 
 

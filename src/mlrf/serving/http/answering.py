@@ -7,7 +7,7 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from mlrf.core.errors import NotReadyError
+from mlrf.core.errors import NotReadyError, OverloadedError
 from mlrf.serving.http.route import JSON, Awaited, Call, Deferred
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Answering(asyncio.Protocol):
         self._server = server
         self._buffer = bytearray()
         """Bytes of a request that is not whole, and of whatever follows it."""
-        self._waiting: asyncio.Future[bytes] | None = None
+        self._waiting: asyncio.Future[bytes | Deferred | Awaited] | None = None
         """The answer that is being made in the worker's thread; what follows it must wait its turn."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
@@ -61,7 +61,7 @@ class Answering(asyncio.Protocol):
             self._send(call, identity, started, call.content_type, _OK, content, b"")
 
     def _await(self, call: Call, identity: bytes, started: float, work: Deferred | Awaited) -> None:
-        def finish(made: asyncio.Future[bytes]) -> None:
+        def finish(made: asyncio.Future[bytes | Deferred | Awaited]) -> None:
             self._waiting = None
             if isinstance(work, Deferred) and not made.cancelled():
                 work.after()
@@ -71,14 +71,26 @@ class Answering(asyncio.Protocol):
                 return
             if isinstance(fault, Exception):
                 self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
-            else:
-                self._send(call, identity, started, call.content_type, _OK, made.result(), b"")
+            elif self._goes_on(call, identity, started, made.result()):
+                return
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
         future = self._server.start(work)
         self._waiting = future
         future.add_done_callback(finish)
+
+    def _goes_on(self, call: Call, identity: bytes, started: float, content: bytes | Deferred | Awaited) -> bool:
+        """Send an answer that was waited for, unless what came is something else to wait for."""
+        if isinstance(content, bytes):
+            self._send(call, identity, started, call.content_type, _OK, content, b"")
+            return False
+        try:
+            self._await(call, identity, started, content)
+        except OverloadedError as fault:
+            self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
+            return False
+        return True
 
     def _send(
         self,

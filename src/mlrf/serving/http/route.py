@@ -25,17 +25,23 @@ from mlrf.serving.http.head import Head
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`."""
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
 
-    run: Callable[[], bytes]
+    What `run` makes may turn out to wait for others.
+    """
+
+    run: Callable[[], bytes | Awaited]
     after: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop."""
+    """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop.
 
-    run: Callable[[], Coroutine[Any, Any, bytes]]
+    What it makes may turn out to take too long for the loop, or to wait again.
+    """
+
+    run: Callable[[], Coroutine[Any, Any, bytes | Deferred | Awaited]]
 
 
 Handler = Callable[[bytes], bytes | Deferred | Awaited]

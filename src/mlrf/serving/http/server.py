@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mlrf.core.errors import OverloadedError
 from mlrf.serving.http.clock import Clock
@@ -96,15 +96,16 @@ class HttpServer:
         self._connections.discard(connection)
         self.meter.count_connections(-1)
 
-    def start(self, work: Deferred | Awaited) -> asyncio.Future[bytes]:
+    def start(self, work: Deferred | Awaited) -> asyncio.Future[bytes | Deferred | Awaited]:
         """Start work that does not answer at once; OverloadedError when too much of it is under way already."""
+        future: asyncio.Future[bytes | Deferred | Awaited]
         if isinstance(work, Awaited):
             if self._n_awaited >= _MAX_AWAITED:
                 raise OverloadedError(f"{self._n_awaited} requests wait for others' answers; try again later")
             self._n_awaited += 1
-            task = asyncio.get_running_loop().create_task(work.run())
-            task.add_done_callback(self._awaited)
-            return task
+            future = asyncio.get_running_loop().create_task(work.run())
+            future.add_done_callback(self._awaited)
+            return future
         if self._n_aside >= _MAX_ASIDE:
             raise OverloadedError(f"{self._n_aside} requests wait for the worker's thread; try again later")
         self._n_aside += 1
@@ -112,10 +113,10 @@ class HttpServer:
         future.add_done_callback(self._ran_aside)
         return future
 
-    def _awaited(self, _task: asyncio.Future[bytes]) -> None:
+    def _awaited(self, _task: asyncio.Future[Any]) -> None:
         self._n_awaited -= 1
 
-    def _ran_aside(self, _future: asyncio.Future[bytes]) -> None:
+    def _ran_aside(self, _future: asyncio.Future[Any]) -> None:
         self._n_aside -= 1
 
     def beat(self, now_s: float) -> None:

@@ -1,0 +1,212 @@
+"""Rows by key: from what a request says about a row to the row itself, or to why there is none that may be answered with.
+
+A store on this machine is read where the request is; one that machines share is awaited. What is judged afterwards is the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import msgspec
+
+from mlrf.core.errors import (
+    FeaturesUnavailableError,
+    KeyNotFoundError,
+    MissingFeatureError,
+    RequestError,
+    StaleFeaturesError,
+)
+from mlrf.core.schema import Schema, clip, shown_name
+from mlrf.features.as_of import show_as_of
+from mlrf.features.key import EntityKey
+from mlrf.features.port import ExplanationStore, FeatureStore, LocalStore, StoredRow
+from mlrf.serving.asked import ByKey, OnStale
+
+_US = 1e-6
+_NO_KEY = b"\0"
+"""Any will do to see whether a store answers."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimit:
+    """How old a stored row may be, and what becomes of one that is older; None for any age."""
+
+    max_age_s: float | None = None
+    on_stale: OnStale = "refuse"
+
+
+class FoundRow(msgspec.Struct, gc=False):
+    """A row that may be answered with."""
+
+    row: Sequence[float]
+    """As an engine takes it, overrides in their place."""
+    key: bytes
+    stored: StoredRow
+    is_overridden: bool
+    is_stale: bool
+    fresh_until_s: float
+    """When it becomes too old for this answer, in seconds of `time.time`; `inf` for never."""
+
+    @property
+    def as_of(self) -> str | None:
+        """When the row was true, RFC 3339 in UTC; None where that is unknown."""
+        time_us = self.stored.as_of_us
+        return None if time_us is None else _shown(time_us)
+
+
+class LookupMeter(Protocol):
+    """What look-ups are counted with."""
+
+    def count_lookups(self, found: int, missed: int, age_s: float) -> None:
+        """Count keys found and not found, and the ages of the rows found, added up."""
+        ...
+
+    def count_store_error(self) -> None:
+        """Count a look-up that the store did not answer."""
+        ...
+
+
+class StoredRows:
+    """The rows of one model. `explanations` holds contributions computed beforehand, where the bundle has some."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        key: EntityKey,
+        store: FeatureStore,
+        limit: AgeLimit,
+        meter: LookupMeter,
+        explanations: ExplanationStore | None = None,
+    ) -> None:
+        self._schema = schema
+        self._key = key
+        self._store = store
+        self._limit = limit
+        self._meter = meter
+        self._explanations = explanations
+        self.local: LocalStore | None = store if isinstance(store, LocalStore) else None
+
+    def read(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+        """Return the row of each from a store on this machine, all from one transaction of it.
+
+        KeyNotFoundError, MissingFeatureError or StaleFeaturesError say why one may not be answered with, and at which of
+        `places` in a batch it stands; FeaturesUnavailableError when the store does not answer.
+        """
+        if self.local is None:
+            raise AssertionError("a store that machines share is awaited")
+        try:
+            if len(asked) == 1:
+                return self._judged(asked, [self.local.read(asked[0].key)], places)
+            return self._judged(asked, self.local.read_many([each.key for each in asked]), places)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+
+    async def fetch(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+        """Return the row of each from any store, all from one state of it; errors as `read`."""
+        try:
+            return self._judged(asked, await self._store.fetch([each.key for each in asked]), places)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+
+    def contributions(self, found: FoundRow) -> Sequence[float] | None:
+        """Return the contributions [F x K] that were computed of exactly this row beforehand; None where none were."""
+        if self._explanations is None or found.is_overridden:
+            return None
+        return self._explanations.read(found.key, found.stored)
+
+    async def check(self) -> None:
+        """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""
+        await self._store.fetch([_NO_KEY])
+
+    def _judged(
+        self, asked: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
+    ) -> list[FoundRow]:
+        now_s = time.time()
+        found = []
+        age_s = 0.0
+        try:
+            for each, stored in zip(asked, rows, strict=True):
+                if stored is None:
+                    raise self._not_found(each)
+                if stored.as_of_us is not None:
+                    age_s += max(0.0, now_s - stored.as_of_us * _US)
+                found.append(self._judge(each, stored, now_s))
+        except RequestError as error:
+            if places is None:
+                raise
+            index = places[len(found)]
+            raise type(error)(f"instance {index}: {error}", index=index, **error.details) from error
+        finally:
+            missed = sum(stored is None for stored in rows)
+            self._meter.count_lookups(len(rows) - missed, missed, age_s)
+        return found
+
+    def _judge(self, asked: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
+        overrides = asked.overrides
+        if stored.absent:
+            self._check_absent(asked, stored)
+        is_stale, fresh_until_s = False, math.inf
+        limit_s = self._limit.max_age_s
+        if asked.max_age_s is not None and (limit_s is None or asked.max_age_s < limit_s):
+            limit_s = asked.max_age_s
+        if limit_s is not None:
+            fresh_until_s = -math.inf if stored.as_of_us is None else stored.as_of_us * _US + limit_s
+            if now_s >= fresh_until_s:
+                if (asked.on_stale or self._limit.on_stale) == "refuse":
+                    raise self._stale(asked, stored, now_s, limit_s)
+                # It will not become fresh again.
+                is_stale, fresh_until_s = True, math.inf
+        row: Sequence[float] = stored.values
+        if overrides is not None:
+            row = list(row)
+            for index, value in overrides.items():
+                row[index] = value
+        return FoundRow(row, asked.key, stored, overrides is not None, is_stale, fresh_until_s)
+
+    def _check_absent(self, asked: ByKey, stored: StoredRow) -> None:
+        absent = [self._schema.names[i] for i in stored.absent if i not in (asked.overrides or ())]
+        if absent:
+            raise MissingFeatureError(
+                f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push the row whole, or send "
+                'the value in "overrides"',
+                feature=absent[0],
+                missing=absent[:_SHOWN],
+                key=self._key.decode(asked.key),
+            )
+
+    def _not_found(self, asked: ByKey) -> KeyNotFoundError:
+        key = self._key.decode(asked.key)
+        shown = clip(msgspec.json.encode(key).decode())
+        return KeyNotFoundError(f"no row is stored under the key {shown}", key=key)
+
+    def _stale(self, asked: ByKey, stored: StoredRow, now_s: float, limit_s: float) -> StaleFeaturesError:
+        key = self._key.decode(asked.key)
+        if stored.as_of_us is None:
+            return StaleFeaturesError(
+                f"the stored row of this key does not say when it was true, and may be at most {limit_s:g} s old",
+                key=key,
+                features_as_of=None,
+                max_age_s=limit_s,
+            )
+        age_s = now_s - stored.as_of_us * _US
+        return StaleFeaturesError(
+            f"the stored row of this key is {age_s:.0f} s old, more than {limit_s:g} s; push a newer one, or ask for it with "
+            '"stale_features": "flag"',
+            key=key,
+            features_as_of=_shown(stored.as_of_us),
+            age_s=round(age_s, 3),
+            max_age_s=limit_s,
+        )
+
+
+@lru_cache(maxsize=4096)
+def _shown(as_of_us: int) -> str:
+    return show_as_of(as_of_us)

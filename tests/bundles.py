@@ -17,9 +17,11 @@ from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.core.bundle import FORMAT, FileEntry, LinkEntry, Manifest, ModelFacts, Task, digest_file
 from mlrf.core.forest import Forest
+from mlrf.core.golden import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature, Kind, Schema
+from mlrf.engines.trees import TreesEngine
 from naive_forest import make_forest
 
 ALL_KINDS = Schema(
@@ -38,6 +40,7 @@ ALL_KINDS = Schema(
 NUMBERS = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(3)))
 
 _THRESHOLD = 0.5
+_GOLDEN_ROWS = 40
 _EXTREME = 1e6
 _EXTREME_MARGIN = 1000.0
 """What is added to the margin where the first feature is above `_EXTREME`: too much for `exp`."""
@@ -78,6 +81,7 @@ def write_bundle(
         (path / "forest.bin").write_bytes(encode_forest(forest))
     onnx = stumps(len(schema.features), n_outputs) if model is None else model
     (path / "model.onnx").write_bytes(onnx)
+    (path / "golden.bin").write_bytes(_golden_rows(path, schema, n_outputs, proven=model is None or forest is not None))
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
     trees = len(schema.features) + 1
     manifest = Manifest(
@@ -99,6 +103,21 @@ def write_bundle(
     return path
 
 
+def _golden_rows(path: Path, schema: Schema, n_outputs: int, *, proven: bool) -> bytes:
+    """What a server replays: the stumps' own sums, or what the engine says of a forest; nothing of value for another model."""
+    rows = np.random.default_rng(3).uniform(-1.0, 2.0, (_GOLDEN_ROWS, len(schema.features)))
+    rows[::7] = math.nan
+    if (path / "forest.bin").exists():
+        margins = np.frombuffer(TreesEngine(path / "forest.bin").margins(rows.data), dtype=np.float64)
+    else:
+        margins = (
+            np.array([margins_of(row, n_outputs) for row in rows.tolist()])
+            if proven
+            else np.zeros(n_outputs * len(rows))
+        )
+    return encode_golden_rows(rows.tobytes(), margins.tobytes(), len(rows))
+
+
 def write_tree_bundle(
     path: Path,
     *,
@@ -107,11 +126,12 @@ def write_tree_bundle(
     n_trees: int = 30,
     max_leaves: int = 12,
     leaf_scale: float = 1.0,
+    seed: int = 7,
     **rest: Any,
 ) -> Path:
-    """Write a bundle of random trees, always the same, which both engines serve; `rest` as for `write_bundle`."""
+    """Write a bundle of random trees, the same for a seed, which both engines serve; `rest` as for `write_bundle`."""
     forest = make_forest(
-        np.random.default_rng(7),
+        np.random.default_rng(seed),
         n_features=len(schema.features),
         n_outputs=n_outputs,
         n_trees=n_trees,

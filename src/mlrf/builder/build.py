@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import mlrf
 from mlrf.builder.bundle_writer import check_output, write_bundle
@@ -25,6 +26,7 @@ from mlrf.core.bundle import (
     FOREST,
     FORMAT,
     GOLDEN,
+    GOLDEN_ROWS,
     NAME_PATTERN,
     NAME_RULE,
     ONNX_MODEL,
@@ -36,6 +38,7 @@ from mlrf.core.bundle import (
 )
 from mlrf.core.errors import ConfigError, ModelUnreadableError
 from mlrf.core.forest import F64, LEAF, Forest
+from mlrf.core.golden import encode_golden_rows, n_kept
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Category, Kind, Schema
 
@@ -88,6 +91,7 @@ def build(
         FOREST: exports.forest,
         SCHEMA: msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n",
         GOLDEN: encode_golden(golden),
+        GOLDEN_ROWS: _golden_rows(proof),
     }
     told("writing", 0.0)
     path = write_bundle(place, _manifest(name, imported, schema, proof), files, force=force)
@@ -136,6 +140,13 @@ def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) 
         coverage=CoverageEntry(**asdict(proof.coverage)),
         files={},
     )
+
+
+def _golden_rows(proof: Proof) -> bytes:
+    n = n_kept(*proof.rows.shape)
+    # Evenly over all kinds of rows.
+    kept = np.linspace(0, len(proof.rows) - 1, n).astype(np.int64)
+    return encode_golden_rows(proof.rows[kept].tobytes(), proof.margins[kept].tobytes(), n)
 
 
 def _depth(forest: Forest) -> int:

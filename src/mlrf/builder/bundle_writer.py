@@ -7,24 +7,25 @@ do that the old one steps aside for two renames and steps back if the second fai
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from mlrf.core.bundle import MANIFEST, FileEntry, Manifest
+from mlrf.core.durable import (
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    UNSUPPORTED,
+    is_abandoned,
+    rename,
+    sync_directory,
+    write_file,
+)
 from mlrf.core.errors import BuildError, OutputExistsError
-
-_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
-_AT_FDCWD = -100
-_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
-_PID_DIGITS = 10
 
 
 def check_output(out: Path, *, force: bool) -> None:
@@ -57,7 +58,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes], *, f
         finally:
             # After an exchange this is the old bundle.
             shutil.rmtree(work, ignore_errors=True)
-        _sync_directory(out.parent)
+        sync_directory(out.parent)
     except OSError as error:
         raise BuildError(f"{out} could not be written: {error.strerror}; nothing was left behind") from error
     return out
@@ -67,23 +68,16 @@ def _fill(work: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     work.mkdir()
     entries = {}
     for name, content in sorted(files.items()):
-        _write(work / name, content)
+        write_file(work / name, content)
         entries[name] = FileEntry(hashlib.sha256(content).hexdigest(), len(content))
     whole = msgspec.structs.replace(manifest, files=entries)
-    _write(work / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
-    _sync_directory(work)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_file(work / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    sync_directory(work)
 
 
 def _put(work: Path, out: Path, *, force: bool) -> None:
     try:
-        _rename(work, out, _RENAME_NOREPLACE)
+        rename(work, out, RENAME_NOREPLACE)
     except FileExistsError:
         # Built meanwhile, or there all along.
         check_output(out, force=force)
@@ -92,9 +86,9 @@ def _put(work: Path, out: Path, *, force: bool) -> None:
 
 def _exchange(work: Path, out: Path) -> None:
     try:
-        _rename(work, out, _RENAME_EXCHANGE)
+        rename(work, out, RENAME_EXCHANGE)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in UNSUPPORTED:
             raise
         aside = work.with_name(work.name + "-old")
         out.rename(aside)
@@ -106,27 +100,12 @@ def _exchange(work: Path, out: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _rename(source: Path, target: Path, flag: int) -> None:
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is not None:
-        if renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag) == 0:
-            return
-        number = ctypes.get_errno()
-        if number not in _UNSUPPORTED or flag == _RENAME_EXCHANGE:
-            raise OSError(number, os.strerror(number), str(target))
-    elif flag == _RENAME_EXCHANGE:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(target))
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    source.rename(target)
-
-
 def _sweep(out: Path) -> None:
     """Remove what builds that were killed left here; a living build's work stays."""
     prefix = f".{out.name}.building-"
     for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
         owner, _, aside = path.name.removeprefix(prefix).partition("-")
-        if not owner.isdecimal() or len(owner) > _PID_DIGITS or _lives(int(owner)):
+        if not is_abandoned(owner):
             continue
         if aside and not os.path.lexists(out):
             # Killed between the two renames of a replacement: the old bundle goes back.
@@ -137,24 +116,3 @@ def _sweep(out: Path) -> None:
 
 def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _lives(pid: int) -> bool:
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # some file systems cannot sync a directory
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,9 +10,11 @@ import mlrf
 from mlrf.cli.bench import bench
 from mlrf.cli.build import build
 from mlrf.cli.demo import demo
+from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
 from mlrf.cli.inspect import inspect
 from mlrf.cli.predict import predict
+from mlrf.cli.publish import publish, rollback
 from mlrf.cli.verify import verify
 
 _HELP = """Serve gradient-boosted trees: fast, with proof that the number served is the number trained.
@@ -73,4 +75,7 @@ app.command()(bench)
 app.command(
     "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
 )(_serve)
+app.command()(publish)
+app.command()(rollback)
+app.command()(diff)
 app.command()(demo)

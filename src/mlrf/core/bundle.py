@@ -29,6 +29,7 @@ FOREST = "forest.bin"
 GOLDEN = "golden.parquet"
 FEATURES = "features.parquet"
 EXPLANATIONS = "explanations.parquet"
+GOLDEN_ROWS = "golden.bin"
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Of a model's name: it stands in paths of the server, where `.` and `..` lead elsewhere."""
 NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"

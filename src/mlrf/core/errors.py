@@ -4,6 +4,8 @@
     ├── ConfigError                  CONFIG_INVALID       an option, variable or file of settings is wrong
     ├── BundleError                  BUNDLE_INVALID       a bundle on disk is not whole, not ours or not sound
     ├── EngineError                  ENGINE_FAILED        an engine could not answer
+    ├── RepositoryError              REPOSITORY_FAILED    a model repository could not be changed
+    ├── SchemaChangedError           SCHEMA_CHANGED       a version asks other things of its callers than the one before
     ├── BuildError                   BUILD_FAILED         a bundle could not be made
     │   ├── ModelUnreadableError     MODEL_UNREADABLE     the model file is missing, truncated or no model
     │   ├── UnsupportedModelError    UNSUPPORTED_MODEL    a sound model, of a kind that mlrf does not serve
@@ -35,6 +37,7 @@
         ├── ModelNotFoundError       MODEL_NOT_FOUND
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
         ├── RequestTimeoutError      REQUEST_TIMEOUT
+        ├── ReloadRefusedError       RELOAD_REFUSED       a version was not taken into service; the old one goes on
         ├── NotReadyError            NOT_READY
         ├── FeaturesUnavailableError FEATURES_UNAVAILABLE
         └── OverloadedError          OVERLOADED
@@ -77,6 +80,18 @@ class EngineError(MlrfError):
     """An engine could not be started or could not answer."""
 
     code = "ENGINE_FAILED"
+
+
+class RepositoryError(MlrfError):
+    """A model repository could not be changed; its pointers are as they were."""
+
+    code = "REPOSITORY_FAILED"
+
+
+class SchemaChangedError(MlrfError):
+    """A version of a model asks other things of its callers than the one before, or answers in other terms."""
+
+    code = "SCHEMA_CHANGED"
 
 
 class BuildError(MlrfError):
@@ -263,6 +278,12 @@ class RequestTimeoutError(RequestError):
     """The client took too long to send its request."""
 
     code = "REQUEST_TIMEOUT"
+
+
+class ReloadRefusedError(RequestError):
+    """A version was not taken into service; every worker serves the old one on."""
+
+    code = "RELOAD_REFUSED"
 
 
 class NotReadyError(RequestError):

@@ -15,6 +15,8 @@ STATUSES: dict[type[MlrfError], int] = {
     errors.KeyNotFoundError: 404,
     errors.MethodNotAllowedError: 405,
     errors.RequestTimeoutError: 408,
+    errors.ReloadRefusedError: 409,
+    errors.SchemaChangedError: 409,
     errors.LengthRequiredError: 411,
     errors.BodyTooLargeError: 413,
     errors.BatchTooLargeError: 413,

@@ -32,6 +32,7 @@ from mlrf.core.errors import (
     OutputExistsError,
     SampleError,
 )
+from mlrf.core.golden import read_golden_rows
 from mlrf.core.schema import Kind
 
 
@@ -56,6 +57,10 @@ def test_a_bundle_answers_as_the_booster_does(built, booster, frame):
     assert golden.rows.shape[1] == 4
     assert set(golden.kinds) == set(bundle.manifest.parity["trees"])
     np.testing.assert_array_equal(booster.predict(golden.rows), golden.predictions[:, 0])
+    plain = read_golden_rows(bundle.file("golden.bin"), 4, 1)
+    rows, margins = np.array(plain.rows).reshape(-1, 4), np.array(plain.margins)
+    np.testing.assert_array_equal(booster.predict(rows, raw_score=True), margins)
+    assert plain.n == 256
 
 
 def test_the_same_inputs_give_the_same_version_and_force_replaces(built, booster, frame, tmp_path):

@@ -1,0 +1,163 @@
+"""`mlrf diff`: what callers would notice if one bundle took another's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlrf.cli.paths import some_path
+from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.core.bundle import GOLDEN_ROWS, Bundle, read_bundle
+from mlrf.core.compatibility import contract_changes
+from mlrf.core.errors import ConfigError
+from mlrf.core.golden import read_golden_rows
+from mlrf.core.repository import shelves
+from mlrf.core.schema import Feature, Leniency, Schema
+from mlrf.engines.choice import open_engine
+from mlrf.model import Model
+
+
+def diff(
+    old: Annotated[
+        Path, typer.Argument(help="A bundle, or REPOSITORY/NAME for its current version.", parser=some_path)
+    ],
+    new: Annotated[Path, typer.Argument(help="The bundle that would take its place.", parser=some_path)],
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows to ask both (.parquet, .csv, .json, .jsonl); else the old one's golden rows.", parser=some_path
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="A column of ROWS with the true values: adds the errors of both.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Compare two bundles: what they ask of callers, how they were made, and what they answer for the same rows.
+
+    Exit status 0 whether they differ or not.
+
+    Example: mlrf diff models/sales sales-bundle --rows yesterday.parquet
+    """
+    if label is not None and rows is None:
+        raise ConfigError("--label names a column of --rows; give them too")
+    before, after = _open(old), _open(new)
+    document: dict[str, Any] = {
+        "old": before.version,
+        "new": after.version,
+        "contract": contract_changes(before, after),
+        "made": _made(before, after),
+        "predictions": _predictions(before, after, rows, label),
+    }
+    if as_json:
+        typer.echo(harmless_json(document, indent=2))
+        return
+    for line in _told(before, after, document):
+        typer.echo(harmless(line))
+
+
+def _open(path: Path) -> Bundle:
+    found = shelves(path)
+    if len(found) > 1:
+        raise ConfigError(f"{path} is a repository of several models; name one: {', '.join(s.name for s in found)}")
+    return read_bundle(path) if not found else found[0].read(found[0].pointer().version)
+
+
+def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
+    """Facts of both manifests that are not the same, as [old, new]."""
+    told: dict[str, Any] = {}
+    for bundle, place in ((before, 0), (after, 1)):
+        facts = bundle.manifest.facts
+        flat = {
+            "name": bundle.name,
+            "objective": bundle.manifest.objective,
+            "trees": facts.trees,
+            "leaves": facts.leaves,
+            "max_depth": facts.max_depth,
+            "base": bundle.manifest.base,
+            **{f"made with {name}": version for name, version in bundle.manifest.libraries.items()},
+        }
+        for key, value in flat.items():
+            told.setdefault(key, [None, None])[place] = value
+    return {key: pair for key, pair in told.items() if pair[0] != pair[1]}
+
+
+def _predictions(before: Bundle, after: Bundle, rows: Path | None, label: str | None) -> dict[str, Any] | None:
+    """Compare what both answer; None where the old one's rows do not fit the new one."""
+    models = [Model(bundle, open_engine(bundle)) for bundle in (before, after)]
+    if rows is None:
+        if before.schema.names != after.schema.names or GOLDEN_ROWS not in before.manifest.files:
+            return None
+        manifest = before.manifest
+        golden = read_golden_rows(before.file(GOLDEN_ROWS), manifest.n_features, manifest.n_outputs)
+        answers = [model.engine.margins(golden.rows).tolist() for model in models]
+        return {"rows": golden.n, "of": "margins of golden rows", **_distance(*answers)}
+    return _of_rows(models, rows, label)
+
+
+def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str, Any]:
+    from mlrf.cli.row_files import read_file  # noqa: PLC0415  with NumPy
+
+    lenient = Leniency("ignore", "missing")
+    answers = [model.predict(read_file(rows, model.schema), lenient) for model in models]
+    if answers[0].shape != answers[1].shape:
+        return {"rows": len(answers[0]), "of": "predictions", "shapes": [list(a.shape) for a in answers]}
+    compared = {"rows": len(answers[0]), "of": "predictions", **_distance(*(a.ravel().tolist() for a in answers))}
+    if label is None:
+        return compared
+    if any(model.bundle.manifest.task != "regression" for model in models):
+        raise ConfigError("--label: errors are told of regressions; leave it out")
+    from mlrf.model.table import read_rows  # noqa: PLC0415
+
+    column = Schema((Feature(label),))
+    truth = read_rows(column, read_file(rows, column), lenient)[:, 0].tolist()
+    return compared | {"errors": [_errors(truth, answer.tolist()) for answer in answers]}
+
+
+def _distance(old: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
+    apart = sorted(abs(a - b) for a, b in zip(old, new, strict=True) if math.isfinite(a) and math.isfinite(b))
+    if not apart:
+        return {"compared": 0}
+    return {
+        "compared": len(apart),
+        "equal": sum(d == 0.0 for d in apart),
+        "mean_old": math.fsum(filter(math.isfinite, old)) / len(apart),
+        "mean_new": math.fsum(filter(math.isfinite, new)) / len(apart),
+        "median_difference": apart[len(apart) // 2],
+        "p99_difference": apart[min(len(apart) - 1, len(apart) * 99 // 100)],
+        "max_difference": apart[-1],
+    }
+
+
+def _errors(truth: Sequence[float], answers: Sequence[float]) -> dict[str, float]:
+    apart = [a - t for a, t in zip(answers, truth, strict=True) if math.isfinite(t)]
+    if not apart:
+        raise ConfigError("--label: the column holds no number")
+    return {
+        "mean_absolute": math.fsum(map(abs, apart)) / len(apart),
+        "root_mean_square": math.sqrt(math.fsum(d * d for d in apart) / len(apart)),
+    }
+
+
+def _told(before: Bundle, after: Bundle, document: dict[str, Any]) -> list[str]:
+    lines = [f"{before.name} {before.short_version} -> {after.name} {after.short_version}"]
+    if before.version == after.version:
+        return [*lines, "the same bundle"]
+    lines += [f"callers: {change}" for change in document["contract"]] or ["callers: nothing changes"]
+    lines += [f"{what}: {old} -> {new}" for what, (old, new) in document["made"].items()]
+    found = document["predictions"]
+    if found is None:
+        return [*lines, "predictions: the old one's golden rows do not fit; name some with --rows"]
+    lines.append(f"{found['of']}, {found['rows']} rows:")
+    for what, value in found.items():
+        if what == "errors":
+            lines += [f"  error {kind}: {old:.6g} -> {found['errors'][1][kind]:.6g}" for kind, old in value[0].items()]
+        elif what not in ("of", "rows"):
+            lines.append(
+                f"  {what.replace('_', ' ')}: {value:.6g}" if isinstance(value, float) else f"  {what}: {value}"
+            )
+    return lines

@@ -1,0 +1,49 @@
+"""`mlrf publish` and `mlrf rollback`: what a repository's servers are to serve next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlrf.cli.paths import some_path
+from mlrf.core import publishing
+from mlrf.core.errors import ConfigError
+from mlrf.core.repository import shelves
+
+
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.", parser=some_path)],
+    repository: Annotated[
+        Path, typer.Argument(help="The repository's directory; made when missing.", parser=some_path)
+    ],
+    allow_schema_change: Annotated[
+        bool, typer.Option("--allow-schema-change", help="Even when callers of the model would have to change.")
+    ] = False,
+) -> None:
+    """Copy a bundle into a model repository as the next version of its model, and point to it.
+
+    Servers of the repository take it into service by themselves, if every worker can; `mlrf diff` shows beforehand what would
+    change. Publishing the same bundle again only points to it. Killed at any moment, it leaves the old pointer or the new one.
+
+    Example: mlrf publish sales-bundle models
+    """
+    shelf, version = publishing.publish(bundle, repository, allow_schema_change=allow_schema_change)
+    typer.echo(f"{shelf.path}: version {version} is current")
+
+
+def rollback(
+    model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
+    to: Annotated[str | None, typer.Option("--to", help="A number or the first digits of a digest.")] = None,
+) -> None:
+    """Point a model of a repository to the version that was current before, or to another one.
+
+    Example: mlrf rollback models/sales
+    """
+    found = shelves(model)
+    if len(found) != 1:
+        names = ", ".join(str(model / shelf.name) for shelf in found)
+        raise ConfigError(f"{model} is no model of a repository" + (f"; name one of {names}" if names else ""))
+    version = publishing.rollback(found[0], to)
+    typer.echo(f"{model}: version {version} is current")

@@ -1,0 +1,68 @@
+"""Whether requests made for one bundle are understood by another, and its answers by who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.schema import Category, Feature
+
+_SHOWN = 5
+
+
+def contract_changes(old: Bundle, new: Bundle) -> list[str]:
+    """Return what callers of `old` would notice in `new` beside other numbers, a sentence each; empty when nothing.
+
+    Features and their order, kinds, missing values no longer taken, categories gone or of another code (new ones may follow the
+    old), the task, the classes and the number of outputs.
+    """
+    changes = _features(old, new)
+    before, after = old.manifest, new.manifest
+    for what in ("task", "classes", "n_outputs"):
+        if getattr(before, what) != getattr(after, what):
+            changes.append(f"{what} was {getattr(before, what)} and is {getattr(after, what)}")
+    return changes
+
+
+def _features(old: Bundle, new: Bundle) -> list[str]:
+    before = {f.name: f for f in old.schema.features}
+    after = {f.name: f for f in new.schema.features}
+    changes = [f"feature {name!r} is gone" for name in before if name not in after]
+    changes += [f"feature {name!r} is new and required" for name in after if name not in before]
+    if not changes and list(before) != list(after):
+        changes.append("the features stand in another order")
+    for name, feature in before.items():
+        if name in after:
+            changes += _feature(feature, after[name])
+    return changes
+
+
+def _feature(old: Feature, new: Feature) -> list[str]:
+    if old.kind is not new.kind:
+        return [f"feature {old.name!r} was {old.kind.value} and is {new.kind.value}"]
+    changes = []
+    if old.nullable and not new.nullable:
+        changes.append(f"feature {old.name!r} may no longer be missing")
+    if old.categories is not None and not _begins(new.categories, old.categories):
+        changes.append(f"feature {old.name!r} has other categories: {_listed(old.categories, new.categories)}")
+    elif old.categories is None and new.categories is not None:
+        changes.append(f"feature {old.name!r} takes only listed categories")
+    return changes
+
+
+def _begins(longer: Sequence[Category] | None, shorter: Sequence[Category]) -> bool:
+    return longer is not None and _typed(longer[: len(shorter)]) == _typed(shorter)
+
+
+def _typed(categories: Sequence[Category]) -> list[tuple[bool, Category]]:
+    return [(isinstance(c, bool), c) for c in categories]
+
+
+def _listed(old: Sequence[Category], new: Sequence[Category] | None) -> str:
+    if new is None:
+        return "it has no list any more"
+    gone = [c for c in old if c not in new]
+    if not gone:
+        return "their codes have changed"
+    shown = ", ".join(map(repr, gone[:_SHOWN]))
+    return f"{shown}{' and more are' if len(gone) > _SHOWN else ' is' if len(gone) == 1 else ' are'} gone"

@@ -1,0 +1,85 @@
+"""Directories and files that a reader sees whole or not at all, and that a power cut leaves so.
+
+What is new stands under a hidden name in the directory of its place, is synced, and is renamed into it in one step of the
+kernel. A work that was killed leaves only its hidden name, which carries the number of the process, for the next to sweep.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+"""What a file system says that cannot rename in the way asked for."""
+_AT_FDCWD = -100
+_PID_DIGITS = 10
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a new file and its bytes to the disk; FileExistsError when it is there already."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a file in the place of another, or of none, in one step; OSError leaves the old one."""
+    work = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    work.unlink(missing_ok=True)
+    try:
+        write_file(work, content)
+        work.rename(path)
+    finally:
+        work.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def rename(source: Path, target: Path, flag: int) -> None:
+    """Rename in one step with RENAME_NOREPLACE or RENAME_EXCHANGE; OSError with an `UNSUPPORTED` number where that cannot be.
+
+    Where a file system does not know RENAME_NOREPLACE, the target is looked at before the renaming.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is not None:
+        if renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in UNSUPPORTED or flag == RENAME_EXCHANGE:
+            raise OSError(number, os.strerror(number), str(target))
+    elif flag == RENAME_EXCHANGE:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(target))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    source.rename(target)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring a directory's names to the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a directory
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_abandoned(owner: str) -> bool:
+    """Whether a work's name ends in the number of a process that runs no more."""
+    return owner.isdecimal() and len(owner) <= _PID_DIGITS and not _lives(int(owner))
+
+
+def _lives(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,150 @@
+"""Writing to a model repository: a version once, and the pointer in one step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, Bundle, read_bundle
+from mlrf.core.compatibility import contract_changes
+from mlrf.core.durable import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
+from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
+from mlrf.core.repository import POINTER, Pointer, Shelf, Version
+
+_WORK = ".publishing-"
+_MAX_BEFORE = 100
+_READ_ONLY = 0o444
+_CHUNK_BYTES = 1 << 20
+_SHOWN, _LISTED = 5, 20
+
+
+def publish(source: Path, repository: Path, *, allow_schema_change: bool = False) -> tuple[Shelf, Version]:
+    """Copy a bundle into a repository as the next version of its model, and point to it.
+
+    The same bundle gets no second number. BundleError when it is not sound or cannot be proven by a server;
+    SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when the repository
+    cannot be written. The pointer names a whole version at any time.
+    """
+    bundle = read_bundle(source)
+    if GOLDEN_ROWS not in bundle.manifest.files:
+        raise BundleError(f"{source}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
+    shelf = Shelf(repository.absolute() / bundle.name)
+    if (repository / MANIFEST).exists() or (repository / POINTER).exists():
+        raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
+    before = shelf.pointer() if os.path.lexists(shelf.path / POINTER) else None
+    if before is not None and not allow_schema_change:
+        check_contract(shelf.read(before.version), bundle)
+    try:
+        shelf.path.mkdir(parents=True, exist_ok=True)
+        sync_directory(shelf.path.parent)
+        _sweep(shelf)
+        version = _standing(shelf, bundle) or _add(shelf, bundle)
+        _point(shelf, version, before)
+    except OSError as error:
+        raise RepositoryError(
+            f"{shelf.path} could not be written: {error.strerror}; the pointer is as it was"
+        ) from error
+    return shelf, version
+
+
+def rollback(shelf: Shelf, asked: str | None = None) -> Version:
+    """Point to the version that was current before, or to the one asked for; RepositoryError when there is none before.
+
+    The version is read and checked first: BundleError when it is not sound.
+    """
+    pointer = shelf.pointer()
+    if asked is not None:
+        version = shelf.find(asked)
+        before = (*pointer.before, pointer.number)
+    elif pointer.before:
+        version = shelf.version(pointer.before[-1])
+        before = pointer.before[:-1]
+    else:
+        raise RepositoryError(f"{shelf.path}: no version was current before {pointer.number}; name one with --to")
+    if version == pointer.version:
+        return version
+    shelf.read(version)
+    try:
+        _write_pointer(shelf, Pointer(version.number, version.digest, before[-_MAX_BEFORE:]))
+    except OSError as error:
+        raise RepositoryError(
+            f"{shelf.path} could not be written: {error.strerror}; the pointer is as it was"
+        ) from error
+    return version
+
+
+def check_contract(old: Bundle, new: Bundle) -> None:
+    """Raise SchemaChangedError when callers of `old` would have to change for `new`."""
+    changes = contract_changes(old, new)
+    if changes:
+        raise SchemaChangedError(
+            f"{new.name} {new.short_version} asks other things of its callers than {old.short_version}: "
+            f"{'; '.join(changes[:_SHOWN])}; allow it with --allow-schema-change",
+            changes=changes[:_LISTED],
+        )
+
+
+def _standing(shelf: Shelf, bundle: Bundle) -> Version | None:
+    for number in reversed(shelf.numbers()):
+        version = shelf.version(number)
+        if version.digest == bundle.version:
+            shelf.read(version)
+            return version
+    return None
+
+
+def _add(shelf: Shelf, bundle: Bundle) -> Version:
+    work = shelf.path / f"{_WORK}{os.getpid()}"
+    try:
+        work.mkdir()
+        for name in (*bundle.manifest.files, MANIFEST):
+            _copy(bundle.path / name, work / name)
+        sync_directory(work)
+        # What was read from the source may have changed while it was copied.
+        if read_bundle(work).version != bundle.version:
+            raise BundleError(f"{bundle.path}: was altered while it was published; publish it again", file=MANIFEST)
+        number = max(shelf.numbers(), default=0) + 1
+        while True:
+            try:
+                rename(work, shelf.path / str(number), RENAME_NOREPLACE)
+                break
+            except FileExistsError:
+                # Somebody else published meanwhile.
+                number += 1
+        sync_directory(shelf.path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Version(number, bundle.version)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reading, target.open("xb") as writing:
+        while chunk := reading.read(_CHUNK_BYTES):
+            writing.write(chunk)
+        writing.flush()
+        os.fchmod(writing.fileno(), _READ_ONLY)
+        os.fsync(writing.fileno())
+
+
+def _point(shelf: Shelf, version: Version, before: Pointer | None) -> None:
+    if before is None:
+        _write_pointer(shelf, Pointer(version.number, version.digest))
+    elif before.version != version:
+        _write_pointer(shelf, Pointer(version.number, version.digest, (*before.before, before.number)[-_MAX_BEFORE:]))
+
+
+def _write_pointer(shelf: Shelf, pointer: Pointer) -> None:
+    replace_file(shelf.path / POINTER, msgspec.json.encode(pointer) + b"\n")
+
+
+def _sweep(shelf: Shelf) -> None:
+    """Remove what publishers that were killed left here."""
+    for path in shelf.path.glob(f"{_WORK}*"):
+        if is_abandoned(path.name.removeprefix(_WORK)):
+            shutil.rmtree(path, ignore_errors=True)
+    for path in shelf.path.glob(f".{POINTER}.writing-*"):
+        if is_abandoned(path.name.rpartition("-")[2]):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""The model repository: bundles by model and version, and for each model a pointer to its current version.
+
+    REPOSITORY/NAME/1/ 2/ …      bundles, never changed once they stand there
+    REPOSITORY/NAME/current.json the pointer: number, digest, and the versions that were current before
+
+A version has a number, in the order of publishing, and the digest of its manifest. The pointer is replaced in one step; whoever
+reads it has the old or the new one. Reading is all that a server does here; `publishing` writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mlrf.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle, read_bundle
+from mlrf.core.errors import BundleError
+
+POINTER = "current.json"
+_MAX_POINTER_BYTES = 1 << 16
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version of a model: its number and the digest of its manifest."""
+
+    number: int
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.number} ({self.digest[:12]})"
+
+
+class Pointer(Version, frozen=True, forbid_unknown_fields=True):
+    """`current.json`: the current version, and the numbers that were current before it, the latest last."""
+
+    before: tuple[int, ...] = ()
+
+    @property
+    def version(self) -> Version:
+        """The current version."""
+        return Version(self.number, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The versions of one model in a repository."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.path.name
+
+    def pointer(self) -> Pointer:
+        """Read the pointer; BundleError when there is none, or none that was written whole."""
+        path = self.path / POINTER
+        try:
+            raw = _read_regular(path, _MAX_POINTER_BYTES)
+            pointer = msgspec.json.decode(raw, type=Pointer)
+        except FileNotFoundError as error:
+            raise BundleError(f"{self.path}: no version was published here", file=POINTER) from error
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path}: is no pointer to a version: {error}", file=POINTER) from error
+        if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
+            raise BundleError(f"{path}: names no version", file=POINTER)
+        return pointer
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of all versions, the first first."""
+        try:
+            return sorted(int(entry.name) for entry in os.scandir(self.path) if _NUMBER.fullmatch(entry.name))
+        except OSError as error:
+            raise BundleError(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def version(self, number: int) -> Version:
+        """Return the version of a number, with the digest of what stands there; BundleError when nothing does."""
+        try:
+            raw = _read_regular(self.path / str(number) / MANIFEST, MAX_MANIFEST_BYTES)
+        except OSError as error:
+            raise BundleError(f"{self.path}: there is no version {number}", version=number) from error
+        return Version(number, hashlib.sha256(raw).hexdigest())
+
+    def find(self, asked: str | None) -> Version:
+        """Return the version that a number or the first digits of a digest name, the current one for None.
+
+        BundleError when there is none.
+        """
+        if asked is None:
+            return self.pointer().version
+        if _NUMBER.fullmatch(asked) and int(asked) in self.numbers():
+            return self.version(int(asked))
+        if _DIGEST_PREFIX.fullmatch(asked):
+            found = [v for v in map(self.version, self.numbers()) if v.digest.startswith(asked)]
+            if len({v.digest for v in found}) == 1:
+                return found[0]
+        there = ", ".join(map(str, self.numbers())) or "none"
+        raise BundleError(f"{self.path}: {asked!r} is no version; there is {there}", version=asked)
+
+    def read(self, version: Version) -> Bundle:
+        """Read a version and check all of it; BundleError when it is not whole, not this model, or not the digest's."""
+        bundle = read_bundle(self.path / str(version.number))
+        if bundle.version != version.digest:
+            raise BundleError(
+                f"{bundle.path}: its digest is {bundle.short_version}, not {version.digest[:12]} as published",
+                file=MANIFEST,
+            )
+        if bundle.name != self.name:
+            raise BundleError(f"{bundle.path}: holds the model {bundle.name!r}, not {self.name!r}", file=MANIFEST)
+        return bundle
+
+
+def shelves(path: Path) -> list[Shelf]:
+    """Return the models of a repository, or of the one model that a path within it names; none when it is no repository."""
+    if (path / MANIFEST).exists():
+        return []
+    if (path / POINTER).exists():
+        return [Shelf(path.resolve())]
+    try:
+        found = sorted(entry.name for entry in os.scandir(path) if NAME_PATTERN.fullmatch(entry.name))
+    except OSError:
+        return []
+    return [Shelf(path.resolve() / name) for name in found if (path / name / POINTER).exists()]
+
+
+def _read_regular(path: Path, max_bytes: int) -> bytes:
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
+        raise OSError(f"{path.name} is no file of at most {max_bytes} bytes")
+    return path.read_bytes()

@@ -1,0 +1,83 @@
+"""`mlrf diff`, `publish` and `rollback` as a person types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from mlrf.cli.app import app
+from mlrf.core.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diff")
+    write_tree_bundle(folder / "old")
+    write_tree_bundle(folder / "new", seed=8)
+    write_bundle(folder / "numbers", schema=NUMBERS)
+    row = ALL_KINDS.example()
+    (folder / "rows.json").write_text(json.dumps([row | {"truth": 1.5}, row | {"truth": 2.5}]))
+    return folder
+
+
+def run(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def compared(*arguments):
+    return json.loads(run("diff", *arguments, "--json"))
+
+
+def test_the_same_bundle_differs_in_nothing(bundles):
+    assert "the same bundle" in run("diff", bundles / "old", bundles / "old")
+    found = compared(bundles / "old", bundles / "old")["predictions"]
+    assert (found["max_difference"], found["equal"]) == (0, found["compared"])
+
+
+def test_other_trees_ask_nothing_else_of_callers_and_answer_otherwise(bundles):
+    found = compared(bundles / "old", bundles / "new")
+    assert found["contract"] == []
+    assert 0 < found["predictions"]["median_difference"] <= found["predictions"]["max_difference"]
+    assert "callers: nothing changes" in run("diff", bundles / "old", bundles / "new")
+
+
+def test_given_rows_are_asked_and_their_errors_told(bundles):
+    found = compared(bundles / "old", bundles / "new", "--rows", bundles / "rows.json", "--label", "truth")
+    old, new = found["predictions"]["errors"]
+    assert found["predictions"]["rows"] == 2
+    apart = abs(found["predictions"]["mean_old"] - 2.0)
+    assert old["mean_absolute"] == pytest.approx(max(apart, 0.5))
+    assert old != new
+    assert "root_mean_square" in run(
+        "diff", bundles / "old", bundles / "new", "--rows", bundles / "rows.json", "--label", "truth"
+    )
+
+
+def test_what_callers_would_have_to_change_is_told(bundles):
+    said = run("diff", bundles / "old", bundles / "numbers")
+    assert "callers: feature 'price' is gone" in said
+    assert "name some with --rows" in said
+
+
+def test_a_label_without_rows_is_a_usage_error(bundles):
+    with pytest.raises(ConfigError, match="--rows"):
+        run("diff", bundles / "old", bundles / "new", "--label", "truth")
+
+
+def test_publish_and_roll_back(bundles, tmp_path):
+    assert "version 1 " in run("publish", bundles / "old", tmp_path)
+    assert "version 2 " in run("publish", bundles / "new", tmp_path)
+    assert compared(bundles / "old", tmp_path / "sample")["predictions"]["median_difference"] > 0
+    assert "version 1 " in run("rollback", tmp_path / "sample")
+    assert "the same bundle" in run("diff", bundles / "old", tmp_path / "sample")
+    with pytest.raises(ConfigError, match="no model of a repository"):
+        run("rollback", bundles)
+    write_bundle(bundles / "second", name="second")
+    run("publish", bundles / "second", tmp_path)
+    with pytest.raises(ConfigError, match=f"name one of {tmp_path}/sample"):
+        run("rollback", tmp_path)

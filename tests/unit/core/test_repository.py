@@ -1,0 +1,249 @@
+"""The model repository: versions are whole, numbers are given once, and the pointer names a version whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import sys
+
+import pytest
+
+from bundles import ALL_KINDS, NUMBERS, write_bundle, write_manifest
+from mlrf.core import publishing
+from mlrf.core.bundle import read_bundle
+from mlrf.core.compatibility import contract_changes
+from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
+from mlrf.core.publishing import publish, rollback
+from mlrf.core.repository import Shelf, Version, shelves
+from mlrf.core.schema import Feature, Kind, Schema
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """Three bundles of one model, of which the third asks for other features."""
+    folder = tmp_path_factory.mktemp("versions")
+    write_bundle(folder / "one")
+    # Another objective, so another digest.
+    write_bundle(folder / "two", task="raw")
+    document = json.loads((folder / "two/manifest.json").read_text()) | {"task": "regression"}
+    write_manifest(folder / "two", document)
+    write_bundle(folder / "other", schema=NUMBERS)
+    return folder
+
+
+def test_versions_are_numbered_in_order_and_the_pointer_follows(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    assert (first.number, first.digest) == (1, read_bundle(versions / "one").version)
+    assert shelf.read(first).name == "sample"
+    _, second = publish(versions / "two", tmp_path)
+    assert (second.number, shelf.pointer().before) == (2, (1,))
+    assert shelf.find(None) == second == shelf.find("2") == shelf.find(second.digest[:8])
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (shelf.path / "2").iterdir()} == {0o444}
+    assert [s.name for s in shelves(tmp_path)] == [s.name for s in shelves(tmp_path / "sample")] == ["sample"]
+    assert shelves(versions / "one") == []
+
+
+def test_the_same_bundle_gets_no_second_number(versions, tmp_path):
+    publish(versions / "one", tmp_path)
+    publish(versions / "two", tmp_path)
+    shelf, again = publish(versions / "one", tmp_path)
+    assert again.number == 1
+    assert shelf.numbers() == [1, 2]
+    assert shelf.pointer().before == (1, 2)
+
+
+def test_rolling_back_goes_the_way_back_and_ends_with_a_sentence(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    _, second = publish(versions / "two", tmp_path)
+    assert rollback(shelf) == first
+    with pytest.raises(RepositoryError, match="no version was current before"):
+        rollback(shelf)
+    assert rollback(shelf, "2") == second
+    assert rollback(shelf) == first
+    with pytest.raises(BundleError, match="'7' is no version"):
+        rollback(shelf, "7")
+
+
+def test_rolling_back_to_a_damaged_version_is_refused(versions, tmp_path):
+    shelf, _ = publish(versions / "one", tmp_path)
+    _, second = publish(versions / "two", tmp_path)
+    (shelf.path / "1/model.onnx").chmod(0o644)
+    (shelf.path / "1/model.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        rollback(shelf)
+    assert shelf.pointer().version == second
+
+
+def test_a_version_that_asks_other_things_of_its_callers_needs_leave(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    with pytest.raises(SchemaChangedError, match="'price' is gone"):
+        publish(versions / "other", tmp_path)
+    assert (shelf.pointer().version, shelf.numbers()) == (first, [1])
+    assert publish(versions / "other", tmp_path, allow_schema_change=True)[1].number == 2
+
+
+def test_what_no_server_could_prove_is_not_published(versions, tmp_path):
+    bundle = shutil.copytree(versions / "one", tmp_path / "old")
+    document = json.loads((bundle / "manifest.json").read_text())
+    del document["files"]["golden.bin"]
+    (bundle / "golden.bin").unlink()
+    write_manifest(bundle, document)
+    with pytest.raises(BundleError, match=r"golden\.bin"):
+        publish(bundle, tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
+
+
+def test_a_bundle_is_no_repository(versions):
+    with pytest.raises(RepositoryError, match="name the repository"):
+        publish(versions / "one", versions / "two")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"number":0,"digest":""}', b'{"number":1,"digest":"../../x"}', b"\xff"]
+)
+def test_a_pointer_that_points_nowhere_is_refused(tmp_path, content):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/current.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"current\.json"):
+        Shelf(tmp_path / "m").pointer()
+
+
+def test_another_bundle_in_a_versions_place_is_refused(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    with pytest.raises(BundleError, match="as published"):
+        shelf.read(Version(1, "0" * 64))
+    (tmp_path / "sample").rename(tmp_path / "renamed")
+    with pytest.raises(BundleError, match="holds the model 'sample'"):
+        Shelf(tmp_path / "renamed").read(first)
+
+
+def killed_at(point, call):
+    """Run a call in a child process that is killed at its n-th look at the file system; return whether it got so far."""
+    child = os.fork()
+    if not child:
+        left = point
+
+        def count(event, _arguments):
+            nonlocal left
+            if event.startswith(("open", "os.", "shutil.", "ctypes.", "fcntl.")):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            call()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_publisher_that_is_killed_at_any_point_leaves_a_valid_pointer(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    point = 0
+    while killed_at(point := point + 1, lambda: publish(versions / "two", tmp_path)):
+        pointer = shelf.pointer()
+        shelf.read(pointer.version)
+        for number in shelf.numbers():
+            shelf.read(shelf.version(number))
+    assert point > 30, "the call was killed at too few points to mean anything"
+    assert shelf.pointer().before == (1,)
+    publish(versions / "one", tmp_path)
+    assert sorted(os.listdir(shelf.path)) == ["1", "2", "current.json"], "what the killed left is swept"
+    assert shelf.find(None) == first
+
+
+def test_a_full_disk_leaves_the_old_pointer_and_nothing_else(versions, tmp_path):
+    shelf, first = publish(versions / "one", tmp_path)
+    before = sorted(os.listdir(shelf.path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for limit in (0, 100, 1000):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises(RepositoryError, match="pointer is as it was"):
+                publish(versions / "two", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (shelf.pointer().version, sorted(os.listdir(shelf.path))) == (first, before)
+
+
+def test_two_publishers_at_once_get_two_numbers(versions, tmp_path):
+    """The other one publishes between our look at the numbers and our rename."""
+    shelf, _ = publish(versions / "one", tmp_path)
+    shutil.copytree(versions / "two", shelf.path / "2")
+    listed = shelf.numbers()
+    (shelf.path / "2").rename(shelf.path / "aside")
+
+    armed = [True]  # a hook cannot be taken away again
+
+    def other(event, _arguments):
+        if event == "ctypes.dlopen" and armed:
+            armed.clear()
+            (shelf.path / "aside").rename(shelf.path / "2")
+
+    sys.addaudithook(other)
+    _, version = publish(versions / "two", tmp_path)
+    assert (listed, version.number) == ([1, 2], 3)
+
+
+def changed(**features):
+    by_name = {f.name: f for f in ALL_KINDS.features}
+    return Schema(tuple(features.get(name, f) for name, f in by_name.items() if features.get(name, f) is not None))
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        (ALL_KINDS, []),
+        (changed(store=Feature("store", Kind.CATEGORICAL, ("north", "süd", "east", "west"))), []),
+        (changed(store=Feature("store", Kind.CATEGORICAL, ("north", "east"))), ["feature 'store' has other categories: 'süd' is gone"]),
+        (changed(store=Feature("store", Kind.CATEGORICAL, ("east", "north", "süd"))), ["feature 'store' has other categories: their codes have changed"]),
+        (changed(size=Feature("size", Kind.CATEGORICAL, None)), ["feature 'size' has other categories: it has no list any more"]),
+        (changed(code=Feature("code", Kind.CATEGORICAL, (1, 2))), ["feature 'code' takes only listed categories"]),
+        (changed(count=Feature("count", Kind.NUMERIC)), ["feature 'count' was integer and is numeric"]),
+        (changed(price=Feature("price", Kind.NUMERIC, nullable=False)), ["feature 'price' may no longer be missing"]),
+        (changed(price=None), ["feature 'price' is gone"]),
+        (Schema((*ALL_KINDS.features, Feature("more"))), ["feature 'more' is new and required"]),
+        (Schema(ALL_KINDS.features[::-1]), ["the features stand in another order"]),
+    ],
+)  # fmt: skip
+def test_what_callers_would_notice(versions, tmp_path, schema, told):
+    old = read_bundle(versions / "one")
+    new = read_bundle(write_bundle(tmp_path / "new", schema=schema))
+    assert contract_changes(old, new) == told
+
+
+def test_another_task_is_noticed(versions, tmp_path):
+    new = read_bundle(write_bundle(tmp_path / "new", task="binary", classes=["no", "yes"]))
+    assert len(contract_changes(read_bundle(versions / "one"), new)) == 2
+
+
+def test_a_repository_that_may_not_be_written_is_told(versions, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("")
+    with pytest.raises((RepositoryError, BundleError)) as told:
+        publish(versions / "one", place)
+    assert os.strerror(errno.ENOTDIR) in str(told.value)
+
+
+def test_a_source_altered_while_it_is_copied_is_not_published(versions, tmp_path):
+    bundle = shutil.copytree(versions / "one", tmp_path / "source")
+
+    armed = [True]
+
+    def alter(event, arguments):
+        if armed and event == "os.mkdir" and publishing._WORK in str(arguments[0]):
+            armed.clear()
+            (bundle / "model.onnx").write_bytes(b"other")
+
+    sys.addaudithook(alter)
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        publish(bundle, tmp_path / "repository")
+    assert os.listdir(tmp_path / "repository/sample") == []

@@ -1,0 +1,83 @@
+"""Golden rows replayed by a server: what the engine answers otherwise than the file says is found."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+
+import pytest
+
+from bundles import entry_of, write_bundle, write_manifest, write_tree_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import BundleError
+from mlrf.core.golden import MAX_BYTES, MAX_ROWS, n_kept
+from mlrf.engines.choice import open_engine
+from mlrf.model import Model
+from mlrf.model.replay import replay
+
+_FEATURES, _ROWS = 7, 40
+
+
+def rewritten(path, content):
+    (path / "golden.bin").write_bytes(content)
+    document = json.loads((path / "manifest.json").read_text())
+    entry = entry_of(path / "golden.bin")
+    document["files"]["golden.bin"] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+    write_manifest(path, document)
+    return path
+
+
+def replayed(path, engine=None):
+    bundle = read_bundle(path)
+    return replay(Model(bundle, open_engine(bundle, engine)))
+
+
+@pytest.mark.parametrize("engine", ["trees", "onnxruntime"])
+def test_rows_answered_as_trained_pass(tmp_path, engine):
+    assert replayed(write_tree_bundle(tmp_path / "b"), engine) == _ROWS
+
+
+def test_several_outputs_pass(tmp_path):
+    assert replayed(write_tree_bundle(tmp_path / "b", n_outputs=3)) == _ROWS
+
+
+def test_a_margin_that_is_off_is_refused(tmp_path):
+    path = write_tree_bundle(tmp_path / "b")
+    content = bytearray((path / "golden.bin").read_bytes())
+    at = len(content) - 8 * 5
+    (margin,) = struct.unpack_from("<d", content, at)
+    struct.pack_into("<d", content, at, margin + 1e-4 * max(1.0, abs(margin)))
+    with pytest.raises(BundleError, match=f"golden row {_ROWS - 5} is answered"):
+        replayed(rewritten(path, bytes(content)))
+
+
+def test_a_margin_that_is_no_number_is_refused(tmp_path):
+    path = write_tree_bundle(tmp_path / "b")
+    content = (path / "golden.bin").read_bytes()
+    with pytest.raises(BundleError, match="golden row 39"):
+        replayed(rewritten(path, content[:-8] + struct.pack("<d", math.nan)))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cut short"),
+        (b"x" * 100, "no golden rows"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 2, 1, _FEATURES, 1) + bytes(64), "no golden rows"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 1, 0, _FEATURES, 1), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, 3, 1) + bytes(32), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1 << 31, _FEATURES, 1) + bytes(64), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, _FEATURES, 1) + bytes(63), "do not fit"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, content, told):
+    with pytest.raises(BundleError, match=told):
+        replayed(rewritten(write_bundle(tmp_path / "b"), content))
+
+
+def test_the_rows_kept_are_bounded():
+    assert n_kept(10, 5) == 10
+    assert n_kept(10**6, 5) == MAX_ROWS
+    assert 1 <= n_kept(10**6, 100_000) * 100_000 * 8 <= MAX_BYTES
+    assert n_kept(5, 10**9) == 1

@@ -54,7 +54,6 @@ def main(home: Path) -> None:
     from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
     from mlrf.serving.decode import RowDecoder  # noqa: PLC0415
-    from mlrf.serving.http.route import Router  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.metrics import Exposition, WorkerMeter  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
@@ -65,8 +64,7 @@ def main(home: Path) -> None:
     block = ControlBlock(1, places.n_words)
     meter = WorkerMeter(places, block.row(0))
     service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(places, block, [], ""))
-    router = Router(service.routes, settings.limits.max_body_bytes, service.missing)
-    connection = HttpServer(router, settings.limits, meter, _fail, lambda: None).new_connection()
+    connection = HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None).new_connection()
     connection.connection_made(Sink())
     model = load(home / "bundle")
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)

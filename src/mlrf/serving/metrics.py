@@ -102,6 +102,10 @@ class Exposition:
         self._version = version
         self._started = time.time()
 
+    def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
+        """Say what is served from now on."""
+        self._bundles = bundles
+
     def text(self) -> bytes:
         """Return the exposition."""
         lines: list[str] = []

@@ -1,12 +1,12 @@
-"""What one worker serves: its models behind the routes of the contract.
+"""What one worker serves: a generation of models behind the routes of the contract, replaced as a whole.
 
-The routes and their numbers follow from the bundles alone, so the arbiter can lay out the control block before any model
-is loaded; the models themselves are opened after the fork.
+A generation never changes. Taking another version into service makes the next generation of it and what else is served;
+requests under way keep the one they began with, and with the last of them it goes. The routes' labels follow from the contract
+alone, so the arbiter can lay out the control block before any model is loaded; models are opened after the fork.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,16 +15,13 @@ import msgspec
 from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError
-from mlrf.core.schema import Feature, clip
-from mlrf.engines.choice import open_engine
-from mlrf.model import Model
+from mlrf.core.schema import clip
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.admin import AdminRoutes
-from mlrf.serving.decode import RowDecoder
-from mlrf.serving.http.route import HTML, TEXT, Handler, Route
+from mlrf.serving.http.route import HTML, TEXT, Handler, Route, Router
 from mlrf.serving.metrics import Exposition, WorkerMeter
-from mlrf.serving.predicting import Predicting
 from mlrf.serving.routes import make_route
+from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
 
 
@@ -43,46 +40,65 @@ def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
     return asked
 
 
-class Service:
-    """The models of one worker and the routes to them."""
+class Generation:
+    """The versions of all models that are served at one time, and the routes to them."""
 
     def __init__(
-        self, bundles: Sequence[Bundle], settings: ServeSettings, meter: WorkerMeter, exposition: Exposition
+        self,
+        served: Sequence[Served],
+        default: str,
+        settings: ServeSettings,
+        exposition: Exposition,
+        check_serving: Callable[[], None],
     ) -> None:
-        """Open every model; BundleError when one cannot be, EngineError when one cannot answer its example."""
-        self._bundles = list(bundles)
+        """Make the routes; `check_serving` raises NotReadyError while the worker is to get no more requests."""
+        self._served = {each.name: each for each in served}
+        self._default = default
+        self._check_serving = check_serving
         self._settings = settings
-        self._meter = meter
-        self._default = default_name(bundles, settings.default)
-        self._models = {bundle.name: Model(bundle, open_engine(bundle, settings.engine)) for bundle in bundles}
-        self._examples = [(m, m.schema.row(m.schema.example())) for m in self._models.values()]
-        self._expected = [_bits(m.engine.margin(row)) for m, row in self._examples]
-        self.draining = False
         self.routes = self._make_routes(exposition)
-        self.admin = AdminRoutes()
-        self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
 
-    def missing(self, path: str) -> MlrfError | None:
+    @property
+    def served(self) -> list[Served]:
+        """What is served, in the order of the command line."""
+        return list(self._served.values())
+
+    def of(self, name: str) -> Served:
+        """Return what is served under a name."""
+        return self._served[name]
+
+    def router(self) -> Router:
+        """Return the way from heads to this generation's handlers."""
+        return Router(self.routes, self._settings.limits.max_body_bytes, self._missing)
+
+    def release(self) -> None:
+        """Let go of the models once no router asks here any more.
+
+        The routes hold what made them: a ring, which the collector would have to find, and does not where it is frozen.
+        """
+        self.routes.clear()
+        self._served.clear()
+
+    def _missing(self, path: str) -> MlrfError | None:
         """Explain a path that no route has, when it asks for a model that is not served."""
         parts = path.split("/")
-        if len(parts) > 3 and parts[1] == "models" and parts[2] not in self._models:  # noqa: PLR2004  /models/{name}/…
-            served = ", ".join(self._models)
+        if len(parts) > 3 and parts[1] == "models" and parts[2] not in self._served:  # noqa: PLR2004  /models/{name}/…
+            names = ", ".join(self._served)
             return ModelNotFoundError(
-                f"no model named {clip(parts[2])!r} is served; there is {served}", model=clip(parts[2])
+                f"no model named {clip(parts[2])!r} is served; there is {names}", model=clip(parts[2])
             )
         return None
 
     def _make_routes(self, exposition: Exposition) -> dict[str, Route]:
         routes: dict[str, Route] = {}
-        for name, model in self._models.items():
-            decoder = RowDecoder(model.schema, self._settings.leniency, self._settings.max_batch)
-            predicting = Predicting(model, decoder, self._meter.count_instances, self._meter.count_explanations)
+        for name, served in self._served.items():
+            predicting = served.predicting
             prefixes = [f"/models/{name}"] + ([""] if name == self._default else [])
             for prefix in prefixes:
                 routes[f"{prefix}/predict"] = make_route("/predict", {b"POST": predicting.one})
                 routes[f"{prefix}/predict/batch"] = make_route("/predict/batch", {b"POST": predicting.many})
                 routes[f"{prefix}/explain"] = make_route("/explain", {b"POST": predicting.explained})
-        facts = (self._bundles, self._default, __version__, self._settings.max_batch)
+        facts = ([each.bundle for each in self.served], self._default, __version__, self._settings.max_batch)
         routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
         routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
         routes["/readyz"] = make_route("/readyz", {b"GET": self._ready})
@@ -93,21 +109,65 @@ class Service:
         return routes
 
     def _ready(self, _body: bytes) -> bytes:
-        if self.draining:
-            raise NotReadyError("the server is shutting down")
-        for (model, row), expected in zip(self._examples, self._expected, strict=True):
-            if _bits(model.engine.margin(row)) != expected:
-                raise NotReadyError(f"the model {model.name} does not repeat its own answer")
+        self._check_serving()
+        for each in self._served.values():
+            if not each.repeats_itself():
+                raise NotReadyError(f"the model {each.name} does not repeat its own answer")
         return b'{"status":"ready"}'
 
+    def _describe(self) -> dict[str, Any]:
+        return {"models": [each.describe() for each in self._served.values()], "default": self._default}
+
+
+class Service:
+    """What a worker serves now, and the way to serve something else."""
+
+    def __init__(
+        self, bundles: Sequence[Bundle], settings: ServeSettings, meter: WorkerMeter, exposition: Exposition
+    ) -> None:
+        """Open every model; BundleError when one cannot be, EngineError when one cannot answer its example."""
+        self._settings = settings
+        self._meter = meter
+        self._exposition = exposition
+        self._default = default_name(bundles, settings.default)
+        self.draining = False
+        self.generation = self._next([self.open(bundle) for bundle in bundles])
+        self.admin = AdminRoutes()
+        self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
+
+    @property
+    def routes(self) -> dict[str, Route]:
+        """The routes of what is served now."""
+        return self.generation.routes
+
+    def open(self, bundle: Bundle) -> Served:
+        """Open a version beside those that are served; from any thread, and nobody notices."""
+        return Served(bundle, self._settings, self._meter)
+
+    def put(self, served: Served) -> Generation:
+        """Make the next generation, with a version in the place of its model's old one, and return the old generation.
+
+        The caller has the next requests find the new one, then releases the old one.
+        """
+        old = self.generation
+        self.generation = self._next([served if each.name == served.name else each for each in old.served])
+        return old
+
+    def _next(self, served: Sequence[Served]) -> Generation:
+        bundles = [each.bundle for each in served]
+        self._exposition.set_bundles([{"model": b.name, "version": b.short_version} for b in bundles])
+        return Generation(served, self._default, self._settings, self._exposition, self._check_serving)
+
+    def _check_serving(self) -> None:
+        if self.draining:
+            raise NotReadyError("the server is shutting down")
+
     def _versions(self) -> dict[str, Any]:
+        versions = [(each.name, each.bundle) for each in self.generation.served]
         return {
-            "models": [{"name": b.name, "version": b.short_version, "digest": b.version} for b in self._bundles],
+            "models": [{"name": name, "version": b.short_version, "digest": b.version} for name, b in versions],
             "default": self._default,
         }
-
-    def _describe(self) -> dict[str, Any]:
-        return {"models": [_described(b, self._models[b.name]) for b in self._bundles], "default": self._default}
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:
@@ -120,28 +180,3 @@ def _constant(make: Callable[[], bytes]) -> Handler:
         return made[0]
 
     return answer
-
-
-def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:
-    return tuple("nan" if math.isnan(m) else m for m in margins)
-
-
-def _described(bundle: Bundle, model: Model) -> dict[str, Any]:
-    manifest = bundle.manifest
-    return {
-        "name": bundle.name,
-        "version": bundle.short_version,
-        "digest": bundle.version,
-        "task": manifest.task,
-        "objective": manifest.objective,
-        "classes": manifest.classes,
-        "engine": model.engine.name,
-        "features": [_feature(f) for f in bundle.schema.features],
-    }
-
-
-def _feature(feature: Feature) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": feature.name, "kind": feature.kind.value, "nullable": feature.nullable}
-    if feature.categories is not None:
-        described["categories"] = list(feature.categories)
-    return described

@@ -86,6 +86,11 @@ class HttpServer:
             self.calls.clear()
         self.calls[raw] = call
 
+    def route_by(self, router: Router) -> None:
+        """Find the handlers of the next requests with another router; those under way keep theirs."""
+        self.router = router
+        self.calls.clear()
+
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
         self._connections.add(connection)

@@ -82,9 +82,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        router = Router(self.service.routes, settings.limits.max_body_bytes, self.service.missing)
         refusals = Refusals(self.boot.log)
-        server = HttpServer(router, settings.limits, self.meter, refusals, self.notify)
+        server = HttpServer(self.service.generation.router(), settings.limits, self.meter, refusals, self.notify)
         listener: socket.socket = self.sockets[0]
         # The copy keeps the accept queue when the loop closes its own descriptor.
         queue = listener.dup()

@@ -1,0 +1,63 @@
+"""One version of one model, ready to answer: what a worker opens, proves, puts into service and one day lets go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.schema import Feature
+from mlrf.engines.choice import open_engine
+from mlrf.model import Model
+from mlrf.serving.decode import RowDecoder
+from mlrf.serving.metrics import WorkerMeter
+from mlrf.serving.predicting import Predicting
+from mlrf.serving.settings import ServeSettings
+
+
+class Served:
+    """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
+
+    def __init__(self, bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> None:
+        """Open the model; BundleError when it cannot be, EngineError when it cannot answer its example."""
+        self.bundle = bundle
+        self.model = Model(bundle, open_engine(bundle, settings.engine))
+        decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch)
+        self.predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations)
+        self._example = self.model.schema.row(self.model.schema.example())
+        self._expected = _bits(self.model.engine.margin(self._example))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.bundle.name
+
+    def repeats_itself(self) -> bool:
+        """Whether the example is answered as it was when the model was opened."""
+        return _bits(self.model.engine.margin(self._example)) == self._expected
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `GET /models` says of it."""
+        manifest = self.bundle.manifest
+        return {
+            "name": self.name,
+            "version": self.bundle.short_version,
+            "digest": self.bundle.version,
+            "task": manifest.task,
+            "objective": manifest.objective,
+            "classes": manifest.classes,
+            "engine": self.model.engine.name,
+            "features": [_feature(f) for f in self.bundle.schema.features],
+        }
+
+
+def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:
+    return tuple("nan" if math.isnan(m) else m for m in margins)
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": feature.name, "kind": feature.kind.value, "nullable": feature.nullable}
+    if feature.categories is not None:
+        described["categories"] = list(feature.categories)
+    return described

@@ -54,8 +54,9 @@ def main(home: Path) -> None:
     from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
     from mlrf.serving.decode import RowDecoder  # noqa: PLC0415
+    from mlrf.serving.exposition import Exposition  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
-    from mlrf.serving.metrics import Exposition, WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.metrics import WorkerMeter  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
 

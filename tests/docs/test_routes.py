@@ -11,7 +11,8 @@ from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.metrics import Exposition, WorkerMeter
+from mlrf.serving.exposition import Exposition
+from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.service import Service
 from mlrf.serving.settings import ServeSettings

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import mlrf
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
 from mlrf.serving.configuration import shown
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.metrics import Exposition, WorkerMeter
+from mlrf.serving.exposition import Exposition
+from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.refusals import STATUSES, status_of
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.settings import OPTIONS
@@ -60,16 +62,20 @@ def test_every_error_is_drawn_in_the_tree_with_its_code(kind):
     assert codes.count(kind.code) == 1
 
 
-def test_every_metric_is_in_the_table_and_no_other():
+def test_every_metric_is_in_the_table_with_its_labels_and_no_other():
     block = ControlBlock(1, layout().n_words)
     WorkerMeter(layout(), block.row(0))
     text = Exposition(layout(), block, [{"model": "m", "version": "0"}], "0").text().decode()
-    exposed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    documented: dict[str, str] = {}
-    for names, kinds in re.findall(r"^\| (`mlrf_[^|]+) \| ([^|]+) \|", section("Metrics"), re.MULTILINE):
-        listed = re.findall(r"`(\w+)`", names)
-        told = kinds.strip().split(", ")
-        documented |= dict(zip(listed, told * len(listed) if len(told) == 1 else told, strict=False))
+    exposed: dict[str, tuple[str, set[str]]] = {}
+    for family in text_string_to_metric_families(text):
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        name = family.name + "_total" * (family.type == "counter")
+        exposed[name] = family.type, labels
+    row = r"^\| `(mlrf_\w+)` \| (\w+) \|([^|]*)\|"
+    documented = {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(row, section("Metrics"), re.MULTILINE)
+    }
     assert documented == exposed
 
 

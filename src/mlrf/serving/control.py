@@ -29,4 +29,8 @@ class ControlBlock:
 
     def total(self, word: int) -> int:
         """Return the sum of a word over all slots."""
-        return sum(self._words[slot * self._stride + word] for slot in range(self.n_slots))
+        return sum(self.words(word))
+
+    def words(self, word: int) -> list[int]:
+        """Return a word of every slot."""
+        return [self._words[slot * self._stride + word] for slot in range(self.n_slots)]

@@ -1,18 +1,21 @@
-"""What is counted, where each count lies in the control block, and how Prometheus reads it.
+"""What is counted: one table of families, where their counts lie in the control block, and the meter of a worker.
 
-Every label has a bounded set of values, known before the fork; the layout follows from the routes alone, so arbiter and
-workers agree on it. Durations are kept in nanoseconds.
+A new metric is a line of FAMILIES (and a row in docs/serving.md); who counts asks the meter once for `counter(name)` or
+`gauge(name)` and calls what it gets. Every label has a bounded set of values, known before the fork; the layout follows from
+the table and the routes alone, so arbiter and workers agree on it. Durations are kept in nanoseconds.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
 
-from mlrf.serving.control import ControlBlock
+from mlrf.serving.refusals import CODES
 
 STATUSES = (200, 400, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
@@ -21,35 +24,109 @@ _NS = 1e9
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """A metric. `labels` names each label and its values; a label `route` without values takes the layout's routes."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    buckets_s: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets; the last bucket has none."""
+    unit: float = 1.0
+    """What one of its counts in the control block is worth: 1e-9 for nanoseconds shown as seconds."""
+    lives_on: bool = True
+    """Whether a worker's replacement goes on from its predecessor's count; gauges of what ends with a worker do not."""
+    merge: Callable[[list[int]], int] = sum
+    """From the counts of all workers to the one shown."""
+    by_process: bool = False
+    """Whether each worker's count is shown, with the label `process`, instead of one for all."""
+    sparse: bool = False
+    """Whether samples that are 0 are left out, as of a table that is mostly empty."""
+
+
+FAMILIES = (
+    Family(
+        "mlrf_requests_total", "counter", "Requests answered.", (("route", ()), ("status", tuple(map(str, STATUSES)))),
+        sparse=True,
+    ),
+    Family(
+        "mlrf_request_duration_seconds", "histogram", "Time from a whole request to its answer, in the worker.",
+        (("route", ()),), BUCKETS_S,
+    ),
+    Family("mlrf_refusals_total", "counter", "Requests refused, by the code of the error.", (("code", CODES),)),
+    Family("mlrf_instances_total", "counter", "Valid rows sent to an engine."),
+    Family("mlrf_explanations_total", "counter", "Rows explained."),
+    Family("mlrf_connections_total", "counter", "Connections accepted."),
+    Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
+    Family("mlrf_worker_starts_total", "counter", "Workers started."),
+    Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
+    Family(
+        "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and those before it.", unit=1e-9,
+        by_process=True,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where each count of a slot lies. `routes` are the labels of routes by number."""
 
     routes: tuple[str, ...]
+    n_words: int = field(init=False)
+    """Words a slot."""
+    pid: int = field(init=False)
+    """The word in which a worker leaves its process id."""
+    _first: dict[str, int] = field(init=False, repr=False)
 
-    @property
-    def durations(self) -> int:
-        """First word of the histograms: a row of buckets, the sum in ns, per route."""
-        return len(self.routes) * len(STATUSES)
+    def __post_init__(self) -> None:
+        place = 0
+        first = {}
+        for family in FAMILIES:
+            first[family.name] = place
+            place += len(self.samples(family)) * self.width(family)
+        object.__setattr__(self, "_first", first)
+        object.__setattr__(self, "pid", place)
+        object.__setattr__(self, "n_words", place + 1)
 
-    @property
-    def gauges(self) -> int:
-        """First word of the single counts."""
-        return self.durations + len(self.routes) * (len(BUCKETS_S) + 2)
+    def samples(self, family: Family) -> list[tuple[str, ...]]:
+        """Return the values of the labels of each of a family's samples, in the order in which they lie."""
+        return list(product(*self._values(family)))
 
-    @property
-    def n_words(self) -> int:
-        """Words a slot."""
-        return self.gauges + len(_SINGLES)
+    def width(self, family: Family) -> int:
+        """Return the words of a sample: one; of a histogram its buckets, and the sum in nanoseconds."""
+        return len(family.buckets_s) + 2 if family.buckets_s else 1
+
+    def place(self, name: str, *values: str) -> int:
+        """Return the first word of the sample with these values of its labels; KeyError or ValueError for none."""
+        family = FAMILY[name]
+        number = 0
+        for known, value in zip(self._values(family), values, strict=True):
+            number = number * len(known) + known.index(value)
+        return self._first[name] + number * self.width(family)
+
+    def first(self, family: Family) -> int:
+        """Return the first word of a family."""
+        return self._first[family.name]
+
+    def ending(self) -> list[tuple[int, int]]:
+        """Return the words that end with a slot's worker: of each run the first, and the one after its last."""
+        ending = [family for family in FAMILIES if not family.lives_on]
+        runs = [(self.first(f), self.first(f) + len(self.samples(f)) * self.width(f)) for f in ending]
+        return [*runs, (self.pid, self.pid + 1)]
+
+    def _values(self, family: Family) -> list[tuple[str, ...]]:
+        return [values or self.routes for _, values in family.labels]
 
 
-_SINGLES = ("open_connections", "connections", "instances", "explanations", "starts", "ready")
-OPEN_CONNECTIONS, CONNECTIONS, INSTANCES, EXPLANATIONS, STARTS, READY = range(len(_SINGLES))
+FAMILY = {family.name: family for family in FAMILIES}
 
 
 def clear_gauges(layout: Layout, row: memoryview) -> None:
-    """Forget what ended with a slot's worker: its connections and its readiness."""
-    row[layout.gauges + OPEN_CONNECTIONS] = 0
-    row[layout.gauges + READY] = 0
+    """Forget what ended with a slot's worker: its connections, its readiness."""
+    for first, stop in layout.ending():
+        for word in range(first, stop):
+            row[word] = 0
 
 
 class WorkerMeter:
@@ -58,14 +135,56 @@ class WorkerMeter:
     def __init__(self, layout: Layout, row: memoryview) -> None:
         self._row = row
         self._layout = layout
-        self._durations = layout.durations
-        self._gauges = layout.gauges
+        self._durations = layout.place("mlrf_request_duration_seconds", layout.routes[0])
         self._ns_bounds = tuple(b * _NS for b in BUCKETS_S)
         clear_gauges(layout, row)
-        row[self._gauges + STARTS] += 1
+        row[layout.pid] = os.getpid()
+        self.count_instances = self.counter("mlrf_instances_total")
+        self.count_explanations = self.counter("mlrf_explanations_total")
+        self._count_opened = self.counter("mlrf_connections_total")
+        self._open_connections = layout.place("mlrf_open_connections")
+        self._set_ready = self.gauge("mlrf_workers_ready")
+        self._count_cpu_ns = self.counter("mlrf_process_cpu_seconds_total")
+        self._cpu_ns = 0
+        self.counter("mlrf_worker_starts_total")(1)
+
+    def counter(self, name: str, *values: str) -> Callable[[int], None]:
+        """Return a function that counts on: the sample of this family with these values of its labels."""
+        row, place = self._row, self._layout.place(name, *values)
+
+        def count(n: int) -> None:
+            row[place] += n
+
+        return count
+
+    def counters(self, name: str) -> dict[str, Callable[[int], None]]:
+        """Return the functions that count on, by the value of the family's one label."""
+        return {values[0]: self.counter(name, *values) for values in self._layout.samples(FAMILY[name])}
+
+    def gauge(self, name: str, *values: str) -> Callable[[int], None]:
+        """Return a function that sets the sample of this family with these values of its labels."""
+        row, place = self._row, self._layout.place(name, *values)
+
+        def set_to(n: int) -> None:
+            row[place] = n
+
+        return set_to
+
+    def histogram(self, name: str, *values: str) -> Callable[[float], None]:
+        """Return a function that takes seconds into the histogram with these values of its labels."""
+        row, place = self._row, self._layout.place(name, *values)
+        bounds = FAMILY[name].buckets_s
+        last = place + len(bounds) + 1
+
+        def take(elapsed_s: float) -> None:
+            row[place + bisect_left(bounds, elapsed_s)] += 1
+            row[last] += int(elapsed_s * _NS)
+
+        return take
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:
         """Count one answer, and the time from its whole request to its first byte."""
+        # The first families of the table, with their places worked out: this runs for every request.
         row = self._row
         row[route * len(STATUSES) + _STATUS_PLACES[status]] += 1
         elapsed_ns = elapsed_s * _NS
@@ -75,91 +194,16 @@ class WorkerMeter:
 
     def count_connections(self, change: int) -> None:
         """Count a connection opened (1) or closed (-1)."""
-        self._row[self._gauges + OPEN_CONNECTIONS] += change
+        self._row[self._open_connections] += change
         if change > 0:
-            self._row[self._gauges + CONNECTIONS] += change
+            self._count_opened(change)
 
-    def count_instances(self, n_instances: int) -> None:
-        """Count valid rows that went to an engine."""
-        self._row[self._gauges + INSTANCES] += n_instances
-
-    def count_explanations(self, n_explanations: int) -> None:
-        """Count rows that were explained."""
-        self._row[self._gauges + EXPLANATIONS] += n_explanations
+    def count_cpu(self) -> None:
+        """Count the processor time used since the last call; what is used after the last is lost."""
+        now_ns = time.process_time_ns()
+        self._count_cpu_ns(now_ns - self._cpu_ns)
+        self._cpu_ns = now_ns
 
     def set_ready(self, *, ready: bool) -> None:
         """Say whether this worker answers."""
-        self._row[self._gauges + READY] = int(ready)
-
-
-class Exposition:
-    """All counts as Prometheus text (format 0.0.4), totals over the workers."""
-
-    def __init__(self, layout: Layout, block: ControlBlock, bundles: Sequence[dict[str, str]], version: str) -> None:
-        self._layout = layout
-        self._block = block
-        self._bundles = bundles
-        self._version = version
-        self._started = time.time()
-
-    def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
-        """Say what is served from now on."""
-        self._bundles = bundles
-
-    def text(self) -> bytes:
-        """Return the exposition."""
-        lines: list[str] = []
-        self._requests(lines)
-        self._histograms(lines)
-        total = self._single
-        _family(lines, "mlrf_instances_total", "counter", "Valid rows sent to an engine.", [({}, total(INSTANCES))])
-        _family(lines, "mlrf_explanations_total", "counter", "Rows explained.", [({}, total(EXPLANATIONS))])
-        _family(lines, "mlrf_connections_total", "counter", "Connections accepted.", [({}, total(CONNECTIONS))])
-        _family(lines, "mlrf_open_connections", "gauge", "Connections open now.", [({}, total(OPEN_CONNECTIONS))])
-        _family(lines, "mlrf_worker_starts_total", "counter", "Workers started.", [({}, total(STARTS))])
-        _family(lines, "mlrf_workers_ready", "gauge", "Workers that answer.", [({}, total(READY))])
-        _family(lines, "mlrf_start_time_seconds", "gauge", "When the server started.", [({}, round(self._started, 3))])
-        _family(lines, "mlrf_build_info", "gauge", "The server's version.", [({"version": self._version}, 1)])
-        _family(lines, "mlrf_bundle_info", "gauge", "Bundles served.", [(labels, 1) for labels in self._bundles])
-        return "\n".join(lines).encode() + b"\n"
-
-    def _single(self, place: int) -> int:
-        return self._block.total(self._layout.gauges + place)
-
-    def _requests(self, lines: list[str]) -> None:
-        samples = []
-        for number, route in enumerate(self._layout.routes):
-            for place, status in enumerate(STATUSES):
-                count = self._block.total(number * len(STATUSES) + place)
-                if count or status == STATUSES[0]:
-                    samples.append(({"route": route, "status": str(status)}, count))
-        _family(lines, "mlrf_requests_total", "counter", "Requests answered.", samples)
-
-    def _histograms(self, lines: list[str]) -> None:
-        name = "mlrf_request_duration_seconds"
-        lines.append(f"# HELP {name} Time from a whole request to its answer, in the worker.")
-        lines.append(f"# TYPE {name} histogram")
-        width = len(BUCKETS_S) + 2
-        for number, route in enumerate(self._layout.routes):
-            first = self._layout.durations + number * width
-            running = 0
-            for place, bound in enumerate((*BUCKETS_S, "+Inf")):
-                running += self._block.total(first + place)
-                lines.append(_sample(f"{name}_bucket", {"route": route, "le": str(bound)}, running))
-            lines.append(_sample(f"{name}_sum", {"route": route}, self._block.total(first + width - 1) / _NS))
-            lines.append(_sample(f"{name}_count", {"route": route}, running))
-
-
-def _family(lines: list[str], name: str, kind: str, text: str, samples: Sequence[tuple[dict[str, str], Any]]) -> None:
-    lines.append(f"# HELP {name} {text}")
-    lines.append(f"# TYPE {name} {kind}")
-    lines.extend(_sample(name, labels, value) for labels, value in samples)
-
-
-def _sample(name: str, labels: dict[str, str], value: float) -> str:
-    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        self._set_ready(int(ready))

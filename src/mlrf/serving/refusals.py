@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 from mlrf.core import errors
@@ -33,6 +35,14 @@ INTERNAL = 500
 _encode = msgspec.json.encode
 
 
+def _codes(kind: type[MlrfError]) -> set[str]:
+    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
+
+
+CODES = (*sorted(_codes(errors.RequestError).union(*map(_codes, STATUSES))), "INTERNAL")
+"""Every code that an answer can carry."""
+
+
 def status_of(fault: Exception) -> int:
     """Return the HTTP status of a fault: its class's, or the nearest ancestor's; 500 for what no table foresees."""
     for ancestor in type(fault).__mro__:
@@ -45,19 +55,27 @@ def status_of(fault: Exception) -> int:
 class Refusals:
     """Turns faults into answers; what nobody foresaw is logged whole and answered with nothing but its id."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, counts: Mapping[str, Callable[[int], None]] | None = None) -> None:
+        """Count by code with `counts`, where there are any."""
         self._log = log
+        self._counts = counts
 
     def __call__(self, fault: Exception, request_id: bytes) -> tuple[int, bytes, bytes]:
         """Return status, body and header lines."""
         status = status_of(fault)
         identity = request_id.decode("ascii")
         if status == INTERNAL or not isinstance(fault, MlrfError):
+            self._count("INTERNAL")
             self._log.error("request failed", request_id=identity, fault=fault)
             document = {"error": "internal error", "code": "INTERNAL", "details": {}, "request_id": identity}
             return INTERNAL, _encode(document), b""
+        self._count(fault.code)
         document = {"error": str(fault), "code": fault.code, "details": fault.details, "request_id": identity}
         return status, _encode(document), _header_lines(fault)
+
+    def _count(self, code: str) -> None:
+        if self._counts is not None:
+            self._counts[code](1)
 
 
 def _header_lines(fault: MlrfError) -> bytes:

@@ -18,8 +18,9 @@ from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotRead
 from mlrf.core.schema import clip
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.admin import AdminRoutes
+from mlrf.serving.exposition import Exposition
 from mlrf.serving.http.route import HTML, TEXT, Handler, Route, Router
-from mlrf.serving.metrics import Exposition, WorkerMeter
+from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings

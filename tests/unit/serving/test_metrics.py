@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import subprocess
+import time
+from array import array
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlrf.core import errors
 from mlrf.core.errors import MlrfError
 from mlrf.serving import refusals
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.metrics import BUCKETS_S, STATUSES, Exposition, Layout, WorkerMeter
+from mlrf.serving.exposition import Exposition
+from mlrf.serving.logs import Log
+from mlrf.serving.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
+from mlrf.serving.process_figures import FIGURES, read_figures
 from mlrf.serving.routes import LABELS
+from running import resident_bytes
 
 ROUTES = Layout(("other", "/a", "/b"))
 
@@ -84,10 +95,86 @@ def test_no_two_counts_share_a_word():
         for status in STATUSES:
             meter.count_request(route, status, 0.0)
     row = list(block.row(1))
-    assert row[: layout.durations] == [1] * layout.durations
+    n_requests = len(LABELS) * len(STATUSES)
+    assert layout.first(FAMILIES[0]) == 0
+    assert row[:n_requests] == [1] * n_requests
     assert all(not any(block.row(slot)) for slot in (0, 2)), "a slot writes in its own row"
 
 
 def test_every_status_that_can_be_answered_can_be_counted():
     assert {200, refusals.INTERNAL, *refusals.STATUSES.values()} <= set(STATUSES)
     assert all(issubclass(fault, MlrfError) for fault in refusals.STATUSES)
+
+
+def test_every_family_can_be_counted_and_is_read_back(block):
+    for slot in range(2):
+        meter = WorkerMeter(ROUTES, block.row(slot))
+        for family in FAMILIES:
+            for values in ROUTES.samples(family):
+                if family.kind == "counter":
+                    meter.counter(family.name, *values)(1)
+                elif family.kind == "gauge":
+                    meter.gauge(family.name, *values)(1)
+                else:
+                    meter.histogram(family.name, *values)(family.buckets_s[0])
+    found = samples(block)
+    for family in FAMILIES:
+        for values in ROUTES.samples(family):
+            labels = sorted(zip([name for name, _ in family.labels], values, strict=True))
+            if family.by_process:
+                each = [found[(family.name, *sorted([("process", f"worker-{slot}"), *labels]))] for slot in range(2)]
+                assert each == pytest.approx([family.unit] * 2)
+                continue
+            end = "_count" * (family.kind == "histogram")
+            started = 2 * (family.name == "mlrf_worker_starts_total")
+            assert found[(family.name + end, *labels)] == family.merge([1, 1]) * family.unit + started
+
+
+def test_what_ends_with_a_worker_is_forgotten_and_the_rest_kept(block):
+    row = block.row(0)
+    row[:] = memoryview(array("Q", [7] * ROUTES.n_words))
+    clear_gauges(ROUTES, row)
+    for family in FAMILIES:
+        first = ROUTES.first(family)
+        words = row[first : first + len(ROUTES.samples(family)) * ROUTES.width(family)]
+        assert set(words) == {7 if family.lives_on else 0}
+    assert row[ROUTES.pid] == 0
+
+
+def test_the_figures_of_a_process_are_the_kernels():
+    found = dict(zip([name for name, _ in FIGURES], read_figures(os.getpid()), strict=True))
+    assert found["mlrf_process_resident_memory_bytes"] == pytest.approx(resident_bytes(os.getpid()), rel=0.1)
+    assert found["mlrf_process_open_fds"] == pytest.approx(len(os.listdir("/proc/self/fd")), abs=2)
+    assert found["mlrf_process_max_fds"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert found["mlrf_process_threads"] == len(os.listdir("/proc/self/task"))
+    assert time.time() - 3600 < found["mlrf_process_start_time_seconds"] <= time.time()
+
+
+def test_a_process_that_has_ended_has_no_figures():
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert read_figures(child.pid) is None
+
+
+def test_processor_time_goes_on_over_a_replacement(block):
+    name = ("mlrf_process_cpu_seconds_total", ("process", "worker-0"))
+    first = WorkerMeter(ROUTES, block.row(0))
+    first.count_cpu()
+    counted = samples(block)[name]
+    assert counted == pytest.approx(time.process_time(), rel=0.5)
+    WorkerMeter(ROUTES, block.row(0)).count_cpu()
+    assert samples(block)[name] >= 2 * counted
+
+
+def test_a_refusal_is_counted_by_its_code(block):
+    meter = WorkerMeter(ROUTES, block.row(0))
+    refuse = refusals.Refusals(Log("critical"), meter.counters("mlrf_refusals_total"))
+    for fault in (errors.MissingFeatureError(""), errors.OverloadedError(""), ValueError(), errors.EngineError("")):
+        refuse(fault, b"1")
+    found = samples(block)
+    counts = {
+        values[0]: found["mlrf_refusals_total", ("code", values[0])]
+        for values in ROUTES.samples(FAMILY["mlrf_refusals_total"])
+    }
+    assert {code: n for code, n in counts.items() if n} == {"MISSING_FEATURE": 1, "OVERLOADED": 1, "INTERNAL": 2}
+    assert set(counts) >= {kind.code for kind in refusals.STATUSES}

@@ -22,8 +22,9 @@ from gunicorn.errors import HaltServer
 from mlrf import __version__
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.control import ControlBlock
+from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import ArbiterLog, Log
-from mlrf.serving.metrics import Exposition, clear_gauges
+from mlrf.serving.metrics import clear_gauges
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
 from mlrf.serving.processes.hold import hold_model

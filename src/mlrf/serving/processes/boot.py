@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.serving.control import ControlBlock
+from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import Log
-from mlrf.serving.metrics import Exposition, Layout
+from mlrf.serving.metrics import Layout
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.settings import ServeSettings
 

@@ -82,7 +82,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        refusals = Refusals(self.boot.log)
+        refusals = Refusals(self.boot.log, self.meter.counters("mlrf_refusals_total"))
         server = HttpServer(self.service.generation.router(), settings.limits, self.meter, refusals, self.notify)
         listener: socket.socket = self.sockets[0]
         # The copy keeps the accept queue when the loop closes its own descriptor.
@@ -101,6 +101,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             server.tick()
             if admin is not None:
                 admin.tick()
+            self.meter.count_cpu()
             try:
                 await asyncio.wait_for(stop.wait(), BEAT_S)
             except TimeoutError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlrf.cli.signals import Ended
 from mlrf.cli.terminal import harmless
-from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, SampleError
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsError, RowsError, SampleError
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
 BY_SIGNAL = 128
@@ -21,6 +21,7 @@ EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (ConfigError, MISUSED),
     (OutputExistsError, MISUSED),
     (SampleError, MISUSED),
+    (RowsError, MISUSED),
     (MlrfError, FAILED),
 )
 """The first class that an error belongs to tells its status."""

@@ -3,6 +3,7 @@
     MlrfError
     ├── ConfigError                  CONFIG_INVALID       an option, variable or file of settings is wrong
     ├── BundleError                  BUNDLE_INVALID       a bundle on disk is not whole, not ours or not sound
+    ├── RowsError                    ROWS_INVALID         a file of rows by key cannot be read or does not fit the model
     ├── EngineError                  ENGINE_FAILED        an engine could not answer
     ├── RepositoryError              REPOSITORY_FAILED    a model repository could not be changed
     ├── SchemaChangedError           SCHEMA_CHANGED       a version asks other things of its callers than the one before
@@ -74,6 +75,12 @@ class BundleError(MlrfError):
     """A bundle on disk is missing, incomplete, altered, or of a format that this version cannot read."""
 
     code = "BUNDLE_INVALID"
+
+
+class RowsError(MlrfError):
+    """A file of rows by key cannot be read, or does not fit the model; nothing of it was taken."""
+
+    code = "ROWS_INVALID"
 
 
 class EngineError(MlrfError):

@@ -7,6 +7,8 @@ from typing import Any
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
+MIN_AS_OF_US = (dt.datetime.min.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
+MAX_AS_OF_US = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 
 
 def read_as_of(text: Any) -> int:
@@ -19,7 +21,10 @@ def read_as_of(text: Any) -> int:
         raise ValueError(f"{text[:40]!r} is no RFC 3339 time like 2026-01-31T06:00:00Z") from error
     if time.tzinfo is None:
         time = time.replace(tzinfo=dt.UTC)
-    return (time - _EPOCH) // _MICROSECOND
+    as_of_us = (time - _EPOCH) // _MICROSECOND
+    if not MIN_AS_OF_US <= as_of_us <= MAX_AS_OF_US:
+        raise ValueError(f"{text[:40]!r} is outside the years 1 to 9999 in UTC")
+    return as_of_us
 
 
 def show_as_of(as_of_us: int) -> str:

@@ -108,12 +108,12 @@ class EmbeddedStore:
         self.environment.check_readers()
 
         def work(transaction: lmdb.Transaction[bytes]) -> Pushed:
-            meta = self._meta
+            meta = self.meta
             current, changes = read_state(transaction, meta)
-            written = put_rows(transaction, self._tables[current], given)
+            written = put_rows(transaction, self.tables[current], given)
             if transaction.get(LOADING_KEY, db=meta) is not None:
                 # What is being loaded is older than this push: it is given these rows before it becomes current.
-                put_rows(transaction, self._pending, given)
+                put_rows(transaction, self.pending, given)
             changes += 1
             transaction.put(STATE_KEY, STATE.pack(current, changes), db=meta)
             return Pushed(written, len(given) - written, changes)
@@ -129,7 +129,7 @@ class EmbeddedStore:
                 try:
                     seen = self._look(transaction)
                     rows = transaction.stat(seen.table)["entries"]
-                    source = transaction.get(SOURCE_KEY, db=self._meta)
+                    source = transaction.get(SOURCE_KEY, db=self.meta)
                 finally:
                     transaction.abort()
         except lmdb.Error as error:
@@ -165,13 +165,13 @@ class EmbeddedStore:
 
     def _open(self) -> None:
         environment = self.environment
-        self._meta, self._pending = environment.database(META), environment.database(PENDING)
-        self._tables = tuple(environment.database(name) for name in TABLES)
+        self.meta, self.pending = environment.database(META), environment.database(PENDING)
+        self.tables = tuple(environment.database(name) for name in TABLES)
         digest = self.format.digest.encode()
         with environment.reading:
             transaction = environment.begin()
             try:
-                found = transaction.get(FORMAT_KEY, db=self._meta)
+                found = transaction.get(FORMAT_KEY, db=self.meta)
             finally:
                 transaction.abort()
         if found is None:
@@ -181,23 +181,23 @@ class EmbeddedStore:
                 f"--state-dir: {environment.path} holds rows of another schema or key; choose another directory, or remove it",
                 option="--state-dir",
             )
-        self._seen = _Seen(-1, self._tables[0], 0)
+        self._seen = _Seen(-1, self.tables[0], 0)
 
     def _begin_anew(self, transaction: lmdb.Transaction[bytes]) -> bytes:
         """Bind an empty environment to this format, unless another process was faster; return whose it is."""
         digest = self.format.digest.encode()
-        if transaction.put(FORMAT_KEY, digest, overwrite=False, db=self._meta):
-            transaction.put(STATE_KEY, STATE.pack(0, 0), db=self._meta)
+        if transaction.put(FORMAT_KEY, digest, overwrite=False, db=self.meta):
+            transaction.put(STATE_KEY, STATE.pack(0, 0), db=self.meta)
             return digest
-        return transaction.get(FORMAT_KEY, db=self._meta) or b""
+        return transaction.get(FORMAT_KEY, db=self.meta) or b""
 
     def _look(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
         """Return the state that a transaction reads; looked up again only after a commit."""
         commit = transaction.id()
         seen = self._seen
         if seen.commit != commit:
-            current, changes = read_state(transaction, self._meta)
-            seen = self._seen = _Seen(commit, self._tables[current], changes)
+            current, changes = read_state(transaction, self.meta)
+            seen = self._seen = _Seen(commit, self.tables[current], changes)
         return seen
 
 

@@ -133,6 +133,19 @@ class EntityKey:
         )
 
 
+def encode_value(kind: KeyType, value: Any) -> bytes:
+    """Return the part of a key that one value makes; ValueError where it is none of that type."""
+    try:
+        return _ENCODERS[kind](value)
+    except (TypeError, ValueError, struct.error) as error:
+        raise ValueError(f"not {_EXPECTED[kind]}") from error
+
+
+def expected_of(kind: KeyType) -> str:
+    """Describe what a field of a type holds, for a sentence."""
+    return _EXPECTED[kind]
+
+
 def entity_key(described: Sequence[tuple[str, str]]) -> EntityKey:
     """Return the key of fields given by name and type; ValueError where a type is unknown."""
     return EntityKey(tuple(KeyField(name, KeyType(kind)) for name, kind in described))

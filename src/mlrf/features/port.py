@@ -7,12 +7,19 @@ answer several keys from ONE state of the store. Keys are what `EntityKey.encode
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 Key = bytes
 Record = bytes
+
+
+class Batch(NamedTuple):
+    """Some rows on their way into a store."""
+
+    keys: list[Key]
+    records: list[Record]
 
 
 class StoredRow(msgspec.Struct, frozen=True, gc=False, eq=False):

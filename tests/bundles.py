@@ -15,7 +15,17 @@ from onnx import TensorProto, helper
 
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.onnx.export import export_onnx
-from mlrf.core.bundle import FORMAT, FileEntry, LinkEntry, Manifest, ModelFacts, Task, digest_file
+from mlrf.core.bundle import (
+    FORMAT,
+    FileEntry,
+    KeyFieldEntry,
+    LinkEntry,
+    Manifest,
+    ModelFacts,
+    RowsEntry,
+    Task,
+    digest_file,
+)
 from mlrf.core.forest import Forest
 from mlrf.core.golden import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
@@ -69,8 +79,11 @@ def write_bundle(
     n_outputs: int = 1,
     model: bytes | None = None,
     forest: Forest | None = None,
+    key: dict[str, str] | None = None,
 ) -> Path:
     """Write a bundle whose every digest holds, and return its path; `model` or `forest` stands in for the stumps.
+
+    With a `key` (type by field) it is asked by key too, and brings no row.
 
     Only a bundle of a `forest` has a file for the tree engine too.
     """
@@ -97,6 +110,7 @@ def write_bundle(
         facts=ModelFacts(trees, 2 * trees, 1, sum(f.kind is Kind.CATEGORICAL for f in schema.features)),
         libraries={},
         parity={},
+        rows=None if key is None else RowsEntry([KeyFieldEntry(field, kind) for field, kind in key.items()]),
         files={file.name: entry_of(file) for file in sorted(path.iterdir())},
     )
     write_manifest(path, msgspec.to_builtins(manifest))

@@ -23,15 +23,16 @@ PAGE = Path(__file__).parents[2] / "docs/serving.md"
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     folder = tmp_path_factory.mktemp("routes")
-    return [read_bundle(write_bundle(folder / name, name=name)) for name in ("one", "two")]
+    keys = {"one": None, "two": {"id": "integer"}}
+    return [read_bundle(write_bundle(folder / name, name=name, key=key)) for name, key in keys.items()]
 
 
 @pytest.fixture(scope="module")
-def service(bundles):
+def service(bundles, tmp_path_factory):
     block = ControlBlock(1, layout().n_words)
     return Service(
         bundles,
-        ServeSettings(bundles=(Path("one"), Path("two"))),
+        ServeSettings(bundles=(Path("one"), Path("two")), state_dir=tmp_path_factory.mktemp("state")),
         WorkerMeter(layout(), block.row(0)),
         Exposition(layout(), block, [], "0"),
     )

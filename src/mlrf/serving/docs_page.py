@@ -30,7 +30,11 @@ for (const form of document.querySelectorAll('form')) form.addEventListener('sub
 });
 """
 _ROUTES = (
-    ("POST", "/predict", 'One instance, by name or in schema order; <code>"explain": true</code> or k for its reasons'),
+    (
+        "POST",
+        "/predict",
+        'One instance, by name, in schema order, or by <code>"key"</code>; <code>"explain": true</code> or k for its reasons',
+    ),
     ("POST", "/predict/batch", "Up to {max_batch} instances"),
     ("POST", "/explain", "One instance, always with the contribution of each feature to its margin"),
     (
@@ -69,11 +73,18 @@ def _model(bundle: Bundle, *, is_default: bool) -> str:
     )
     example = json.dumps({"features": bundle.schema.example()}, indent=1, ensure_ascii=False)
     features = "".join(_feature(index, f) for index, f in enumerate(bundle.schema.features))
+    key = (
+        ""
+        if bundle.manifest.rows is None
+        else ", ".join(f"{each.name} ({each.type})" for each in bundle.manifest.rows.key)
+    )
+    stored = f"<p>Asked by key too: <code>{html.escape(key)}</code>.</p>" if key else ""
     note = " (the default)" if is_default else ""
     return (
         f"<h2>{html.escape(bundle.name)}{note}</h2>"
         f"<p>{bundle.manifest.task}, {html.escape(bundle.manifest.objective)}: {facts.trees} trees, {facts.leaves} leaves, "
         f"{len(bundle.schema.features)} features. Version <code>{bundle.short_version}</code>.</p>"
+        f"{stored}"
         f'<form data-path="{path}"><textarea rows="12" spellcheck="false">{html.escape(example)}</textarea>'
         f"{buttons}<pre></pre></form>"
         f"<details><summary>Features</summary><table><tr><th>#</th><th>name</th><th>kind</th><th>values</th></tr>"

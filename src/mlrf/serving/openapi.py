@@ -10,9 +10,16 @@ from mlrf.core.schema import Feature, Kind
 from mlrf.serving.careful import MAX_EXPLAINED
 
 _NUMBER = {"type": "number"}
+_AS_OF = {"type": ["string", "null"], "format": "date-time"}
+_KEY_TYPES = {
+    "string": {"type": "string"},
+    "integer": {"type": "integer"},
+    "date": {"type": "string", "format": "date"},
+    "boolean": {"type": "boolean"},
+}
 _ERROR_STATUSES = {
     "400": "Malformed HTTP or JSON",
-    "404": "No such route or model",
+    "404": "No such route, model or key",
     "405": "The route does not take this method",
     "408": "The request took too long to arrive",
     "411": "The request declares no length",
@@ -22,14 +29,14 @@ _ERROR_STATUSES = {
     "422": "Well-formed, but not valid for the model",
     "431": "Headers too large",
     "500": "Internal error; the log has the request id",
-    "503": "Stopping, or too many long requests wait",
+    "503": "Stopping, too many long requests wait, or the feature store does not answer",
 }
 
 
 def document(bundles: list[Bundle], default: str, version: str, max_batch: int) -> dict[str, Any]:
     """Return the document; the routes without a model's name stand for `default`."""
     paths: dict[str, Any] = {}
-    for prefix, bundle in [("", _named(bundles, default)), *((f"/models/{b.name}", b) for b in bundles)]:
+    for prefix, bundle in [("", _of_name(bundles, default)), *((f"/models/{b.name}", b) for b in bundles)]:
         paths[f"{prefix}/predict"] = {"post": _predict(bundle)}
         paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
         paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
@@ -53,17 +60,20 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int) 
     }
 
 
-def _named(bundles: list[Bundle], name: str) -> Bundle:
+def _of_name(bundles: list[Bundle], name: str) -> Bundle:
     return next(b for b in bundles if b.name == name)
 
 
 def _predict(bundle: Bundle) -> dict[str, Any]:
-    answer = _object(_answer(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle)))
+    answer = _object(
+        _answer(bundle) | _of_the_row(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle))
+    )
     return _post(f"Predict one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
 
 
 def _explain(bundle: Bundle) -> dict[str, Any]:
-    answer = _object(_answer(bundle) | {"explanation": _explanation(bundle)})
+    always = _answer(bundle) | {"explanation": _explanation(bundle)}
+    answer = _object(always | _of_the_row(bundle), required=list(always))
     return _post(f"Predict and explain one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
 
 
@@ -75,6 +85,19 @@ def _answer(bundle: Bundle) -> dict[str, Any]:
     properties: dict[str, Any] = {"prediction": _prediction(bundle), **_origin(), "cached": {"type": "boolean"}}
     if bundle.manifest.classes is not None:
         properties |= {"label": {"enum": bundle.manifest.classes}, "probabilities": {"type": "array", "items": _NUMBER}}
+    return properties
+
+
+def _of_the_row(bundle: Bundle) -> dict[str, Any]:
+    """Describe what an answer says of its row, where that was asked or the row was found by key."""
+    properties: dict[str, Any] = {
+        "features": _named(bundle) | {"description": "Every feature, where they were asked for"}
+    }
+    if bundle.manifest.rows is not None:
+        properties |= {
+            "features_as_of": _AS_OF | {"description": "When the row found by key was true"},
+            "features_stale": {"const": True, "description": "The row is older than is allowed"},
+        }
     return properties
 
 
@@ -96,13 +119,16 @@ def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
         "description": "null in the place of an instance that asks for none; absent when none asks",
         "items": {"anyOf": [_explanation(bundle), {"type": "null"}]},
     }
+    answers["features"] = {"type": "array", "items": {"anyOf": [_named(bundle), {"type": "null"}]}}
+    if bundle.manifest.rows is not None:
+        answers["features_as_of"] = {"type": "array", "items": _AS_OF}
+        answers["features_stale"] = {"type": "array", "items": {"type": "boolean"}}
     example = {"instances": [_example(bundle)]}
     summary = f"Predict up to {max_batch} instances of {bundle.name}"
     return _post(summary, body, example, _object(answers, required=always))
 
 
 def _instance(bundle: Bundle) -> dict[str, Any]:
-    by_name = {k: v for k, v in to_json_schema(bundle.schema).items() if k != "$schema"}
     by_position = {
         "type": "array",
         "description": "Values in schema order; categories as codes",
@@ -110,10 +136,26 @@ def _instance(bundle: Bundle) -> dict[str, Any]:
         "minItems": len(bundle.schema.features),
         "maxItems": len(bundle.schema.features),
     }
-    return _object(
-        {"features": {"oneOf": [by_name, by_position]}, **_options()},
-        required=["features"],
-    )
+    given = _object({"features": {"oneOf": [_named(bundle), by_position]}, **_options()}, required=["features"])
+    if bundle.manifest.rows is None:
+        return given
+    by_key = {"key": _key(bundle), "overrides": _overrides(bundle), **_options()}
+    return {"oneOf": [given, _object(by_key, required=["key"])]}
+
+
+def _named(bundle: Bundle) -> dict[str, Any]:
+    return {k: v for k, v in to_json_schema(bundle.schema).items() if k != "$schema"}
+
+
+def _key(bundle: Bundle) -> dict[str, Any]:
+    rows = bundle.manifest.rows
+    fields = {} if rows is None else {each.name: _KEY_TYPES[each.type] for each in rows.key}
+    return _object(fields) | {"description": "The row to look up"}
+
+
+def _overrides(bundle: Bundle) -> dict[str, Any]:
+    named = {k: v for k, v in _named(bundle).items() if k != "required"}
+    return named | {"description": "Values in place of the stored ones"}
 
 
 def _position(feature: Feature) -> dict[str, Any]:
@@ -138,6 +180,13 @@ def _options() -> dict[str, Any]:
             "description": "true for the contribution of every feature, or how many to name, the heaviest first",
             "oneOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
         },
+        "return_features": {"type": "boolean", "description": "Whether the answer repeats every feature"},
+        "max_feature_age": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "How many seconds old a stored row may be, where the server does not allow less",
+        },
+        "stale_features": {"enum": ["refuse", "flag"], "description": "What becomes of an older row"},
     }
 
 
@@ -155,7 +204,7 @@ def _explanation(bundle: Bundle) -> dict[str, Any]:
             "base": number | {"description": "The expected margin over the training rows"},
             "contributions": by_feature,
             "other": rest | {"description": "The sum of the contributions that are not named"},
-            "source": {"enum": ["live"]},
+            "source": {"enum": ["live", "precomputed"]},
         }
     )
 
@@ -212,7 +261,13 @@ def _shared_schemas() -> dict[str, Any]:
     }
     return {
         "Error": _object(error),
-        "Status": _object({"status": {"type": "string"}}),
+        "Status": _object(
+            {
+                "status": {"type": "string"},
+                "by_key": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            required=["status"],
+        ),
         "Models": _object({"models": {"type": "array", "items": {"type": "object"}}, "default": {"type": "string"}}),
         "Any": {"type": "object"},
     }

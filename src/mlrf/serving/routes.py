@@ -17,6 +17,7 @@ LABELS = (
     "/openapi.json",
     "/docs",
     "/admin/models",
+    "/admin/models/{name}/features",
 )
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
 

@@ -9,22 +9,27 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.schema import Feature
 from mlrf.engines.choice import open_engine
+from mlrf.features.opening import open_explanations, open_store
+from mlrf.features.row_format import row_format
 from mlrf.model import Model
 from mlrf.serving.decode import RowDecoder
 from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.predicting import Predicting
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
 
 
 class Served:
     """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
 
     def __init__(self, bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> None:
-        """Open the model; BundleError when it cannot be, EngineError when it cannot answer its example."""
+        """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
         self.bundle = bundle
         self.model = Model(bundle, open_engine(bundle, settings.engine))
-        decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch)
-        self.predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations)
+        self.rows = _open_rows(bundle, settings, meter)
+        key = None if self.rows is None else self.rows.format.key
+        decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
+        self.predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -49,7 +54,16 @@ class Served:
             "classes": manifest.classes,
             "engine": self.model.engine.name,
             "features": [_feature(f) for f in self.bundle.schema.features],
+            "key": None if manifest.rows is None else {each.name: each.type for each in manifest.rows.key},
         }
+
+
+def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> StoredRows | None:
+    rows, store = row_format(bundle), open_store(bundle, settings.state_dir)
+    if rows is None or store is None:
+        return None
+    limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
+    return StoredRows(rows, store, limit, LookupMeter(meter.counter), open_explanations(bundle, settings.state_dir))
 
 
 def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:

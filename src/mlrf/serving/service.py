@@ -14,13 +14,14 @@ import msgspec
 
 from mlrf import __version__
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError
+from mlrf.core.errors import ConfigError, FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.core.schema import clip
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.admin import AdminRoutes
 from mlrf.serving.exposition import Exposition
-from mlrf.serving.http.route import HTML, TEXT, Handler, Route, Router
+from mlrf.serving.http.route import HTML, TEXT, Awaited, Handler, Route, Router
 from mlrf.serving.metrics import WorkerMeter
+from mlrf.serving.pushing import Pushing
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
@@ -109,12 +110,26 @@ class Generation:
         routes["/docs"] = make_route("/docs", {b"GET": _constant(lambda: docs_page.page(*facts))}, HTML)
         return routes
 
-    def _ready(self, _body: bytes) -> bytes:
+    def _ready(self, _body: bytes) -> bytes | Awaited:
         self._check_serving()
         for each in self._served.values():
             if not each.repeats_itself():
                 raise NotReadyError(f"the model {each.name} does not repeat its own answer")
+        if any(each.rows is not None for each in self._served.values()):
+            return Awaited(self._ready_by_key)
         return b'{"status":"ready"}'
+
+    async def _ready_by_key(self) -> bytes:
+        """Say of each store whether it answers: what needs no row is answered all the same."""
+        by_key = {}
+        for each in self.served:
+            if each.rows is not None:
+                try:
+                    await each.rows.check()
+                    by_key[each.name] = "ready"
+                except FeaturesUnavailableError as error:
+                    by_key[each.name] = f"not ready: {error}"
+        return msgspec.json.encode({"status": "ready", "by_key": by_key})
 
     def _describe(self) -> dict[str, Any]:
         return {"models": [each.describe() for each in self._served.values()], "default": self._default}
@@ -135,6 +150,9 @@ class Service:
         self.generation = self._next([self.open(bundle) for bundle in bundles])
         self.admin = AdminRoutes()
         self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
+        pushing = Pushing(lambda name: self.generation.of(name).rows)
+        for bundle in bundles:
+            self.admin.add("/admin/models/{name}/features", pushing.handlers(bundle.name), name=bundle.name)
 
     @property
     def routes(self) -> dict[str, Route]:

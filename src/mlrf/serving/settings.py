@@ -66,6 +66,13 @@ class ServeSettings:
     features_timeout_s: float = option(
         0.005, "until a shared store counts as silent", group=Group.FEATURES, check=between(0.001, 10, " seconds")
     )
+    max_feature_age_s: float | None = option(
+        None, "how old a stored row may be, in seconds (any age)", group=Group.FEATURES, kind=float,
+        check=lambda value: None if value > 0 else f"{value:g} is not above 0",
+    )  # fmt: skip
+    stale_features: Literal["refuse", "flag"] = option(
+        "refuse", "what becomes of older rows", group=Group.FEATURES, choices=("refuse", "flag")
+    )
     workers: int = option(
         usable_cpus, "worker processes (one a processor)", group=Group.PROCESSES, check=between(1, 256)
     )

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import msgspec
 
@@ -21,13 +20,14 @@ from mlrf.core.errors import (
     RequestError,
     StaleFeaturesError,
 )
-from mlrf.core.schema import Schema, clip, shown_name
+from mlrf.core.schema import clip, shown_name
 from mlrf.features.as_of import show_as_of
-from mlrf.features.key import EntityKey
 from mlrf.features.port import ExplanationStore, FeatureStore, LocalStore, StoredRow
+from mlrf.features.row_format import RowFormat
 from mlrf.serving.asked import ByKey, OnStale
 
 _US = 1e-6
+_MS = 1e3
 _NO_KEY = b"\0"
 """Any will do to see whether a store answers."""
 _SHOWN = 20
@@ -60,16 +60,30 @@ class FoundRow(msgspec.Struct, gc=False):
         return None if time_us is None else _shown(time_us)
 
 
-class LookupMeter(Protocol):
-    """What look-ups are counted with."""
+class LookupMeter:
+    """Counts look-ups; `counter` returns the function that counts a metric on."""
+
+    def __init__(self, counter: Callable[[str], Callable[[int], None]]) -> None:
+        self._looked_up = counter("mlrf_feature_lookups_total")
+        self._missed = counter("mlrf_feature_misses_total")
+        self._age_ms = counter("mlrf_feature_age_seconds_total")
+        self._store_errors = counter("mlrf_feature_store_errors_total")
+        self._precomputed = counter("mlrf_precomputed_explanations_total")
 
     def count_lookups(self, found: int, missed: int, age_s: float) -> None:
         """Count keys found and not found, and the ages of the rows found, added up."""
-        ...
+        self._looked_up(found + missed)
+        if missed:
+            self._missed(missed)
+        self._age_ms(int(age_s * _MS))
 
     def count_store_error(self) -> None:
         """Count a look-up that the store did not answer."""
-        ...
+        self._store_errors(1)
+
+    def count_precomputed(self) -> None:
+        """Count an explanation that was served as it was computed beforehand."""
+        self._precomputed(1)
 
 
 class StoredRows:
@@ -77,16 +91,14 @@ class StoredRows:
 
     def __init__(
         self,
-        schema: Schema,
-        key: EntityKey,
+        rows: RowFormat,
         store: FeatureStore,
         limit: AgeLimit,
         meter: LookupMeter,
         explanations: ExplanationStore | None = None,
     ) -> None:
-        self._schema = schema
-        self._key = key
-        self._store = store
+        self.format = rows
+        self.store = store
         self._limit = limit
         self._meter = meter
         self._explanations = explanations
@@ -111,7 +123,7 @@ class StoredRows:
     async def fetch(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each from any store, all from one state of it; errors as `read`."""
         try:
-            return self._judged(asked, await self._store.fetch([each.key for each in asked]), places)
+            return self._judged(asked, await self.store.fetch([each.key for each in asked]), places)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
@@ -120,11 +132,14 @@ class StoredRows:
         """Return the contributions [F x K] that were computed of exactly this row beforehand; None where none were."""
         if self._explanations is None or found.is_overridden:
             return None
-        return self._explanations.read(found.key, found.stored)
+        contributions = self._explanations.read(found.key, found.stored)
+        if contributions is not None:
+            self._meter.count_precomputed()
+        return contributions
 
     async def check(self) -> None:
         """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""
-        await self._store.fetch([_NO_KEY])
+        await self.store.fetch([_NO_KEY])
 
     def _judged(
         self, asked: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
@@ -172,23 +187,23 @@ class StoredRows:
         return FoundRow(row, asked.key, stored, overrides is not None, is_stale, fresh_until_s)
 
     def _check_absent(self, asked: ByKey, stored: StoredRow) -> None:
-        absent = [self._schema.names[i] for i in stored.absent if i not in (asked.overrides or ())]
+        absent = [self.format.schema.names[i] for i in stored.absent if i not in (asked.overrides or ())]
         if absent:
             raise MissingFeatureError(
                 f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push the row whole, or send "
                 'the value in "overrides"',
                 feature=absent[0],
                 missing=absent[:_SHOWN],
-                key=self._key.decode(asked.key),
+                key=self.format.key.decode(asked.key),
             )
 
     def _not_found(self, asked: ByKey) -> KeyNotFoundError:
-        key = self._key.decode(asked.key)
+        key = self.format.key.decode(asked.key)
         shown = clip(msgspec.json.encode(key).decode())
         return KeyNotFoundError(f"no row is stored under the key {shown}", key=key)
 
     def _stale(self, asked: ByKey, stored: StoredRow, now_s: float, limit_s: float) -> StaleFeaturesError:
-        key = self._key.decode(asked.key)
+        key = self.format.key.decode(asked.key)
         if stored.as_of_us is None:
             return StaleFeaturesError(
                 f"the stored row of this key does not say when it was true, and may be at most {limit_s:g} s old",

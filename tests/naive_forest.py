@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND, Forest, Missing
+from mlrf.core.forest import LEAF, NUMERIC, TRUNCATED, ZERO_BAND, Forest, Missing, floor32
 
 THRESHOLDS = [
     math.inf,
@@ -32,11 +32,14 @@ CODES = [0, 1, 2, 3, 5, 7, 31, 32, 63, 64, 200, 4095, 2**31 - 1]
 
 def goes_left(forest: Forest, node: int, x: float) -> bool:
     """Apply one node's rule to one value."""
+    if forest.inputs == "float32":
+        with np.errstate(over="ignore"):
+            x = float(np.float32(x))
     default_left = bool(forest.default_left[node])
     if forest.category_set[node] != NUMERIC:
         if math.isnan(x):
             return default_left
-        if not -1.0 < x < 2.0**31:
+        if not forest.no_code_up_to < x < 2.0**31:
             return False
         return math.trunc(x) in forest.category_codes(int(forest.category_set[node])).tolist()
     missing = Missing(int(forest.missing[node]))
@@ -52,7 +55,8 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
 def margins(forest: Forest, row: np.ndarray) -> list[float]:
     """Return the raw margins of one row, each sum in the order of the trees."""
     number = np.float32 if forest.rounding == "float32" else np.float64
-    sums = [number(b) for b in forest.base]
+    first = forest.base_order == "first"
+    sums = [number(b if first else 0.0) for b in forest.base]
     for tree in range(forest.n_trees):
         node = int(forest.tree_offsets[tree])
         while forest.feature[node] != LEAF:
@@ -60,7 +64,8 @@ def margins(forest: Forest, row: np.ndarray) -> list[float]:
             node = int(side[node])
         output = int(forest.tree_output[tree])
         sums[output] = number(sums[output] + number(forest.value[node]))
-    return [float(total / number(forest.divisor)) for total in sums]
+    margins = [total / number(forest.divisor) * number(forest.scale) for total in sums]
+    return [float(m if first else m + number(b)) for m, b in zip(margins, forest.base, strict=True)]
 
 
 def share_left(forest: Forest, node: int) -> float:
@@ -86,7 +91,7 @@ def contributions(forest: Forest, row: np.ndarray) -> np.ndarray:
             z, r = factors.get(feature, (1.0, 1.0))
             stack.append((int(forest.left[node]), {**factors, feature: (z * left, r * share)}))
             stack.append((int(forest.right[node]), {**factors, feature: (z * (not left), r * (1.0 - share))}))
-    return result / forest.divisor
+    return result / forest.divisor * forest.scale
 
 
 def shapley_of_product(factors: dict[int, tuple[float, float]]) -> dict[int, float]:
@@ -130,7 +135,7 @@ def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
                 if feature not in known:
                     weight = 1.0 / (n * math.comb(n - 1, len(known)))
                     result[feature, forest.tree_output[tree]] += weight * (worth[known | {feature}] - value)
-    return result / forest.divisor
+    return result / forest.divisor * forest.scale
 
 
 def make_forest(
@@ -147,6 +152,10 @@ def make_forest(
     n_thresholds: int = 0,
     divisor: float = 1.0,
     rounding: str = "float64",
+    inputs: str = "float64",
+    base_order: str = "first",
+    scale: float = 1.0,
+    no_code_up_to: float = TRUNCATED,
 ) -> Forest:
     """Return a random sound forest: odd thresholds, every missing rule, sets of any size, covers of zero."""
     nodes: list[dict[str, float]] = []
@@ -195,25 +204,30 @@ def make_forest(
     def column(name: str, default: float, dtype: str) -> np.ndarray:
         return np.array([node.get(name, default) for node in nodes], dtype=dtype)
 
+    threshold, value = column("threshold", 0.0, "f8"), column("value", 0.0, "f8")
     forest = Forest(
         n_features=n_features,
         n_outputs=n_outputs,
         tree_offsets=np.array(offsets, dtype=np.int64),
         tree_output=np.array(outputs, dtype=np.int32),
         feature=column("feature", LEAF, "i4"),
-        threshold=column("threshold", 0.0, "f8"),
+        threshold=floor32(threshold) if inputs == "float32" else threshold,
         left=column("left", LEAF, "i4"),
         right=column("right", LEAF, "i4"),
         missing=column("missing", 0, "u1"),
         default_left=column("default_left", False, "?"),
         category_set=column("category_set", NUMERIC, "i4"),
-        value=column("value", 0.0, "f8"),
+        value=value.astype(np.float32).astype(np.float64) if rounding == "float32" else value,
         cover=column("cover", 0.0, "f8"),
         set_offsets=np.concatenate([[0], np.cumsum([len(s) for s in sets])]).astype(np.int64),
         set_codes=np.array([code for s in sets for code in s], dtype=np.int32),
         base=rng.normal(size=n_outputs),
         divisor=divisor,
         rounding="float32" if rounding == "float32" else "float64",
+        inputs="float32" if inputs == "float32" else "float64",
+        base_order="last" if base_order == "last" else "first",
+        scale=scale,
+        no_code_up_to=no_code_up_to,
     )
     forest.validate()
     return forest
@@ -225,6 +239,13 @@ def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarr
     numbers = np.concatenate(
         [thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), THRESHOLDS]
     )
+    if forest.inputs == "float32":
+        with np.errstate(over="ignore"):
+            single = thresholds.astype(np.float32)
+            above = np.nextafter(single, np.float32(np.inf)).astype(np.float64)
+        # A quarter of the way to the next float32 rounds back, three quarters round up.
+        near = thresholds[np.isfinite(above)], above[np.isfinite(above)]
+        numbers = np.concatenate([numbers, above, 0.75 * near[0] + 0.25 * near[1], 0.25 * near[0] + 0.75 * near[1]])
     codes = np.concatenate([forest.set_codes, CODES, [-1, -0.5, 0.9, 1.5, 2.0**31, 2.0**31 - 0.5, 1e300, -1e300, 6.0]])
     odd = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
     which = rng.random((n_rows, forest.n_features))

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <exception>
 #include <system_error>
 #include <thread>
@@ -68,6 +69,25 @@ const void* row_at(const Forest& f, const Rows& rows, std::size_t row) {
 
 std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
 
+// What a float32 sum rounds away is no feature's own: it goes to a row's contributions [F][K] in proportion to their size, so that
+// they and the base give the margin that is served. Contributions of nothing but zeros share it evenly.
+void settle_rounding(const Forest& f, const double* margins, double* contributions) {
+    for (std::size_t k = 0; k < f.n_outputs; ++k) {
+        double sum = 0.0, size = 0.0;
+        for (std::size_t u = 0; u < f.shap_features.count; ++u) {
+            const double phi = contributions[std::size_t{f.shap_features[u]} * f.n_outputs + k];
+            sum += phi;
+            size += std::fabs(phi);
+        }
+        const double rest = margins[k] - (f.expected[k] + sum);
+        if (!std::isfinite(rest) || rest == 0.0) continue;
+        for (std::size_t u = 0; u < f.shap_features.count; ++u) {
+            double& phi = contributions[std::size_t{f.shap_features[u]} * f.n_outputs + k];
+            phi += size > 0.0 ? rest * (std::fabs(phi) / size) : rest / static_cast<double>(f.shap_features.count);
+        }
+    }
+}
+
 }  // namespace
 
 struct Engine::RowScratch {
@@ -127,6 +147,10 @@ void Engine::margin(const void* values, bool is_float32, double* margins) const 
 void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
     const auto scratch = explained_rows_.take([&] { return std::make_unique<ExplainScratch>(forest_, level_, rules_, 1); });
     level_.explain_row(forest_, values, is_float32, scratch->view, contributions);
+    if (!forest_.sums_in_float32) return;
+    std::vector<double> margins(forest_.n_outputs);
+    margin(values, is_float32, margins.data());
+    settle_rounding(forest_, margins.data(), contributions);
 }
 
 void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
@@ -177,6 +201,11 @@ void Engine::contributions_many(const Rows& rows, unsigned threads, double* cont
             level_.explain_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
                                  contributions + row * row_size);
         }
+        if (!f.sums_in_float32) return;
+        std::vector<double> settled((end - first) * f.n_outputs);
+        margins(Rows{row_at(f, rows, first), rows.is_float32, end - first}, 1, settled.data());
+        for (std::size_t row = first; row < end; ++row)
+            settle_rounding(f, settled.data() + (row - first) * f.n_outputs, contributions + row * row_size);
     });
 }
 

@@ -46,13 +46,17 @@ Header check_header(const unsigned char* bytes, std::size_t size_bytes) {
     require(header.file_bytes == size_bytes, "its length is not the one its header names");
     require(header.layout <= kWide, "its layout is unknown");
     require(header.sum_rounding <= kFloat32, "its rounding of sums is unknown");
-    require(header.input_rounding == kFloat64, "its rounding of inputs is unknown");
+    require(header.input_rounding <= kFloat32, "its rounding of inputs is unknown");
     require(header.sum_order == kTreeOrder, "its order of sums is unknown");
     require(header.n_features >= 1 && header.n_features <= kMaxFeatures, "its number of features is out of range");
     require(header.n_outputs >= 1 && header.n_outputs <= kMaxOutputs, "its number of outputs is out of range");
     require(header.n_columns >= 1, "it has no columns");
     require(std::isfinite(header.divisor) && header.divisor > 0, "its divisor is not positive");
+    require(std::isfinite(header.scale) && header.scale != 0, "its scale is zero or not finite");
     require(header.sweep_lane_bytes <= 2, "its sweep lanes are of an unknown size");
+    require(header.base_order <= kBaseLast, "its order of base and sum is unknown");
+    require(header.code_rule <= kNotNegative, "its rule of category codes is unknown");
+    require(header.reserved == 0, "its header holds what this version does not know");
     return header;
 }
 
@@ -272,8 +276,12 @@ Forest check_forest(const unsigned char* bytes, std::size_t size_bytes) {
     f.n_columns = header.n_columns;
     f.is_wide = header.layout == kWide;
     f.sums_in_float32 = header.sum_rounding == kFloat32;
+    f.inputs_in_float32 = header.input_rounding == kFloat32;
+    f.adds_base_last = header.base_order == kBaseLast;
     f.sweep_lane_bytes = header.sweep_lane_bytes;
     f.divisor = header.divisor;
+    f.scale = header.scale;
+    f.no_code_up_to = header.code_rule == kTruncated ? kNoCodeTruncated : kNoCodeNegative;
 
     f.base = section<double>(bytes, header, kBase);
     f.expected = section<double>(bytes, header, kExpected);

@@ -33,8 +33,12 @@ struct Forest {
     std::uint32_t first_category_column;
     bool is_wide;
     bool sums_in_float32;
+    bool inputs_in_float32;
+    bool adds_base_last;
     std::uint32_t sweep_lane_bytes;
     double divisor;
+    double scale;
+    double no_code_up_to;
 
     Table<double> base;
     Table<double> expected;

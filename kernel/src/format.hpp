@@ -11,7 +11,7 @@
 namespace mlrf {
 
 constexpr unsigned char kMagic[8] = {'M', 'L', 'R', 'F', 'T', 'R', 'E', 'E'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kSectionAlignment = 64;
 
 // Narrow: columns and ranks fit 16 bits, walk nodes take 8 bytes. Wide: 32 bits, 16 bytes.
@@ -19,9 +19,13 @@ enum Layout : std::uint32_t { kNarrow = 0, kWide = 1 };
 enum Rounding : std::uint32_t { kFloat64 = 0, kFloat32 = 1 };
 // The order in which leaves are added: tree 0 first.
 enum SumOrder : std::uint32_t { kTreeOrder = 0 };
+// The base starts each sum, or is added to what division and scale made of it.
+enum BaseOrder : std::uint32_t { kBaseFirst = 0, kBaseLast = 1 };
+// Which numbers are categories: x truncated toward zero (-0.5 is code 0), or x not below 0 truncated.
+enum CodeRule : std::uint32_t { kTruncated = 0, kNotNegative = 1 };
 
 enum Section : std::uint32_t {
-    kBase,              // f64 [K] where each sum starts
+    kBase,              // f64 [K] where each sum starts, or what is added in the end
     kExpected,          // f64 [K] expected raw margin
     kNumericFeatures,   // NumericFeature [] ascending by feature
     kThresholds,        // f64 [] ascending within a feature, distinct
@@ -67,12 +71,15 @@ struct Header {
     std::uint32_t n_trees;
     std::uint32_t n_columns;
     double divisor;
+    double scale;
     // 1 or 2: bytes of a sweep lane; 0 where batches walk instead of sweeping.
     std::uint32_t sweep_lane_bytes;
+    std::uint32_t base_order;
+    std::uint32_t code_rule;
     std::uint32_t reserved;
     SectionRecord sections[kSectionCount];
 };
-static_assert(sizeof(Header) == 72 + 16 * kSectionCount, "the header has no padding");
+static_assert(sizeof(Header) == 88 + 16 * kSectionCount, "the header has no padding");
 
 // How a numeric column reads what is missing.
 enum ColumnRule : std::uint8_t {
@@ -85,6 +92,9 @@ enum ColumnRule : std::uint8_t {
 };
 // LightGBM's kZeroThreshold, float32(1e-35) as a double.
 constexpr double kZeroBand = 0x1.a95a5cp-117;
+// No number at or below this is a category, by code rule.
+constexpr double kNoCodeTruncated = -1.0;
+constexpr double kNoCodeNegative = -0x0.0000000000001p-1022;
 
 struct NumericFeature {
     std::uint32_t feature;

@@ -59,9 +59,15 @@ Column read_column(std::uint8_t rule, std::size_t rank, bool is_nan, bool is_zer
     }
 }
 
+// A value as the nodes see it.
+template <typename Value>
+inline double read_value(const Forest& f, Value value) {
+    return f.inputs_in_float32 ? static_cast<double>(static_cast<float>(value)) : static_cast<double>(value);
+}
+
 // Find the code that x truncates to among the ascending codes of a feature; returns n_codes where no set holds it.
-inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, double x) {
-    if (!(x > -1.0 && x < 2147483648.0)) return n_codes;
+inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, double no_code_up_to, double x) {
+    if (!(x > no_code_up_to && x < 2147483648.0)) return n_codes;
     const std::int32_t code = static_cast<std::int32_t>(x);
     std::size_t low = 0;
     for (std::size_t n = n_codes; n > 0;) {
@@ -76,7 +82,7 @@ inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, dou
 // The place of x among a feature's codes: n_codes where no set holds it, n_codes + 1 for NaN.
 inline std::size_t find_place(const Forest& f, const CategoryFeature& record, double x) {
     if (x != x) return std::size_t{record.n_codes} + 1;
-    return find_code(f.category_codes.data + record.first_code, record.n_codes, x);
+    return find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
 }
 
 template <typename Column, typename Value>
@@ -84,7 +90,7 @@ void fill_numeric_columns(const Forest& f, const Value* values, Column* columns,
     columns[0] = 0;
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
-        const double value = static_cast<double>(values[record.feature]);
+        const double value = read_value(f, values[record.feature]);
         const bool is_nan = value != value;
         const double x = is_nan ? 0.0 : value;
         const bool is_zero = x >= -kZeroBand && x <= kZeroBand;
@@ -119,7 +125,7 @@ void fill_columns(const Forest& f, const Value* values, Column* columns, std::si
     fill_numeric_columns(f, values, columns, stride);
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
-        const std::size_t place = find_place(f, record, static_cast<double>(values[record.feature]));
+        const std::size_t place = find_place(f, record, read_value(f, values[record.feature]));
         Column* out = columns + record.first_column * stride;
         if (record.n_codes <= kDenseCodes) {
             const std::uint16_t* words =

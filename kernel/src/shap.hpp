@@ -163,7 +163,7 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
                 double sum = 0.0;
                 for (std::size_t lane = 0; lane < lanes; ++lane)
                     sum += scratch.sums[(k * f.shap_features.count + u) * lanes + lane];
-                contributions[std::size_t{f.shap_features[u]} * f.n_outputs + k] += sum / f.divisor;
+                contributions[std::size_t{f.shap_features[u]} * f.n_outputs + k] += sum / f.divisor * f.scale;
             }
     }
 }

@@ -129,7 +129,7 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
         for (std::size_t k = 0; k < f.n_outputs; ++k)
             for (std::size_t u = 0; u < f.shap_features.count; ++u)
                 out[std::size_t{f.shap_features[u]} * f.n_outputs + k] =
-                    sums[(k * f.shap_features.count + u) * kShapLanes] / f.divisor;
+                    sums[(k * f.shap_features.count + u) * kShapLanes] / f.divisor * f.scale;
     }
 }
 

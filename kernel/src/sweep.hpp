@@ -16,6 +16,7 @@
 #include "forest.hpp"
 #include "ranks.hpp"
 #include "scratch.hpp"
+#include "sums.hpp"
 
 namespace mlrf::MLRF_LEVEL {
 
@@ -64,7 +65,7 @@ void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double value = static_cast<double>(values[row * f.n_features + record.feature]);
+            const double value = read_value(f, values[row * f.n_features + record.feature]);
             is_nan[row] = value != value;
             x[row] = value != value ? 0.0 : value;
             is_zero[row] = x[row] >= -kZeroBand && x[row] <= kZeroBand;
@@ -135,7 +136,7 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
             unsigned char places[kRows] __attribute__((aligned(64))) = {};
             for (std::size_t row = 0; row < n_rows; ++row)
                 places[row] = static_cast<unsigned char>(
-                    find_place(f, record, static_cast<double>(values[row * f.n_features + record.feature])));
+                    find_place(f, record, read_value(f, values[row * f.n_features + record.feature])));
             fill_dense_columns<Lane>(f, record, places, static_cast<Lane*>(scratch.columns));
             continue;
         }
@@ -144,9 +145,9 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         Lane nan_rows[kRows] __attribute__((aligned(64))) = {};
         std::size_t n_codes = 0;
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double x = static_cast<double>(values[row * f.n_features + record.feature]);
+            const double x = read_value(f, values[row * f.n_features + record.feature]);
             nan_rows[row] = x != x;
-            const std::size_t place = find_code(f.category_codes.data + record.first_code, record.n_codes, x);
+            const std::size_t place = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
             if (place == record.n_codes) continue;
             const std::size_t code = record.first_code + place;
             if (scratch.code_slots[code] == 0) {
@@ -206,7 +207,7 @@ void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const
     fill_category_block<Lane>(f, values, n_rows, scratch);
     for (std::size_t k = 0; k < f.n_outputs; ++k)
         for (std::size_t row = 0; row < kRows; ++row)
-            scratch.sums[k * kRows + row] = f.sums_in_float32 ? static_cast<float>(f.base[k]) : f.base[k];
+            scratch.sums[k * kRows + row] = start_sum(f, k);
     for (std::size_t t = 0; t < f.n_trees; ++t) {
         const TreeRecord& tree = f.trees[t];
         const Unsigned* leaf = sweep_tree<Lane>(tree, f.sweep_nodes.data + tree.first_sweep, columns, middle);
@@ -219,11 +220,8 @@ void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const
             for (std::size_t row = 0; row < kRows; ++row) sums[row] += leaf_values[leaf[row]];
     }
     for (std::size_t row = 0; row < n_rows; ++row)
-        for (std::size_t k = 0; k < f.n_outputs; ++k) {
-            const double sum = scratch.sums[k * kRows + row];
-            margins[row * f.n_outputs + k] =
-                f.sums_in_float32 ? static_cast<float>(sum) / static_cast<float>(f.divisor) : sum / f.divisor;
-        }
+        for (std::size_t k = 0; k < f.n_outputs; ++k)
+            margins[row * f.n_outputs + k] = finish_sum(f, k, scratch.sums[k * kRows + row]);
 }
 
 }  // namespace mlrf::MLRF_LEVEL

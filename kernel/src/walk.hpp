@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "forest.hpp"
+#include "sums.hpp"
 
 namespace mlrf::MLRF_LEVEL {
 
@@ -43,26 +44,28 @@ void walk_trees(const Forest& f, const Column* columns, double* leaf_of_tree) {
     }
 }
 
-// Add leaves to sums[output] in the order of the trees, in the precision that the file names, and divide.
+// Add leaves to sums[output] in the order of the trees, in the precision that the file names, and finish each sum.
 inline void add_leaves(const Forest& f, const double* leaf_of_tree, double* sums) {
-    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = f.base[k];
+    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = start_sum(f, k);
     if (f.sums_in_float32) {
-        for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<float>(sums[k]);
-        for (std::size_t t = 0; t < f.n_trees; ++t) {
-            double& sum = sums[f.trees[t].output];
-            sum = static_cast<float>(sum) + static_cast<float>(leaf_of_tree[t]);
+        if (f.n_outputs == 1) {
+            float sum = static_cast<float>(sums[0]);
+            for (std::size_t t = 0; t < f.n_trees; ++t) sum += static_cast<float>(leaf_of_tree[t]);
+            sums[0] = sum;
+        } else {
+            for (std::size_t t = 0; t < f.n_trees; ++t) {
+                double& sum = sums[f.trees[t].output];
+                sum = static_cast<float>(sum) + static_cast<float>(leaf_of_tree[t]);
+            }
         }
-        for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<float>(sums[k]) / static_cast<float>(f.divisor);
-        return;
-    }
-    if (f.n_outputs == 1) {
+    } else if (f.n_outputs == 1) {
         double sum = sums[0];
         for (std::size_t t = 0; t < f.n_trees; ++t) sum += leaf_of_tree[t];
-        sums[0] = sum / f.divisor;
-        return;
+        sums[0] = sum;
+    } else {
+        for (std::size_t t = 0; t < f.n_trees; ++t) sums[f.trees[t].output] += leaf_of_tree[t];
     }
-    for (std::size_t t = 0; t < f.n_trees; ++t) sums[f.trees[t].output] += leaf_of_tree[t];
-    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] /= f.divisor;
+    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = finish_sum(f, k, sums[k]);
 }
 
 }  // namespace mlrf::MLRF_LEVEL

@@ -13,7 +13,7 @@ import numpy as np
 
 import naive_forest as naive
 from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.core.forest import Forest
+from mlrf.core.forest import NOT_NEGATIVE, Forest
 
 N_ROWS = 150
 N_EXPLAINED = 6
@@ -52,7 +52,10 @@ def main() -> None:
     make = naive.make_forest
     write_case(directory, "small", make(rng, n_trees=5, max_leaves=6), rng)
     write_case(directory, "bytes", make(rng, n_trees=40, max_leaves=40, n_outputs=3, divisor=3.0), rng)
-    write_case(directory, "float32", make(rng, n_trees=20, max_leaves=20, rounding="float32"), rng)
+    write_case(directory, "float32", make(rng, n_trees=20, max_leaves=20, rounding="float32", inputs="float32"), rng)
+    rules = {"inputs": "float32", "base_order": "last", "scale": -0.3, "no_code_up_to": NOT_NEGATIVE}
+    write_case(directory, "rounded", make(rng, n_trees=20, max_leaves=20, n_outputs=2, **rules), rng)
+    write_case(directory, "all32", make(rng, n_trees=20, max_leaves=20, rounding="float32", divisor=7.0, **rules), rng)
     write_case(directory, "words", make(rng, n_trees=3, max_leaves=900, n_features=3, n_codes=127), rng)
     write_case(directory, "dense", make(rng, n_trees=10, max_leaves=30, n_codes=126, category_share=1.0), rng)
     write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.front import import_model
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.gate import Exports, judge, judge_trees, kept_rows, prove
 from mlrf.builder.parity.golden import golden_rows
@@ -43,7 +43,7 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS, ids=lambda name: name.replace(" ", "_"))
 def proven(request):
     objective, options = MODELS[request.param]
-    model = read_lightgbm(train(objective, data(3), **options))
+    model = import_model(train(objective, data(3), **options))
     golden = golden_rows(model.forest, None, lambda _: None)
     kept = kept_rows(golden)
     return model, Schema(model.features), golden, kept, ask_library(model, golden.rows, kept)

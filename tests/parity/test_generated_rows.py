@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.front import import_model
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.runtime import run_onnx
 from models import data, train
@@ -47,7 +47,7 @@ def test_every_generated_row_is_answered_as_lightgbm_does(objective):
     def hold(described, tuned, rule):
         trained = data(**described)
         booster = train(objective, trained, rounds=15, **tuned, **rule)
-        model = read_lightgbm(booster)
+        model = import_model(booster)
         exported = export_onnx(model.forest, model.link)
         onnx.checker.check_model(onnx.load_from_string(exported), full_check=False)
         rows = generated(trained.rows, described["seed"], ROWS_A_MODEL)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.front import import_model
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.runtime import run_onnx
 from mlrf.core.errors import UnsupportedModelError
@@ -55,7 +55,7 @@ def test_margin_and_prediction_are_lightgbms(name):
     objective, options, task = OBJECTIVES[name]
     trained = data(5)
     booster = train(objective, trained, **options)
-    model = read_lightgbm(booster)
+    model = import_model(booster)
     assert (model.task, model.objective) == (task, objective)
     rows = generated(trained.rows, 1, 2_000)
     margins, predictions = run_onnx(export_onnx(model.forest, model.link), rows)
@@ -70,7 +70,7 @@ def test_margin_and_prediction_are_lightgbms(name):
 def test_a_random_forest_is_the_mean_of_its_trees_in_margin_and_prediction():
     trained = data(5)
     booster = train("binary", trained, boosting="rf", bagging_freq=1, bagging_fraction=0.6)
-    model = read_lightgbm(booster)
+    model = import_model(booster)
     rows = generated(trained.rows, 2, 2_000)
     margins, predictions = run_onnx(export_onnx(model.forest, model.link), rows)
     # LightGBM averages for predict alone; its raw score and its contributions are sums over the trees.
@@ -96,7 +96,7 @@ def test_a_custom_objective_is_answered_raw(objective):
             booster.update(fobj=squared)
     else:
         booster = lgb.train({**QUIET, "objective": chosen}, lgb.Dataset(trained.rows, trained.target), 4)
-    model = read_lightgbm(booster)
+    model = import_model(booster)
     assert (model.task, model.link.kind, model.classes) == ("raw", "identity", None)
     rows = generated(trained.rows, 2, 500)
     assert np.array_equal(run_onnx(export_onnx(model.forest, model.link), rows)[1][:, 0], booster.predict(rows))
@@ -106,7 +106,7 @@ def test_covers_and_base_are_what_pred_contrib_says():
     trained = data(7)
     for objective in ("regression", "multiclass"):
         booster = train(objective, trained, bagging_fraction=0.5, bagging_freq=1)
-        model = read_lightgbm(booster)
+        model = import_model(booster)
         contributions = booster.predict(trained.rows[:1], pred_contrib=True).reshape(model.forest.n_outputs, -1)
         np.testing.assert_allclose(model.forest.expected_margin(), contributions[:, -1], rtol=1e-9)
         assert np.all(model.forest.cover[model.forest.feature == LEAF] > 0)
@@ -116,7 +116,7 @@ def test_the_best_iteration_is_what_is_read():
     trained = data(8)
     booster = train("regression", trained, rounds=10)
     booster.best_iteration = 4
-    model = read_lightgbm(booster)
+    model = import_model(booster)
     assert model.forest.n_trees == 4
     margins, _ = run_onnx(export_onnx(model.forest, model.link), trained.rows)
     assert np.array_equal(margins[:, 0], booster.predict(trained.rows))
@@ -125,7 +125,7 @@ def test_the_best_iteration_is_what_is_read():
 def test_linear_trees_are_refused_by_name():
     trained = data(9, levels=())
     with pytest.raises(UnsupportedModelError, match="linear trees"):
-        read_lightgbm(train("regression", trained, linear_tree=True))
+        import_model(train("regression", trained, linear_tree=True))
 
 
 def test_pandas_categories_and_labels_of_a_wrapper_are_kept():
@@ -141,7 +141,7 @@ def test_pandas_categories_and_labels_of_a_wrapper_are_kept():
     )
     target = np.where(frame["größe"] + (frame["shop"] == "a") > 0.5, "yes", "no")
     wrapper = lgb.LGBMClassifier(n_estimators=5, min_child_samples=5, **QUIET).fit(frame, target)
-    model = read_lightgbm(wrapper)
+    model = import_model(wrapper)
     assert model.classes == ("no", "yes")
     assert [f.name for f in model.features] == list(frame.columns)
     assert [f.categories for f in model.features] == [None, ("a", "b", "ü c"), (10, 20, 30), (False, True)]
@@ -150,7 +150,7 @@ def test_pandas_categories_and_labels_of_a_wrapper_are_kept():
 def test_a_ranker_and_a_regressor_are_read():
     trained = data(4, levels=())
     wrapper = lgb.LGBMRegressor(n_estimators=3, **QUIET).fit(trained.rows, trained.target)
-    assert read_lightgbm(wrapper).task == "regression"
+    assert import_model(wrapper).task == "regression"
     ranker = lgb.LGBMRanker(n_estimators=3, **QUIET)
     ranker.fit(trained.rows, labels("lambdarank", trained.target).astype(int), group=[60] * 10)
-    assert read_lightgbm(ranker).task == "ranking"
+    assert import_model(ranker).task == "ranking"

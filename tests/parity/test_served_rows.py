@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bundles import write_bundle
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.front import import_model
 from mlrf.core.bundle import LinkEntry
 from mlrf.core.schema import Feature, Kind, Schema
 from models import data, train
@@ -36,7 +36,7 @@ def test_every_served_row_is_answered_as_lightgbm_does(objective):
         described = described | {"levels": (*described["levels"], 33)}
         trained = data(**described)
         booster = train(objective, trained, rounds=15, **tuned, **rule)
-        model = read_lightgbm(booster)
+        model = import_model(booster)
         schema = schema_of(trained)
         rows = sendable(generated(trained.rows, described["seed"], ROWS_A_REQUEST * REQUESTS_A_MODEL), schema)
         margins = np.asarray(booster.predict(rows, raw_score=True)).reshape(len(rows), -1)

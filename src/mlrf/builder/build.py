@@ -16,9 +16,9 @@ import mlrf
 from mlrf.builder.bundle_writer import check_output, write_bundle
 from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.front import import_model
 from mlrf.builder.golden_file import Golden, encode_golden
-from mlrf.builder.imported import ClassLabel, ImportedModel
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.gate import Exports, Proof, prove
 from mlrf.builder.sample import read_category_lists, read_sample, with_examples
@@ -56,15 +56,17 @@ def build(
     categories: str | os.PathLike[str] | Mapping[str, Sequence[Category]] | None = None,
     classes: Sequence[ClassLabel] | None = None,
     force: bool = False,
+    allow_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Build a bundle at `out` from a trained model, prove it against the training library, and return its path.
 
-    `model`: the path of a LightGBM text model, a Booster, or a fitted LGBMRegressor, LGBMClassifier or LGBMRanker.
+    `model`: the path of a model file or of an MLflow directory, or a fitted model (docs/models.md lists the libraries).
     `sample`: rows of the kind the model will see (the path of a Parquet file, or a table): they tell integers and booleans
     from numbers, give the example, and are proven too. `categories`: {feature: [category, …]} in the order of their codes
     (or a JSON file of that), where the model does not know them. `classes`: a classifier's labels in the order of its
-    outputs. `force` replaces a bundle that stands at `out`, atomically.
+    outputs. `force` replaces a bundle that stands at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
+    runs whatever code it holds.
 
     Raises the BuildError that says what is wrong; ParityError when the exported model does not answer as the library does.
     Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
@@ -78,7 +80,8 @@ def build(
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
-    imported = read_lightgbm(model, categories=read_category_lists(categories), classes=read_class_labels(classes))
+    wishes = Wishes(read_category_lists(categories), read_class_labels(classes))
+    imported = import_model(model, wishes, allow_pickle=allow_pickle)
     told("reading the model", 1.0)
     schema, sampled = _schema(imported, sample)
     told("exporting", 0.0)
@@ -137,6 +140,7 @@ def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) 
         ),
         libraries={"mlrf": mlrf.__version__, imported.library: proof.library_version, **libraries},
         parity=proof.parity,
+        precision=forest.rounding,
         coverage=CoverageEntry(**asdict(proof.coverage)),
         files={},
     )

@@ -1,22 +1,54 @@
-"""What an importer hands to the rest of the build, whatever library the model came from."""
+"""What stands between the front of the build and the room of a library: what is asked, and what is handed back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Task
 from mlrf.core.forest import Forest
 from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature
 
+if TYPE_CHECKING:
+    from mlrf.builder.source import Source
+
 ClassLabel = str | int | float | bool
+CategoryLists = dict[str, list[Category]]
+"""Category lists by feature name, in the order of their codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a caller says of a model that its file may not know."""
+
+    categories: CategoryLists = field(default_factory=dict)
+    classes: tuple[ClassLabel, ...] | None = None
+    """A classifier's labels in the order of its outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A training library, as the front of the build knows it."""
+
+    name: str
+    reads: str
+    """The models of it that mlrf reads, for a sentence."""
+    packages: tuple[str, ...]
+    """Import names of the packages whose objects are its models."""
+    recognises: Callable[[bytes], bool]
+    """Whether a file's content is one of its models, sound or damaged."""
+    read: Callable[[Source, Wishes], ImportedModel]
+    """Reads what was recognised; raises the BuildError that says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
     """A model that was read: its trees, what its margins mean, and what its columns are.
 
-    `source` is the model in the training library's own format: what the parity gate asks the library about.
+    `source` is the model in the training library's own format: what the parity gate asks the library about, in a process
+    of its own, through the module `answers` (see parity/library_process.py).
     """
 
     forest: Forest
@@ -29,7 +61,9 @@ class ImportedModel:
     library: str
     """The distribution that can answer for `source`."""
     source: bytes
-
-
-CategoryLists = dict[str, list[Category]]
-"""Category lists by feature name, in the order of their codes."""
+    answers: str
+    """Import name of the module whose `answer` asks the library."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What `answer` must know beside the source; JSON."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than a person may expect, a sentence each."""

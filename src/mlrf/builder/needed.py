@@ -6,10 +6,13 @@ import importlib.util
 
 from mlrf.core.errors import ConfigError
 
-_NEEDED = ("onnx", "pyarrow", "lightgbm")
+_NEEDED = ("onnx", "pyarrow")
 
 
 def require_packages() -> None:
-    """Refuse to go on without the packages that a build needs: ConfigError names them and how to get them."""
+    """Refuse to go on without the packages that every build needs: ConfigError names them and how to get them.
+
+    The training library is missed only by the models that are its own (see parity/library.py).
+    """
     if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")

@@ -40,6 +40,9 @@ def build(
         Path | None, typer.Option(help='JSON {"feature": ["a", "b"]}: categories in the order of their codes.')
     ] = None,
     classes: Annotated[str | None, typer.Option(help="A classifier's labels in output order: a,b,c")] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: RUNS ANY CODE that it holds.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
@@ -67,6 +70,7 @@ def build(
             categories=categories,
             classes=None if classes is None else [label.strip() for label in classes.split(",")],
             force=force,
+            allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )
     _tell(Console(), read_bundle(path), out)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlrf.builder.golden_file import Golden
 
 _MARGIN_LIMIT = 1e-6
-_PREDICTION_LIMIT = 1e-9
+_PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 
 def verify(
@@ -46,6 +46,9 @@ def verify(
         raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
     mean = float(np.mean(np.abs(golden.margins)))
     link = found.link.vector()
+    limit = _PREDICTION_LIMITS[found.manifest.precision]
+    # A float32 softmax loses the digits of its small numbers.
+    typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
     rows = track(range(len(golden.rows)), "replaying golden rows", console=Console(stderr=True), transient=True)
     equal = 0
     for index in rows:
@@ -56,7 +59,7 @@ def verify(
         predicted = np.array(link(margin.tolist()))
         if not (
             _close(margin, expected, _MARGIN_LIMIT, mean)
-            and _close(predicted, golden.predictions[index], _PREDICTION_LIMIT, 0.0)
+            and _close(predicted, golden.predictions[index], limit, typical)
         ):
             raise BundleError(
                 f"{bundle}: golden row {index} ({golden.kinds[index]}) is answered {margin.tolist()}, the training library "

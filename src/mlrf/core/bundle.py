@@ -127,6 +127,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Versions of what made the bundle, by distribution name."""
     parity: dict[str, dict[str, ParityRows]]
     """By engine, then by kind of golden rows."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Of the training library's margins and predictions."""
     coverage: CoverageEntry | None = None
     """Of the model's nodes by the golden rows."""
     rows: RowsEntry | None = None

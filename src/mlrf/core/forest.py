@@ -6,11 +6,13 @@ in `core` may use NumPy. The IR's decision rules are exact, and small enough to 
 - a numeric node sends x left when `x <= threshold`;
 - NaN at a numeric node follows `missing`: NONE reads it as 0.0, NAN and ZERO send it to the default side;
 - ZERO sends every x with |x| <= ZERO_BAND to the default side as well;
-- a categorical node truncates x toward zero and sends it left when the code is in the node's set; a code below 0 is in no
-  set; NaN goes to the default side.
+- a categorical node truncates x toward zero and sends it left when the code is in the node's set; what is at or below
+  `no_code_up_to` is in no set; NaN goes to the default side.
 
-Libraries whose rule differs (`x < t`, values near zero read as zero) have their thresholds moved by the importer so that
-these rules give the same branch for every float64.
+Where `inputs` is "float32" every x is rounded to float32 first, and thresholds are float32 numbers. Libraries whose rule
+differs (`x < t`, a float64 threshold beside a float32 x, values near zero read as zero) have their thresholds moved by the
+importer, `floor32` and `below32` do it, so that these rules give the same branch for every float64. A leaf with K values is
+K trees in a row that share all but values and output.
 """
 
 from __future__ import annotations
@@ -34,8 +36,15 @@ Bool = npt.NDArray[np.bool_]
 ZERO_BAND = float(np.float32(1e-35))
 """LightGBM's kZeroThreshold: what lies this close to zero is zero to a node whose missing rule is ZERO."""
 
+TRUNCATED = -1.0
+"""`no_code_up_to` of a library that truncates toward zero first: -0.5 is code 0."""
+NOT_NEGATIVE = -5e-324
+"""`no_code_up_to` of a library in which no number below 0 is a category."""
+
 LEAF = -1
 NUMERIC = -1
+
+Precision = Literal["float64", "float32"]
 
 
 class Missing(IntEnum):
@@ -51,8 +60,9 @@ class Forest:
     """T trees with N nodes in all, K outputs, S category sets.
 
     Nodes of one tree are contiguous, its root first; children are absolute node numbers larger than their parent's. The
-    raw margin of output k is `base[k]` plus the leaves of the trees of output k, added in the order of the trees in the
-    precision that `rounding` names, then divided by `divisor` (1, or the number of iterations of a random forest).
+    raw margin of output k is the sum of the leaves of the trees of output k, added in the order of the trees in the
+    precision that `rounding` names, then divided by `divisor` (1, or the number of iterations of a random forest) and
+    multiplied by `scale`. `base[k]` is where the sum starts, or where `base_order` is "last" what is added in the end.
     """
 
     n_features: int
@@ -84,9 +94,16 @@ class Forest:
     set_codes: I32
     """[set_offsets[-1]] codes, ascending within a set, none below 0."""
     base: F64
-    """[K] where each sum starts."""
+    """[K] where each sum starts, or what is added in the end."""
     divisor: float = 1.0
-    rounding: Literal["float64", "float32"] = "float64"
+    rounding: Precision = "float64"
+    """Of each step of the sum, of the division, and of what follows."""
+    inputs: Precision = "float64"
+    """What each value of a row is rounded to before a node sees it."""
+    scale: float = 1.0
+    base_order: Literal["first", "last"] = "first"
+    no_code_up_to: float = TRUNCATED
+    """TRUNCATED or NOT_NEGATIVE."""
 
     @property
     def n_trees(self) -> int:
@@ -113,7 +130,6 @@ class Forest:
         Summed from the covers as path-dependent TreeSHAP does (Lundberg et al. 2020), so contributions plus this base give
         the margin. A node of zero cover splits evenly.
         """
-        totals = [float(b) for b in self.base]
         mean = self.value.copy()
         # Children have larger numbers than their parents: one backward pass sees every child before its parent.
         for node in range(self.n_nodes - 1, -1, -1):
@@ -122,9 +138,23 @@ class Forest:
                 weight = self.cover[low] + self.cover[high]
                 share = self.cover[low] / weight if weight > 0 else 0.5
                 mean[node] = share * mean[low] + (1.0 - share) * mean[high]
-        for tree in range(self.n_trees):
-            totals[int(self.tree_output[tree])] += float(mean[self.tree_offsets[tree]])
-        return [total / self.divisor for total in totals]
+        roots = mean[self.tree_offsets[:-1]]
+        if np.all(self.feature == LEAF):
+            # Nothing is left to share what a float32 sum rounds away: the base is the margin itself.
+            return self._sums(roots, np.float32 if self.rounding == "float32" else np.float64)
+        return self._sums(roots, np.float64)
+
+    def _sums(self, roots: F64, number: type[np.float64 | np.float32]) -> list[float]:
+        """Return the margins [K] of trees that answer `roots` [T], each step rounded to `number`."""
+        starts_at_base = self.base_order == "first"
+        totals = [number(b if starts_at_base else 0.0) for b in self.base]
+        for output, value in zip(self.tree_output.tolist(), roots.tolist(), strict=True):
+            totals[output] = totals[output] + number(value)
+        margins = []
+        for total, base in zip(totals, self.base.tolist(), strict=True):
+            margin = total / number(self.divisor) * number(self.scale)
+            margins.append(float(margin if starts_at_base else margin + number(base)))
+        return margins
 
     def validate(self) -> None:
         """Check every invariant that this class states; ModelUnreadableError names the first that does not hold."""
@@ -172,6 +202,32 @@ class Forest:
             _require(bool(np.all(codes >= 0) and np.all(np.diff(codes) > 0)), "a category set is not ascending")
         _require(bool(np.all(np.isfinite(self.base))), "a base value is not finite")
         _require(math.isfinite(self.divisor) and self.divisor > 0, "the divisor is not positive")
+        _require(math.isfinite(self.scale) and self.scale != 0, "the scale is zero or not finite")
+        _require(self.no_code_up_to in (TRUNCATED, NOT_NEGATIVE), "the rule of fractional codes is unknown")
+        if self.inputs == "float32":
+            with np.errstate(over="ignore"):
+                _require(
+                    bool(np.all(self.threshold.astype(np.float32) == self.threshold)),
+                    "a threshold is no float32 number",
+                )
+        if self.rounding == "float32":
+            _require(self.inputs == "float32", "float32 sums over float64 inputs are no library's")
+            with np.errstate(over="ignore"):
+                _require(bool(np.all(self.value.astype(np.float32) == self.value)), "a leaf value is no float32 number")
+
+
+def floor32(thresholds: F64) -> F64:
+    """Return the greatest float32 at or below each threshold: `x <= t` and x at most that are one for every float32 x."""
+    with np.errstate(over="ignore"):
+        nearest = np.asarray(thresholds, np.float64).astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float64)
+
+
+def below32(thresholds: F64) -> F64:
+    """Return the greatest float32 below each threshold: `x < t` and x at most that are one for every float32 x but -inf."""
+    floor = floor32(thresholds)
+    lower = np.nextafter(floor.astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+    return np.where(floor == thresholds, lower, floor)
 
 
 def _require(holds: bool, reason: str) -> None:

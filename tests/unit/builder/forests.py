@@ -69,7 +69,7 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
 
 
 def margins(forest: Forest, rows: np.ndarray) -> np.ndarray:
-    answers = np.zeros((len(rows), forest.n_outputs))
+    answers = np.tile(forest.base, (len(rows), 1))
     for answer, row in zip(answers, rows.tolist(), strict=True):
         for tree, root in enumerate(forest.tree_offsets[:-1].tolist()):
             node = root
@@ -77,7 +77,7 @@ def margins(forest: Forest, rows: np.ndarray) -> np.ndarray:
                 side = forest.left if goes_left(forest, node, row[forest.feature[node]]) else forest.right
                 node = int(side[node])
             answer[forest.tree_output[tree]] += forest.value[node]
-    return (answers + forest.base) / forest.divisor
+    return answers / forest.divisor
 
 
 def odd_rows(forest: Forest, seed: int, count: int) -> np.ndarray:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlrf
+from mlrf.builder.front import import_model
 from mlrf.builder.golden_file import read_golden
 from mlrf.builder.imported import ImportedModel
-from mlrf.builder.lightgbm.reader import read_lightgbm
 from mlrf.builder.parity.library import ask_library
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
@@ -187,7 +187,7 @@ def altered(model: ImportedModel, source: bytes) -> ImportedModel:
 
 
 def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_path):
-    model = read_lightgbm(booster)
+    model = import_model(booster)
     rows, wanted = np.zeros((3, 4)), np.array([0])
     answers = ask_library(model, rows, wanted)
     assert answers.margins.shape == (3, 1)
@@ -199,7 +199,7 @@ def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_pa
     # A lightgbm that cannot be imported, and one that dies of a signal, stand before the real one on the child's path.
     (tmp_path / "lightgbm.py").write_text("raise ImportError('no lightgbm here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(BuildError, match=r"pip install 'mlrf\[build\]'.*no lightgbm here"):
+    with pytest.raises(BuildError, match=r"pip install lightgbm .*no lightgbm here"):
         ask_library(model, rows, wanted)
     (tmp_path / "lightgbm.py").write_text("import os; os.kill(os.getpid(), 11)")
     with pytest.raises(BuildError, match=r"crashed on this model .signal 11"):
@@ -218,7 +218,7 @@ def test_golden_rows_that_are_none_are_refused(tmp_path):
 
 def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_package(model_file):
     script = (
-        "import sys, mlrf; from mlrf.builder.lightgbm.reader import read_lightgbm; read_lightgbm(sys.argv[1]);"
+        "import sys, mlrf; from mlrf.builder.front import import_model; import_model(sys.argv[1]);"
         "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert 'onnx' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script, model_file], check=True)
@@ -226,7 +226,7 @@ def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_packa
         mlrf.nothing_such  # noqa: B018
 
 
-@pytest.mark.parametrize("absent", ["onnx", "pyarrow", "lightgbm"])
+@pytest.mark.parametrize("absent", ["onnx", "pyarrow"])
 def test_without_a_package_of_the_builder_the_pip_line_is_told(absent, model_file, tmp_path):
     script = (
         "import sys; absent, model, out = sys.argv[1:]; sys.modules[absent] = None\n"

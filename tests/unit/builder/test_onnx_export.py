@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
+import naive_forest as naive
 from forests import margins, odd_rows, random_forest
 from mlrf.builder.onnx.categories import rank_columns
 from mlrf.builder.onnx.export import LEAF_COVERS, NODE_COVERS, export_onnx
 from mlrf.builder.parity.runtime import run_onnx
-from mlrf.core.errors import BuildError, UnsupportedModelError
-from mlrf.core.forest import LEAF
+from mlrf.core.errors import BuildError
+from mlrf.core.forest import LEAF, NOT_NEGATIVE, TRUNCATED
 from mlrf.core.link import Link
 
 
@@ -26,6 +27,23 @@ def test_margins_follow_the_rules_to_the_bit(seed):
     onnx.checker.check_model(onnx.load_from_string(exported), full_check=False)
     got, _ = run_onnx(exported, rows)
     np.testing.assert_array_equal(got, margins(forest, rows))
+
+
+@pytest.mark.parametrize(
+    ("rounding", "inputs"), [("float64", "float64"), ("float64", "float32"), ("float32", "float32")]
+)
+@pytest.mark.parametrize(("base_order", "scale"), [("first", 1.0), ("last", -0.3)])
+@pytest.mark.parametrize("no_code_up_to", [TRUNCATED, NOT_NEGATIVE])
+def test_every_rounding_rule_is_exported_to_the_bit(rounding, inputs, base_order, scale, no_code_up_to):
+    rng = np.random.default_rng(17)
+    for n_outputs in (1, 3):
+        forest = naive.make_forest(
+            rng, n_trees=40, max_leaves=20, n_outputs=n_outputs, divisor=3.0, rounding=rounding, inputs=inputs,
+            base_order=base_order, scale=scale, no_code_up_to=no_code_up_to,
+        )  # fmt: skip
+        rows = naive.make_rows(rng, forest, 300)
+        got, _ = run_onnx(export_onnx(forest, Link()), rows)
+        np.testing.assert_array_equal(got, [naive.margins(forest, row) for row in rows])
 
 
 def test_one_row_is_answered_as_many_are():
@@ -52,9 +70,9 @@ def test_the_exported_link_is_the_one_that_serves(link):
 
 def test_the_same_forest_gives_the_same_bytes_and_keeps_its_covers():
     forest = random_forest(3)
-    forest = replace(forest, cover=np.abs(forest.value))
+    forest = replace(forest, cover=np.abs(forest.value), base=np.zeros(1))
     exported = export_onnx(forest, Link())
-    assert exported == export_onnx(replace(random_forest(3), cover=np.abs(forest.value)), Link())
+    assert exported == export_onnx(replace(random_forest(3), cover=np.abs(forest.value), base=np.zeros(1)), Link())
     kept = {p.key: p.value for p in onnx.load_from_string(exported).metadata_props}
     leaf_covers = np.frombuffer(base64.b64decode(kept[LEAF_COVERS]), "<f8")
     node_covers = np.frombuffer(base64.b64decode(kept[NODE_COVERS]), "<f8")
@@ -100,7 +118,5 @@ def test_no_leaf_has_the_number_of_the_node_beside_it(seed):
 
 
 def test_what_cannot_be_exported_or_run_is_refused():
-    with pytest.raises(UnsupportedModelError, match="float32"):
-        export_onnx(replace(random_forest(1), rounding="float32"), Link())
     with pytest.raises(BuildError, match="ONNX Runtime"):
         run_onnx(b"no model", np.zeros((1, 3)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forests import goes_left, random_forest
-from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.front import import_model
 from mlrf.builder.parity.golden import KINDS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
 
@@ -27,7 +27,7 @@ def visits(forest, rows):
 
 
 def test_every_node_of_a_real_model_is_stood_on(booster, frame):
-    forest = read_lightgbm(booster).forest
+    forest = import_model(booster).forest
     golden = golden_rows(forest, None, lambda _: None)
     probes = np.isin(golden.kinds, [KINDS.index(k) for k in ("threshold", "missing", "categories", "zero")])
     seen = visits(forest, golden.rows[probes])
@@ -53,7 +53,7 @@ def test_reached_and_unreachable_nodes_add_up_on_odd_forests(seed):
 
 
 def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
-    forest = read_lightgbm(booster).forest
+    forest = import_model(booster).forest
     sampled = np.nan_to_num(np.random.default_rng(0).normal(size=(50, 4)))
     one, two = (golden_rows(forest, sampled, lambda _: None) for _ in range(2))
     np.testing.assert_array_equal(one.rows, two.rows)

@@ -18,10 +18,10 @@ from mlrf.builder.forest_file.columns import Columns, lay_out_columns
 from mlrf.builder.forest_file.shap import lay_out_shap
 from mlrf.builder.forest_file.shape import Shape, measure_shape
 from mlrf.core.errors import UnsupportedModelError
-from mlrf.core.forest import LEAF, Forest
+from mlrf.core.forest import LEAF, TRUNCATED, Forest
 
 MAGIC = b"MLRFTREE"
-VERSION = 1
+VERSION = 2
 ALIGNMENT_BYTES = 64
 
 NARROW_LIMIT = 0xFFFF
@@ -86,7 +86,7 @@ def encode_forest(forest: Forest) -> bytes:
         shap.nodes,
         shap.leaves.astype("<f8"),
     ]
-    header_bytes = 72 + 16 * len(sections)
+    header_bytes = 88 + 16 * len(sections)
     offset = header_bytes
     table = b""
     parts: list[bytes] = []
@@ -98,12 +98,12 @@ def encode_forest(forest: Forest) -> bytes:
         parts.append(section.tobytes())
         offset += section.nbytes
     header = struct.pack(
-        "<8sIIIIIIQIIIIdII",
+        "<8sIIIIIIQIIIIddIIII",
         MAGIC,
         VERSION,
         0 if layout.is_narrow else 1,
         0 if forest.rounding == "float64" else 1,
-        0,
+        0 if forest.inputs == "float64" else 1,
         0,
         len(sections),
         offset,
@@ -112,7 +112,10 @@ def encode_forest(forest: Forest) -> bytes:
         forest.n_trees,
         columns.count,
         forest.divisor,
+        forest.scale,
         layout.sweep_lane_bytes,
+        0 if forest.base_order == "first" else 1,
+        0 if forest.no_code_up_to == TRUNCATED else 1,
         0,
     )
     return header + table + b"".join(parts)

@@ -3,3 +3,17 @@
 text (sections, whole or refused) → tree (one block of fields) → forest (the IR), objective (task and link), features
 (names, kinds, categories); `reader` puts them together and `source` finds the text in a path, a Booster or a wrapper.
 """
+
+from mlrf.builder.imported import Library
+from mlrf.builder.lightgbm.reader import read_lightgbm
+
+_DUMPED = b'{"name":"tree"'
+"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+
+LIBRARY = Library(
+    name="LightGBM",
+    reads="LightGBM text models (Booster.save_model), Boosters and its scikit-learn wrappers",
+    packages=("lightgbm",),
+    recognises=lambda content: content.startswith((b"tree\n", b"tree\r", _DUMPED)),
+    read=read_lightgbm,
+)

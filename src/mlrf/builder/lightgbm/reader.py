@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from mlrf.builder.imported import CategoryLists, ClassLabel, ImportedModel
+from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
 from mlrf.builder.lightgbm.features import read_features
 from mlrf.builder.lightgbm.forest import to_forest
 from mlrf.builder.lightgbm.objective import Objective, read_objective
 from mlrf.builder.lightgbm.source import model_text
 from mlrf.builder.lightgbm.text import ModelText, split_text
 from mlrf.builder.lightgbm.tree import read_tree
+from mlrf.builder.source import Source
 from mlrf.core.errors import ModelUnreadableError, SampleError
 from mlrf.core.forest import NUMERIC
 
 
-def read_lightgbm(
-    model: Any, *, categories: CategoryLists | None = None, classes: Sequence[ClassLabel] | None = None
-) -> ImportedModel:
-    """Read a LightGBM model from a path, a Booster or a scikit-learn wrapper.
-
-    `categories` names the categories of features in the order of their codes, where the file does not know them; `classes`
-    names a classifier's classes in the order of its outputs. Raises the BuildError that says what is wrong.
-    """
-    raw, fitted_classes = model_text(model)
+def read_lightgbm(source: Source, wishes: Wishes) -> ImportedModel:
+    """Read a LightGBM text model, a Booster or a scikit-learn wrapper; raises the BuildError that says what is wrong."""
+    raw, fitted_classes = model_text(source)
     text = split_text(raw)
     objective = read_objective(text.header.get("objective"))
     n_outputs = _outputs(text, objective)
@@ -44,10 +38,12 @@ def read_lightgbm(
         task=objective.task,
         objective=objective.name,
         link=objective.link,
-        classes=_class_labels(objective, classes, fitted_classes),
-        features=read_features(text, by_category, categories or {}),
+        classes=_class_labels(objective, wishes.classes, fitted_classes),
+        features=read_features(text, by_category, wishes.categories),
         library="lightgbm",
         source=raw,
+        answers="mlrf.builder.lightgbm.answers",
+        settings={"divisor": divisor},
     )
 
 

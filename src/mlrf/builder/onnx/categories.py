@@ -82,7 +82,7 @@ def rank_columns(forest: Forest) -> RankColumns | None:
     # Blocks of the mean width keep the padding below the table's own size however uneven the features are.
     width = math.ceil(sum(f.ranks.shape[1] for f in features) / len(features))
     blocks = [(f, start) for f in features for start in range(0, f.ranks.shape[1], width)]
-    places, rows, trees, first_row = {}, [], _ClassTrees(), 0
+    places, rows, trees, first_row = {}, [], _ClassTrees(forest.no_code_up_to), 0
     for number, (feature, start) in enumerate(blocks):
         ranks = feature.ranks[:, start : start + width]
         rows.append(np.pad(ranks, ((0, 0), (0, width - ranks.shape[1]))))
@@ -160,7 +160,8 @@ def _packed(sides: npt.NDArray[np.bool_]) -> Mask:
 class _ClassTrees:
     """Balanced trees from a column's value to a row of the table, one a block."""
 
-    def __init__(self) -> None:
+    def __init__(self, no_code_up_to: float) -> None:
+        self._no_code_up_to = no_code_up_to
         self._roots: list[int] = []
         # feature, threshold, left, right, value, output
         self._nodes: list[tuple[int, float, int, int, float, int]] = []
@@ -168,7 +169,7 @@ class _ClassTrees:
     def append(self, feature: _Feature, *, output: int, first_row: int) -> None:
         root = self._reserve()
         self._roots.append(root)
-        runs = _runs(feature)
+        runs = _runs(feature, self._no_code_up_to)
         numbers = self._grow(feature.index, runs, 0, len(runs), output, first_row)
         nan = self._leaf(first_row + feature.n_classes - 1, output)
         # Every number is <= inf; NaN alone goes right.
@@ -206,10 +207,10 @@ class _ClassTrees:
         return len(self._nodes) - 1
 
 
-def _runs(feature: _Feature) -> list[tuple[float, int]]:
+def _runs(feature: _Feature, no_code_up_to: float) -> list[tuple[float, int]]:
     """Return (largest x, class) of each run of numbers of one class, ascending; the last run ends at infinity."""
     other = feature.n_classes - 2
-    runs: list[tuple[float, int]] = [(-1.0, other)]  # at or below -1; (-1, 0) truncates to 0
+    runs: list[tuple[float, int]] = [(no_code_up_to, other)]  # beyond it to 0 truncates to 0
     reached = 0
     for code, number in zip(feature.codes.tolist(), feature.class_of.tolist(), strict=True):
         if code > reached:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from mlrf.core.forest import LEAF
+from mlrf.core.forest import LEAF, Precision
 
 ML_DOMAIN = "ai.onnx.ml"
 _SUM = 1
@@ -48,29 +48,56 @@ class FlatTrees:
     """[N] rows that reached the node in training; None where that means nothing."""
 
 
-def ensemble_node(trees: FlatTrees, *, source: str, target: str, n_outputs: int, name: str) -> onnx.NodeProto:
-    """Return the operator that sums `trees` over the columns of `source` [n, C] into `target` [n, n_outputs], double."""
+def ensemble_node(
+    trees: FlatTrees, *, source: str, target: str, n_outputs: int, name: str, precision: Precision = "float64"
+) -> onnx.NodeProto:
+    """Return the operator that sums `trees` over the columns of `source` [n, C] into `target` [n, n_outputs].
+
+    Both tensors, the thresholds and the sum are of the given precision.
+    """
+    number = np.dtype(precision)
     trees = _without_bare_leaves(trees)
     is_leaf = trees.feature == LEAF
-    number, inner, leaves = _numbers(trees)
+    place, inner, leaves = _numbers(trees)
     left, right = trees.left[inner], trees.right[inner]
     attributes = {
         "aggregate_function": _SUM,
         "post_transform": _NO_TRANSFORM,
         "n_targets": n_outputs,
-        "tree_roots": number[trees.roots].tolist(),
+        "tree_roots": place[trees.roots].tolist(),
         "nodes_featureids": trees.feature[inner].tolist(),
         "nodes_modes": numpy_helper.from_array(np.full(len(inner), _BRANCH_LEQ, np.uint8), "nodes_modes"),
-        "nodes_splits": numpy_helper.from_array(trees.threshold[inner], "nodes_splits"),
-        "nodes_truenodeids": number[left].tolist(),
+        "nodes_splits": numpy_helper.from_array(trees.threshold[inner].astype(number), "nodes_splits"),
+        "nodes_truenodeids": place[left].tolist(),
         "nodes_trueleafs": is_leaf[left].astype(np.int64).tolist(),
-        "nodes_falsenodeids": number[right].tolist(),
+        "nodes_falsenodeids": place[right].tolist(),
         "nodes_falseleafs": is_leaf[right].astype(np.int64).tolist(),
         "nodes_missing_value_tracks_true": trees.nan_left[inner].astype(np.int64).tolist(),
         "leaf_targetids": trees.output[leaves].tolist(),
-        "leaf_weights": numpy_helper.from_array(trees.value[leaves], "leaf_weights"),
+        "leaf_weights": numpy_helper.from_array(trees.value[leaves].astype(number), "leaf_weights"),
     }
     return helper.make_node("TreeEnsemble", [source], [target], name=name, domain=ML_DOMAIN, **attributes)
+
+
+def with_first_leaves(trees: FlatTrees, values: npt.NDArray[np.float64]) -> FlatTrees:
+    """Return the trees behind one more bare leaf an output, so that each sum starts at its value [K]."""
+    n = len(values)
+
+    def grown(column: npt.NDArray, more: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
+        return np.concatenate([column, more]).astype(column.dtype)
+
+    zeros, none = np.zeros(n), np.full(n, LEAF)
+    return FlatTrees(
+        roots=np.concatenate([len(trees.feature) + np.arange(n), trees.roots]),
+        feature=grown(trees.feature, none),
+        threshold=grown(trees.threshold, zeros),
+        left=grown(trees.left, none),
+        right=grown(trees.right, none),
+        nan_left=grown(trees.nan_left, zeros),
+        value=grown(trees.value, values),
+        output=grown(trees.output, np.arange(n)),
+        cover=None if trees.cover is None else grown(trees.cover, zeros),
+    )
 
 
 def operator_covers(trees: FlatTrees) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from mlrf.builder.onnx.columns import tested_columns
-from mlrf.builder.onnx.ensemble import ML_DOMAIN, ensemble_node, operator_covers
+from mlrf.builder.onnx.ensemble import ML_DOMAIN, ensemble_node, operator_covers, with_first_leaves
 from mlrf.builder.onnx.link import link_nodes
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, Forest
@@ -29,16 +29,23 @@ def export_onnx(forest: Forest, link: Link) -> bytes:
     of leaves, and ONNX Runtime (1.23 and 1.32 alike) refuses `nodes_hitrates` beside double thresholds, as float for its
     kernel's sake and as double for its schema's. UnsupportedModelError for a model beyond the 2 GiB of a protobuf.
     """
-    if forest.rounding != "float64":
-        raise UnsupportedModelError(f"the ONNX export adds leaves in float64, the model in {forest.rounding}")
-    columns = tested_columns(forest, INPUT)
-    margin_nodes, margin_constants = _margin(forest)
+    rounding, features = _rounded(forest)
+    columns = tested_columns(forest, features)
+    trees = columns.trees
+    if forest.base_order == "first" and np.any(forest.base != 0.0):
+        trees = with_first_leaves(trees, forest.base)
+    source = columns.output
+    if forest.rounding == "float32":
+        rounding_of_columns = helper.make_node("Cast", [source], ["tested_in_float32"], to=onnx.TensorProto.FLOAT)
+        columns.nodes.append(rounding_of_columns)
+        source = "tested_in_float32"
     ensemble = ensemble_node(
-        columns.trees, source=columns.output, target="leaf_sum", n_outputs=forest.n_outputs, name="trees"
+        trees, source=source, target="leaf_sum", n_outputs=forest.n_outputs, name="trees", precision=forest.rounding
     )
+    margin_nodes, margin_constants = _margin(forest)
     linked, link_constants = link_nodes(link, MARGIN, PREDICTION)
     graph = helper.make_graph(
-        [*columns.nodes, ensemble, *margin_nodes, *linked],
+        [*rounding, *columns.nodes, ensemble, *margin_nodes, *linked],
         "mlrf",
         [helper.make_tensor_value_info(INPUT, onnx.TensorProto.DOUBLE, [None, forest.n_features])],
         [
@@ -53,7 +60,7 @@ def export_onnx(forest: Forest, link: Link) -> bytes:
         ir_version=IR_VERSION,
         producer_name="mlrf",
     )
-    node_covers, leaf_covers = operator_covers(columns.trees)
+    node_covers, leaf_covers = operator_covers(trees)
     helper.set_model_props(model, {NODE_COVERS: _base64(node_covers), LEAF_COVERS: _base64(leaf_covers)})
     try:
         return bytes(model.SerializeToString(deterministic=True))
@@ -65,15 +72,28 @@ def _base64(values: F64) -> str:
     return base64.b64encode(values.astype("<f8").tobytes()).decode("ascii")
 
 
+def _rounded(forest: Forest) -> tuple[list[onnx.NodeProto], str]:
+    """Return what rounds the input as the library does, and the tensor that holds it."""
+    if forest.inputs == "float64":
+        return [], INPUT
+    down = helper.make_node("Cast", [INPUT], ["features_in_float32"], to=onnx.TensorProto.FLOAT)
+    up = helper.make_node("Cast", ["features_in_float32"], ["rounded_features"], to=onnx.TensorProto.DOUBLE)
+    return [down, up], "rounded_features"
+
+
 def _margin(forest: Forest) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Return what finishes the sum: division, scale and a base that comes last, in the precision of the sum."""
+    steps = [("Div", "divisor", np.array(forest.divisor), forest.divisor != 1.0)]
+    steps.append(("Mul", "scale", np.array(forest.scale), forest.scale != 1.0))
+    steps.append(("Add", "base", forest.base, forest.base_order == "last"))
     nodes, constants, output = [], [], "leaf_sum"
-    if np.any(forest.base != 0.0):
-        constants.append(numpy_helper.from_array(forest.base, "base"))
-        nodes.append(helper.make_node("Add", [output, "base"], ["with_base"]))
-        output = "with_base"
-    if forest.divisor != 1.0:
-        constants.append(numpy_helper.from_array(np.array(forest.divisor), "divisor"))
-        nodes.append(helper.make_node("Div", [output, "divisor"], ["divided"]))
-        output = "divided"
-    nodes.append(helper.make_node("Identity", [output], [MARGIN]))
+    for operator, name, value, is_needed in steps:
+        if is_needed:
+            constants.append(numpy_helper.from_array(value.astype(forest.rounding), name))
+            nodes.append(helper.make_node(operator, [output, name], [f"after_{name}"]))
+            output = f"after_{name}"
+    if forest.rounding == "float32":
+        nodes.append(helper.make_node("Cast", [output], [MARGIN], to=onnx.TensorProto.DOUBLE))
+    else:
+        nodes.append(helper.make_node("Identity", [output], [MARGIN]))
     return nodes, constants

@@ -9,26 +9,44 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from mlrf.core.forest import ZERO_BAND, Missing
+import numpy as np
+
+from mlrf.core.forest import ZERO_BAND, Missing, Precision
 
 _BELOW_BAND = math.nextafter(-ZERO_BAND, -math.inf)
-_ABOVE_BAND = math.nextafter(ZERO_BAND, math.inf)
+
+
+def next_number(x: float, toward: float, inputs: Precision) -> float:
+    """Return the number beside x that a library which rounds its inputs so can tell from x; finite where x is."""
+    if inputs == "float64":
+        return math.nextafter(x, toward)
+    with np.errstate(over="ignore"):
+        beside = float(np.nextafter(np.float32(x), np.float32(toward)))
+    return x if math.isinf(beside) else beside
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The values of a numeric feature that are still possible; -inf is left out, no split tells it from the rest."""
+    """The values of a numeric feature that are still possible; -inf is left out, no split tells it from the rest.
+
+    Where the model rounds its inputs to float32 all of them are float32 numbers.
+    """
 
     low: float = -math.inf
     high: float = math.inf
     band_low: float = _BELOW_BAND
     band_high: float = ZERO_BAND
     nan: bool = True
+    inputs: Precision = "float64"
 
     def holds(self, x: float) -> bool:
         """Whether x is possible."""
         if math.isnan(x):
             return self.nan
+        if self.inputs == "float32" and not math.isinf(x):
+            with np.errstate(over="ignore"):
+                if float(np.float32(x)) != x:
+                    return False
         if abs(x) <= ZERO_BAND:
             return self.band_low < x <= self.band_high
         return self.low < x <= self.high
@@ -43,14 +61,15 @@ class Numbers:
                 return replace(self, low=low, high=high, nan=nan)
             return replace(self, low=low, high=high, band_low=0.0, band_high=0.0, nan=nan)
         band_low, band_high = _cut(self.band_low, self.band_high, threshold, left=left)
-        return Numbers(low, high, band_low, band_high, nan)
+        return Numbers(low, high, band_low, band_high, nan, self.inputs)
 
     def pick(self, preferred: float) -> float | None:
         """Return a possible value, `preferred` where it is one; None when nothing is possible."""
         if self.holds(preferred):
             return preferred
-        above_low = math.nextafter(self.low, math.inf) if self.low > -math.inf else 1.0
-        for x in (self.high, above_low, _ABOVE_BAND, _BELOW_BAND, 0.0, self.band_high, math.nan):
+        above_low = next_number(self.low, math.inf, self.inputs) if self.low > -math.inf else 1.0
+        band = tuple(next_number(side * ZERO_BAND, side * math.inf, self.inputs) for side in (1.0, -1.0))
+        for x in (self.high, above_low, *band, 0.0, self.band_high, math.nan):
             if self.holds(x) and not math.isinf(x):
                 return x
         return self.high if self.holds(self.high) else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlrf.builder.imported import ImportedModel
 from mlrf.builder.parity.golden import KINDS, GoldenRows, golden_rows
-from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMIT, compare, refuse, report, rounding_limit
+from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.library import Answers, ask_library
 from mlrf.builder.parity.reach import Coverage
 from mlrf.builder.parity.runtime import TreesRun, run_onnx, run_trees
@@ -53,7 +53,8 @@ class Exports:
 
 def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
     """Hold both exports against the training library; ParityError says on which rows they differ."""
-    golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done))
+    never_missing = [place for place, feature in enumerate(model.features) if not feature.nullable]
+    golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done), never_missing=never_missing)
     progress("golden rows", 1.0)
     kept = kept_rows(golden)
     progress(f"asking {model.library}", 0.0)
@@ -92,7 +93,7 @@ def judge(
     linked = np.array([model.link.vector()(row) for row in margins[kept].tolist()]).reshape(len(kept), -1)
     # Both links: the one in the export, and the one that serves.
     for ours in (predictions[kept], linked):
-        held = compare(answers.predictions, ours, relative=PREDICTION_LIMIT)
+        held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
         if np.any(held.off):
             part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
             raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)

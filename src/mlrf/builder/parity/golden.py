@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,18 @@ class GoldenRows:
     coverage: Coverage
 
 
-def golden_rows(forest: Forest, sampled: F64 | None, progress: Callable[[float], None]) -> GoldenRows:
-    """Return the golden rows of a forest, the same ones for the same forest and sample."""
+def golden_rows(
+    forest: Forest, sampled: F64 | None, progress: Callable[[float], None], *, never_missing: Sequence[int] = ()
+) -> GoldenRows:
+    """Return the golden rows of a forest, the same ones for the same forest and sample.
+
+    The columns `never_missing` hold a number in every row: the library refuses rows that lack one.
+    """
     rng = np.random.default_rng(_SEED)
     parts = _Parts()
     random = random_rows(forest, RANDOM_ROWS, rng)
+    needed = np.array(never_missing, dtype=np.int64)
+    random[:, needed] = np.nan_to_num(random[:, needed])
     backgrounds = random
     if sampled is not None and len(sampled):
         spread = np.unique(np.linspace(0, len(sampled) - 1, MAX_SAMPLED).astype(np.int64))
@@ -65,6 +72,9 @@ def golden_rows(forest: Forest, sampled: F64 | None, progress: Callable[[float],
         if coverage.nodes % 512 == 0:
             progress(coverage.nodes / inner)
     rows, kinds = parts.whole()
+    if len(needed):
+        whole = ~np.any(np.isnan(rows[:, needed]), axis=1)
+        rows, kinds = rows[whole], kinds[whole]
     return GoldenRows(rows, kinds, coverage)
 
 
@@ -79,7 +89,9 @@ def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
             drawn = rng.choice(edges, count)
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = drawn + rng.normal(size=count) * spread * rng.choice([0.0, 0.1, 1.0], count)
-            rows[:, feature] = np.where(np.isfinite(moved), moved, drawn)
+            with np.errstate(over="ignore"):
+                sound = np.isfinite(moved.astype(forest.inputs))
+            rows[:, feature] = np.where(sound, moved, drawn)
     for feature, codes in universe(forest).items():
         rows[:, feature] = rng.choice(sorted(codes), count)
     rows[rng.random(rows.shape) < _MISSING_SHARE] = np.nan

@@ -1,9 +1,10 @@
 """The comparison: how far two answers may lie apart, and the sentence that says where they do not agree.
 
 Margins are held to two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
-itself: T trees added in any order stay within (T - 1) 2^-53 sum max|leaf| of each other and of the exact sum, twice that
+itself: T trees added in any order stay within (T - 1) u sum max|leaf| of each other and of the exact sum, twice that
 between two orders, so no right export exceeds it, while a branch taken wrongly does unless its leaves are equal to the
-bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`.
+bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`. u is
+2^-53, or 2^-24 where the library adds in float32.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 from mlrf.builder.parity.golden import KINDS, GoldenRows
 from mlrf.core.bundle import ParityRows
 from mlrf.core.errors import ParityError
-from mlrf.core.forest import F64, LEAF, Bool, Forest
+from mlrf.core.forest import F64, LEAF, Bool, Forest, Precision
 from mlrf.core.schema import Schema
 
 MARGIN_LIMIT = 1e-6
-PREDICTION_LIMIT = 1e-9
-_UNIT_ROUNDOFF = 2.0**-53
+PREDICTION_LIMITS: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-6}
+"""By the precision that the library computes in: its link in float32 keeps no more digits than that."""
+_UNIT_ROUNDOFF: dict[Precision, float] = {"float64": 2.0**-53, "float32": 2.0**-24}
 _SHOWN_FEATURES = 12
 
 
@@ -42,7 +44,7 @@ def rounding_limit(forest: Forest) -> float:
     largest = np.maximum.reduceat(np.where(leaf, np.abs(forest.value), 0.0), forest.tree_offsets[:-1])
     total = float(np.sum(largest)) + float(np.sum(np.abs(forest.base)))
     # Two more roundings: base and divisor.
-    return 2.0 * (forest.n_trees + 1) * _UNIT_ROUNDOFF * total / forest.divisor
+    return 2.0 * (forest.n_trees + 1) * _UNIT_ROUNDOFF[forest.rounding] * total * abs(forest.scale) / forest.divisor
 
 
 def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.inf) -> Verdict:

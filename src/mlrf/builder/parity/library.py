@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,7 @@ def ask_library(model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: f
         folder = Path(name)
         try:
             (folder / "model").write_bytes(model.source)
+            (folder / "settings.json").write_text(json.dumps(dict(model.settings)), encoding="utf-8")
             np.save(folder / "rows.npy", rows, allow_pickle=False)
             np.save(folder / "wanted.npy", wanted, allow_pickle=False)
             version = _run(model, folder, time_limit_s)
@@ -55,9 +57,8 @@ def ask_library(model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: f
 
 
 def _run(model: ImportedModel, folder: Path, time_limit_s: float) -> str:
-    files = [str(folder / name) for name in ("model", "rows.npy", "wanted.npy", "margins.npy", "predictions.npy")]
     threads = str(len(os.sched_getaffinity(0)))
-    command = [sys.executable, "-m", "mlrf.builder.parity.library_process", *files, repr(model.forest.divisor), threads]
+    command = [sys.executable, "-m", "mlrf.builder.parity.library_process", model.answers, str(folder), threads]
     try:
         child = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=time_limit_s, check=False
@@ -70,7 +71,7 @@ def _run(model: ImportedModel, folder: Path, time_limit_s: float) -> str:
     last = reason[-1] if reason else "it said nothing"
     if child.returncode == NOT_INSTALLED:
         raise BuildError(
-            f"{model.library} is not installed, and a model is proven against it: pip install 'mlrf[build]' ({last})"
+            f"{model.library} is not installed, and a model is proven against it: pip install {model.library} ({last})"
         )
     if child.returncode < 0:
         raise BuildError(f"{model.library} crashed on this model (signal {-child.returncode}): {last}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlrf.builder.parity.domain import Codes, Numbers
+from mlrf.builder.parity.domain import Codes, Numbers, next_number
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
 ON_THRESHOLD, ON_MISSING, ON_ZERO, ON_CATEGORY = "threshold", "missing", "zero", "categories"
@@ -76,7 +76,7 @@ class _Walk:
         self._backgrounds, self._coverage, self._max_codes, self._rng = backgrounds, coverage, max_codes, rng
         universes = universe(forest)
         self._start: list[Domain] = [
-            Codes(universes[f]) if f in universes else Numbers() for f in range(forest.n_features)
+            Codes(universes[f]) if f in universes else Numbers(inputs=forest.inputs) for f in range(forest.n_features)
         ]
         self._sets: dict[int, frozenset[float]] = {}
 
@@ -117,12 +117,15 @@ class _Walk:
     def _probes(self, node: int, domain: Domain) -> list[Probe]:
         if isinstance(domain, Codes):
             return self._category_probes(node, domain)
-        threshold = self._threshold[node]
+        threshold, inputs = self._threshold[node], self._forest.inputs
         probes = [
             (ON_THRESHOLD, x)
-            for x in (threshold, math.nextafter(threshold, -math.inf), math.nextafter(threshold, math.inf))
+            for x in (threshold, next_number(threshold, -math.inf, inputs), next_number(threshold, math.inf, inputs))
             if domain.holds(x)
         ]
+        if inputs == "float32" and domain.holds(threshold):
+            # Rounds back to the threshold: an export that compares in float64 sends it right.
+            probes.append((ON_THRESHOLD, math.nextafter(threshold, math.inf)))
         if not probes and (inside := domain.pick(0.0)) is not None:
             probes.append((ON_THRESHOLD, inside))  # all rows go one way, and that way is worth a row
         if domain.nan:
@@ -131,7 +134,7 @@ class _Walk:
         if (is_zero or (threshold >= 0.0) != self._default_left[node]) and domain.holds(0.0):
             probes.append((ON_ZERO, 0.0))
         if is_zero:
-            edges = (ZERO_BAND, -ZERO_BAND, math.nextafter(ZERO_BAND, 1.0), math.nextafter(-ZERO_BAND, -1.0))
+            edges = (ZERO_BAND, -ZERO_BAND, next_number(ZERO_BAND, 1.0, inputs), next_number(-ZERO_BAND, -1.0, inputs))
             probes += [(ON_ZERO, x) for x in edges if domain.holds(x)]
         return probes
 

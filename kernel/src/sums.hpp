@@ -1,0 +1,29 @@
+// Where the sum of the leaves starts, and what becomes of it: each step in the precision that the file names.
+#pragma once
+
+#include <cstddef>
+
+#include "forest.hpp"
+
+namespace mlrf::MLRF_LEVEL {
+
+inline double start_sum(const Forest& f, std::size_t k) {
+    if (f.adds_base_last) return 0.0;
+    return f.sums_in_float32 ? static_cast<float>(f.base[k]) : f.base[k];
+}
+
+inline double finish_sum(const Forest& f, std::size_t k, double sum) {
+    if (f.sums_in_float32) {
+        const float margin = static_cast<float>(sum) / static_cast<float>(f.divisor) * static_cast<float>(f.scale);
+        if (!f.adds_base_last) return margin;
+        // Volatile: contracted to a fused multiply and add it would be rounded once, where libraries round twice.
+        const volatile float scaled = margin;
+        return scaled + static_cast<float>(f.base[k]);
+    }
+    const double margin = sum / f.divisor * f.scale;
+    if (!f.adds_base_last) return margin;
+    const volatile double scaled = margin;
+    return scaled + f.base[k];
+}
+
+}  // namespace mlrf::MLRF_LEVEL

@@ -1,0 +1,54 @@
+"""The front of the build: which library made this model, and the reader of that library.
+
+A room a library (`lightgbm/`, `xgboost/`, …). Each names a `Library`: how its files and objects are recognised, and who reads
+them. Recognising looks at bytes and class names alone: no training library is imported for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.builder import lightgbm
+from mlrf.builder.imported import ImportedModel, Library, Wishes
+from mlrf.builder.source import ModelFile, Source, open_source
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY,)
+"""In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too."""
+
+_SHOWN_BYTES = 12
+
+
+def import_model(model: Any, wishes: Wishes | None = None, *, allow_pickle: bool = False) -> ImportedModel:
+    """Recognise a model and read it.
+
+    ModelUnreadableError when nobody knows the file, or it is damaged; UnsupportedModelError when it is known and not served.
+    """
+    source = open_source(model, allow_pickle=allow_pickle)
+    return recognise(source).read(source, wishes or Wishes())
+
+
+def recognise(source: Source) -> Library:
+    """Return the library that a source is of."""
+    for library in LIBRARIES:
+        if isinstance(source, ModelFile):
+            if library.recognises(source.content):
+                return library
+        elif any(source.is_of(package) for package in library.packages):
+            return library
+    kinds = "; ".join(library.reads for library in LIBRARIES)
+    if isinstance(source, ModelFile):
+        raise ModelUnreadableError(
+            f"the file {source.path} is no model that mlrf knows: {_describe(source.content)}. mlrf reads {kinds}"
+        )
+    kind = type(source.value)
+    raise UnsupportedModelError(
+        f"mlrf builds from a model file or a fitted model, not from {kind.__module__}.{kind.__qualname__}. mlrf reads {kinds}"
+    )
+
+
+def _describe(content: bytes) -> str:
+    start = content[:_SHOWN_BYTES]
+    if start.isascii() and all(byte >= ord(" ") or byte in b"\t\r\n" for byte in start):
+        return f"it is text that begins with {start.decode('ascii')!r}"
+    return f"it begins with the bytes {start.hex(' ')}"

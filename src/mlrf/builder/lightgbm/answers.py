@@ -1,0 +1,31 @@
+"""LightGBM's own answers; runs in a process of its own, and is all of mlrf that imports LightGBM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from mlrf.core.forest import F64
+
+
+def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `wanted`, and LightGBM's version."""
+    lightgbm.register_logger(_Silent())
+    booster = lightgbm.Booster(model_str=model.read_text(encoding="utf-8"))
+    # Of a random forest LightGBM's raw score is the sum over the trees; the margin is the mean.
+    margins = np.asarray(booster.predict(rows, raw_score=True, num_threads=threads)) / settings["divisor"]
+    return margins, np.asarray(booster.predict(wanted, num_threads=threads)), lightgbm.__version__
+
+
+class _Silent:
+    """LightGBM warns of parameters that a newer version wrote; nobody reads a child's log."""
+
+    def info(self, message: str) -> None:
+        """Drop a message."""
+
+    def warning(self, message: str) -> None:
+        """Drop a warning."""

@@ -1,0 +1,118 @@
+"""The front of the build: whose model is this, and what is said where it is nobody's."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+
+import joblib
+import pytest
+
+from mlrf.builder import source as source_room
+from mlrf.builder.front import import_model
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+
+class Bomb:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"hello, this is no model\n", "text that begins with 'hello, this "),
+        (b"{}", "text that begins with '{}'"),
+        (b"\x00\x01\x02\xff" * 100, "begins with the bytes 00 01 02 ff"),
+        (b"PAR1" + bytes(100), "begins with the bytes 50 41 52 31 00"),
+        (b"\xef\xbb\xbftree\n", "begins with the bytes ef bb bf"),
+    ],
+)
+def test_what_nobody_knows_is_refused_with_what_it_is(tmp_path, content, said):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(ModelUnreadableError, match=said):
+        import_model(tmp_path / "m")
+
+
+def test_paths_that_lead_to_no_file(tmp_path, monkeypatch):
+    with pytest.raises(ModelUnreadableError, match="does not exist"):
+        import_model(tmp_path / "absent")
+    with pytest.raises(ModelUnreadableError, match="without an MLmodel file"):
+        import_model(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ModelUnreadableError, match="no regular file"):
+        import_model(tmp_path / "pipe")
+    (tmp_path / "huge").write_bytes(b"tree\n" * 3)
+    monkeypatch.setattr(source_room, "MAX_MODEL_BYTES", 10)
+    with pytest.raises(ModelUnreadableError, match="larger than"):
+        import_model(tmp_path / "huge")
+
+
+@pytest.mark.parametrize("thing", [3, None, [1, 2], {"trees": []}, object()])
+def test_an_object_of_no_library_is_refused(thing):
+    with pytest.raises(UnsupportedModelError, match=f"not from builtins.{type(thing).__name__}"):
+        import_model(thing)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_runs_nothing_unless_it_is_allowed(tmp_path, protocol):
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "ran"), protocol))
+    with pytest.raises(UnsupportedModelError, match=r"is a pickle.*--allow-pickle"):
+        import_model(tmp_path / "m.pkl")
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UnsupportedModelError, match="NoneType"):
+        import_model(tmp_path / "m.pkl", allow_pickle=True)
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("how", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3), ("zlib", 9)])
+def test_joblib_files_are_pickles_too(tmp_path, how, booster):
+    joblib.dump(booster, tmp_path / "m.joblib", compress=how)
+    with pytest.raises(UnsupportedModelError, match="--allow-pickle"):
+        import_model(tmp_path / "m.joblib")
+    assert import_model(tmp_path / "m.joblib", allow_pickle=True).library == "lightgbm"
+
+
+def test_a_damaged_pickle_is_one_sentence(tmp_path):
+    for content in (pickle.dumps([1, 2, 3])[:-4], b"\x80\x04cnowhere\nnothing\n.", gzip.compress(b"no pickle")):
+        (tmp_path / "m.pkl").write_bytes(content)
+        with pytest.raises(ModelUnreadableError, match="cannot be read here"):
+            import_model(tmp_path / "m.pkl", allow_pickle=True)
+
+
+ML_MODEL = """artifact_path: model
+flavors:
+  lightgbm:
+    code: null
+    data: {file}
+    lgb_version: 4.6.0
+    model_class: lightgbm.basic.Booster
+  python_function:
+    data: {file}
+    env:
+      conda: conda.yaml
+    loader_module: mlflow.lightgbm
+mlflow_version: 3.1.0
+model_size_bytes: 1
+"""
+
+
+def test_an_mlflow_directory_names_its_file(tmp_path, booster):
+    (tmp_path / "MLmodel").write_text(ML_MODEL.format(file="model.lgb"))
+    with pytest.raises(ModelUnreadableError, match=r"'model\.lgb', which is no file of it"):
+        import_model(tmp_path)
+    booster.save_model(tmp_path / "model.lgb")
+    assert import_model(tmp_path).library == "lightgbm"
+    (tmp_path / "MLmodel").write_text(ML_MODEL.format(file="../../etc/passwd"))
+    with pytest.raises(ModelUnreadableError, match="no file of it"):
+        import_model(tmp_path)
+    (tmp_path / "MLmodel").write_text("flavors:\n  keras:\n    data: data\n  python_function:\n    env: x\n")
+    with pytest.raises(UnsupportedModelError, match="it has keras, python_function"):
+        import_model(tmp_path)

@@ -41,7 +41,8 @@
         ├── ReloadRefusedError       RELOAD_REFUSED       a version was not taken into service; the old one goes on
         ├── NotReadyError            NOT_READY
         ├── FeaturesUnavailableError FEATURES_UNAVAILABLE
-        └── OverloadedError          OVERLOADED
+        ├── OverloadedError          OVERLOADED
+        └── DeadlineExceededError    DEADLINE_EXCEEDED
 
 An error carries a stable `code`, a sentence for a person, and `details` for a program. HTTP statuses and exit codes are
 no concern of this room: `serving` and `cli` each keep one table.
@@ -309,3 +310,9 @@ class OverloadedError(RequestError):
     """The server has more work waiting than it takes on."""
 
     code = "OVERLOADED"
+
+
+class DeadlineExceededError(RequestError):
+    """The time that the client gave its request was over before the answer was made."""
+
+    code = "DEADLINE_EXCEEDED"

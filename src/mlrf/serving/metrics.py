@@ -17,7 +17,7 @@ from typing import Literal
 
 from mlrf.serving.refusals import CODES
 
-STATUSES = (200, 400, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503)
+STATUSES = (200, 400, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
 _STATUS_PLACES = {status: place for place, status in enumerate(STATUSES)}
 _NS = 1e9

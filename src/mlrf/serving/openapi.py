@@ -29,7 +29,8 @@ _ERROR_STATUSES = {
     "422": "Well-formed, but not valid for the model",
     "431": "Headers too large",
     "500": "Internal error; the log has the request id",
-    "503": "Stopping, too many long requests wait, or the feature store does not answer",
+    "503": "Stopping, more requests than can be answered in time, or no answer from the feature store",
+    "504": "The time of X-Request-Timeout-Ms was over",
 }
 
 

@@ -29,6 +29,7 @@ STATUSES: dict[type[MlrfError], int] = {
     errors.NotReadyError: 503,
     errors.FeaturesUnavailableError: 503,
     errors.OverloadedError: 503,
+    errors.DeadlineExceededError: 504,
 }
 INTERNAL = 500
 

@@ -20,6 +20,8 @@ LABELS = (
     "/admin/models/{name}/features",
 )
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
+_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+"""What answers however busy the server is."""
 
 
 def layout() -> Layout:
@@ -32,4 +34,4 @@ def make_route(label: str, handlers: dict[bytes, Handler], content_type: bytes =
     number = LABELS.index(label)
     if number == OTHER:
         raise ValueError(label)
-    return Route(number, label, handlers, content_type)
+    return Route(number, label, handlers, content_type, always=label in _ALWAYS or label.startswith("/admin/"))

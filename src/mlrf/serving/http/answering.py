@@ -7,8 +7,9 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from mlrf.core.errors import NotReadyError, OverloadedError
-from mlrf.serving.http.route import JSON, Awaited, Call, Deferred
+from mlrf.core.errors import NotReadyError
+from mlrf.serving.http.route import JSON, Awaited, Call, Deferred, Result
+from mlrf.serving.http.work import too_late
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
@@ -21,6 +22,7 @@ class Answering(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_came_s",
         "_closing_since",
         "_descriptor",
         "_paused_since",
@@ -36,10 +38,12 @@ class Answering(asyncio.Protocol):
         self._server = server
         self._buffer = bytearray()
         """Bytes of a request that is not whole, and of whatever follows it."""
-        self._waiting: asyncio.Future[bytes | Deferred | Awaited] | None = None
+        self._waiting: asyncio.Future[Result] | None = None
         """The answer that is being made in the worker's thread; what follows it must wait its turn."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
+        self._came_s = 0.0
+        """When the first byte of a request came that is not answered yet (`perf_counter`); 0 when there is none."""
         self._paused_since = 0.0
         self._closing_since = 0.0
 
@@ -50,18 +54,27 @@ class Answering(asyncio.Protocol):
         started = perf_counter()
         server = self._server
         identity = call.request_id or server.new_request_id()
+        deadline_s = 0.0
         try:
+            if call.timeout_s:
+                deadline_s = (self._came_s or started - server.admission.age_s(started)) + call.timeout_s
+                if started > deadline_s:
+                    raise too_late()
             content = call.handler(body)
             if not isinstance(content, bytes):
-                self._await(call, identity, started, content)
+                self._await(call, identity, started, content, len(body), deadline_s)
                 return
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
             self._send(call, identity, started, JSON, *server.refusal(fault, identity))
         else:
             self._send(call, identity, started, call.content_type, _OK, content, b"")
 
-    def _await(self, call: Call, identity: bytes, started: float, work: Deferred | Awaited) -> None:
-        def finish(made: asyncio.Future[bytes | Deferred | Awaited]) -> None:
+    def _await(
+        self, call: Call, identity: bytes, started: float, work: Deferred | Awaited, n_bytes: int, deadline_s: float
+    ) -> None:
+        then = work.then if isinstance(work, Deferred) else None
+
+        def finish(made: asyncio.Future[Result]) -> None:
             self._waiting = None
             if isinstance(work, Deferred) and not made.cancelled():
                 work.after()
@@ -69,28 +82,26 @@ class Answering(asyncio.Protocol):
             fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
                 return
-            if isinstance(fault, Exception):
-                self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
-            elif self._goes_on(call, identity, started, made.result()):
-                return
+            content: Result = b""
+            try:
+                if fault is not None:
+                    raise fault
+                content = made.result()
+                if then is not None and isinstance(content, bytes):
+                    content = then(content)
+                if not isinstance(content, bytes):
+                    self._await(call, identity, started, content, n_bytes, deadline_s)
+                    return
+            except Exception as error:  # noqa: BLE001  as above
+                self._send(call, identity, started, JSON, *self._server.refusal(error, identity))
+            else:
+                self._send(call, identity, started, call.content_type, _OK, content, b"")
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
-        future = self._server.start(work)
+        future = self._server.work.start(work, call.route, n_bytes, deadline_s)
         self._waiting = future
         future.add_done_callback(finish)
-
-    def _goes_on(self, call: Call, identity: bytes, started: float, content: bytes | Deferred | Awaited) -> bool:
-        """Send an answer that was waited for, unless what came is something else to wait for."""
-        if isinstance(content, bytes):
-            self._send(call, identity, started, call.content_type, _OK, content, b"")
-            return False
-        try:
-            self._await(call, identity, started, content)
-        except OverloadedError as fault:
-            self._send(call, identity, started, JSON, *self._server.refusal(fault, identity))
-            return False
-        return True
 
     def _send(
         self,
@@ -124,8 +135,8 @@ class Answering(asyncio.Protocol):
             )
         )
         server.meter.count_request(call.route, status, elapsed_s)
-        if now_s > server.beat_due_s:
-            server.beat(now_s)
+        if now_s > server.due_s:
+            server.on_due(now_s)
         if not keep_alive:
             self._closing_since = server.clock.now
             self._transport.close()

@@ -1,4 +1,4 @@
-"""The chunked transfer coding (RFC 9112, 7.1), decoded strictly and bit by bit as bytes arrive.
+"""Bodies that are not read in one piece: the chunked transfer coding (RFC 9112, 7.1), decoded strictly as bytes arrive.
 
 llhttp decodes chunks too, but cannot say where a message ended in what it was given, and the next request begins there.
 """
@@ -12,18 +12,22 @@ from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _MAX_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8192
+_FREE_CHUNKS = 1024
+_LEAST_CHUNK_BYTES = 256
+"""What further chunks must hold on the average: a byte a chunk costs a thousand times what a byte of a long chunk does."""
 
 
 class ChunkedBody:
     """Decodes one chunked body of at most `max_bytes`; feed it until `done`, then take `body`."""
 
-    __slots__ = ("_left", "_line", "_max_bytes", "_state", "_trailer_bytes", "body", "done")
+    __slots__ = ("_left", "_line", "_max_bytes", "_n_chunks", "_state", "_trailer_bytes", "body", "done")
 
     def __init__(self, max_bytes: int) -> None:
         self.body = bytearray()
         self.done = False
         self._max_bytes = max_bytes
         self._left = 0
+        self._n_chunks = 0
         self._line = bytearray()
         self._state = self._size
         self._trailer_bytes = 0
@@ -48,6 +52,9 @@ class ChunkedBody:
         self._left = int(matched[1], 16)
         if len(self.body) + self._left > self._max_bytes:
             raise BodyTooLargeError(f"the body is longer than {self._max_bytes} bytes", max_bytes=self._max_bytes)
+        self._n_chunks += 1
+        if (self._n_chunks - _FREE_CHUNKS) * _LEAST_CHUNK_BYTES > len(self.body):
+            raise MalformedRequestError(f"the body comes in more than {_FREE_CHUNKS} chunks that hold next to nothing")
         self._state = self._data if self._left else self._trailer
         return position
 
@@ -92,3 +99,23 @@ class ChunkedBody:
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             raise MalformedRequestError("a line between the chunks of the body does not end in CRLF")
         return line[:-2], stop
+
+
+class DroppedBody:
+    """Drops the rest of a body whose request was refused before it was read."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, n_bytes: int) -> None:
+        self._left = n_bytes
+
+    @property
+    def done(self) -> bool:
+        """Whether the body has ended."""
+        return not self._left
+
+    def feed(self, data: bytes, start: int) -> int:
+        """Drop bytes from `start` and return where the body ended, or the end of `data`."""
+        taken = min(self._left, len(data) - start)
+        self._left -= taken
+        return start + taken

@@ -1,19 +1,21 @@
 """One client's connection: bytes in, calls of handlers, bytes out, all in one synchronous chain.
 
-Owns the order of requests and answers, the limits of size and time, and back-pressure. A head seen before is not parsed
+Owns the order of requests and answers, and back-pressure; limits are `bounds`' concern. A head seen before is not parsed
 again: the same bytes ask for the same call (measured: 0.3 µs against 6 µs for llhttp's callbacks, per request).
 """
 
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
-from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, RequestTimeoutError
-from mlrf.serving.http.answering import Answering
-from mlrf.serving.http.chunks import ChunkedBody
+from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
+from mlrf.serving.http.bounds import Bounded
+from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
+from mlrf.serving.http.descriptors import CROWD_REFUSED
 from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
-from mlrf.serving.http.route import JSON, OTHER, Call
+from mlrf.serving.http.route import Call
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
@@ -22,24 +24,19 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
-_LINGER_S = 2.0
-_DRAIN_IDLE_S = 2.0
+_TURN_S = 1e-3
+"""How long requests that came in one piece may be answered before others have their turn; a single one takes what it takes."""
 
 
-class Connection(Answering):
+class Connection(Bounded):
     """The server's side of one connection."""
 
-    __slots__ = ("_call", "_chunks", "_needed", "_unfinished")
+    __slots__ = ("_needed",)
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
         self._needed = 0
         """How many bytes the buffer must hold before another look at it is worth while."""
-        self._call: Call | None = None
-        """The call whose body is on its way, once its head was answered with 100 Continue or its chunks have begun."""
-        self._chunks: ChunkedBody | None = None
-        self._unfinished = False
-        """Whether some of a request has come and not all of it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -47,11 +44,20 @@ class Connection(Answering):
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         self._server.opened(self)
+        n_over = self._server.admission.n_connections - self._server.limits.max_connections
+        if n_over > CROWD_REFUSED:
+            self._transport.abort()
+        elif n_over > 0:
+            n_open = self._server.limits.max_connections
+            self._refuse(
+                OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Forget the connection, and the answer it waits for, unless that is being made already."""
         if self._waiting is not None:
             self._waiting.cancel()
+        self._release()
         self._server.closed(self)
 
     def pause_writing(self) -> None:
@@ -61,7 +67,7 @@ class Connection(Answering):
 
     def resume_writing(self) -> None:
         """Go on where `pause_writing` stopped."""
-        self._paused_since = 0.0
+        self._paused_since = self._unsent_since = 0.0
         if self._closing_since:
             return
         if self._waiting is None:
@@ -86,45 +92,27 @@ class Connection(Answering):
             self._buffer.clear()
         self._consume(data)
 
-    def check(self, now: float) -> None:
-        """End what has taken too long; called twice a second."""
-        limits = self._server.limits
-        if self._closing_since:
-            # Answers that are still on their way to a slow reader get the time that any answer gets.
-            limit_s = limits.write_timeout_s if self._transport.get_write_buffer_size() else _LINGER_S
-            if now - self._closing_since > limit_s:
-                self._transport.abort()
-        elif self._paused_since:
-            if now - self._paused_since > limits.write_timeout_s:
-                self._transport.abort()
-        elif self._waiting is not None:
-            return
-        elif self._unfinished:
-            if now - self._since > limits.request_timeout_s:
-                fault = RequestTimeoutError(f"the request was not whole after {limits.request_timeout_s:g} s")
-                self._refuse(fault, self._call.request_id if self._call is not None else None)
-        elif now > self._idle_until():
-            self._transport.close()
-
-    def _idle_until(self) -> float:
-        draining_since = self._server.draining_since
-        if draining_since is None:
-            return self._since + self._server.limits.idle_timeout_s
-        return max(self._since, draining_since) + _DRAIN_IDLE_S
-
-    def _consume(self, data: bytes) -> None:
+    def _consume(self, data: bytes) -> None:  # noqa: C901, PLR0912  the hot path: a call costs more than a branch
         server = self._server
-        calls = server.calls
+        calls, admission = server.calls, server.admission
         position, size = 0, len(data)
+        turn_ends_s = 0.0
         while position < size:
             if self._closing_since:
                 return
             if self._paused_since or self._waiting is not None:
                 self._keep(data, position, 0)
                 return
-            if self._chunks is not None:
-                position = self._read_chunks(data, position)
+            if self._reading is not None:
+                position = self._read_body(data, position)
                 continue
+            if position:
+                now_s = perf_counter()
+                if not turn_ends_s:
+                    turn_ends_s = now_s + _TURN_S
+                elif now_s > turn_ends_s:
+                    self._rest(data, position)
+                    return
             end = data.find(END, position) + len(END)
             if end < len(END):
                 self._await_head(data, position)
@@ -133,6 +121,11 @@ class Connection(Answering):
             call = calls.get(raw) or self._call_of(raw)
             if call is None:
                 return
+            if admission.strained and self._call is None:
+                fault = admission.refusal(call)
+                if fault is not None:
+                    position = self._turn_away(call, fault, size - end) + end
+                    continue
             if call.chunked:
                 self._begin_chunks(call)
                 position = end
@@ -141,10 +134,12 @@ class Connection(Answering):
             if stop > size:
                 self._await_body(call, data, position, stop - position)
                 return
+            if self._held_bytes:
+                self._release()
             self._call = None
-            self._unfinished = False
             self._since = server.clock.now
             self._answer(call, data[end:stop])
+            self._came_s = 0.0
             position = stop
 
     def _go_on(self) -> None:
@@ -157,18 +152,22 @@ class Connection(Answering):
             self._buffer.clear()
             self._consume(waiting)
 
+    def _rest(self, data: bytes, position: int) -> None:
+        """Let other connections have their turn before more of what came in one piece is answered."""
+        self._keep(data, position, 0)
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        if not (self._closing_since or self._paused_since or self._waiting or self._transport.is_closing()):
+            self._go_on()
+
     def _keep(self, data: bytes, position: int, needed: int) -> None:
         self._begin()
         self._buffer += data[position:]
         self._needed = needed
         if self._waiting is not None and len(self._buffer) > _AHEAD_BYTES:
             self._transport.pause_reading()
-
-    def _begin(self) -> None:
-        # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
-        if not self._unfinished:
-            self._unfinished = True
-            self._since = self._server.clock.now
 
     def _await_head(self, data: bytes, position: int) -> None:
         held = len(data) - position
@@ -178,7 +177,7 @@ class Connection(Answering):
         if held > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
         elif position == len(data):
-            self._unfinished = False
+            self._came_s = 0.0
         elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
             self._refuse(MalformedRequestError("what was sent is not an HTTP request"))
         elif BARE_LF.search(data, position):
@@ -187,8 +186,11 @@ class Connection(Answering):
             self._keep(data, position, 0)
 
     def _await_body(self, call: Call, data: bytes, position: int, needed: int) -> None:
-        if call.expects_continue and self._call is None:
-            self._transport.write(_CONTINUE)
+        if self._call is None:
+            if not self._hold(call, needed):
+                return
+            if call.expects_continue:
+                self._transport.write(_CONTINUE)
         self._call = call
         self._keep(data, position, needed)
 
@@ -217,41 +219,34 @@ class Connection(Answering):
             self._transport.write(_CONTINUE)
         self._call = call
         self._begin()
-        self._chunks = ChunkedBody(self._server.limits.max_body_bytes)
+        self._reading = ChunkedBody(self._server.limits.max_body_bytes)
 
-    def _read_chunks(self, data: bytes, position: int) -> int:
-        chunks, call = cast("ChunkedBody", self._chunks), cast("Call", self._call)
+    def _read_body(self, data: bytes, position: int) -> int:
+        """Take what `data` holds of a body that comes in chunks, or that is dropped; return where that ends."""
+        reading, call = self._reading, self._call
+        if call is None or isinstance(reading, DroppedBody):
+            reading = cast("DroppedBody", reading)
+            position = reading.feed(data, position)
+            if reading.done:
+                self._reading = None
+                self._came_s = 0.0
+                self._since = self._server.clock.now
+            return position
+        chunks = cast("ChunkedBody", reading)
         try:
             position = chunks.feed(data, position)
         except MlrfError as fault:
             self._refuse(fault, call.request_id)
             return len(data)
         if chunks.done:
-            self._chunks = self._call = None
-            self._unfinished = False
+            self._release()
+            self._reading = self._call = None
             self._since = self._server.clock.now
             self._answer(call, bytes(chunks.body))
+            self._came_s = 0.0
+        elif not self._hold(call, len(chunks.body) - self._held_bytes):
+            return len(data)
         return position
-
-    def _refuse(self, fault: MlrfError, request_id: bytes | None = None) -> None:
-        """Answer a request that cannot be read to its end, and close.
-
-        What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
-        and take the answer with it.
-        """
-        server = self._server
-        identity = request_id or server.new_request_id()
-        status, content, extra = server.refusal(fault, identity)
-        self._transport.write(
-            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"
-            % (server.status_lines[status], server.clock.date_line, JSON, len(content), identity, extra, content)
-        )
-        server.meter.count_request(OTHER, status, 0.0)
-        self._buffer.clear()
-        self._chunks = self._call = None
-        self._closing_since = server.clock.now
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
 
 
 def _headers_too_large(max_bytes: int) -> HeadersTooLargeError:

@@ -29,6 +29,7 @@ _KNOWN = frozenset(
         b"host",
         b"transfer-encoding",
         b"x-request-id",
+        b"x-request-timeout-ms",
     )
 )
 _ONCE = (
@@ -39,6 +40,7 @@ _ONCE = (
     b"transfer-encoding",
     b"expect",
     b"x-request-id",
+    b"x-request-timeout-ms",
 )
 
 
@@ -56,6 +58,7 @@ class Head:
     content_encoding: bytes | None
     expects_continue: bool
     request_id: bytes | None
+    timeout_ms: bytes | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -147,6 +150,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         content_encoding=first.get(b"content-encoding"),
         expects_continue=bool(expects) and not is_http10,
         request_id=identity if _REQUEST_ID.fullmatch(identity) else None,
+        timeout_ms=first.get(b"x-request-timeout-ms"),
     )
 
 

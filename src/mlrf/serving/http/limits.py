@@ -17,8 +17,12 @@ class HttpLimits:
     max_body_bytes: int = option(8 << 20, "largest body", group=Group.LIMITS, check=at_least(1))
     max_header_bytes: int = option(32 << 10, "largest head", group=Group.LIMITS, check=at_least(_MIN_HEADER_BYTES))
     max_header_fields: int = option(100, "most headers", group=Group.LIMITS, check=at_least(1))
+    max_connections: int = option(10_000, "connections open at once, a worker", group=Group.LIMITS, check=at_least(1))
+    header_timeout_s: float = option(
+        5.0, "from a request's first byte to the end of its head", group=Group.LIMITS, check=seconds()
+    )
     request_timeout_s: float = option(
-        10.0, "from a request's first byte to its last", group=Group.LIMITS, check=seconds()
+        7.5, "from a request's first byte to its last", group=Group.LIMITS, check=seconds()
     )
     idle_timeout_s: float = option(75.0, "of a kept connection", group=Group.LIMITS, check=seconds())
-    write_timeout_s: float = option(10.0, "of a client that does not read", group=Group.LIMITS, check=seconds())
+    write_timeout_s: float = option(7.5, "of a client that does not read", group=Group.LIMITS, check=seconds())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import httptools
@@ -20,6 +19,7 @@ from mlrf.core.errors import (
     RouteNotFoundError,
     UnsupportedMediaTypeError,
 )
+from mlrf.serving.http.gzip_body import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
 
 
@@ -27,11 +27,12 @@ from mlrf.serving.http.head import Head
 class Deferred:
     """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
 
-    What `run` makes may turn out to wait for others.
+    What `run` makes may turn out to wait for others; with `then` it is no answer, but what the loop hands to that for one.
     """
 
     run: Callable[[], bytes | Awaited]
     after: Callable[[], None] = lambda: None
+    then: Callable[[bytes], Result] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class Awaited:
     What it makes may turn out to take too long for the loop, or to wait again.
     """
 
-    run: Callable[[], Coroutine[Any, Any, bytes | Deferred | Awaited]]
+    run: Callable[[], Coroutine[Any, Any, Result]]
 
 
-Handler = Callable[[bytes], bytes | Deferred | Awaited]
+Result: TypeAlias = bytes | Deferred | Awaited
+Handler = Callable[[bytes], Result]
 """From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
 
 JSON = b"application/json"
@@ -53,7 +55,7 @@ HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
 """The route number under which requests to no route are counted."""
-_GZIP_WINDOW = 31
+_TIMEOUT_MS = re.compile(rb"[0-9]{1,8}")
 _CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
@@ -65,6 +67,8 @@ class Route:
     label: str
     handlers: Mapping[bytes, Handler]
     content_type: bytes = JSON
+    always: bool = False
+    """Whether it answers however busy the server is: what watches a server must see it then too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,9 @@ class Call:
     is_head: bool
     request_id: bytes | None
     expects_continue: bool
+    always: bool = False
+    timeout_s: float = 0.0
+    """How long after its first byte the client still wants the answer, 0 for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,12 @@ class Router:
             )
         if head.method in (b"POST", b"PUT", b"PATCH") and head.content_length is None and not head.chunked:
             raise LengthRequiredError("the request declares neither Content-Length nor Transfer-Encoding: chunked")
-        number, content_type = OTHER, JSON
+        number, content_type, always, timeout_s = OTHER, JSON, False, 0.0
         try:
             route = self._route(head)
-            number, content_type = route.number, route.content_type
+            number, content_type, always = route.number, route.content_type, route.always
             handler = self._handler(route, head)
+            timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
         except MlrfError as fault:
             if head.expects_continue:
                 raise
@@ -125,6 +133,8 @@ class Router:
             is_head=head.method == b"HEAD",
             request_id=head.request_id,
             expects_continue=head.expects_continue,
+            always=always,
+            timeout_s=timeout_s,
         )
 
     def _route(self, head: Head) -> Route:
@@ -151,7 +161,7 @@ class Router:
         if encoding == b"identity":
             return handler
         if encoding == b"gzip":
-            return lambda body: handler(_unzip(body, self.max_body_bytes))
+            return unzipping(handler, self.max_body_bytes)
         raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
 
 
@@ -160,6 +170,12 @@ def _raising(fault: MlrfError) -> Handler:
         raise fault.with_traceback(None)
 
     return refuse
+
+
+def _timeout_s(value: bytes) -> float:
+    if not _TIMEOUT_MS.fullmatch(value) or not int(value):
+        raise MalformedRequestError("X-Request-Timeout-Ms is not a whole number of milliseconds, 1 to 99999999")
+    return int(value) / 1e3
 
 
 def _check_content_type(content_type: bytes | None) -> None:
@@ -175,14 +191,13 @@ def _check_content_type(content_type: bytes | None) -> None:
         raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])
 
 
-def _unzip(body: bytes, max_bytes: int) -> bytes:
-    inflating = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        plain = inflating.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedRequestError("the body is not gzip, though its Content-Encoding says so") from error
-    if len(plain) > max_bytes:
-        raise BodyTooLargeError(f"the body is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)
-    if not inflating.eof or inflating.unused_data:
-        raise MalformedRequestError("the gzip body is cut short, or bytes follow it")
-    return plain
+def unzipping(handler: Handler, max_bytes: int) -> Handler:
+    """Return a handler of gzip bodies: what inflates to little is handed on at once, the rest is inflated beside the loop."""
+
+    def handle(body: bytes) -> Result:
+        plain = unzip_at_once(body, max_bytes)
+        if plain is None:
+            return Deferred(lambda: unzip_whole(body, max_bytes), then=handler)
+        return handler(plain)
+
+    return handle

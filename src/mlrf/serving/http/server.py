@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-from mlrf.core.errors import OverloadedError
 from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.http.route import Awaited, Call, Deferred, Router
+from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
+from mlrf.serving.http.route import Call, Router
+from mlrf.serving.http.work import Work
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
 BEAT_S = 0.5
-_MAX_ASIDE = 128
-"""How many answers may wait for the worker's thread."""
-_MAX_AWAITED = 1024
-"""How many answers may wait for others: each holds its request's body, none the processor."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
@@ -58,17 +54,18 @@ class HttpServer:
         self.meter = meter
         self.refusal = refusal
         self._heartbeat = heartbeat
-        self.beat_due_s = 0.0
+        self.due_s = 0.0
+        """When `on_due` is next to be called between answers."""
+        self._beat_due_s = 0.0
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: set[Connection] = set()
         self._id_prefix = os.urandom(6).hex()
         self._id_count = count(1)
-        # One thread: more would take the loop's own processor time; engines release the GIL while they work.
-        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
-        self._n_aside = 0
-        self._n_awaited = 0
+        self.admission = Admission()
+        self.work = Work(self.admission)
+        self._probe: LagProbe | None = None
 
     def new_connection(self) -> Connection:
         """Return the protocol of a connection that was just accepted."""
@@ -94,49 +91,42 @@ class HttpServer:
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
         self._connections.add(connection)
+        self.admission.n_connections += 1
         self.meter.count_connections(1)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self.admission.n_connections -= 1
         self.meter.count_connections(-1)
 
-    def start(self, work: Deferred | Awaited) -> asyncio.Future[bytes | Deferred | Awaited]:
-        """Start work that does not answer at once; OverloadedError when too much of it is under way already."""
-        future: asyncio.Future[bytes | Deferred | Awaited]
-        if isinstance(work, Awaited):
-            if self._n_awaited >= _MAX_AWAITED:
-                raise OverloadedError(f"{self._n_awaited} requests wait for others' answers; try again later")
-            self._n_awaited += 1
-            future = asyncio.get_running_loop().create_task(work.run())
-            future.add_done_callback(self._awaited)
-            return future
-        if self._n_aside >= _MAX_ASIDE:
-            raise OverloadedError(f"{self._n_aside} requests wait for the worker's thread; try again later")
-        self._n_aside += 1
-        future = asyncio.get_running_loop().run_in_executor(self._aside, work.run)
-        future.add_done_callback(self._ran_aside)
-        return future
+    def watch_lag(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Measure the lag of the loop that the connections run on, from now on until `drain`."""
+        self._probe = LagProbe(loop, self.admission)
 
-    def _awaited(self, _task: asyncio.Future[Any]) -> None:
-        self._n_awaited -= 1
+    def on_due(self, now_s: float) -> None:
+        """Do what a busy loop finds no time for: measure its lag, give a sign of life.
 
-    def _ran_aside(self, _future: asyncio.Future[Any]) -> None:
-        self._n_aside -= 1
+        Called between answers: over a thousand busy connections the loop goes from poll to poll without running its timers, and
+        a worker that answered all the while was taken for hung.
+        """
+        self.due_s = now_s + PROBE_S
+        if self._probe is not None:
+            self._probe.send(now_s)
+        if now_s > self._beat_due_s:
+            self.beat(now_s)
 
     def beat(self, now_s: float) -> None:
-        """Give a sign of life and set the clock.
-
-        Called between answers too: over a thousand busy connections the loop goes from poll to poll without running its
-        timers, and a worker that answered all the while was taken for hung.
-        """
-        self.beat_due_s = now_s + BEAT_S
+        """Give a sign of life and set the clock."""
+        self._beat_due_s = now_s + BEAT_S
         self._heartbeat()
         self.clock.tick()
 
     def tick(self) -> None:
         """Give a sign of life and end what has taken too long; call it every `BEAT_S`."""
-        self.beat(perf_counter())
+        now_s = perf_counter()
+        self.beat(now_s)
+        self.on_due(now_s)
         for connection in tuple(self._connections):
             connection.check(self.clock.now)
 
@@ -153,9 +143,11 @@ class HttpServer:
         while self._connections and loop.time() < deadline:
             await asyncio.sleep(_DRAIN_TICK_S)
             self.tick()
-        # The interpreter joins the thread at exit: what is still queued would be worked through first, for nobody.
-        self._aside.shutdown(wait=False, cancel_futures=True)
+        self.work.stop()
         if self._connections:
             # Those who waited for it are told.
             await asyncio.sleep(_DRAIN_TICK_S)
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
         return len(self._connections)

@@ -9,12 +9,14 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import MlrfError
+from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.metrics import WorkerMeter
@@ -83,7 +85,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         refusals = Refusals(self.boot.log, self.meter.counters("mlrf_refusals_total"))
-        server = HttpServer(self.service.generation.router(), settings.limits, self.meter, refusals, self.notify)
+        limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
+        server = HttpServer(self.service.generation.router(), limits, self.meter, refusals, self.notify)
+        server.watch_lag(loop)
         listener: socket.socket = self.sockets[0]
         # The copy keeps the accept queue when the loop closes its own descriptor.
         queue = listener.dup()

@@ -1,0 +1,143 @@
+"""What bounds a connection: time limits, the memory that unfinished bodies take, and the refusals that follow."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from mlrf.core.errors import MlrfError, RequestTimeoutError
+from mlrf.serving.http.answering import Answering
+from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
+from mlrf.serving.http.route import JSON, OTHER, Call
+
+if TYPE_CHECKING:
+    from mlrf.serving.http.server import HttpServer
+
+_DROPPED_BYTES = 1 << 20
+"""The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
+_LINGER_S = 2.0
+_DRAIN_IDLE_S = 2.0
+
+
+class Bounded(Answering):
+    """A connection that ends what takes too long and refuses what it will not read."""
+
+    __slots__ = ("_call", "_held_bytes", "_reading", "_unsent_since")
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server)
+        self._call: Call | None = None
+        """The call whose body is on its way."""
+        self._reading: ChunkedBody | DroppedBody | None = None
+        """What takes the bytes of a body that is not read in one piece."""
+        self._held_bytes = 0
+        """What this connection holds, or will, of the room that the worker has for unfinished bodies."""
+        self._unsent_since = 0.0
+
+    def _begin(self) -> None:
+        # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
+        if not self._came_s:
+            self._came_s = perf_counter()
+            self._since = self._server.clock.now
+
+    def check(self, now: float) -> None:
+        """End what has taken too long; called twice a second."""
+        limits = self._server.limits
+        if self._closing_since:
+            # Answers that are still on their way to a slow reader get the time that any answer gets.
+            limit_s = limits.write_timeout_s if self._transport.get_write_buffer_size() else _LINGER_S
+            if now - self._closing_since > limit_s:
+                self._transport.abort()
+        elif self._paused_since:
+            if now - self._paused_since > limits.write_timeout_s:
+                self._transport.abort()
+        elif self._is_stuck(now):
+            self._transport.abort()
+        elif self._waiting is not None:
+            return
+        elif self._came_s:
+            self._check_unfinished(now)
+        elif now > self._idle_until():
+            self._transport.close()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether an answer too short to make reading pause has been on its way for too long."""
+        if not self._transport.get_write_buffer_size():
+            self._unsent_since = 0.0
+        elif not self._unsent_since:
+            self._unsent_since = now
+        return bool(self._unsent_since) and now - self._unsent_since > self._server.limits.write_timeout_s
+
+    def _check_unfinished(self, now: float) -> None:
+        limits = self._server.limits
+        in_head = self._call is None and self._reading is None
+        limit_s = min(limits.header_timeout_s, limits.request_timeout_s) if in_head else limits.request_timeout_s
+        if now - self._since <= limit_s:
+            return
+        if isinstance(self._reading, DroppedBody):
+            # It was answered already.
+            self._transport.abort()
+            return
+        what = "head of the request" if in_head else "request"
+        fault = RequestTimeoutError(f"the {what} was not whole after {limit_s:g} s")
+        self._refuse(fault, self._call.request_id if self._call is not None else None)
+
+    def _idle_until(self) -> float:
+        draining_since = self._server.draining_since
+        if draining_since is None:
+            return self._since + self._server.limits.idle_timeout_s
+        return max(self._since, draining_since) + _DRAIN_IDLE_S
+
+    def _hold(self, call: Call, n_bytes: int) -> bool:
+        """Take room for an unfinished body; False when there is none, and the request was refused."""
+        try:
+            self._server.admission.hold(n_bytes)
+        except MlrfError as fault:
+            self._refuse(fault, call.request_id, call.route)
+            return False
+        self._held_bytes += n_bytes
+        return True
+
+    def _release(self) -> None:
+        self._server.admission.release(self._held_bytes)
+        self._held_bytes = 0
+
+    def _turn_away(self, call: Call, fault: MlrfError, n_there: int) -> int:
+        """Refuse a request before its body is read, and return how much of what is there belongs to that.
+
+        The rest of a body is dropped as it comes; where its end is not told, or far, the connection closes.
+        """
+        server = self._server
+        n_left = call.content_length - n_there
+        stays = call.keep_alive and server.draining_since is None and not call.expects_continue
+        if call.chunked or (n_left > 0 and not (stays and n_left <= _DROPPED_BYTES)):
+            self._refuse(fault, call.request_id, call.route)
+            return n_there
+        identity = call.request_id or server.new_request_id()
+        self._came_s = 0.0
+        if n_left > 0:
+            self._reading = DroppedBody(n_left)
+            self._begin()
+        self._send(call, identity, perf_counter(), JSON, *server.refusal(fault, identity))
+        return min(n_there, call.content_length)
+
+    def _refuse(self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER) -> None:
+        """Answer a request that cannot be read to its end, and close.
+
+        What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
+        and take the answer with it.
+        """
+        server = self._server
+        identity = request_id or server.new_request_id()
+        status, content, extra = server.refusal(fault, identity)
+        self._transport.write(
+            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"
+            % (server.status_lines[status], server.clock.date_line, JSON, len(content), identity, extra, content)
+        )
+        server.meter.count_request(route, status, 0.0)
+        self._release()
+        self._buffer.clear()
+        self._reading = self._call = None
+        self._closing_since = server.clock.now
+        if self._transport.can_write_eof():
+            self._transport.write_eof()

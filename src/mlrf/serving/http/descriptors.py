@@ -1,0 +1,22 @@
+"""File descriptors: as many as the system grants, and fewer connections than those."""
+
+from __future__ import annotations
+
+import resource
+
+_SPARE = 128
+"""For the listener, the engines, logs, stores and what a reload opens: a crowd of clients must leave these."""
+CROWD_REFUSED = 64
+"""How many connections beyond the limit may wait to be told so; more are cut."""
+
+
+def connections_that_fit(wanted: int) -> int:
+    """Raise this process's own limit of descriptors as far as `wanted` connections need; return how many then fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + CROWD_REFUSED + _SPARE
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft == resource.RLIM_INFINITY or soft >= granted:
+        granted = soft if soft != resource.RLIM_INFINITY else needed
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+    return max(1, min(wanted, granted - CROWD_REFUSED - _SPARE))

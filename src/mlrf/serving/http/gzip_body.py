@@ -1,0 +1,58 @@
+"""Bodies in gzip (RFC 1952): one member, whole, and never inflated further than a body may be long."""
+
+from __future__ import annotations
+
+import zlib
+
+from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
+
+_GZIP_WINDOW = 31
+_AT_ONCE_BYTES = 64 << 10
+"""What inflates in about 0.1 ms; a longer body is inflated in the worker's thread."""
+_LENGTH_BYTES = 4
+_MOST_RATIO = 1032
+"""What deflate can make of a byte at the most."""
+_MAGIC = b"\x1f\x8b\x08"
+
+
+def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
+    """Return what a short body inflates to, None for one that takes longer; BodyTooLargeError, MalformedRequestError.
+
+    A gzip member ends with the length of its content. That may be a lie, or other bytes of a member that is not whole, but
+    where the body could inflate to as much it is believed: an honest bomb is refused unopened.
+    """
+    told = int.from_bytes(body[-_LENGTH_BYTES:], "little")
+    if max_bytes < told <= _MOST_RATIO * len(body) and body.startswith(_MAGIC):
+        raise _too_long(max_bytes)
+    return _inflate(body, min(max_bytes, _AT_ONCE_BYTES), max_bytes)
+
+
+def unzip_whole(body: bytes, max_bytes: int) -> bytes:
+    """Return what a body inflates to; BodyTooLargeError, MalformedRequestError."""
+    plain = _inflate(body, max_bytes, max_bytes)
+    if plain is None:
+        raise _too_long(max_bytes)
+    return plain
+
+
+def _inflate(body: bytes, most_bytes: int, max_bytes: int) -> bytes | None:
+    inflating = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = inflating.decompress(body, most_bytes + 1)
+    except zlib.error as error:
+        raise _not_gzip() from error
+    if len(plain) > most_bytes:
+        if most_bytes == max_bytes:
+            raise _too_long(max_bytes)
+        return None
+    if not inflating.eof or inflating.unused_data:
+        raise MalformedRequestError("the gzip body is cut short, or bytes follow it")
+    return plain
+
+
+def _not_gzip() -> MalformedRequestError:
+    return MalformedRequestError("the body is not gzip, though its Content-Encoding says so")
+
+
+def _too_long(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)

@@ -101,6 +101,10 @@ class LocalStore(FeatureStore, Protocol):
         """Return the number of the store's last transaction: while it stands, no row has changed."""
         ...
 
+    def release(self) -> None:
+        """Give the files back."""
+        ...
+
     def upsert(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
         """Do what `push` does and wait for the disk; from any thread."""
         ...

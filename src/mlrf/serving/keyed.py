@@ -18,7 +18,7 @@ class KeyedAnswer(bytes):
 
     def __new__(cls, content: bytes, transaction: int, fresh_until_s: float = math.inf) -> Self:
         """Return the bytes `content` with what they depend on."""
-        answer = super().__new__(cls, content)
+        answer = bytes.__new__(cls, content)
         answer.transaction = transaction
         answer.fresh_until_s = fresh_until_s
         return answer

@@ -51,6 +51,8 @@ class Predicting:
         self._count_instances = count_instances
         self._count_explanations = count_explanations
         self._rows = rows
+        # A store that machines share says nothing of changes: an answer from it must not be given again.
+        self._never_again = rows is not None and rows.local is None
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
         self._end_one = named + b',"cached":false'
         self._end_many = named + b"}"
@@ -133,7 +135,7 @@ class Predicting:
             return self._answer(row, explain, returned, None, tally)
         rows = self._stored()
         if rows.local is not None and tally is None:
-            (found,) = rows.read([row])
+            found = rows.read_one(row)
             return self._answer(found.row, explain, returned, found)
 
         async def look_up() -> bytes | Deferred:
@@ -214,12 +216,8 @@ class Predicting:
         if found is None:
             return answer + features + end
         stale = b',"features_stale":true' if found.is_stale else b""
-        whole = b'%b,"features_as_of":%b%b%b%b' % (answer, _encode(found.as_of), stale, features, end)
-        return KeyedAnswer(whole, found.stored.transaction, self._good_until_s(found))
-
-    def _good_until_s(self, found: FoundRow) -> float:
-        # A store that machines share says nothing of changes: an answer from it must not be given again.
-        return found.fresh_until_s if self._stored().local is not None else -math.inf
+        whole = b'%b,"features_as_of":%b%b%b%b' % (answer, found.as_of, stale, features, end)
+        return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_again else found.fresh_until_s)
 
     def _instance(self, row: Row) -> bytes:
         return _encode(self._model.schema.instance(self._model.table([row])))
@@ -275,8 +273,8 @@ class Predicting:
             probabilities = [self._model.probabilities(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
         if found:
-            as_of = [found[i].as_of if i in found else None for i in range(len(asked))]
-            answer += b',"features_as_of":%b' % _encode(as_of)
+            as_of = [found[i].as_of if i in found else b"null" for i in range(len(asked))]
+            answer += b',"features_as_of":[%b]' % b",".join(as_of)
             if any(each.is_stale for each in found.values()):
                 stale = [i in found and found[i].is_stale for i in range(len(asked))]
                 answer += b',"features_stale":%b' % _encode(stale)
@@ -289,8 +287,8 @@ class Predicting:
         answer += self._end_many
         if not found:
             return answer
-        good_until_s = min(map(self._good_until_s, found.values()))
-        return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), good_until_s)
+        fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
+        return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
 
     def _explanations(
         self,

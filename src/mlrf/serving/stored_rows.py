@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,10 +55,9 @@ class FoundRow(msgspec.Struct, gc=False):
     """When it becomes too old for this answer, in seconds of `time.time`; `inf` for never."""
 
     @property
-    def as_of(self) -> str | None:
-        """When the row was true, RFC 3339 in UTC; None where that is unknown."""
-        time_us = self.stored.as_of_us
-        return None if time_us is None else _shown(time_us)
+    def as_of(self) -> bytes:
+        """When the row was true as JSON: RFC 3339 in UTC; null where that is unknown."""
+        return as_of_json(self.stored.as_of_us)
 
 
 class LookupMeter:
@@ -75,7 +75,9 @@ class LookupMeter:
         self._looked_up(found + missed)
         if missed:
             self._missed(missed)
-        self._age_ms(int(age_s * _MS))
+        if age_s > 0.0:
+            # A row may be of tomorrow: a forecast of the weather.
+            self._age_ms(int(age_s * _MS))
 
     def count_store_error(self) -> None:
         """Count a look-up that the store did not answer."""
@@ -103,6 +105,26 @@ class StoredRows:
         self._meter = meter
         self._explanations = explanations
         self.local: LocalStore | None = store if isinstance(store, LocalStore) else None
+        # A version of the model that was replaced goes with the last request that it answers, and its files with it.
+        for each in (self.local, explanations):
+            if each is not None:
+                weakref.finalize(self, each.release)
+
+    def read_one(self, asked: ByKey) -> FoundRow:
+        """Return one row from a store on this machine; errors as `read`."""
+        if self.local is None:
+            raise _not_local()
+        try:
+            stored = self.local.read(asked.key)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+        if stored is None:
+            self._meter.count_lookups(0, 1, 0.0)
+            raise self._not_found(asked)
+        now_s, time_us = time.time(), stored.as_of_us
+        self._meter.count_lookups(1, 0, 0.0 if time_us is None else now_s - time_us * _US)
+        return self._judge(asked, stored, now_s)
 
     def read(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each from a store on this machine, all from one transaction of it.
@@ -111,10 +133,8 @@ class StoredRows:
         `places` in a batch it stands; FeaturesUnavailableError when the store does not answer.
         """
         if self.local is None:
-            raise AssertionError("a store that machines share is awaited")
+            raise _not_local()
         try:
-            if len(asked) == 1:
-                return self._judged(asked, [self.local.read(asked[0].key)], places)
             return self._judged(asked, self.local.read_many([each.key for each in asked]), places)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
@@ -152,7 +172,7 @@ class StoredRows:
                 if stored is None:
                     raise self._not_found(each)
                 if stored.as_of_us is not None:
-                    age_s += max(0.0, now_s - stored.as_of_us * _US)
+                    age_s += now_s - stored.as_of_us * _US
                 found.append(self._judge(each, stored, now_s))
         except RequestError as error:
             if places is None:
@@ -216,12 +236,17 @@ class StoredRows:
             f"the stored row of this key is {age_s:.0f} s old, more than {limit_s:g} s; push a newer one, or ask for it with "
             '"stale_features": "flag"',
             key=key,
-            features_as_of=_shown(stored.as_of_us),
+            features_as_of=show_as_of(stored.as_of_us),
             age_s=round(age_s, 3),
             max_age_s=limit_s,
         )
 
 
 @lru_cache(maxsize=4096)
-def _shown(as_of_us: int) -> str:
-    return show_as_of(as_of_us)
+def as_of_json(as_of_us: int | None) -> bytes:
+    """Return an as-of time as JSON. Rows are loaded by the thousand, so few times differ."""
+    return b"null" if as_of_us is None else b'"%b"' % show_as_of(as_of_us).encode()
+
+
+def _not_local() -> AssertionError:
+    return AssertionError("a store that machines share is awaited")

@@ -1,0 +1,214 @@
+"""What an answer by key owes to the store: the state it was made from, how long it holds, and reasons from beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import math
+import time
+
+import pytest
+
+import mlrf
+from bundles import ALL_KINDS, write_tree_bundle
+from mlrf.core.errors import FeaturesUnavailableError, KeyNotFoundError, StaleFeaturesError
+from mlrf.core.schema import Leniency
+from mlrf.features import environment
+from mlrf.features.embedded import EmbeddedStore
+from mlrf.features.explanations import EmbeddedExplanations, model_digest
+from mlrf.features.row_format import row_digest, row_format
+from mlrf.serving.decode import RowDecoder
+from mlrf.serving.http.route import Awaited, Deferred
+from mlrf.serving.keyed import KeyedAnswer
+from mlrf.serving.predicting import Predicting
+from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
+
+EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
+PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]
+"""Contributions that no model computes: whoever answers with them has them from the store."""
+
+
+@pytest.fixture
+def model(tmp_path):
+    return mlrf.load(write_tree_bundle(tmp_path / "b", key={"id": "integer"}))
+
+
+@pytest.fixture
+def store(model, tmp_path):
+    opened = EmbeddedStore(tmp_path / "rows", row_format(model.bundle))
+    yield opened
+    opened.release()
+
+
+@pytest.fixture
+def counted():
+    return {}
+
+
+def count(counted):
+    def counter(name):
+        def add(n):
+            counted[name] = counted.get(name, 0) + n
+
+        return add
+
+    return counter
+
+
+def predicting(model, store, counted, limit=AgeLimit(), explanations=None):
+    rows = StoredRows(row_format(model.bundle), store, limit, LookupMeter(count(counted)), explanations)
+    decoder = RowDecoder(model.schema, Leniency(), 100, rows.format.key)
+    return Predicting(model, decoder, lambda _n: None, lambda _n: None, rows)
+
+
+def put(store, sku=1, price=None, as_of_us=None):
+    values = [*EXAMPLE] if price is None else [price, *EXAMPLE[1:]]
+    return store.upsert([(store.format.key.encode({"id": sku}), store.format.pack(values, as_of_us))])
+
+
+def body(sku=1, **rest):
+    return json.dumps({"key": {"id": sku}} | rest).encode()
+
+
+def batch(*bodies, **rest):
+    return json.dumps({"instances": [json.loads(each) for each in bodies]} | rest).encode()
+
+
+def test_an_answer_says_which_state_of_the_store_it_was_made_from(model, store, counted):
+    handlers = predicting(model, store, counted)
+    first = put(store).transaction
+    for answer in (handlers.one(body()), handlers.many(batch(body(), body())), handlers.explained(body())):
+        assert isinstance(answer, KeyedAnswer)
+        assert (answer.transaction, answer.fresh_until_s) == (first, math.inf)
+    assert put(store, price=2.0).transaction > first
+    assert handlers.one(body()).transaction == store.transaction() > first
+    given = json.dumps({"features": ALL_KINDS.example()}).encode()
+    assert type(handlers.one(given)) is bytes
+    assert isinstance(handlers.many(batch(given, body())), KeyedAnswer)
+
+
+def test_what_is_made_beside_the_loop_says_it_too(model, store, counted):
+    handlers = predicting(model, store, counted)
+    handlers._explain_s = 1.0
+    transaction = put(store).transaction
+    for deferred in (handlers.explained(body()), handlers.many(batch(body(), explain=True))):
+        assert isinstance(deferred, Deferred)
+        answer = deferred.run()
+        assert isinstance(answer, KeyedAnswer)
+        assert answer.transaction == transaction
+
+
+def test_an_answer_holds_until_its_oldest_row_is_too_old(model, store, counted):
+    now_us = time.time_ns() // 1000
+    put(store, 1, as_of_us=now_us - 10_000_000)
+    put(store, 2, as_of_us=now_us - 20_000_000)
+    put(store, 3)
+    handlers = predicting(model, store, counted, AgeLimit(60.0, "flag"))
+    assert handlers.one(body(1)).fresh_until_s == pytest.approx(now_us / 1e6 + 50, abs=0.01)
+    assert handlers.many(batch(body(1), body(2))).fresh_until_s == pytest.approx(now_us / 1e6 + 40, abs=0.01)
+    tighter = handlers.many(batch(body(1), body(2, max_feature_age=30)))
+    assert tighter.fresh_until_s == pytest.approx(now_us / 1e6 + 10, abs=0.01)
+    assert handlers.one(body(1, max_feature_age=1e9)).fresh_until_s == pytest.approx(now_us / 1e6 + 50, abs=0.01)
+    # Once it is flagged it is flagged for ever, and so is a row of unknown age.
+    for flagged in (handlers.one(body(1, max_feature_age=5)), handlers.one(body(3))):
+        assert json.loads(flagged)["features_stale"] is True
+        assert flagged.fresh_until_s == math.inf
+    with pytest.raises(StaleFeaturesError):
+        handlers.one(body(3, stale_features="refuse"))
+
+
+class Elsewhere:
+    """A store that is awaited, as one that machines share."""
+
+    is_local = False
+
+    def __init__(self, store):
+        self.store = store
+        self.asked = []
+
+    async def fetch(self, keys):
+        self.asked.append(len(keys))
+        if self.store is None:
+            raise FeaturesUnavailableError("the feature store does not answer")
+        return [await asyncio.sleep(0, row) for row in self.store.read_many(keys)]
+
+
+def test_a_store_that_machines_share_is_awaited_once_a_request_and_its_answers_are_given_once(model, store, counted):
+    put(store, 1)
+    put(store, 2, 3.0)
+    elsewhere = Elsewhere(store)
+    here, there = predicting(model, store, counted), predicting(model, elsewhere, counted)
+    long = b" " * (300 << 10)
+    for handler, asked in (("one", body()), ("explained", body(2)), ("many", batch(body(1), body(2), body(1)))):
+        awaited = getattr(there, handler)(asked)
+        assert isinstance(awaited, Awaited)
+        answer = asyncio.run(awaited.run())
+        assert answer == getattr(here, handler)(asked)
+        assert answer.fresh_until_s == -math.inf
+        aside = getattr(there, handler)(asked + long)
+        assert isinstance(aside, Deferred)
+        assert asyncio.run(aside.run().run()) == answer
+    assert elsewhere.asked == [1, 1, 1, 1, 3, 3]
+    with pytest.raises(KeyNotFoundError):
+        asyncio.run(there.one(body(9)).run())
+
+
+def test_a_store_that_does_not_answer_is_counted(model, counted):
+    there = predicting(model, Elsewhere(None), counted)
+    for awaited in (there.one(body()), there.many(batch(body()))):
+        with pytest.raises(FeaturesUnavailableError):
+            asyncio.run(awaited.run())
+    assert counted == {"mlrf_feature_store_errors_total": 2}
+
+
+@pytest.fixture
+def explanations(model, store, tmp_path):
+    opened = EmbeddedExplanations(tmp_path / "explanations", store.format, model_digest(model.bundle))
+    put(store, 1, as_of_us=5)
+    put(store, 2, price=2.0)
+    stored = store.read(store.format.key.encode({"id": 1}))
+    opened.write([(store.format.key.encode({"id": 1}), row_digest(stored.record), model.table([PLANTED]).tobytes())])
+    yield opened
+    opened.release()
+
+
+def told(answer):
+    explanation = json.loads(answer)["explanation"]
+    return explanation["source"], list(explanation["contributions"].values()) == PLANTED
+
+
+def test_reasons_from_beforehand_are_served_for_exactly_that_row(model, store, counted, explanations):
+    handlers = predicting(model, store, counted, explanations=explanations)
+    known, live = ("precomputed", True), ("live", False)
+    assert told(handlers.explained(body(1))) == known
+    assert told(handlers.one(body(1, explain=True))) == known
+    top = json.loads(handlers.explained(body(1, explain=2)))["explanation"]
+    assert top["contributions"] == {"depth": PLANTED[6], "code": PLANTED[5]}
+    assert top["other"] == sum(PLANTED[:5])
+    assert told(handlers.explained(body(1, overrides={"price": 9.5}))) == live
+    assert told(handlers.explained(body(1, overrides={}))) == known
+    assert told(handlers.explained(body(2))) == live
+    assert told(handlers.explained(json.dumps({"features": ALL_KINDS.example()}).encode())) == live
+    several = json.loads(handlers.many(batch(body(1), body(2), body(1, overrides={"price": 1}), explain=True)))
+    assert [each["source"] for each in several["explanations"]] == ["precomputed", "live", "live"]
+    assert counted["mlrf_precomputed_explanations_total"] == 5
+
+
+def test_reasons_from_beforehand_survive_no_change_of_the_row(model, store, counted, explanations):
+    handlers = predicting(model, store, counted, explanations=explanations)
+    put(store, 1, as_of_us=6)
+    assert told(handlers.explained(body(1))) == ("precomputed", True)
+    put(store, 1, price=math.nextafter(EXAMPLE[0], math.inf), as_of_us=7)
+    assert told(handlers.explained(body(1))) == ("live", False)
+    put(store, 1, as_of_us=8)
+    assert told(handlers.explained(body(1))) == ("precomputed", True)
+
+
+def test_the_files_of_rows_go_with_the_last_who_asks_there(model, tmp_path, counted):
+    path = tmp_path / "own"
+    handlers = predicting(model, EmbeddedStore(path, row_format(model.bundle)), counted)
+    assert environment._identity(path) in environment._registry
+    del handlers
+    gc.collect()
+    assert environment._identity(path) not in environment._registry

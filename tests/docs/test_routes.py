@@ -12,7 +12,9 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
+from mlrf.serving.loading import Loading
 from mlrf.serving.metrics import WorkerMeter
+from mlrf.serving.processes.board import Board
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.service import Service
 from mlrf.serving.settings import ServeSettings
@@ -30,12 +32,15 @@ def bundles(tmp_path_factory):
 @pytest.fixture(scope="module")
 def service(bundles, tmp_path_factory):
     block = ControlBlock(1, layout().n_words)
-    return Service(
+    service = Service(
         bundles,
         ServeSettings(bundles=(Path("one"), Path("two")), state_dir=tmp_path_factory.mktemp("state")),
         WorkerMeter(layout(), block.row(0)),
         Exposition(layout(), block, [], "0"),
     )
+    board = Board(1, 0)
+    Loading(board.asks[0], board.answers[0], 1.0, lambda: None).add_to(service.admin, ["one", "two"], {})
+    return service
 
 
 @pytest.fixture(scope="module")

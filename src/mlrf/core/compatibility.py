@@ -14,14 +14,22 @@ def contract_changes(old: Bundle, new: Bundle) -> list[str]:
     """Return what callers of `old` would notice in `new` beside other numbers, a sentence each; empty when nothing.
 
     Features and their order, kinds, missing values no longer taken, categories gone or of another code (new ones may follow the
-    old), the task, the classes and the number of outputs.
+    old), the task, the classes, the number of outputs,
+    and the key.
     """
     changes = _features(old, new)
     before, after = old.manifest, new.manifest
     for what in ("task", "classes", "n_outputs"):
         if getattr(before, what) != getattr(after, what):
             changes.append(f"{what} was {getattr(before, what)} and is {getattr(after, what)}")
+    if _key(old) != _key(new):
+        changes.append(f"the key was {_key(old)} and is {_key(new)}")
     return changes
+
+
+def _key(bundle: Bundle) -> str:
+    rows = bundle.manifest.rows
+    return "none" if rows is None else ", ".join(f"{field.name} ({field.type})" for field in rows.key)
 
 
 def _features(old: Bundle, new: Bundle) -> list[str]:

@@ -65,6 +65,7 @@ FAMILIES = (
     Family("mlrf_connections_total", "counter", "Connections accepted."),
     Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
+    Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
     Family(
         "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and those before it.", unit=1e-9,
@@ -196,6 +197,10 @@ class WorkerMeter:
         first = self._durations + route * (len(BUCKETS_S) + 2)
         row[first + bisect_left(self._ns_bounds, elapsed_ns)] += 1
         row[first + len(BUCKETS_S) + 1] += int(elapsed_ns)
+
+    def n_requests(self) -> int:
+        """Return how many requests this slot has answered, its former workers' among them."""
+        return sum(self._row[: self._durations])
 
     def count_connections(self, change: int) -> None:
         """Count a connection opened (1) or closed (-1)."""

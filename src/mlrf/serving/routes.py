@@ -18,6 +18,7 @@ LABELS = (
     "/docs",
     "/admin/models",
     "/admin/models/{name}/features",
+    "/admin/models/{name}/load",
 )
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))

@@ -82,6 +82,18 @@ class ServeSettings:
     worker_timeout_s: float = option(
         5.0, "until a silent worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
     )
+    max_requests: int = option(
+        0, "answers until a worker is replaced by a fresh one; 0 for never", group=Group.PROCESSES, check=at_least(0)
+    )
+    max_requests_jitter: int = option(
+        0, "up to so many more, so that not all are replaced at once", group=Group.PROCESSES, check=at_least(0)
+    )
+    reload_timeout_s: float = option(
+        60.0, "for every worker to prepare a version, or the old one stays", group=Group.PROCESSES, check=seconds()
+    )
+    allow_schema_change: bool = option(
+        False, "take versions that ask other things of their callers into service", group=Group.MODELS
+    )
     admin: str | None = option(
         None,
         "unix:/PATH or HOST:PORT of this machine, for admin routes (none)",

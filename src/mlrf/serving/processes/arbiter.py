@@ -20,18 +20,19 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from mlrf import __version__
-from mlrf.core.bundle import read_bundle
+from mlrf.core.repository import Version
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import ArbiterLog, Log
 from mlrf.serving.metrics import clear_gauges
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
+from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
-from mlrf.serving.processes.hold import hold_model
 from mlrf.serving.processes.listeners import Listeners, bind_listeners
+from mlrf.serving.processes.reloading import Hands, Reloading
+from mlrf.serving.processes.sources import Sources
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.routes import layout
-from mlrf.serving.service import default_name
 from mlrf.serving.settings import ServeSettings
 
 _STEADY_S = 10.0
@@ -60,15 +61,16 @@ def serve(settings: ServeSettings) -> None:
     bundle is not sound, or no worker could open it.
     """
     log = Log(settings.log_level)
-    bundles = [read_bundle(path) for path in settings.bundles]
-    default_name(bundles, settings.default)
-    bundles = [hold_model(bundle, settings.engine) for bundle in bundles]
+    sources = Sources(settings)
+    bundles = sources.bundles
     listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     places = layout()
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
-    boot = Boot(settings, bundles, places, block, Exposition(places, block, labels, __version__), log, admin)
+    exposition = Exposition(places, block, labels, __version__)
+    board = Board(settings.workers, len(sources.shelves))
+    boot = Boot(settings, bundles, places, block, exposition, log, board, sources.shelves, admin, os.getpid())
     models = {b.name: b.short_version for b in bundles}
     log.info("listening", url=listeners.url, workers=settings.workers, models=models, version=__version__)
     if admin is not None:
@@ -76,7 +78,7 @@ def serve(settings: ServeSettings) -> None:
     ArbiterLog.log = log
     gc.collect()
     gc.freeze()
-    arbiter = SlotArbiter(_Application(settings), boot, listeners)
+    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources.versions)
     try:
         arbiter.run()
     finally:
@@ -92,13 +94,22 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     WORKER_BOOT_ERROR = -1
     APP_LOAD_ERROR = -1
 
-    def __init__(self, app: _Application, boot: Boot, listeners: Listeners) -> None:
+    def __init__(self, app: _Application, boot: Boot, listeners: Listeners, versions: dict[str, Version]) -> None:
         super().__init__(app)
         self.LISTENERS = list(listeners.sockets)
         self._boot = boot
         self._slots = [Slot(listener) for listener in listeners.sockets]
         self._next = 0
         self._stopping = False
+        self._reloading = Reloading(
+            boot.board,
+            boot.shelves,
+            boot.settings.reload_timeout_s,
+            boot.settings.allow_schema_change,
+            Hands(self._wake_workers, self._end_worker, boot.count_reload),
+            boot.log,
+        )
+        self._reloading.begin(versions)
         self.cfg.set("pre_fork", self._equip)
         self.cfg.set("child_exit", self._worker_ended)
 
@@ -115,6 +126,27 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                     slot.pid = self.spawn_worker()
                 finally:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+
+    def init_signals(self) -> None:
+        """Listen to workers too."""
+        super().init_signals()
+        signal.signal(WAKE, self.signal)
+
+    def handle_urg(self) -> None:
+        """Go on: a worker has something to tell, and `manage_workers` comes next."""
+
+    def manage_workers(self) -> None:
+        """Replace workers that are gone, and go on with a reload."""
+        super().manage_workers()
+        self._reloading.step(time.monotonic(), self._boot.ready_slots())
+
+    def _wake_workers(self) -> None:
+        for pid in tuple(self.WORKERS):
+            self.kill_worker(pid, WAKE)
+
+    def _end_worker(self, slot: int) -> None:
+        if self._slots[slot].pid in self.WORKERS:
+            self.kill_worker(self._slots[slot].pid, signal.SIGKILL)
 
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers; how they end is no trouble from here on."""
@@ -143,7 +175,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         worker.slot = self._next
         worker.boot = self._boot
         worker.sockets = [self._slots[self._next].listener]
-        worker.siblings = [slot.listener for number, slot in enumerate(self._slots) if number != self._next]
+        worker.siblings = {n: slot.listener for n, slot in enumerate(self._slots) if n != self._next}
 
     def _worker_ended(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
         if not self.LISTENERS:
@@ -153,6 +185,11 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         slot.exit_code = boot.take_failure(worker.slot)
         if self._stopping:
             return
+        if boot.take_leaving(worker.slot):
+            slot.failures, slot.due_s = 0, 0.0
+            boot.log.info("worker left", slot=worker.slot, worker_pid=worker.pid)
+            return
+        self._reloading.crashed(worker.slot)
         if all(each.exit_code for each in self._slots) and not boot.has_answered():
             raise HaltServer("no worker could boot", slot.exit_code)
         lived_s = time.monotonic() - slot.started_s

@@ -1,22 +1,25 @@
-"""What a worker inherits through the fork, and the two words in which it tells the arbiter how its start went."""
+"""What a worker inherits through the fork, and the words in which it tells the arbiter how its start and its end went."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.repository import Shelf
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import Log
 from mlrf.serving.metrics import Layout
 from mlrf.serving.processes.admin_listener import AdminListener
+from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.settings import ServeSettings
 
-BOOT_WORDS = 2
-"""Beyond the metrics in a slot's row: why its last worker could not boot, and whether one was ever ready."""
-_FAILURE, _ANSWERED = range(BOOT_WORDS)
+BOOT_WORDS = 3
+"""Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order."""
+_FAILURE, _ANSWERED, _LEAVING = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 
 
@@ -30,7 +33,17 @@ class Boot:
     block: ControlBlock
     exposition: Exposition
     log: Log
+    board: Board
+    shelves: Mapping[str, Shelf]
+    """Of the models that are served from a repository."""
     admin: AdminListener | None = None
+    arbiter: int = 0
+    """The arbiter's process id."""
+
+    def wake_arbiter(self) -> None:
+        """Tell the arbiter that something changed; it looks for itself."""
+        if os.getppid() == self.arbiter:
+            os.kill(self.arbiter, WAKE)
 
     def report_failure(self, slot: int, error: Exception) -> None:
         """Leave the reason why a worker could not boot, as an exit code, where the arbiter finds it."""
@@ -46,6 +59,26 @@ class Boot:
     def has_answered(self) -> bool:
         """Whether any worker was ever ready."""
         return bool(self.block.total(self.layout.n_words + _ANSWERED))
+
+    def note_leaving(self, slot: int) -> None:
+        """Record that a worker of this slot ends because it is told to, or is to be replaced."""
+        self.block.row(slot)[self.layout.n_words + _LEAVING] = 1
+
+    def take_leaving(self, slot: int) -> bool:
+        """Return whether the worker of this slot left in order, and forget it."""
+        row = self.block.row(slot)
+        left = bool(row[self.layout.n_words + _LEAVING])
+        row[self.layout.n_words + _LEAVING] = 0
+        return left
+
+    def ready_slots(self) -> set[int]:
+        """Return the slots whose workers answer."""
+        place = self.layout.place("mlrf_workers_ready")
+        return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+
+    def count_reload(self, outcome: str) -> None:
+        """Count a reload, in the first slot's row: no worker writes there of it."""
+        self.block.row(0)[self.layout.place("mlrf_reloads_total", outcome)] += 1
 
     def note_answered(self, slot: int) -> None:
         """Record that a worker of this slot is ready."""

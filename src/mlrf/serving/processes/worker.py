@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +21,12 @@ from mlrf.core.errors import MlrfError
 from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
+from mlrf.serving.loading import Loading
 from mlrf.serving.metrics import WorkerMeter
+from mlrf.serving.processes.accepting import Accepting, covered_by
+from mlrf.serving.processes.board import WAKE, Plan
 from mlrf.serving.processes.boot import Boot
+from mlrf.serving.processes.switching import Switching, bundles_of
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
 
@@ -35,31 +41,31 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     slot: int
     boot: Boot
-    siblings: list[socket.socket]
-    """The listeners of other slots, which this process inherits and must not keep."""
+    siblings: Mapping[int, socket.socket]
+    """The listeners of other slots, which this process accepts from while they have no worker."""
+    plan: Plan
+    """What the models were opened by."""
 
     def init_signals(self) -> None:
         """Leave signals to the event loop; until it runs, they have their default effect."""
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         # Ctrl-C reaches every process of a terminal; the arbiter alone acts on it, and on what may reach a whole group.
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, WAKE):
             signal.signal(number, signal.SIG_IGN)
 
     def init_process(self) -> None:
         """Open the models, then serve until told to stop."""
         self.init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
-        # A listener lives until its last copy is closed: one kept here would go on queueing connections that its own
-        # worker, which has drained and gone, will never accept.
-        for listener in self.siblings:
-            listener.close()
         boot = self.boot
         self.meter = WorkerMeter(boot.layout, boot.block.row(self.slot))
         booted = threading.Event()
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
+        self.plan = boot.board.plan.read()
         try:
-            self.service = Service(boot.bundles, boot.settings, self.meter, boot.exposition)
+            bundles = bundles_of(boot, self.plan)
+            self.service = Service(bundles, boot.settings, self.meter, boot.exposition)
         except Exception as error:
             boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
@@ -79,46 +85,83 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        settings = self.boot.settings
+        boot, service, settings = self.boot, self.service, self.boot.settings
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        refusals = Refusals(self.boot.log, self.meter.counters("mlrf_refusals_total"))
+        refusals = Refusals(boot.log, self.meter.counters("mlrf_refusals_total"))
         limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
-        server = HttpServer(self.service.generation.router(), limits, self.meter, refusals, self.notify)
+        server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify)
         server.watch_lag(loop)
-        listener: socket.socket = self.sockets[0]
-        # The copy keeps the accept queue when the loop closes its own descriptor.
-        queue = listener.dup()
-        accepting = await loop.create_server(server.new_connection, sock=listener, backlog=settings.backlog)
-        closing: list[asyncio.Server] = [accepting]
+        servers = [server]
+        accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)
+        switching = Switching(boot, self.slot, service, self.plan, lambda: server.route_by(service.generation.router()))
+        loading = Loading(
+            boot.board.asks[self.slot], boot.board.answers[self.slot], settings.reload_timeout_s, boot.wake_arbiter
+        )
+        loading.add_to(service.admin, [served.name for served in service.generation.served], boot.shelves)
+
+        def look() -> None:
+            switching.follow()
+            loading.look()
+            accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
+
+        await self._be_ready(switching)
+        await accepting.begin()
         admin = None
-        if self.boot.admin is not None:
-            routes = Router(self.service.admin.routes, settings.limits.max_body_bytes)
-            admin = HttpServer(routes, settings.limits, self.meter, refusals, self.notify)
-            closing.append(await _listen(loop, admin, self.boot.admin.socket))
+        if boot.admin is not None:
+            routes = Router(service.admin.routes, settings.limits.max_body_bytes)
+            servers.append(HttpServer(routes, settings.limits, self.meter, refusals, self.notify))
+            admin = await _listen(loop, servers[-1], boot.admin.socket)
+        loop.add_signal_handler(WAKE, look)
+        boot.note_answered(self.slot)
+        boot.wake_arbiter()
+        boot.log.debug("worker ready", slot=self.slot)
+        await self._run_until(stop, servers, look)
+        service.draining = True
+        boot.note_leaving(self.slot)
+        self.meter.set_ready(ready=False)
+        # Others accept for this slot from now on.
+        loop.remove_signal_handler(WAKE)
+        signal.signal(WAKE, signal.SIG_IGN)
+        boot.wake_arbiter()
+        if admin is not None:
+            admin.close()
+        await accepting.end(set(range(boot.block.n_slots)) - boot.ready_slots())
+        left = sum(await asyncio.gather(*(each.drain(settings.drain_timeout_s) for each in servers)))
+        if left:
+            boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
+
+    async def _be_ready(self, switching: Switching) -> None:
+        """Say that this worker answers, and have it answer from what is served by then.
+
+        Ready before the plan is looked at again: of two that change, one sees the other, and nothing old is answered.
+        """
         self.meter.set_ready(ready=True)
-        self.boot.note_answered(self.slot)
-        self.boot.log.debug("worker ready", slot=self.slot)
+        while switching.is_behind():
+            self.meter.set_ready(ready=False)
+            await switching.catch_up(self.notify)
+            self.meter.set_ready(ready=True)
+
+    async def _run_until(self, stop: asyncio.Event, servers: list[HttpServer], look: Any) -> None:
+        """Return when the worker is told to stop, when the arbiter is gone, or when it has answered enough."""
+        boot, settings = self.boot, self.boot.settings
+        jitter = random.randint(0, settings.max_requests_jitter)  # noqa: S311  no secret
+        last = self.meter.n_requests() + settings.max_requests + jitter if settings.max_requests else None
         while not stop.is_set() and os.getppid() == self.ppid:
-            server.tick()
-            if admin is not None:
-                admin.tick()
+            for server in servers:
+                server.tick()
             self.meter.count_cpu()
+            look()
+            # One at a time: a slot that is empty already is covered by this worker.
+            if last is not None and self.meter.n_requests() >= last and len(boot.ready_slots()) == boot.block.n_slots:
+                boot.log.info("worker recycled", slot=self.slot)
+                return
             try:
                 await asyncio.wait_for(stop.wait(), BEAT_S)
             except TimeoutError:
                 continue
-        self.service.draining = True
-        self.meter.set_ready(ready=False)
-        for each in closing:
-            each.close()
-        await _accept_queued(loop, queue, server)
-        draining = [each.drain(settings.drain_timeout_s) for each in (server, admin) if each is not None]
-        left = sum(await asyncio.gather(*draining))
-        if left:
-            self.boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
     def _stay_alive(self, booted: threading.Event) -> None:
         """Give signs of life while a large model loads: no loop runs yet that could."""
@@ -139,21 +182,6 @@ async def _listen(loop: asyncio.AbstractEventLoop, server: HttpServer, listener:
     if listener.family == socket.AF_UNIX:
         return await loop.create_unix_server(server.new_connection, sock=listener)
     return await loop.create_server(server.new_connection, sock=listener)
-
-
-async def _accept_queued(loop: asyncio.AbstractEventLoop, queue: socket.socket, server: HttpServer) -> None:
-    """Take the connections that clients have made and nobody has accepted yet: they were promised an answer."""
-    with queue:
-        queue.setblocking(False)
-        while True:
-            try:
-                client, _ = queue.accept()
-            except ConnectionAbortedError:
-                continue
-            except OSError:
-                # Nobody waits any more, or there is no descriptor left to take them with.
-                return
-            await loop.connect_accepted_socket(server.new_connection, client)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

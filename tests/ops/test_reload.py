@@ -1,0 +1,369 @@
+"""Versions taken into service while requests are answered: by all workers or none, and nothing stale afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bundles import ALL_KINDS, NUMBERS, entry_of, write_bundle, write_manifest, write_tree_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.publishing import publish, rollback
+from mlrf.model import load
+from raw_http import Client, request
+from running import eventually, is_alive, serving
+
+ASKED = {"features": ALL_KINDS.example()}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Two versions of one model, and what each answers."""
+    folder = tmp_path_factory.mktemp("reload")
+    return [write_tree_bundle(folder / str(seed), seed=seed) for seed in (7, 8)]
+
+
+@pytest.fixture(scope="module")
+def truth(bundles):
+    return {read_bundle(path).short_version: float(load(path).predict([ASKED["features"]])[0]) for path in bundles}
+
+
+@pytest.fixture
+def repository(bundles, tmp_path):
+    publish(bundles[0], tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def admin(tmp_path):
+    return tmp_path / "admin.sock"
+
+
+def ask_admin(path, body=b"", method="POST", route="/admin/models/sample/load"):
+    with Client(path) as client:
+        client.socket.settimeout(30)
+        return client.ask(method, route, body)
+
+
+def versions_of(server, n=12):
+    """The versions that new connections are answered by."""
+    return {server.ask("POST", "/predict", ASKED).json["version"] for _ in range(n)}
+
+
+def short(path):
+    return read_bundle(path).short_version
+
+
+class Asking(threading.Thread):
+    """Asks without a pause on one connection, and holds every answer to the version that it names."""
+
+    def __init__(self, server, truth):
+        super().__init__(daemon=True)
+        self.server, self.truth = server, truth
+        self.stopped = threading.Event()
+        self.faults: list[str] = []
+        self.seen: list[str] = []
+        self.times: list[float] = []
+
+    def run(self):
+        content = request("POST", "/predict", ASKED)
+        while not self.stopped.is_set():
+            with self.server.client() as client:
+                for _ in range(200):
+                    sent = time.monotonic()
+                    try:
+                        client.send(content)
+                        answer = client.answer()
+                    except (OSError, EOFError) as error:
+                        self.faults.append(repr(error))
+                        break
+                    said = answer.json
+                    if answer.status != 200 or self.truth.get(said["version"]) != said["prediction"]:
+                        self.faults.append(f"{answer.status} {answer.body[:200]!r}")
+                    self.seen.append(said.get("version"))
+                    self.times.append(sent)
+                    if self.stopped.wait(0.001):
+                        break
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.join(10)
+
+
+def test_a_published_version_is_taken_into_service_without_a_gap(repository, bundles, truth, admin):
+    old, new = map(short, bundles)
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        assert versions_of(server) == {old}
+        with Asking(server, truth) as one, Asking(server, truth) as two:
+            eventually(lambda: len(one.seen) > 50 and len(two.seen) > 50, what="some load")
+            publish(bundles[1], repository)
+            answer = ask_admin(admin)
+            acknowledged = time.monotonic()
+            assert (answer.status, answer.json["version"], answer.json["number"]) == (200, new, 2)
+            eventually(lambda: len(one.seen) > 300 and len(two.seen) > 300, what="more load")
+        for asking in (one, two):
+            assert asking.faults == []
+            late = [v for v, sent in zip(asking.seen, asking.times, strict=True) if sent > acknowledged]
+            assert set(late) == {new}, "nothing stale after the acknowledgement"
+            assert asking.seen == sorted(asking.seen, key=[old, new].index), "and nothing goes back"
+        assert server.metrics()["mlrf_reloads_total;outcome=done"] == 1
+        assert server.metrics()[f"mlrf_bundle_info;model=sample;version={new}"] == 1
+        # A worker that is born now serves what is served.
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda p=pid: not is_alive(p), 5)
+        server.booted(2)
+        assert versions_of(server) == {new}
+        rollback_and_ask(server, repository, admin, old)
+
+
+def rollback_and_ask(server, repository, admin, old):
+    from mlrf.core.repository import shelves  # noqa: PLC0415
+
+    rollback(shelves(repository)[0])
+    assert ask_admin(admin).json["version"] == old
+    assert versions_of(server) == {old}
+
+
+def test_the_pointer_is_watched(repository, bundles):
+    with serving(repository / "sample", workers=2) as server:
+        server.booted(2)
+        publish(bundles[1], repository)
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 8, "a reload")
+        assert versions_of(server) == {short(bundles[1])}
+        eventually(lambda: [e for e in server.log if e["event"] == "reloaded"], 5, "a line in the log")
+
+
+def damaged(repository, how):
+    """A second version whose pointer is in place and which is not what it should be."""
+    shelf = repository / "sample"
+    place = shelf / "2"
+    how(place)
+    (shelf / "current.json").unlink()
+    raw = (place / "manifest.json").read_bytes()
+    import hashlib  # noqa: PLC0415
+
+    pointer = {"number": 2, "digest": hashlib.sha256(raw).hexdigest(), "before": [1]}
+    (shelf / "current.new").write_text(json.dumps(pointer))
+    (shelf / "current.new").rename(shelf / "current.json")
+
+
+def flipped(place):
+    content = bytearray((place / "forest.bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    (place / "forest.bin").chmod(0o644)
+    (place / "forest.bin").write_bytes(content)
+
+
+def extra(place):
+    (place / "extra").write_text("")
+
+
+def missing(place):
+    (place / "forest.bin").unlink()
+
+
+def other_golden(place):
+    path = place / "golden.bin"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 8
+    path.chmod(0o644)
+    path.write_bytes(content)
+    relist(place, "golden.bin")
+
+
+def relist(place, name):
+    document = json.loads((place / "manifest.json").read_text())
+    entry = entry_of(place / name)
+    document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+    (place / "manifest.json").chmod(0o644)
+    write_manifest(place, document)
+
+
+def other_schema(place):
+    shutil.rmtree(place)
+    write_bundle(place, schema=NUMBERS)
+
+
+def other_model(place):
+    shutil.rmtree(place)
+    write_bundle(place, name="another")
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "code"),
+    [
+        (flipped, "forest.bin was altered", "RELOAD_REFUSED"),
+        (extra, "extra is in the directory", "RELOAD_REFUSED"),
+        (missing, "forest.bin is missing", "RELOAD_REFUSED"),
+        (other_golden, "golden row", "RELOAD_REFUSED"),
+        (other_schema, "'price' is gone", "SCHEMA_CHANGED"),
+        (other_model, "holds the model 'another'", "RELOAD_REFUSED"),
+    ],
+)
+def test_a_version_that_is_not_sound_is_refused_and_the_old_one_serves_on(served, tmp_path, how, told, code):
+    server, repository, admin, old = served
+    shutil.rmtree(repository / "sample/2", ignore_errors=True)
+    shutil.copytree(repository / "sample/1", repository / "sample/2")
+    refused = server.metrics()["mlrf_reloads_total;outcome=refused"]
+    damaged(repository, how)
+    answer = ask_admin(admin)
+    assert (answer.status, answer.code) == (409, code)
+    assert told in answer.json["error"]
+    assert server.metrics()["mlrf_reloads_total;outcome=refused"] > refused
+    assert versions_of(server) == {old}
+    reasons = [entry["reason"] for entry in server.log if entry["event"] == "reload refused"]
+    assert any(told in reason for reason in reasons)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, bundles):
+    folder = tmp_path_factory.mktemp("served")
+    publish(bundles[0], folder / "models")
+    admin = folder / "admin.sock"
+    with serving(folder / "models", workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        yield server, folder / "models", admin, short(bundles[0])
+
+
+def test_another_schema_is_taken_when_that_is_asked_for(repository, tmp_path, admin):
+    publish(write_bundle(tmp_path / "other", schema=NUMBERS), repository, allow_schema_change=True)
+    rollback_one(repository)
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        assert ask_admin(admin, {"version": 2}).code == "SCHEMA_CHANGED"
+        assert ask_admin(admin, {"version": 2, "allow_schema_change": True}).status == 200
+        assert server.ask("POST", "/predict", {"features": [1, 2, 3]}).status == 200
+        assert [f["name"] for f in server.ask("GET", "/models").json["models"][0]["features"]] == ["x0", "x1", "x2"]
+
+
+def rollback_one(repository):
+    from mlrf.core.repository import shelves  # noqa: PLC0415
+
+    rollback(shelves(repository)[0])
+
+
+def test_what_is_asked_wrongly_is_refused_with_a_reason(served):
+    _, _, admin, _ = served
+    assert ask_admin(admin, {"version": 99}).code == "RELOAD_REFUSED"
+    assert ask_admin(admin, {"version": "../1"}).code == "RELOAD_REFUSED"
+    assert ask_admin(admin, {"versions": 1}).status == 422
+    assert ask_admin(admin, b"{").status == 422
+    assert ask_admin(admin, route="/admin/models/none/load").status == 404
+    assert ask_admin(admin, {"version": 1}).status == 200
+
+
+def test_a_worker_that_hangs_ends_the_attempt_and_not_the_server(repository, bundles, admin):
+    options = ["--admin", f"unix:{admin}", "--reload-timeout", "1", "--worker-timeout", "60"]
+    with serving(repository, workers=2, options=options) as server:
+        workers = server.booted(2)
+        publish(bundles[1], repository)
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 8, "the watch")
+        stopped = workers[1]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            answer = asked_of_a_living_worker(admin, {"version": 1})
+            assert (answer.status, answer.code) == (409, "RELOAD_REFUSED")
+            assert "within 1 s" in answer.json["error"]
+            assert time.monotonic() - began < 6
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        assert versions_of(server) == {short(bundles[1])}
+        assert ask_admin(admin, {"version": 1}).status == 200
+        assert versions_of(server) == {short(bundles[0])}
+        assert server.workers() == workers
+
+
+def asked_of_a_living_worker(admin, body):
+    """The first answer: the listener is shared, so a worker that hangs may have taken none of the connections or one."""
+    for _ in range(20):
+        with Client(admin) as client:
+            client.socket.settimeout(4)
+            try:
+                return client.ask("POST", "/admin/models/sample/load", body)
+            except TimeoutError:
+                continue
+    raise AssertionError("nobody answers")
+
+
+def test_a_worker_killed_while_it_prepares_ends_the_attempt(repository, bundles, admin):
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        workers = server.booted(2)
+        publish(bundles[1], repository)
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 8, "the watch")
+        # Stopped first, so that it is still at it when it is killed.
+        os.kill(workers[1], signal.SIGSTOP)
+        killing = threading.Timer(1.0, os.kill, (workers[1], signal.SIGKILL))
+        killing.start()
+        answer = asked_of_a_living_worker(admin, {"version": 1})
+        killing.join()
+        assert answer.status == 409
+        assert "died while it prepared" in answer.json["error"]
+        server.booted(2)
+        assert versions_of(server) == {short(bundles[1])}
+
+
+def test_a_bundle_of_its_own_has_no_other_versions(bundles, admin):
+    with serving(bundles[0], options=["--admin", f"unix:{admin}"]):
+        answer = ask_admin(admin)
+        assert answer.code == "RELOAD_REFUSED"
+        assert "mlrf publish" in answer.json["error"]
+
+
+def test_several_models_of_a_repository_are_reloaded_one_at_a_time(repository, bundles, tmp_path, admin):
+    publish(write_bundle(tmp_path / "numbers", name="numbers", schema=NUMBERS), repository)
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}", "--default", "numbers"]) as server:
+        server.booted(2)
+        publish(bundles[1], repository)
+        assert ask_admin(admin).status == 200
+        assert server.ask("POST", "/predict", {"features": [1, 2, 3]}).json["model"] == "numbers"
+        answer = server.ask("POST", "/models/sample/predict", ASKED)
+        assert answer.json["version"] == short(bundles[1])
+        listed = ask_admin(admin, method="GET", route="/admin/models").json
+        assert {m["name"]: m["version"] for m in listed["models"]}["sample"] == short(bundles[1])
+
+
+def mapped(pid, name="forest.bin"):
+    return sum(name in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+
+
+def test_the_old_version_is_let_go(repository, bundles, admin):
+    with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
+        (worker,) = server.booted(1)
+        publish(bundles[1], repository)
+        descriptors = None
+        for number in (2, 1, 2):
+            assert ask_admin(admin, {"version": number}).status == 200
+            eventually(lambda: mapped(worker) == 1, 8, "one mapped model")
+            found = len(os.listdir(f"/proc/{worker}/fd"))
+            descriptors = descriptors or found
+            assert found <= descriptors
+        assert len(os.listdir(f"/proc/{worker}/task")) <= 6
+
+
+def test_a_request_under_way_is_answered_by_the_version_it_began_with(repository, bundles, truth, admin):
+    with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
+        publish(bundles[1], repository)
+        many = {"instances": [ASKED] * 100, "explain": True}
+        whole = request("POST", "/predict/batch", many)
+        with server.client() as client:
+            client.ask("GET", "/healthz")
+            client.send(whole * 20 + whole[:-9])
+            assert ask_admin(admin).status == 200
+            client.send(whole[-9:] + whole)
+            answers = [client.answer().json for _ in range(22)]
+        for answer in answers:
+            assert set(answer["predictions"]) == {truth[answer["version"]]}
+        assert answers[-1]["version"] == short(bundles[1])

@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 
 import mlrf
-from mlrf.builder.bundle_writer import check_output, write_bundle
+from mlrf.builder.bundle_writer import check_output, side_folder, write_bundle
 from mlrf.builder.class_labels import read_class_labels
+from mlrf.builder.explained_rows import write_explanations
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
 from mlrf.builder.golden_file import Golden, encode_golden
 from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
+from mlrf.builder.keyed_rows import keyed_rows, rows_wanted
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.gate import Exports, Proof, prove
 from mlrf.builder.sample import read_category_lists, read_sample, with_examples
@@ -57,6 +59,11 @@ def build(
     classes: Sequence[ClassLabel] | None = None,
     force: bool = False,
     allow_pickle: bool = False,
+    features: str | os.PathLike[str] | None = None,
+    key: Sequence[str] | None = None,
+    as_of_column: str | None = None,
+    partial: bool = False,
+    explain: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Build a bundle at `out` from a trained model, prove it against the training library, and return its path.
@@ -68,6 +75,11 @@ def build(
     outputs. `force` replaces a bundle that stands at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
     runs whatever code it holds.
 
+    `features`: a Parquet file of rows that the model will be asked for by `key`, the names of its fields (or `name:type`, of
+    string, integer, date and boolean); without a file the rows are loaded later. `as_of_column` says when a row was true: of
+    rows with one key the latest counts, and without it such rows are refused. `partial` lets the file lack features, which
+    requests then bring. `explain` computes the contributions of every row, on all processors.
+
     Raises the BuildError that says what is wrong; ParityError when the exported model does not answer as the library does.
     Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
     """
@@ -77,6 +89,7 @@ def build(
     for what, path in (("model", model), ("out", out)):
         if isinstance(path, str | bytes) and not path:
             raise ConfigError(f"{what} is an empty path")
+    wanted = rows_wanted(features, key, as_of_column, partial=partial, explain=explain)
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
@@ -87,18 +100,25 @@ def build(
     told("exporting", 0.0)
     exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(imported.forest))
     told("exporting", 1.0)
-    proof = prove(imported, exports, schema, sampled=sampled, progress=told)
-    golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
-    files = {
-        ONNX_MODEL: exports.onnx,
-        FOREST: exports.forest,
-        SCHEMA: msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n",
-        GOLDEN: encode_golden(golden),
-        GOLDEN_ROWS: _golden_rows(proof),
-    }
-    told("writing", 0.0)
-    path = write_bundle(place, _manifest(name, imported, schema, proof), files, force=force)
-    told("writing", 1.0)
+    with side_folder(place) as folder, keyed_rows(wanted, schema, folder, told) as rows:
+        proof = prove(imported, exports, schema, sampled=sampled, progress=told)
+        golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
+        files: dict[str, bytes | Path] = {
+            ONNX_MODEL: exports.onnx,
+            FOREST: exports.forest,
+            SCHEMA: msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n",
+            GOLDEN: encode_golden(golden),
+            GOLDEN_ROWS: _golden_rows(proof),
+        }
+        manifest = _manifest(name, imported, schema, proof)
+        if rows is not None:
+            files |= rows.write(folder, told)
+            if explain:
+                files |= write_explanations(rows, exports.forest, folder, told)
+            manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
+        told("writing", 0.0)
+        path = write_bundle(place, manifest, files, force=force)
+        told("writing", 1.0)
     return path
 
 

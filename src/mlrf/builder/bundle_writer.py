@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import MANIFEST, FileEntry, Manifest
+from mlrf.core.bundle import MANIFEST, FileEntry, Manifest, digest_file
 from mlrf.core.durable import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
@@ -26,6 +27,9 @@ from mlrf.core.durable import (
     write_file,
 )
 from mlrf.core.errors import BuildError, OutputExistsError
+
+_REPLACED, _ASIDE = "old", "rows"
+"""What follows the number of the process in the names of a bundle that steps aside, and of a folder for large files."""
 
 
 def check_output(out: Path, *, force: bool) -> None:
@@ -40,8 +44,8 @@ def check_output(out: Path, *, force: bool) -> None:
         )
 
 
-def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes], *, force: bool) -> Path:
-    """Write a bundle and return its path; `manifest.files` is filled in here.
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, force: bool) -> Path:
+    """Write a bundle and return its path; `manifest.files` is filled in here. A file given by its path is moved into it.
 
     OutputExistsError when the place is taken; BuildError when the disk is full or may not be written. Whatever happens, an
     interrupt included, what stood at `out` before stands there whole, or the new bundle does; nothing else is left.
@@ -64,10 +68,37 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes], *, f
     return out
 
 
-def _fill(work: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+@contextmanager
+def side_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder on the disk of a bundle to be, for files that are too large for memory; it is gone afterwards.
+
+    BuildError when it cannot be made.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  as above
+    folder = out.parent / f".{out.name}.building-{os.getpid()}-{_ASIDE}"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        raise BuildError(f"{out} could not be written: {error.strerror}; nothing was left behind") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(work: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
     work.mkdir()
     entries = {}
     for name, content in sorted(files.items()):
+        if isinstance(content, Path):
+            content.rename(work / name)
+            with (work / name).open("rb") as file:
+                os.fsync(file.fileno())
+            entries[name] = FileEntry(digest_file(work / name), (work / name).stat().st_size)
+            continue
         write_file(work / name, content)
         entries[name] = FileEntry(hashlib.sha256(content).hexdigest(), len(content))
     whole = msgspec.structs.replace(manifest, files=entries)
@@ -90,7 +121,7 @@ def _exchange(work: Path, out: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        aside = work.with_name(work.name + "-old")
+        aside = work.with_name(f"{work.name}-{_REPLACED}")
         out.rename(aside)
         try:
             work.rename(out)
@@ -105,9 +136,10 @@ def _sweep(out: Path) -> None:
     prefix = f".{out.name}.building-"
     for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
         owner, _, aside = path.name.removeprefix(prefix).partition("-")
-        if not is_abandoned(owner):
+        is_in_use = aside == _ASIDE and owner == str(os.getpid())
+        if is_in_use or not is_abandoned(owner):
             continue
-        if aside and not os.path.lexists(out):
+        if aside == _REPLACED and not os.path.lexists(out):
             # Killed between the two renames of a replacement: the old bundle goes back.
             path.rename(out)
         else:

@@ -14,7 +14,7 @@ from rich.text import Text
 from mlrf.builder.needed import require_packages
 from mlrf.cli.paths import some_path
 from mlrf.cli.terminal import harmless
-from mlrf.core.bundle import NAME_RULE, Bundle, read_bundle
+from mlrf.core.bundle import NAME_RULE, Bundle, RowsEntry, read_bundle
 
 
 def build(
@@ -43,6 +43,21 @@ def build(
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: RUNS ANY CODE that it holds.")
     ] = False,
+    features: Annotated[
+        Path | None, typer.Option(parser=some_path, metavar="<path>", help="Parquet rows that are asked for by key.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The columns that find a row: store_id,date (or name:type without --features).")
+    ] = None,
+    as_of_column: Annotated[
+        str | None, typer.Option(help="The column that says when a row was true; of one key's rows the latest counts.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Rows may lack features: requests bring those as overrides.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Compute the contributions of every row, to be served with its answer.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
@@ -55,6 +70,7 @@ def build(
     Examples:
       mlrf build model.txt -o sales --name sales
       mlrf build model.txt -o sales --name sales --sample rows.parquet --force
+      mlrf build model.txt -o sales --name sales --features rows.parquet --key store_id,date --explain
       mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     require_packages()
@@ -70,6 +86,11 @@ def build(
             categories=categories,
             classes=None if classes is None else [label.strip() for label in classes.split(",")],
             force=force,
+            features=features,
+            key=None if key is None else [field.strip() for field in key.split(",")],
+            as_of_column=as_of_column,
+            partial=partial,
+            explain=explain,
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )
@@ -113,9 +134,20 @@ def _tell(console: Console, bundle: Bundle, out: Path) -> None:
             + (f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""),
             highlight=False,
         )
+    if (rows := manifest.rows) is not None:
+        console.print(told_rows(rows), highlight=False, markup=False)
     size = sum(entry.size_bytes for entry in manifest.files.values())
     console.print(f"{out}  {size / 1e6:.1f} MB  version {bundle.short_version}", highlight=False, markup=False)
     console.print(f"next: mlrf serve {out}", highlight=False, markup=False)
+
+
+def told_rows(rows: RowsEntry) -> str:
+    """Return a sentence about the rows that a bundle is asked by key with."""
+    fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
+    held = f"{rows.count} rows" if rows.count else "rows to be loaded"
+    explained = f", {rows.explained} with their reasons" if rows.explained else ""
+    as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
+    return f"{held} by {fields}{as_of}{explained}"
 
 
 def parity_table(bundle: Bundle) -> Table:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.build import parity_table
+from mlrf.cli.build import parity_table, told_rows
 from mlrf.cli.terminal import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.schema import Feature
@@ -44,6 +44,8 @@ def inspect(
     ]
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
+    if manifest.rows is not None:
+        lines.append(told_rows(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))
     for line in lines:
         console.print(harmless(line), highlight=False, markup=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -17,7 +18,7 @@ import lmdb
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.features.environment import MAP_BYTES, open_environment, unavailable
-from mlrf.features.port import Key, Pushed, Record, StoredRow, StoreStats
+from mlrf.features.port import Batch, Key, Pushed, Record, StoredRow, StoreStats
 from mlrf.features.row_format import NO_TIME, ForeignRowError, RowFormat, as_of_us_of
 
 TABLES = (b"rows.a", b"rows.b")
@@ -40,13 +41,13 @@ class EmbeddedStore:
 
     is_local: ClassVar[bool] = True
 
-    def __init__(self, path: Path, rows: RowFormat, map_bytes: int = MAP_BYTES) -> None:
+    def __init__(self, path: Path, rows: RowFormat, map_bytes: int = MAP_BYTES, *, durable: bool = True) -> None:
         """Open the environment at `path`, made when it is missing; after the fork only.
 
         ConfigError when the directory cannot be used, or holds rows of another schema or key.
         """
         self.format = rows
-        self.environment = open_environment(path, map_bytes)
+        self.environment = open_environment(path, map_bytes, durable=durable)
         try:
             self._open()
         except (lmdb.Error, FeaturesUnavailableError) as error:
@@ -158,6 +159,18 @@ class EmbeddedStore:
     async def close(self) -> None:
         """Give the environment back."""
         self.release()
+
+    def in_order(self, batch_rows: int) -> Iterator[Batch]:
+        """Yield all rows sorted by key, from one transaction that lasts as long; for offline work alone."""
+        with self.environment.reading:
+            transaction = self.environment.begin()
+        try:
+            with transaction.cursor(self._look(transaction).table) as cursor:
+                rows = iter(cursor)
+                while some := list(islice(rows, batch_rows)):
+                    yield Batch([key for key, _ in some], [record for _, record in some])
+        finally:
+            transaction.abort()
 
     def release(self) -> None:
         """Give the environment back; once."""

@@ -37,9 +37,10 @@ _POLL_S = 0.002
 class Environment:
     """One environment; `open_environment` makes it."""
 
-    def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
+    def __init__(self, path: Path, map_bytes: int = MAP_BYTES, *, durable: bool = True) -> None:
         self.path = path
         self._map_bytes = map_bytes
+        self._durable = durable
         self._env, self.is_writable = self._open()
         self.reading = threading.Lock()
         """Held over a read: whoever has it keeps the map where it is."""
@@ -155,6 +156,7 @@ class Environment:
                     max_readers=_MAX_READERS,
                     max_spare_txns=_SPARE_TRANSACTIONS,
                     readonly=read_only,
+                    sync=self._durable,
                     mode=0o644,
                 )
             except lmdb.MemoryError:
@@ -167,18 +169,18 @@ _registry: dict[str, Environment] = {}
 _registry_lock = threading.Lock()
 
 
-def open_environment(path: Path, map_bytes: int = MAP_BYTES) -> Environment:
+def open_environment(path: Path, map_bytes: int = MAP_BYTES, *, durable: bool = True) -> Environment:
     """Return the environment at `path`, made when it is missing; each call needs its own `close`.
 
     ConfigError names the directory and the reason when it cannot be used. A read-only disk is no such reason where there is
-    an environment on it.
+    an environment on it. One that is not `durable` is only for this process's own use: a power cut may leave it broken.
     """
     with _registry_lock:
         known = _registry.get(_identity(path))
         if known is not None:
             known.holders += 1
             return known
-        made = Environment(path, map_bytes)
+        made = Environment(path, map_bytes, durable=durable)
         _registry[_identity(path)] = made
         return made
 

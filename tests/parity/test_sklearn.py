@@ -1,0 +1,337 @@
+"""Every tree model of scikit-learn that mlrf reads, held against scikit-learn itself and against shap."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+import threadpoolctl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
+
+from library_answers import assert_library_agrees, contributions
+from mlrf.builder.front import import_model
+from mlrf.builder.imported import Wishes
+from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of matplotlib, which shap imports
+    import shap
+
+ALL = {
+    name: getattr(module, name)
+    for module, names in (
+        (tree, ("DecisionTree", "ExtraTree")),
+        (ensemble, ("RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")),
+    )
+    for kind in names
+    for name in (f"{kind}Classifier", f"{kind}Regressor")
+}
+ROWS = 300
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """OpenMP's threads wait for each other by spinning: on a busy machine that takes minutes."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
+
+
+def make_rows(rng, *, missing):
+    rows = rng.normal(size=(ROWS, 4)).round(1)
+    rows[:, 3] = rng.normal(size=ROWS) * 1e30  # float32 has few numbers here
+    if missing:
+        rows[rng.random(rows.shape) < 0.1] = np.nan
+    return rows
+
+
+def make_target(rng, rows, n_classes):
+    signal = np.nan_to_num(rows[:, 0]) * np.nan_to_num(rows[:, 1]) + np.sin(3 * np.nan_to_num(rows[:, 2]))
+    signal = signal + (rows[:, 3] > 1e29) + 0.1 * rng.normal(size=len(rows))
+    return signal if n_classes == 0 else np.digitize(signal, np.quantile(signal, np.arange(1, n_classes) / n_classes))
+
+
+def takes_missing(name):
+    return not name.startswith("GradientBoosting")
+
+
+def fit(name, rng, n_classes=2, **options):
+    if "n_estimators" not in options and name.startswith(("RandomForest", "ExtraTrees", "Gradient")):
+        options["n_estimators"] = 8
+    if name.startswith("Hist") and "max_iter" not in options:
+        options["max_iter"] = 8
+    rows = make_rows(rng, missing=takes_missing(name))
+    target = make_target(rng, rows, n_classes if name.endswith("Classifier") else 0)
+    return ALL[name](random_state=0, **options).fit(rows, target), rows
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("name", ALL)
+def test_margins_predictions_and_reasons_are_the_librarys(tmp_path, name, n_classes):
+    if name.endswith("Regressor") and n_classes > 2:
+        pytest.skip("a regressor has no classes")
+    estimator, rows = fit(name, np.random.default_rng(1), n_classes)
+    model = import_model(estimator)
+    assert (model.library, model.task) == (
+        "scikit-learn",
+        "regression" if name.endswith("Regressor") else "binary" if n_classes == 2 else "multiclass",
+    )
+    assert model.classes == (None if name.endswith("Regressor") else tuple(range(n_classes)))
+    assert all(feature.nullable == takes_missing(name) for feature in model.features)
+    engine = assert_library_agrees(model, tmp_path)
+    if name == "GradientBoostingClassifier" and n_classes > 2:
+        return  # shap does not know these
+    explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
+    asked = rows[~np.isnan(rows).any(axis=1)][:30]
+    expected = np.asarray(explainer.shap_values(asked, check_additivity=False))
+    expected = expected.reshape(*asked.shape, -1)[..., -engine.n_outputs :]
+    np.testing.assert_allclose(contributions(engine, asked), expected, rtol=0, atol=1e-9)
+
+
+LOSSES = [
+    *(
+        ("GradientBoostingRegressor", loss, "identity")
+        for loss in ("squared_error", "absolute_error", "huber", "quantile")
+    ),
+    ("GradientBoostingClassifier", "log_loss", "sigmoid"),
+    ("GradientBoostingClassifier", "exponential", "sigmoid"),
+    *(("HistGradientBoostingRegressor", loss, "identity") for loss in ("squared_error", "absolute_error", "quantile")),
+    *(("HistGradientBoostingRegressor", loss, "exp") for loss in ("gamma", "poisson")),
+    ("HistGradientBoostingClassifier", "log_loss", "sigmoid"),
+]
+
+
+@pytest.mark.parametrize(("name", "loss", "link"), LOSSES)
+def test_every_loss_has_its_link(tmp_path, name, loss, link):
+    rng = np.random.default_rng(2)
+    rows = make_rows(rng, missing=False)
+    target = make_target(rng, rows, 2 if name.endswith("Classifier") else 0)
+    options = {"quantile": 0.3} if loss == "quantile" and name.startswith("Hist") else {}
+    estimator = ALL[name](loss=loss, learning_rate=0.3, random_state=0, **options)
+    model = import_model(estimator.fit(rows, np.exp(target) if link == "exp" else target))
+    assert (model.link.kind, model.objective) == (link, f"{name} {loss}")
+    assert_library_agrees(model, tmp_path, onnx=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"init": "zero"},
+        {"n_iter_no_change": 2},
+        {"subsample": 0.5, "max_features": 2},
+        {"ccp_alpha": 0.01},
+        {"max_leaf_nodes": 7, "max_depth": None},
+    ],
+    ids=str,
+)
+def test_boosting_with_options(tmp_path, options):
+    estimator, _ = fit("GradientBoostingClassifier", np.random.default_rng(3), **options)
+    assert_library_agrees(import_model(estimator), tmp_path, onnx=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"class_weight": "balanced", "oob_score": True, "bootstrap": True, "n_estimators": 40},
+        {"max_leaf_nodes": 5, "criterion": "entropy"},
+        {"monotonic_cst": [1, 0, -1, 0]},
+        {"max_depth": 1, "n_jobs": 2},
+    ],
+    ids=str,
+)
+def test_forests_with_options(tmp_path, options):
+    rng = np.random.default_rng(4)
+    rows = make_rows(rng, missing="monotonic_cst" not in options)  # it does not train with both, but answers both
+    estimator = ensemble.RandomForestClassifier(random_state=0, **{"n_estimators": 6, **options})
+    model = import_model(estimator.fit(rows, make_target(rng, rows, 2), sample_weight=rng.random(ROWS)))
+    assert all(feature.nullable for feature in model.features)
+    assert_library_agrees(model, tmp_path, onnx=False)
+
+
+CATEGORIES = {
+    "strings": (np.array(["a", "b", "ü c", "d"], object), ("a", "b", "d", "ü c")),
+    "integers": (np.array([3, 0, 17, 200]), None),
+    "negative": (np.array([-2, 0, 17, 200]), (-2, 0, 17, 200)),
+    "floats": (np.array([0.5, 1.5, 3.0, 4.0]), (0.5, 1.5, 3, 4)),
+    "booleans": (np.array([True, False]), (False, True)),
+}
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("kind", CATEGORIES)
+def test_categories_of_histogram_boosting(tmp_path, kind, holes):
+    values, listed = CATEGORIES[kind]
+    rng = np.random.default_rng(5)
+    chosen = rng.choice(len(values), ROWS)
+    frame = pd.DataFrame({"num": rng.normal(size=ROWS), "cat": values[chosen], "last": rng.normal(size=ROWS)})
+    if holes:
+        frame["cat"] = frame["cat"].astype(object if kind in ("strings", "booleans") else float)
+        frame.loc[rng.random(ROWS) < 0.1, ["cat", "num"]] = np.nan
+    target = frame["num"].fillna(0) + np.sin(chosen * 2.0) * 3
+    estimator = ensemble.HistGradientBoostingRegressor(max_iter=15, categorical_features=["cat"], min_samples_leaf=5)
+    model = import_model(estimator.fit(frame, target))
+    assert [feature.name for feature in model.features] == ["num", "cat", "last"]
+    assert (model.features[1].kind, model.features[1].categories) == ("categorical", listed)
+    assert len(model.forest.set_offsets) > 1
+    assert_library_agrees(model, tmp_path)
+
+
+def test_categories_of_an_array_and_of_pandas(tmp_path):
+    rng = np.random.default_rng(6)
+    rows = np.column_stack([rng.integers(0, 12, ROWS), rng.normal(size=ROWS)]).astype(float)
+    estimator = ensemble.HistGradientBoostingClassifier(max_iter=10, categorical_features=[0], min_samples_leaf=5)
+    model = import_model(estimator.fit(rows, (rows[:, 0] % 3 == 1) ^ (rows[:, 1] > 0)))
+    assert [feature.name for feature in model.features] == ["x0", "x1"]
+    assert_library_agrees(model, tmp_path, onnx=False)
+    named = import_model(estimator, Wishes({"x0": [f"shop {i}" for i in range(12)]}, ("no", "yes")))
+    assert named.features[0].categories[11] == "shop 11"
+    assert named.classes == ("no", "yes")
+    frame = pd.DataFrame({"shop": pd.Categorical(rng.choice(["x", "y", "z"], ROWS)), "size": rows[:, 1]})
+    estimator = ensemble.HistGradientBoostingRegressor(max_iter=5, categorical_features="from_dtype")
+    model = import_model(estimator.fit(frame, (frame["shop"] == "y") + rows[:, 1]))
+    assert model.features[0].categories == ("x", "y", "z")
+    assert_library_agrees(model, tmp_path, onnx=False)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "reason"),
+    [
+        (Wishes({"nowhere": ["a"]}), "no feature of the model"),
+        (Wishes({"x1": ["a"]}), "splits it as a number"),
+        (Wishes({"x0": ["a", "b"]}), "code 11, but only 2"),
+        (Wishes(classes=("a", "b")), "no classifier"),
+    ],
+)
+def test_wishes_that_do_not_fit_are_refused(wishes, reason):
+    rng = np.random.default_rng(7)
+    rows = np.column_stack([np.arange(ROWS) % 12, rng.normal(size=ROWS)])
+    estimator = ensemble.HistGradientBoostingRegressor(max_iter=2, categorical_features=[0]).fit(rows, rows[:, 1])
+    with pytest.raises(SampleError, match=reason):
+        import_model(estimator, wishes)
+
+
+def refused():
+    rng = np.random.default_rng(8)
+    rows, target = rng.normal(size=(60, 2)), rng.normal(size=60)
+    stump = tree.DecisionTreeRegressor(max_depth=1)
+    return {
+        "a pipeline": (
+            pipeline.make_pipeline(preprocessing.StandardScaler(), stump).fit(rows, target),
+            r"Pipeline of StandardScaler, DecisionTreeRegressor: build from its last step, pipeline\[-1\]",
+        ),
+        "a search": (
+            model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2).fit(rows, target),
+            "build from its best_estimator_",
+        ),
+        "several targets": (tree.DecisionTreeRegressor().fit(rows, rows), "2 outputs at once.*a model for each"),
+        "several forests": (multioutput.MultiOutputRegressor(stump).fit(rows, rows), "MultiOutputRegressor"),
+        "AdaBoost": (ensemble.AdaBoostRegressor(stump, n_estimators=2).fit(rows, target), "not a sum of trees"),
+        "an isolation forest": (ensemble.IsolationForest(n_estimators=2).fit(rows), "IsolationForest"),
+        "a linear model": (linear_model.LinearRegression().fit(rows, target), "it serves DecisionTreeClassifier"),
+        "not fitted": (ensemble.RandomForestRegressor(), "not fitted"),
+        "one class": (tree.DecisionTreeClassifier().fit(rows, np.zeros(60)), "one class 0.0"),
+        "an init estimator": (
+            ensemble.GradientBoostingRegressor(init=linear_model.LinearRegression(), n_estimators=2).fit(rows, target),
+            "init=LinearRegression.*train it with init=None",
+        ),
+    }
+
+
+REFUSED = refused()
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_not_a_sum_of_trees_is_refused_by_name(what):
+    estimator, reason = REFUSED[what]
+    with pytest.raises(BuildError, match=reason) as caught:
+        import_model(estimator)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_skops_file_is_read_like_the_object(tmp_path):
+    estimator, _ = fit("RandomForestClassifier", np.random.default_rng(9), 3)
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    from_file, from_object = import_model(tmp_path / "model.skops"), import_model(estimator)
+    assert from_file.source == (tmp_path / "model.skops").read_bytes()
+    for name in ("feature", "threshold", "value", "cover", "base"):
+        assert np.array_equal(getattr(from_file.forest, name), getattr(from_object.forest, name))
+    assert from_file.classes == from_object.classes == (0, 1, 2)
+
+
+class Stranger:
+    """A type of no tree model."""
+
+
+def test_a_skops_file_with_other_types_is_not_loaded(tmp_path):
+    estimator, _ = fit("DecisionTreeRegressor", np.random.default_rng(10))
+    estimator.stranger = Stranger()
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    with pytest.raises(UnsupportedModelError, match=r"holds .*Stranger, which no tree model"):
+        import_model(tmp_path / "model.skops")
+
+
+def test_leaves_that_hold_weights_are_refused():
+    estimator, _ = fit("DecisionTreeClassifier", np.random.default_rng(11))
+    estimator.tree_.value[:] *= 10.0  # as scikit-learn below 1.3 wrote them
+    with pytest.raises(UnsupportedModelError, match=r"below 1.3"):
+        import_model(estimator)
+
+
+def test_damaged_skops_files_are_refused_in_a_sentence(tmp_path):
+    whole = {}
+    for name in ("RandomForestRegressor", "HistGradientBoostingClassifier", "GradientBoostingClassifier"):
+        estimator, _ = fit(
+            name, np.random.default_rng(12), **({"max_iter": 2} if "Hist" in name else {"n_estimators": 2})
+        )
+        whole[name] = skops.io.dumps(estimator)
+    draw = random.Random(int(os.environ.get("MLRF_SEED", "0")))
+    path = tmp_path / "model.skops"
+    for _ in range(int(os.environ.get("MLRF_MUTANTS", "150"))):
+        damaged = bytearray(draw.choice(list(whole.values())))
+        if draw.random() < 0.2:
+            del damaged[draw.randrange(len(damaged)) :]
+        for _ in range(draw.randint(1, 4)):
+            if damaged:
+                damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            import_model(path).forest.validate()
+        except BuildError as error:
+            assert "\n" not in str(error)
+
+
+@settings(
+    max_examples=int(os.environ.get("MLRF_MODELS", "200")),
+    deadline=None,
+    derandomize="MLRF_MODELS" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data(), seed=st.integers(0, 2**31), name=st.sampled_from(sorted(ALL)), n_classes=st.integers(2, 5))
+def test_random_models_are_scikit_learns(data, seed, name, n_classes):
+    options = {"max_leaf_nodes": data.draw(st.sampled_from([2, 3, 8, 31]))}
+    if name.startswith("Hist"):
+        options |= {"max_iter": data.draw(st.integers(1, 6)), "min_samples_leaf": data.draw(st.integers(1, 20))}
+        options["max_bins"] = data.draw(st.sampled_from([2, 5, 255]))
+    else:
+        options["min_samples_leaf"] = data.draw(st.integers(1, 20))
+        options["max_features"] = data.draw(st.sampled_from([1, 2, None]))
+    if name.startswith(("Random", "ExtraTrees", "Gradient")):
+        options["n_estimators"] = data.draw(st.integers(1, 7))
+    estimator, _ = fit(name, np.random.default_rng(seed), n_classes, **options)
+    with tempfile.TemporaryDirectory() as folder:
+        assert_library_agrees(import_model(estimator), Path(folder), onnx=False, most=1_000)
+
+
+def test_a_damaged_file_that_is_no_archive_says_so(tmp_path):
+    path = tmp_path / "model.skops"
+    path.write_bytes(b"PK\x03\x04" + bytes(200))
+    with pytest.raises(ModelUnreadableError, match="skops file cannot be read"):
+        import_model(path)

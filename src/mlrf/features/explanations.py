@@ -11,8 +11,8 @@ from pathlib import Path
 
 import lmdb
 
-from mlrf.core.bundle import FOREST, Bundle
-from mlrf.core.errors import ConfigError
+from mlrf.core.bundle import EXPLANATIONS, FOREST, Bundle
+from mlrf.core.errors import BundleError, ConfigError
 from mlrf.features.environment import open_environment, unavailable
 from mlrf.features.port import Key, StoredRow
 from mlrf.features.row_format import ROW_DIGEST_BYTES, RowFormat, row_digest
@@ -65,13 +65,21 @@ class EmbeddedExplanations:
             return None
         return memoryview(stored)[ROW_DIGEST_BYTES:].cast("d")
 
-    def write(self, batch: Iterable[tuple[Key, bytes, bytes]]) -> None:
-        """Add contributions in one transaction: key, digest of the row, and F x K float64."""
+    def clear(self) -> None:
+        """Remove what a process that was killed while it wrote has left."""
+        self._environment.write(lambda t: t.drop(self._table, delete=False))
+
+    def append(self, batch: Iterable[tuple[Key, bytes, bytes]]) -> None:
+        """Add contributions in one transaction: key, digest of the row, and F x K float64; keys in order over all batches.
+
+        BundleError when they are not.
+        """
         items = [(key, digest + values) for key, digest, values in batch]
 
         def work(transaction: lmdb.Transaction[bytes]) -> None:
             for key, value in items:
-                transaction.put(key, value, db=self._table)
+                if not transaction.put(key, value, overwrite=False, append=True, db=self._table):
+                    raise BundleError(f"{EXPLANATIONS}: its keys are not in order", file=EXPLANATIONS)
 
         self._environment.write(work)
 

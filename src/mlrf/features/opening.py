@@ -10,23 +10,26 @@ from mlrf.features.explanations import EmbeddedExplanations, model_digest
 from mlrf.features.place import place_of
 from mlrf.features.port import ExplanationStore, FeatureStore
 from mlrf.features.row_format import row_format
+from mlrf.features.seeding import take_rows
 
 
 def open_store(bundle: Bundle, state_dir: Path) -> FeatureStore | None:
-    """Open the store of a bundle's rows; None where the bundle is not asked by key.
+    """Open the store of a bundle's rows, which takes those that the bundle brings; None where it is not asked by key.
 
-    ConfigError when the store cannot be used.
+    ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
     """
     rows = row_format(bundle)
     if rows is None:
         return None
+    take_rows(bundle, state_dir)
     return EmbeddedStore(place_of(state_dir, bundle, rows).rows, rows)
 
 
 def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | None:
-    """Open the contributions that a bundle brings; None where it brings none."""
+    """Open the contributions that a bundle brings; None where it brings none. Errors as `open_store`."""
     rows = row_format(bundle)
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None
+    take_rows(bundle, state_dir, shared=True)
     place = place_of(state_dir, bundle, rows).explanations
     return None if place is None else EmbeddedExplanations(place, rows, model_digest(bundle))

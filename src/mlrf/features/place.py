@@ -33,12 +33,17 @@ class Place:
     explanations: Path | None
     """None where the bundle brings none."""
 
-    def is_seeded(self, bundle: Bundle) -> bool:
-        """Whether all that the bundle brings has been taken."""
-        brings_rows = FEATURES in bundle.manifest.files
-        return (not brings_rows or (self.rows / SEEDED).exists()) and (
-            self.explanations is None or (self.explanations / SEEDED).exists()
-        )
+    def is_seeded(self, bundle: Bundle, *, shared: bool = False) -> bool:
+        """Whether all that the bundle brings has been taken; its rows do not count where they are `shared`."""
+        return (shared or self.has_rows(bundle)) and self.has_explanations()
+
+    def has_rows(self, bundle: Bundle) -> bool:
+        """Whether the bundle's rows have been taken, or it brings none."""
+        return FEATURES not in bundle.manifest.files or (self.rows / SEEDED).exists()
+
+    def has_explanations(self) -> bool:
+        """Whether the bundle's explanations have been taken, or it brings none."""
+        return self.explanations is None or (self.explanations / SEEDED).exists()
 
 
 def place_of(state_dir: Path, bundle: Bundle, rows: RowFormat) -> Place:

@@ -21,6 +21,7 @@ from gunicorn.errors import HaltServer
 
 from mlrf import __version__
 from mlrf.core.repository import Version
+from mlrf.features.seeding import take_rows
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import ArbiterLog, Log
@@ -64,6 +65,11 @@ def serve(settings: ServeSettings) -> None:
     sources = Sources(settings)
     bundles = sources.bundles
     listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
+    for bundle in bundles:
+        # Workers would do it too; here it holds none of them up, and is told.
+        began_s = time.monotonic()
+        if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
+            log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     places = layout()
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)

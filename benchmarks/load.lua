@@ -1,16 +1,36 @@
 -- What wrk sends: the bodies of a file, one a line, in turn. What it says at the end: one line of JSON.
+-- Each body is followed by white space that spells a number in spaces and tabs, another for every request, so that a server
+-- that keeps answers has never seen it; with a second argument of "repeated" by none.
 local requests, at = {}, 0
+local pads = {}
+local WIDTH = 10
+
+local function spelled(number, width)
+  local signs = {}
+  for place = 1, width do
+    signs[place] = number % 2 == 0 and " " or "\t"
+    number = math.floor(number / 2)
+  end
+  return table.concat(signs)
+end
 
 function init(args)
   local headers = { ["Content-Type"] = "application/json" }
+  local fresh = args[2] ~= "repeated"
+  local run = fresh and spelled(tonumber(args[2]), 24) or ""
   for body in io.lines(args[1]) do
-    requests[#requests + 1] = wrk.format("POST", nil, headers, body)
+    local whole = wrk.format("POST", nil, headers, fresh and body .. run .. spelled(0, 2 * WIDTH) or body)
+    requests[#requests + 1] = fresh and whole:sub(1, -2 * WIDTH - 1) or whole
+  end
+  for number = 0, 2 ^ WIDTH - 1 do
+    pads[number] = fresh and spelled(number, WIDTH) or ""
   end
 end
 
 function request()
-  at = at % #requests + 1
-  return requests[at]
+  at = at + 1
+  local low = at % 2 ^ WIDTH
+  return requests[at % #requests + 1] .. pads[low] .. pads[((at - low) / 2 ^ WIDTH) % 2 ^ WIDTH]
 end
 
 function done(summary, latency)

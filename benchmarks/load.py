@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import shutil
 import subprocess
 import time
@@ -44,10 +45,14 @@ def require_wrk() -> str:
     return found
 
 
-def drive(running: Running, path: str, bodies: Path, *, connections: int, seconds: int) -> Load:
-    """Send the bodies of a file in turn as fast as they are answered; BenchmarkError when one is not answered with 2xx."""
+def drive(running: Running, path: str, bodies: Path, *, connections: int, seconds: int, repeated: bool = False) -> Load:
+    """Send the bodies of a file in turn as fast as they are answered; BenchmarkError when one is not answered with 2xx.
+
+    Every request is one that the server has never seen, unless they are to be `repeated`.
+    """
+    kind = "repeated" if repeated else str(secrets.randbelow(1 << 24))
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command = [require_wrk(), *sizes, "-s", str(_SCRIPT), running.url(path), "--", str(bodies)]
+    command = [require_wrk(), *sizes, "-s", str(_SCRIPT), running.url(path), "--", str(bodies), kind]
     before = processes.cpu_seconds(running.pid)
     wrk = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import against_peer
+import cached
 import engines
 import footprint
 import hot_path
@@ -35,6 +36,7 @@ MEASURES: dict[str, Measure] = {
     "engines": lambda plan: engines.measure(plan, engines.MANY if plan.starts > QUICK_STARTS else engines.MANY_QUICK),
     "hot-path": hot_path.measure,
     "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
+    "cache": cached.measure,
     "workers": scaling.measure_workers,
     "connections": scaling.measure_connections,
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),

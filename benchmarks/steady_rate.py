@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -83,8 +84,16 @@ def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -
     lines = bodies.read_bytes().splitlines()
     if connections == CONNECTIONS:
         drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=1.0, connections=connections)
+    # Bodies that no server has seen, so that none is answered from a cache.
+    n_sent = math.ceil(rate * seconds)
+    lines = [lines[number % len(lines)] + _spelled(number) for number in range(n_sent)]
     report = drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=seconds, connections=connections)
     print(json.dumps(dataclasses.asdict(report)))
+
+
+def _spelled(number: int) -> bytes:
+    """White space that spells a number."""
+    return bytes(b" \t"[number >> place & 1] for place in range(20))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ def batch_of(n, explain=2):
 
 LONG = request("POST", "/predict/batch", batch_of(N_LONG))
 SHORT = request("POST", "/predict/batch", batch_of(100))
+EACH_ITS_OWN = ["--cache", "0"]
+"""Without a cache every request is work of its own, also where the same is asked by others at the time."""
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,7 @@ def test_a_result_that_is_not_finite_is_an_answer(tmp_path, path):
 def test_more_than_can_wait_are_refused_with_retry_after(path):
     n_refused = 12
     with (
-        serving(path, options=["--max-batch", str(2 * N_LONG)]) as server,
+        serving(path, options=["--max-batch", str(2 * N_LONG), *EACH_ITS_OWN]) as server,
         contextlib.ExitStack() as opened,
     ):
         clients = [opened.enter_context(server.client()) for _ in range(WAITING_LIMIT + n_refused)]
@@ -206,7 +208,7 @@ def test_more_than_can_wait_are_refused_with_retry_after(path):
 @pytest.mark.parametrize("abruptly", [False, True])
 def test_who_leaves_frees_its_place(path, abruptly):
     with (
-        serving(path, options=["--max-batch", str(2 * N_LONG)]) as server,
+        serving(path, options=["--max-batch", str(2 * N_LONG), *EACH_ITS_OWN]) as server,
         server.client() as first,
         server.client() as last,
         contextlib.ExitStack() as opened,

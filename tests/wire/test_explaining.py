@@ -50,7 +50,8 @@ def models(paths):
 
 @pytest.fixture(scope="module")
 def running(paths):
-    with serving(*paths.values()) as server:
+    # What is asked again here is computed again: cached answers have tests of their own.
+    with serving(*paths.values(), options=["--cache", "0"]) as server:
         yield server
 
 

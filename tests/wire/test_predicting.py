@@ -332,16 +332,16 @@ def test_what_is_ignored_has_its_bound(ignoring):
 def test_long_bodies_are_answered_and_counted_as_short_ones_are(server):
     before = server.metrics()
     long = json.dumps({"features": EXAMPLE}).encode() + b" " * 300_000
-    assert server.ask("POST", "/predict", long).json == server.ask("POST", "/predict", {"features": EXAMPLE}).json
+    expected = margins_of(ALL_KINDS.row(EXAMPLE))[0]
+    assert server.ask("POST", "/predict", long).json["prediction"] == expected
     whole = b'{"instances":[' + long + b"," + long + b"]}"
-    expected = server.ask("POST", "/predict", {"features": EXAMPLE}).json["prediction"]
     assert server.ask("POST", "/predict/batch", whole).json["predictions"] == [expected] * 2
     wrong = whole.replace(b"9.5", b"null", 1).replace(b"9.5", b'"x"', 1)
     assert server.ask("POST", "/predict/batch", wrong).json["details"] == {
         "index": 1, "feature": "price", "value": "x", "expected": "a number",
     }  # fmt: skip
     after = server.metrics()
-    assert after["mlrf_instances_total"] - before["mlrf_instances_total"] == 5
+    assert after["mlrf_instances_total"] - before["mlrf_instances_total"] == 3
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_an_instance_by_name_and_by_position_is_the_same(server, body):
     answer = server.ask("POST", "/predict", body).json
     assert answer["prediction"] == margins_of(ALL_KINDS.row(EXAMPLE))[0]
     assert set(answer) == {"prediction", "model", "version", "cached"}
-    assert (answer["model"], answer["cached"], len(answer["version"])) == ("sample", False, 12)
+    assert (answer["model"], len(answer["version"])) == ("sample", 12)
 
 
 def test_missing_values_and_integral_floats_are_values(server):
@@ -540,7 +540,7 @@ def test_the_example_of_every_model_is_answered(server):
 
 def test_rows_are_counted_as_instances(server):
     before = server.metrics()["mlrf_instances_total"]
-    server.ask("POST", "/predict", {"features": EXAMPLE})
+    server.ask("POST", "/predict", {"features": EXAMPLE | {"price": 540.25}})
     server.ask("POST", "/predict/batch", {"instances": [{"features": EXAMPLE}] * 7})
     server.ask("POST", "/predict", {"features": []})
     assert server.metrics()["mlrf_instances_total"] == before + 8

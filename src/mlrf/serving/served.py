@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlrf.core.bundle import Bundle
@@ -12,7 +12,9 @@ from mlrf.engines.choice import open_engine
 from mlrf.features.opening import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model import Model
+from mlrf.serving.cache.answers import AnswerCache
 from mlrf.serving.decode import RowDecoder
+from mlrf.serving.http.route import Handler
 from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.predicting import Predicting
 from mlrf.serving.settings import ServeSettings
@@ -22,14 +24,20 @@ from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
 class Served:
     """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
 
-    def __init__(self, bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> None:
+    def __init__(self, bundle: Bundle, settings: ServeSettings, meter: WorkerMeter, cache: AnswerCache | None) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
         self.bundle = bundle
         self.model = Model(bundle, open_engine(bundle, settings.engine))
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
-        self.predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
+        predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
+        self.one: Handler = predicting.one
+        self.many: Handler = predicting.many
+        self.explained: Handler = predicting.explained
+        self._shelves = None if cache is None else cache.shelves(_transaction(self.rows))
+        if self._shelves is not None:
+            self.one, self.many, self.explained = map(self._shelves.keep, (self.one, self.many, self.explained))
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -37,6 +45,11 @@ class Served:
     def name(self) -> str:
         """The model's name."""
         return self.bundle.name
+
+    def forget_answers(self) -> None:
+        """Give back the memory of the answers that were kept, and keep none from now on."""
+        if self._shelves is not None:
+            self._shelves.close()
 
     def repeats_itself(self) -> bool:
         """Whether the example is answered as it was when the model was opened."""
@@ -64,6 +77,11 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
         return None
     limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
     return StoredRows(rows, store, limit, LookupMeter(meter.counter), open_explanations(bundle, settings.state_dir))
+
+
+def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
+    """Return what tells where the rows stand; None where there are none, or machines share them and nobody can tell."""
+    return None if rows is None or rows.local is None else rows.local.transaction
 
 
 def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:

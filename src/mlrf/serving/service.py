@@ -18,6 +18,7 @@ from mlrf.core.errors import ConfigError, FeaturesUnavailableError, MlrfError, M
 from mlrf.core.schema import clip
 from mlrf.serving import docs_page, openapi
 from mlrf.serving.admin import AdminRoutes
+from mlrf.serving.cache.answers import AnswerCache, CacheCounts
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.http.route import HTML, TEXT, Awaited, Handler, Route, Router
 from mlrf.serving.metrics import WorkerMeter
@@ -94,12 +95,11 @@ class Generation:
     def _make_routes(self, exposition: Exposition) -> dict[str, Route]:
         routes: dict[str, Route] = {}
         for name, served in self._served.items():
-            predicting = served.predicting
             prefixes = [f"/models/{name}"] + ([""] if name == self._default else [])
             for prefix in prefixes:
-                routes[f"{prefix}/predict"] = make_route("/predict", {b"POST": predicting.one})
-                routes[f"{prefix}/predict/batch"] = make_route("/predict/batch", {b"POST": predicting.many})
-                routes[f"{prefix}/explain"] = make_route("/explain", {b"POST": predicting.explained})
+                routes[f"{prefix}/predict"] = make_route("/predict", {b"POST": served.one})
+                routes[f"{prefix}/predict/batch"] = make_route("/predict/batch", {b"POST": served.many})
+                routes[f"{prefix}/explain"] = make_route("/explain", {b"POST": served.explained})
         facts = ([each.bundle for each in self.served], self._default, __version__, self._settings.max_batch)
         routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
         routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
@@ -146,6 +146,7 @@ class Service:
         self._meter = meter
         self._exposition = exposition
         self._default = default_name(bundles, settings.default)
+        self._cache = _cache(settings, meter)
         self.draining = False
         self.generation = self._next([self.open(bundle) for bundle in bundles])
         self.admin = AdminRoutes()
@@ -161,7 +162,7 @@ class Service:
 
     def open(self, bundle: Bundle) -> Served:
         """Open a version beside those that are served; from any thread, and nobody notices."""
-        return Served(bundle, self._settings, self._meter)
+        return Served(bundle, self._settings, self._meter, self._cache)
 
     def put(self, served: Served) -> Generation:
         """Make the next generation, with a version in the place of its model's old one, and return the old generation.
@@ -169,6 +170,8 @@ class Service:
         The caller has the next requests find the new one, then releases the old one.
         """
         old = self.generation
+        # Before the next request can ask for them. What is being made of the old version is answered, and not kept.
+        old.of(served.name).forget_answers()
         self.generation = self._next([served if each.name == served.name else each for each in old.served])
         return old
 
@@ -187,6 +190,20 @@ class Service:
             "models": [{"name": name, "version": b.short_version, "digest": b.version} for name, b in versions],
             "default": self._default,
         }
+
+
+def _cache(settings: ServeSettings, meter: WorkerMeter) -> AnswerCache | None:
+    """Return this worker's part of the server's cache; None when there is none."""
+    caching = settings.caching
+    if not caching.size_bytes:
+        return None
+    counts = CacheCounts(
+        hits=meter.counter("mlrf_cache_hits_total"),
+        misses=meter.counter("mlrf_cache_misses_total"),
+        evictions=meter.counter("mlrf_cache_evictions_total"),
+        set_bytes=meter.gauge("mlrf_cache_bytes"),
+    )
+    return AnswerCache(caching.size_bytes // settings.workers, caching.cache_ttl_s, counts)
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:

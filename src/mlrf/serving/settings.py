@@ -10,6 +10,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
 from mlrf.features.place import SHARED_SCHEMES, default_state_dir
+from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.cpus import usable_cpus
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.logs import LEVELS
@@ -73,6 +74,7 @@ class ServeSettings:
     stale_features: Literal["refuse", "flag"] = option(
         "refuse", "what becomes of older rows", group=Group.FEATURES, choices=("refuse", "flag")
     )
+    caching: CacheSettings = field(default_factory=CacheSettings)
     workers: int = option(
         usable_cpus, "worker processes (one a processor)", group=Group.PROCESSES, check=between(1, 256)
     )
@@ -110,6 +112,12 @@ class ServeSettings:
         if not self.bundles:
             raise ConfigError("BUNDLE: name at least one bundle to serve", option="BUNDLE")
         check_all(self, OPTIONS)
+        least = MIN_WORKER_BYTES * self.workers
+        if 0 < self.caching.size_bytes < least:
+            raise ConfigError(
+                f"--cache: {self.caching.cache} is too little for {self.workers} workers; give {least} bytes or more, or 0",
+                option="--cache",
+            )
 
     @property
     def leniency(self) -> Leniency:

@@ -32,7 +32,14 @@ WRONG_IN_TOML = [
     ("log_level", '"loud"'), ("log_level", "1"), ("bundles", '"one"'), ("bundles", "[1]"), ("bundles", '[""]'), ("default", "[]"),
 ]  # fmt: skip
 BY_FLAG = {each.flag: each for each in OPTIONS}
-ANOTHER = {"host": "::1", "port": 1, "admin": "unix:/a", "bundles": (Path("/a"), Path("/b")), "features": "redis://h/1"}
+ANOTHER = {
+    "host": "::1",
+    "port": 1,
+    "admin": "unix:/a",
+    "bundles": (Path("/a"), Path("/b")),
+    "cache": "0",
+    "features": "redis://h/1",
+}
 """Values that are no default, of options that would not take what `another` thinks up."""
 
 

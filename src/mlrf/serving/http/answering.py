@@ -76,8 +76,6 @@ class Answering(asyncio.Protocol):
 
         def finish(made: asyncio.Future[Result]) -> None:
             self._waiting = None
-            if isinstance(work, Deferred) and not made.cancelled():
-                work.after()
             stopped = NotReadyError("the server stopped before this request's turn came; ask another")
             fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():

@@ -23,10 +23,11 @@ from mlrf.serving.http.gzip_body import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Deferred:
     """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
 
+    `after` is called whether or not there was an answer. Several requests may wait for the same object: it is made once.
     What `run` makes may turn out to wait for others; with `then` it is no answer, but what the loop hands to that for one.
     """
 
@@ -35,7 +36,7 @@ class Deferred:
     then: Callable[[bytes], Result] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Awaited:
     """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 from mlrf.core.errors import DeadlineExceededError, OverloadedError
+from mlrf.serving.http.flights import Flight
 from mlrf.serving.http.overload import Admission
 from mlrf.serving.http.route import Awaited, Deferred, Result
 
@@ -23,66 +24,98 @@ class Work:
         self._admission = admission
         # One thread: more would take the loop's own processor time; engines release the GIL while they work.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
+        self._flights: dict[Deferred | Awaited, Flight] = {}
         self._n_awaited = 0
         self._n_awaited_bytes = 0
 
     def start(self, work: Deferred | Awaited, route: int, n_bytes: int, deadline_s: float) -> asyncio.Future[Result]:
-        """Start work for a body of `n_bytes`; OverloadedError when too much of it is under way already.
+        """Return the answer to come of work for a body of `n_bytes`; the same work is under way once, whoever waits for it.
 
-        `deadline_s` is a time of `perf_counter` after which nobody waits for the answer any more, or 0: work whose turn comes
-        later is not begun, and ends with DeadlineExceededError.
+        OverloadedError when too much is under way already. `deadline_s` is a time of `perf_counter` after which the caller does
+        not wait for the answer any more, or 0: work whose turn comes when nobody waits is not begun, and ends with
+        DeadlineExceededError.
         """
-        if isinstance(work, Awaited):
-            return self._await(work, n_bytes, deadline_s)
-        admission = self._admission
-        admission.enter(route, n_bytes)
-        run = _Run(work.run, deadline_s)
-        future = asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-        def leave(_future: asyncio.Future[Result]) -> None:
-            admission.leave(n_bytes)
-            if run.ended_s:
-                admission.note_run(run.began_s - run.entered_s, run.ended_s - run.began_s, perf_counter())
-
-        future.add_done_callback(leave)
-        return future
+        flight = self._flights.get(work)
+        if flight is None:
+            flight = self._wait_for(work, n_bytes) if isinstance(work, Awaited) else self._put(work, route, n_bytes)
+            self._flights[work] = flight
+        place = flight.board(deadline_s)
+        if deadline_s and isinstance(work, Awaited):
+            _limit(place, deadline_s)
+        return place
 
     def stop(self) -> None:
         """Drop what is not begun: the interpreter joins the thread at exit, and would work through it for nobody."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _await(self, work: Awaited, n_bytes: int, deadline_s: float) -> asyncio.Future[Result]:
+    def _put(self, work: Deferred, route: int, n_bytes: int) -> Flight:
+        """Put work before the worker's thread."""
+        admission = self._admission
+        admission.enter(route, n_bytes)
+        run = _Run(work.run)
+        submitted: Future[Result] = self._thread.submit(run)
+        future = asyncio.wrap_future(submitted)
+
+        def call_off() -> None:
+            # What runs already cannot be called off, and lands: its answer may be kept though nobody waits for it.
+            if submitted.cancel():
+                self._forget(work, flight)
+                admission.leave(n_bytes)
+
+        def landed(_future: asyncio.Future[Result]) -> None:
+            if not submitted.cancelled():
+                self._forget(work, flight)
+                admission.leave(n_bytes)
+            if run.ended_s:
+                admission.note_run(run.began_s - run.entered_s, run.ended_s - run.began_s, perf_counter())
+            work.after()
+
+        future.add_done_callback(landed)
+        flight = run.flight = Flight(future, call_off)
+        return flight
+
+    def _wait_for(self, work: Awaited, n_bytes: int) -> Flight:
         full = self._n_awaited_bytes + n_bytes > _MOST_AWAITED_BYTES and self._n_awaited
         if self._n_awaited >= MOST_AWAITED or full:
             raise OverloadedError(f"{self._n_awaited} requests wait for others' answers; try again later")
         self._n_awaited += 1
         self._n_awaited_bytes += n_bytes
-        making = work.run() if not deadline_s else _within(work, deadline_s)
-        task = asyncio.get_running_loop().create_task(making)
+        task = asyncio.get_running_loop().create_task(work.run())
 
-        def leave(_task: asyncio.Future[Result]) -> None:
+        def call_off() -> None:
+            self._forget(work, flight)
+            task.cancel()
+
+        def landed(_task: asyncio.Future[Result]) -> None:
             self._n_awaited -= 1
             self._n_awaited_bytes -= n_bytes
+            self._forget(work, flight)
 
-        task.add_done_callback(leave)
-        return task
+        task.add_done_callback(landed)
+        flight = Flight(task, call_off)
+        return flight
+
+    def _forget(self, work: Deferred | Awaited, flight: Flight) -> None:
+        # The same work may be under way anew since this flight was called off.
+        if self._flights.get(work) is flight:
+            del self._flights[work]
 
 
 class _Run:
     """One run in the thread, and when it was asked for, begun and done."""
 
-    __slots__ = ("_deadline_s", "_run", "began_s", "ended_s", "entered_s")
+    __slots__ = ("_run", "began_s", "ended_s", "entered_s", "flight")
 
-    def __init__(self, run: Callable[[], Result], deadline_s: float) -> None:
+    def __init__(self, run: Callable[[], Result]) -> None:
         self._run = run
-        self._deadline_s = deadline_s
+        self.flight: Flight | None = None
         self.entered_s = perf_counter()
         self.began_s = 0.0
         self.ended_s = 0.0
 
     def __call__(self) -> Result:
         self.began_s = perf_counter()
-        if self._deadline_s and self.began_s > self._deadline_s:
+        if self.flight is not None and 0 < self.flight.until_s < self.began_s:
             raise too_late()
         try:
             return self._run()
@@ -90,15 +123,15 @@ class _Run:
             self.ended_s = perf_counter()
 
 
-async def _within(work: Awaited, deadline_s: float) -> Result:
-    limit = asyncio.timeout(deadline_s - perf_counter())
-    try:
-        async with limit:
-            return await work.run()
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise too_late() from error
+def _limit(place: asyncio.Future[Result], deadline_s: float) -> None:
+    """End one's waiting when its time is over."""
+
+    def expire() -> None:
+        if not place.done():
+            place.set_exception(too_late())
+
+    timer = asyncio.get_running_loop().call_later(max(0.0, deadline_s - perf_counter()), expire)
+    place.add_done_callback(lambda _: timer.cancel())
 
 
 def too_late() -> DeadlineExceededError:

@@ -1,0 +1,1 @@
+"""Answers given before, kept in memory: the same bytes asked of the same model get the same bytes back."""

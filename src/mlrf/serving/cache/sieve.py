@@ -1,0 +1,93 @@
+"""Which answers stay: SIEVE, bounded by bytes.
+
+A new entry goes in front; a hit only marks its entry. To make room, a hand walks from the oldest entry towards the newest:
+it takes the mark off those that have one and evicts the first that has none, and stays where it stopped. One pass of keys that
+nobody asks for again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from sys import getsizeof
+
+ENTRY_BYTES = 240
+"""What an entry takes beyond its two byte strings: itself, its place in a dict, and what the allocator rounds up."""
+_MAX_SHARE = 8
+"""One entry may take this part of the budget and no more."""
+
+
+class Entry:
+    """An answer, the body that asked for it, and the shelf that it stands on."""
+
+    __slots__ = ("answer", "body", "home", "newer", "older", "size_bytes", "still_holds", "visited")
+
+    def __init__(
+        self, body: bytes, answer: bytes, home: dict[bytes, Entry], still_holds: Callable[[], bool] | None
+    ) -> None:
+        self.body = body
+        self.answer = answer
+        self.home = home
+        self.still_holds = still_holds
+        """Whether the answer may be given now; None for one that is right as long as it stands here."""
+        self.visited = False
+        self.size_bytes = getsizeof(body) + getsizeof(answer) + ENTRY_BYTES
+        self.newer: Entry | None = None
+        self.older: Entry | None = None
+
+
+class Sieve:
+    """The entries of all shelves in the order in which they came, within a budget."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.budget_bytes = budget_bytes
+        self.used_bytes = 0
+        self._newest: Entry | None = None
+        self._oldest: Entry | None = None
+        self._hand: Entry | None = None
+
+    def admit(self, entry: Entry) -> int:
+        """Put an entry on its shelf, and return how many others were evicted for it; one that is too large stays out."""
+        size = entry.size_bytes
+        if size * _MAX_SHARE > self.budget_bytes:
+            return 0
+        if entry.body in entry.home:
+            self.drop(entry.home[entry.body])
+        n_evicted = 0
+        while self.used_bytes + size > self.budget_bytes and self._oldest is not None:
+            self._evict()
+            n_evicted += 1
+        entry.older = self._newest
+        if self._newest is None:
+            self._oldest = entry
+        else:
+            self._newest.newer = entry
+        self._newest = entry
+        self.used_bytes += size
+        entry.home[entry.body] = entry
+        return n_evicted
+
+    def drop(self, entry: Entry) -> None:
+        """Take an entry out, and its bytes off the account."""
+        if self._hand is entry:
+            self._hand = entry.newer
+        if entry.newer is None:
+            self._newest = entry.older
+        else:
+            entry.newer.older = entry.older
+        if entry.older is None:
+            self._oldest = entry.newer
+        else:
+            entry.older.newer = entry.newer
+        # An entry that is out must hold no other alive.
+        entry.newer = entry.older = None
+        self.used_bytes -= entry.size_bytes
+        del entry.home[entry.body]
+
+    def _evict(self) -> None:
+        hand = self._hand or self._oldest
+        while hand is not None and hand.visited:
+            hand.visited = False
+            hand = hand.newer or self._oldest
+        if hand is not None:
+            self._hand = hand
+            self.drop(hand)

@@ -1,0 +1,264 @@
+"""What a worker's answer cache keeps, what it forgets, and that its account of bytes is true."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tracemalloc
+
+import pytest
+
+from mlrf.core.errors import InvalidFeatureError
+from mlrf.serving.cache.answers import MAX_BODY_BYTES, AnswerCache, CacheCounts
+from mlrf.serving.cache.sieve import Entry, Sieve
+from mlrf.serving.http.route import Awaited, Deferred
+from mlrf.serving.keyed import KeyedAnswer
+
+HITS, MISSES, EVICTIONS, BYTES = range(4)
+END = b',"model":"m","version":"1","cached":'
+
+
+class Maker:
+    """A handler that says how often it was asked."""
+
+    def __init__(self) -> None:
+        self.n_calls = 0
+
+    def __call__(self, body: bytes) -> bytes:
+        self.n_calls += 1
+        return b'{"prediction":%d%bfalse}' % (len(body), END)
+
+
+@pytest.fixture
+def counts():
+    return [0, 0, 0, 0]
+
+
+def cache_of(counts, budget_bytes=1 << 20, ttl_s=None):
+    def counting(place):
+        def count(n):
+            counts[place] += n
+
+        return count
+
+    def set_bytes(n):
+        counts[BYTES] = n
+
+    return AnswerCache(budget_bytes, ttl_s, CacheCounts(*map(counting, (HITS, MISSES, EVICTIONS)), set_bytes))
+
+
+def test_the_third_time_is_answered_from_memory_and_says_so(counts):
+    make = Maker()
+    answer = cache_of(counts).shelves().keep(make)
+    first, second, third = (answer(b"[1]") for _ in range(3))
+    assert first == second == b'{"prediction":3' + END + b"false}"
+    assert third == b'{"prediction":3' + END + b"true}"
+    assert make.n_calls == 2
+    assert counts[:3] == [1, 2, 0]
+
+
+def test_only_the_member_says_that_it_is_cached(counts):
+    made = b'{"prediction":1,"model":"\\"cached\\":false","cached":false,"contributions":{"cached":false}}'
+    answer = cache_of(counts).shelves().keep(lambda _body: made)
+    assert [answer(b"x") for _ in range(3)][-1] == made.replace(b'"cached":false', b'"cached":true', 1)
+
+
+def test_routes_and_versions_share_no_answer(counts):
+    cache = cache_of(counts)
+    shelves = cache.shelves()
+    handlers = [shelves.keep(lambda _body, n=n: b"%d" % n) for n in range(3)]
+    handlers.append(cache.shelves().keep(lambda _body: b"3"))
+    for _ in range(4):
+        assert [handler(b"x") for handler in handlers] == [b"0", b"1", b"2", b"3"]
+    assert counts[HITS] > 0
+
+
+def test_a_version_out_of_service_gives_its_bytes_back_and_keeps_nothing_more(counts):
+    cache = cache_of(counts)
+    empty = counts[BYTES]
+    old, new = cache.shelves(), cache.shelves()
+    make = Maker()
+    asked, other = old.keep(make), new.keep(Maker())
+    for _ in range(2):
+        asked(b"x")
+        other(b"y")
+    under_way = old.keep(lambda _body: Deferred(lambda: b"late"))(b"z")
+    one_entry = (counts[BYTES] - empty) / 2
+    old.close()
+    assert counts[BYTES] == empty + one_entry
+    under_way.run()
+    under_way.after()
+    for _ in range(3):
+        asked(b"x")
+    assert counts[BYTES] == empty + one_entry
+    assert make.n_calls == 5
+    new.close()
+    assert counts[BYTES] == empty
+
+
+def test_refusals_and_what_waits_for_others_are_not_kept(counts):
+    def refuse(_body):
+        raise InvalidFeatureError("no")
+
+    shelves = cache_of(counts).shelves()
+    refusing, waiting = shelves.keep(refuse), shelves.keep(lambda _body: Awaited(None))
+    before = counts[BYTES]
+    for _ in range(3):
+        with pytest.raises(InvalidFeatureError):
+            refusing(b"x")
+        assert isinstance(waiting(b"x"), Awaited)
+    assert counts[BYTES] == before
+
+
+def test_long_bodies_are_neither_looked_up_nor_kept(counts):
+    make = Maker()
+    answer = cache_of(counts, 64 << 20).shelves().keep(make)
+    for length, calls in ((MAX_BODY_BYTES, 2), (MAX_BODY_BYTES + 1, 4)):
+        make.n_calls = 0
+        for _ in range(4):
+            answer(b" " * length)
+        assert make.n_calls == calls
+
+
+def test_a_time_to_live_ends_an_answer(counts):
+    make = Maker()
+    answer = cache_of(counts, ttl_s=0.05).shelves().keep(make)
+    for _ in range(3):
+        answer(b"x")
+    assert make.n_calls == 2
+    used = counts[BYTES]
+    time.sleep(0.06)
+    answer(b"x")
+    answer(b"x")
+    assert make.n_calls == 3, "made anew once, and kept anew"
+    assert (counts[HITS], counts[BYTES]) == (2, used)
+
+
+def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
+    stands, until_s, calls = [1], [time.time() + 60], []
+
+    def make(_body):
+        calls.append(None)
+        return KeyedAnswer(b'{"prediction":%d,"cached":false}' % stands[0], stands[0], until_s[0])
+
+    answer = cache_of(counts).shelves(lambda: stands[0]).keep(make)
+    assert [answer(b"k") for _ in range(3)][-1] == b'{"prediction":1,"cached":true}'
+    assert len(calls) == 2
+    stands[0] = 2
+    assert answer(b"k") == b'{"prediction":2,"cached":false}'
+    assert answer(b"k") == b'{"prediction":2,"cached":true}'
+    until_s[0] = time.time() + 0.02
+    stands[0] = 3
+    answer(b"k")
+    assert answer(b"k") == b'{"prediction":3,"cached":true}'
+    time.sleep(0.03)
+    assert answer(b"k") == b'{"prediction":3,"cached":false}'
+
+
+def test_an_answer_by_key_is_not_kept_where_nobody_knows_how_the_store_stands(counts):
+    answer = cache_of(counts).shelves().keep(lambda _body: KeyedAnswer(b'{"cached":false}', 1))
+    assert {answer(b"k") for _ in range(4)} == {b'{"cached":false}'}
+
+
+def test_long_work_is_shared_while_it_is_under_way_and_kept_at_once(counts):
+    made, after = [], []
+
+    def make(_body):
+        def run():
+            made.append(None)
+            return b'{"cached":false}'
+
+        return Deferred(run, lambda: after.append(None))
+
+    answer = cache_of(counts).shelves().keep(make)
+    first, second, other = answer(b"x"), answer(b"x"), answer(b"y")
+    assert first is second is not other
+    assert first.run() == b'{"cached":false}'
+    first.after()
+    assert (len(made), len(after)) == (1, 1)
+    assert answer(b"x") == b'{"cached":true}'
+    # What was called off, or failed, is nobody's answer, and leaves nothing behind.
+    other.after()
+    del first, second, other
+    assert isinstance(answer(b"y"), Deferred)
+
+
+def test_work_that_failed_is_done_again(counts):
+    def fail():
+        raise InvalidFeatureError("no")
+
+    answer = cache_of(counts).shelves().keep(lambda _body: Deferred(fail))
+    work = answer(b"x")
+    with pytest.raises(InvalidFeatureError):
+        work.run()
+    work.after()
+    del work
+    assert isinstance(answer(b"x"), Deferred)
+
+
+def test_rows_that_never_come_again_push_nothing_out(counts):
+    make = Maker()
+    answer = cache_of(counts, 256 << 10).shelves().keep(make)
+    hot = [b"hot %03d" % n for n in range(200)]
+    for body in hot:
+        answer(body)
+        answer(body)
+    make.n_calls = 0
+    for number in range(50_000):
+        answer(b"cold %06d" % number)
+    assert make.n_calls == 50_000
+    for body in hot:
+        answer(body)
+    assert make.n_calls == 50_000
+    assert counts[EVICTIONS] == 0
+
+
+def test_the_budget_holds_whatever_comes_and_evictions_are_counted(counts):
+    budget = 128 << 10
+    answer = cache_of(counts, budget).shelves().keep(lambda body: body)
+    for number in range(3_000):
+        for _ in range(3):
+            answer(b"%d" % number + b"." * (number * 37 % 2000))
+            assert counts[BYTES] <= budget
+    assert counts[BYTES] > budget * 0.9
+    assert counts[EVICTIONS] > 2_000
+    assert counts[MISSES] + counts[HITS] == 9_000
+
+
+def test_the_account_of_bytes_is_what_the_interpreter_took(counts):
+    cache = cache_of(counts, 4 << 20)
+    answer = cache.shelves().keep(lambda body: bytes(len(body) // 2))
+    gc.collect()
+    tracemalloc.start()
+    began = tracemalloc.get_traced_memory()[0]
+    n_bytes = counts[BYTES]
+    for number in range(6_000):
+        for _ in range(2):
+            answer(b"%06d" % number * 40)
+    assert counts[EVICTIONS] == 0
+    taken = tracemalloc.get_traced_memory()[0] - began
+    tracemalloc.stop()
+    accounted = counts[BYTES] - n_bytes
+    assert 0.85 <= taken / accounted <= 1.0, (taken, accounted)
+
+
+def test_what_was_asked_again_outlives_what_was_not():
+    shelf: dict[bytes, Entry] = {}
+    entries = [Entry(b"%02d" % n, b"", shelf, None) for n in range(16)]
+    sieve = Sieve(16 * entries[0].size_bytes)
+    for entry in entries:
+        sieve.admit(entry)
+    for kept in (0, 3, 7):
+        entries[kept].visited = True
+    for n in range(16, 29):
+        assert sieve.admit(Entry(b"%02d" % n, b"", shelf, None)) == 1
+    assert {b"00", b"03", b"07"} <= set(shelf)
+    assert len(shelf) == 16
+    assert sieve.used_bytes == sum(entry.size_bytes for entry in shelf.values())
+
+
+def test_an_entry_over_its_share_of_the_budget_stays_out():
+    shelf: dict[bytes, Entry] = {}
+    sieve = Sieve(8_000)
+    assert sieve.admit(Entry(b"x", bytes(1_000), shelf, None)) == 0
+    assert (shelf, sieve.used_bytes) == ({}, 0)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint bench wheel wheel-test sanitize lock lowest clean help
+.PHONY: demo test ops check lint bench wheel wheel-test sanitize lock lowest clean help
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+ops: $(VENV)/.ready  ## what a server must survive, as long and as hard as the bars say (some minutes)
+	OPS_FULL=1 $(BIN)/python -m pytest tests/ops -q -s --timeout 900
 
 check: lint test  ## everything that must hold before a commit lands
 

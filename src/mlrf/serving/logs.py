@@ -24,7 +24,7 @@ class Log:
 
     def __init__(self, level: str = "info", descriptor: int | None = None) -> None:
         self._threshold = LEVELS[level]
-        self._descriptor = sys.stderr.fileno() if descriptor is None else descriptor
+        self.descriptor = sys.stderr.fileno() if descriptor is None else descriptor
 
     def info(self, event: str, **facts: Any) -> None:
         """Log what an operator expects to see now and then."""
@@ -47,11 +47,9 @@ class Log:
     def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
         if LEVELS[level] < self._threshold:
             return
-        now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
-        line = {"time": stamp, "level": level, "event": event, "pid": os.getpid(), **facts}
+        line = {"time": stamp(time.time()), "level": level, "event": event, "pid": os.getpid(), **facts}
         try:
-            os.write(self._descriptor, msgspec.json.encode(line, enc_hook=str) + b"\n")
+            os.write(self.descriptor, msgspec.json.encode(line, enc_hook=str) + b"\n")
         except OSError:
             # A log that nobody reads any more must not end the server.
             return
@@ -99,6 +97,11 @@ class ArbiterLog:
 
     def close_on_exec(self) -> None:
         """Do nothing: standard error is no file of ours."""
+
+
+def stamp(time_s: float) -> str:
+    """Return a time in Unix seconds as logs write it: RFC 3339, UTC, milliseconds."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_s))}.{int(time_s % 1 * 1000):03d}Z"
 
 
 def _worded(message: Any, args: tuple[Any, ...]) -> str:

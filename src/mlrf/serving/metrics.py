@@ -19,6 +19,8 @@ from mlrf.serving.refusals import CODES
 
 STATUSES = (200, 400, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
+STAGES = ("decode", "features", "engine", "explain", "rest")
+STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)
 _STATUS_PLACES = {status: place for place, status in enumerate(STATUSES)}
 _NS = 1e9
 
@@ -55,6 +57,13 @@ FAMILIES = (
         (("route", ()),), BUCKETS_S,
     ),
     Family("mlrf_refusals_total", "counter", "Requests refused, by the code of the error.", (("code", CODES),)),
+    Family(
+        "mlrf_stage_duration_seconds", "histogram", "Time in each stage of a handler, for one request in 64.",
+        (("stage", STAGES),), STAGE_BUCKETS_S,
+    ),
+    Family("mlrf_access_log_dropped_total", "counter", "Lines that the access log could not write."),
+    Family("mlrf_prediction_log_records_total", "counter", "Predictions written to the prediction log."),
+    Family("mlrf_prediction_log_dropped_total", "counter", "Predictions that the prediction log could not write."),
     Family("mlrf_instances_total", "counter", "Valid rows sent to an engine."),
     Family("mlrf_explanations_total", "counter", "Rows explained."),
     Family("mlrf_precomputed_explanations_total", "counter", "Rows explained with what was computed beforehand."),
@@ -144,7 +153,7 @@ class WorkerMeter:
 
     def __init__(self, layout: Layout, row: memoryview) -> None:
         self._row = row
-        self._layout = layout
+        self.layout = layout
         self._durations = layout.place("mlrf_request_duration_seconds", layout.routes[0])
         self._ns_bounds = tuple(b * _NS for b in BUCKETS_S)
         clear_gauges(layout, row)
@@ -160,7 +169,7 @@ class WorkerMeter:
 
     def counter(self, name: str, *values: str) -> Callable[[int], None]:
         """Return a function that counts on: the sample of this family with these values of its labels."""
-        row, place = self._row, self._layout.place(name, *values)
+        row, place = self._row, self.layout.place(name, *values)
 
         def count(n: int) -> None:
             row[place] += n
@@ -169,11 +178,11 @@ class WorkerMeter:
 
     def counters(self, name: str) -> dict[str, Callable[[int], None]]:
         """Return the functions that count on, by the value of the family's one label."""
-        return {values[0]: self.counter(name, *values) for values in self._layout.samples(FAMILY[name])}
+        return {values[0]: self.counter(name, *values) for values in self.layout.samples(FAMILY[name])}
 
     def gauge(self, name: str, *values: str) -> Callable[[int], None]:
         """Return a function that sets the sample of this family with these values of its labels."""
-        row, place = self._row, self._layout.place(name, *values)
+        row, place = self._row, self.layout.place(name, *values)
 
         def set_to(n: int) -> None:
             row[place] = n
@@ -182,7 +191,7 @@ class WorkerMeter:
 
     def histogram(self, name: str, *values: str) -> Callable[[float], None]:
         """Return a function that takes seconds into the histogram with these values of its labels."""
-        row, place = self._row, self._layout.place(name, *values)
+        row, place = self._row, self.layout.place(name, *values)
         bounds = FAMILY[name].buckets_s
         last = place + len(bounds) + 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeVar
 
 import msgspec
@@ -68,6 +69,12 @@ class Predicting:
             margins, contributions = model.engine.margin(example), explainer.contributions(example)
             self._write_s = _shortest(lambda: self._explanation(margins, contributions, True, "live"))
             self._explain_s = self._write_s + _shortest(lambda: explainer.contributions(example))
+
+    def over(self, model: Model, decoder: RowDecoder, rows: StoredRows | None) -> Predicting:
+        """Return the same handlers over other parts, which answer alike."""
+        other = copy(self)
+        other._model, other._decoder, other._rows = model, decoder, rows  # noqa: SLF001  of its own kind
+        return other
 
     def one(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict`."""

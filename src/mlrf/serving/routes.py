@@ -30,9 +30,12 @@ def layout() -> Layout:
     return Layout(LABELS)
 
 
-def make_route(label: str, handlers: dict[bytes, Handler], content_type: bytes = JSON) -> Route:
+def make_route(
+    label: str, handlers: dict[bytes, Handler], content_type: bytes = JSON, timed: dict[bytes, Handler] | None = None
+) -> Route:
     """Return the route of a label; ValueError for one that has no number."""
     number = LABELS.index(label)
     if number == OTHER:
         raise ValueError(label)
-    return Route(number, label, handlers, content_type, always=label in _ALWAYS or label.startswith("/admin/"))
+    always = label in _ALWAYS or label.startswith("/admin/")
+    return Route(number, label, handlers, content_type, always, timed)

@@ -18,13 +18,21 @@ from mlrf.serving.http.route import Handler
 from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.predicting import Predicting
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.stages import Stages, timed
 from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
 
 
 class Served:
     """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
 
-    def __init__(self, bundle: Bundle, settings: ServeSettings, meter: WorkerMeter, cache: AnswerCache | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: ServeSettings,
+        meter: WorkerMeter,
+        cache: AnswerCache | None = None,
+        stages: Stages | None = None,
+    ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
         self.bundle = bundle
         self.model = Model(bundle, open_engine(bundle, settings.engine))
@@ -32,12 +40,16 @@ class Served:
         key = None if self.rows is None else self.rows.format.key
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
         predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
-        self.one: Handler = predicting.one
-        self.many: Handler = predicting.many
-        self.explained: Handler = predicting.explained
         self._shelves = None if cache is None else cache.shelves(_transaction(self.rows))
+        self.handlers = _handlers(predicting)
+        """By the label of their route."""
+        watched = predicting if stages is None else timed(predicting, self.model, decoder, self.rows, stages)
+        self.timed = _handlers(watched)
+        """Handlers that answer alike, and take the time of each stage where `stages` are given."""
         if self._shelves is not None:
-            self.one, self.many, self.explained = map(self._shelves.keep, (self.one, self.many, self.explained))
+            for label in self.handlers:
+                both = self._shelves.keep_both(self.handlers[label], self.timed[label])
+                self.handlers[label], self.timed[label] = both
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -82,6 +94,10 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
     """Return what tells where the rows stand; None where there are none, or machines share them and nobody can tell."""
     return None if rows is None or rows.local is None else rows.local.transaction
+
+
+def _handlers(predicting: Predicting) -> dict[str, Handler]:
+    return {"/predict": predicting.one, "/predict/batch": predicting.many, "/explain": predicting.explained}
 
 
 def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:

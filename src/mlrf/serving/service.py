@@ -26,6 +26,7 @@ from mlrf.serving.pushing import Pushing
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.stages import Stages
 
 
 def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
@@ -95,11 +96,10 @@ class Generation:
     def _make_routes(self, exposition: Exposition) -> dict[str, Route]:
         routes: dict[str, Route] = {}
         for name, served in self._served.items():
-            prefixes = [f"/models/{name}"] + ([""] if name == self._default else [])
-            for prefix in prefixes:
-                routes[f"{prefix}/predict"] = make_route("/predict", {b"POST": served.one})
-                routes[f"{prefix}/predict/batch"] = make_route("/predict/batch", {b"POST": served.many})
-                routes[f"{prefix}/explain"] = make_route("/explain", {b"POST": served.explained})
+            for prefix in [f"/models/{name}"] + ([""] if name == self._default else []):
+                for label, handler in served.handlers.items():
+                    timed = {b"POST": served.timed[label]}
+                    routes[prefix + label] = make_route(label, {b"POST": handler}, timed=timed)
         facts = ([each.bundle for each in self.served], self._default, __version__, self._settings.max_batch)
         routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
         routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
@@ -139,11 +139,17 @@ class Service:
     """What a worker serves now, and the way to serve something else."""
 
     def __init__(
-        self, bundles: Sequence[Bundle], settings: ServeSettings, meter: WorkerMeter, exposition: Exposition
+        self,
+        bundles: Sequence[Bundle],
+        settings: ServeSettings,
+        meter: WorkerMeter,
+        exposition: Exposition,
+        stages: Stages | None = None,
     ) -> None:
         """Open every model; BundleError when one cannot be, EngineError when one cannot answer its example."""
         self._settings = settings
         self._meter = meter
+        self._stages = stages
         self._exposition = exposition
         self._default = default_name(bundles, settings.default)
         self._cache = _cache(settings, meter)
@@ -162,7 +168,7 @@ class Service:
 
     def open(self, bundle: Bundle) -> Served:
         """Open a version beside those that are served; from any thread, and nobody notices."""
-        return Served(bundle, self._settings, self._meter, self._cache)
+        return Served(bundle, self._settings, self._meter, self._cache, self._stages)
 
     def put(self, served: Served) -> Generation:
         """Make the next generation, with a version in the place of its model's old one, and return the old generation.

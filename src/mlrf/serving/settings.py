@@ -16,6 +16,7 @@ from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.logs import LEVELS
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.processes.admin_listener import parse_admin
+from mlrf.serving.sight.settings import SightSettings
 
 
 def _check_admin(address: str) -> str | None:
@@ -104,6 +105,7 @@ class ServeSettings:
         metavar="ADDRESS",
         check=_check_admin,
     )
+    sight: SightSettings = field(default_factory=SightSettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "the least that is logged", group=Group.SIGHT, choices=tuple(LEVELS)[:4]
     )

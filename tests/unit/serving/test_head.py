@@ -18,7 +18,9 @@ def test_a_head_is_understood():
     read = head(
         "Content-Length: 12", "content-type: application/json", "CONTENT-ENCODING: gzip", "X-Request-ID: abc", "X: y"
     )
-    assert read == Head(b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc")
+    assert read == Head(
+        b"POST", b"/predict?a=b", True, False, 12, False, b"application/json", b"gzip", False, b"abc", None
+    )
 
 
 def test_chunks_and_expectations_are_understood():

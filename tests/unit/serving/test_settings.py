@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ WRONG = [
     ("--max-header-bytes", "-1"), ("--max-header-fields", "0"), ("--request-timeout", "0"), ("--request-timeout", "nan"),
     ("--idle-timeout", "0"), ("--write-timeout", "-3"), ("--request-timeout", "inf"), ("--idle-timeout", "inf"),
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
+    ("--access-log-rate", "1.5"), ("--access-log-rate", "nan"), ("--prediction-log", "/no/such"), ("--prediction-log-rate", "-1"),
+    ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
+    ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
     ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),
     ("--features", "localhost:6379"), ("--features-timeout", "0"), ("--features-timeout", "nan"),
@@ -34,6 +38,7 @@ WRONG_IN_TOML = [
 BY_FLAG = {each.flag: each for each in OPTIONS}
 ANOTHER = {
     "host": "::1",
+    "prediction_log": Path(tempfile.gettempdir()),
     "port": 1,
     "admin": "unix:/a",
     "bundles": (Path("/a"), Path("/b")),
@@ -69,6 +74,11 @@ def test_a_wrong_value_is_refused_by_name_and_source(option, value):
 def test_a_wrong_value_in_a_file_is_refused_by_file_and_key(key, value, toml):
     with pytest.raises(ConfigError, match=rf"mlrf\.toml: {key}: "):
         read_settings(["bundle", toml(f"{key} = {value}")], {})
+
+
+def test_every_option_that_refuses_something_is_tried_with_it():
+    checked = {each.flag for each in OPTIONS if each.kind in (int, float) or each.choices}
+    assert checked - {flag for flag, _ in WRONG} == set()
 
 
 def test_a_check_is_made_of_settings_that_no_source_gave():
@@ -144,6 +154,7 @@ def another(option):
             value = not option.default
         elif option.kind in (int, float):
             value = (option.default or 0) + 1
+            value = value if option.complaint(value) is None else 0.5
         else:
             value = option.choices[-1] if option.choices else option.kind("/x")
             value = (value,) if option.many else value

@@ -14,6 +14,7 @@ import time
 import weakref
 from array import array
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from random import getrandbits
 
@@ -104,9 +105,14 @@ class Shelves:
 
     def keep(self, make: Handler) -> Handler:
         """Return a handler that answers as `make` does, from a shelf of its own where it can."""
+        return self.keep_both(make, make)[0]
+
+    def keep_both(self, make: Handler, timed: Handler) -> tuple[Handler, Handler]:
+        """Return handlers that answer as these two do, which answer alike, from one shelf where they can."""
         shelf = Shelf(self._cache, make, self._transaction)
-        self._shelves.append(shelf)
-        return shelf.answer
+        beside = shelf.made_by(timed)
+        self._shelves += [shelf, beside]
+        return shelf.answer, beside.answer
 
     def close(self) -> None:
         """Forget every answer, and keep none that is still being made."""
@@ -145,6 +151,12 @@ class Shelf:
         self._flying: dict[bytes, weakref.ref[Deferred]] = {}
         """Work under way, by body; gone with the last who waits for it, answered or not."""
         self._is_closed = False
+
+    def made_by(self, make: Handler) -> Shelf:
+        """Return the same shelf, with another handler for the answers that are missing."""
+        other = copy(self)
+        other._make = make
+        return other
 
     def answer(self, body: bytes) -> Result:
         """Answer a body: the handler of the route."""

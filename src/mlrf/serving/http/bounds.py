@@ -9,6 +9,7 @@ from mlrf.core.errors import MlrfError, RequestTimeoutError
 from mlrf.serving.http.answering import Answering
 from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
 from mlrf.serving.http.route import JSON, OTHER, Call
+from mlrf.serving.http.watch import client_of
 
 if TYPE_CHECKING:
     from mlrf.serving.http.server import HttpServer
@@ -118,7 +119,10 @@ class Bounded(Answering):
         if n_left > 0:
             self._reading = DroppedBody(n_left)
             self._begin()
-        self._send(call, identity, perf_counter(), JSON, *server.refusal(fault, identity))
+        status, content, extra = server.refusal(fault, identity)
+        self._send(call, identity, perf_counter(), JSON, status, content, extra)
+        if server.watch is not None:
+            server.watch.refused(call, identity, status, client_of(self._transport))
         return min(n_there, call.content_length)
 
     def _refuse(self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER) -> None:
@@ -135,6 +139,8 @@ class Bounded(Answering):
             % (server.status_lines[status], server.clock.date_line, JSON, len(content), identity, extra, content)
         )
         server.meter.count_request(route, status, 0.0)
+        if server.watch is not None:
+            server.watch.refused(self._call, identity, status, client_of(self._transport))
         self._release()
         self._buffer.clear()
         self._reading = self._call = None

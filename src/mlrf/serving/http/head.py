@@ -27,6 +27,7 @@ _KNOWN = frozenset(
         b"content-type",
         b"expect",
         b"host",
+        b"traceparent",
         b"transfer-encoding",
         b"x-request-id",
         b"x-request-timeout-ms",
@@ -59,11 +60,15 @@ class Head:
     expects_continue: bool
     request_id: bytes | None
     timeout_ms: bytes | None = None
+    traceparent: bytes | None = None
 
     @property
     def is_repeatable(self) -> bool:
         """Whether the same bytes may be taken for the same head again: nothing in it belongs to one request alone."""
-        return not (self.chunked or self.expects_continue or self.request_id or self.is_http10) and self.keep_alive
+        return (
+            not (self.chunked or self.expects_continue or self.request_id or self.traceparent or self.is_http10)
+            and self.keep_alive
+        )
 
 
 def parse_head(raw: bytes, max_fields: int) -> Head:
@@ -151,6 +156,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         expects_continue=bool(expects) and not is_http10,
         request_id=identity if _REQUEST_ID.fullmatch(identity) else None,
         timeout_ms=first.get(b"x-request-timeout-ms"),
+        traceparent=first.get(b"traceparent"),
     )
 
 

@@ -21,6 +21,7 @@ from mlrf.core.errors import (
 )
 from mlrf.serving.http.gzip_body import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
+from mlrf.serving.http.watch import Watched
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -70,6 +71,8 @@ class Route:
     content_type: bytes = JSON
     always: bool = False
     """Whether it answers however busy the server is: what watches a server must see it then too."""
+    timed: Mapping[bytes, Handler] | None = None
+    """Handlers that give the same answers and take the time of each stage, for requests that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,13 @@ class Call:
     always: bool = False
     timeout_s: float = 0.0
     """How long after its first byte the client still wants the answer, 0 for as long as it takes."""
+    method: bytes = b""
+    target: bytes = b""
+    traceparent: bytes | None = None
+    timed: Handler | None = None
+    """A handler that answers as `handler` does and takes the time of each stage."""
+    watched: Watched | None = None
+    """Who looks at this request; None where nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +127,13 @@ class Router:
         try:
             route = self._route(head)
             number, content_type, always = route.number, route.content_type, route.always
-            handler = self._handler(route, head)
+            handler = self._handler(route.handlers, head)
+            timed = handler if route.timed is None else self._handler(route.timed, head)
             timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
         except MlrfError as fault:
             if head.expects_continue:
                 raise
-            handler = _raising(fault)
+            handler = timed = _raising(fault)
         return Call(
             route=number,
             handler=handler,
@@ -136,6 +147,10 @@ class Router:
             expects_continue=head.expects_continue,
             always=always,
             timeout_s=timeout_s,
+            timed=timed,
+            method=head.method,
+            target=head.target,
+            traceparent=head.traceparent,
         )
 
     def _route(self, head: Head) -> Route:
@@ -148,10 +163,10 @@ class Router:
             raise self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
         return route
 
-    def _handler(self, route: Route, head: Head) -> Handler:
-        handler = route.handlers.get(b"GET" if head.method == b"HEAD" else head.method)
+    def _handler(self, handlers: Mapping[bytes, Handler], head: Head) -> Handler:
+        handler = handlers.get(b"GET" if head.method == b"HEAD" else head.method)
         if handler is None:
-            allowed = sorted(method.decode() for method in route.handlers)
+            allowed = sorted(method.decode() for method in handlers)
             if "GET" in allowed:
                 allowed.append("HEAD")
             raise MethodNotAllowedError(f"this route takes {', '.join(allowed)}", allow=allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
@@ -15,6 +16,7 @@ from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
 from mlrf.serving.http.route import Call, Router
+from mlrf.serving.http.watch import NEVER, Watch, client_of
 from mlrf.serving.http.work import Work
 
 _MAX_CALLS = 1024
@@ -47,7 +49,13 @@ class HttpServer:
     }
 
     def __init__(
-        self, router: Router, limits: HttpLimits, meter: Meter, refusal: Refusal, heartbeat: Callable[[], None]
+        self,
+        router: Router,
+        limits: HttpLimits,
+        meter: Meter,
+        refusal: Refusal,
+        heartbeat: Callable[[], None],
+        watch: Watch | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
@@ -57,6 +65,9 @@ class HttpServer:
         self.due_s = 0.0
         """When `on_due` is next to be called between answers."""
         self._beat_due_s = 0.0
+        self.watch = watch
+        self.until_watched = NEVER if watch is None else watch.skip()
+        """How many more requests nobody looks at."""
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
@@ -74,6 +85,17 @@ class HttpServer:
     def new_request_id(self) -> bytes:
         """Return an id that no other request of this or another worker has."""
         return b"%b-%x" % (self._id_prefix.encode(), next(self._id_count))
+
+    def look(self, call: Call, request_id: bytes, body: bytes, transport: asyncio.BaseTransport) -> Call:
+        """Show a request to the watch and return the call to answer it with."""
+        if self.watch is None:
+            self.until_watched = NEVER
+            return call
+        is_due = self.until_watched < 0
+        watched = self.watch.begin(call, request_id, body, client_of(transport), is_due=is_due)
+        if is_due:
+            self.until_watched = self.watch.skip()
+        return call if watched is None else replace(call, handler=watched.handler, watched=watched)
 
     def remember(self, raw: bytes, call: Call) -> None:
         """Keep what a head asked for, for the next request with the same bytes."""

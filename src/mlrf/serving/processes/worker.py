@@ -29,6 +29,7 @@ from mlrf.serving.processes.boot import Boot
 from mlrf.serving.processes.switching import Switching, bundles_of
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
+from mlrf.serving.sight.watch import SightWatch
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
@@ -65,7 +66,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.plan = boot.board.plan.read()
         try:
             bundles = bundles_of(boot, self.plan)
-            self.service = Service(bundles, boot.settings, self.meter, boot.exposition)
+            self.watch = SightWatch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
+            self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages)
         except Exception as error:
             boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
@@ -92,7 +94,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         refusals = Refusals(boot.log, self.meter.counters("mlrf_refusals_total"))
         limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
-        server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify)
+        server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
         servers = [server]
         accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)
@@ -130,6 +132,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             admin.close()
         await accepting.end(set(range(boot.block.n_slots)) - boot.ready_slots())
         left = sum(await asyncio.gather(*(each.drain(settings.drain_timeout_s) for each in servers)))
+        self.watch.close()
         if left:
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
@@ -153,6 +156,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             for server in servers:
                 server.tick()
             self.meter.count_cpu()
+            self.watch.tick()
             look()
             # One at a time: a slot that is empty already is covered by this worker.
             if last is not None and self.meter.n_requests() >= last and len(boot.ready_slots()) == boot.block.n_slots:

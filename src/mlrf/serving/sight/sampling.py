@@ -1,0 +1,35 @@
+"""Which requests are looked at: each with the same chance, at the cost of a countdown for those that are not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+NEVER = 1 << 62
+
+
+class Sampler:
+    """Picks requests at a rate, 0 to 1: not every n-th, which would see the same one of n that come in turn, but at random."""
+
+    def __init__(self, rate: float, seed: int | None = None) -> None:
+        self._random = random.Random(seed)  # noqa: S311  nothing secret
+        # Of 1 - rate, the logarithm without the rounding of the difference; none where every request is picked.
+        self._log_miss = math.log1p(-rate) if 0 < rate < 1 else 0.0
+        self._rate = rate
+        self.due = self._gap()
+        """The number of the next request that is picked, counted from 0."""
+
+    def picks(self, number: int) -> bool:
+        """Whether the request of this number is picked; numbers only grow, and none that is due may be left out."""
+        if number < self.due:
+            return False
+        self.due = number + 1 + self._gap()
+        return True
+
+    def _gap(self) -> int:
+        """Draw how many requests pass before the next that is picked."""
+        if self._rate <= 0:
+            return NEVER
+        if self._rate >= 1:
+            return 0
+        return min(NEVER, int(math.log(1.0 - self._random.random()) / self._log_miss))

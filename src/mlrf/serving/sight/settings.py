@@ -1,0 +1,33 @@
+"""What an operator may choose to see."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.serving.option import Group, at_least, between, option
+
+
+def _check_folder(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return f"{folder} is not a folder; make it first"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} may not be written by this user"
+
+
+@dataclass(frozen=True, slots=True)
+class SightSettings:
+    """What is told of single requests; all of it off by default."""
+
+    access_log_rate: float = option(
+        0.0, "share of answers that get a line in the log, 0 to 1", group=Group.SIGHT, metavar="R", check=between(0, 1)
+    )
+    prediction_log: Path | None = option(
+        None, "folder for JSON lines of requests and answers (none)",
+        group=Group.SIGHT, kind=Path, metavar="DIR", check=_check_folder,
+    )  # fmt: skip
+    prediction_log_rate: float = option(
+        1.0, "share of predictions that are kept there", group=Group.SIGHT, metavar="R", check=between(0, 1)
+    )
+    prediction_log_file_bytes: int = option(64 << 20, "largest file there", group=Group.SIGHT, check=at_least(1 << 16))
+    prediction_log_files: int = option(16, "most files there", group=Group.SIGHT, check=between(2, 100_000))

@@ -86,10 +86,6 @@ class PushReader:
                 ("features", named),
                 ("as_of", str | None, None),
             ]
-                ("key", dict[str, str | int | float | bool]),
-                ("features", named),
-                ("as_of", str | None, None),
-            ]
             document = msgspec.defstruct("PushedRow", fields, forbid_unknown_fields=True, gc=False)
             self._quickly = msgspec.json.Decoder(document).decode
 

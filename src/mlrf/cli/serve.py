@@ -15,5 +15,5 @@ def main(argv: list[str]) -> int:
         return 0
     from mlrf.serving.processes.arbiter import serve  # noqa: PLC0415  --help needs no server
 
-    serve(configuration.settings)
+    serve(configuration.settings, lambda: read_configuration(argv, os.environ).settings)
     return 0

@@ -26,6 +26,10 @@ class Log:
         self._threshold = LEVELS[level]
         self.descriptor = sys.stderr.fileno() if descriptor is None else descriptor
 
+    def set_level(self, level: str) -> None:
+        """Write lines of at least this level from now on."""
+        self._threshold = LEVELS[level]
+
     def info(self, event: str, **facts: Any) -> None:
         """Log what an operator expects to see now and then."""
         self._write("info", event, facts)

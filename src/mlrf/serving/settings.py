@@ -83,7 +83,7 @@ class ServeSettings:
         10.0, "to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )
     worker_timeout_s: float = option(
-        5.0, "until a silent worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
+        3.0, "until a silent worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
     )
     max_requests: int = option(
         0, "answers until a worker is replaced by a fresh one; 0 for never", group=Group.PROCESSES, check=at_least(0)

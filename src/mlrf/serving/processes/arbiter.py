@@ -1,8 +1,8 @@
 """The arbiter: gunicorn's, with worker slots.
 
 Added to gunicorn: a listener a slot, back-off for a slot whose workers keep dying, a boot failure that ends the service
-only while no worker has ever answered, and no signal that would change the number of listeners. It imports neither
-NumPy nor an engine: both start threads, and it forks.
+only while no worker has ever answered, versions and settings that change while serving, and no signal that would change the
+number of listeners. It imports neither NumPy nor an engine: both start threads, and it forks.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import gc
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from mlrf import __version__
+from mlrf.core.errors import MlrfError
 from mlrf.core.repository import Version
 from mlrf.features.seeding import take_rows
 from mlrf.serving.control import ControlBlock
@@ -29,42 +30,39 @@ from mlrf.serving.metrics import clear_gauges
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
-from mlrf.serving.processes.listeners import Listeners, bind_listeners
+from mlrf.serving.processes.listeners import Listeners, bind_listeners, spread_listeners
 from mlrf.serving.processes.reloading import Hands, Reloading
+from mlrf.serving.processes.rereading import merged
+from mlrf.serving.processes.slots import Slot, hopeless
 from mlrf.serving.processes.sources import Sources
+from mlrf.serving.processes.systemd import Notifier, inherited_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.routes import layout
+from mlrf.serving.service import default_name
 from mlrf.serving.settings import ServeSettings
 
-_STEADY_S = 10.0
-"""A worker that lived this long has not failed at once, and its slot's back-off starts anew."""
-_FIRST_DELAY_S = 0.5
-_LAST_DELAY_S = 30.0
+_NO_LOOK_S = 2.0
+"""An arbiter that has not looked for this long was itself held up, and its workers with it: they get another turn."""
 
 
-@dataclass(slots=True)
-class Slot:
-    """A place for a worker: how often its last ones failed, and when the next may start."""
-
-    listener: Any
-    exit_code: int = 0
-    """Why its last worker that could not boot could not, as the exit code of a service that ends for it."""
-    failures: int = 0
-    started_s: float = 0.0
-    due_s: float = 0.0
-    pid: int = field(default=0)
-
-
-def serve(settings: ServeSettings) -> None:
-    """Serve until told to stop.
+def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
+    """Serve until told to stop; `reread` returns the settings anew, or raises ConfigError.
 
     Leaves by SystemExit with 0 after a stop. ConfigError when the settings cannot be met (a port in use); BundleError when a
     bundle is not sound, or no worker could open it.
     """
+    # The first process of a container ignores what it has no handler for, and this may take its time.
+    signal.signal(signal.SIGTERM, _leave)
     log = Log(settings.log_level)
+    notifier = Notifier(os.environ)
+    inherited = inherited_listeners(os.environ)
     sources = Sources(settings)
     bundles = sources.bundles
-    listeners = bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
+    listeners = (
+        spread_listeners(inherited, settings.workers)
+        if inherited
+        else bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
+    )
     for bundle in bundles:
         # Workers would do it too; here it holds none of them up, and is told.
         began_s = time.monotonic()
@@ -84,13 +82,17 @@ def serve(settings: ServeSettings) -> None:
     ArbiterLog.log = log
     gc.collect()
     gc.freeze()
-    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources.versions)
+    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources.versions, notifier, reread)
     try:
         arbiter.run()
     finally:
         # A worker leaves through here too, and may remove nothing.
-        if admin is not None and os.getpid() == arbiter.pid:
+        if admin is not None and os.getpid() == boot.arbiter:
             admin.remove()
+
+
+def _leave(*_signal: object) -> None:
+    raise SystemExit(0)
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -100,13 +102,30 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     WORKER_BOOT_ERROR = -1
     APP_LOAD_ERROR = -1
 
-    def __init__(self, app: _Application, boot: Boot, listeners: Listeners, versions: dict[str, Version]) -> None:
+    def __init__(
+        self,
+        app: _Application,
+        boot: Boot,
+        listeners: Listeners,
+        versions: dict[str, Version],
+        notifier: Notifier,
+        reread: Callable[[], ServeSettings],
+    ) -> None:
         super().__init__(app)
+        self.timeout = boot.settings.worker_timeout_s
+        self._notifier = notifier
+        self._reread = reread
         self.LISTENERS = list(listeners.sockets)
         self._boot = boot
         self._slots = [Slot(listener) for listener in listeners.sockets]
         self._next = 0
         self._stopping = False
+        self._has_answered = False
+        self._ready: set[int] = set()
+        self._looked_s = time.monotonic()
+        self._to_replace: set[int] = set()
+        """Process ids of the workers that began with settings of before."""
+        self._leaving = 0
         self._reloading = Reloading(
             boot.board,
             boot.shelves,
@@ -142,9 +161,42 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """Go on: a worker has something to tell, and `manage_workers` comes next."""
 
     def manage_workers(self) -> None:
-        """Replace workers that are gone, and go on with a reload."""
+        """Replace workers that are gone, tell the others who answers, and go on with what is under way."""
         super().manage_workers()
-        self._reloading.step(time.monotonic(), self._boot.ready_slots())
+        ready = self._boot.ready_slots()
+        if ready != self._ready:
+            self._ready = ready
+            self._wake_workers()
+        if not self._has_answered and self._boot.has_answered():
+            self._has_answered = True
+            self._notifier.ready()
+        self._reloading.step(time.monotonic(), ready)
+        self._replace_one(ready)
+
+    def murder_workers(self) -> None:
+        """End workers that have given no sign of life; nothing gentler than SIGKILL reaches one that is stopped."""
+        now = time.monotonic()
+        held_up, self._looked_s = now - self._looked_s > _NO_LOOK_S, now
+        if held_up:
+            return
+        for pid, worker in tuple(self.WORKERS.items()):
+            with suppress(OSError, ValueError):
+                silent_s = now - worker.tmp.last_update()
+                if silent_s > self.timeout:
+                    self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, silent_s=round(silent_s, 1))
+                    self.kill_worker(pid, signal.SIGKILL)
+
+    def _replace_one(self, ready: set[int]) -> None:
+        """Replace the workers of old settings one after the other, while all the others answer."""
+        if not self._to_replace:
+            return
+        self._to_replace &= self.WORKERS.keys()
+        if not self._to_replace:
+            self._boot.log.info("settings in force")
+            self._notifier.ready()
+        elif self._leaving not in self.WORKERS and len(ready) == len(self._slots) and self._reloading.is_idle:
+            self._leaving = min(self._to_replace)
+            self.kill_worker(self._leaving, signal.SIGTERM)
 
     def _wake_workers(self) -> None:
         for pid in tuple(self.WORKERS):
@@ -157,11 +209,29 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers; how they end is no trouble from here on."""
         self._stopping = True
+        self._notifier.stopping()
         super().stop(graceful)
 
     def handle_hup(self) -> None:
-        """Ignore the signal: a bundle is immutable, and settings are read at the start."""
-        self._boot.log.warning("signal ignored", signal="HUP", remedy="restart the server to change its settings")
+        """Read the settings again and replace the workers one by one; settings that are wrong change nothing."""
+        boot = self._boot
+        try:
+            settings, changed, refused = merged(boot.settings, self._reread())
+            default_name(boot.bundles, settings.default)
+        except MlrfError as error:
+            boot.log.warning("settings not read", reason=str(error))
+            return
+        if refused:
+            boot.log.warning("settings need a restart", options=refused)
+        boot.log.info("settings read", options=changed)
+        boot.settings = settings
+        boot.log.set_level(settings.log_level)
+        self.timeout = settings.worker_timeout_s
+        self.cfg.set("graceful_timeout", _graceful_s(settings))
+        self._reloading.timeout_s = settings.reload_timeout_s
+        self._reloading.allow_schema_change = settings.allow_schema_change
+        self._notifier.reloading()
+        self._to_replace = set(self.WORKERS)
 
     def handle_ttin(self) -> None:
         """Ignore the signal: the number of listeners is fixed before the first fork."""
@@ -192,20 +262,16 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if self._stopping:
             return
         if boot.take_leaving(worker.slot):
-            slot.failures, slot.due_s = 0, 0.0
+            slot.left()
             boot.log.info("worker left", slot=worker.slot, worker_pid=worker.pid)
             return
         self._reloading.crashed(worker.slot)
-        if all(each.exit_code for each in self._slots) and not boot.has_answered():
-            raise HaltServer("no worker could boot", slot.exit_code)
-        lived_s = time.monotonic() - slot.started_s
-        slot.failures = 0 if lived_s >= _STEADY_S else slot.failures + 1
-        # The first failure is replaced at once; what fails again and again may cost the machine less and less.
-        delay_s = 0.0 if slot.failures < 2 else min(_LAST_DELAY_S, _FIRST_DELAY_S * 2.0 ** (slot.failures - 2))  # noqa: PLR2004
-        slot.due_s = time.monotonic() + delay_s
-        boot.log.warning(
-            "worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=round(lived_s, 1), delay_s=delay_s
-        )
+        now = time.monotonic()
+        delay_s = slot.failed(now, alone=not boot.ready_slots())
+        if not boot.has_answered() and (status := hopeless(self._slots)):
+            raise HaltServer("no worker could boot", status)
+        lived_s = round(now - slot.started_s, 1)
+        boot.log.warning("worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=lived_s, delay_s=delay_s)
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -226,7 +292,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
             "worker_class": UvloopWorker,
             "logger_class": ArbiterLog,
             "timeout": max(1, round(settings.worker_timeout_s)),
-            "graceful_timeout": max(1, round(settings.drain_timeout_s) + 2),
+            "graceful_timeout": _graceful_s(settings),
             "control_socket_disable": True,
             "worker_tmp_dir": _memory_folder(),
             "proc_name": "mlrf",
@@ -236,6 +302,10 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
 
     def load(self) -> None:
         """Load nothing: workers open their models themselves."""
+
+
+def _graceful_s(settings: ServeSettings) -> int:
+    return max(1, round(settings.drain_timeout_s) + 2)
 
 
 def _memory_folder() -> str | None:

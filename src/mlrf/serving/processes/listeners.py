@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -54,6 +55,12 @@ def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listener
             raise _unusable(host, port, error) from error
         opened.pop_all()
     return Listeners(sockets, lock)
+
+
+def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listeners:
+    """Spread listeners that the service manager opened over the slots; fewer than slots are shared, and less evenly used."""
+    sockets = [inherited[slot % len(inherited)].dup() for slot in range(n_slots)]
+    return Listeners(sockets, None)
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

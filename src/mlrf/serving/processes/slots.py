@@ -1,0 +1,57 @@
+"""Places for workers: when the next one of a slot may start, and when there is no use in starting more."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_STEADY_S = 10.0
+"""A worker that lived this long has not failed at once, and its slot's back-off starts anew."""
+_FIRST_DELAY_S = 0.5
+_LAST_DELAY_S = 30.0
+_LAST_DELAY_ALONE_S = 5.0
+"""While no other worker answers, callers wait for this one."""
+BOOT_TRIES = 3
+"""How often each slot is tried before the first answer ever, where workers end without a word."""
+_EXIT_FAILED = 1
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for a worker: how often its last ones failed, and when the next may start."""
+
+    listener: socket.socket
+    exit_code: int = 0
+    """Why its last worker that could not boot could not, as the exit code of a service that ends for it."""
+    failures: int = 0
+    started_s: float = 0.0
+    due_s: float = 0.0
+    pid: int = 0
+
+    def failed(self, now_s: float, *, alone: bool) -> float:
+        """Take note that the worker ended unasked, and return the pause before the next; `alone` when no other answers.
+
+        The first failure is replaced at once; what fails again and again may cost the machine less and less.
+        """
+        self.failures = 1 if now_s - self.started_s >= _STEADY_S else self.failures + 1
+        last_s = _LAST_DELAY_ALONE_S if alone else _LAST_DELAY_S
+        delay_s = 0.0 if self.failures < 2 else min(last_s, _FIRST_DELAY_S * 2.0 ** (self.failures - 2))  # noqa: PLR2004
+        self.due_s = now_s + delay_s
+        return delay_s
+
+    def left(self) -> None:
+        """Take note that the worker ended as it was told to: the next may start at once."""
+        self.failures, self.due_s = 0, 0.0
+
+
+def hopeless(slots: Sequence[Slot]) -> int:
+    """Return the exit code of a service that has never answered and never will, 0 while there is hope.
+
+    Every slot's last worker said why it cannot boot, or every slot was tried so often that another try tells nothing new.
+    """
+    if all(slot.exit_code for slot in slots):
+        return slots[0].exit_code
+    if all(slot.exit_code or slot.failures >= BOOT_TRIES for slot in slots):
+        return next((slot.exit_code for slot in slots if slot.exit_code), _EXIT_FAILED)
+    return 0

@@ -1,0 +1,70 @@
+"""What systemd and its like hand to a service and hear from it: listening sockets, and how the service fares.
+
+Both are plain protocols (sd_listen_fds(3), sd_notify(3)): descriptors from 3 on, and datagrams to a Unix socket.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
+
+from mlrf.core.errors import ConfigError
+
+_FIRST_DESCRIPTOR = 3
+_SEND_LIMIT_S = 0.2
+
+
+class Notifier:
+    """Tells the service manager; nobody where none has asked to be told."""
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        """Take the address out of the environment: no child, and nobody else in this process, is to speak for us."""
+        address = environment.pop("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+
+    def ready(self) -> None:
+        """Say that requests are answered."""
+        self._send("READY=1\nSTATUS=answering")
+
+    def reloading(self) -> None:
+        """Say that settings are read again; `ready` ends it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """Say that no more requests are taken."""
+        self._send("STOPPING=1")
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        # A manager that does not listen must not hold the service.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(_SEND_LIMIT_S)
+            sender.sendto(text.encode(), self._address)
+
+
+def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.socket]:
+    """Return the listening sockets that the service manager opened for this process; none where it opened none.
+
+    ConfigError when what it handed over are no listening TCP sockets.
+    """
+    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    listeners = []
+    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        try:
+            listener = socket.socket(fileno=descriptor)
+            is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is no socket", option="LISTEN_FDS") from error
+        if not is_listening or listener.family not in (socket.AF_INET, socket.AF_INET6):
+            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is no listening TCP socket", option="LISTEN_FDS")
+        os.set_inheritable(descriptor, False)
+        listener.setblocking(False)
+        listeners.append(listener)
+    return listeners

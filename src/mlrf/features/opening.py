@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlrf.core.bundle import EXPLANATIONS, Bundle
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.explanations import EmbeddedExplanations, model_digest
 from mlrf.features.place import place_of
 from mlrf.features.port import ExplanationStore, FeatureStore
 from mlrf.features.row_format import row_format
@@ -22,6 +20,8 @@ def open_store(bundle: Bundle, state_dir: Path) -> FeatureStore | None:
     if rows is None:
         return None
     take_rows(bundle, state_dir)
+    from mlrf.features.embedded import EmbeddedStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
+
     return EmbeddedStore(place_of(state_dir, bundle, rows).rows, rows)
 
 
@@ -31,5 +31,7 @@ def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | Non
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None
     take_rows(bundle, state_dir, shared=True)
+    from mlrf.features.explanations import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
+
     place = place_of(state_dir, bundle, rows).explanations
     return None if place is None else EmbeddedExplanations(place, rows, model_digest(bundle))

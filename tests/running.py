@@ -134,7 +134,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(*bundles: Path, workers: int = 1, options: Sequence[str] = ()) -> Iterator[Server]:
+def serving(
+    *bundles: Path,
+    workers: int = 1,
+    options: Sequence[str] = (),
+    is_ready: Callable[[Server], bool] = Server.is_ready,
+) -> Iterator[Server]:
     """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards."""
     process = subprocess.Popen(
         command(bundles, "--port", "0", "--workers", str(workers), *options),
@@ -145,7 +150,7 @@ def serving(*bundles: Path, workers: int = 1, options: Sequence[str] = ()) -> It
     server = Server(process)
     try:
         server.find_address()
-        eventually(server.is_ready, START_LIMIT_S, "a ready worker")
+        eventually(lambda: is_ready(server), START_LIMIT_S, "a ready worker")
         yield server
     finally:
         _end(process)

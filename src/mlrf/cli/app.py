@@ -13,6 +13,7 @@ from mlrf.cli.demo import demo
 from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
 from mlrf.cli.inspect import inspect
+from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
 from mlrf.cli.verify import verify
@@ -69,6 +70,7 @@ app.command()(build)
 app.command()(inspect)
 app.command()(verify)
 app.command()(predict)
+app.command()(keys)
 app.command()(explain)
 app.command()(bench)
 # Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.

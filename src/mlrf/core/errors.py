@@ -34,6 +34,8 @@
         ├── LengthRequiredError      LENGTH_REQUIRED
         ├── UnsupportedMediaTypeError UNSUPPORTED_MEDIA_TYPE
         ├── ExpectationFailedError   EXPECTATION_FAILED
+        ├── UnauthenticatedError     UNAUTHENTICATED      a key is wanted, and none or a wrong one came
+        ├── NotPermittedError        NOT_PERMITTED        the key is right, its scopes are not
         ├── RouteNotFoundError       ROUTE_NOT_FOUND
         ├── ModelNotFoundError       MODEL_NOT_FOUND
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
@@ -262,6 +264,18 @@ class ExpectationFailedError(RequestError):
     """An Expect header asks for something other than 100-continue."""
 
     code = "EXPECTATION_FAILED"
+
+
+class UnauthenticatedError(RequestError):
+    """The server wants a key, and the request carries none, or one that it does not know."""
+
+    code = "UNAUTHENTICATED"
+
+
+class NotPermittedError(RequestError):
+    """The request's key lacks a scope, which `details["scope"]` names."""
+
+    code = "NOT_PERMITTED"
 
 
 class RouteNotFoundError(RequestError):

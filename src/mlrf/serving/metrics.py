@@ -17,7 +17,7 @@ from typing import Literal
 
 from mlrf.serving.refusals import CODES
 
-STATUSES = (200, 400, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
+STATUSES = (200, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
 STAGES = ("decode", "features", "engine", "explain", "rest")
 STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)

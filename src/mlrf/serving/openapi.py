@@ -19,6 +19,8 @@ _KEY_TYPES = {
 }
 _ERROR_STATUSES = {
     "400": "Malformed HTTP or JSON",
+    "401": "A key is wanted",
+    "403": "The key lacks a scope",
     "404": "No such route, model or key",
     "405": "The route does not take this method",
     "408": "The request took too long to arrive",

@@ -12,6 +12,8 @@ from mlrf.serving.logs import Log
 
 STATUSES: dict[type[MlrfError], int] = {
     errors.MalformedRequestError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.NotPermittedError: 403,
     errors.RouteNotFoundError: 404,
     errors.ModelNotFoundError: 404,
     errors.KeyNotFoundError: 404,
@@ -82,6 +84,13 @@ class Refusals:
 def _header_lines(fault: MlrfError) -> bytes:
     if isinstance(fault, errors.MethodNotAllowedError):
         return b"Allow: %b\r\n" % ", ".join(fault.details["allow"]).encode()
+    if isinstance(fault, errors.UnauthenticatedError):
+        return b'WWW-Authenticate: Bearer realm="mlrf"\r\n'
+    if isinstance(fault, errors.NotPermittedError):
+        return (
+            b'WWW-Authenticate: Bearer realm="mlrf", error="insufficient_scope", scope="%b"\r\n'
+            % fault.details["scope"].encode()
+        )
     if isinstance(fault, errors.NotReadyError | errors.OverloadedError | errors.FeaturesUnavailableError):
         return b"Retry-After: 1\r\n"
     return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlrf.serving.access.guard import OPEN
 from mlrf.serving.http.route import JSON, OTHER, Handler, Route
 from mlrf.serving.metrics import Layout
 
@@ -23,6 +24,19 @@ LABELS = (
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
 """What answers however busy the server is."""
+_SCOPES = {
+    "/predict": "predict",
+    "/predict/batch": "predict",
+    "/explain": "explain",
+    "/healthz": OPEN,
+    "/readyz": OPEN,
+}
+SCOPES: dict[int, str] = {
+    number: scope
+    for number, label in enumerate(LABELS)
+    if (scope := "admin" if label.startswith("/admin/") else _SCOPES.get(label)) is not None
+}
+"""What a key must be good for, by route number; routes without a line are for any key."""
 
 
 def layout() -> Layout:

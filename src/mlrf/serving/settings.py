@@ -10,6 +10,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
 from mlrf.features.place import SHARED_SCHEMES, default_state_dir
+from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.cpus import usable_cpus
 from mlrf.serving.http.limits import HttpLimits
@@ -105,6 +106,7 @@ class ServeSettings:
         metavar="ADDRESS",
         check=_check_admin,
     )
+    access: AccessSettings = field(default_factory=AccessSettings)
     sight: SightSettings = field(default_factory=SightSettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "the least that is logged", group=Group.SIGHT, choices=tuple(LEVELS)[:4]
@@ -120,6 +122,7 @@ class ServeSettings:
                 f"--cache: {self.caching.cache} is too little for {self.workers} workers; give {least} bytes or more, or 0",
                 option="--cache",
             )
+        self.access.check()
 
     @property
     def leniency(self) -> Leniency:

@@ -68,9 +68,9 @@ class Answering(asyncio.Protocol):
                 self._await(call, identity, started, content, len(body), deadline_s)
                 return
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
-            self._send(call, identity, started, JSON, *server.refusal(fault, identity))
+            self._send_refusal(call, identity, started, fault)
         else:
-            self._send(call, identity, started, call.content_type, _OK, content, b"")
+            self._send(call, identity, started, call.content_type, _OK, content, call.extra)
 
     def _await(
         self, call: Call, identity: bytes, started: float, work: Deferred | Awaited, n_bytes: int, deadline_s: float
@@ -94,15 +94,19 @@ class Answering(asyncio.Protocol):
                     self._await(call, identity, started, content, n_bytes, deadline_s)
                     return
             except Exception as error:  # noqa: BLE001  as above
-                self._send(call, identity, started, JSON, *self._server.refusal(error, identity))
+                self._send_refusal(call, identity, started, error)
             else:
-                self._send(call, identity, started, call.content_type, _OK, content, b"")
+                self._send(call, identity, started, call.content_type, _OK, content, call.extra)
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
         future = self._server.work.start(work, call.route, n_bytes, deadline_s)
         self._waiting = future
         future.add_done_callback(finish)
+
+    def _send_refusal(self, call: Call, identity: bytes, started: float, fault: Exception) -> None:
+        status, content, extra = self._server.refusal(fault, identity)
+        self._send(call, identity, started, JSON, status, content, extra + call.extra)
 
     def _send(
         self,

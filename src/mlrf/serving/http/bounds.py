@@ -120,12 +120,14 @@ class Bounded(Answering):
             self._reading = DroppedBody(n_left)
             self._begin()
         status, content, extra = server.refusal(fault, identity)
-        self._send(call, identity, perf_counter(), JSON, status, content, extra)
+        self._send(call, identity, perf_counter(), JSON, status, content, extra + call.extra)
         if server.watch is not None:
             server.watch.refused(call, identity, status, client_of(self._transport))
         return min(n_there, call.content_length)
 
-    def _refuse(self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER) -> None:
+    def _refuse(
+        self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER, lines: bytes = b""
+    ) -> None:
         """Answer a request that cannot be read to its end, and close.
 
         What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
@@ -136,7 +138,15 @@ class Bounded(Answering):
         status, content, extra = server.refusal(fault, identity)
         self._transport.write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"
-            % (server.status_lines[status], server.clock.date_line, JSON, len(content), identity, extra, content)
+            % (
+                server.status_lines[status],
+                server.clock.date_line,
+                JSON,
+                len(content),
+                identity,
+                extra + lines,
+                content,
+            )
         )
         server.meter.count_request(route, status, 0.0)
         if server.watch is not None:

@@ -200,15 +200,16 @@ class Connection(Bounded):
         limits = server.limits
         if self._call is not None and not self._call.chunked:
             return self._call
-        identity = None
+        identity, lines = None, b""
         try:
             if len(raw) > limits.max_header_bytes:
                 raise _headers_too_large(limits.max_header_bytes)
             head = parse_head(raw.lstrip(b"\r\n") if raw.startswith(b"\r\n") else raw, limits.max_header_fields)
             identity = head.request_id
-            call = server.router.call(head)
+            lines = b"" if server.cors is None else server.cors.lines(head)
+            call = server.call_of(head, lines)
         except MlrfError as fault:
-            self._refuse(fault, identity)
+            self._refuse(fault, identity, lines=lines)
             return None
         if head.is_repeatable:
             server.remember(raw, call)
@@ -247,6 +248,15 @@ class Connection(Bounded):
         elif not self._hold(call, len(chunks.body) - self._held_bytes):
             return len(data)
         return position
+
+
+class TlsConnection(Connection):
+    """The same over TLS: what is written must go through the transport, which encrypts it."""
+
+    __slots__ = ()
+
+    def _write(self, answer: bytes) -> None:
+        self._transport.write(answer)
 
 
 def _headers_too_large(max_bytes: int) -> HeadersTooLargeError:

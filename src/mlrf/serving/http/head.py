@@ -21,6 +21,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SPACES = 2
 _KNOWN = frozenset(
     (
+        b"access-control-request-method",
+        b"authorization",
         b"connection",
         b"content-encoding",
         b"content-length",
@@ -28,12 +30,15 @@ _KNOWN = frozenset(
         b"expect",
         b"host",
         b"traceparent",
+        b"origin",
         b"transfer-encoding",
         b"x-request-id",
         b"x-request-timeout-ms",
     )
 )
 _ONCE = (
+    b"authorization",
+    b"origin",
     b"host",
     b"content-length",
     b"content-type",
@@ -61,6 +66,10 @@ class Head:
     request_id: bytes | None
     timeout_ms: bytes | None = None
     traceparent: bytes | None = None
+    authorization: bytes | None = None
+    origin: bytes | None = None
+    asked_method: bytes | None = None
+    """What a browser asks leave for (Access-Control-Request-Method)."""
 
     @property
     def is_repeatable(self) -> bool:
@@ -157,6 +166,9 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         request_id=identity if _REQUEST_ID.fullmatch(identity) else None,
         timeout_ms=first.get(b"x-request-timeout-ms"),
         traceparent=first.get(b"traceparent"),
+        authorization=first.get(b"authorization"),
+        origin=first.get(b"origin"),
+        asked_method=first.get(b"access-control-request-method"),
     )
 
 

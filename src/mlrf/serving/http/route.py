@@ -16,7 +16,9 @@ from mlrf.core.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
     MlrfError,
+    NotPermittedError,
     RouteNotFoundError,
+    UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
 from mlrf.serving.http.gzip_body import unzip_at_once, unzip_whole
@@ -50,6 +52,11 @@ class Awaited:
 Result: TypeAlias = bytes | Deferred | Awaited
 Handler = Callable[[bytes], Result]
 """From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
+
+Wrap = Callable[[Handler], Handler]
+"""What is put around a handler for one caller."""
+Leave = Callable[[Head, int], Wrap | None]
+"""Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -99,6 +106,8 @@ class Call:
     """A handler that answers as `handler` does and takes the time of each stage."""
     watched: Watched | None = None
     """Who looks at this request; None where nobody does."""
+    extra: bytes = b""
+    """Header lines of any answer to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,12 @@ class Router:
     max_body_bytes: int
     missing: Callable[[str], MlrfError | None] = lambda _path: None
 
-    def call(self, head: Head) -> Call:
-        """Return the call that a head asks for.
+    def call(self, head: Head, leave: Leave | None = None) -> Call:
+        """Return the call that a head asks for, and has `leave` to make.
 
         A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
         body is read. BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read; and so is
-        any fault where the client waits for leave to send its body (RFC 9110, 10.1.1).
+        any fault of access, or where the client waits for leave to send its body (RFC 9110, 10.1.1).
         """
         if head.content_length is not None and head.content_length > self.max_body_bytes:
             raise BodyTooLargeError(
@@ -127,10 +136,16 @@ class Router:
         try:
             route = self._route(head)
             number, content_type, always = route.number, route.content_type, route.always
-            handler = self._handler(route.handlers, head)
-            timed = handler if route.timed is None else self._handler(route.timed, head)
+            wrap = None if leave is None else leave(head, number)
+            handler = self._handler(route.handlers, head, wrap)
+            timed = handler if route.timed is None else self._handler(route.timed, head, wrap)
             timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
+        except (UnauthenticatedError, NotPermittedError):
+            raise
         except MlrfError as fault:
+            if number == OTHER and leave is not None:
+                # Who has no key does not learn which routes there are.
+                leave(head, OTHER)
             if head.expects_continue:
                 raise
             handler = timed = _raising(fault)
@@ -163,13 +178,15 @@ class Router:
             raise self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
         return route
 
-    def _handler(self, handlers: Mapping[bytes, Handler], head: Head) -> Handler:
+    def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None) -> Handler:
         handler = handlers.get(b"GET" if head.method == b"HEAD" else head.method)
         if handler is None:
             allowed = sorted(method.decode() for method in handlers)
             if "GET" in allowed:
                 allowed.append("HEAD")
             raise MethodNotAllowedError(f"this route takes {', '.join(allowed)}", allow=allowed)
+        if wrap is not None:
+            handler = wrap(handler)
         if head.method in (b"GET", b"HEAD"):
             return handler
         _check_content_type(head.content_type)
@@ -186,6 +203,23 @@ def _raising(fault: MlrfError) -> Handler:
         raise fault.with_traceback(None)
 
     return refuse
+
+
+def preflight_call(head: Head, lines: bytes) -> Call:
+    """Return the call that answers a browser's preflight with these header lines and nothing else."""
+    return Call(
+        route=OTHER,
+        handler=lambda _body: b"",
+        content_type=TEXT,
+        content_length=head.content_length or 0,
+        chunked=head.chunked,
+        keep_alive=head.keep_alive,
+        is_http10=head.is_http10,
+        is_head=False,
+        request_id=head.request_id,
+        expects_continue=head.expects_continue,
+        extra=lines,
+    )
 
 
 def _timeout_s(value: bytes) -> float:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from http import HTTPStatus
 from itertools import count
 from time import perf_counter
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mlrf.serving.http.clock import Clock
-from mlrf.serving.http.connection import Connection
+from mlrf.serving.http.connection import Connection, TlsConnection
+from mlrf.serving.http.head import Head
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
-from mlrf.serving.http.route import Call, Router
+from mlrf.serving.http.route import Call, Router, Wrap, preflight_call
 from mlrf.serving.http.watch import NEVER, Watch, client_of
 from mlrf.serving.http.work import Work
 
@@ -38,6 +39,30 @@ class Meter(Protocol):
 
     def count_connections(self, change: int) -> None:
         """Count a connection opened (1) or closed (-1)."""
+        ...
+
+
+class Guard(Protocol):
+    """Who says whether a head's key may make its call."""
+
+    def admit(self, head: Head, route: int) -> Wrap | None:
+        """Return what is to be put around the route's handler, if anything; MlrfError where it may not be called."""
+        ...
+
+    def must_forget(self) -> bool:
+        """Whether what was said before no longer holds."""
+        ...
+
+
+class Cors(Protocol):
+    """Who says which pages of other origins may read answers, as header lines."""
+
+    def lines(self, head: Head) -> bytes:
+        """Return the lines of any answer to this head."""
+        ...
+
+    def preflight(self, head: Head) -> bytes | None:
+        """Return the lines of the answer to a preflight, None for any other request."""
         ...
 
 
@@ -77,10 +102,14 @@ class HttpServer:
         self.admission = Admission()
         self.work = Work(self.admission)
         self._probe: LagProbe | None = None
+        self.guard: Guard | None = None
+        self.cors: Cors | None = None
+        self.tls_options: dict[str, Any] = {}
+        """What asyncio wants to hear of TLS for a listener or a connection; nothing where there is none."""
 
     def new_connection(self) -> Connection:
         """Return the protocol of a connection that was just accepted."""
-        return Connection(self)
+        return TlsConnection(self) if self.tls_options else Connection(self)
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request of this or another worker has."""
@@ -96,6 +125,14 @@ class HttpServer:
         if is_due:
             self.until_watched = self.watch.skip()
         return call if watched is None else replace(call, handler=watched.handler, watched=watched)
+
+    def call_of(self, head: Head, lines: bytes) -> Call:
+        """Return the call that a head may make, whose answers all carry `lines`; MlrfError where it may make none."""
+        leave = None if self.cors is None else self.cors.preflight(head)
+        if leave is not None:
+            return preflight_call(head, leave)
+        call = self.router.call(head, None if self.guard is None else self.guard.admit)
+        return replace(call, extra=lines) if lines else call
 
     def remember(self, raw: bytes, call: Call) -> None:
         """Keep what a head asked for, for the next request with the same bytes."""
@@ -149,6 +186,8 @@ class HttpServer:
         now_s = perf_counter()
         self.beat(now_s)
         self.on_due(now_s)
+        if self.guard is not None and self.guard.must_forget():
+            self.calls.clear()
         for connection in tuple(self._connections):
             connection.check(self.clock.now)
 

@@ -72,7 +72,8 @@ class Accepting:
     async def _accept_from(self, listener: socket.socket) -> asyncio.Server:
         # Of a copy: the loop closes what it was given, and the queue must outlive that.
         loop = asyncio.get_running_loop()
-        return await loop.create_server(self._server.new_connection, sock=listener.dup(), backlog=self._backlog)
+        tls = self._server.tls_options
+        return await loop.create_server(self._server.new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
 
     async def _take_queued(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -85,4 +86,4 @@ class Accepting:
             except OSError:
                 # Nobody waits any more, or there is no descriptor left to take them with.
                 return
-            await loop.connect_accepted_socket(self._server.new_connection, client)
+            await loop.connect_accepted_socket(self._server.new_connection, client, **self._server.tls_options)

@@ -76,7 +76,10 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     board = Board(settings.workers, len(sources.shelves))
     boot = Boot(settings, bundles, places, block, exposition, log, board, sources.shelves, admin, os.getpid())
     models = {b.name: b.short_version for b in bundles}
-    log.info("listening", url=listeners.url, workers=settings.workers, models=models, version=__version__)
+    url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
+    if (exposed := settings.access.exposed(settings.host)) is not None:
+        log.warning("open to all", reason=exposed)
+    log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if admin is not None:
         log.info("admin listening", address=admin.name)
     ArbiterLog.log = log

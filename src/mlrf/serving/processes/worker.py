@@ -18,6 +18,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import MlrfError
+from mlrf.serving.access.access import Access
 from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
@@ -96,6 +97,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
+        access = Access(settings.access, limits.header_timeout_s, boot.log)
+        access.apply(server)
         servers = [server]
         accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)
         switching = Switching(boot, self.slot, service, self.plan, lambda: server.route_by(service.generation.router()))
@@ -105,6 +108,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loading.add_to(service.admin, [served.name for served in service.generation.served], boot.shelves)
 
         def look() -> None:
+            access.refresh()
             switching.follow()
             loading.look()
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
@@ -115,6 +119,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if boot.admin is not None:
             routes = Router(service.admin.routes, settings.limits.max_body_bytes)
             servers.append(HttpServer(routes, settings.limits, self.meter, refusals, self.notify))
+            if boot.admin.socket.family != socket.AF_UNIX:
+                # The file system says who may open a Unix socket; a port of this machine is open to all its users.
+                servers[-1].guard = access.guard()
             admin = await _listen(loop, servers[-1], boot.admin.socket)
         loop.add_signal_handler(WAKE, look)
         boot.note_answered(self.slot)

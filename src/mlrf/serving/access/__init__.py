@@ -1,0 +1,1 @@
+"""Who may ask for what: keys and their scopes, TLS, and origins of browsers."""

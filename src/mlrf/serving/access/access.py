@@ -1,0 +1,54 @@
+"""What a worker makes of the options of access, and keeps up to date while it serves."""
+
+from __future__ import annotations
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.access.cors import Cors
+from mlrf.serving.access.guard import Guard
+from mlrf.serving.access.keys import KeyRing
+from mlrf.serving.access.settings import AccessSettings
+from mlrf.serving.access.tls import Tls
+from mlrf.serving.http.server import HttpServer
+from mlrf.serving.logs import Log
+from mlrf.serving.routes import SCOPES
+
+
+class Access:
+    """TLS, keys and origins of one worker."""
+
+    def __init__(self, settings: AccessSettings, handshake_timeout_s: float, log: Log) -> None:
+        """Read the files; ConfigError when one is not sound."""
+        self._handshake_timeout_s = handshake_timeout_s
+        self._settings = settings
+        self._log = log
+        files = settings.tls_files
+        self._tls = None if files is None else Tls(files)
+        self._ring = None if settings.keys is None else KeyRing(settings.keys)
+
+    def apply(self, server: HttpServer) -> None:
+        """Hold a server's connections to TLS, keys and origins."""
+        server.guard = self.guard()
+        server.cors = Cors(self._settings.cors_origin) if self._settings.cors_origin else None
+        if self._tls is not None:
+            server.tls_options = {"ssl": self._tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
+
+    def guard(self) -> Guard | None:
+        """Return a guard of the keys, None where nobody needs one."""
+        return None if self._ring is None else Guard(self._ring, SCOPES, self._log)
+
+    def refresh(self) -> None:
+        """Take certificates that changed on disk; call it twice a second."""
+        if self._tls is None:
+            return
+        try:
+            if self._tls.refresh():
+                self._log.info("certificates read again")
+        except ConfigError as error:
+            self._log.error(
+                "certificates not read", reason=str(error), remedy="mend the files; until then the old ones hold"
+            )
+
+    def reload(self) -> None:
+        """Read certificates anew whether they changed or not; ConfigError when they do not fit, and the old ones hold."""
+        if self._tls is not None:
+            self._tls.reload()

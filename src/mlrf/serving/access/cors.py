@@ -1,0 +1,46 @@
+"""Cross-origin requests of browsers (the Fetch standard, 3.2): off unless origins are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from mlrf.serving.http.head import Head
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
+_EXPOSED = b"Access-Control-Expose-Headers: X-Request-ID, Server-Timing, Retry-After\r\n"
+_PREFLIGHT = (
+    b"Access-Control-Allow-Methods: GET, POST\r\n"
+    b"Access-Control-Allow-Headers: Authorization, Content-Type, Content-Encoding, X-Request-ID, X-Request-Timeout-Ms\r\n"
+    b"Access-Control-Max-Age: 600\r\n"
+)
+
+
+def check_origin(origin: str) -> str | None:
+    """Return what is wrong with an origin, None when nothing is."""
+    if _ORIGIN.fullmatch(origin):
+        return None
+    return f"{origin!r} is neither an origin as browsers send it (https://app.example, in lower case, no path) nor *"
+
+
+class Cors:
+    """Which origins may read answers. Credentials of a browser (cookies) are never meant: a page sends its key itself."""
+
+    def __init__(self, origins: Collection[str]) -> None:
+        self._any = "*" in origins
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def lines(self, head: Head) -> bytes:
+        """Return the header lines of any answer to this head."""
+        if self._any:
+            return b"Access-Control-Allow-Origin: *\r\n" + _EXPOSED
+        if head.origin not in self._origins:
+            return b"Vary: Origin\r\n"
+        return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (head.origin, _EXPOSED)
+
+    def preflight(self, head: Head) -> bytes | None:
+        """Return the header lines of the answer to a preflight of an origin that may ask, None for any other request."""
+        asks = head.method == b"OPTIONS" and head.asked_method is not None
+        if not asks or not (self._any or head.origin in self._origins):
+            return None
+        return self.lines(head) + _PREFLIGHT

@@ -1,0 +1,102 @@
+"""What stands between a request's head and its handler: the key it carries must have the scope of its route.
+
+Decided once a head, before the body is read. Heads with keys are remembered like others, for a minute at the most, and
+forgotten as soon as the keys change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedError
+from mlrf.serving.access.keys import KeyRing
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.route import Handler, Result, Wrap
+from mlrf.serving.logs import Log
+
+OPEN = "open"
+"""The scope of what needs no key."""
+ANY = "any"
+"""The scope of what needs a key, whatever its scopes."""
+_BEARER = b"bearer "
+_REMEMBERED_S = 60.0
+
+
+class Guard:
+    """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key."""
+
+    def __init__(self, ring: KeyRing, scopes: Mapping[int, str], log: Log) -> None:
+        self._ring = ring
+        self._scopes = scopes
+        self._log = log
+        self._forget_at_s = monotonic() + _REMEMBERED_S
+        self._edition = ring.edition
+
+    def admit(self, head: Head, route: int) -> Wrap | None:
+        """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
+        scope = self._scopes.get(route, ANY)
+        if scope == OPEN:
+            return None
+        presented = head.authorization or b""
+        if presented[: len(_BEARER)].lower() != _BEARER:
+            raise UnauthenticatedError("this server wants a key: send Authorization: Bearer KEY")
+        held = self._ring.scopes_of(presented[len(_BEARER) :].strip())
+        if held is None:
+            raise UnauthenticatedError("the key is none of this server's, or no longer")
+        if scope not in (ANY, *held):
+            raise NotPermittedError(f"the key lacks the scope {scope!r}", scope=scope)
+        if scope == "predict" and "explain" not in held:
+            return _unexplained
+        return None
+
+    def must_forget(self) -> bool:
+        """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""
+        now_s = monotonic()
+        try:
+            if self._ring.refresh():
+                self._log.info("keys read again")
+        except ConfigError as error:
+            self._log.error(
+                "keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold"
+            )
+        if self._ring.edition != self._edition or now_s > self._forget_at_s:
+            self._edition = self._ring.edition
+            self._forget_at_s = now_s + _REMEMBERED_S
+            return True
+        return False
+
+
+class _Instance(msgspec.Struct, gc=False):
+    explain: Any = False
+
+
+class _Body(msgspec.Struct, gc=False):
+    explain: Any = False
+    instances: list[_Instance] = []
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def _unexplained(handler: Handler) -> Handler:
+    """Return a handler that refuses a body which asks for an explanation.
+
+    Here and not where explanations are made: an answer may come from a cache. What cannot be read for certain is refused too.
+    """
+
+    def handle(body: bytes) -> Result:
+        if b"explain" in body or b"\\u" in body:
+            try:
+                asked = _decode(body)
+                explained = asked.explain is not False or any(each.explain is not False for each in asked.instances)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                explained = b"explain" in body
+            if explained:
+                raise NotPermittedError("the key lacks the scope 'explain', which \"explain\" needs", scope="explain")
+        return handler(body)
+
+    return handle

@@ -1,0 +1,407 @@
+"""Keys and their scopes, TLS, and pages of other origins."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import socket
+import ssl
+import time
+
+import pytest
+
+from bundles import write_tree_bundle
+from certificates import make_certificate
+from mlrf.cli.app import run
+from mlrf.core.errors import ConfigError
+from raw_http import Client, request
+from running import eventually, run_to_its_end, serving
+
+
+def mlrf_keys(*arguments):
+    """Run the command in this process, which has what it would import; return its status and what it printed."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            status = run(["keys", *map(str, arguments)])
+    except ConfigError:
+        status = 2
+    return status, said.getvalue().strip()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("access") / "b", name="b")
+
+
+@pytest.fixture(scope="module")
+def example(path):
+    with serving(path) as server:
+        document = server.ask("GET", "/openapi.json").json
+    return document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+
+@pytest.fixture(scope="module")
+def keyed(path, tmp_path_factory):
+    file = tmp_path_factory.mktemp("keys") / "keys.txt"
+    keys = {}
+    for name, scopes in (("p", ["predict"]), ("e", ["explain"]), ("both", ["predict", "explain"]), ("a", ["admin"])):
+        status, keys[name] = mlrf_keys(file, "--add", name, *(part for s in scopes for part in ("--scope", s)))
+        assert status == 0
+    with serving(path, options=["--keys", str(file), "--admin", "127.0.0.1:0"]) as server:
+        server.file, server.keys = file, keys
+        yield server
+
+
+def bearer(key):
+    return [f"Authorization: Bearer {key}"]
+
+
+def test_the_file_holds_no_key_and_only_its_owner_may_read_it(keyed):
+    text = keyed.file.read_text()
+    assert all(key not in text and key.partition(".")[2] not in text for key in keyed.keys.values())
+    assert keyed.file.stat().st_mode & 0o777 == 0o600
+    status, said = mlrf_keys(keyed.file)
+    assert (status, len(said.splitlines())) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [
+        ("p", {"/predict", "/predict/batch"}),
+        ("e", {"/explain"}),
+        ("both", {"/predict", "/predict/batch", "/explain"}),
+        ("a", set()),
+    ],
+)
+def test_a_key_opens_the_routes_of_its_scopes_and_no_other(keyed, example, who, allowed):
+    headers = bearer(keyed.keys[who])
+    for route, body in (("/predict", example), ("/explain", example), ("/predict/batch", {"instances": [example]})):
+        for prefix in ("", "/models/b"):
+            answer = keyed.ask("POST", prefix + route, body, headers)
+            if route in allowed:
+                assert answer.status == 200
+            else:
+                assert (answer.status, answer.code) == (403, "NOT_PERMITTED")
+                assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+    for route in ("/models", "/metrics", "/openapi.json", "/docs"):
+        assert keyed.ask("GET", route, headers=headers).status == 200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "Basic abc",
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer x.y",
+        "Bearer {p}x",
+        "Bearer {id}.wrong",
+        "{p}",
+        "Bearer \xff",
+    ],
+)
+def test_without_a_right_key_nothing_is_read_or_told(keyed, example, wrong):
+    value = wrong.format(p=keyed.keys["p"], id=keyed.keys["p"].partition(".")[0])
+    headers = [f"Authorization: {value}"] if wrong else []
+    for method, route in (
+        ("POST", "/predict"),
+        ("GET", "/models"),
+        ("GET", "/metrics"),
+        ("GET", "/nowhere"),
+        ("PUT", "/predict"),
+    ):
+        with keyed.client() as client:
+            content = request(method, route, example if method == "POST" else b"", headers)
+            client.send(content.replace("\xff".encode(), b"\xff"))
+            answer = client.answer()
+            assert (answer.status, answer.code) == (401, "UNAUTHENTICATED")
+            assert answer.headers["www-authenticate"] == 'Bearer realm="mlrf"'
+            assert client.is_closed()
+
+
+def test_who_has_no_key_is_told_before_the_body(keyed):
+    with keyed.client() as client:
+        client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        assert client.answer().status == 401
+
+
+def test_two_keys_are_one_too_many(keyed):
+    assert keyed.ask("GET", "/models", headers=bearer(keyed.keys["p"]) + bearer(keyed.keys["e"])).status == 400
+
+
+@pytest.mark.parametrize("path_", ["/healthz", "/readyz"])
+def test_what_watches_needs_no_key(keyed, path_):
+    assert keyed.ask("GET", path_).status == 200
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"explain": true, %s}',
+        '{%s, "explain": 3}',
+        '{%s, "expl\\u0061in": true}',
+        '{%s, "explain": true, "explain": 1}',
+    ],
+)
+def test_an_explanation_in_the_body_needs_its_scope(keyed, example, text, packed):
+    body = (text % json.dumps(example)[1:-1]).encode()
+    batch = b'{"instances": [%b]}' % body
+    for route, content in (("/predict", body), ("/predict/batch", batch)):
+        sent = gzip.compress(content) if packed else content
+        extra = ["Content-Encoding: gzip"] if packed else []
+        answer = keyed.ask("POST", route, sent, bearer(keyed.keys["p"]) + extra)
+        assert (answer.status, answer.json["details"]) == (403, {"scope": "explain"})
+        assert keyed.ask("POST", route, sent, bearer(keyed.keys["both"]) + extra).status == 200
+    no = json.dumps(example | {"explain": False})
+    assert keyed.ask("POST", "/predict", no.encode(), bearer(keyed.keys["p"])).status == 200
+
+
+def test_the_admin_port_wants_an_admin_key(keyed):
+    address = next(entry["address"] for entry in keyed.log if entry["event"] == "admin listening")
+    port = int(address.rpartition(":")[2])
+    for headers, status in (([], 401), (bearer(keyed.keys["both"]), 403), (bearer(keyed.keys["a"]), 200)):
+        with Client(port) as client:
+            assert client.ask("GET", "/admin/models", headers=headers).status == status
+    assert keyed.ask("GET", "/admin/models", headers=bearer(keyed.keys["a"])).status == 404
+
+
+def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
+    status, new = mlrf_keys(keyed.file, "--add", "guest", "--scope", "predict")
+    assert status == 0
+    with keyed.client() as client:
+        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, 3, "the new key")
+        for _ in range(5):
+            assert client.ask("POST", "/predict", example, bearer(new)).status == 200
+        assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
+        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 401, 3, "the end of the key")
+        assert client.ask("POST", "/predict", example, bearer(new)).status == 401, (
+            "the same head, on the same connection"
+        )
+    assert keyed.ask("POST", "/predict", example, bearer(keyed.keys["p"])).status == 200
+
+
+def test_a_file_that_is_not_sound_changes_nothing(keyed, example):
+    sound = keyed.file.read_bytes()
+    try:
+        keyed.file.write_bytes(sound + b"nonsense\n")
+        eventually(lambda: [e for e in keyed.log if e["event"] == "keys not read"], 3, "the complaint")
+        assert keyed.ask("POST", "/predict", example, bearer(keyed.keys["p"])).status == 200
+        keyed.file.unlink()
+        time.sleep(0.7)
+        assert keyed.ask("POST", "/predict", example, bearer(keyed.keys["p"])).status == 200
+        assert keyed.ask("GET", "/models").status == 401
+    finally:
+        keyed.file.write_bytes(sound)
+        keyed.file.chmod(0o600)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("me.secret\n", "line 1"),
+        ("id abc predict me\n", "line 1"),
+        ("# fine\nid " + "0" * 64 + " root me\n", "line 2"),
+        (2 * ("id " + "0" * 64 + " predict me\n"), "line 2"),
+        ("schlüssel\n", "ASCII"),
+    ],
+)
+def test_a_server_does_not_start_with_keys_that_are_not_sound(path, tmp_path, content, why):
+    (tmp_path / "keys").write_text(content, encoding="utf-8")
+    status, said, _ = run_to_its_end([path], "--port", "0", "--keys", str(tmp_path / "keys"))
+    assert (status, why in said, "secret" in said) == (2, True, False)
+
+
+def test_wrong_use_of_the_command_is_told(tmp_path):
+    file = tmp_path / "k"
+    assert mlrf_keys(file)[0] == 2
+    assert mlrf_keys(file, "--add", "x")[0] == 2
+    assert mlrf_keys(file, "--add", "x", "--scope", "root")[0] == 2
+    assert mlrf_keys(file, "--add", "a b", "--scope", "predict")[0] == 2
+    assert mlrf_keys(file, "--add", "x", "--scope", "predict")[0] == 0
+    assert mlrf_keys(file, "--revoke", "y")[0] == 2
+
+
+def test_a_server_that_all_can_reach_without_a_key_says_so(path, tmp_path):
+    with serving(path, options=["--host", "0.0.0.0"]) as server:
+        assert [entry["level"] for entry in server.log if entry["event"] == "open to all"] == ["warning"]
+    mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
+    with serving(path, options=["--host", "0.0.0.0", "--keys", str(tmp_path / "k")]) as server:
+        assert not [entry for entry in server.log if entry["event"] == "open to all"]
+    status, said, _ = run_to_its_end([path], "--port", "0", "--admin", "0.0.0.0:0")
+    assert (status, "--admin" in said) == (2, True)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    for name in ("first", "second", "ca", "stranger"):
+        make_certificate(folder, name)
+    make_certificate(folder, "client", signed_by="ca")
+    (folder / "cert.pem").write_bytes((folder / "first.pem").read_bytes())
+    (folder / "cert.key").write_bytes((folder / "first.key").read_bytes())
+    return folder
+
+
+def trusting(folder, *names, shown=None):
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata="".join((folder / f"{name}.pem").read_text() for name in names))
+    if shown:
+        context.load_cert_chain(folder / f"{shown}.pem", folder / f"{shown}.key")
+    return context
+
+
+class TlsClient(Client):
+    def __init__(self, port, context):
+        super().__init__(port)
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+
+
+def tls_options(folder, *more):
+    return ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "cert.key"), *more]
+
+
+def has_booted(server):
+    """Whether a worker says so: a server that speaks TLS alone is not asked in plain HTTP."""
+    return any(entry["event"] == "worker ready" for entry in server.log)
+
+
+@pytest.fixture
+def serving_tls(path, folder):
+    def start(*more):
+        return serving(path, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=has_booted)
+
+    return start
+
+
+def test_answers_over_tls_are_the_same_and_long_ones_whole(serving_tls, folder, example):
+    with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as client:
+        assert next(e["url"] for e in server.log if e["event"] == "listening").startswith("https://")
+        assert client.socket.version() in ("TLSv1.2", "TLSv1.3")
+        assert client.ask("POST", "/predict", example).status == 200
+        whole = len(client.ask("GET", "/openapi.json").body)
+        n = (4 << 20) // whole
+        client.send(request("GET", "/openapi.json") * n)
+        time.sleep(0.2)
+        assert all(len(client.answer().body) == whole for _ in range(n))
+        client.send(request("POST", "/predict", example) * 50)
+        assert {client.answer().status for _ in range(50)} == {200}
+        client.send(b"GARBAGE\r\n\r\n")
+        assert client.answer().status == 400
+        with Client(server.port) as plain:
+            plain.send(request("GET", "/healthz"))
+            assert b"200" not in plain.rest()
+
+
+def test_a_new_certificate_is_shown_to_new_connections_and_one_that_does_not_fit_to_nobody(serving_tls, folder):
+    with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as old:
+        (folder / "cert.key").write_bytes((folder / "second.key").read_bytes())
+        eventually(lambda: [e for e in server.log if e["event"] == "certificates not read"], 3, "the complaint")
+        with TlsClient(server.port, trusting(folder, "first")) as client:
+            assert client.ask("GET", "/healthz").status == 200
+        (folder / "cert.pem").write_bytes((folder / "second.pem").read_bytes())
+
+        def is_second():
+            try:
+                with TlsClient(server.port, trusting(folder, "second")) as client:
+                    return client.ask("GET", "/healthz").status == 200
+            except ssl.SSLError:
+                return False
+
+        try:
+            eventually(is_second, 3, "the second certificate")
+            assert old.ask("GET", "/healthz").status == 200
+        finally:
+            (folder / "cert.pem").write_bytes((folder / "first.pem").read_bytes())
+            (folder / "cert.key").write_bytes((folder / "first.key").read_bytes())
+
+
+def test_clients_show_a_certificate_where_one_is_wanted(serving_tls, folder):
+    with serving_tls("--tls-client-ca", str(folder / "ca.pem")) as server:
+        with TlsClient(server.port, trusting(folder, "first", shown="client")) as client:
+            assert client.ask("GET", "/healthz").status == 200
+        for shown in (None, "stranger"):
+            with (
+                pytest.raises((ssl.SSLError, OSError, EOFError)),
+                TlsClient(server.port, trusting(folder, "first", shown=shown)) as client,
+            ):
+                client.ask("GET", "/healthz")
+
+
+def test_a_handshake_that_never_comes_ends(serving_tls):
+    with serving_tls("--header-timeout", "1") as server, socket.create_connection(("127.0.0.1", server.port)) as silent:
+        silent.settimeout(4)
+        assert silent.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--tls-cert", "{f}/first.pem"], ["--tls-key", "{f}/first.key"], ["--tls-client-ca", "{f}/ca.pem"],
+     ["--tls-cert", "{f}/first.pem", "--tls-key", "{f}/second.key"], ["--tls-cert", "{f}/none", "--tls-key", "{f}/first.key"],
+     ["--cors-origin", "app.example"], ["--cors-origin", "https://app.example/x"], ["--cors-origin", "null"]],
+)  # fmt: skip
+def test_what_does_not_fit_ends_the_start(path, folder, options):
+    status, said, _ = run_to_its_end([path], "--port", "0", *(each.format(f=folder) for each in options))
+    assert (status, options[0][:6] in said, "Traceback" in said) == (2, True, False)
+
+
+# Pages of other origins
+
+PREFLIGHT = ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,content-type"]
+
+
+def test_no_origin_may_read_unless_it_is_named(path):
+    with serving(path) as server:
+        answer = server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *PREFLIGHT])
+        assert answer.status == 405
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_named_origins_may_ask_and_read_refusals_too(path, tmp_path, example):
+    _, key = mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
+    options = [
+        "--cors-origin",
+        "https://a.example",
+        "--cors-origin",
+        "http://localhost:3000",
+        "--keys",
+        str(tmp_path / "k"),
+    ]
+    with serving(path, options=options) as server, server.client() as client:
+        for origin in ("https://a.example", "http://localhost:3000"):
+            leave = client.ask("OPTIONS", "/predict", headers=[f"Origin: {origin}", *PREFLIGHT])
+            assert (leave.status, leave.body, leave.headers["access-control-allow-origin"]) == (200, b"", origin)
+            assert "POST" in leave.headers["access-control-allow-methods"]
+            assert "Authorization" in leave.headers["access-control-allow-headers"]
+            answer = client.ask("POST", "/predict", example, [f"Origin: {origin}", *bearer(key)])
+            assert (answer.status, answer.headers["access-control-allow-origin"], answer.headers["vary"]) == (
+                200,
+                origin,
+                "Origin",
+            )
+            assert "access-control-allow-credentials" not in answer.headers
+            assert (
+                client.ask("POST", "/predict", {}, [f"Origin: {origin}", *bearer(key)]).headers[
+                    "access-control-allow-origin"
+                ]
+                == origin
+            )
+            refused = server.ask("POST", "/predict", example, [f"Origin: {origin}"])
+            assert (refused.status, refused.headers["access-control-allow-origin"]) == (401, origin)
+        for origin in ("https://b.example", "https://a.example.evil", "null", "https://A.example"):
+            answer = client.ask("POST", "/predict", example, [f"Origin: {origin}", *bearer(key)])
+            assert (answer.status, answer.headers["vary"], "access-control-allow-origin" in answer.headers) == (
+                200,
+                "Origin",
+                False,
+            )
+        assert server.ask("OPTIONS", "/predict", headers=["Origin: https://b.example", *PREFLIGHT]).status == 401
+        assert server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *bearer(key)]).status == 405

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +14,8 @@ from mlrf.features.embedded import EmbeddedStore
 from mlrf.features.key import entity_key
 from mlrf.features.port import FeatureStore
 from mlrf.features.row_format import RowFormat
+from mlrf.features.shared import SharedStore
+from redis_server import redis_server
 
 ROWS = RowFormat(ALL_KINDS, entity_key([("id", "integer"), ("city", "string")]))
 FEATURES = len(ALL_KINDS.features)
@@ -27,11 +29,30 @@ def record(x: float, as_of_us: int | None = None, absent: tuple[int, ...] = ()) 
     return ROWS.pack([math.nan if i in absent else x for i in range(FEATURES)], as_of_us, absent)
 
 
-@pytest.fixture(params=["embedded"])
-def store(request, tmp_path) -> Iterator[FeatureStore]:
-    made = EmbeddedStore(tmp_path / "rows", ROWS)
-    yield made
-    asyncio.run(made.close())
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with redis_server(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(params=["embedded", "shared"])
+def store(request, tmp_path) -> FeatureStore:
+    if request.param == "embedded":
+        return EmbeddedStore(tmp_path / "rows", ROWS)
+    # A model of its own: the server is the same for all tests.
+    return SharedStore(request.getfixturevalue("server").url, uuid4().hex, ROWS, timeout_s=10.0)
+
+
+def told(store: FeatureStore, story):
+    """Run a story on a loop of its own, to the closing of the store."""
+
+    async def whole():
+        try:
+            return await story()
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
 
 
 def values(row) -> list[float] | None:
@@ -44,7 +65,7 @@ def test_rows_come_in_the_order_of_the_keys_and_unknown_keys_as_none(store, aske
         await store.push([(key(n), record(float(n))) for n in (1, 2, 3)])
         return await store.fetch([key(n) for n in asked])
 
-    rows = asyncio.run(story())
+    rows = told(store, story)
     assert [values(row) for row in rows] == [[float(n)] * FEATURES if n < 100 else None for n in asked]
 
 
@@ -55,7 +76,7 @@ def test_a_row_is_read_with_all_that_was_stored(store):
         await store.push([(key(1), whole), (key(2), partial)])
         return await store.fetch([key(1), key(2)])
 
-    one, two = asyncio.run(story())
+    one, two = told(store, story)
     assert (one.record, one.as_of_us, one.absent) == (whole, 1_700_000_000_000_000, ())
     assert (two.record, two.as_of_us, two.absent) == (partial, None, (2, 5))
 
@@ -69,7 +90,7 @@ def test_a_push_replaces_rows_but_not_with_older_ones(store):
         undated = await store.push([(key(1), record(3.0))])
         return pushed, undated, await store.fetch([key(n) for n in (1, 2, 3, 4)])
 
-    pushed, undated, rows = asyncio.run(story())
+    pushed, undated, rows = told(store, story)
     assert (pushed.written, pushed.older) == (3, 1)
     assert (undated.written, undated.older) == (1, 0)
     assert [row.values[0] for row in rows] == [3.0, 2.0, 2.0, 2.0]
@@ -80,7 +101,7 @@ def test_of_two_rows_of_one_push_the_last_stands(store):
         await store.push([(key(1), record(1.0)), (key(1), record(2.0))])
         return await store.fetch([key(1)])
 
-    assert asyncio.run(story())[0].values[0] == 2.0
+    assert told(store, story)[0].values[0] == 2.0
 
 
 def test_a_push_is_seen_whole_or_not_at_all(store):
@@ -103,7 +124,7 @@ def test_a_push_is_seen_whole_or_not_at_all(store):
         await reading
         return seen
 
-    seen = asyncio.run(story())
+    seen = told(store, story)
     assert all(len(numbers) == 1 for numbers in seen)
     assert len({number for numbers in seen for number in numbers}) > 3
 
@@ -119,7 +140,7 @@ def test_stats_tell_rows_bytes_and_format(store):
         await store.push([(key(n), record(1.0)) for n in range(7)])
         return await store.stats()
 
-    stats = asyncio.run(story())
+    stats = told(store, story)
     assert (stats.rows, stats.format_digest, stats.loaded_from) == (7, ROWS.digest, None)
     assert stats.size_bytes > 0
 
@@ -131,4 +152,4 @@ def test_a_damaged_row_is_refused_not_answered(store):
         with pytest.raises(FeaturesUnavailableError, match="no row of this model's schema and key"):
             await store.fetch([key(2), key(1)])
 
-    asyncio.run(story())
+    told(store, story)

@@ -9,16 +9,23 @@ from mlrf.features.place import place_of
 from mlrf.features.port import ExplanationStore, FeatureStore
 from mlrf.features.row_format import row_format
 from mlrf.features.seeding import take_rows
+from mlrf.features.shared import TIMEOUT_S, SharedStore
 
 
-def open_store(bundle: Bundle, state_dir: Path) -> FeatureStore | None:
-    """Open the store of a bundle's rows, which takes those that the bundle brings; None where it is not asked by key.
+def open_store(
+    bundle: Bundle, state_dir: Path, url: str | None = None, timeout_s: float = TIMEOUT_S
+) -> FeatureStore | None:
+    """Open the store of a bundle's rows: under `state_dir`, where it takes those that the bundle brings, or at `url`.
+
+    None where the bundle is not asked by key.
 
     ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
     """
     rows = row_format(bundle)
     if rows is None:
         return None
+    if url is not None:
+        return SharedStore(url, bundle.name, rows, timeout_s)
     take_rows(bundle, state_dir)
     from mlrf.features.embedded import EmbeddedStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
 

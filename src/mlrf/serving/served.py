@@ -84,7 +84,10 @@ class Served:
 
 
 def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> StoredRows | None:
-    rows, store = row_format(bundle), open_store(bundle, settings.state_dir)
+    rows, store = (
+        row_format(bundle),
+        open_store(bundle, settings.state_dir, settings.features, settings.features_timeout_s),
+    )
     if rows is None or store is None:
         return None
     limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)

@@ -26,6 +26,7 @@ WRONG = [
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
     ("--access-log-rate", "1.5"), ("--access-log-rate", "nan"), ("--prediction-log", "/no/such"), ("--prediction-log-rate", "-1"),
     ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
+    ("--cache-ttl", "0"), ("--reload-timeout", "0"), ("--max-requests", "-1"), ("--max-requests-jitter", "-1"),
     ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
     ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),

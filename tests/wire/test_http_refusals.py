@@ -10,8 +10,6 @@ from bundles import ALL_KINDS
 from raw_http import request
 
 BODY = {"features": ALL_KINDS.example()}
-HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: hidden\r\n\r\n"
-"""A request that a smuggler wants a second server to see."""
 
 
 def post(*headers: bytes, body: bytes = b"") -> bytes:
@@ -23,96 +21,6 @@ def get(*lines: bytes, first: bytes = b"GET /healthz HTTP/1.1") -> bytes:
 
 
 CHUNKED = b"Transfer-Encoding: chunked"
-SMUGGLING = {
-    "length beside chunks": post(b"Content-Length: 4", CHUNKED, body=b"0\r\n\r\n"),
-    "chunks beside length": post(CHUNKED, b"Content-Length: 4", body=b"0\r\n\r\n"),
-    "two lengths": post(b"Content-Length: 2", b"Content-Length: 5", body=b"{}"),
-    "one length twice": post(b"Content-Length: 2", b"Content-Length: 2", body=b"{}"),
-    "a list of lengths": post(b"Content-Length: 2, 2", body=b"{}"),
-    "a negative length": post(b"Content-Length: -1"),
-    "a signed length": post(b"Content-Length: +2", body=b"{}"),
-    "a hexadecimal length": post(b"Content-Length: 0x2", body=b"{}"),
-    "an empty length": post(b"Content-Length:", body=b""),
-    "a spaced length": post(b"Content-Length: 1 2", body=b"{}"),
-    "a length of 10^30": post(b"Content-Length: 1" + b"0" * 30),
-    "a length in other digits": post("Content-Length: ²".encode("latin-1"), body=b"{}"),
-    "chunks in HTTP/1.0": get(b"Host: a", CHUNKED, first=b"POST /predict HTTP/1.0") + b"0\r\n\r\n",
-    "an unknown coding": post(b"Transfer-Encoding: cow", body=b"0\r\n\r\n"),
-    "gzip then chunks": post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
-    "chunks twice": post(b"Transfer-Encoding: chunked, chunked", body=b"0\r\n\r\n"),
-    "two codings": post(CHUNKED, b"Transfer-Encoding: identity", body=b"0\r\n\r\n"),
-    "identity coding": post(b"Transfer-Encoding: identity", body=b""),
-    "a coding with a tab": post(b"Transfer-Encoding:\x0bchunked", body=b"0\r\n\r\n"),
-    "a space before the colon": post(b"Content-Length : 2", body=b"{}"),
-    "a space before the colon of a coding": post(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
-    "a tab before the colon": post(b"Content-Length\t: 2", body=b"{}"),
-    "bare LF": b"GET /healthz HTTP/1.1\nHost: a\r\n\r\n",
-    "bare LF between headers": b"GET /healthz HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
-    "bare CR": b"GET /healthz HTTP/1.1\r\nHost: a\rX: y\r\n\r\n",
-    "a folded header": get(b"Host: a", b"X: y", b" z"),
-    "a header folded by a tab": get(b"Host: a", b"X: y", b"\tz"),
-    "a line folded at once": get(b" Host: a"),
-    "no Host": get(),
-    "two Hosts": get(b"Host: a", b"Host: b"),
-    "a NUL in a value": get(b"Host: a", b"X: a\0b"),
-    "a NUL in a name": get(b"Host: a", b"X\0: b"),
-    "a control character in a name": get(b"Host: a", b"X\x01: b"),
-    "a control character in a value": get(b"Host: a", b"X: \x01b"),
-    "no colon": get(b"Host: a", b"nonsense"),
-    "an empty name": get(b"Host: a", b": b"),
-    "a space in a name": get(b"Host: a", b"X Y: b"),
-    "no version": get(b"Host: a", first=b"GET /healthz"),
-    "HTTP/0.9": get(b"Host: a", first=b"GET /healthz HTTP/0.9"),
-    "HTTP/1.2": get(b"Host: a", first=b"GET /healthz HTTP/1.2"),
-    "HTTP/2.0": get(b"Host: a", first=b"GET /healthz HTTP/2.0"),
-    "HTTP/1.10": get(b"Host: a", first=b"GET /healthz HTTP/1.10"),
-    "another protocol": get(b"Host: a", first=b"GET /healthz ICY/1.1"),
-    "a lower-case method": get(b"Host: a", first=b"get /healthz HTTP/1.1"),
-    "an unknown method": get(b"Host: a", first=b"FETCH /healthz HTTP/1.1"),
-    "two spaces": get(b"Host: a", first=b"GET  /healthz HTTP/1.1"),
-    "a space in the target": get(b"Host: a", first=b"GET /health z HTTP/1.1"),
-    "a control character in the target": get(b"Host: a", first=b"GET /health\x01z HTTP/1.1"),
-    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "garbage": b"\xff\xfe\xfd\r\n\r\n",
-    "a chunk without a size": post(CHUNKED, body=b"\r\n\r\n"),
-    "a chunk of a negative size": post(CHUNKED, body=b"-1\r\nx\r\n0\r\n\r\n"),
-    "a chunk of a signed size": post(CHUNKED, body=b"+1\r\nx\r\n0\r\n\r\n"),
-    "a chunk of a prefixed size": post(CHUNKED, body=b"0x1\r\nx\r\n0\r\n\r\n"),
-    "a chunk of an underscored size": post(CHUNKED, body=b"1_0\r\n" + b"x" * 16 + b"\r\n0\r\n\r\n"),
-    "a chunk of nine digits": post(CHUNKED, body=b"000000001\r\nx\r\n0\r\n\r\n"),
-    "a chunk of no number": post(CHUNKED, body=b"G\r\nx\r\n0\r\n\r\n"),
-    "a chunk line of bare LF": post(CHUNKED, body=b"1\nx\r\n0\r\n\r\n"),
-    "a chunk line with a CR inside": post(CHUNKED, body=b"1\r;\r\nx\r\n0\r\n\r\n"),
-    "a chunk that ends in bare LF": post(CHUNKED, body=b"1\r\nx\n0\r\n\r\n"),
-    "a chunk longer than its size": post(CHUNKED, body=b"1\r\nxyz\r\n0\r\n\r\n"),
-    "a chunk extension of bare LF": post(CHUNKED, body=b"1;a\nb\r\nx\r\n0\r\n\r\n"),
-    "a chunk extension with a control character": post(CHUNKED, body=b"1;a\x01\r\nx\r\n0\r\n\r\n"),
-    "an endless chunk extension": post(CHUNKED, body=b"1;" + b"a" * 5000 + b"\r\nx\r\n0\r\n\r\n"),
-    "endless trailers": post(CHUNKED, body=b"0\r\n" + b"a: b\r\n" * 3000 + b"\r\n"),
-    "a trailer of bare LF": post(CHUNKED, body=b"0\r\na: b\n\r\n"),
-}
-
-
-@pytest.mark.parametrize("name", SMUGGLING)
-def test_an_ambiguous_request_is_refused_once_and_the_connection_closed(server, name):
-    with server.client() as client:
-        client.send(SMUGGLING[name] + HIDDEN)
-        answer = client.answer()
-        assert (answer.status, answer.code) == (400, "MALFORMED_REQUEST")
-        assert answer.headers["connection"] == "close"
-        assert set(answer.json) == {"error", "code", "details", "request_id"}
-        assert client.is_closed()
-
-
-@pytest.mark.parametrize("name", SMUGGLING)
-def test_an_ambiguous_request_in_two_pieces_is_refused_once(server, name):
-    stream = SMUGGLING[name]
-    with server.client() as client:
-        client.send(stream[: len(stream) // 2])
-        client.send(stream[len(stream) // 2 :] + HIDDEN)
-        assert client.answer().code == "MALFORMED_REQUEST"
-        assert client.is_closed()
 
 
 @pytest.mark.parametrize(

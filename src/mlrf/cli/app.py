@@ -12,6 +12,7 @@ from mlrf.cli.build import build
 from mlrf.cli.demo import demo
 from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
+from mlrf.cli.features import features
 from mlrf.cli.inspect import inspect
 from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
@@ -24,6 +25,7 @@ _HELP = """Serve gradient-boosted trees: fast, with proof that the number served
   mlrf build model.txt -o sales --name sales   a trained LightGBM model becomes a bundle
   mlrf inspect sales                           what is in it, with an example request
   mlrf explain sales rows.csv                  why: what each feature adds to the answer
+  mlrf features push sales news.jsonl          rows by key, newer ones while it serves
   mlrf bench sales                             how fast, on this machine
   mlrf serve sales                             answers on http://127.0.0.1:8080
   mlrf demo                                    all of it on real retail data
@@ -73,6 +75,7 @@ app.command()(predict)
 app.command()(keys)
 app.command()(explain)
 app.command()(bench)
+app.add_typer(features)
 # Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.
 app.command(
     "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False

@@ -35,15 +35,16 @@ def read_file(path: Path, schema: Schema) -> Any:
     """
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
-            return _with_features_names(_json(_bytes(path), path), schema)
+            return _with_features_names(_json(read_bytes(path), path), schema)
         case ".csv":
-            return _csv(_bytes(path), path, schema)
+            return _csv(read_bytes(path), path, schema)
         case ".parquet":
             return _parquet(path)
     raise ConfigError(f"{path}: rows come as .json, .jsonl, .csv or .parquet, not {path.suffix or 'without an ending'}")
 
 
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return a file's bytes; ConfigError when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -114,11 +115,12 @@ def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
         text.strip() in _EMPTY or text.strip().lower() in ("true", "false") for text in texts
     ):
         boolean = Feature(feature.name, Kind.BOOLEAN)
-        return [None if value is None else int(value) for value in (_cell(boolean, text) for text in texts)]
-    return [_cell(feature, text) for text in texts]
+        return [None if value is None else int(value) for value in (read_cell(boolean, text) for text in texts)]
+    return [read_cell(feature, text) for text in texts]
 
 
-def _cell(feature: Feature, text: str) -> Any:
+def read_cell(feature: Feature, text: str) -> Any:
+    """Return what a cell of CSV means to a feature; what means nothing to it stays a text."""
     # CSV has no types: the schema says what a text means. What does not fit stays a text, for the schema to refuse.
     if feature.categories is not None:
         # A category may itself be an empty text or "NA".

@@ -21,7 +21,7 @@ from mlrf.core.errors import FeaturesUnavailableError, RowsError
 from mlrf.features.embedded import LOADING_KEY, SOURCE_KEY, STATE, STATE_KEY, EmbeddedStore, put_rows, read_state
 from mlrf.features.environment import unavailable
 from mlrf.features.port import Batch, Key, Record
-from mlrf.features.row_format import NO_TIME, as_of_us_of
+from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
 from mlrf.features.sorted_runs import in_order
 
 _BATCH_ROWS = 1 << 14
@@ -59,10 +59,10 @@ def load_rows(
         environment = store.environment
         target = environment.write(lambda t: _begin(t, store))
         try:
-            superseded = _add_directly(store, target, _told(rows, progress))
+            superseded = _add_directly(store, target, told_rows(rows, progress))
             if superseded is None:
                 environment.write(lambda t: t.drop(store.tables[target], delete=False))
-                merged = in_order(_told(rows, progress), environment.path)
+                merged = in_order(told_rows(rows, progress), environment.path)
                 superseded = _add_all(store, target, _batched(merged))
         except OSError as error:
             environment.write(lambda t: _clear(t, store, target))
@@ -90,7 +90,8 @@ class _OutOfOrderError(Exception):
     """The rows do not come in the order of their keys."""
 
 
-def _told(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
+def told_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
+    """Yield the rows of a source in batches, and tell how many there were."""
     read = 0
     for batch in rows.batches():
         yield list(zip(batch.keys, batch.records, strict=True))
@@ -153,15 +154,16 @@ def _add(transaction: lmdb.Transaction[bytes], store: EmbeddedStore, target: int
         if transaction.put(key, record, overwrite=False, append=True, db=table):
             continue
         superseded += 1
-        if _is_later(store, key, record, transaction.get(key, b"", table)):
+        if is_later(store.format, key, record, transaction.get(key, b"", table)):
             transaction.put(key, record, db=table)
     return superseded
 
 
-def _is_later(store: EmbeddedStore, key: bytes, record: bytes, stands: bytes) -> bool:
+def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
+    """Whether a row was true later than another of its key; RowsError where that cannot be told."""
     mine, other = as_of_us_of(record), as_of_us_of(stands)
     if mine == other:
-        named = store.format.key.decode(key)
+        named = rows.key.decode(key)
         when = "without an as-of time" if mine == NO_TIME else "of the same as-of time"
         remedy = "; keep one, or name the --as-of-column" if mine == NO_TIME else "; keep one"
         raise RowsError(

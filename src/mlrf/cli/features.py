@@ -1,0 +1,200 @@
+"""`mlrf features`: rows by key, loaded, pushed, looked at and counted, in the store that a server serves from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mlrf.cli.keyed_files import read_key_text, read_rows
+from mlrf.cli.paths import some_path
+from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.errors import ConfigError, KeyNotFoundError
+from mlrf.features.documents import show_document
+from mlrf.features.place import SHARED_SCHEMES, default_state_dir, place_of
+from mlrf.features.port import FeatureStore
+from mlrf.features.row_format import RowFormat, row_format
+from mlrf.features.seeding import mark_seeded
+
+features = typer.Typer(
+    name="features",
+    help="Rows by key: load, push, get and count them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BundlePath = Annotated[
+    Path, typer.Argument(parser=some_path, metavar="bundle", help="The bundle whose model the rows are for.")
+]
+RowsPath = Annotated[Path, typer.Argument(parser=some_path, metavar="rows", help="The file of rows.")]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", parser=some_path, metavar="DIR", help="Where the server's state lies, as it was told."),
+]
+StoreUrl = Annotated[
+    str | None, typer.Option("--features", metavar="URL", help="redis://HOST:PORT/0 of a store that machines share.")
+]
+AsOf = Annotated[str | None, typer.Option(help="The column that says when a row was true.")]
+Partial = Annotated[bool, typer.Option("--partial", help="Rows may lack features: requests bring those as overrides.")]
+
+
+@features.command()
+def load(
+    bundle: BundlePath,
+    rows: RowsPath,
+    state_dir: StateDir = None,
+    url: StoreUrl = None,
+    as_of_column: AsOf = None,
+    partial: Partial = False,
+) -> None:
+    """Replace all rows by those of a Parquet file, in one step and while serving.
+
+    The file is streamed: it need not fit into memory. Until the last row is in, answers are made from the rows as they stand;
+    what is pushed meanwhile is kept. Of rows with one key the one that was true last counts; without --as-of-column two
+    such rows are refused, and nothing is changed.
+
+    Example: mlrf features load sales rows.parquet --as-of-column updated_at --state-dir /var/lib/mlrf
+    """
+    from mlrf.features.rows_file import RowsFile  # noqa: PLC0415  --help needs no pyarrow
+
+    found, format_ = _keyed(bundle)
+    file = RowsFile(rows, format_, as_of_column=as_of_column, partial=partial)
+    with _bar(file.n_rows) as told:
+        loaded = (
+            _load_shared(found, format_, file, url, told) if url else _load_here(found, format_, file, state_dir, told)
+        )
+    line = f"{loaded.rows} rows loaded"
+    if loaded.superseded:
+        line += f"; {loaded.superseded} gave way to a later row of the same key"
+    print(line)
+
+
+@features.command()
+def push(
+    bundle: BundlePath,
+    rows: RowsPath,
+    state_dir: StateDir = None,
+    url: StoreUrl = None,
+    as_of_column: AsOf = None,
+    partial: Partial = False,
+) -> None:
+    """Insert or replace the rows of a file (Parquet, CSV or JSON lines), all in one transaction and while serving.
+
+    A row that was true earlier than the one that stands is left out. A line of JSON is
+    {"key": {field: value}, "features": {name: value}, "as_of": "2026-01-31T06:00:00Z"}.
+
+    Example: mlrf features push sales news.jsonl --state-dir /var/lib/mlrf
+    """
+    found, format_ = _keyed(bundle)
+    given = read_rows(rows, format_, as_of_column=as_of_column, partial=partial)
+    pushed = _asked(found, state_dir, url, lambda store: store.push(given))
+    line = f"{pushed.written} rows pushed"
+    if pushed.older:
+        line += f"; {pushed.older} left out, for a later row of the key stands"
+    print(line)
+
+
+@features.command()
+def get(
+    bundle: BundlePath,
+    key: Annotated[list[str], typer.Argument(help="The fields of the key: store_id=54 date=2026-01-31")],
+    state_dir: StateDir = None,
+    url: StoreUrl = None,
+) -> None:
+    """Print the row of one key as JSON, as `push` takes it.
+
+    Example: mlrf features get sales store_id=54 date=2026-01-31
+    """
+    found, format_ = _keyed(bundle)
+    values = read_key_text(key, format_.key)
+    encoded = format_.key.encode(values)
+    row = _asked(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
+    if row is None:
+        raise KeyNotFoundError(f"no row is stored under the key {harmless_json(values)}", key=values)
+    typer.echo(harmless_json(show_document(encoded, row, format_), indent=2))
+
+
+@features.command()
+def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
+    """Print which store it is, how many rows it has, and where they came from, as JSON."""
+    found, _ = _keyed(bundle)
+    typer.echo(harmless_json(_asked(found, state_dir, url, lambda store: store.stats()), indent=2))
+
+
+def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
+    bundle = read_bundle(path)
+    rows = row_format(bundle)
+    if rows is None:
+        raise ConfigError(f"{path} is not asked by key; build it with --key")
+    return bundle, rows
+
+
+def _check_url(url: str | None) -> None:
+    if url is not None and not url.startswith(SHARED_SCHEMES):
+        raise ConfigError(f"--features: the address of a shared store begins with {', '.join(SHARED_SCHEMES)}")
+
+
+def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
+    """Return what the store answers; what the bundle brings has been taken before."""
+    from mlrf.features.opening import open_store  # noqa: PLC0415  --help needs no LMDB
+
+    _check_url(url)
+    store = open_store(bundle, state_dir or default_state_dir(), url, timeout_s=10.0)
+    if store is None:
+        raise ConfigError(f"{bundle.path} is not asked by key")
+
+    async def whole() -> Any:
+        try:
+            return await ask(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+def _load_here(bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | None, told: Callable[[int], None]) -> Any:
+    from mlrf.features.embedded import EmbeddedStore  # noqa: PLC0415
+    from mlrf.features.loading import load_rows  # noqa: PLC0415
+
+    place = place_of(state_dir or default_state_dir(), bundle, rows)
+    store = EmbeddedStore(place.rows, rows)
+    try:
+        loaded = load_rows(store, file, file.path.name, told)
+    finally:
+        store.release()
+    # These rows count, not those that the bundle brings.
+    mark_seeded(place.rows)
+    return loaded
+
+
+def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Callable[[int], None]) -> Any:
+    from mlrf.features.shared import SharedStore  # noqa: PLC0415
+    from mlrf.features.shared_loading import load_shared  # noqa: PLC0415
+
+    _check_url(url)
+
+    async def whole() -> Any:
+        store = SharedStore(url, bundle.name, rows)
+        try:
+            return await load_shared(store, file, file.path.name, told)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+@contextmanager
+def _bar(n_rows: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=not console.is_terminal) as bars:
+        task = bars.add_task(harmless("loading rows"), total=n_rows)
+        yield lambda done: bars.update(task, completed=done)

@@ -1,0 +1,124 @@
+"""Files of rows by key as `mlrf features push` takes them, and keys as the command line spells them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlrf.cli.row_files import read_bytes, read_cell
+from mlrf.core.columns import find_columns
+from mlrf.core.errors import ConfigError, InvalidRequestError, RowsError
+from mlrf.features.documents import read_document
+from mlrf.features.key import EntityKey, KeyType
+from mlrf.features.port import Key, Record
+from mlrf.features.row_format import RowFormat
+
+MAX_PUSHED_ROWS = 1_000_000
+_INTEGER_CHARS = 20
+_BOOLEANS = {"true": True, "false": False}
+_LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+
+def read_rows(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: bool) -> list[tuple[Key, Record]]:
+    """Return the rows of a .parquet, .csv, .json, .jsonl or .ndjson file; RowsError names the row that does not fit."""
+    match path.suffix.lower():
+        case ".parquet":
+            given = _parquet(path, rows, as_of_column=as_of_column, partial=partial)
+        case ".csv":
+            given = _documents(_csv(path, rows, as_of_column), path, rows, partial=partial)
+        case ".json" | ".jsonl" | ".ndjson":
+            if as_of_column is not None:
+                raise ConfigError("--as-of-column is about tables; a line of JSON says it as as_of")
+            given = _documents(_json(path), path, rows, partial=partial)
+        case other:
+            raise ConfigError(f"{path}: rows come as .parquet, .csv or .jsonl, not {other or 'without an ending'}")
+    taken = list(given)
+    if not taken:
+        raise RowsError(f"{path} has no rows")
+    return taken
+
+
+def read_key_text(fields: Sequence[str], key: EntityKey) -> dict[str, Any]:
+    """Return the key that `name=value` arguments say, each value by its field's type; ConfigError when one says nothing."""
+    types = {field.name: field.type for field in key.fields}
+    values = {}
+    for each in fields:
+        name, equals, text = each.partition("=")
+        if not equals:
+            raise ConfigError(f"{each!r} is no field of a key; write {' '.join(f'{n}=…' for n in key.names)}")
+        values[name] = _key_value(types.get(name, KeyType.STRING), text)
+    return values
+
+
+def _parquet(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: bool) -> Iterator[tuple[Key, Record]]:
+    from mlrf.features.rows_file import RowsFile  # noqa: PLC0415  only Parquet needs pyarrow
+
+    file = RowsFile(path, rows, as_of_column=as_of_column, partial=partial)
+    if file.n_rows > MAX_PUSHED_ROWS:
+        raise RowsError(f"{path} has {file.n_rows} rows, more than a push of {MAX_PUSHED_ROWS}; load it instead")
+    for batch in file.batches():
+        yield from zip(batch.keys, batch.records, strict=True)
+
+
+def _documents(documents: Iterator[Any], path: Path, rows: RowFormat, *, partial: bool) -> Iterator[tuple[Key, Record]]:
+    for place, document in enumerate(documents):
+        try:
+            yield read_document(document, rows, partial=partial)
+        except InvalidRequestError as error:
+            raise RowsError(f"{path}: row {place}: {error}", **{"row": place, **error.details}) from error
+
+
+def _json(path: Path) -> Iterator[Any]:
+    raw = read_bytes(path)
+    try:
+        if raw.lstrip()[:1] == b"[":
+            yield from msgspec.json.decode(raw, type=list[Any])
+        else:
+            yield from _LINES.decode_lines(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RowsError(f"{path} is no JSON array and no JSON lines: {error}") from error
+
+
+def _csv(path: Path, rows: RowFormat, as_of_column: str | None) -> Iterator[Any]:
+    try:
+        lines = csv.reader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), strict=True)
+        header = next(lines, [])
+        columns = _csv_columns(path, rows, header, as_of_column)
+        by_name = {feature.name: feature for feature in rows.schema.features}
+        for cells in filter(None, lines):
+            if len(cells) != len(header):
+                raise RowsError(f"{path} has {len(cells)} cells in line {lines.line_num}, its header {len(header)}")
+            document: dict[str, Any] = {
+                "key": {f.name: _key_value(f.type, cells[header.index(f.name)]) for f in rows.key.fields},
+                "features": {name: read_cell(by_name[name], cells[place]) for name, place in columns.items()},
+            }
+            if as_of_column is not None:
+                document["as_of"] = cells[header.index(as_of_column)] or None
+            yield document
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RowsError(f"{path} is no CSV in UTF-8: {error}") from error
+
+
+def _csv_columns(path: Path, rows: RowFormat, header: list[str], as_of_column: str | None) -> dict[str, int]:
+    for name in [*rows.key.names, *([] if as_of_column is None else [as_of_column])]:
+        if header.count(name) != 1:
+            raise RowsError(f"{path} has {'two columns' if name in header else 'no column'} {name!r}", column=name)
+    try:
+        return find_columns(rows.schema.names, header)
+    except InvalidRequestError as error:
+        raise RowsError(f"{path}: {error}", **error.details) from error
+
+
+def _key_value(kind: KeyType, text: str) -> Any:
+    """Return what a text means to a field of a key; one that means nothing stays a text, for the key to refuse."""
+    if kind is KeyType.INTEGER:
+        digits = text.removeprefix("-")
+        return int(text) if len(text) <= _INTEGER_CHARS and digits.isascii() and digits.isdecimal() else text
+    if kind is KeyType.BOOLEAN:
+        return _BOOLEANS.get(text.lower(), text)
+    return text

@@ -1,0 +1,62 @@
+"""A bulk load of the shared store: rows streamed in the order of their keys, and current in one step."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from mlrf.features.loading import Loaded, RowsSource, is_later, told_rows
+from mlrf.features.port import Key, Record
+from mlrf.features.shared import SharedStore
+from mlrf.features.sorted_runs import in_order
+
+_ROWS_A_COMMAND = 2000
+
+
+async def load_shared(
+    store: SharedStore,
+    rows: RowsSource,
+    source: str,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Loaded:
+    """Replace all rows of a shared store by those of a file, as `load_rows` does for the embedded one."""
+    with tempfile.TemporaryDirectory() as folder:
+        merged = _Merged(store, in_order(told_rows(rows, progress), Path(folder)))
+        token = await store.begin_load()
+        try:
+            singles = iter(merged)
+            while some := list(islice(singles, _ROWS_A_COMMAND)):
+                await store.add(token, some)
+            await store.finish_load(token, source)
+        except BaseException:
+            await store.abandon_load()
+            raise
+    return Loaded(merged.n_rows, merged.superseded, 0)
+
+
+class _Merged:
+    """Rows in order, one a key: the one that was true last."""
+
+    def __init__(self, store: SharedStore, rows: Iterable[tuple[Key, Record]]) -> None:
+        self._store = store
+        self._rows = rows
+        self.n_rows = 0
+        self.superseded = 0
+
+    def __iter__(self) -> Iterator[tuple[Key, Record]]:
+        last: tuple[Key, Record] | None = None
+        for key, record in self._rows:
+            if last is None or key != last[0]:
+                if last is not None:
+                    self.n_rows += 1
+                    yield last
+                last = key, record
+                continue
+            self.superseded += 1
+            if is_later(self._store.format, key, record, last[1]):
+                last = key, record
+        if last is not None:
+            self.n_rows += 1
+            yield last

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.builder import catboost, lightgbm, sklearn
+from mlrf.builder import catboost, lightgbm, sklearn, xgboost
 from mlrf.builder.imported import ImportedModel, Library, Wishes
 from mlrf.builder.source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
-LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
+LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
 """In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too."""
 
 _SHOWN_BYTES = 12

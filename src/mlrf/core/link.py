@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-LinkKind = Literal["identity", "sigmoid", "exp", "signed_square", "log1p_exp", "softmax", "sigmoid_each"]
+LinkKind = Literal["identity", "sigmoid", "exp", "signed_square", "log1p_exp", "step", "softmax", "sigmoid_each"]
 KINDS: frozenset[str] = frozenset(get_args(LinkKind))
 
 ScalarLink = Callable[[float], float]
@@ -22,8 +22,9 @@ VectorLink = Callable[[Sequence[float]], list[float]]
 class Link:
     """The function between the raw margin and the prediction.
 
-    `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `signed_square` (m |m|: LightGBM's reg_sqrt) and `log1p_exp`
-    map one margin to one number; `softmax` and `sigmoid_each` (one sigmoid a class, not normalised) map K to K.
+    `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `signed_square` (m |m|: LightGBM's reg_sqrt), `log1p_exp` and
+    `step` (1 above 0, else 0: a hinge loss) map one margin to one number; `softmax` and `sigmoid_each` (one sigmoid a class,
+    not normalised) map K to K.
     """
 
     kind: LinkKind = "identity"
@@ -48,6 +49,8 @@ class Link:
                 return lambda m: m * abs(m)
             case "log1p_exp":
                 return lambda m: math.log1p(_exp(m))
+            case "step":
+                return lambda m: 1.0 if m > 0.0 else 0.0
         raise ValueError(f"the link {self.kind} maps all margins of a row together")
 
     def vector(self) -> VectorLink:

@@ -18,6 +18,7 @@ FORMULAS = {
     "exp": math.exp,
     "signed_square": lambda m: math.copysign(m * m, m),
     "log1p_exp": lambda m: math.log1p(math.exp(m)),
+    "step": lambda m: float(m > 0),
 }
 
 

@@ -9,7 +9,9 @@ from onnx import helper, numpy_helper
 from mlrf.core.link import Link
 
 
-def link_nodes(link: Link, margin: str, prediction: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def link_nodes(  # noqa: PLR0911  one return a link
+    link: Link, margin: str, prediction: str
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return the operators and constants that turn the tensor `margin` into the tensor `prediction`."""
     one = numpy_helper.from_array(np.array(1.0), "one")
     match link.kind:
@@ -25,6 +27,8 @@ def link_nodes(link: Link, margin: str, prediction: str) -> tuple[list[onnx.Node
         case "sigmoid" | "sigmoid_each":
             scale = numpy_helper.from_array(np.array(-link.scale), "minus_scale")
             return _sigmoid(margin, prediction), [one, scale]
+        case "step":
+            return _step(margin, prediction), [numpy_helper.from_array(np.array(0.0), "zero")]
         case "log1p_exp":
             return _log1p_exp(margin, prediction), [one]
 
@@ -36,6 +40,13 @@ def _sigmoid(margin: str, prediction: str) -> list[onnx.NodeProto]:
         helper.make_node("Exp", ["scaled"], ["power"]),
         helper.make_node("Add", ["one", "power"], ["total"]),
         helper.make_node("Div", ["one", "total"], [prediction]),
+    ]
+
+
+def _step(margin: str, prediction: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Greater", [margin, "zero"], ["is_above"]),
+        helper.make_node("Cast", ["is_above"], [prediction], to=onnx.TensorProto.DOUBLE),
     ]
 
 

@@ -1,0 +1,99 @@
+"""What an XGBoost objective makes of the raw margin, and of the base score that its file holds.
+
+`base_score` stands in the file as the user gives it, in the space of predictions; the margin starts at what the objective's
+inverse link makes of it, in float32, as XGBoost computes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlrf.core.bundle import Task
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.link import Link
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The task, the link, and how a base score becomes a margin."""
+
+    task: Task
+    link: Link
+    base: Literal["margin", "logit", "log"] = "margin"
+
+    def margins_of(self, scores: Scores) -> Scores:
+        """Return the margins that the sums start at; ModelUnreadableError for a score that has none."""
+        if self.base == "margin":
+            return scores
+        in_range = (scores > 0) & (scores < 1) if self.base == "logit" else scores > 0
+        if not np.all(in_range):
+            raise ModelUnreadableError(
+                f"the XGBoost model file is damaged: its base_score {scores.tolist()} has no margin"
+            )
+        if self.base == "log":
+            return np.array([_log(float(score)) for score in scores], np.float32)
+        with np.errstate(divide="ignore"):
+            odds = np.float32(1) / scores - np.float32(1)
+        return np.array([-_log(float(ratio)) for ratio in odds], np.float32)
+
+
+_IDENTITY = Objective("regression", Link())
+_EXP = Objective("regression", Link("exp"), "log")
+_RANKING = Objective("ranking", Link())
+
+OBJECTIVES: dict[str, Objective] = {
+    **dict.fromkeys(
+        (
+            "reg:squarederror",
+            "reg:linear",
+            "reg:squaredlogerror",
+            "reg:pseudohubererror",
+            "reg:absoluteerror",
+            "reg:quantileerror",
+            "reg:expectileerror",
+        ),
+        _IDENTITY,
+    ),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft"), _EXP),
+    **dict.fromkeys(("rank:pairwise", "rank:ndcg", "rank:map"), _RANKING),
+    **dict.fromkeys(("multi:softmax", "multi:softprob"), Objective("multiclass", Link("softmax"))),
+    "reg:logistic": Objective("regression", Link("sigmoid"), "logit"),
+    "binary:logistic": Objective("binary", Link("sigmoid"), "logit"),
+    "binary:logitraw": Objective("raw", Link()),
+    "binary:hinge": Objective("binary", Link("step")),
+}
+
+
+def read_objective(name: str) -> Objective:
+    """Return what is known of an objective; UnsupportedModelError names one that mlrf does not know."""
+    if name not in OBJECTIVES:
+        raise UnsupportedModelError(
+            f"the model's objective {name!r} is not one that mlrf knows ({', '.join(sorted(OBJECTIVES))})",
+            objective=name,
+        )
+    return OBJECTIVES[name]
+
+
+def read_base_score(text: str) -> Scores:
+    """Return the base scores of a file: one number, or since XGBoost 3.1 a list of them."""
+    try:
+        return np.array([float(word) for word in text.strip("[]").split(",")], np.float32)
+    except ValueError as error:
+        raise ModelUnreadableError(f"the XGBoost model file is damaged: its base_score is {text[:40]!r}") from error
+
+
+def _log(x: float) -> float:
+    """Return the C library's own float32 logarithm, which is what XGBoost calls: its last bit is not always the nearest."""
+    logf = getattr(ctypes.CDLL(None), "logf", None)
+    if logf is None:
+        return math.log(x)
+    logf.argtypes, logf.restype = [ctypes.c_float], ctypes.c_float
+    return float(logf(x))

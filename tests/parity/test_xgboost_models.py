@@ -1,0 +1,205 @@
+"""XGBoost's own answers, to the bit: objectives, boosters, categories, formats, wrappers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost as xgb
+
+import mlrf
+from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.front import import_model
+from mlrf.builder.imported import ImportedModel, Wishes
+from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.parity.golden import golden_rows
+from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.builder.xgboost import answers
+from mlrf.core.errors import SampleError, UnsupportedModelError
+from mlrf.core.schema import Kind
+from mlrf.engines.trees import TreesEngine
+from xgboost_models import OBJECTIVES, data, train
+
+VARIANTS = {
+    "plain": {},
+    "dart": {"booster": "dart", "rate_drop": 0.4},
+    "forest": {"num_parallel_tree": 3, "subsample": 0.7, "max_cat_to_onehot": 1},
+    "based": {"base_score": 0.3},
+}
+
+
+def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
+    """Both exports answer golden rows as XGBoost does: margins to the bit, predictions to float32."""
+    tried = golden_rows(model.forest, None, lambda _: None).rows if rows is None else rows
+    tried = tried[np.unique(np.linspace(0, len(tried) - 1, 3000).astype(int))]
+    booster = answers.load(model.source, model.settings, 1)
+    limits = (0, model.settings["iterations"])
+    expected = booster.predict(answers.matrix(booster, tried), output_margin=True, iteration_range=limits)
+    expected = expected.reshape(len(tried), -1).astype(np.float64)
+    kept = np.arange(0, len(tried), 10)
+    trees = run_trees(encode_forest(model.forest), tried, kept)
+    np.testing.assert_array_equal(trees.margins, expected)
+    np.testing.assert_array_equal(trees.single, expected[kept])
+    margins, predictions = run_onnx(export_onnx(model.forest, model.link), tried)
+    np.testing.assert_array_equal(margins, expected)
+    told = booster.predict(answers.matrix(booster, tried), iteration_range=limits).reshape(len(tried), -1)
+    np.testing.assert_allclose(predictions, told, rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
+    linked = [model.link.vector()(row) for row in trees.margins[kept].tolist()]
+    np.testing.assert_allclose(linked, told[kept], rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_margins_are_xgboosts_to_the_bit(objective, variant):
+    hold(import_model(train(objective, **VARIANTS[variant])), rows=None)
+
+
+@pytest.mark.parametrize("objective", ["reg:squarederror", "binary:logistic", "multi:softprob"])
+def test_contributions_are_xgboosts_and_give_the_margin(objective, tmp_path):
+    booster = train(objective)
+    model = import_model(booster)
+    rows, _ = data(0)
+    (tmp_path / "f").write_bytes(encode_forest(model.forest))
+    engine = TreesEngine(tmp_path / "f")
+    ours = np.array(engine.contributions_many(rows[:200])).reshape(200, 5, -1)
+    theirs = booster.predict(answers.matrix(booster, rows[:200]), pred_contribs=True).reshape(200, -1, 6)
+    size = np.abs(theirs).sum(axis=2).max()
+    np.testing.assert_allclose(ours, theirs[:, :, :5].transpose(0, 2, 1), rtol=0, atol=1e-5 * size)
+    np.testing.assert_allclose(np.tile(engine.base, (200, 1)), theirs[:, :, 5], rtol=0, atol=1e-5 * size)
+    margins = np.array(engine.margins(rows[:200])).reshape(200, -1)
+    gap = np.abs(ours.sum(axis=1) + engine.base - margins)
+    assert gap.max() <= 1e-9 * max(1.0, size)
+
+
+def test_files_read_as_objects_do(tmp_path):
+    booster = train("binary:logistic")
+    wanted = encode_forest(import_model(booster).forest)
+    for name in ("m.json", "m.ubj"):
+        booster.save_model(tmp_path / name)
+        assert encode_forest(import_model(tmp_path / name).forest) == wanted
+
+
+def frame() -> tuple[pd.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "price": rng.normal(size=300),
+            "shop": pd.Categorical(rng.choice(["north", "south", "east"], 300)),
+            "size": pd.Categorical(rng.choice([10, 20, 30], 300)),
+            "count": rng.integers(0, 5, 300),
+            "open": rng.integers(0, 2, 300).astype(bool),
+        }
+    )
+    return table, (table.price + (table["shop"] == "south") + table["open"]).to_numpy()
+
+
+def test_a_frame_tells_names_kinds_and_categories(tmp_path):
+    table, target = frame()
+    booster = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(table, target, enable_categorical=True), 5)
+    model = import_model(booster)
+    assert [f.name for f in model.features] == list(table)
+    assert [f.kind for f in model.features] == [
+        Kind.NUMERIC, Kind.CATEGORICAL, Kind.CATEGORICAL, Kind.INTEGER, Kind.BOOLEAN,
+    ]  # fmt: skip
+    assert model.features[1].categories == ("east", "north", "south")
+    assert model.features[2].categories == (10, 20, 30)
+    with pytest.raises(SampleError, match="another order"):
+        import_model(booster, Wishes({"shop": ["north", "east", "south"]}))
+    with pytest.raises(SampleError, match="trained on it as a number"):
+        import_model(booster, Wishes({"price": ["a"]}))
+    with pytest.raises(SampleError, match="no feature"):
+        import_model(booster, Wishes({"prize": ["a"]}))
+    umlauts = table.assign(shop=table["shop"].cat.rename_categories({"south": "süd"}))
+    other = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(umlauts, target, enable_categorical=True), 5)
+    assert import_model(other).features[1].categories is None
+    assert import_model(other, Wishes({"shop": ["east", "north", "süd"]})).features[1].categories[2] == "süd"
+    bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table)
+    served = mlrf.load(bundle)
+    margins = booster.predict(xgb.DMatrix(table, enable_categorical=True), output_margin=True)
+    np.testing.assert_array_equal(served.margin(table), margins.astype(np.float64))
+
+
+def test_wrappers_predict_up_to_their_best_iteration_and_keep_their_classes(tmp_path):
+    rows, target = data(3)
+    rng = np.random.default_rng(0)
+    labels = np.where(target > 0.5, 1, 0)
+    wrapper = xgb.XGBClassifier(n_estimators=30, max_depth=4, early_stopping_rounds=3, verbosity=0)
+    wrapper.fit(rows, labels, eval_set=[(rows[:100], rng.integers(0, 2, 100))], verbose=False)
+    model = import_model(wrapper)
+    assert model.forest.n_trees == wrapper.best_iteration + 1 < wrapper.get_booster().num_boosted_rounds()
+    assert "best iteration" in model.notes[0]
+    hold(model)
+    served = mlrf.load(mlrf.build(wrapper, tmp_path / "w", name="w", classes=["no", "yes"]))
+    np.testing.assert_allclose(served.predict(rows), wrapper.predict_proba(rows)[:, 1], rtol=1e-6)
+    wrapper.save_model(tmp_path / "wrapper.json")
+    assert import_model(tmp_path / "wrapper.json").forest.n_trees == model.forest.n_trees
+    # A Booster uses all of its trees, and so does what it saved.
+    booster = wrapper.get_booster()
+    assert import_model(booster).forest.n_trees == booster.num_boosted_rounds()
+    assert "all" in import_model(booster).notes[0]
+    three = xgb.XGBClassifier(n_estimators=3, verbosity=0).fit(rows, np.floor(target * 2.99).astype(int))
+    assert import_model(three).classes == (0, 1, 2)
+    forest = xgb.XGBRFRegressor(n_estimators=10, verbosity=0).fit(rows, target)
+    hold(import_model(forest))
+
+
+def test_several_targets_with_a_tree_each():
+    rows, target = data(4)
+    both = np.stack([target, -target], axis=1)
+    hold(import_model(xgb.XGBRegressor(n_estimators=5, verbosity=0).fit(rows, both)))
+
+
+def test_thresholds_at_the_ends_of_float32():
+    rows = np.array([[3.0e38, 1e-45], [-3.0e38, -1e-45], [1e-38, 0.0], [np.nan, 1.0]] * 20)
+    model = import_model(xgb.train({"max_depth": 3, "verbosity": 0}, xgb.DMatrix(rows, np.arange(80) % 4), 4))
+    edges = model.forest.threshold[model.forest.feature >= 0]
+    values = [
+        *edges,
+        *np.nextafter(edges, math.inf),
+        3.4028234663852886e38,
+        -3.4028234663852886e38,
+        1e-46,
+        -1e-46,
+        np.nan,
+    ]
+    hold(model, np.array([[a, b] for a in values for b in values]))
+
+
+def test_what_is_not_served_is_refused_by_name():
+    rows, target = data(5)
+    with pytest.raises(UnsupportedModelError, match=r"gblinear.*linear model"):
+        import_model(xgb.train({"booster": "gblinear", "verbosity": 0}, xgb.DMatrix(np.nan_to_num(rows), target), 2))
+    vector = xgb.XGBRegressor(n_estimators=2, multi_strategy="multi_output_tree", tree_method="hist", verbosity=0)
+    with pytest.raises(UnsupportedModelError, match="multi_output_tree"):
+        import_model(vector.fit(rows, np.stack([target, -target], axis=1)))
+    with pytest.raises(UnsupportedModelError, match="missing=nan"):
+        import_model(xgb.XGBRegressor(n_estimators=2, missing=0.0, verbosity=0).fit(rows, target))
+    with pytest.raises(UnsupportedModelError, match="labels at once"):
+        import_model(
+            xgb.XGBClassifier(n_estimators=2, verbosity=0).fit(rows, np.stack([target > 0.5, target > 0.7], axis=1))
+        )
+    with pytest.raises(UnsupportedModelError, match="not from DMatrix"):
+        import_model(xgb.DMatrix(rows))
+    document = json.loads(train("reg:squarederror").save_raw("json"))
+    document["learner"]["objective"]["name"] = "reg:of_my_own"
+    with pytest.raises(UnsupportedModelError, match="reg:of_my_own"):
+        import_model(write(document))
+
+
+def write(document: dict) -> xgb.Booster:
+    """Stands in for a Booster whose document is this one."""
+
+    class Raw(xgb.Booster):
+        def __init__(self) -> None:
+            """Without a handle."""
+
+        def __del__(self) -> None:
+            """Nothing to free."""
+
+        def save_raw(self, _: str) -> bytes:
+            return json.dumps(document).encode()
+
+    return Raw()

@@ -32,6 +32,7 @@ _GROWTHS = 12
 WRITE_LIMIT_S = 10.0
 """How long a writer waits for another process that writes."""
 _POLL_S = 0.002
+_FULL_BYTES = 1 << 20
 
 
 class Environment:
@@ -41,6 +42,7 @@ class Environment:
         self.path = path
         self._map_bytes = map_bytes
         self._durable = durable
+        self.write_limit_s = WRITE_LIMIT_S
         self._env, self.is_writable = self._open()
         self.reading = threading.Lock()
         """Held over a read: whoever has it keeps the map where it is."""
@@ -71,13 +73,13 @@ class Environment:
         """
         if not self.is_writable:
             raise FeaturesUnavailableError("the feature store is on a read-only disk: it takes no rows")
-        if not self._writing.acquire(timeout=WRITE_LIMIT_S):
-            raise _busy()
+        if not self._writing.acquire(timeout=self.write_limit_s):
+            raise self._busy()
         try:
             with self._sole_writer():
                 return self._write(work)
         except (lmdb.Error, OSError) as error:
-            raise unavailable("written", error) from error
+            raise unavailable("written", self._cause(error)) from error
         finally:
             self._writing.release()
 
@@ -111,6 +113,17 @@ class Environment:
                 _registry.pop(_identity(self.path), None)
                 self._env.close()
 
+    def _cause(self, error: Exception) -> Exception:
+        """Return what a failed write came from: LMDB calls it an I/O error when the last page fits in part."""
+        free = os.statvfs(self.path)
+        if _errno(error) == errno.EIO and free.f_bavail * free.f_frsize < _FULL_BYTES:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return error
+
+    def _busy(self) -> FeaturesUnavailableError:
+        limit_s = self.write_limit_s
+        return FeaturesUnavailableError(f"another process has been writing to the feature store for {limit_s:g} s")
+
     def _resize(self, size: int) -> None:
         with self.reading:
             self._env.set_mapsize(size)
@@ -119,7 +132,7 @@ class Environment:
     def _sole_writer(self) -> Iterator[None]:
         """Hold a lock of our own over a write: LMDB's has no limit, and a stopped process may hold it for ever."""
         descriptor = os.open(self.path / "writing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        deadline = time.monotonic() + WRITE_LIMIT_S
+        deadline = time.monotonic() + self.write_limit_s
         try:
             while True:
                 try:
@@ -127,7 +140,7 @@ class Environment:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise _busy() from None
+                        raise self._busy() from None
                     time.sleep(_POLL_S)
             yield
         finally:
@@ -189,10 +202,6 @@ def unavailable(what: str, error: Exception) -> FeaturesUnavailableError:
     """Return the error for a store that cannot be read or written, with the reason but no path."""
     reason = os.strerror(number) if (number := _errno(error)) else str(error).rpartition(": ")[2]
     return FeaturesUnavailableError(f"the feature store cannot be {what}: {reason}")
-
-
-def _busy() -> FeaturesUnavailableError:
-    return FeaturesUnavailableError(f"another process has been writing to the feature store for {WRITE_LIMIT_S:g} s")
 
 
 def _identity(path: Path) -> str:

@@ -174,6 +174,9 @@ def _numbers(column: pa.Array) -> Column:
 
 def _distinct(schema: Schema, index: int, column: pa.Array, first_row: int) -> Column:
     """Read each different value once, by the schema's rule for a single one."""
+    if pa.types.is_nested(column.type):
+        name = schema.names[index]
+        raise RowsError(f"feature {name!r} holds {column.type}, not single values; convert the column", feature=name)
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     places = encoded.indices.to_numpy(zero_copy_only=False)
     missing = np.asarray(encoded.indices.is_null())

@@ -61,7 +61,7 @@ def test_every_curl_line_is_answered(folder):
     lines = commands("curl")
     assert len(lines) >= 8
     [serve] = [line for line in commands("mlrf") if line.startswith("mlrf serve")]
-    with serving(folder / serve.split()[2]) as server:
+    with serving(folder / serve.split()[2], options=["--state-dir", str(folder / "state")]) as server:
         for line in lines:
             here = line.replace("localhost:8080", f"127.0.0.1:{server.port}")
             done = shell(f"H='Content-Type: application/json'\n{here} --fail", folder)
@@ -71,8 +71,11 @@ def test_every_curl_line_is_answered(folder):
 
 def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
     shown = next(block for block in blocks("") if block.startswith('{"prediction"'))
-    with serving(folder / "sales-bundle") as server:
+    with serving(folder / "sales-bundle", options=["--state-dir", str(folder / "state")]) as server:
         answer = server.ask("POST", "/explain", {"features": [3.5, True, 0], "explain": 2}).json
+        by_key = server.ask("POST", "/explain", {"key": {"item": 7, "day": "2026-01-31"}, "explain": 2}).json
+    assert (by_key["features_as_of"], by_key["explanation"]["source"]) == ("2026-01-30T18:00:00Z", "precomputed")
+    assert all(f'"{name}":' in README.partition("## Ask it by key")[2].partition("## ")[0] for name in by_key)
     said = json.loads(shown.splitlines()[0])
     assert said.keys() == answer.keys() - {"explanation"}
     explained = json.loads(re.search(r'"explanation":(.*)}', shown, re.DOTALL)[1])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightgbm as lgb
+import msgspec
 import numpy as np
 import pandas as pd
 from rich.console import Console
@@ -20,7 +23,16 @@ from mlrf.demo.load import drive_and_wait
 from mlrf.demo.load_report import LoadReport
 from mlrf.demo.panel import Panel, make_panel
 from mlrf.demo.retail import Retail, read_retail
-from mlrf.demo.rows import busiest_on_the_last_day, named_instances, positional_instances, predict_bodies
+from mlrf.demo.rows import (
+    AS_OF_COLUMN,
+    KEY,
+    busiest_on_the_last_day,
+    key_of,
+    keyed_rows,
+    named_instances,
+    positional_instances,
+    predict_bodies,
+)
 from mlrf.demo.server import HOST, Server, serve_command
 from mlrf.demo.telling import Example
 from mlrf.demo.training import TREES, Trained, train
@@ -28,15 +40,32 @@ from mlrf.demo.training import TREES, Trained, train
 MODEL_NAME = "department-revenue"
 STORES = 54
 EXAMPLES = 5
+STORED_DAYS = 7
 SAMPLE_ROWS = 2_000
 CONNECTIONS = 32
 
 
-def build_bundle(model: lgb.Booster, out: Path, sample: pd.DataFrame) -> Path:
-    """Build with `mlrf.build`, replacing what an earlier run of the demo left, and nothing that is no bundle."""
+def build_bundle(model: lgb.Booster, out: Path, sample: pd.DataFrame, rows: pd.DataFrame) -> Path:
+    """Build with `mlrf.build`, replacing what an earlier run of the demo left, and nothing that is no bundle.
+
+    `rows` are those that will be asked for by key; their reasons are computed here.
+    """
     # Looked up when it is called: the demo imports no layer above core for a caller who only wants the load driver.
     build = importlib.import_module("mlrf").build
-    bundle: Path = build(model, out, name=MODEL_NAME, sample=sample, force=(out / "manifest.json").is_file())
+    with tempfile.TemporaryDirectory() as folder:
+        features = Path(folder) / "rows.parquet"
+        rows.to_parquet(features, index=False)
+        bundle: Path = build(
+            model,
+            out,
+            name=MODEL_NAME,
+            sample=sample,
+            force=(out / "manifest.json").is_file(),
+            features=features,
+            key=KEY,
+            as_of_column=AS_OF_COLUMN,
+            explain=True,
+        )
     return bundle
 
 
@@ -46,7 +75,7 @@ class Means:
 
     read: Callable[[], Retail] = read_retail
     trees: int = TREES
-    build: Callable[[lgb.Booster, Path, pd.DataFrame], Path] = build_bundle
+    build: Callable[[lgb.Booster, Path, pd.DataFrame, pd.DataFrame], Path] = build_bundle
     command: Callable[..., list[str]] = serve_command
 
 
@@ -64,18 +93,24 @@ class Story:
         with self._act("building and proving the bundle"):
             hold_out = trained.hold_out.features
             spread = np.linspace(0, len(hold_out) - 1, min(SAMPLE_ROWS, len(hold_out))).astype(np.int64)
-            bundle = self._means.build(trained.booster, self._out, hold_out.iloc[spread].reset_index(drop=True))
-        self._console.print(f"Bundle: {bundle}")
+            sample, rows = hold_out.iloc[spread].reset_index(drop=True), keyed_rows(trained.hold_out, STORED_DAYS)
+            bundle = self._means.build(trained.booster, self._out, sample, rows)
+        self._console.print(
+            f"Bundle: {bundle}, with the {len(rows):,} rows of the last {STORED_DAYS} days by key, explained"
+        )
 
         with Server(self._means.command(bundle, port=self._port, workers=self._workers), self._port) as server:
             self._console.print(f"Serving on http://{HOST}:{self._port} with {self._workers} worker(s).")
             chosen = busiest_on_the_last_day(trained.hold_out, EXAMPLES)
             telling.tell_examples(self._console, [self._ask(server, trained, int(row)) for row in chosen])
+            first = trained.hold_out.features.iloc[chosen[:1]]
+            key = key_of(named_instances(first)[0], str(trained.hold_out.day[int(chosen[0])].date()))
+            telling.tell_by_key(self._console, key, self._ask_by_key(server, key))
             report = self._drive(trained.hold_out, rate=rate, seconds=seconds)
             telling.tell_load(self._console, report, connections=CONNECTIONS)
             shown = hold_out.iloc[chosen[:1]]
             telling.tell_curl_lines(
-                self._console, self._port, named_instances(shown)[0], positional_instances(shown)[0]
+                self._console, self._port, named_instances(shown)[0], positional_instances(shown)[0], key
             )
             status = 1 if report.error_count else 0
             if not once:
@@ -107,6 +142,10 @@ class Story:
             served=float(answer["prediction"]),
             library=float(np.asarray(trained.booster.predict(one))[0]),
         )
+
+    def _ask_by_key(self, server: Server, key: dict[str, Any]) -> dict[str, Any]:
+        body = {"key": key, "explain": telling.REASONS, "return_features": True}
+        return server.ask("POST", "/predict", msgspec.json.encode(body))
 
     def _drive(self, hold_out: Panel, *, rate: int, seconds: int) -> LoadReport:
         # The most recent rows, and as many different ones as there are requests while there are enough of them: an

@@ -13,6 +13,9 @@ import pandas as pd
 
 from mlrf.demo.panel import Panel
 
+KEY = ("store_id", "department", "date")
+AS_OF_COLUMN = "known_since"
+
 Instance = dict[str, Any]
 
 
@@ -42,6 +45,20 @@ def busiest_on_the_last_day(panel: Panel, count: int) -> npt.NDArray[np.int64]:
     known = panel.features.loc[np.asarray(panel.day == panel.day.max()), ["revenue_mean_28", "department"]]
     busiest = known.sort_values("revenue_mean_28", ascending=False, kind="stable").drop_duplicates("department")
     return np.asarray(busiest.index[:count], dtype=np.int64)
+
+
+def keyed_rows(panel: Panel, days: int) -> pd.DataFrame:
+    """Return the rows of the last `days` days as they are looked up: by store, department and date, known since midnight."""
+    newest = panel.take(np.asarray(panel.day > panel.day.max() - pd.Timedelta(days=days)))
+    rows = newest.features.copy()
+    rows["date"] = newest.day.date
+    rows["known_since"] = newest.day
+    return rows
+
+
+def key_of(instance: Instance, day: str) -> dict[str, Any]:
+    """Return the key of a row; `day` as `YYYY-MM-DD`."""
+    return {"store_id": instance["store_id"], "department": instance["department"], "date": day}
 
 
 def _json_values(column: pd.Series, *, categories_as_codes: bool) -> list[Any]:

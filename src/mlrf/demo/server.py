@@ -27,6 +27,8 @@ _LOG_TAIL_BYTES = 2_000
 def serve_command(bundle: Path, *, port: int, workers: int) -> list[str]:
     """Return the command that serves `bundle` as a newcomer would type it."""
     arguments = ["serve", str(bundle), "--host", HOST, "--port", str(port), "--workers", str(workers)]
+    # Beside the bundle, so that the demo leaves nothing in the user's own state directory.
+    arguments += ["--state-dir", str(bundle.with_name(f"{bundle.name}-state"))]
     return [sys.executable, "-m", "mlrf", *arguments]
 
 

@@ -17,6 +17,11 @@ from mlrf.demo.retail import Retail
 from mlrf.demo.server import HOST
 from mlrf.demo.training import HOLD_OUT_DAYS, Trained
 
+REASONS = 5
+"""How many features the demo's reasons name."""
+WHAT_IF = {"revenue_lag_7": 0}
+"""What the demo asks a stored row otherwise: had the department sold nothing a week ago."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -110,6 +115,26 @@ def tell_examples(console: Console, examples: Sequence[Example]) -> None:
         console.print(f"Served numbers differ from Booster.predict on the same row by {largest:.3g} dollars at most.")
 
 
+def tell_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Show what was served to a key alone: the number, since when its row was known, and the reasons that weigh most."""
+    explanation = answer["explanation"]
+    how = "computed when the bundle was built" if explanation["source"] == "precomputed" else "computed live"
+    known = f", known since {answer['features_as_of']}" if answer["features_as_of"] else ""
+    console.print(
+        f"The first of them again, by key alone ({json.dumps(key)}): ${answer['prediction']:.2f}{known}. What moves its raw "
+        f"margin {explanation['margin']:.3f} most, from {explanation['base']:.3f} (reasons {how}):",
+        highlight=False,
+    )
+    table = Table()
+    table.add_column("feature")
+    for heading in ("value", "adds"):
+        table.add_column(heading, justify="right")
+    for name, contribution in explanation["contributions"].items():
+        table.add_row(name, str(answer["features"][name]), f"{contribution:+.3f}")
+    table.add_row("all others", "", f"{explanation['other']:+.3f}")
+    console.print(table)
+
+
 def tell_load(console: Console, report: LoadReport, *, connections: int) -> None:
     """Show what became of the load."""
     table = Table(title=f"{report.rate_asked:,.0f} requests/s, open loop, {connections} connections")
@@ -131,7 +156,9 @@ def tell_load(console: Console, report: LoadReport, *, connections: int) -> None
         console.print(f"[red]{count:,} x {kind}[/]")
 
 
-def tell_curl_lines(console: Console, port: int, named: dict[str, Any], positional: list[Any]) -> None:
+def tell_curl_lines(
+    console: Console, port: int, named: dict[str, Any], positional: list[Any], key: dict[str, Any]
+) -> None:
     """Print requests of a real row that can be copied into a shell as they stand."""
     url = f"http://{HOST}:{port}"
     batch = {"instances": [{"features": positional}, {"features": named}]}
@@ -140,6 +167,8 @@ def tell_curl_lines(console: Console, port: int, named: dict[str, Any], position
         ("/predict", {"features": named}),
         ("/predict", {"features": positional}),
         ("/predict/batch", batch),
+        ("/predict", {"key": key, "explain": REASONS}),
+        ("/predict", {"key": key, "overrides": WHAT_IF, "return_features": True}),
     ):
         # The header is needed: curl declares a form otherwise, and a declared type that is not JSON is refused.
         lines.append(f"curl -s {url}{path} -H 'Content-Type: application/json' -d {_quoted(json.dumps(body))}")

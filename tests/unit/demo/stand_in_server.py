@@ -1,4 +1,4 @@
-"""A server of the demo's contract in forty lines, started as `python stand_in_server.py BUNDLE PORT`.
+"""A server of the demo's contract in fifty lines, started as `python stand_in_server.py BUNDLE PORT`.
 
 BUNDLE holds what the tests' stand-in builder wrote: LightGBM's own text model and the features' names and categories.
 """
@@ -20,14 +20,30 @@ booster = lgb.Booster(model_file=str(bundle / "model.txt"))
 categories: dict[str, list | None] = json.loads((bundle / "features.json").read_text())
 
 
+stored = {json.dumps(each["key"]): each["features"] for each in json.loads((bundle / "rows.json").read_text())}
+
+
 def predict(body: bytes) -> dict:
-    features = json.loads(body)["features"]
+    asked = json.loads(body)
+    features = asked["features"] if "features" in asked else stored[json.dumps(asked["key"])]
     row = []
     for name, names in categories.items():
         value = features[name]
         row.append(np.nan if value is None else names.index(value) if names else float(value))
     prediction = booster.predict(np.array([row]), num_threads=1)[0]
-    return {"prediction": prediction, "model": "stand-in", "version": "0", "cached": False}
+    answer = {"prediction": prediction, "model": "stand-in", "version": "0", "cached": False}
+    if "key" in asked:
+        contributions = dict(list(zip(features, range(9), strict=False))[: asked["explain"]])
+        explanation = {
+            "margin": 2.0,
+            "base": 1.0,
+            "contributions": contributions,
+            "other": 0.5,
+            "source": "precomputed",
+        }
+        known = asked["key"]["date"] + "T00:00:00Z"
+        answer |= {"features_as_of": known, "features": features, "explanation": explanation}
+    return answer
 
 
 class Answering(asyncio.Protocol):

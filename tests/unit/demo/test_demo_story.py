@@ -20,6 +20,7 @@ from rich.console import Console
 
 from mlrf.core.errors import ConfigError, MlrfError, OutputExistsError
 from mlrf.demo.acts import Means
+from mlrf.demo.rows import key_of, named_instances
 from mlrf.demo.server import Server, require_free_port, serve_command
 from mlrf.demo.story import _interrupted_once, run
 
@@ -27,13 +28,17 @@ STAND_IN = str(Path(__file__).with_name("stand_in_server.py"))
 OPTIONS = {"workers": 1, "rate": 100, "seconds": 1}
 
 
-def build(model, out, sample):
+def build(model, out, sample, rows):
     categories = {
         name: sample[name].cat.categories.tolist() if name in {"store_id", "department"} else None for name in sample
     }
     out.mkdir()
     model.save_model(out / "model.txt")
     (out / "features.json").write_text(json.dumps(categories))
+    days = [str(day) for day in rows["date"]]
+    instances = named_instances(rows[list(sample)])
+    stored = [{"key": key_of(i, day), "features": i} for i, day in zip(instances, days, strict=True)]
+    (out / "rows.json").write_text(json.dumps(stored))
     return out
 
 
@@ -69,12 +74,18 @@ def test_once_tells_it_all_and_leaves_nothing_running(means, port, console, tmp_
     require_free_port(port)
 
     curls = [line for line in text.splitlines() if line.startswith("curl ")]
-    assert len(curls) == 6
+    assert len(curls) == 8
+    assert re.search(r"by key alone .* known since 2017-05-30T00:00:00Z", text)
+    assert "computed when the bundle was built" in text
     posts = [words for words in map(shlex.split, curls) if len(words) > 3]
     assert all(words[3:5] == ["-H", "Content-Type: application/json"] for words in posts)
-    named, positional, batch = (json.loads(words[6]) for words in posts)
+    named, positional, batch, by_key, what_if = (json.loads(words[6]) for words in posts)
     assert len(named["features"]) == len(positional["features"]) == 27
     assert batch["instances"] == [positional, named]
+    assert (
+        by_key["key"] == what_if["key"] == {name: named["features"].get(name, "2017-05-30") for name in by_key["key"]}
+    )
+    assert what_if["overrides"].keys() <= named["features"].keys()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -175,7 +186,20 @@ def test_a_server_that_ignores_the_request_to_end_is_ended(port, monkeypatch, tm
 
 def test_the_command_is_what_a_newcomer_would_type():
     words = serve_command(Path("out"), port=8080, workers=2)
-    assert words[1:] == ["-m", "mlrf", "serve", "out", "--host", "127.0.0.1", "--port", "8080", "--workers", "2"]
+    assert words[1:] == [
+        "-m",
+        "mlrf",
+        "serve",
+        "out",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "8080",
+        "--workers",
+        "2",
+        "--state-dir",
+        "out-state",
+    ]
 
 
 def test_the_load_driver_is_importable_without_the_demos_packages():

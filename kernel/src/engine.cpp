@@ -23,6 +23,15 @@ constexpr std::size_t kColumnRoom = 16;
 // Memory that the columns and sums of one explained block may take.
 constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
 
+// Fewer rows walk one by one: sixteen lanes for seven rows are slower than sixteen trees for one.
+constexpr std::size_t kLeastWalkedTogether = 8;
+
+// Columns of category sets that are set one by one, lane beside lane.
+constexpr std::size_t kMostScatteredColumns = 512;
+
+// Memory that the columns of a walked block may take: they and a tree must stay near.
+constexpr std::size_t kWalkBlockBytes = std::size_t{128} << 10;
+
 // Pieces of work to a thread: a thread whose core is taken away by another process leaves its pieces to the rest.
 constexpr std::size_t kPiecesPerThread = 16;
 
@@ -97,6 +106,14 @@ struct Engine::RowScratch {
     Arena<double> leaf_of_tree;
 };
 
+struct Engine::WalkedBlockScratch {
+    WalkedBlockScratch(const Forest& f, std::size_t block_rows, const std::uint32_t* depth_of_tree)
+        : columns(block_rows * f.n_columns * column_bytes(f)), view{columns.data(), depth_of_tree} {}
+
+    Arena<unsigned char> columns;
+    WalkScratch view;
+};
+
 struct Engine::BlockScratch {
     BlockScratch(const Forest& f, std::size_t block_rows)
         : columns(f.n_columns * kSweepBytes),
@@ -135,7 +152,11 @@ Engine::Engine(const std::string& path, const char* level)
     : mapping_(path),
       forest_(check_forest(mapping_.bytes(), mapping_.size_bytes())),
       level_(choose_level(level)),
-      rules_(forest_) {}
+      rules_(forest_),
+      depth_of_tree_(forest_.n_trees) {
+    for (std::size_t i = 0; i < forest_.walk_trees.count; ++i)
+        depth_of_tree_[forest_.walk_trees[i].tree] = forest_.walk_trees[i].depth;
+}
 
 Engine::~Engine() = default;
 
@@ -155,9 +176,13 @@ void Engine::contributions(const void* values, bool is_float32, double* contribu
 
 void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
     const Forest& f = forest_;
-    const std::size_t block_rows = f.sweep_lane_bytes == 0 ? 1 : kSweepBytes / f.sweep_lane_bytes;
+    if (f.sweep_lane_bytes == 0) {
+        walked_margins(rows, threads, margins);
+        return;
+    }
+    const std::size_t block_rows = kSweepBytes / f.sweep_lane_bytes;
     // A sweep costs the same for one row as for a block: fewer rows than this walk.
-    const std::size_t least_swept = f.sweep_lane_bytes == 0 ? rows.n_rows + 1 : block_rows / 8;
+    const std::size_t least_swept = block_rows / 8;
     run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
         std::size_t row = first;
         if (end - row >= least_swept) {
@@ -170,6 +195,34 @@ void Engine::margins(const Rows& rows, unsigned threads, double* margins) const 
                 const std::size_t n = std::min(block_rows, end - row);
                 level_.score_block(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
                                    margins + row * f.n_outputs);
+                row += n;
+            }
+        }
+        if (row == end) return;
+        const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(f); });
+        for (; row < end; ++row)
+            level_.score_row(f, row_at(f, rows, row), rows.is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(),
+                             margins + row * f.n_outputs);
+    });
+}
+
+void Engine::walked_margins(const Rows& rows, unsigned threads, double* margins) const {
+    const Forest& f = forest_;
+    const std::size_t row_bytes = f.n_columns * column_bytes(f);
+    const std::size_t n_groups = std::max<std::size_t>(1, std::min(kWalkBlockRows, kWalkBlockBytes / row_bytes) / kRowLanes);
+    const std::size_t block_rows = n_groups * kRowLanes;
+    // The columns of many category sets are filled faster one row after the other.
+    const bool walks_alone = f.category_defaults.count > kMostScatteredColumns;
+    const std::size_t least_together = walks_alone ? rows.n_rows + 1 : kLeastWalkedTogether;
+    run_pieces(rows.n_rows, block_rows, kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        std::size_t row = first;
+        if (end - row >= least_together) {
+            const auto scratch = walked_blocks_.take(
+                [&] { return std::make_unique<WalkedBlockScratch>(f, block_rows, depth_of_tree_.data()); });
+            while (end - row >= least_together) {
+                const std::size_t n = std::min(block_rows, end - row);
+                level_.walk_rows(f, row_at(f, rows, row), rows.is_float32, static_cast<unsigned>(n), scratch->view,
+                                 margins + row * f.n_outputs);
                 row += n;
             }
         }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "forest.hpp"
 #include "level.hpp"
@@ -38,7 +40,10 @@ public:
     void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
 
 private:
+    void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
+
     struct RowScratch;
+    struct WalkedBlockScratch;
     struct BlockScratch;
     struct ExplainScratch;
 
@@ -46,7 +51,9 @@ private:
     Forest forest_;
     const Level& level_;
     QuadratureRules rules_;
+    std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
+    mutable Pool<WalkedBlockScratch> walked_blocks_;
     mutable Pool<BlockScratch> blocks_;
     mutable Pool<ExplainScratch> explained_rows_;
     mutable Pool<ExplainScratch> explained_blocks_;

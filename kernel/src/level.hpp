@@ -14,6 +14,9 @@ struct Level {
     // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
     void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
                       double* margins);
+    // Margins [n][K] of at most the rows the scratch was made for, walked.
+    void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
+                      double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
     void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
                         double* margins);

@@ -29,6 +29,32 @@ static void score_row(const Forest& f, const void* values, bool is_float32, void
     add_leaves(f, leaf_of_tree, margins);
 }
 
+template <typename Node, typename Column, typename Value>
+void walk_block_in(const Forest& f, const Value* values, unsigned n_rows, const WalkScratch& scratch, double* margins) {
+    Column* group = static_cast<Column*>(scratch.columns);
+    for (std::size_t first = 0; first < n_rows; first += kRowLanes, group += f.n_columns * kRowLanes) {
+        const std::size_t lanes = n_rows - first < kRowLanes ? n_rows - first : kRowLanes;
+        fill_column_lanes<Column>(f, values + first * f.n_features, lanes, group);
+    }
+    walk_block<Node>(f, static_cast<const Column*>(scratch.columns), scratch.depth_of_tree, n_rows, margins);
+}
+
+template <typename Value>
+void walk_block_of(const Forest& f, const Value* values, unsigned n_rows, const WalkScratch& scratch, double* margins) {
+    if (f.is_wide)
+        walk_block_in<WideNode, std::uint32_t>(f, values, n_rows, scratch, margins);
+    else
+        walk_block_in<NarrowNode, std::uint16_t>(f, values, n_rows, scratch, margins);
+}
+
+static void walk_rows(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
+                      double* margins) {
+    if (is_float32)
+        walk_block_of(f, static_cast<const float*>(values), n_rows, scratch, margins);
+    else
+        walk_block_of(f, static_cast<const double*>(values), n_rows, scratch, margins);
+}
+
 static void prepare_sweep(const Forest& f, const SweepScratch& scratch) {
     if (f.sweep_lane_bytes == 1)
         prepare_slots<std::int8_t>(f, scratch);
@@ -82,7 +108,7 @@ static void explain_many(const Forest& f, const void* values, bool is_float32, u
 }
 
 const Level& table(const char* name) {
-    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, prepare_sweep, score_block, explain_one, explain_many};
+    static const Level level = {name, MLRF_VECTOR_BYTES, score_row, walk_rows, prepare_sweep, score_block, explain_one, explain_many};
     return level;
 }
 

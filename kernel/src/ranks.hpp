@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "forest.hpp"
+#include "scratch.hpp"
 
 namespace mlrf::MLRF_LEVEL {
 
@@ -119,10 +120,9 @@ void spread_bits(const std::uint16_t* words, std::size_t n_columns, Column* colu
         }
 }
 
-// Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there is room for 15 columns more.
+// The columns of one row's categories; at stride 1 there is room for 15 columns more.
 template <typename Column, typename Value>
-void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
-    fill_numeric_columns(f, values, columns, stride);
+void fill_category_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
         const std::size_t place = find_place(f, record, read_value(f, values[record.feature]));
@@ -145,6 +145,40 @@ void fill_columns(const Forest& f, const Value* values, Column* columns, std::si
             for (std::size_t m = f.code_members[code]; m < f.code_members[code + 1]; ++m) columns[f.members[m] * stride] = 0;
         }
     }
+}
+
+// Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there is room for 15 columns more.
+template <typename Column, typename Value>
+void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
+    fill_numeric_columns(f, values, columns, stride);
+    fill_category_columns(f, values, columns, stride);
+}
+
+// Fill the columns of at most kRowLanes rows, columns[c * kRowLanes + row], their ranks searched together; lanes without a row
+// repeat the first.
+template <typename Column, typename Value>
+void fill_column_lanes(const Forest& f, const Value* values, std::size_t n_rows, Column* columns) {
+    double x[kRowLanes];
+    std::uint32_t ranks[kRowLanes];
+    for (std::size_t row = 0; row < kRowLanes; ++row) columns[row] = 0;
+    for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
+        const NumericFeature& record = f.numeric_features[i];
+        for (std::size_t row = 0; row < kRowLanes; ++row)
+            x[row] = read_value(f, values[(row < n_rows ? row : 0) * f.n_features + record.feature]);
+        // NaN is below no threshold; what it reads is for the rule to say, 0.0 where there is none.
+        double ranked[kRowLanes];
+        for (std::size_t row = 0; row < kRowLanes; ++row) ranked[row] = x[row] != x[row] ? 0.0 : x[row];
+        for (std::size_t row = 0; row < kRowLanes; row += kTogether)
+            count_below_together(f.thresholds.data + record.first_threshold, record.n_thresholds, ranked + row, ranks + row);
+        const std::uint8_t* rules = f.column_rules.data + (record.first_column - 1);
+        Column* out = columns + record.first_column * kRowLanes;
+        for (std::size_t c = 0; c < record.n_columns; ++c)
+            for (std::size_t row = 0; row < kRowLanes; ++row)
+                out[c * kRowLanes + row] = read_column<Column>(rules[c], ranks[row], x[row] != x[row],
+                                                               ranked[row] >= -kZeroBand && ranked[row] <= kZeroBand);
+    }
+    for (std::size_t row = 0; row < kRowLanes; ++row)
+        fill_category_columns(f, values + (row < n_rows ? row : 0) * f.n_features, columns + row, kRowLanes);
 }
 
 }  // namespace mlrf::MLRF_LEVEL

@@ -2,12 +2,21 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace mlrf {
 
 constexpr std::size_t kSweepBytes = 128;    // of one column of a sweep block
+constexpr std::size_t kRowLanes = 16;       // rows that go through a tree in lockstep
+constexpr std::size_t kWalkBlockRows = 64;  // rows walked together, at most
 constexpr std::size_t kShapBlockRows = 64;  // rows explained together, at most
 constexpr std::size_t kFactorNodes = 8;     // quadrature nodes whose factors a block keeps at once
+
+// Of rows that are walked in blocks.
+struct WalkScratch {
+    void* columns;  // [groups][n_columns][kRowLanes] of 2 (wide: 4) bytes
+    const std::uint32_t* depth_of_tree;
+};
 
 // All 64-byte aligned.
 struct SweepScratch {

@@ -44,6 +44,42 @@ void walk_trees(const Forest& f, const Column* columns, double* leaf_of_tree) {
     }
 }
 
+// Walk n_rows rows, in groups of kRowLanes, through one tree after the other: a tree's nodes are near for every row but the first,
+// which a row alone cannot have where the forest is larger than the cache. Group g has its columns at
+// columns + g * n_columns * kRowLanes, those of its rows side by side.
+template <typename Node, typename Column>
+void walk_block(const Forest& f, const Column* columns, const std::uint32_t* depth_of_tree, std::size_t n_rows, double* margins) {
+    const Node* nodes = static_cast<const Node*>(f.walk_nodes);
+    const std::size_t n_outputs = f.n_outputs;
+    for (std::size_t row = 0; row < n_rows; ++row)
+        for (std::size_t k = 0; k < n_outputs; ++k) margins[row * n_outputs + k] = start_sum(f, k);
+    for (std::size_t t = 0; t < f.n_trees; ++t) {
+        const TreeRecord& tree = f.trees[t];
+        const double* values = f.leaf_values.data + tree.first_value;
+        const Column* group = columns;
+        for (std::size_t first = 0; first < n_rows; first += kRowLanes, group += f.n_columns * kRowLanes) {
+            std::uint32_t at[kRowLanes];
+            for (std::size_t lane = 0; lane < kRowLanes; ++lane) at[lane] = tree.root;
+            for (std::uint32_t depth = depth_of_tree[t]; depth > 0; --depth)
+                for (std::size_t lane = 0; lane < kRowLanes; ++lane) {
+                    const Node node = nodes[at[lane]];
+                    at[lane] = node.child + static_cast<std::uint32_t>(group[node.column * kRowLanes + lane] > node.rank);
+                }
+            const std::size_t lanes = n_rows - first < kRowLanes ? n_rows - first : kRowLanes;
+            double* sums = margins + first * n_outputs + tree.output;
+            if (f.sums_in_float32)
+                for (std::size_t lane = 0; lane < lanes; ++lane)
+                    sums[lane * n_outputs] =
+                        static_cast<float>(sums[lane * n_outputs]) + static_cast<float>(values[nodes[at[lane]].rank]);
+            else
+                for (std::size_t lane = 0; lane < lanes; ++lane) sums[lane * n_outputs] += values[nodes[at[lane]].rank];
+        }
+    }
+    for (std::size_t row = 0; row < n_rows; ++row)
+        for (std::size_t k = 0; k < n_outputs; ++k)
+            margins[row * n_outputs + k] = finish_sum(f, k, margins[row * n_outputs + k]);
+}
+
 // Add leaves to sums[output] in the order of the trees, in the precision that the file names, and finish each sum.
 inline void add_leaves(const Forest& f, const double* leaf_of_tree, double* sums) {
     for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = start_sum(f, k);

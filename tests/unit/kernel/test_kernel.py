@@ -9,6 +9,7 @@ import tempfile
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_any_forest(
         ("narrow, swept in words", {"n_trees": 5, "max_leaves": 600, "n_codes": 127, "category_share": 0.5}),
         (
             "narrow, swept in words",
-            {"n_trees": 3, "max_leaves": 1000, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0},
+            {"n_trees": 9, "max_leaves": 420, "n_thresholds": 3000, "n_features": 2, "category_share": 0.0},
         ),
         ("narrow", {"n_trees": 2, "max_leaves": 1500, "is_chain": True, "n_features": 3}),
         (
@@ -161,17 +162,31 @@ def test_contributions_are_shapley_values(tmp_path: Path) -> None:
             np.testing.assert_allclose(got, naive.brute_force(forest, row), rtol=0, atol=1e-9)
 
 
-def test_threads_and_batch_sizes_do_not_change_the_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [
+        ("narrow, swept in bytes", {"n_trees": 30, "max_leaves": 30}),
+        ("narrow", {"n_trees": 6, "max_leaves": 3000, "category_share": 0.5}),
+        (
+            "narrow",
+            {"n_trees": 6, "max_leaves": 3000, "rounding": "float32", "inputs": "float32", "base_order": "last"},
+        ),
+        ("narrow", {"n_trees": 6, "max_leaves": 3000, "category_share": 1.0}),
+    ],
+)
+def test_threads_and_batch_sizes_do_not_change_the_bits(tmp_path: Path, layout: str, shape: dict[str, Any]) -> None:
     rng = np.random.default_rng(5)
-    forest = naive.make_forest(rng, n_features=8, n_outputs=3, n_trees=30, max_leaves=30)
+    forest = naive.make_forest(rng, n_features=8, n_outputs=3, **shape)
     kernel = open_forest(forest, tmp_path)
+    assert kernel.layout == layout
     rows = naive.make_rows(rng, forest, 3001)
     one = kernel.margins(rows).tobytes()
     assert all(kernel.margins(rows, threads).tobytes() == one for threads in (2, 3, 8))
     explained = kernel.contributions_many(rows[:300]).tobytes()
     assert all(kernel.contributions_many(rows[:300], threads=threads).tobytes() == explained for threads in (2, 3, 8))
-    for n in (1, 2, 15, 16, 17, 100, 127, 128, 129, 143):
+    for n in (1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 100, 127, 128, 129, 143):
         assert kernel.margins(rows[:n]).tobytes() == one[: n * 3 * 8]
+    assert np.array([kernel.margin(row) for row in rows[-200:].tolist()]).tobytes() == one[-200 * 3 * 8 :]
     for n in (2, 7, 8, 9, 63, 64, 65):
         assert kernel.contributions_many(rows[:n]).tobytes() == explained[: n * 8 * 3 * 8]
 

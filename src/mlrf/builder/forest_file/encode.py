@@ -29,6 +29,10 @@ NARROW_LIMIT = 0xFFFF
 
 SWEEP_LEAVES = 1024
 """A larger tree costs more to sweep than to walk."""
+STEP_LEAVES = 24
+"""Leaves that are swept, two bytes a lane, in the time of one step of a walked block."""
+MOST_SCATTERED = 512
+"""Columns of category sets that a walked block fills (`kMostScatteredColumns`): with more of them rows walk alone, and slower."""
 
 BYTE_LEAVES = 256
 BYTE_THRESHOLDS = 254
@@ -132,7 +136,12 @@ def _choose_layout(shape: Shape, columns: Columns) -> _Layout:
     is_narrow = columns.most_thresholds < NARROW_LIMIT and columns.count <= NARROW_LIMIT and most_leaves <= NARROW_LIMIT
     if not is_narrow or most_leaves > SWEEP_LEAVES:
         return _Layout(is_narrow, 0)
-    return _Layout(True, 1 if most_leaves <= BYTE_LEAVES and columns.most_thresholds <= BYTE_THRESHOLDS else 2)
+    if most_leaves <= BYTE_LEAVES and columns.most_thresholds <= BYTE_THRESHOLDS:
+        return _Layout(True, 1)
+    depths = np.zeros(len(shape.tree_leaves), dtype=np.int64)
+    np.maximum.at(depths, shape.tree, shape.depth)
+    walks = STEP_LEAVES * int(depths.sum()) < int(shape.tree_leaves.sum())
+    return _Layout(True, 0 if walks and len(columns.category_defaults) <= MOST_SCATTERED else 2)
 
 
 @dataclass(frozen=True, slots=True)

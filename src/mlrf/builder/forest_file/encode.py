@@ -32,7 +32,7 @@ SWEEP_LEAVES = 1024
 STEP_LEAVES = 24
 """Leaves that are swept, two bytes a lane, in the time of one step of a walked block."""
 MOST_SCATTERED = 512
-"""Columns of category sets that a walked block fills (`kMostScatteredColumns`): with more of them rows walk alone, and slower."""
+"""Columns of category sets that a walked block fills (`kMostScatteredColumns`); with more of them rows walk alone."""
 
 BYTE_LEAVES = 256
 BYTE_THRESHOLDS = 254

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -181,16 +182,18 @@ class Predicting:
             self._count(1, int(explain is not False), tally)
             return Deferred(lambda: self._answer_aside(row, explain, returned, found))
         if explain is False:
+            if self._margin_s > MAX_LOOP_S:
+                return Deferred(lambda: self._answer_aside(row, False, returned, found), lambda: self._count(1, 0))
             self._count(1, 0)
             return self._whole(self._prediction_part(model.predict_row(row)), row, returned, found, b"}")
         explainer = model.explainer()
-        self._count(1, 1)
         contributions = self._stored().contributions(found) if found is not None else None
+        if contributions is None and self._explain_s > MAX_LOOP_S:
+            return Deferred(lambda: self._answer_aside(row, explain, returned, found), lambda: self._count(1, 1))
+        self._count(1, 1)
         if contributions is not None:
             margins = model.engine.margin(row)
             return self._explained_whole(margins, contributions, row, explain, returned, found, "precomputed")
-        if self._explain_s > MAX_LOOP_S:
-            return Deferred(lambda: self._answer_aside(row, explain, returned, found))
         margins = model.engine.margin(row)
         return self._explained_whole(margins, explainer.contributions(row), row, explain, returned, found, "live")
 
@@ -248,10 +251,14 @@ class Predicting:
         if explained:
             self._model.explainer()
         known = self._known(explained, found)
-        self._count(len(asked), len(explained), tally)
+        counted = partial(self._count, len(asked), len(explained))
         live_s = (len(explained) - len(known)) * self._explain_s + len(known) * self._write_s
-        if tally is not None or len(asked) * self._margin_s + live_s > MAX_LOOP_S:
+        if tally is not None:
+            counted(tally)
             return Deferred(lambda: self._batch(asked, found, explained, known))
+        if len(asked) * self._margin_s + live_s > MAX_LOOP_S:
+            return Deferred(lambda: self._batch(asked, found, explained, known), counted)
+        counted()
         return self._batch(asked, found, explained, known)
 
     def _known(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:

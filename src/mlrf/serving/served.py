@@ -40,7 +40,7 @@ class Served:
         key = None if self.rows is None else self.rows.format.key
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
         predicting = Predicting(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
-        self._shelves = None if cache is None else cache.shelves(_transaction(self.rows))
+        self._shelves = None if cache is None else cache.shelves(bundle.version, _transaction(self.rows))
         self.handlers = _handlers(predicting)
         """By the label of their route."""
         watched = predicting if stages is None else timed(predicting, self.model, decoder, self.rows, stages)
@@ -48,7 +48,7 @@ class Served:
         """Handlers that answer alike, and take the time of each stage where `stages` are given."""
         if self._shelves is not None:
             for label in self.handlers:
-                both = self._shelves.keep_both(self.handlers[label], self.timed[label])
+                both = self._shelves.keep_both(self.handlers[label], self.timed[label], label)
                 self.handlers[label], self.timed[label] = both
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))

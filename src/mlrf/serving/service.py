@@ -209,7 +209,21 @@ def _cache(settings: ServeSettings, meter: WorkerMeter) -> AnswerCache | None:
         evictions=meter.counter("mlrf_cache_evictions_total"),
         set_bytes=meter.gauge("mlrf_cache_bytes"),
     )
-    return AnswerCache(caching.size_bytes // settings.workers, caching.cache_ttl_s, counts)
+    shared = None
+    if caching.shared_cache is not None:
+        from mlrf.serving.cache.shared import SharedCache, SharedCounts  # noqa: PLC0415  most servers have none
+
+        shared = SharedCache(
+            caching.shared_cache,
+            caching.cache_ttl_s,
+            SharedCounts(
+                hits=meter.counter("mlrf_shared_cache_hits_total"),
+                misses=meter.counter("mlrf_shared_cache_misses_total"),
+                failures=meter.counter("mlrf_shared_cache_failures_total"),
+                set_up=meter.gauge("mlrf_shared_cache_up"),
+            ),
+        )
+    return AnswerCache(caching.size_bytes // settings.workers, caching.cache_ttl_s, counts, shared)
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:

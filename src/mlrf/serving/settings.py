@@ -116,6 +116,8 @@ class ServeSettings:
         if not self.bundles:
             raise ConfigError("BUNDLE: name at least one bundle to serve", option="BUNDLE")
         check_all(self, OPTIONS)
+        if self.caching.shared_cache and not self.caching.size_bytes:
+            raise ConfigError("--shared-cache: stands behind --cache, which is 0", option="--shared-cache")
         least = MIN_WORKER_BYTES * self.workers
         if 0 < self.caching.size_bytes < least:
             raise ConfigError(

@@ -45,6 +45,7 @@ ANOTHER = {
     "bundles": (Path("/a"), Path("/b")),
     "cache": "0",
     "features": "redis://h/1",
+    "shared_cache": "redis://h/2",
 }
 """Values that are no default, of options that would not take what `another` thinks up."""
 

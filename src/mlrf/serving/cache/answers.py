@@ -10,6 +10,7 @@ never come again, which most caches drown in, nothing is kept, and a fresh row p
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from array import array
@@ -17,16 +18,22 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from random import getrandbits
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.http.route import Awaited, Deferred, Handler, Result
 from mlrf.serving.keyed import KeyedAnswer
+
+if TYPE_CHECKING:
+    from mlrf.serving.cache.shared import SharedCache
 
 MAX_BODY_BYTES = 64 << 10
 """Of a longer body the look-up alone is felt (a hash of 64 KiB takes 40 µs), and few fit."""
 _BYTES_A_MARK = 256
 """One mark for so many bytes of budget: about four for each answer that finds room."""
 _MARK_BYTES = 8
+_SMOOTHING = 0.1
 _SALT_BITS = 62
 _FRESH, _CACHED = b'"cached":false', b'"cached":true'
 
@@ -44,7 +51,9 @@ class CacheCounts:
 class AnswerCache:
     """The answers that a worker keeps, within `budget_bytes`, each for `ttl_s` seconds at most."""
 
-    def __init__(self, budget_bytes: int, ttl_s: float | None, counts: CacheCounts) -> None:
+    def __init__(
+        self, budget_bytes: int, ttl_s: float | None, counts: CacheCounts, shared: SharedCache | None = None
+    ) -> None:
         n_marks = 1 << max(0, (budget_bytes // _BYTES_A_MARK).bit_length() - 1)
         self.marks = array("q", bytes(n_marks * _MARK_BYTES))
         """Hashes of bodies seen once, each at the place of its last bits, where the next one overwrites it."""
@@ -52,14 +61,15 @@ class AnswerCache:
         self._sieve = Sieve(budget_bytes - self._marks_bytes)
         self._ttl_s = ttl_s
         self.counts = counts
+        self.shared = shared
         self._account(0)
 
-    def shelves(self, transaction: Callable[[], int] | None = None) -> Shelves:
-        """Return room for the answers of one version of a model, of all its routes.
+    def shelves(self, version: str, transaction: Callable[[], int] | None = None) -> Shelves:
+        """Return room for the answers of one version of a model (64 hex digits), of all its routes.
 
         `transaction` tells where its feature store stands; without it no answer by key is kept.
         """
-        return Shelves(self, transaction)
+        return Shelves(self, version, transaction)
 
     def store(
         self, shelf: dict[bytes, Entry], body: bytes, answer: bytes, transaction: Callable[[], int] | None
@@ -67,7 +77,7 @@ class AnswerCache:
         """Keep an answer, unless it depends on a store whose `transaction` nobody can tell."""
         if isinstance(answer, KeyedAnswer) and (transaction is None or answer.fresh_until_s <= time.time()):
             return
-        entry = Entry(body, _as_cached(answer), shelf, self._condition(answer, transaction))
+        entry = Entry(body, as_cached(answer), shelf, self._condition(answer, transaction))
         self._account(self._sieve.admit(entry))
 
     def drop(self, entry: Entry) -> None:
@@ -98,18 +108,19 @@ class AnswerCache:
 class Shelves:
     """The shelves of one version of a model, one a route; after `close` they hold nothing."""
 
-    def __init__(self, cache: AnswerCache, transaction: Callable[[], int] | None) -> None:
+    def __init__(self, cache: AnswerCache, version: str, transaction: Callable[[], int] | None) -> None:
         self._cache = cache
+        self._version = version
         self._transaction = transaction
         self._shelves: list[Shelf] = []
 
-    def keep(self, make: Handler) -> Handler:
-        """Return a handler that answers as `make` does, from a shelf of its own where it can."""
-        return self.keep_both(make, make)[0]
+    def keep(self, make: Handler, route: str) -> Handler:
+        """Return a handler that answers as `make` does, from a shelf of its own where it can; `route` tells it from others."""
+        return self.keep_both(make, make, route)[0]
 
-    def keep_both(self, make: Handler, timed: Handler) -> tuple[Handler, Handler]:
+    def keep_both(self, make: Handler, timed: Handler, route: str) -> tuple[Handler, Handler]:
         """Return handlers that answer as these two do, which answer alike, from one shelf where they can."""
-        shelf = Shelf(self._cache, make, self._transaction)
+        shelf = Shelf(self._cache, make, self._transaction, self._version, route)
         beside = shelf.made_by(timed)
         self._shelves += [shelf, beside]
         return shelf.answer, beside.answer
@@ -133,11 +144,17 @@ class Shelf:
         "_last_bits",
         "_make",
         "_marks",
+        "_prefix",
+        "_run_s",
         "_salt",
+        "_shared",
         "_transaction",
+        "_version",
     )
 
-    def __init__(self, cache: AnswerCache, make: Handler, transaction: Callable[[], int] | None) -> None:
+    def __init__(
+        self, cache: AnswerCache, make: Handler, transaction: Callable[[], int] | None, version: str, route: str
+    ) -> None:
         self._cache = cache
         self._make = make
         self._transaction = transaction
@@ -148,7 +165,12 @@ class Shelf:
         self._salt = getrandbits(_SALT_BITS)
         """Tells the marks of this shelf from others' of the same body."""
         self._entries: dict[bytes, Entry] = {}
-        self._flying: dict[bytes, weakref.ref[Deferred]] = {}
+        self._shared = cache.shared
+        self._version = version
+        self._prefix = route.encode() + b" "
+        self._run_s = math.inf
+        """What an answer lately took in the worker's thread."""
+        self._flying: dict[bytes, weakref.ref[Deferred | Awaited]] = {}
         """Work under way, by body; gone with the last who waits for it, answered or not."""
         self._is_closed = False
 
@@ -174,7 +196,7 @@ class Shelf:
             if self._marks[place] != mark:
                 self._marks[place] = mark
                 made = self._make(body)
-                return self._share(body, made) if type(made) is Deferred else made
+                return self._dear(body, made) if type(made) is Deferred else made
         return self._answer_again(body, entry)
 
     def close(self) -> None:
@@ -194,32 +216,69 @@ class Shelf:
         made = self._make(body)
         if isinstance(made, bytes):
             self._keep(body, made)
-        return self._share(body, made) if isinstance(made, Deferred) else made
+        return self._dear(body, made) if isinstance(made, Deferred) else made
 
-    def _share(self, body: bytes, work: Deferred) -> Deferred:
+    def _dear(self, body: bytes, work: Deferred) -> Deferred | Awaited:
         """Let all who ask the same wait for one work, and keep what it makes."""
         if work.then is not None:
             return work
+        shared = self._shared
+        if shared is None or not shared.pays(self._run_s):
+            return self._share(body, work)
+        key = self._prefix + body
+
+        async def look() -> bytes | Deferred:
+            answer = await shared.get(self._version, key)
+            if answer is None:
+                return self._share(body, work, lambda made: shared.put(self._version, key, made))
+            self._keep(body, answer)
+            return as_cached(answer)
+
+        looking = Awaited(look)
+        self._fly(body, looking)
+        return looking
+
+    def _share(self, body: bytes, work: Deferred, publish: Callable[[bytes], None] | None = None) -> Deferred:
         made: list[bytes | Awaited] = []
+        run_s = 0.0
 
         def run() -> bytes | Awaited:
+            nonlocal run_s
+            began = perf_counter()
             made.append(work.run())
+            run_s = perf_counter() - began
             return made[0]
 
         def after() -> None:
             work.after()
-            if made and isinstance(made[0], bytes):
-                self._keep(body, made[0])
+            if not made:
+                return
+            self._run_s = run_s if self._run_s is math.inf else self._run_s + (run_s - self._run_s) * _SMOOTHING
+            answer = made[0]
+            if isinstance(answer, bytes):
+                self._keep(body, answer)
+                if publish is not None and type(answer) is bytes:
+                    publish(answer)
 
         sharing = Deferred(run, after)
-        self._flying[body] = weakref.ref(sharing, lambda _: self._flying.pop(body, None))
+        self._fly(body, sharing)
         return sharing
+
+    def _fly(self, body: bytes, work: Deferred | Awaited) -> None:
+        flying = self._flying
+
+        def forget(reference: weakref.ref[Deferred | Awaited]) -> None:
+            if flying.get(body) is reference:
+                del flying[body]
+
+        flying[body] = weakref.ref(work, forget)
 
     def _keep(self, body: bytes, answer: bytes) -> None:
         if not self._is_closed:
             self._cache.store(self._entries, body, answer, self._transaction)
 
 
-def _as_cached(answer: bytes) -> bytes:
+def as_cached(answer: bytes) -> bytes:
+    """Return an answer with the word that it was given before."""
     # In a JSON string the quotes would be escaped, and what holds names of features comes later: the first is the member.
     return bytes(answer).replace(_FRESH, _CACHED, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mlrf.features.place import SHARED_SCHEMES
 from mlrf.serving.option import Group, option, seconds
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
@@ -15,6 +16,12 @@ MIN_WORKER_BYTES = 64 << 10
 
 def _check_size(text: str) -> str | None:
     return None if _SIZE.fullmatch(text) else f"{text!r} is no size such as 16MiB, 512KiB, 65536 or 0"
+
+
+def _check_url(url: str) -> str | None:
+    if url.startswith(SHARED_SCHEMES):
+        return None
+    return f"an address begins with {', '.join(SHARED_SCHEMES)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,11 @@ class CacheSettings:
     cache_ttl_s: float | None = option(
         None, "how long an answer may be given again (for ever)", group=Group.CACHE, kind=float, check=seconds()
     )
+
+    shared_cache: str | None = option(
+        None, "redis://HOST:PORT/0 of answers that servers share, for those dearer than a round trip (none)",
+        group=Group.CACHE, kind=str, metavar="URL", check=_check_url, secret=True,
+    )  # fmt: skip
 
     @property
     def size_bytes(self) -> int:

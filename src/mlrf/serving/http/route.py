@@ -30,7 +30,8 @@ from mlrf.serving.http.watch import Watched
 class Deferred:
     """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
 
-    `after` is called whether or not there was an answer. Several requests may wait for the same object: it is made once.
+    `after` is called once `run` has ended, with an answer or a fault; not for what was never begun. Several requests may wait
+    for the same object: it is made once.
     What `run` makes may turn out to wait for others; with `then` it is no answer, but what the loop hands to that for one.
     """
 

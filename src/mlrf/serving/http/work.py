@@ -68,7 +68,7 @@ class Work:
                 admission.leave(n_bytes)
             if run.ended_s:
                 admission.note_run(run.began_s - run.entered_s, run.ended_s - run.began_s, perf_counter())
-            work.after()
+                work.after()
 
         future.add_done_callback(landed)
         flight = run.flight = Flight(future, call_off)

@@ -73,7 +73,9 @@ def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
     (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, upstream=upstream, port=port))
     path = _path()
     assert path is not None
-    process = subprocess.Popen([path, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")])
+    process = subprocess.Popen(
+        [path, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    )
 
     def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from mlrf.builder.keyed_rows import KeyedRows, Progress
 from mlrf.core.bundle import EXPLANATIONS, FOREST
-from mlrf.core.errors import BuildError
 from mlrf.engines.trees import TreesEngine
 from mlrf.features.explanations_file import CONTRIBUTIONS, MODEL, ROW, ROWS
 from mlrf.features.row_format import ROW_DIGEST_BYTES, row_digest
@@ -28,13 +27,7 @@ _BATCH_ROWS = 1 << 11
 def write_explanations(
     rows: KeyedRows, forest: bytes, folder: Path, progress: Progress, threads: int | None = None
 ) -> dict[str, Path]:
-    """Write the contributions of all rows into the folder; return the file by name.
-
-    BuildError where rows lack a feature, for what they would answer depends on the request then.
-    """
-    if rows.absent:
-        names = [rows.format.schema.names[index] for index in rows.absent]
-        raise BuildError(f"--explain: the rows lack {', '.join(map(repr, names))}, so their answers are not known yet")
+    """Write the contributions of all rows, which lack no feature, into the folder; return the file by name."""
     (folder / FOREST).write_bytes(forest)
     engine = TreesEngine(folder / FOREST)
     threads = threads or len(os.sched_getaffinity(0))

@@ -51,6 +51,7 @@ class RowsWanted:
     file: Path | None = None
     as_of_column: str | None = None
     partial: bool = False
+    explain: bool = False
 
 
 def rows_wanted(
@@ -67,7 +68,7 @@ def rows_wanted(
     if file is None and (as_of_column is not None or partial or explain):
         option = "--as-of-column" if as_of_column is not None else "--partial" if partial else "--explain"
         raise ConfigError(f"{option} is about the rows of --features, which is not given")
-    return None if not key else RowsWanted(key, None if file is None else Path(file), as_of_column, partial)
+    return None if not key else RowsWanted(key, None if file is None else Path(file), as_of_column, partial, explain)
 
 
 @contextmanager
@@ -130,6 +131,9 @@ class KeyedRows:
     def _load(self, wanted: RowsWanted, path: Path, progress: Progress) -> None:
         file = RowsFile(path, self.format, as_of_column=wanted.as_of_column, partial=wanted.partial)
         self.absent = file.absent
+        if wanted.explain and self.absent:
+            names = ", ".join(repr(self.format.schema.names[index]) for index in self.absent)
+            raise ConfigError(f"--explain: the rows lack {names}, so their answers are not known yet")
         n_rows = max(1, file.n_rows)
         progress("reading rows by key", 0.0)
         try:

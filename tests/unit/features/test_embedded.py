@@ -11,23 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from bundles import ALL_KINDS, NUMBERS
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+from mlrf.core.schema import Feature, Schema
 from mlrf.features.embedded import EmbeddedStore
 from mlrf.features.explanations import EmbeddedExplanations
 from mlrf.features.key import entity_key
 from mlrf.features.row_format import RowFormat, row_digest
 from running import eventually
 
-ROWS = RowFormat(NUMBERS, entity_key([("id", "integer")]))
-_ANOTHER = """
+_STORED = """
 import sys
 from pathlib import Path
-sys.path[:0] = {paths!r}
-from test_embedded import ROWS, key, record
+from mlrf.core.schema import Feature, Schema
 from mlrf.features.embedded import EmbeddedStore
-store = EmbeddedStore(Path(sys.argv[1]), ROWS)
+from mlrf.features.key import entity_key
+from mlrf.features.row_format import RowFormat
+
+ROWS = RowFormat(Schema(tuple(Feature(f"x{i}") for i in range(3))), entity_key([("id", "integer")]))
+def key(i): return ROWS.key.encode({"id": i})
+def record(x): return ROWS.pack([x] * 3)
 """
+ROWS = RowFormat(Schema(tuple(Feature(f"x{i}") for i in range(3))), entity_key([("id", "integer")]))
 
 
 def key(i: int) -> bytes:
@@ -36,6 +40,9 @@ def key(i: int) -> bytes:
 
 def record(x: float) -> bytes:
     return ROWS.pack([x] * 3)
+
+
+_ANOTHER = _STORED + "store = EmbeddedStore(Path(sys.argv[1]), ROWS)\n"
 
 
 @pytest.fixture
@@ -52,8 +59,7 @@ def store(path):
 
 def another(path: Path, code: str, *before: str, **how) -> subprocess.Popen[str]:
     """A process of its own that has the store open and runs some code with it."""
-    paths = [str(Path(__file__).parent), *(p for p in sys.path if p.endswith("tests"))]
-    command = [*before, sys.executable, "-c", _ANOTHER.format(paths=paths) + code, str(path)]
+    command = [*before, sys.executable, "-c", _ANOTHER + code, str(path)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 
 
@@ -86,7 +92,7 @@ def test_one_process_may_open_a_store_twice(store, path):
 
 def test_rows_of_another_schema_are_refused(store, path):
     with pytest.raises(ConfigError, match="holds rows of another schema or key"):
-        EmbeddedStore(path, RowFormat(ALL_KINDS, ROWS.key))
+        EmbeddedStore(path, RowFormat(Schema((Feature("x"),)), ROWS.key))
 
 
 def test_a_map_that_is_too_small_grows_and_others_follow(path):
@@ -190,10 +196,9 @@ def on_a_disk_of_its_own(tmp_path: Path, options: str, code: str, first: str) ->
     """Run code with a store on a small disk of its own, read-only where something was to be done `first`."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
         pytest.skip("making a disk needs root")
-    paths = [str(Path(__file__).parent), *(p for p in sys.path if p.endswith("tests"))]
     scripts = [tmp_path / "first.py", tmp_path / "then.py"]
     for script, body in zip(scripts, (first, code), strict=True):
-        script.write_text(_ANOTHER.format(paths=paths) + body, encoding="utf-8")
+        script.write_text(_ANOTHER + body, encoding="utf-8")
     disk = tmp_path / "disk"
     disk.mkdir()
     steps = [f"mount -t tmpfs -o {options} tmpfs {disk}"]

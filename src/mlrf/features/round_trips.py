@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+from mlrf.core.schema import clip
 from mlrf.features.breaker import Breaker
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RoundTrips:
             from redis.asyncio import Redis  # noqa: PLC0415  an extra
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.exceptions import ResponseError  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(
                 f"a store that machines share needs redis: pip install 'mlrf[redis]' ({error})"
@@ -50,6 +52,7 @@ class RoundTrips:
         except ValueError as error:
             raise ConfigError(f"--features: not the address of a store: {error}", option="--features") from error
         self._client = client
+        self._refusal: type[Exception] = ResponseError
         self._free: asyncio.Queue[Redis | Exception] = asyncio.Queue()
         self._connections = 0
         """Those that are free, busy or being made."""
@@ -98,6 +101,10 @@ class RoundTrips:
         client = await self._connection()
         try:
             answer: Any = await client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except self._refusal as error:
+            # An answer all the same: the connection is sound, and so is the server for what it does not refuse.
+            self._free.put_nowait(client)
+            raise FeaturesUnavailableError(f"the feature store refuses: {clip(str(error))}") from error
         except BaseException as error:
             self._connections -= 1
             await _drop(client)

@@ -1,0 +1,212 @@
+"""The shared store when its server fails: refused at once, never hung, never wrong, and well again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+from mlrf.core.schema import Feature, Schema
+from mlrf.features.key import entity_key
+from mlrf.features.row_format import RowFormat
+from mlrf.features.shared import SharedStore
+from redis_server import redis_server
+
+ROWS = RowFormat(Schema((Feature("x"),)), entity_key([("id", "integer")]))
+LIMIT_S = 0.05
+"""More than the default, for a machine that others use too."""
+
+
+def key(i: int) -> bytes:
+    return ROWS.key.encode({"id": i})
+
+
+def record(x: float) -> bytes:
+    return ROWS.pack([x])
+
+
+@pytest.fixture
+def server(tmp_path):
+    with redis_server(tmp_path) as running:
+        yield running
+
+
+def told(url, story):
+    async def whole():
+        store = SharedStore(url, "model", ROWS, timeout_s=LIMIT_S)
+        try:
+            return await story(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+async def refused_s(store) -> float:
+    began_s = time.perf_counter()
+    with pytest.raises(FeaturesUnavailableError, match="the feature store does not answer: "):
+        await store.fetch([key(1)])
+    return time.perf_counter() - began_s
+
+
+async def answered(store, limit_s: float = 10.0):
+    async with asyncio.timeout(limit_s):
+        while True:
+            try:
+                return await store.fetch([key(1)])
+            except FeaturesUnavailableError:
+                await asyncio.sleep(0.02)
+
+
+async def broken(store, limit_s: float = 10.0):
+    """Ask until the breaker has opened."""
+    async with asyncio.timeout(limit_s):
+        while not store._trips.breaker.is_open:
+            await refused_s(store)
+
+
+@pytest.mark.parametrize("fault", ["freeze", "kill"])
+def test_a_server_that_is_gone_is_refused_at_once_and_found_again(server, fault):
+    async def story(store):
+        await store.push([(key(1), record(1.0))])
+        getattr(server, fault)()
+        first_s = await refused_s(store)
+        await broken(store)
+        open_s = sorted([await refused_s(store) for _ in range(50)])
+        if fault == "freeze":
+            server.thaw()
+            rows = await answered(store)
+            assert rows[0].values[0] == 1.0
+        else:
+            server.start()
+            assert await answered(store) == [None]
+        return first_s, open_s[25]
+
+    first_s, open_s = told(server.url, story)
+    assert first_s < LIMIT_S + 1.0
+    assert open_s < 0.001
+
+
+def test_a_server_that_is_down_at_the_start_is_found_when_it_comes(server):
+    server.kill()
+
+    async def story(store):
+        await broken(store)
+        server.start()
+        assert await answered(store) == [None]
+
+    told(server.url, story)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "of another key", "cut short", "another type", "another schema"])
+def test_what_is_not_whole_is_no_answer(server, fault):
+    async def story(store):
+        await store.push([(key(1), record(1.0)), (key(2), record(2.0))])
+        trips, name = store._trips, store._rows
+
+        async def ask(*command):
+            return await trips.ask(*command, limit_s=5.0)
+
+        value = await ask("HGET", name, key(1))
+        match fault:
+            case "damaged":
+                await ask("HSET", name, key(1), value[:20] + bytes([value[20] ^ 1]) + value[21:])
+            case "of another key":
+                await ask("HSET", name, key(1), await ask("HGET", name, key(2)))
+            case "cut short":
+                await ask("HSET", name, key(1), value[:3])
+            case "another type":
+                await ask("DEL", name)
+                await ask("SET", name, "x")
+            case "another schema":
+                other = RowFormat(Schema((Feature("y"),)), ROWS.key)
+                beside = SharedStore(server.url, "model", other)
+                await beside.push([(key(1), other.pack([1.0]))])
+                await beside.close()
+                return await store.fetch([key(1)])
+        with pytest.raises(FeaturesUnavailableError):
+            await store.fetch([key(1)])
+        return None
+
+    rows = told(server.url, story)
+    assert rows is None or rows[0].values[0] == 1.0  # rows of another schema lie beside ours
+
+
+def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
+    with redis_server(tmp_path, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as server:
+
+        async def story(store):
+            await store.push([(key(1), record(1.0))])
+
+            async def fill():
+                for n in range(100):
+                    await store.push([(key(n * 5000 + i), record(1.0)) for i in range(5000)])
+
+            for _ in range(5):  # more than the breaker lets pass
+                with pytest.raises(FeaturesUnavailableError, match="refuses: command not allowed when used memory"):
+                    await fill()
+            return await store.fetch([key(1)])
+
+        assert told(server.url, story)[0].values[0] == 1.0
+
+
+def test_a_server_that_only_copies_another_refuses_a_push_and_answers_on(server):
+    async def story(store):
+        await store.push([(key(1), record(1.0))])
+        await store._trips.ask("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
+        await store._trips.ask("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
+        for _ in range(5):
+            with pytest.raises(FeaturesUnavailableError, match="refuses: .*read only replica"):
+                await store.push([(key(1), record(2.0))])
+        return await store.fetch([key(1)])
+
+    assert told(server.url, story)[0].values[0] == 1.0
+
+
+def test_requests_that_hang_up_leave_no_answer_to_others(server):
+    """Of 5,000 requests a fifth is cancelled at some moment; whatever is answered is the row that was asked for."""
+
+    async def ask(store, i: int) -> int:
+        rows = await store.fetch([key(i), key(i + 1)])
+        assert [row.values[0] for row in rows] == [float(i), float(i + 1)]
+        return 1
+
+    async def story(store):
+        await store.push([(key(i), record(float(i))) for i in range(1001)])
+        rng = random.Random(5)
+        answers = 0
+        for _ in range(50):
+            tasks = [asyncio.create_task(ask(store, rng.randrange(1000))) for _ in range(100)]
+            for task in rng.sample(tasks, 20):
+                asyncio.get_running_loop().call_later(rng.random() * 0.002, task.cancel)
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            wrong = [r for r in results if isinstance(r, Exception) and not isinstance(r, FeaturesUnavailableError)]
+            assert not wrong
+            answers += sum(r == 1 for r in results)
+        return answers
+
+    assert told(server.url, story) > 3000
+
+
+def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):
+    async def story(store):
+        await store.push([(key(i), record(float(i))) for i in range(50)])
+
+        async def commands() -> int:
+            told = await store._trips.ask("INFO", "commandstats", limit_s=5.0)
+            return next((v["calls"] for k, v in told.items() if k.lower() == "cmdstat_hmget"), 0)
+
+        before = await commands()
+        rows = await asyncio.gather(*(store.fetch([key(i)]) for i in range(50)))
+        assert [row[0].values[0] for row in rows] == [float(i) for i in range(50)]
+        return await commands() - before
+
+    assert told(server.url, story) == 1
+
+
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="--features: not the address of a store"):
+        SharedStore("redis://host:port/0", "model", ROWS)

@@ -159,7 +159,7 @@ def test_a_server_that_only_copies_another_refuses_a_push_and_answers_on(server)
         await store._trips.ask("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
         await store._trips.ask("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
         for _ in range(5):
-            with pytest.raises(FeaturesUnavailableError, match="refuses: .*read only replica"):
+            with pytest.raises(FeaturesUnavailableError, match=r"refuses: .*read only replica"):
                 await store.push([(key(1), record(2.0))])
         return await store.fetch([key(1)])
 

@@ -32,10 +32,22 @@ def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
         "onnx",
         "lightgbm",
         "prometheus_client",
+        "opentelemetry",
     }
     assert modules_after(statement) & heavy == set()
 
 
 def test_a_worker_imports_no_builders_libraries():
-    heavy = {"typer", "rich", "click", "pandas", "pyarrow", "polars", "onnx", "lightgbm", "prometheus_client"}
+    heavy = {
+        "typer",
+        "rich",
+        "click",
+        "pandas",
+        "pyarrow",
+        "polars",
+        "onnx",
+        "lightgbm",
+        "prometheus_client",
+        "opentelemetry",
+    }
     assert modules_after("import mlrf.serving.service, mlrf.engines.onnxruntime, mlrf.model") & heavy == set()

@@ -74,24 +74,26 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
 
 def read_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
     """Return the settings with their origins; errors as `read_settings`."""
+    found, print_only = gather(argv, environ)
+    values = {wanted.path: value for wanted, (value, _) in found.items()}
+    origins = {wanted.key: origin for wanted, (_, origin) in found.items()}
+    return Configuration(made_of(ServeSettings, values), origins, print_only)
+
+
+def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option, tuple[Any, str]], bool]:
+    """Return what the three sources say, each value by itself sound, and whether it is only to be shown."""
     given = vars(_parser().parse_intermixed_args(list(argv)))
     file = given["config"] or environ.get(CONFIG_VARIABLE)
-    values: dict[tuple[str, ...], Any] = {}
-    origins: dict[str, str] = {}
-    sources = (_in_file(Path(file)) if file else {}, _in_environment(environ), _in_arguments(given))
-    for source in sources:
-        for wanted, (value, origin) in source.items():
-            values[wanted.path] = value
-            origins[wanted.key] = origin
-    return Configuration(made_of(ServeSettings, values), origins, given["print_config"])
+    in_file = _in_file(Path(file)) if file else {}
+    return {**in_file, **_in_environment(environ), **_in_arguments(given)}, given["print_config"]
 
 
-_Found = dict[Option, tuple[Any, str]]
+Found = dict[Option, tuple[Any, str]]
 """The values of one source, each with the words for where it stands."""
 
 
-def _in_arguments(given: Mapping[str, Any]) -> _Found:
-    found: _Found = {}
+def _in_arguments(given: Mapping[str, Any]) -> Found:
+    found: Found = {}
     for each in OPTIONS:
         texts = given[each.key]
         if texts is None or texts == []:
@@ -101,9 +103,9 @@ def _in_arguments(given: Mapping[str, Any]) -> _Found:
     return found
 
 
-def _in_environment(environ: Mapping[str, str]) -> _Found:
+def _in_environment(environ: Mapping[str, str]) -> Found:
     by_variable = {each.variable: each for each in OPTIONS}
-    found: _Found = {}
+    found: Found = {}
     for name, text in sorted(environ.items()):
         if not name.startswith(_PREFIX) or name in _NO_OPTIONS or not text or _is_service_link(name, text):
             continue
@@ -125,7 +127,7 @@ def _is_service_link(name: str, text: str) -> bool:
     return "_SERVICE_" in name or re.search(r"_PORT_\d", name) is not None or _LINK_VALUE.fullmatch(text) is not None
 
 
-def _in_file(file: Path) -> _Found:
+def _in_file(file: Path) -> Found:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,7 +135,7 @@ def _in_file(file: Path) -> _Found:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
     by_key = {each.key: each for each in OPTIONS}
-    found: _Found = {}
+    found: Found = {}
     for key, value in document.items():
         wanted = by_key.get(key)
         if wanted is None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.configuration import read_configuration, read_settings
-from mlrf.serving.option import value_in
+from mlrf.serving.configuration import gather, read_configuration, read_settings
 from mlrf.serving.processes.listeners import bind_listeners
 from mlrf.serving.settings import OPTIONS, ServeSettings
 
@@ -26,6 +25,7 @@ WRONG = [
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
     ("--access-log-rate", "1.5"), ("--access-log-rate", "nan"), ("--prediction-log", "/no/such"), ("--prediction-log-rate", "-1"),
     ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
+    ("--trace-rate", "2"), ("--otlp-endpoint", "collector:4318"), ("--otlp-endpoint", "http://"), ("--otlp-endpoint", "http://h:x"),
     ("--cache-ttl", "0"), ("--reload-timeout", "0"), ("--max-requests", "-1"), ("--max-requests-jitter", "-1"),
     ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
@@ -39,6 +39,8 @@ WRONG_IN_TOML = [
 BY_FLAG = {each.flag: each for each in OPTIONS}
 ANOTHER = {
     "host": "::1",
+    "cors_origin": ("https://a.example", "https://b.example"),
+    "otlp_endpoint": "https://collector:4318",
     "prediction_log": Path(tempfile.gettempdir()),
     "port": 1,
     "admin": "unix:/a",
@@ -178,9 +180,10 @@ def test_every_option_is_taken_from_every_source(option, toml):
         ([], {option.variable: text}, option.variable),
         ([toml(f"{option.key} = {shown}")], {}, "mlrf.toml"),
     ]:
-        found = read_configuration([*rest, *argv], environ)
-        assert value_in(found.settings, option) == value
-        assert found.origins[option.key].endswith(origin)
+        # Whether it goes together with the values of others is another question.
+        found, _ = gather([*rest, *argv], environ)
+        assert found[option][0] == value
+        assert found[option][1].endswith(origin)
 
 
 def test_command_line_before_environment_before_file_before_default(toml):

@@ -30,7 +30,7 @@ from mlrf.serving.processes.boot import Boot
 from mlrf.serving.processes.switching import Switching, bundles_of
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
-from mlrf.serving.sight.watch import SightWatch
+from mlrf.serving.sight.watch import open_watch
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
@@ -67,7 +67,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.plan = boot.board.plan.read()
         try:
             bundles = bundles_of(boot, self.plan)
-            self.watch = SightWatch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
+            self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
             self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages)
         except Exception as error:
             boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlrf.serving.option import Group, at_least, between, option
 
@@ -13,6 +15,18 @@ def _check_folder(folder: Path) -> str | None:
     if not folder.is_dir():
         return f"{folder} is not a folder; make it first"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} may not be written by this user"
+
+
+def _check_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        return f"{url!r} is not an http:// or https:// address"
+    installed = find_spec("opentelemetry") is not None and find_spec("opentelemetry.exporter") is not None
+    return None if installed else "traces need OpenTelemetry: pip install 'mlrf[otel]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +45,14 @@ class SightSettings:
     )
     prediction_log_file_bytes: int = option(64 << 20, "largest file there", group=Group.SIGHT, check=at_least(1 << 16))
     prediction_log_files: int = option(16, "most files there", group=Group.SIGHT, check=between(2, 100_000))
+    otlp_endpoint: str | None = option(
+        None, "where traces are sent, as http://HOST:4318 (nowhere)",
+        group=Group.SIGHT, kind=str, metavar="URL", check=_check_url,
+    )  # fmt: skip
+    trace_rate: float = option(
+        0.01,
+        "share of requests traced of those whose client does not say",
+        group=Group.SIGHT,
+        metavar="R",
+        check=between(0, 1),
+    )

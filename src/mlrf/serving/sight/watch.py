@@ -106,7 +106,7 @@ class SightWatch:
         self._sampled_refusals = Sampler(settings.access_log_rate)
         self._n_refused = 0
         self._sampled_predictions = Sampler(settings.prediction_log_rate if settings.prediction_log else 0.0)
-        self._sampled_traces = Sampler(0.0)
+        self._sampled_traces = Sampler(0.0 if tracing is None else settings.trace_rate)
         self._access_log = AccessLog(log.descriptor, os.getpid()) if settings.access_log_rate > 0 else None
         self._prediction_log = None
         if settings.prediction_log is not None and settings.prediction_log_rate > 0:
@@ -189,3 +189,13 @@ class SightWatch:
             if each is not None:
                 each.close(_CLOSE_LIMIT_S)
         self.tick()
+
+
+def open_watch(settings: SightSettings, routes: tuple[str, ...], slot: int, meter: WorkerMeter, log: Log) -> SightWatch:
+    """Return the watch of a worker, after the fork: it may start threads."""
+    tracing: Tracing | None = None
+    if settings.otlp_endpoint is not None:
+        from mlrf.serving.sight import tracing as otel  # noqa: PLC0415  an extra, and 0.2 s to import
+
+        tracing = otel.Tracing(settings.otlp_endpoint, slot)
+    return SightWatch(settings, routes, slot, meter, log, tracing)

@@ -29,8 +29,9 @@ lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ops: $(VENV)/.ready  ## what a server must survive, as long and as hard as the bars say (some minutes)
-	OPS_FULL=1 $(BIN)/python -m pytest tests/ops -q -s --timeout 900
+ops: $(VENV)/.ready  ## what a server must survive, with figures, bars and planted faults; ROWS="1 12" for some, SOAK_MINUTES=60
+	$(BIN)/python ops/run.py $(ROWS)
+	$(if $(ROWS),,OPS_FULL=1 $(BIN)/python -m pytest tests/ops -q -s --timeout 900)
 
 check: lint test  ## everything that must hold before a commit lands
 

@@ -29,8 +29,11 @@ class Counts:
 class Load:
     """`n` clients, each a connection at a time and a request at a time, until stopped."""
 
-    def __init__(self, server: Server, n: int, pause_s: float = 0.005) -> None:
+    def __init__(
+        self, server: Server, n: int, pause_s: float = 0.005, *, content: object = BODY, expected: float = PREDICTION
+    ) -> None:
         self.counts = Counts()
+        self._content, self._expected = content, expected
         self._server = server
         self._pause_s = pause_s
         self._stop = threading.Event()
@@ -65,7 +68,7 @@ class Load:
                 self._ask_on(client)
 
     def _ask_on(self, client: Client) -> None:
-        content = request("POST", "/predict", BODY)
+        content = request("POST", "/predict", self._content)
         n_answers = 0
         while not self._stop.is_set():
             try:
@@ -77,7 +80,7 @@ class Load:
                 return
             n_answers += 1
             with self._lock:
-                if answer.status != 200 or answer.json["prediction"] != PREDICTION:
+                if answer.status != 200 or answer.json["prediction"] != self._expected:
                     self.counts.wrong.append(f"{answer.status} {answer.body[:100]!r}")
                 self.counts.answered += 1
             if answer.headers.get("connection") == "close":

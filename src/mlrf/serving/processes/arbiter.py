@@ -270,7 +270,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             return
         self._reloading.crashed(worker.slot)
         now = time.monotonic()
-        delay_s = slot.failed(now, alone=not boot.ready_slots())
+        alone = not boot.ready_slots()
+        delay_s = slot.failed(now, alone=alone)
+        for other in self._slots if alone else ():
+            other.hurry(now)
         if not boot.has_answered() and (status := hopeless(self._slots)):
             raise HaltServer("no worker could boot", status)
         lived_s = round(now - slot.started_s, 1)

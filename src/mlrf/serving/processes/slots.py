@@ -10,8 +10,8 @@ _STEADY_S = 10.0
 """A worker that lived this long has not failed at once, and its slot's back-off starts anew."""
 _FIRST_DELAY_S = 0.5
 _LAST_DELAY_S = 30.0
-_LAST_DELAY_ALONE_S = 5.0
-"""While no other worker answers, callers wait for this one."""
+_LAST_DELAY_ALONE_S = 1.0
+"""While no other worker answers, callers wait for the next one."""
 BOOT_TRIES = 3
 """How often each slot is tried before the first answer ever, where workers end without a word."""
 _EXIT_FAILED = 1
@@ -39,6 +39,10 @@ class Slot:
         delay_s = 0.0 if self.failures < 2 else min(last_s, _FIRST_DELAY_S * 2.0 ** (self.failures - 2))  # noqa: PLR2004
         self.due_s = now_s + delay_s
         return delay_s
+
+    def hurry(self, now_s: float) -> None:
+        """Wait no longer than a slot does while nobody answers."""
+        self.due_s = min(self.due_s, now_s + _LAST_DELAY_ALONE_S)
 
     def left(self) -> None:
         """Take note that the worker ended as it was told to: the next may start at once."""

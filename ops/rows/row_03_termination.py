@@ -1,0 +1,41 @@
+"""Row 3: SIGTERM under fifty keep-alive clients."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from load import Load
+from running import eventually
+from scoreboard import Finding, Row
+from stage import staged
+
+_CLIENTS = 50
+_BAR_S = 10.0
+
+
+def measure(planted: bool) -> Finding:
+    """Stop the server; with a fault, at once."""
+    with staged() as stage:
+        server = stage.server
+        # Only what was accepted counts: `Load` holds a connection that ends without notice against the server.
+        with Load(server, _CLIENTS, content=stage.bodies[0], expected=stage.truth[stage.versions[0]][0]) as load:
+            eventually(lambda: load.counts.answered > 10 * _CLIENTS, 30, "some load")
+            server.process.send_signal(signal.SIGQUIT if planted else signal.SIGTERM)
+            began = time.monotonic()
+            status = server.wait(30)
+            took_s = time.monotonic() - began
+            counts = load.stop_asking()
+    figure = (
+        f"{len(counts.lost)} lost, {len(counts.wrong)} wrong of {counts.answered}, exit {status} after {took_s:.1f} s"
+    )
+    return Finding(figure, not counts.lost and not counts.wrong and status == 0 and took_s < _BAR_S)
+
+
+ROW = Row(
+    3,
+    "SIGTERM with 50 keep-alive clients",
+    "0 accepted requests lost; exit < 10 s",
+    "SIGQUIT, which does not drain",
+    measure,
+)

@@ -1,0 +1,101 @@
+"""Row 14: versions that are not what they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bundles import NUMBERS, entry_of, write_bundle, write_manifest
+from mlrf.core.repository import POINTER
+from scoreboard import Finding, Row
+from stage import staged
+
+
+def _changed(name: str, change: Callable[[bytearray], object], *, listed: bool = False) -> Callable[[Path], None]:
+    def damage(place: Path) -> None:
+        file = place / name
+        content = bytearray(file.read_bytes())
+        change(content)
+        file.chmod(0o644)
+        file.write_bytes(content)
+        if listed:
+            document = json.loads((place / "manifest.json").read_text())
+            entry = entry_of(file)
+            document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
+            (place / "manifest.json").chmod(0o644)
+            write_manifest(place, document)
+
+    return damage
+
+
+def _flip(content: bytearray) -> None:
+    content[len(content) // 2] ^= 1
+
+
+def _rebuilt(**other: object) -> Callable[[Path], None]:
+    def damage(place: Path) -> None:
+        shutil.rmtree(place)
+        write_bundle(place, **other)  # type: ignore[arg-type]
+
+    return damage
+
+
+def _linked(place: Path) -> None:
+    (place / "forest.bin").rename(place.parent / "elsewhere")
+    (place / "forest.bin").symlink_to(place.parent / "elsewhere")
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    **{f"a flipped bit of {name}": _changed(name, _flip) for name in ("forest.bin", "golden.bin", "schema.json")},
+    "a shorter file": _changed("forest.bin", lambda content: content.pop()),
+    "a forest that was listed anew": _changed("forest.bin", _flip, listed=True),
+    "golden rows that fail": _changed(
+        "golden.bin", lambda content: content.__setitem__(-2, content[-2] ^ 1), listed=True
+    ),
+    "a file too many": lambda place: (place / "more").write_text(""),
+    "a file too few": lambda place: (place / "model.onnx").unlink(),
+    "a link": _linked,
+    "no manifest": lambda place: (place / "manifest.json").unlink(),
+    "another schema": _rebuilt(schema=NUMBERS),
+    "another model": _rebuilt(name="another"),
+    "another task": _rebuilt(task="binary", classes=["no", "yes"]),
+    "an engine's file that is none": _rebuilt(model=b"none"),
+}
+
+
+def measure(planted: bool) -> Finding:
+    """Offer each; with a fault, one of them is sound."""
+    taken = []
+    with staged() as stage:
+        shelf = stage.repository / "sample"
+        pristine = stage.repository.parent / "pristine"
+        shutil.copytree(shelf / "2", pristine)
+        shutil.copytree(shelf / "2", shelf / "3")
+        damages = {**DAMAGES, **({"nothing at all": lambda _place: None} if planted else {})}
+        for what, damage in damages.items():
+            shutil.rmtree(shelf / "3")
+            shutil.copytree(pristine, shelf / "3")
+            damage(shelf / "3")
+            manifest = shelf / "3/manifest.json"
+            digest = hashlib.sha256(manifest.read_bytes() if manifest.exists() else b"").hexdigest()
+            work = shelf / "pointer"
+            work.write_text(json.dumps({"number": 3, "digest": digest, "before": [1]}))
+            work.rename(shelf / POINTER)
+            status, _ = stage.load()
+            served = {stage.server.ask("POST", "/predict", stage.bodies[0]).json["version"] for _ in range(8)}
+            if status != 409 or served != {stage.versions[0]}:
+                taken.append(what)
+    figure = f"{len(damages) - len(taken)} of {len(damages)} refused with the old one serving; taken: {taken}"
+    return Finding(figure, not taken)
+
+
+ROW = Row(
+    14,
+    "versions that are altered, incomplete or of another kind",
+    "refused; the old one keeps serving",
+    "one that is sound",
+    measure,
+)

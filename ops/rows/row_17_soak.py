@@ -1,0 +1,88 @@
+"""Row 17: a mixed load for as long as SOAK_MINUTES says (10), and the slope of the workers' memory.
+
+The first fifth is left out: allocators and caches fill. The slope is that of the median of each tenth of the rest, so that a moment's
+batch is no trend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import time
+
+from running import resident_bytes
+from scoreboard import Finding, Row
+from stage import Stage, staged
+from steady_load import SteadyLoad
+
+_RATE = 300.0
+_SAMPLE_S = 1.0
+_RELOAD_EACH_S = 30.0
+_BATCH_EACH_S = 2.0
+_BAR_PERCENT = 1.0
+_LEAK_BYTES = 60_000
+_PLANTED_MINUTES = 1.0
+
+
+def slope_percent_an_hour(times_s: list[float], sizes: list[float]) -> float:
+    """Least squares through the medians of ten stretches, as percent of their mean an hour."""
+    kept = [
+        (t, size) for t, size in zip(times_s, sizes, strict=True) if t - times_s[0] > (times_s[-1] - times_s[0]) / 5
+    ]
+    n = max(1, len(kept) // 10)
+    parts = [kept[i : i + n] for i in range(0, len(kept) - n + 1, n)]
+    x = [statistics.median(t for t, _ in part) for part in parts]
+    y = [statistics.median(size for _, size in part) for part in parts]
+    return statistics.linear_regression(x, y).slope * 3600 / statistics.mean(y) * 100
+
+
+def measure(planted: bool) -> Finding:
+    """Load, batches, explanations, refusals and reloads; with a fault, requests that never end pile up in the server."""
+    minutes = _PLANTED_MINUTES if planted else float(os.environ.get("SOAK_MINUTES", "10"))
+    options = ["--request-timeout", "86400"] if planted else []
+    with staged(*options) as stage, SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies) as load:
+        times, sizes = _watch(stage, minutes * 60, leak=planted)
+    slope = slope_percent_an_hour(times, sizes)
+    faults = {what: n for what, n in load.tally.faults.items() if n}
+    first, last = (statistics.median(part) / 1e6 for part in (sizes[len(sizes) // 5 :][:30], sizes[-30:]))
+    figure = f"{minutes:g} min, {len(load.tally.took_s)} answers, {first:.1f} -> {last:.1f} MB, {slope:+.2f} %/h, faults {faults}"
+    return Finding(figure, slope < _BAR_PERCENT and not faults)
+
+
+def _watch(stage: Stage, length_s: float, *, leak: bool) -> tuple[list[float], list[float]]:
+    times, sizes = [], []
+    began = time.monotonic()
+    reload_s = batch_s = began
+    version = 1
+    with contextlib.ExitStack() as opened:
+        while (now := time.monotonic()) - began < length_s:
+            if now - batch_s > _BATCH_EACH_S:
+                batch_s = now
+                many = {"instances": stage.bodies[:50], "explain": True}
+                assert stage.server.ask("POST", "/predict/batch", many).status == 200
+                assert stage.server.ask("POST", "/predict", {"features": {}}).status == 422
+                assert stage.server.ask("GET", "/metrics").status == 200
+            if now - reload_s > _RELOAD_EACH_S:
+                reload_s, version = now, 3 - version
+                status, said = stage.load(version)
+                assert status == 200, said
+            if leak:
+                client = opened.enter_context(socket.create_connection(("127.0.0.1", stage.server.port)))
+                client.sendall(
+                    b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b" " * _LEAK_BYTES
+                )
+            times.append(now)
+            sizes.append(float(sum(resident_bytes(pid) for pid in stage.server.workers())))
+            time.sleep(_SAMPLE_S)
+    return times, sizes
+
+
+ROW = Row(
+    17,
+    "a mixed soak",
+    "memory slope < 1 %/h, no fault",
+    "requests that never end are kept",
+    measure,
+)

@@ -1,0 +1,43 @@
+"""Run rows of the scoreboard: all, or those whose numbers are given. `--no-faults` leaves the planted ones out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+from scoreboard import Row, told
+
+
+def rows() -> dict[int, Row]:
+    """Every row by its number."""
+    names = sorted(path.stem for path in (HERE / "rows").glob("row_*.py"))
+    found = [importlib.import_module(f"rows.{name}").ROW for name in names]
+    return {row.number: row for row in found}
+
+
+def main() -> int:
+    """Run what is asked for; 1 when a bar is missed or a fault not caught."""
+    known = rows()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, choices=[*known, []], help="numbers of rows (all)")
+    parser.add_argument("--no-faults", action="store_true")
+    given = parser.parse_args()
+    failed = False
+    for number in given.rows or known:
+        row = known[number]
+        for planted in (False,) if given.no_faults else (False, True):
+            began = time.monotonic()
+            finding = row.measure(planted)
+            failed |= finding.holds is planted
+            print(f"{told(row, finding, planted=planted)} | {time.monotonic() - began:.0f} s", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The reliability scoreboard: each row a command that prints its figure beside its bar, and a planted fault that it must catch.
+
+A row is a module in `rows/` with a ROW. `measure(planted)` runs it against the installed server; with `planted` something is wrong
+on purpose, and the row must say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a row found, in words with numbers, and whether that is within its bar."""
+
+    figure: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the scoreboard."""
+
+    number: int
+    test: str
+    bar: str
+    fault: str
+    """What `measure(planted=True)` does wrong."""
+    measure: Callable[[bool], Finding]
+
+
+def told(row: Row, finding: Finding, *, planted: bool) -> str:
+    """Return the line of a finding."""
+    if planted:
+        verdict = "caught" if not finding.holds else "NOT CAUGHT"
+        return f"     planted: {row.fault} | {finding.figure} | {verdict}"
+    return f"{row.number:3}  {row.test} | bar: {row.bar} | {finding.figure} | {'ok' if finding.holds else 'MISSED'}"

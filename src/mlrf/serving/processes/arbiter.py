@@ -42,7 +42,7 @@ from mlrf.serving.service import default_name
 from mlrf.serving.settings import ServeSettings
 
 _NO_LOOK_S = 2.0
-"""An arbiter that has not looked for this long was itself held up, and its workers with it: they get another turn."""
+"""An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""
 
 
 def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
@@ -126,6 +126,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._has_answered = False
         self._ready: set[int] = set()
         self._looked_s = time.monotonic()
+        self._patient_until_s = 0.0
         self._to_replace: set[int] = set()
         """Process ids of the workers that began with settings of before."""
         self._leaving = 0
@@ -179,8 +180,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def murder_workers(self) -> None:
         """End workers that have given no sign of life; nothing gentler than SIGKILL reaches one that is stopped."""
         now = time.monotonic()
-        held_up, self._looked_s = now - self._looked_s > _NO_LOOK_S, now
-        if held_up:
+        if now - self._looked_s > _NO_LOOK_S:
+            self._patient_until_s = now + _NO_LOOK_S
+        self._looked_s = now
+        if now < self._patient_until_s:
             return
         for pid, worker in tuple(self.WORKERS.items()):
             with suppress(OSError, ValueError):

@@ -20,6 +20,7 @@ import against_peer
 import cached
 import engines
 import footprint
+import hit_ratio
 import hot_path
 import machine
 import scaling
@@ -37,6 +38,7 @@ MEASURES: dict[str, Measure] = {
     "hot-path": hot_path.measure,
     "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
     "cache": cached.measure,
+    "hit-ratio": hit_ratio.measure,
     "workers": scaling.measure_workers,
     "connections": scaling.measure_connections,
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),

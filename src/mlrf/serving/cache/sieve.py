@@ -2,7 +2,7 @@
 
 A new entry goes in front; a hit only marks its entry. To make room, a hand walks from the oldest entry towards the newest:
 it takes the mark off those that have one and evicts the first that has none, and stays where it stopped. One pass of keys that
-nobody asks for again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 6.
+nobody asks for again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
 """
 
 from __future__ import annotations

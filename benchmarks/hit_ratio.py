@@ -1,0 +1,114 @@
+"""How often the cache of answers finds what it is asked for, beside plain LRU and the best that any could do (Belady).
+
+A trace of a million requests for a million keys, the k-th as often as 1/k^1.1 (Zipf), and room for 10,000 answers: what ours
+keeps within the bytes of 10,000 of its entries, marks of bodies seen once included.
+"""
+
+from __future__ import annotations
+
+import heapq
+import subprocess
+import sys
+from array import array
+from bisect import bisect
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import accumulate
+from random import Random
+
+from figures import Figure
+from plan import Plan
+
+KEYS = REQUESTS = 1_000_000
+ROOM = 10_000
+EXPONENT = 1.1
+SEED = 11
+_BODY = b'{"features":[%d,%s]}'
+
+
+def measure(plan: Plan) -> Iterator[Figure]:
+    """Yield the hit ratios, and what a look-up takes ours; in a process of its own, for its memory is not the runner's."""
+    plan.say("hit ratios on a Zipf trace")
+    told = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True).stdout
+    for line in told.splitlines():
+        name, share = line.rsplit(" ", 1)
+        yield Figure(f"hit ratio, Zipf {EXPONENT}, {KEYS:,} keys, room for {ROOM:,}: {name}", [100 * float(share)], "%")
+
+
+def trace() -> array[int]:
+    """Return the keys that are asked for, in turn."""
+    random = Random(SEED)
+    weights = list(accumulate(1 / rank**EXPONENT for rank in range(1, KEYS + 1)))
+    names = list(range(KEYS))
+    random.shuffle(names)
+    return array("l", (names[bisect(weights, random.random() * weights[-1])] for _ in range(REQUESTS)))
+
+
+def ours(keys: array[int]) -> float:
+    """Ask the cache itself, with bodies and answers as long as those of 27 features."""
+    from mlrf.serving.cache.answers import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
+    from mlrf.serving.cache.sieve import Entry  # noqa: PLC0415
+
+    n_hits = 0
+
+    def hit(n: int) -> None:
+        nonlocal n_hits
+        n_hits += n
+
+    answer_bytes = b'{"prediction":%b,"model":"m","version":"v","cached":false}' % (b"1" * 18)
+    rest = b",".join([b"1.25"] * 50)
+    entry = Entry(_BODY % (KEYS, rest), answer_bytes, {}, None)
+    counts = CacheCounts(hit, lambda _n: None, lambda _n: None, lambda _n: None)
+    answer = (
+        AnswerCache(ROOM * entry.size_bytes, None, counts).shelves("00").keep(lambda _body: answer_bytes, "/predict")
+    )
+    for key in keys:
+        answer(_BODY % (key, rest))
+    return n_hits / len(keys)
+
+
+def lru(keys: array[int]) -> float:
+    """Evict what was not asked for the longest."""
+    kept: OrderedDict[int, None] = OrderedDict()
+    n_hits = 0
+    for key in keys:
+        if key in kept:
+            kept.move_to_end(key)
+            n_hits += 1
+            continue
+        kept[key] = None
+        if len(kept) > ROOM:
+            kept.popitem(last=False)
+    return n_hits / len(keys)
+
+
+def belady(keys: array[int]) -> float:
+    """Evict what will not be asked for the longest, which nobody can know."""
+    following = array("l", bytes(8 * len(keys)))
+    seen: dict[int, int] = {}
+    for at in range(len(keys) - 1, -1, -1):
+        following[at] = seen.get(keys[at], 2 * len(keys))
+        seen[keys[at]] = at
+    kept: dict[int, int] = {}
+    latest: list[tuple[int, int]] = []
+    n_hits = 0
+    for at, key in enumerate(keys):
+        n_hits += key in kept
+        kept[key] = following[at]
+        heapq.heappush(latest, (-following[at], key))
+        while len(kept) > ROOM:
+            until, name = heapq.heappop(latest)
+            if kept.get(name) == -until:
+                del kept[name]
+    return n_hits / len(keys)
+
+
+def main() -> None:
+    """Print a name and a hit ratio a line."""
+    keys = trace()
+    for name, policy in (("mlrf", ours), ("plain LRU", lru), ("Belady, the bound", belady)):
+        print(name, policy(keys), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,9 +50,9 @@ def _classifier(name: str, settings: dict[str, str]) -> Objective:
     match name:
         case "binary":
             return Objective(name, "binary", Link("sigmoid", _number(settings, "sigmoid")), 2)
-        case "cross_entropy":
+        case "cross_entropy" | "xentropy":  # as LightGBM below 3 wrote it
             return Objective(name, "regression", Link("sigmoid"))
-        case "cross_entropy_lambda":
+        case "cross_entropy_lambda" | "xentlambda":
             return Objective(name, "regression", Link("log1p_exp"))
         case "multiclass":
             return Objective(name, "multiclass", Link("softmax"), _classes(settings))

@@ -16,6 +16,7 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 _VERSIONS = ("v2", "v3", "v4")
 _FIRST_TREE = b"\nTree=0\n"
 _END_OF_TREES = b"end of trees\n"
+_AFTER_TREES_BELOW_2_2 = b"feature importances:\n"
 _END_OF_PARAMETERS = "\nend of parameters\n"
 _PANDAS = "pandas_categorical:"
 _PARAMETER = re.compile(r"^\[(\w+): (.*)\]$", re.MULTILINE)
@@ -75,6 +76,11 @@ def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], i
             )
         blocks.append(block[len(opening) :])
         start += size
+    if raw[start:].lstrip(b"\n").startswith(_AFTER_TREES_BELOW_2_2):
+        raise UnsupportedModelError(
+            "the model file is of LightGBM 2.1 or older, whose files do not say where they end; load it with LightGBM 2.2 or "
+            "later and save it again"
+        )
     if not raw.startswith(_END_OF_TREES, start):
         raise ModelUnreadableError(
             f"the model file is cut or was edited: `end of trees` does not follow its {len(sizes)} trees; copy it again"

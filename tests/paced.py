@@ -22,6 +22,8 @@ class Outcome:
     """What came of a load. Latencies in seconds, from when a request was due."""
 
     latencies_s: list[float] = field(default_factory=list)
+    in_server_s: dict[int, list[float]] = field(default_factory=dict)
+    """By status, what the server says that it took: the client's own waiting is not in it."""
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -53,8 +55,9 @@ async def _drive(
                 path, body, judge = make(number)
                 writer.write(request("POST", path, body))
                 async with asyncio.timeout(LIMIT_S):
-                    status, answer = await _answer(reader)
+                    status, answer, in_server_s = await _answer(reader)
                 outcome.latencies_s.append(time.monotonic() - due)
+                outcome.in_server_s.setdefault(status, []).append(in_server_s)
                 outcome.statuses[status] += 1
                 if (wrong := judge(status, answer)) is not None:
                     outcome.wrong.append(wrong)
@@ -67,7 +70,8 @@ async def _drive(
     return outcome
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, Any]:
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, Any, float]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
-    return int(head[9:12]), json.loads(await reader.readexactly(length))
+    in_server_s = float(head.partition(b"total;dur=")[2].partition(b"\r")[0].partition(b",")[0]) / 1e3
+    return int(head[9:12]), json.loads(await reader.readexactly(length)), in_server_s

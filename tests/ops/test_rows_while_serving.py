@@ -126,3 +126,26 @@ def test_every_answer_is_of_one_version_of_its_rows(tmp_path):
     assert pushed_a_second >= 0.5 * ROWS_A_PUSH * PUSHES_A_SECOND
     expected = model.predict([features(int(version)) for version in seen])
     assert list(seen.values()) == expected.tolist()
+
+
+def test_no_answer_that_was_kept_outlives_a_push(tmp_path):
+    """Every key is asked until its answer comes from memory; after a push is acknowledged none of those comes again."""
+    n_keys = 10_000 if FULL else 500
+    path = write_tree_bundle(tmp_path / "b", schema=SCHEMA, key={"id": "integer"}, n_trees=20)
+    model = mlrf.load(path)
+    admin = tmp_path / "admin.sock"
+    options = ["--state-dir", str(tmp_path / "state"), "--admin", f"unix:{admin}", "--cache", "64MiB"]
+    bodies = [json.dumps({"key": {"id": n}}).encode() for n in range(n_keys)]
+    with serving(path, workers=2, options=options) as server, Client(admin) as pushing, server.client() as client:
+        for version in range(1, 4):
+            named = json.dumps(features(version))
+            rows = ",".join(f'{{"key":{{"id":{n}}},"features":{named}}}' for n in range(n_keys))
+            answer = pushing.ask("POST", "/admin/models/sample/features", b'{"rows":[%b]}' % rows.encode())
+            assert answer.json["written"] == n_keys
+            right = float(model.predict([features(version)])[0])
+            for turn in range(3):
+                answers = [client.ask("POST", "/predict", body).json for body in bodies]
+                assert {each["prediction"] for each in answers} == {right}
+                if turn == 0:
+                    assert not any(each["cached"] for each in answers)
+            assert sum(each["cached"] for each in answers) > 0.9 * n_keys

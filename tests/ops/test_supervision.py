@@ -27,20 +27,19 @@ def events(server, name):
 def test_while_a_slot_crashes_again_and_again_the_other_accepts_for_it(bundle):
     with serving(bundle, workers=2) as server:
         steady, victim = server.booted(2)
-        for number in range(1, 5):
+        for number in range(1, 4):
             os.kill(victim, signal.SIGKILL)
             eventually(lambda n=number: len(events(server, "worker ended")) == n, 5, "the end of a worker")
-            if number < 4:
+            if number < 3:
                 victim = eventually(lambda: next((p for p in server.workers() if p != steady), None), 6, "another")
-        # Two seconds without a worker in that slot: half of the connections are its.
-        assert events(server, "worker ended")[-1]["delay_s"] == 2
+        # A second without a worker in that slot: half of the connections are its.
+        assert events(server, "worker ended")[-1]["delay_s"] == 1
         began = time.monotonic()
         with contextlib.ExitStack() as opened:
             for _ in range(40):
                 client = opened.enter_context(server.client())
                 assert client.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
-        assert time.monotonic() - began < 1.5
-        server.booted(2)
+        assert time.monotonic() - began < 0.9
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,7 @@ def test_a_machine_that_was_held_up_as_a_whole_loses_no_worker(bundle):
         for pid in reversed(everybody):
             os.kill(pid, signal.SIGCONT)
         eventually(server.is_ready, 5, "an answer")
-        time.sleep(1.2)
+        time.sleep(0.5)
         assert server.workers() == workers
         assert events(server, "worker hangs") == []
 

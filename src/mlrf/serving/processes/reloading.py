@@ -121,6 +121,7 @@ class Reloading:
         self, now_s: float, ready: set[int], model: str, version: Version, asker: tuple[int, Ask] | None
     ) -> None:
         self._attempts += 1
+        # Not the one who was asked: it is to live, and tell what came of it.
         first = min(ready) if asker is None else min(ready, key=lambda slot: (slot == asker[0], slot))
         allowed = self.allow_schema_change or (asker is not None and asker[1].allow_schema_change)
         attempt = Attempt(self._attempts, model, version, allowed, first)

@@ -1,0 +1,212 @@
+"""The arbiter's part in a reload, played without processes: pages, slots that are ready, and a clock in hand."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from mlrf.core.repository import Pointer, Shelf, Version
+from mlrf.serving.control import ControlBlock
+from mlrf.serving.logs import Log
+from mlrf.serving.processes.board import Ask, Board, Page, Plan, Report, clipped
+from mlrf.serving.processes.reloading import SWITCH_LIMIT_S, Hands, Reloading
+
+OLD, NEW = Version(1, "a" * 64), Version(2, "b" * 64)
+BOTH = {0, 1}
+
+
+class Play:
+    def __init__(self, folder):
+        self.shelf = Shelf(folder / "m")
+        self.shelf.path.mkdir()
+        self.point(OLD)
+        self.board = Board(2, 1)
+        self.ended: list[int] = []
+        self.outcomes: list[str] = []
+        self.reloading = Reloading(
+            self.board, {"m": self.shelf}, 10.0, False, Hands(lambda: None, self.ended.append, self.outcomes.append), Log("error")
+        )  # fmt: skip
+        self.reloading.begin({"m": OLD})
+        self.now = 0.0
+        for slot in BOTH:
+            self.report(slot)
+
+    def point(self, version):
+        work = self.shelf.path / "work"
+        work.write_bytes(msgspec.json.encode(Pointer(version.number, version.digest)))
+        work.rename(self.shelf.path / "current.json")
+
+    def step(self, ready=BOTH, *, after_s=0.0):
+        self.now += after_s
+        self.reloading.step(self.now, set(ready))
+        return self.board.plan.read()
+
+    def report(self, slot, **facts):
+        self.board.reports[slot].write(Report(slot, **facts))
+
+    def ask(self, slot, number=1):
+        self.board.asks[slot].write(Ask(slot, number, "m", NEW))
+
+
+@pytest.fixture
+def play(tmp_path):
+    return Play(tmp_path)
+
+
+def test_one_prepares_then_all_then_all_switch_and_only_then_it_is_acknowledged(play):
+    play.ask(1)
+    assert play.step().attempt.slot == 0, "the one who was asked lives to tell what came of it"
+    assert play.step().attempt.slot == 0
+    play.report(0, attempt=1, prepared=True)
+    assert play.step().attempt.slot is None
+    assert play.step().generation == 0, "the other one has not prepared"
+    play.report(1, attempt=1, prepared=True)
+    plan = play.step()
+    assert (plan.generation, plan.versions) == (1, {"m": NEW})
+    assert play.board.answers[1].read().number == 0, "nobody has switched"
+    play.report(0, attempt=1, generation=1)
+    play.step()
+    assert play.board.answers[1].read().number == 0, "one has"
+    play.report(1, attempt=1, generation=1)
+    assert play.step().attempt is None
+    answer = play.board.answers[1].read()
+    assert (answer.number, answer.reason) == (1, "")
+    assert (play.outcomes, play.ended) == (["done"], [])
+    assert play.step().attempt is None, "an ask is answered once"
+
+
+def test_a_failure_keeps_the_old_version_and_is_told(play):
+    play.ask(1)
+    play.step()
+    play.report(0, attempt=1, prepared=False, reason="a golden row")
+    plan = play.step()
+    assert (plan.generation, plan.versions, plan.attempt) == (0, {"m": OLD}, None)
+    assert play.board.answers[1].read().reason == "a golden row"
+    assert play.outcomes == ["refused"]
+
+
+def test_a_failure_of_the_second_keeps_it_too(play):
+    play.ask(1)
+    play.step()
+    play.report(0, attempt=1, prepared=True)
+    play.step()
+    play.report(1, attempt=1, prepared=False, reason="no memory")
+    assert play.step().versions == {"m": OLD}
+    assert play.board.answers[1].read().reason == "no memory"
+
+
+def test_who_takes_too_long_ends_the_attempt(play):
+    play.ask(0)
+    play.step()
+    play.report(1, attempt=1, prepared=True)
+    play.step()
+    play.step(after_s=10.1)
+    assert "not prepared within 10 s by the worker of slot 0" in play.board.answers[0].read().reason
+
+
+def test_a_death_ends_the_attempt_of_who_took_part_alone(play):
+    play.ask(0)
+    play.step()
+    play.reloading.crashed(0)
+    assert not play.reloading.is_idle, "slot 0 was not asked to prepare yet"
+    play.reloading.crashed(1)
+    assert play.reloading.is_idle
+    assert "slot 1 died" in play.board.answers[0].read().reason
+
+
+def test_who_does_not_switch_is_ended_before_the_acknowledgement(play):
+    play.ask(0)
+    play.step()
+    for slot in BOTH:
+        play.report(slot, attempt=1, prepared=True)
+    play.step()
+    play.step()
+    play.report(0, attempt=1, generation=1)
+    play.step(after_s=SWITCH_LIMIT_S - 0.1)
+    assert (play.ended, play.board.answers[0].read().number) == ([], 0)
+    play.step(after_s=0.2)
+    assert (play.ended, play.board.answers[0].read().number) == ([1], 1)
+
+
+def test_a_worker_that_becomes_ready_while_others_prepare_is_waited_for(play):
+    play.ask(0)
+    play.step({0})
+    play.report(0, attempt=1, prepared=True)
+    assert play.step({0}).attempt.slot is None
+    assert play.step(BOTH).generation == 0
+    play.report(1, attempt=1, prepared=True)
+    assert play.step(BOTH).generation == 1
+
+
+def test_a_first_one_that_leaves_in_order_is_followed_by_another(play):
+    play.ask(0)
+    assert play.step().attempt.slot == 1
+    assert play.step({0}).attempt.slot == 0
+
+
+def test_nothing_begins_while_nobody_answers(play):
+    play.ask(0)
+    assert play.step(set()).attempt is None
+    assert play.step().attempt is not None
+
+
+def test_a_pointer_that_moves_is_followed_and_a_refused_one_not_again(play):
+    assert play.step().attempt is None
+    play.point(NEW)
+    assert play.step().attempt.version == NEW
+    play.report(0, attempt=1, prepared=False, reason="bad")
+    assert play.step().attempt is None
+    assert play.step(after_s=60).attempt is None
+    play.point(OLD)
+    assert play.step().attempt is None, "it is served already"
+    play.point(NEW)
+    assert play.step().attempt is not None, "asked for anew"
+
+
+def test_a_pointer_that_cannot_be_read_changes_nothing(play):
+    (play.shelf.path / "current.json").write_text("{")
+    assert play.step().attempt is None
+    assert play.step().versions == {"m": OLD}
+
+
+def test_what_is_served_already_is_acknowledged_at_once(play):
+    play.board.asks[0].write(Ask(0, 1, "m", OLD))
+    plan = play.step()
+    assert (plan.generation, play.board.answers[0].read().number) == (0, 1)
+
+
+def page():
+    return Page(ControlBlock(1, 512).row(0), Plan)
+
+
+def test_a_page_shows_whole_messages_alone():
+    words = ControlBlock(1, 512).row(0)
+    writing, reading = Page(words, Plan), Page(words, Plan)
+    assert reading.read() == Plan()
+    writing.write(Plan(3, {"m": OLD}))
+    assert reading.read().generation == 3
+    words[0] = 0  # as a writer that is in the midst of it, or died there
+    words.cast("B")[20] ^= 0xFF
+    assert reading.read().generation == 3
+    Page(words, Plan).write(Plan(4))
+    assert reading.read() == Plan(4)
+
+
+def test_a_replacement_writes_on_under_new_numbers():
+    words = ControlBlock(1, 512).row(0)
+    reading = Page(words, Plan)
+    Page(words, Plan).write(Plan(1))
+    assert reading.read() == Plan(1)
+    Page(words, Plan).write(Plan(2))
+    assert reading.read() == Plan(2)
+
+
+def test_a_message_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        page().write(Plan(1, {str(i): OLD for i in range(100)}))
+
+
+def test_every_reason_fits_a_page():
+    report = Report(1, 1, 1, False, clipped("\x00" * 100_000))
+    Board(1, 0).reports[0].write(report)
+    assert Board(1, 0).reports[0].read() == Report()

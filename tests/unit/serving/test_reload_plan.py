@@ -163,6 +163,12 @@ def test_a_pointer_that_moves_is_followed_and_a_refused_one_not_again(play):
     assert play.step().attempt is not None, "asked for anew"
 
 
+def test_a_pointer_that_moved_before_anybody_looked_is_followed(play):
+    play.point(NEW)
+    play.reloading.begin({"m": OLD})
+    assert play.step().attempt.version == NEW
+
+
 def test_a_pointer_that_cannot_be_read_changes_nothing(play):
     (play.shelf.path / "current.json").write_text("{")
     assert play.step().attempt is None

@@ -10,6 +10,7 @@ request: `step` looks at the pages and writes the plan, whenever a worker says t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,7 +72,12 @@ class Reloading:
     """By model, what the pointer's file looked like when it was last read."""
 
     def begin(self, versions: dict[str, Version]) -> None:
-        """Say what is served from the start."""
+        """Say what is served from the start; a pointer that has moved since that was read is followed."""
+        for name, shelf in self.shelves.items():
+            looks = _looks(shelf)
+            with suppress(BundleError):
+                if shelf.pointer().version == versions[name]:
+                    self._pointers[name] = looks
         self._set(versions, None)
 
     @property

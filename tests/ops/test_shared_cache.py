@@ -241,10 +241,12 @@ def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
     def load(server, duration_s):
         return drive_and_wait("127.0.0.1", server.port, PATH, cheap, duration_s=duration_s, **options)
 
+    with serving(path, options=["--cache", "64KiB"]) as server:
+        # What these answers take without a store: the same work that a frozen one leaves to the worker.
+        alone = load(server, FROZEN_S)
     with redis_server(tmp_path) as store, sharing(path, store.url, "--cache", "64KiB") as server:
         bring_up(server, asked[0])
         calm = load(server, FROZEN_S)
-        assert is_up(server)
         store.freeze()
         frozen = load(server, FROZEN_S)
         assert not is_up(server)
@@ -255,10 +257,12 @@ def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
         for each in asked:
             assert each.is_right(server.ask("POST", PATH, each.body))
         assert server.troubles == []
-    print(f"p99 {calm.p99_ms:.2f} ms with the store, {frozen.p99_ms:.2f} ms without; back after {took_s:.2f} s")
-    assert (calm.errors, frozen.errors) == ({}, {})
+    p99 = " ".join(f"{each.p99_ms:.2f}" for each in (alone, calm, frozen))
+    print(f"p99 in ms alone, with the store, with the store frozen: {p99}; back after {took_s:.2f} s")
+    assert (alone.errors, calm.errors, frozen.errors) == ({}, {}, {})
     assert took_s < 2
-    assert frozen.p99_ms < calm.p99_ms + (5 if FULL else 50)
+    if FULL:
+        assert frozen.p99_ms < alone.p99_ms + 5
 
 
 def test_clients_that_hang_up_midway_take_no_answer_and_get_nobody_elses(path, asked, tmp_path):

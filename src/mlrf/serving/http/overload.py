@@ -36,9 +36,12 @@ MOST_WAITING = 128
 _LEAST_WAITING = 3
 _MOST_WAITING_BYTES = 64 << 20
 _MOST_UNFINISHED_BYTES = 128 << 20
-_WAIT_S = 0.01
-_WAIT_RUNS = 2.0
-"""The thread's wait stands when it is above 10 ms and above two runs."""
+_WAIT_S = 0.025
+_WAIT_RUNS = 4.0
+"""The thread's wait stands when it is above 25 ms and above four runs."""
+_BURST_S = 0.25
+_BURST_RUNS = 8.0
+"""A burst may make a queue of 250 ms, or of eight runs, before anybody knows whether it stands."""
 _SMOOTHING = 0.1
 
 
@@ -89,6 +92,7 @@ class Admission:
     """What a worker takes on. All times are seconds of `perf_counter`."""
 
     __slots__ = (
+        "_burst_limit",
         "_heavy_bytes",
         "_lag_until_s",
         "_least_lag_s",
@@ -122,7 +126,7 @@ class Admission:
         self._n_lags = 0
         self._lag_until_s = 0.0
         self._probed_s = -math.inf
-        self._waiting_limit = MOST_WAITING
+        self._waiting_limit = self._burst_limit = MOST_WAITING
         self._turned_away = False
         self._least_wait_s = math.inf
         self._wait_until_s = 0.0
@@ -175,6 +179,7 @@ class Admission:
     def note_run(self, wait_s: float, run_s: float, now_s: float) -> None:
         """Take note of an answer that the thread made: how long it waited, and how long it took."""
         self._run_s += (run_s - self._run_s) * (_SMOOTHING if self._run_s else 1.0)
+        self._burst_limit = min(MOST_WAITING, int(max(_BURST_RUNS, _BURST_S / max(self._run_s, 1e-6))))
         self._least_wait_s = min(self._least_wait_s, wait_s)
         if now_s < self._wait_until_s:
             return
@@ -220,7 +225,9 @@ class Admission:
         return self.lag_s if now_s - self._probed_s < self.lag_s + 2 * PROBE_S else 0.0
 
     def _is_full(self) -> bool:
-        return self.n_waiting >= self._waiting_limit or self.n_waiting_bytes >= _MOST_WAITING_BYTES
+        return (
+            self.n_waiting >= min(self._waiting_limit, self._burst_limit) or self.n_waiting_bytes >= _MOST_WAITING_BYTES
+        )
 
     def _full(self) -> MlrfError:
         return OverloadedError(f"{self.n_waiting} requests wait for the worker's thread; try again later")

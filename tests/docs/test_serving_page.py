@@ -25,7 +25,20 @@ from mlrf.serving.settings import OPTIONS
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-OFFLINE = ("build", "inspect", "verify", "predict", "explain", "bench", "publish", "rollback", "diff", "keys", "features", "demo")
+OFFLINE = (
+    "build",
+    "inspect",
+    "verify",
+    "predict",
+    "explain",
+    "bench",
+    "publish",
+    "rollback",
+    "diff",
+    "keys",
+    "features",
+    "demo",
+)
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MlrfError)]
 ABSTRACT = {"MlrfError", "RequestError"}

@@ -81,6 +81,10 @@ FAMILIES = (
     Family("mlrf_shared_cache_up", "gauge", "Workers that ask the shared cache now.", lives_on=False),
     Family("mlrf_connections_total", "counter", "Connections accepted."),
     Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
+    Family(
+        "mlrf_requests_waiting", "gauge", "Requests whose answer is made beside the loop, or waits for others.",
+        (("for", ("thread", "others")),), lives_on=False,
+    ),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
     Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
@@ -167,6 +171,8 @@ class WorkerMeter:
         self._count_opened = self.counter("mlrf_connections_total")
         self._open_connections = layout.place("mlrf_open_connections")
         self._set_ready = self.gauge("mlrf_workers_ready")
+        self._set_thread = self.gauge("mlrf_requests_waiting", "thread")
+        self._set_others = self.gauge("mlrf_requests_waiting", "others")
         self._count_cpu_ns = self.counter("mlrf_process_cpu_seconds_total")
         self._cpu_ns = 0
         self.counter("mlrf_worker_starts_total")(1)
@@ -224,6 +230,11 @@ class WorkerMeter:
         self._row[self._open_connections] += change
         if change > 0:
             self._count_opened(change)
+
+    def set_waiting(self, n_thread: int, n_others: int) -> None:
+        """Say how many requests wait for the worker's thread, and how many for others."""
+        self._set_thread(n_thread)
+        self._set_others(n_others)
 
     def count_cpu(self) -> None:
         """Count the processor time used since the last call; what is used after the last is lost."""

@@ -44,6 +44,10 @@ class Work:
             _limit(place, deadline_s)
         return place
 
+    def n_under_way(self) -> tuple[int, int]:
+        """Return how many answers the thread is making or has before it, and how many wait for others."""
+        return len(self._flights) - self._n_awaited, self._n_awaited
+
     def stop(self) -> None:
         """Drop what is not begun: the interpreter joins the thread at exit, and would work through it for nobody."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -163,6 +163,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             for server in servers:
                 server.tick()
             self.meter.count_cpu()
+            self.meter.set_waiting(*servers[0].work.n_under_way())
             self.watch.tick()
             look()
             # One at a time: a slot that is empty already is covered by this worker.

@@ -58,7 +58,7 @@ FAMILIES = (
     ),
     Family("mlrf_refusals_total", "counter", "Requests refused, by the code of the error.", (("code", CODES),)),
     Family(
-        "mlrf_stage_duration_seconds", "histogram", "Time in each stage of a handler, for one request in 64.",
+        "mlrf_stage_duration_seconds", "histogram", "Time in each stage of a handler, for one request in 256.",
         (("stage", STAGES),), STAGE_BUCKETS_S,
     ),
     Family("mlrf_access_log_dropped_total", "counter", "Lines that the access log could not write."),

@@ -16,7 +16,7 @@ from mlrf.serving.sight.sampling import Sampler
 from mlrf.serving.sight.settings import SightSettings
 from mlrf.serving.sight.stages import Stage, Stages, durations
 
-STAGE_RATE = 1 / 64
+STAGE_RATE = 1 / 256
 _PREDICTING = frozenset(("/predict", "/predict/batch", "/explain"))
 _OK = 200
 _CLOSE_LIMIT_S = 2.0

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import mlrf
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.catboost.city import category_hash, city_hash
 from mlrf.builder.front import import_model
@@ -148,6 +149,21 @@ def test_wrappers_keep_names_and_labels(tmp_path):
     assert renamed.classes == ("H", "L", "M")
     assert import_model(cb.CatBoostClassifier(iterations=1, **QUIET).fit(frame, target > 0)).classes == (False, True)
     assert import_model(cb.CatBoostRegressor(iterations=1, **QUIET).fit(frame, target)).classes is None
+
+
+def test_a_bundle_answers_and_labels_as_the_classifier_does(tmp_path):
+    """Also where both classes are equally probable."""
+    rows = np.repeat(np.arange(6.0), 20)[:, None]
+    target = np.where(np.arange(120) % 2 == 0, "no", "yes")
+    target[:40] = "no"
+    trained = cb.CatBoostClassifier(iterations=2, **QUIET).fit(rows, target)
+    trained.set_scale_and_bias(0.0001, 0.0)
+    saved(trained, tmp_path, "cbm")
+    model = mlrf.load(mlrf.build(tmp_path / "model.cbm", tmp_path / "bundle", name="m"))
+    assert model.label(0.5) == "no"
+    asked = np.arange(6.0)[:, None]
+    np.testing.assert_allclose(model.predict(asked), trained.predict_proba(asked)[:, 1], rtol=1e-12)
+    assert [model.label(share) for share in model.predict(asked).tolist()] == trained.predict(asked).tolist()
 
 
 def categories(rng):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
 
+import mlrf
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.front import import_model
 from mlrf.builder.imported import Wishes
@@ -328,6 +329,31 @@ def test_random_models_are_scikit_learns(data, seed, name, n_classes):
     estimator, _ = fit(name, np.random.default_rng(seed), n_classes, **options)
     with tempfile.TemporaryDirectory() as folder:
         assert_library_agrees(import_model(estimator), Path(folder), onnx=False, most=1_000)
+
+
+@pytest.mark.parametrize(
+    "name", ["RandomForestClassifier", "GradientBoostingClassifier", "HistGradientBoostingClassifier"]
+)
+def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
+    """Also where both classes are equally probable, which small forests often find."""
+    rows = np.repeat(np.arange(6.0), 20)[:, None]
+    target = np.where(np.arange(120) % 2 == 0, "no", "yes")
+    target[:40] = "no"
+    small = {"max_iter": 3, "min_samples_leaf": 1} if name.startswith("Hist") else {"n_estimators": 4}
+    if name.startswith("Random"):
+        small["bootstrap"] = False
+    if name.startswith("Grad"):
+        small["init"] = "zero"
+        target[:] = np.where(np.arange(120) % 2 == 0, "no", "yes")
+    estimator = ALL[name](random_state=0, **small).fit(rows, target)
+    skops.io.dump(estimator, tmp_path / "model.skops")
+    path = mlrf.build(tmp_path / "model.skops", tmp_path / "bundle", name="m")
+    model = mlrf.load(path)
+    asked = np.arange(6.0)[:, None]
+    shares = model.predict(asked)
+    np.testing.assert_allclose(shares, estimator.predict_proba(asked)[:, 1], rtol=1e-12)
+    assert name.startswith("Hist") or 0.5 in shares
+    assert [model.label(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
 
 
 def test_a_damaged_file_that_is_no_archive_says_so(tmp_path):

@@ -149,6 +149,7 @@ def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) 
         objective=imported.objective,
         link=LinkEntry(imported.link.kind, imported.link.scale),
         classes=None if imported.classes is None else list(imported.classes),
+        class_at_half=imported.class_at_half,
         n_features=forest.n_features,
         n_outputs=forest.n_outputs,
         base=forest.expected_margin(),

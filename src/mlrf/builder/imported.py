@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlrf.core.bundle import Task
 from mlrf.core.forest import Forest
@@ -65,5 +65,7 @@ class ImportedModel:
     """Import name of the module whose `answer` asks the library."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What `answer` must know beside the source; JSON."""
+    class_at_half: Literal[0, 1] = 1
+    """The class that the library's own classifier names where two are equally probable."""
     notes: tuple[str, ...] = ()
     """What was read otherwise than a person may expect, a sentence each."""

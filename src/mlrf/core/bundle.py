@@ -118,6 +118,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     link: LinkEntry
     classes: list[str | int | float | bool] | None
     """Class labels in the order of the model's outputs; None unless a classifier."""
+    class_at_half: Literal[0, 1] = 1
+    """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
     n_features: int
     n_outputs: int
     base: list[float]

@@ -39,6 +39,7 @@ class Model:
         self.schema = bundle.schema
         self.classes: list[Category] | None = bundle.manifest.classes
         self._n_outputs = bundle.manifest.n_outputs
+        self._least_of_second = _HALF if bundle.manifest.class_at_half else math.nextafter(_HALF, 1.0)
         self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
         self._many = bundle.link.vector()
 
@@ -95,12 +96,15 @@ class Model:
         )
 
     def label(self, prediction: Prediction) -> Category | None:
-        """Return the class of a prediction: class 1 at >= 0.5, the largest of several; None unless a classifier."""
+        """Return the class of a prediction: class 1 above 0.5, the largest of several; None unless a classifier.
+
+        At 0.5 itself the class that the training library chooses there.
+        """
         if self.classes is None:
             return None
         if isinstance(prediction, list):
             return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
-        return self.classes[1 if prediction >= _HALF else 0]
+        return self.classes[1 if prediction >= self._least_of_second else 0]
 
     def probabilities(self, prediction: Prediction) -> list[float] | None:
         """Return the probability of each class in the order of `classes`; None unless a classifier."""

@@ -47,6 +47,7 @@ def read_catboost(source: Source, wishes: Wishes) -> ImportedModel:
         features=columns.features,
         library="catboost",
         source=raw,
+        class_at_half=0,
         answers="mlrf.builder.catboost.answers",
         settings={"link": objective.link.kind, "categories": [feature.categories for feature in columns.features]},
     )

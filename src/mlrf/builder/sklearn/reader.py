@@ -52,6 +52,7 @@ def read_sklearn(source: Source, wishes: Wishes) -> ImportedModel:
         features=columns.features,
         library="scikit-learn",
         source=skops_file,
+        class_at_half=1 if kind.family == "boosting" else 0,
         answers="mlrf.builder.sklearn.answers",
     )
 

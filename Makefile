@@ -35,6 +35,12 @@ ops: $(VENV)/.ready  ## what a server must survive, with figures, bars and plant
 
 check: lint test  ## everything that must hold before a commit lands
 
+parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
+
+mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: refused or read, no crash, none over 10 s (minutes)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/mutated_files.py $(or $(COUNT),5000)
+
 bench: $(VENV)/.ready  ## speed and memory beside a FastAPI peer, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py
 

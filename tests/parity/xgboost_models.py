@@ -15,23 +15,30 @@ OBJECTIVES = (
 )  # fmt: skip
 
 
-def data(seed: int, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+def data(seed: int, n: int = 400, *, missing: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Rows with ties, zeros, missing values and two categorical columns; a target between 0 and 1 that uses them."""
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(n, 5)).round(2)
     rows[rng.random(rows.shape) < 0.1] = 0.0
     rows[:, 3], rows[:, 4] = rng.integers(0, 4, n), rng.integers(0, 40, n)
     target = rows[:, 0] + np.sin(rows[:, 3]) + rng.normal(size=40)[rows[:, 4].astype(int)] + rng.normal(size=n) * 0.1
-    rows[rng.random(rows.shape) < 0.1] = np.nan
+    if missing:
+        rows[rng.random(rows.shape) < 0.1] = np.nan
     return rows, (target - target.min()) / np.ptp(target)
 
 
 def train(
-    objective: str, seed: int = 0, *, rounds: int = 8, types: list[str] | None = None, **options: Any
+    objective: str,
+    seed: int = 0,
+    *,
+    rounds: int = 8,
+    types: list[str] | None = None,
+    missing: bool = True,
+    **options: Any,
 ) -> xgb.Booster:
     """A Booster of an objective, trained on a target that it can take."""
     xgb.set_config(verbosity=0)
-    rows, target = data(seed)
+    rows, target = data(seed, missing=missing)
     parameters = {"objective": objective, "max_depth": 5, "nthread": 1, "seed": seed, "max_cat_to_onehot": 5, **options}
     labels: dict[str, Any] = {"label": target}
     if objective.startswith("binary"):

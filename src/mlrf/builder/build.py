@@ -162,6 +162,8 @@ def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) 
         libraries={"mlrf": mlrf.__version__, imported.library: proof.library_version, **libraries},
         parity=proof.parity,
         precision=forest.rounding,
+        library=imported.library,
+        notes=list(imported.notes),
         coverage=CoverageEntry(**asdict(proof.coverage)),
         files={},
     )

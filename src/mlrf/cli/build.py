@@ -8,18 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from mlrf.builder.needed import require_packages
+from mlrf.cli.build_report import tell_build
 from mlrf.cli.paths import some_path
-from mlrf.cli.terminal import harmless
-from mlrf.core.bundle import NAME_RULE, Bundle, RowsEntry, read_bundle
+from mlrf.core.bundle import NAME_RULE, read_bundle
 
 
 def build(
     model: Annotated[
-        Path, typer.Argument(parser=some_path, metavar="model", help="A LightGBM text model (Booster.save_model).")
+        Path,
+        typer.Argument(
+            parser=some_path,
+            metavar="model",
+            help="A model file, or an MLflow directory: LightGBM, XGBoost, CatBoost, scikit-learn (skops).",
+        ),
     ],
     out: Annotated[
         Path,
@@ -62,14 +65,14 @@ def build(
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
 
-    Reads the model (no training library needed for that), exports it to ONNX, and asks LightGBM itself, in a process of its
-    own, for the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
+    Recognises the model and reads it, exports it for both engines, and asks its own library, in a process of its own, for
+    the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
     category. The bundle is written only if the export answers the same.
 
     \b
     Examples:
       mlrf build model.txt -o sales --name sales
-      mlrf build model.txt -o sales --name sales --sample rows.parquet --force
+      mlrf build model.ubj -o sales --name sales --sample rows.parquet --force
       mlrf build model.txt -o sales --name sales --features rows.parquet --key store_id,date --explain
       mlrf build model.txt -o churn --name churn --categories lists.json --classes stays,leaves
     """  # noqa: D301  \b is the character that keeps typer from joining lines
@@ -94,7 +97,7 @@ def build(
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )
-    _tell(Console(), read_bundle(path), out)
+    tell_build(Console(), read_bundle(path), out)
 
 
 class _Steps:
@@ -114,52 +117,3 @@ class _Steps:
 def _bars(console: Console) -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=not console.is_terminal)
-
-
-def _tell(console: Console, bundle: Bundle, out: Path) -> None:
-    manifest = bundle.manifest
-    facts = manifest.facts
-    console.print(
-        f"{manifest.name}: {manifest.task} ({manifest.objective}), {facts.trees} trees, {facts.leaves} leaves, "
-        f"{manifest.n_features} features ({facts.categorical_features} categorical)",
-        highlight=False,
-        markup=False,
-    )
-    if manifest.task == "raw":
-        console.print("the objective is the trainer's own: predictions are raw margins, as LightGBM returns them")
-    console.print(parity_table(bundle))
-    if (cover := manifest.coverage) is not None:
-        console.print(
-            f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes proven"
-            + (f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""),
-            highlight=False,
-        )
-    if (rows := manifest.rows) is not None:
-        console.print(told_rows(rows), highlight=False, markup=False)
-    size = sum(entry.size_bytes for entry in manifest.files.values())
-    console.print(f"{out}  {size / 1e6:.1f} MB  version {bundle.short_version}", highlight=False, markup=False)
-    console.print(f"next: mlrf serve {out}", highlight=False, markup=False)
-
-
-def told_rows(rows: RowsEntry) -> str:
-    """Return a sentence about the rows that a bundle is asked by key with."""
-    fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
-    held = f"{rows.count} rows" if rows.count else "rows to be loaded"
-    explained = f", {rows.explained} with their reasons" if rows.explained else ""
-    as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
-    return f"{held} by {fields}{as_of}{explained}"
-
-
-def parity_table(bundle: Bundle) -> Table:
-    """Return how each kind of golden rows came out, for a terminal."""
-    table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
-    for engine, kinds in bundle.manifest.parity.items():
-        for kind, rows in kinds.items():
-            table.add_row(
-                Text(harmless(engine)),
-                Text(harmless(kind)),
-                str(rows.rows),
-                str(rows.bit_equal),
-                f"{rows.max_difference:.1e}",
-            )
-    return table

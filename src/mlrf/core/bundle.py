@@ -133,6 +133,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of the training library's margins and predictions."""
     coverage: CoverageEntry | None = None
     """Of the model's nodes by the golden rows."""
+    library: str = ""
+    """The distribution of the library that trained the model."""
+    notes: list[str] = []
+    """What the reader of the model did that a person may not expect, a sentence each."""
     rows: RowsEntry | None = None
     """What the model is asked by key with; None where it is not."""
     files: dict[str, FileEntry]

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
 from mlrf.builder.xgboost.ubjson import read_ubjson
 from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
@@ -96,6 +97,15 @@ def altered(raw, change):
 def test_each_wrong_thing_is_named(documents, tmp_path, change, said):
     with pytest.raises(BuildError, match=said):
         import_model(put(tmp_path, altered(documents["json"], change)))
+
+
+def test_what_a_leaf_says_of_children_means_nothing(documents, tmp_path):
+    def change(learner):
+        tree = learner["gradient_booster"]["model"]["trees"][0]
+        tree["right_children"][tree["left_children"].index(-1)] = -46081
+
+    wanted = encode_forest(import_model(put(tmp_path, documents["json"])).forest)
+    assert encode_forest(import_model(put(tmp_path, altered(documents["json"], change))).forest) == wanted
 
 
 def test_the_old_binary_format_is_refused_with_what_to_do(tmp_path):

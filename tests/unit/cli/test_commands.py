@@ -94,6 +94,10 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
         "sampled",
         "threshold",
         "inner nodes proven",
+        "a lightgbm model, added up in float64",
+        "trees on this machine: one row",
+        "onnxruntime on this machine: one row",
+        "forest.bin",
         "MB",
     ):
         assert wanted in said

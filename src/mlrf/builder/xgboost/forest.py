@@ -92,7 +92,7 @@ def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _P
     # XGBoost up to 2.1 writes NaN at categorical nodes.
     if np.any(np.isnan(condition[order[~is_leaf & ~is_category]])):
         raise tree.error("split_conditions", "holds what is not a number")
-    low, high = number[left[order]], number[right[order]]
+    low, high = (number[np.where(is_leaf, 0, child[order])] for child in (left, right))
     threshold = below32(condition[order].astype(np.float64))
     return {
         "feature": np.where(is_leaf, LEAF, feature[order]),

@@ -1,0 +1,99 @@
+"""What `mlrf build` tells when it is done: what it recognised, what it did with it, the proof, the speed here, the size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlrf.cli.engine_race import Figures, race, rows_for
+from mlrf.cli.terminal import harmless
+from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, Manifest, RowsEntry
+
+_RACE_ROWS = 1000
+_RACE_TURNS = 2
+_ENGINES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
+
+
+def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
+    """Print the report of a bundle that was built."""
+    manifest = bundle.manifest
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    for line in _recognised(manifest):
+        say(line)
+    console.print(parity_table(bundle))
+    if (cover := manifest.coverage) is not None:
+        unreachable = f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""
+        say(f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes proven{unreachable}")
+    if (rows := manifest.rows) is not None:
+        say(told_rows(rows))
+    names = [name for name, file in _ENGINES.items() if file in manifest.files]
+    table, _ = rows_for(bundle, _RACE_ROWS)
+    for name, figures in race(bundle, names, table, lambda _: None, turns=_RACE_TURNS).items():
+        say(f"{name} on this machine: {_speed(figures)}")
+    size = sum(entry.size_bytes for entry in manifest.files.values())
+    parts = ", ".join(
+        f"{harmless(name)} {entry.size_bytes / 1e6:.1f}"
+        for name, entry in manifest.files.items()
+        if name in _ENGINES.values()
+    )
+    say(f"{out}  {size / 1e6:.1f} MB ({parts})  version {bundle.short_version}")
+    say(f"next: mlrf serve {out}")
+
+
+def _recognised(manifest: Manifest) -> list[str]:
+    facts, version = manifest.facts, manifest.libraries.get(manifest.library, "")
+    lines = [
+        (
+            f"{manifest.name}: {manifest.task} ({manifest.objective}), {facts.trees} trees, {facts.leaves} leaves, "
+            f"{manifest.n_features} features ({facts.categorical_features} categorical)"
+        ),
+        (
+            f"a {manifest.library} model, added up in {manifest.precision} as {manifest.library} does; proven against "
+            f"{manifest.library} {version}"
+        ),
+        *manifest.notes,
+    ]
+    if manifest.task == "raw":
+        lines.append(
+            f"the objective gives no more than a margin: predictions are raw, as {manifest.library} returns them"
+        )
+    return [harmless(line) for line in lines]
+
+
+def _speed(figures: Figures) -> str:
+    shown = (
+        ("one row", "one_row_us"),
+        ("of 100 rows, each", "hundred_rows_us"),
+        ("reasons of one", "explain_one_row_us"),
+    )
+    return ", ".join(f"{what} {value:.1f} µs" for what, key in shown if (value := figures[key]) is not None)
+
+
+def told_rows(rows: RowsEntry) -> str:
+    """Return a sentence about the rows that a bundle is asked by key with."""
+    fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
+    held = f"{rows.count} rows" if rows.count else "rows to be loaded"
+    explained = f", {rows.explained} with their reasons" if rows.explained else ""
+    as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
+    return f"{held} by {fields}{as_of}{explained}"
+
+
+def parity_table(bundle: Bundle) -> Table:
+    """Return how each kind of golden rows came out, for a terminal."""
+    table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
+    for engine, kinds in bundle.manifest.parity.items():
+        for kind, rows in kinds.items():
+            table.add_row(
+                Text(harmless(engine)),
+                Text(harmless(kind)),
+                str(rows.rows),
+                str(rows.bit_equal),
+                f"{rows.max_difference:.1e}",
+            )
+    return table

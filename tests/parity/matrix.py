@@ -1,0 +1,116 @@
+"""`make parity`: the parity matrix, written to docs/parity.md. `--random N` instead asks N random models and stops at a failure."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from measuring import Measured, measure
+from mlrf.core.errors import MlrfError
+from zoo import Cell, cells, grow
+
+PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
+SHAP_LIMIT = 1e-5
+ONNX_LIMIT = 1e-6
+ADDITIVITY_LIMIT = 1e-9
+TITLES = (
+    "library",
+    "objective",
+    "type",
+    "splits",
+    "missing",
+    "rows",
+    "largest margin difference",
+    "bit-equal",
+    "ONNX",
+    "SHAP",
+)
+
+
+def main() -> int:
+    """Measure every cell, or random ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, metavar="N", help="ask N random models instead")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--library", help="only cells of this library")
+    options = parser.parse_args()
+    chosen = [cell for cell in cells() if options.library in (None, cell.library)]
+    if options.random:
+        return ask_random(chosen, options.random, options.seed)
+    began, lines, failed = time.monotonic(), [], 0
+    for cell in chosen:
+        found = measure(grow(cell))
+        failed += not holds(found)
+        lines.append(line(cell, found))
+        print(lines[-1], flush=True)
+    if options.library is None:
+        PAGE.write_text(page(lines, failed), encoding="utf-8")
+    print(f"{len(lines)} cells, {failed} failed, {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+def ask_random(chosen: list[Cell], count: int, seed: int) -> int:
+    """Ask random models of all libraries in turn; returns 1 at the first that fails."""
+    rng = np.random.default_rng(seed)
+    for place in range(count):
+        cell = chosen[int(rng.integers(len(chosen)))]
+        shape = {"trees": int(rng.integers(1, 25)), "depth": int(rng.integers(1, 7))}
+        at = int(rng.integers(2**31))
+        try:
+            found = measure(grow(cell, at, **shape), most=1_500)
+        except MlrfError as error:
+            print(f"model {place}: {cell} seed {at} {shape}: {type(error).__name__}: {error}")
+            return 1
+        if not holds(found):
+            print(f"model {place}: {cell} seed {at} {shape}: {found}")
+            return 1
+        if place % 100 == 99:
+            print(f"{place + 1} models", flush=True)
+    print(f"{count} models, 0 failed")
+    return 0
+
+
+def holds(found: Measured) -> bool:
+    """Whether a cell keeps every bar."""
+    explained = found.contribution_difference is None or found.contribution_difference <= SHAP_LIMIT
+    return found.off == 0 and found.onnx_difference <= ONNX_LIMIT and found.additivity <= ADDITIVITY_LIMIT and explained
+
+
+def line(cell: Cell, found: Measured) -> str:
+    """One line of the table."""
+    reasons = "-" if found.contribution_difference is None else f"{found.contribution_difference:.0e}"
+    equal = "yes" if found.off == 0 else f"no: {found.off} rows, {found.flips} on a threshold"
+    numbers = (str(found.rows), f"{found.largest_difference:.0e}", equal, f"{found.onnx_difference:.0e}", reasons)
+    words = (cell.library, cell.objective, cell.kind, cell.splits, cell.missing)
+    return "| " + " | ".join((*words, *numbers)).replace("0e+00", "0") + " |"
+
+
+def page(lines: list[str], failed: int) -> str:
+    """The whole page."""
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}"
+        for name in ("lightgbm", "xgboost-cpu", "catboost", "scikit-learn", "onnxruntime")
+    )
+    head = "| " + " | ".join(TITLES) + " |\n" + "|---" * len(TITLES) + "|\n"
+    return (
+        "# Parity: every kind of model beside its own library\n\n"
+        f"Made by `make parity` with {versions}. Each line is a model trained for it (12 rounds, depth 4), read, exported and asked "
+        "for golden rows: random ones, missing values, values near zero, unusual categories, and rows that stand on the thresholds "
+        "of its nodes and one step beside them.\n\n"
+        "- **largest margin difference**, **bit-equal**: the tree engine beside the library's own raw margin. A branch taken "
+        "otherwise would show: every threshold row is bit-equal where the line says yes.\n"
+        "- **ONNX**: `model.onnx` under ONNX Runtime, relative to max(\\|margin\\|, mean \\|margin\\|); the bar is 1e-6.\n"
+        "- **SHAP**: contributions and base beside the library's own, relative to max(1, sum \\|contribution\\|); the bar is 1e-5. "
+        "`-`: the library has none (scikit-learn), or none that add up to its own prediction (CatBoost's trees that are not "
+        "symmetric), or they are asked by category elsewhere. Base and contributions give the margin within 1e-9 on every line.\n\n"
+        f"{len(lines)} kinds of model, {failed} failed.\n\n{head}" + "\n".join(lines) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""How far a model that was read lies from its library: margins by kind of golden rows, both engines, contributions."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.front import import_model
+from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.parity.golden import KINDS, golden_rows
+from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.model.explanation import additivity_gap
+from zoo import Grown
+
+EXPLAINED = 40
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the parity matrix shows of a cell."""
+
+    rows: int
+    largest_difference: float
+    """Of margins, tree engine against library."""
+    off: int
+    """Rows whose margins are not equal to the bit."""
+    flips: int
+    """Of them, rows that stand on a threshold."""
+    onnx_difference: float
+    """Relative to the larger of |margin| and the mean |margin|."""
+    contribution_difference: float | None
+    """Relative to the largest sum of |contributions|; None where the library has none."""
+    additivity: float
+
+
+def measure(grown: Grown, most: int = 3_000) -> Measured:
+    """Hold a fitted model's export against the model."""
+    model = import_model(grown.model)
+    never = [place for place, feature in enumerate(model.features) if not feature.nullable]
+    golden = golden_rows(model.forest, None, lambda _: None, never_missing=never)
+    chosen = np.unique(np.linspace(0, len(golden.rows) - 1, most).astype(int))
+    rows, kinds = golden.rows[chosen], golden.kinds[chosen]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(model.source)
+        answer = import_module(model.answers).answer
+        expected, _, _ = answer(path, rows, rows[:1], dict(model.settings), 1)
+    expected = np.asarray(expected, np.float64).reshape(len(rows), -1)
+    kept = np.unique(np.linspace(0, len(rows) - 1, 200).astype(int))
+    trees = run_trees(encode_forest(model.forest), rows, kept)
+    off = ~np.all((trees.margins == expected) | (np.isnan(trees.margins) & np.isnan(expected)), axis=1)
+    onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
+    size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
+    difference = None
+    if grown.contributions is not None:
+        asked = np.ascontiguousarray(rows[kinds == KINDS.index("random")][:EXPLAINED])
+        told = grown.contributions(asked)
+        ours = run_trees(encode_forest(model.forest), asked, np.arange(len(asked)))
+        whole = np.concatenate([ours.contributions, np.tile(ours.base, (len(asked), 1, 1))], axis=1)
+        difference = float(np.max(np.abs(whole - told)) / max(1.0, float(np.abs(told).sum(axis=1).max())))
+    return Measured(
+        rows=len(rows),
+        largest_difference=float(np.max(np.abs(trees.margins - expected))),
+        off=int(np.count_nonzero(off)),
+        flips=int(np.count_nonzero(off & (kinds == KINDS.index("threshold")))),
+        onnx_difference=float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300))),
+        contribution_difference=difference,
+        additivity=additivity_gap(trees.single, trees.contributions, trees.base),
+    )

@@ -1,0 +1,42 @@
+"""200 random models of every library, and some hundred damaged files; `make parity RANDOM=5000` and `make mutated` ask for more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import threadpoolctl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from matrix import holds
+from measuring import measure
+from mutated_files import mutants, results
+from zoo import cells, grow
+
+CELLS = cells()
+MODELS_A_LIBRARY = 50
+DAMAGED_FILES = 270
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost", "sklearn"])
+def test_no_random_model_is_answered_otherwise(library):
+    of_library = [cell for cell in CELLS if cell.library == library]
+
+    @settings(
+        max_examples=MODELS_A_LIBRARY, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.sampled_from(of_library), st.integers(0, 2**31 - 1), st.integers(1, 8), st.integers(1, 5))
+    def hold(cell, seed, trees, depth):
+        found = measure(grow(cell, seed, trees=trees, depth=depth), most=500)
+        assert holds(found), found
+
+    # OpenMP's threads wait for each other by spinning: on a busy machine that takes minutes.
+    with threadpoolctl.threadpool_limits(1):
+        hold()
+
+
+def test_no_damaged_file_crashes_hangs_or_surprises():
+    said = {name: what for name, _, what, _ in results(mutants(DAMAGED_FILES, 3)) if what not in ("read", "refused")}
+    assert not said
+    assert np.unique([name for name, _ in mutants(18, 0)]).size == 9

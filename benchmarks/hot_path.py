@@ -76,8 +76,8 @@ def main(home: Path) -> None:
     gc.collect()
     gc.freeze()  # as a worker does
     parts: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
-        "one row, positional, whole": (connection.data_received, _requests("/predict", bodies["positional"])),
-        "one row, named, whole": (connection.data_received, _requests("/predict", bodies["named"])),
+        "one row, positional, whole": (connection.data_received, requests("/predict", bodies["positional"])),
+        "one row, named, whole": (connection.data_received, requests("/predict", bodies["named"])),
         "one row: decode positional": (decoder.row, bodies["positional"]),
         "one row: decode named": (decoder.row, bodies["named"]),
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
@@ -90,16 +90,18 @@ def main(home: Path) -> None:
         "batch of 100: link": (model.predictions, margins),
     }
     print(
-        json.dumps({what: [_microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})
+        json.dumps({what: [microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})
     )
 
 
-def _requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
+def requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
+    """Return the bytes of a request for each body."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ".encode()
     return [b"%b%d\r\n\r\n%b" % (head, len(body), body) for body in bodies]
 
 
-def _microseconds(call: Callable[[Any], object], given: Sequence[Any]) -> float:
+def microseconds(call: Callable[[Any], object], given: Sequence[Any]) -> float:
+    """Return the processor time of a call, the mean over what it is given."""
     began = time.process_time()
     for each in given:
         call(each)

@@ -56,6 +56,8 @@ def make(folder: Path) -> None:
         booster.save_model(home / "model.txt")
         write_bundle(booster, home / "bundle", name, sent)
         write_requests(home, sent, booster.predict(sent).tolist())
+        if name == "regression":
+            write_keyed(booster, home, sent)
         (home / "shape.json").write_text(json.dumps(shape(booster)))
 
 
@@ -100,6 +102,22 @@ def write_bundle(booster: lgb.Booster, bundle: Path, name: str, sample: pd.DataF
     import mlrf  # noqa: PLC0415  everything else here needs no mlrf
 
     mlrf.build(booster, bundle, name=name, sample=sample)
+
+
+def write_keyed(booster: lgb.Booster, home: Path, sent: pd.DataFrame) -> None:
+    """Write the bundle that is asked for the same rows by key, their reasons in it, and the bodies that ask."""
+    import mlrf  # noqa: PLC0415  as above
+
+    keys = pd.DataFrame({"sku": np.arange(len(sent)), "shop": [f"shop {n % 97}" for n in range(len(sent))]})
+    keys["day"] = pd.Timestamp("2026-01-31") - pd.to_timedelta(np.arange(len(sent)) % 365, unit="D")
+    rows = home / "rows.parquet"
+    # Numbered anew: the rows sent are the last of a longer table.
+    sent.reset_index(drop=True).join(keys).assign(known=keys["day"]).to_parquet(rows, index=False)
+    options: dict[str, Any] = {"features": rows, "key": list(keys.columns), "as_of_column": "known", "explain": True}
+    mlrf.build(booster, home / "keyed", name="keyed", sample=sent, **options)
+    named = [{"sku": sku, "shop": shop, "day": str(day.date())} for sku, shop, day in keys.itertuples(index=False)]
+    write_lines(home / "by-key.jsonl", ({"key": key} for key in named))
+    write_lines(home / "by-key-explained.jsonl", ({"key": key, "explain": True} for key in named))
 
 
 def write_requests(home: Path, sent: pd.DataFrame, expected: list[Any]) -> None:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import against_peer
+import by_key
 import cached
 import engines
 import footprint
@@ -42,6 +43,7 @@ MEASURES: dict[str, Measure] = {
     "workers": scaling.measure_workers,
     "connections": scaling.measure_connections,
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
+    "by-key": lambda plan: by_key.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
     "memory": footprint.measure_memory,
     "cold-start": footprint.measure_cold_start,
 }

@@ -35,9 +35,9 @@ def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
         bodies = plan.bodies("regression", "named")
         with (
             serving(contender, plan.bundle("regression"), workers=workers) as running,
-            _driving(running.port, bodies, RATE, CONNECTIONS, seconds) as driver,
+            driving(running.port, bodies, RATE, CONNECTIONS, seconds) as driver,
         ):
-            report = _report(driver)
+            report = report_of(driver)
         for percentile in ("p50", "p95", "p99", "max"):
             bars = (at_most(5),) if percentile == "p99" and contender is MLRF else ()
             found = [report[f"{percentile}_ms"]]
@@ -46,17 +46,18 @@ def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
 
 def cost_us(running: Running, bodies: Path, rate: int, connections: int) -> float:
     """Return the server's processor time a request, in µs, at a steady rate over so many open connections."""
-    with _driving(running.port, bodies, rate, connections, SETTLED_S + WATCHED_S + 1) as driver:
+    with driving(running.port, bodies, rate, connections, SETTLED_S + WATCHED_S + 1) as driver:
         time.sleep(1 + SETTLED_S)  # the driver's own start comes first
         began, before = time.monotonic(), processes.cpu_seconds(running.pid)
         time.sleep(WATCHED_S)
         elapsed_s, cpu_s = time.monotonic() - began, processes.cpu_seconds(running.pid) - before
-        _report(driver)
+        report_of(driver)
     return 1e6 * cpu_s / (rate * elapsed_s)
 
 
 @contextmanager
-def _driving(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+def driving(port: int, bodies: Path, rate: int, connections: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """Drive a server with the bodies of a file, in a process of its own."""
     command = [sys.executable, __file__, *map(str, (port, bodies, rate, connections, seconds))]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -67,7 +68,8 @@ def _driving(port: int, bodies: Path, rate: int, connections: int, seconds: floa
             driver.wait()
 
 
-def _report(driver: subprocess.Popen[str]) -> dict[str, Any]:
+def report_of(driver: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a driver found; BenchmarkError when it failed, or one of its requests did."""
     told, complaint = driver.communicate(timeout=120)
     if driver.returncode:
         raise BenchmarkError(f"the load driver failed: {complaint.strip()}")

@@ -25,8 +25,14 @@ def _check_url(url: str) -> str | None:
         sound = False
     if not sound:
         return f"{url!r} is not an http:// or https:// address"
-    installed = find_spec("opentelemetry") is not None and find_spec("opentelemetry.exporter") is not None
-    return None if installed else "traces need OpenTelemetry: pip install 'mlrf[otel]'"
+    return None if _is_installed() else "traces need OpenTelemetry: pip install 'mlrf[otel]'"
+
+
+def _is_installed() -> bool:
+    try:
+        return all(find_spec(name) for name in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"))
+    except ModuleNotFoundError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

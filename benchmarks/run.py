@@ -20,6 +20,7 @@ import against_peer
 import by_key
 import cached
 import engines
+import feature_store
 import footprint
 import hit_ratio
 import hot_path
@@ -40,6 +41,7 @@ MEASURES: dict[str, Measure] = {
     "peer": lambda plan: against_peer.measure(plan, mlrf_contenders()),
     "cache": cached.measure,
     "hit-ratio": hit_ratio.measure,
+    "features": feature_store.measure,
     "workers": scaling.measure_workers,
     "connections": scaling.measure_connections,
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -367,3 +368,20 @@ def test_a_request_under_way_is_answered_by_the_version_it_began_with(repository
         for answer in answers:
             assert set(answer["predictions"]) == {truth[answer["version"]]}
         assert answers[-1]["version"] == short(bundles[1])
+
+
+def test_a_worker_that_leaves_answers_nothing_stale_either(repository, bundles, admin):
+    with (
+        serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        leaving, _ = server.booted(2)
+        clients = [opened.enter_context(server.client()) for _ in range(16)]
+        for client in clients:
+            client.ask("GET", "/healthz")
+        publish(bundles[1], repository)
+        os.kill(leaving, signal.SIGTERM)
+        assert ask_admin(admin).status == 200
+        answers = [client.ask("POST", "/predict", ASKED) for client in clients]
+        assert {answer.json["version"] for answer in answers} == {short(bundles[1])}
+        assert "close" in {answer.headers.get("connection") for answer in answers}, "one of them was leaving"

@@ -34,6 +34,8 @@ def publish(source: Path, repository: Path, *, allow_schema_change: bool = False
     shelf = Shelf(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
+    if bundle.name in (MANIFEST, POINTER):
+        raise RepositoryError(f"a model of a repository cannot be named {bundle.name}; build it under another --name")
     before = shelf.pointer() if os.path.lexists(shelf.path / POINTER) else None
     if before is not None and not allow_schema_change:
         check_contract(shelf.read(before.version), bundle)

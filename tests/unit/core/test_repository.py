@@ -103,6 +103,12 @@ def test_a_bundle_is_no_repository(versions):
         publish(versions / "one", versions / "two")
 
 
+@pytest.mark.parametrize("name", ["current.json", "manifest.json"])
+def test_a_name_that_means_something_else_in_a_repository_is_refused(tmp_path, name):
+    with pytest.raises(RepositoryError, match="another --name"):
+        publish(write_bundle(tmp_path / "bundle", name=name), tmp_path / "repository")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b'{"number":0,"digest":""}', b'{"number":1,"digest":"../../x"}', b"\xff"]
 )

@@ -174,7 +174,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if not self._has_answered and self._boot.has_answered():
             self._has_answered = True
             self._notifier.ready()
-        self._reloading.step(time.monotonic(), ready)
+        self._reloading.step(time.monotonic(), self._boot.answering_slots())
         self._replace_one(ready)
 
     def murder_workers(self) -> None:

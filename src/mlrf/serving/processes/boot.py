@@ -76,6 +76,11 @@ class Boot:
         place = self.layout.place("mlrf_workers_ready")
         return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 
+    def answering_slots(self) -> set[int]:
+        """Return the slots whose workers answer anybody: those that are ready, and those that finish before they leave."""
+        place = self.layout.n_words + _LEAVING
+        return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+
     def count_reload(self, outcome: str) -> None:
         """Count a reload, in the first slot's row: no worker writes there of it."""
         self.block.row(0)[self.layout.place("mlrf_reloads_total", outcome)] += 1

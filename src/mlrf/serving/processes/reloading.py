@@ -86,7 +86,7 @@ class Reloading:
         return self._under_way is None
 
     def step(self, now_s: float, ready: set[int]) -> None:
-        """Go on as far as the pages allow; `ready` are the slots whose workers answer."""
+        """Go on as far as the pages allow; `ready` are the slots whose workers answer anybody."""
         if self._under_way is None:
             self._start(now_s, ready)
         if self._under_way is not None:

@@ -107,10 +107,13 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         )
         loading.add_to(service.admin, [served.name for served in service.generation.served], boot.shelves)
 
-        def look() -> None:
-            access.refresh()
+        def follow() -> None:
             switching.follow()
             loading.look()
+
+        def look() -> None:
+            access.refresh()
+            follow()
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
 
         await self._be_ready(switching)
@@ -131,9 +134,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         service.draining = True
         boot.note_leaving(self.slot)
         self.meter.set_ready(ready=False)
-        # Others accept for this slot from now on.
-        loop.remove_signal_handler(WAKE)
-        signal.signal(WAKE, signal.SIG_IGN)
+        # Others accept for this slot from now on; whom this worker still answers gets what the others answer.
+        loop.add_signal_handler(WAKE, follow)
         boot.wake_arbiter()
         if admin is not None:
             admin.close()

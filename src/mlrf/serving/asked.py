@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
 
 from mlrf.engines.port import Row
 
@@ -15,8 +16,7 @@ OnStale = Literal["refuse", "flag"]
 """What becomes of a row that is older than is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ByKey:
+class ByKey(msgspec.Struct, frozen=True, gc=False):
     """A row that is to be looked up: `key` is the canonical encoding, the rest what the caller said about the row."""
 
     key: bytes
@@ -37,5 +37,5 @@ def in_batch(
     row, its_explain, its_returned = asked
     if isinstance(row, ByKey) and (max_age_s is not None or on_stale is not None):
         ages = [age for age in (row.max_age_s, max_age_s) if age is not None]
-        row = replace(row, max_age_s=min(ages, default=None), on_stale=row.on_stale or on_stale)
+        row = msgspec.structs.replace(row, max_age_s=min(ages, default=None), on_stale=row.on_stale or on_stale)
     return row, its_explain or explain, its_returned or returned

@@ -168,7 +168,7 @@ def explanations(model, store, tmp_path):
     put(store, 1, as_of_us=5)
     put(store, 2, price=2.0)
     stored = store.read(store.format.key.encode({"id": 1}))
-    opened.write([(store.format.key.encode({"id": 1}), row_digest(stored.record), model.table([PLANTED]).tobytes())])
+    opened.append([(store.format.key.encode({"id": 1}), row_digest(stored.record), model.table([PLANTED]).tobytes())])
     yield opened
     opened.release()
 

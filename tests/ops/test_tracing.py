@@ -116,8 +116,10 @@ def test_a_collector_that_is_gone_costs_no_answer(bundle, collector):
     with serving(bundle, options=["--otlp-endpoint", collector.url, "--trace-rate", "1"]) as server:
         row = example(server)
         assert {server.ask("POST", "/predict", row).status for _ in range(50)} == {200}
+        eventually(lambda: "traces not sent" in {entry["event"] for entry in server.log}, what="a word of it")
         server.process.terminate()
         assert server.wait() == 0
+    assert "not JSON" not in {entry["event"] for entry in server.log}
 
 
 def test_without_an_endpoint_a_caller_is_not_followed(bundle):

@@ -6,6 +6,7 @@ times taken by the way; the SDK's own thread sends it, and drops what the collec
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from threading import Thread
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from mlrf import __version__
+from mlrf.serving.logs import Log
 from mlrf.serving.sight import traceparent
 
 if TYPE_CHECKING:
@@ -31,12 +33,15 @@ _PATH = "/v1/traces"
 _EXPORT_LIMIT_S = 2.0
 _SERVER_ERROR = 500
 _NS = 1e9
+_QUIET_S = 60.0
+"""So long after a word of the SDK the next ones are left out."""
 
 
 class Tracing:
     """Makes spans of requests and has them sent to `endpoint`."""
 
-    def __init__(self, endpoint: str, slot: int) -> None:
+    def __init__(self, endpoint: str, slot: int, log: Log) -> None:
+        _tell(log)
         # A service name of the operator's own (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) counts before ours.
         named = {"service.name": "mlrf"} if "OTEL_SERVICE_NAME" not in os.environ else {}
         facts = {**named, "service.version": __version__, "service.instance.id": f"worker-{slot}"}
@@ -88,6 +93,28 @@ class Tracing:
         closing = Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(limit_s)
+
+
+class _Told(logging.Handler):
+    """Puts what the SDK has to say into our log, now and then: it repeats itself while a collector is gone."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._due_s = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record, unless one was logged a short while ago."""
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + _QUIET_S
+            self._log.warning("traces not sent", reason=record.getMessage())
+
+
+def _tell(log: Log) -> None:
+    logger = logging.getLogger("opentelemetry")
+    logger.handlers = [_Told(log)]
+    logger.propagate = False
 
 
 def _context(header: bytes | None) -> Context | None:

@@ -197,5 +197,5 @@ def open_watch(settings: SightSettings, routes: tuple[str, ...], slot: int, mete
     if settings.otlp_endpoint is not None:
         from mlrf.serving.sight import tracing as otel  # noqa: PLC0415  an extra, and 0.2 s to import
 
-        tracing = otel.Tracing(settings.otlp_endpoint, slot)
+        tracing = otel.Tracing(settings.otlp_endpoint, slot, log)
     return SightWatch(settings, routes, slot, meter, log, tracing)

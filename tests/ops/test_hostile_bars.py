@@ -52,7 +52,7 @@ def spent_ms(server, work) -> float:
 
 def test_cancelled_requests_leave_no_answer_to_others(server):
     """A client in five leaves before its answer; whoever stays gets the answer to its own row, under its own id."""
-    n, chance, wrong = (100_000 if FULL else 3_000), random.Random(5), 0
+    n, chance, wrong = (100_000 if FULL else 1_000), random.Random(5), 0
     prices = [0.0, 1.0, 2.0]
     right = [margins_of(ALL_KINDS.row(EXAMPLE | {"price": price}))[0] for price in prices]
     contents = [json.dumps({"features": EXAMPLE | {"price": price}}).encode() for price in prices]
@@ -148,7 +148,8 @@ def test_a_thousand_slow_clients_slow_nobody_down_and_end(path, way):
         "slow bodies": b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
         "slow readers": request("GET", "/openapi.json") * 400,
     }[way]
-    with serving(path, workers=2) as server, contextlib.ExitStack() as opened:
+    short = [] if FULL else ["--header-timeout", "1", "--request-timeout", "1.5", "--write-timeout", "1.5"]
+    with serving(path, workers=2, options=short) as server, contextlib.ExitStack() as opened:
         server.booted(2)
         alone_s = p99_of_others(server, SECONDS)
         slow = []
@@ -217,7 +218,7 @@ def series(server):
 
 
 def test_paths_that_are_guessed_find_nothing_and_leave_nothing(server):
-    n, chance = (100_000 if FULL else 2_000), random.Random(9)
+    n, chance = (100_000 if FULL else 1_000), random.Random(9)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789/._-%~"
     server.ask("GET", "/nowhere")
     before = series(server)

@@ -20,16 +20,10 @@ from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelE
 MAX_UNPACKED_BYTES = 8 << 30
 _MAX_MEMBERS = 1_000_000
 _SHOWN_TYPES = 3
-TRUSTED = frozenset(
-    {
-        "sklearn.tree._tree.Tree",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        # The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
-        "functools.partial",
-        "sklearn.utils.validation.check_array",
-    }
-)
-"""What tree models hold beyond what skops itself trusts."""
+# The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
+_TRUSTED = ("functools.partial", "sklearn.utils.validation.check_array")
+_TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.")
+"""What tree models hold, in one version or another, beyond what skops itself trusts: types and functions of these modules."""
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
                 "train_score_", "validation_score_", "oob_improvement_", "oob_scores_")  # fmt: skip
 
@@ -60,7 +54,9 @@ def load_skops(raw: bytes) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of another version of scikit-learn: the golden rows decide
             found = skops.get_untrusted_types(data=raw)
-            if strange := sorted(set(found) - TRUSTED):
+            if strange := sorted(
+                name for name in found if name not in _TRUSTED and not name.startswith(_TRUSTED_ROOMS)
+            ):
                 shown = ", ".join(strange[:_SHOWN_TYPES]) + (" …" if len(strange) > _SHOWN_TYPES else "")
                 raise UnsupportedModelError(
                     f"the skops file holds {shown}, which no tree model of scikit-learn has, and is not loaded; "

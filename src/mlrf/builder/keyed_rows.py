@@ -95,6 +95,8 @@ def read_key(wanted: RowsWanted) -> EntityKey:
     types = {} if wanted.file is None else column_types(wanted.file)
     fields = []
     for name, _, kind in told:
+        if not name:
+            raise ConfigError(f"--key {','.join(wanted.key)}: a field has no name")
         if not kind and wanted.file is None:
             raise ConfigError(f"--key {name}: say its type, as in {name}:date, for there is no --features to tell it")
         if not kind and name not in types:
@@ -103,9 +105,9 @@ def read_key(wanted: RowsWanted) -> EntityKey:
             )
         if kind and kind not in tuple(KeyType):
             raise ConfigError(f"--key {name}: {kind!r} is not one of {', '.join(KeyType)}")
-        fields.append(KeyField(name, KeyType(kind or types[name])) if name else None)
+        fields.append(KeyField(name, KeyType(kind or types[name])))
     try:
-        return EntityKey(tuple(field for field in fields if field is not None))
+        return EntityKey(tuple(fields))
     except ValueError as error:
         raise ConfigError(f"--key: {error}") from error
 

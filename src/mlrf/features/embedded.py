@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -48,13 +49,16 @@ class EmbeddedStore:
         """
         self.format = rows
         self.environment = open_environment(path, map_bytes, durable=durable)
+        # Whoever lets go of the store without a word, as a generation of models that is replaced, gives the files back too.
+        self._give_back = weakref.finalize(self, self.environment.close)
+        self._give_back.atexit = False
         try:
             self._open()
         except (lmdb.Error, FeaturesUnavailableError) as error:
-            self.environment.close()
+            self.release()
             raise ConfigError(f"--state-dir: {path} is no feature store: {error}", option="--state-dir") from error
         except BaseException:
-            self.environment.close()
+            self.release()
             raise
 
     def read(self, key: Key) -> StoredRow | None:
@@ -173,8 +177,8 @@ class EmbeddedStore:
             transaction.abort()
 
     def release(self) -> None:
-        """Give the environment back; once."""
-        self.environment.close()
+        """Give the environment back."""
+        self._give_back()
 
     def _open(self) -> None:
         environment = self.environment

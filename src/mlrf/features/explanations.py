@@ -6,6 +6,7 @@ served only for exactly that row and that model.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class EmbeddedExplanations:
     def __init__(self, path: Path, rows: RowFormat, model: str) -> None:
         """Open the environment at `path`; ConfigError when it cannot be used or belongs to another model."""
         self._environment = open_environment(path)
+        self._give_back = weakref.finalize(self, self._environment.close)
+        self._give_back.atexit = False
         try:
             self._meta = self._environment.database(_META)
             self._table = self._environment.database(_CONTRIBUTIONS)
@@ -43,10 +46,10 @@ class EmbeddedExplanations:
                     f"--state-dir: {path} holds explanations of another model; remove it", option="--state-dir"
                 )
         except lmdb.Error as error:
-            self._environment.close()
+            self.release()
             raise ConfigError(f"--state-dir: {path} holds no explanations: {error}", option="--state-dir") from error
         except BaseException:
-            self._environment.close()
+            self.release()
             raise
 
     def read(self, key: Key, row: StoredRow) -> memoryview[float] | None:
@@ -84,8 +87,8 @@ class EmbeddedExplanations:
         self._environment.write(work)
 
     def release(self) -> None:
-        """Give the environment back; once."""
-        self._environment.close()
+        """Give the environment back."""
+        self._give_back()
 
     def _bound(self) -> bytes | None:
         with self._environment.reading:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlrf.core.errors import RowsError
-from mlrf.core.schema import shown
+from mlrf.core.schema import clip, shown
 from mlrf.features.key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, encode_value, expected_of
 
 _DAY_US = 86_400_000_000
@@ -115,7 +115,14 @@ def _distinct_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[b
 
 
 def _refused(field: KeyField, row: int, value: Any) -> RowsError:
-    hint = "a missing value" if value is None else shown(value)
+    is_plain = isinstance(value, str | int | float | bool)
+    hint = (
+        "a missing value"
+        if value is None
+        else shown(value)
+        if is_plain
+        else f"{type(value).__name__} {clip(str(value))}"
+    )
     return RowsError(
         f"row {row}: the key's column {field.name!r} should hold {expected_of(field.type)}, not {hint}",
         row=row,

@@ -90,6 +90,19 @@ def test_one_process_may_open_a_store_twice(store, path):
     assert store.read(key(1)) is not None
 
 
+def test_a_store_that_nobody_holds_any_more_gives_its_files_back(path):
+    def mapped() -> bool:
+        return str(path / "data.mdb") in Path("/proc/self/maps").read_text()
+
+    one, two = EmbeddedStore(path, ROWS), EmbeddedStore(path, ROWS)
+    two.release()
+    two.release()
+    assert mapped()
+    assert one.read(key(1)) is None
+    del one
+    assert not mapped()
+
+
 def test_rows_of_another_schema_are_refused(store, path):
     with pytest.raises(ConfigError, match="holds rows of another schema or key"):
         EmbeddedStore(path, RowFormat(Schema((Feature("x"),)), ROWS.key))

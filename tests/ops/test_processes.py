@@ -308,7 +308,9 @@ def test_other_addresses_are_listened_on(bundle, host):
     if host == "::1" and not _has_ipv6():
         pytest.skip("this machine has no IPv6")
     with serving_at(host, bundle) as server:
-        assert (f"[{host}]" if ":" in host else host.replace("localhost", "127.0.0.1")) in server.log[0]["url"]
+        assert (f"[{host}]" if ":" in host else host.replace("localhost", "127.0.0.1")) in next(
+            entry["url"] for entry in server.log if entry["event"] == "listening"
+        )
 
 
 @contextlib.contextmanager
@@ -443,7 +445,8 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
         answered = last["mlrf_requests_total;route=/predict;status=200"]
         # A request whose answer was written when its worker was killed may have been counted and not read, or the reverse.
         assert abs(answered - counts.answered) <= len(counts.lost)
-        assert last["mlrf_instances_total"] == answered
+        # The rest came from the cache of answers.
+        assert 0 < last["mlrf_instances_total"] <= answered
         assert last["mlrf_request_duration_seconds_count;route=/predict"] == answered
 
 

@@ -46,7 +46,8 @@ class Work:
 
     def n_under_way(self) -> tuple[int, int]:
         """Return how many answers the thread is making or has before it, and how many wait for others."""
-        return len(self._flights) - self._n_awaited, self._n_awaited
+        # What was called off is no flight any more, and is still awaited until its coroutine has ended.
+        return sum(isinstance(work, Deferred) for work in self._flights), self._n_awaited
 
     def stop(self) -> None:
         """Drop what is not begun: the interpreter joins the thread at exit, and would work through it for nobody."""

@@ -20,8 +20,14 @@ from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelE
 MAX_UNPACKED_BYTES = 8 << 30
 _MAX_MEMBERS = 1_000_000
 _SHOWN_TYPES = 3
-# The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
-_TRUSTED = ("functools.partial", "sklearn.utils.validation.check_array")
+_TRUSTED = (
+    # The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
+    "functools.partial",
+    "sklearn.utils.validation.check_array",
+    # What scikit-learn 1.6 keeps there too, and how it names a loss.
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "_loss.CyHalfMultinomialLoss",
+)
 _TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.")
 """What tree models hold, in one version or another, beyond what skops itself trusts: types and functions of these modules."""
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",

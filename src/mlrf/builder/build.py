@@ -15,6 +15,7 @@ import numpy as np
 import mlrf
 from mlrf.builder.bundle_writer import check_output, side_folder, write_bundle
 from mlrf.builder.class_labels import read_class_labels
+from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.explained_rows import write_explanations
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
@@ -38,7 +39,7 @@ from mlrf.core.bundle import (
     Manifest,
     ModelFacts,
 )
-from mlrf.core.errors import ConfigError, ModelUnreadableError
+from mlrf.core.errors import ConfigError, ModelUnreadableError, SampleError
 from mlrf.core.forest import F64, LEAF, Forest
 from mlrf.core.golden import encode_golden_rows, n_kept
 from mlrf.core.json_schema import to_json_schema
@@ -97,6 +98,9 @@ def build(
     imported = import_model(model, wishes, allow_pickle=allow_pickle)
     told("reading the model", 1.0)
     schema, sampled = _schema(imported, sample)
+    imported = with_covers(imported, sampled)
+    if explain and imported.covers == "none":
+        raise SampleError(f"reasons are asked for, but {NO_COVERS}")
     told("exporting", 0.0)
     exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(imported.forest))
     told("exporting", 1.0)
@@ -162,6 +166,7 @@ def _manifest(name: str, imported: ImportedModel, schema: Schema, proof: Proof) 
         libraries={"mlrf": mlrf.__version__, imported.library: proof.library_version, **libraries},
         parity=proof.parity,
         precision=forest.rounding,
+        covers=imported.covers,
         library=imported.library,
         notes=list(imported.notes),
         coverage=CoverageEntry(**asdict(proof.coverage)),

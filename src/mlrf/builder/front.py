@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.builder import catboost, lightgbm, sklearn, xgboost
+from mlrf.builder import catboost, lightgbm, onnx_file, sklearn, xgboost
 from mlrf.builder.imported import ImportedModel, Library, Wishes
 from mlrf.builder.source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
-LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
-"""In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too."""
+LIBRARIES: tuple[Library, ...] = (
+    lightgbm.LIBRARY,
+    xgboost.LIBRARY,
+    catboost.LIBRARY,
+    sklearn.LIBRARY,
+    onnx_file.LIBRARY,
+)
+"""In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too, and an ONNX
+file has no magic number."""
 
 _SHOWN_BYTES = 12
 

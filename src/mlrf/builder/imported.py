@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlrf.core.bundle import Task
+from mlrf.core.bundle import Covers, Task
 from mlrf.core.forest import Forest
 from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature
@@ -67,5 +67,7 @@ class ImportedModel:
     """What `answer` must know beside the source; JSON."""
     class_at_half: Literal[0, 1] = 1
     """The class that the library's own classifier names where two are equally probable."""
+    covers: Covers = "training"
+    """Where the forest's covers are from; without any the model is not explained."""
     notes: tuple[str, ...] = ()
     """What was read otherwise than a person may expect, a sentence each."""

@@ -46,6 +46,7 @@ def join_trees(
     base: F64,
     category_sets: Sequence[CategorySet] = (),
     inputs: Precision = "float64",
+    rounding: Precision = "float64",
     divisor: float = 1.0,
     scale: float = 1.0,
     base_order: Literal["first", "last"] = "first",
@@ -92,6 +93,7 @@ def join_trees(
         base=base,
         divisor=divisor,
         inputs=inputs,
+        rounding=rounding,
         scale=scale,
         base_order=base_order,
     )

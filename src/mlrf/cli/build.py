@@ -21,7 +21,7 @@ def build(
         typer.Argument(
             parser=some_path,
             metavar="model",
-            help="A model file, or an MLflow directory: LightGBM, XGBoost, CatBoost, scikit-learn (skops).",
+            help="A model file, or an MLflow directory: LightGBM, XGBoost, CatBoost, scikit-learn (skops), ONNX.",
         ),
     ],
     out: Annotated[

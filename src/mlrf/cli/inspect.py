@@ -18,6 +18,10 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.schema import Feature
 
 _SHOWN_CATEGORIES = 4
+_TOLD_COVERS = {
+    "sample": ["reasons rest on covers estimated from sample rows, not on the training rows"],
+    "none": ["no reasons: the model's file has no covers, and it was built without --sample"],
+}
 
 
 def inspect(
@@ -44,6 +48,7 @@ def inspect(
     ]
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
+    lines += _TOLD_COVERS.get(manifest.covers, [])
     if manifest.rows is not None:
         lines.append(told_rows(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))

@@ -38,6 +38,8 @@ _CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
 
 Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
+Covers = Literal["training", "sample", "none"]
+"""Where the weights of branches are from, which reasons rest on: the training rows, rows of a sample, or nowhere."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Of the training library's margins and predictions."""
     coverage: CoverageEntry | None = None
     """Of the model's nodes by the golden rows."""
+    covers: Covers = "training"
     library: str = ""
     """The distribution of the library that trained the model."""
     notes: list[str] = []

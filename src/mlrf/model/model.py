@@ -87,7 +87,12 @@ class Model:
         return array("d", [nan if x is None else x for row in rows for x in row])
 
     def explainer(self) -> Explainer:
-        """Return the engine as one that explains; NotExplainableError when it cannot."""
+        """Return the engine as one that explains; NotExplainableError when it cannot, or the bundle has no covers."""
+        if self.bundle.manifest.covers == "none":
+            raise NotExplainableError(
+                "the model's file does not say how many training rows took each branch, which reasons rest on; build it again "
+                "with --sample, and they are estimated from its rows"
+            )
         if isinstance(self.engine, Explainer):
             return self.engine
         raise NotExplainableError(

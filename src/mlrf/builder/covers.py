@@ -1,0 +1,65 @@
+"""Covers that a model's file lacks, estimated by sending sample rows through its trees.
+
+Path-dependent Shapley values rest on the share of training rows that took each branch. Where the file does not tell them, rows
+of the kind that the model sees stand in, and the bundle says so; without such rows a model is not explained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mlrf.builder.imported import ImportedModel
+from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Bool, Forest, Missing
+
+NO_COVERS = (
+    "the file does not say how many training rows took each branch, so there are no reasons: build it with --sample to have "
+    "them estimated"
+)
+ESTIMATED = "the file does not say how many training rows took each branch: reasons rest on {} sample rows instead"
+_MAX_ROWS = 10_000
+
+
+def with_covers(model: ImportedModel, sampled: F64 | None) -> ImportedModel:
+    """Return a model whose covers are known or said to be missing; `sampled` rows [n, F] stand in for what its file lacks."""
+    if model.covers != "none":
+        return model
+    if sampled is None or not len(sampled):
+        return replace(model, notes=(*model.notes, NO_COVERS))
+    rows = sampled[np.unique(np.linspace(0, len(sampled) - 1, _MAX_ROWS).astype(np.int64))]
+    forest = replace(model.forest, cover=routed_covers(model.forest, rows))
+    return replace(model, forest=forest, covers="sample", notes=(*model.notes, ESTIMATED.format(len(rows))))
+
+
+def routed_covers(forest: Forest, rows: F64) -> F64:
+    """Return how many of the rows [n, F] reach each node of a forest, [N]."""
+    with np.errstate(over="ignore"):
+        table = rows.astype(forest.inputs).astype(np.float64)
+    covers = np.zeros(forest.n_nodes)
+    every = np.arange(len(table))
+    for root in forest.tree_offsets[:-1].tolist():
+        waiting = [(root, every)]
+        while waiting:
+            node, here = waiting.pop()
+            covers[node] = len(here)
+            if forest.feature[node] != LEAF and len(here):
+                left = _goes_left(forest, node, table[here, forest.feature[node]])
+                waiting += [(int(forest.left[node]), here[left]), (int(forest.right[node]), here[~left])]
+    return covers
+
+
+def _goes_left(forest: Forest, node: int, values: F64) -> Bool:
+    """Return which values take the left side of an inner node, by the rules of the IR."""
+    missing, default = np.isnan(values), bool(forest.default_left[node])
+    if forest.category_set[node] != NUMERIC:
+        codes = np.trunc(values)
+        held = np.isin(codes, forest.category_codes(int(forest.category_set[node]))) & (values > forest.no_code_up_to)
+        return np.where(missing, default, held)
+    rule = forest.missing[node]
+    if rule == Missing.NONE:
+        values = np.where(missing, 0.0, values)
+        missing = np.zeros(len(values), np.bool_)
+    if rule == Missing.ZERO:
+        missing |= np.abs(values) <= ZERO_BAND
+    return np.where(missing, default, values <= forest.threshold[node])

@@ -1,0 +1,18 @@
+"""The reader of ONNX files from elsewhere: tree ensembles of any converter in, `ImportedModel` out.
+
+document (bytes to a checked protobuf, nothing read outside them), graph (what stands before and behind the trees), ensemble
+(the operators' attributes as plain nodes), trees (nodes as trees of the IR), kind (task, link and classes), reader (the
+whole), answers (ONNX Runtime itself, asked in a process of its own).
+"""
+
+from mlrf.builder.imported import Library
+from mlrf.builder.onnx_file.document import is_model
+from mlrf.builder.onnx_file.reader import read_onnx
+
+LIBRARY = Library(
+    name="ONNX",
+    reads="tree ensembles in ONNX (.onnx files, ModelProto objects)",
+    packages=("onnx",),
+    recognises=is_model,
+    read=read_onnx,
+)

@@ -1,0 +1,92 @@
+"""ONNX Runtime's own answers to an ONNX file; runs in a process of its own.
+
+The file is asked as it is, but for three things that its answers do not depend on: inputs of integers are declared as
+floating numbers of the same value (rows hold thresholds and the numbers beside them), the tensor before the link becomes an
+output, and for the margins `post_transform` is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper
+
+from mlrf.core.forest import F64
+from mlrf.core.link import Link
+
+_SILENT = 4
+_LINK_ERROR = 2.0**-22
+"""Of a probability that ONNX Runtime computes as 1 - p in float32, in whatever size p is."""
+
+
+def answer(
+    model: Path,
+    rows: F64,
+    wanted: F64,
+    settings: Mapping[str, Any],
+    threads: int,  # noqa: ARG001  several add the trees in whatever order they end
+) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `wanted` (both with categories as codes), and ONNX Runtime's version."""
+    whole = onnx.load_model_from_string(model.read_bytes())
+    for value in whole.graph.input:
+        if value.name in settings["declared"]:
+            value.type.tensor_type.elem_type = settings["declared"][value.name]
+    predictions = _reduced(_run(whole, settings["answer"], wanted, settings), settings)
+    bare = onnx.ModelProto()
+    bare.CopyFrom(whole)
+    for attribute in bare.graph.node[settings["place"]].attribute:
+        if attribute.name == "post_transform":
+            attribute.CopyFrom(
+                helper.make_attribute("post_transform", 0 if attribute.type == attribute.INT else "NONE")
+            )
+    if settings["margin"] not in {value.name for value in bare.graph.output}:
+        element = onnx.TensorProto.DOUBLE if settings["is_double"] else onnx.TensorProto.FLOAT
+        bare.graph.output.append(helper.make_tensor_value_info(settings["margin"], element, None))
+    margins = _reduced(_run(bare, settings["margin"], rows, settings), settings)
+    margins_of_wanted = _reduced(_run(bare, settings["margin"], wanted, settings), settings)
+    return margins, _as_precise(predictions, margins_of_wanted, settings), str(ort.__version__)
+
+
+def _run(model: onnx.ModelProto, output: str, rows: F64, settings: Mapping[str, Any]) -> F64:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    table = rows.copy()
+    for column in settings["categorical"]:
+        table[:, column] = np.trunc(table[:, column])  # as the engine reads a code
+    types = {i.name: np.float64 if i.type == "tensor(double)" else np.float32 for i in session.get_inputs()}
+    feed, first = {}, 0
+    with np.errstate(over="ignore"):
+        for name, width in settings["inputs"]:
+            feed[name] = np.ascontiguousarray(table[:, first : first + width].astype(types[name]))
+            first += width
+    (found,) = session.run([output], feed)
+    if isinstance(found, list):  # what ZipMap makes: a map of labels a row
+        found = np.array([list(row.values()) for row in found])
+    return np.asarray(found, np.float64).reshape(len(rows), -1)
+
+
+def _reduced(found: F64, settings: Mapping[str, Any]) -> F64:
+    """Return the columns that count: of two complementary ones the second."""
+    if settings["n_outputs"] == 1 and found.shape[1] == 2:  # noqa: PLR2004  both classes
+        return found[:, 1:]
+    return found
+
+
+def _as_precise(predictions: F64, margins: F64, settings: Mapping[str, Any]) -> F64:
+    """Return the predictions, those of small probability from the margin.
+
+    ONNX Runtime computes the logistic function of a negative number as 1 - p in float32, which leaves a small probability no
+    digits. Where that is all that parts it from the link of ONNX Runtime's own margin, the latter stands.
+    """
+    if not settings["link"].startswith("sigmoid"):
+        return predictions
+    linked = np.array([Link(settings["link"]).vector()(row) for row in margins.tolist()]).reshape(margins.shape)
+    return np.where(np.abs(linked - predictions) <= _LINK_ERROR, linked, predictions)

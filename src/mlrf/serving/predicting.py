@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -183,13 +184,17 @@ class Predicting:
             return Deferred(lambda: self._answer_aside(row, explain, returned, found))
         if explain is False:
             if self._margin_s > MAX_LOOP_S:
-                return Deferred(lambda: self._answer_aside(row, False, returned, found), lambda: self._count(1, 0))
+                return _owing(
+                    Deferred(lambda: self._answer_aside(row, False, returned, found), lambda: self._count(1, 0)), found
+                )
             self._count(1, 0)
             return self._whole(self._prediction_part(model.predict_row(row)), row, returned, found, b"}")
         explainer = model.explainer()
         contributions = self._stored().contributions(found) if found is not None else None
         if contributions is None and self._explain_s > MAX_LOOP_S:
-            return Deferred(lambda: self._answer_aside(row, explain, returned, found), lambda: self._count(1, 1))
+            return _owing(
+                Deferred(lambda: self._answer_aside(row, explain, returned, found), lambda: self._count(1, 1)), found
+            )
         self._count(1, 1)
         if contributions is not None:
             margins = model.engine.margin(row)
@@ -257,7 +262,7 @@ class Predicting:
             counted(tally)
             return Deferred(lambda: self._batch(asked, found, explained, known))
         if len(asked) * self._margin_s + live_s > MAX_LOOP_S:
-            return Deferred(lambda: self._batch(asked, found, explained, known), counted)
+            return _owing(Deferred(lambda: self._batch(asked, found, explained, known), counted), *found.values())
         counted()
         return self._batch(asked, found, explained, known)
 
@@ -338,6 +343,15 @@ class Predicting:
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
         return _encode(self._writer.write(margins, contributions, explain, source))
+
+
+def _owing(work: Deferred, *found: FoundRow | None) -> Deferred:
+    """Return work that says what it owes to the stored rows it is made from, for whoever would wait for it too."""
+    rows = [each for each in found if each is not None]
+    if not rows:
+        return work
+    transaction, fresh_until_s = min(r.stored.transaction for r in rows), min(r.fresh_until_s for r in rows)
+    return replace(work, transaction=transaction, fresh_until_s=fresh_until_s)
 
 
 def _shortest(work: Callable[[], object]) -> float:

@@ -155,6 +155,27 @@ def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
     assert answer(b"k") == b'{"prediction":3,"cached":false}'
 
 
+def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its_rows_are_too_old(counts):
+    stands, until_s = [1], [time.time() + 60]
+
+    def make(_body):
+        return Deferred(lambda: b'{"cached":false}', transaction=stands[0], fresh_until_s=until_s[0])
+
+    answer = cache_of(counts).shelves("00", lambda: stands[0]).keep(make, "/predict/batch")
+    before = answer(b"k")
+    assert answer(b"k") is before
+    stands[0] = 2
+    after = answer(b"k")
+    assert after is not before
+    assert answer(b"k") is after
+    del before
+    assert answer(b"k") is after, "who waited for the first leaves the second to be shared"
+    stands[0], until_s[0] = 3, time.time() + 0.02
+    short = answer(b"k")
+    time.sleep(0.03)
+    assert answer(b"k") is not short
+
+
 def test_an_answer_by_key_is_not_kept_where_nobody_knows_how_the_store_stands(counts):
     answer = cache_of(counts).shelves("00").keep(lambda _body: KeyedAnswer(b'{"cached":false}', 1), "/predict")
     assert {answer(b"k") for _ in range(4)} == {b'{"cached":false}'}

@@ -19,7 +19,7 @@ from copy import copy
 from dataclasses import dataclass
 from random import getrandbits
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.http.route import Awaited, Deferred, Handler, Result
@@ -105,6 +105,13 @@ class AnswerCache:
         return lambda: time.monotonic() < until_s
 
 
+class _Flying(NamedTuple):
+    """Work under way, and what it owes to the feature store: a transaction (None: nothing), and until when it is fresh."""
+
+    work: weakref.ref[Deferred | Awaited]
+    made_of: tuple[int | None, float]
+
+
 class Shelves:
     """The shelves of one version of a model, one a route; after `close` they hold nothing."""
 
@@ -170,7 +177,7 @@ class Shelf:
         self._prefix = route.encode() + b" "
         self._run_s = math.inf
         """What an answer lately took in the worker's thread."""
-        self._flying: dict[bytes, weakref.ref[Deferred | Awaited]] = {}
+        self._flying: dict[bytes, _Flying] = {}
         """Work under way, by body; gone with the last who waits for it, answered or not."""
         self._is_closed = False
 
@@ -207,8 +214,8 @@ class Shelf:
 
     def _answer_again(self, body: bytes, outdated: Entry | None) -> Result:
         """Answer a body that came before and has no answer that still holds."""
-        reference = self._flying.get(body)
-        shared = reference() if reference is not None else None
+        flying = self._flying.get(body)
+        shared = flying.work() if flying is not None and self._still_stands(flying.made_of) else None
         if shared is not None:
             return shared
         if outdated is not None:
@@ -235,7 +242,7 @@ class Shelf:
             return as_cached(answer)
 
         looking = Awaited(look)
-        self._fly(body, looking)
+        self._fly(body, looking, work)
         return looking
 
     def _share(self, body: bytes, work: Deferred, publish: Callable[[bytes], None] | None = None) -> Deferred:
@@ -261,17 +268,25 @@ class Shelf:
                     publish(answer)
 
         sharing = Deferred(run, after)
-        self._fly(body, sharing)
+        self._fly(body, sharing, work)
         return sharing
 
-    def _fly(self, body: bytes, work: Deferred | Awaited) -> None:
+    def _fly(self, body: bytes, work: Deferred | Awaited, made: Deferred) -> None:
         flying = self._flying
 
         def forget(reference: weakref.ref[Deferred | Awaited]) -> None:
-            if flying.get(body) is reference:
+            if (now := flying.get(body)) is not None and now.work is reference:
                 del flying[body]
 
-        flying[body] = weakref.ref(work, forget)
+        flying[body] = _Flying(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
+
+    def _still_stands(self, made_of: tuple[int | None, float]) -> bool:
+        """Whether who asks now may be answered from the stored rows that were read for who asked before."""
+        transaction, fresh_until_s = made_of
+        if transaction is None:
+            return True
+        stands = self._transaction
+        return stands is not None and stands() == transaction and time.time() < fresh_until_s
 
     def _keep(self, body: bytes, answer: bytes) -> None:
         if not self._is_closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class Deferred:
     run: Callable[[], bytes | Awaited]
     after: Callable[[], None] = lambda: None
     then: Callable[[bytes], Result] | None = None
+    transaction: int | None = None
+    """The feature store's last transaction when the rows were read that it answers from; None where it needs none."""
+    fresh_until_s: float = math.inf
+    """When one of those rows becomes too old for this answer, in seconds of `time.time`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

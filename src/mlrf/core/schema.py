@@ -310,6 +310,8 @@ def shown(value: Any) -> str:
             return json_type(value)
         case str():
             return f"the string {shown_name(value)}"
+        case int() if abs(value) >= 1 << 63:
+            return "an integer beyond 64 bits"
         case int() | float():
             return f"the number {_detail(value)}"
         case _:

@@ -24,6 +24,7 @@ KeyValue = str | int | bool
 _INTEGER = struct.Struct(">Q")
 _DATE = struct.Struct(">I")
 _SIGN = 1 << 63
+_MAX_EXACT = (1 << 53) - 1
 _MIN_INTEGER, _MAX_INTEGER = -_SIGN, _SIGN - 1
 _ISO_DATE_CHARS = 10
 _END = b"\x00\x00"
@@ -164,6 +165,8 @@ def _hint(kind: KeyType, value: Any) -> str:
         return "; a key has no missing fields"
     if kind is KeyType.STRING and isinstance(value, int | float):
         return "; 54 is not the string that reads 54: send it in quotes"
+    if kind is KeyType.INTEGER and isinstance(value, float) and value.is_integer():
+        return "; beyond 2^53 a number with a point or an exponent is not exact: send all of its digits"
     if kind is KeyType.INTEGER and isinstance(value, str):
         return "; 54 is not the string that reads 54: send it without quotes"
     return ""
@@ -181,7 +184,8 @@ def _encode_string(value: Any) -> bytes:
 def _encode_integer(value: Any) -> bytes:
     if type(value) is not int:
         # JSON knows one type of number: 54.0 is 54.
-        if type(value) is not float or not value.is_integer():
+        # Beyond 2**53 a float stands for several integers, and may have been another one before it was read.
+        if type(value) is not float or not value.is_integer() or abs(value) > _MAX_EXACT:
             raise TypeError
         value = int(value)
     return _INTEGER.pack(value + _SIGN)

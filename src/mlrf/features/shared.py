@@ -52,23 +52,41 @@ for i = 1, #ARGV, 2 do
   written = written + put(KEYS[1], ARGV[i], ARGV[i + 1])
   if loading then put(KEYS[3], ARGV[i], ARGV[i + 1]) end
 end
+if loading then redis.call('EXPIRE', KEYS[3], redis.call('TTL', KEYS[2]) + 1) end
 return written
 """
 )
+_BEGIN = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
+redis.call('UNLINK', KEYS[2], KEYS[3])
+return 1
+"""
+_ADD = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+_ABANDON = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3]) end
+"""
 _FINISH = (
     _PUT
     + """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[4]) then return -1 end
 local pushed = redis.call('HGETALL', KEYS[3])
 for i = 1, #pushed, 2 do put(KEYS[4], pushed[i], pushed[i + 1]) end
+redis.call('UNLINK', KEYS[1])
 redis.call('PERSIST', KEYS[4])
-redis.call('RENAME', KEYS[4], KEYS[1])
+if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('RENAME', KEYS[4], KEYS[1]) end
 redis.call('UNLINK', KEYS[2], KEYS[3])
 redis.call('HSET', KEYS[5], 'format', ARGV[2], 'source', ARGV[3])
 return 1
 """
 )
-_LOAD_TTL_S = 60
+LOAD_TTL_S = 60
+"""How long a bulk load that says nothing keeps its place."""
 
 
 _Waiting = tuple[Sequence[Key], asyncio.Future[list[StoredRow | None]]]
@@ -140,35 +158,34 @@ class SharedStore:
     async def begin_load(self) -> bytes:
         """Begin a bulk load; return what `add` and `finish` want. FeaturesUnavailableError when another is under way."""
         token = secrets.token_hex(8).encode()
-        begun = await self._slowly("SET", self._loading, token, "NX", "EX", _LOAD_TTL_S)
-        if not begun:
+        if not await self._slowly("EVAL", _BEGIN, 3, *self._of_a_load(), token, LOAD_TTL_S):
             raise FeaturesUnavailableError("another process is loading rows into this store; wait for it")
-        await self._slowly("UNLINK", self._next, self._pending)
         return token
 
     async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
-        """Add rows, each of another key, to a bulk load."""
+        """Add rows, each of another key, to a bulk load; also none, to say that it goes on: within `LOAD_TTL_S` each time."""
         flat = [part for key, record in rows for part in (key, record + _digest(key, record))]
-        await self._slowly("HSET", self._next, *flat)
-        await self._slowly("EXPIRE", self._next, _LOAD_TTL_S)
-        await self._slowly("EXPIRE", self._pending, _LOAD_TTL_S)
-        if await self._slowly("GET", self._loading) != token or not await self._slowly(
-            "EXPIRE", self._loading, _LOAD_TTL_S
-        ):
-            raise FeaturesUnavailableError("the load was given up by the store: another one took its place")
+        if not await self._slowly("EVAL", _ADD, 3, *self._of_a_load(), token, LOAD_TTL_S, *flat):
+            raise _given_up()
 
-    async def finish_load(self, token: bytes, source: str) -> None:
-        """Make a bulk load current, with what was pushed meanwhile, in one step."""
+    async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
+        """Make a bulk load of `n_rows` current, with what was pushed meanwhile, in one step."""
         names = (self._rows, self._loading, self._pending, self._next, self._meta)
-        done = await self._trips.ask(
-            "EVAL", _FINISH, len(names), *names, token, self.format.digest, source, limit_s=6 * SLOW_S
-        )
-        if not done:
-            raise FeaturesUnavailableError("the load was given up by the store: another one took its place")
+        told = (token, self.format.digest, source, n_rows)
+        done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *told, limit_s=6 * SLOW_S)
+        if done == 0:
+            raise _given_up()
+        if done < 0:
+            raise FeaturesUnavailableError(
+                "the store has lost rows of the load: does it evict keys (maxmemory-policy)?"
+            )
 
-    async def abandon_load(self) -> None:
-        """Remove what a bulk load has added so far."""
-        await self._slowly("UNLINK", self._loading, self._next, self._pending)
+    async def abandon_load(self, token: bytes) -> None:
+        """Remove what a bulk load has added so far, unless another one took its place."""
+        await self._slowly("EVAL", _ABANDON, 3, *self._of_a_load(), token)
+
+    def _of_a_load(self) -> tuple[str, str, str]:
+        return self._loading, self._next, self._pending
 
     def _send(self) -> None:
         """Ask for what the requests of this turn of the loop wait for."""
@@ -212,6 +229,10 @@ class SharedStore:
 
     async def _slowly(self, *command: Any) -> Any:
         return await self._trips.ask(*command, limit_s=SLOW_S)
+
+
+def _given_up() -> FeaturesUnavailableError:
+    return FeaturesUnavailableError("the load was given up by the store: another one took its place, or it fell silent")
 
 
 def _digest(key: Key, record: Record) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
+from mlrf.core.errors import FeaturesUnavailableError
 from mlrf.features.loading import Loaded, RowsSource, is_later, told_rows
 from mlrf.features.port import Key, Record
-from mlrf.features.shared import SharedStore
+from mlrf.features.shared import LOAD_TTL_S, SharedStore
 from mlrf.features.sorted_runs import in_order
 
 _ROWS_A_COMMAND = 2000
@@ -22,18 +25,45 @@ async def load_shared(
     progress: Callable[[int], None] = lambda _rows: None,
 ) -> Loaded:
     """Replace all rows of a shared store by those of a file, as `load_rows` does for the embedded one."""
+    is_over = False
+
+    def tell(n_rows: int) -> None:
+        if is_over:
+            raise asyncio.CancelledError
+        progress(n_rows)
+
     with tempfile.TemporaryDirectory() as folder:
-        merged = _Merged(store, in_order(told_rows(rows, progress), Path(folder)))
+        merged = _Merged(store, in_order(told_rows(rows, tell), Path(folder)))
         token = await store.begin_load()
         try:
             singles = iter(merged)
-            while some := list(islice(singles, _ROWS_A_COMMAND)):
-                await store.add(token, some)
-            await store.finish_load(token, source)
+            async with _kept_up(store, token):
+                # Before the first there is the whole file to sort, which takes longer than a load may say nothing.
+                while some := await asyncio.to_thread(lambda: list(islice(singles, _ROWS_A_COMMAND))):
+                    await store.add(token, some)
+            await store.finish_load(token, source, merged.n_rows)
         except BaseException:
-            await store.abandon_load()
+            is_over = True
+            await store.abandon_load(token)
             raise
     return Loaded(merged.n_rows, merged.superseded, 0)
+
+
+@asynccontextmanager
+async def _kept_up(store: SharedStore, token: bytes) -> AsyncIterator[None]:
+    """Say every now and then that a load goes on; what cannot be said is found out by whoever adds rows."""
+
+    async def say() -> None:
+        while True:
+            await asyncio.sleep(LOAD_TTL_S / 4)
+            with suppress(FeaturesUnavailableError):
+                await store.add(token, [])
+
+    saying = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        saying.cancel()
 
 
 class _Merged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import socket
 import struct
 
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.schema import Feature, Kind, Schema
 from raw_http import request
 from running import eventually, serving
 
 EXAMPLE = ALL_KINDS.example()
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
+NAMED = Schema((Feature("cached", Kind.BOOLEAN, example=True), Feature("x", example=0.5)))
 N_WAITING = 150
 
 
@@ -26,6 +28,7 @@ def server(tmp_path_factory):
     bundles = (
         write_tree_bundle(folder / "a", name="a"),
         write_tree_bundle(folder / "b", name="b", leaf_scale=2.0),
+        write_tree_bundle(folder / "named", name="named", schema=NAMED),
         write_tree_bundle(folder / "long", name="long", schema=WIDE, n_trees=400, max_leaves=64),
     )
     with serving(*bundles) as server:
@@ -73,12 +76,20 @@ def test_batches_are_answered_again_too_and_refusals_made_anew(server):
     batch = {"instances": [{"features": EXAMPLE | {"price": 703.0 + n}} for n in range(5)], "explain": 2}
     before = server.metrics()
     answers = [server.ask("POST", "/predict/batch", batch).json for _ in range(3)]
+    assert [answer.pop("cached") for answer in answers] == [False, False, True]
     assert answers[0] == answers[1] == answers[2]
     assert delta(server, before, "mlrf_cache_hits_total") == 1
     before = server.metrics()
     refused = [server.ask("POST", "/predict", {"features": {}}) for _ in range(3)]
     assert {a.code for a in refused} == {"MISSING_FEATURE"}
     assert delta(server, before, "mlrf_cache_hits_total") == 0
+
+
+def test_a_feature_that_is_named_cached_keeps_its_value(server):
+    given = [{"cached": False, "x": 1.0}, {"cached": True, "x": 2.0}]
+    batch = {"instances": [{"features": each} for each in given], "return_features": True}
+    answers = [server.ask("POST", "/models/named/predict/batch", batch).json for _ in range(3)]
+    assert [(answer["cached"], answer["features"]) for answer in answers] == [(n == 2, given) for n in range(3)]
 
 
 def explained_batch(seed):
@@ -105,7 +116,8 @@ def test_the_same_long_work_asked_at_once_is_done_once_and_survives_who_leaves(s
         assert len({a.body for a in answers}) == 1
         assert first.answer().status == 200
     assert delta(server, before, "mlrf_explanations_total") == 2 * 60
-    assert server.ask("POST", "/models/long/predict/batch", explained_batch(1)).body == answers[0].body
+    again = server.ask("POST", "/models/long/predict/batch", explained_batch(1)).json
+    assert again == json.loads(answers[0].body) | {"cached": True}
     assert delta(server, before, "mlrf_explanations_total") == 2 * 60
 
 

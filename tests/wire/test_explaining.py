@@ -142,7 +142,7 @@ def test_all_of_a_batch_is_explained_when_the_batch_asks(server, models):
     for explain, k in ((True, None), (2, 2)):
         body = {"instances": [{"features": row} for row in ROWS], "explain": explain}
         answer = server.ask("POST", "/predict/batch", body).json
-        assert list(answer) == ["predictions", "explanations", "model", "version"]
+        assert list(answer) == ["predictions", "model", "version", "cached", "explanations"]
         for row, prediction, explanation in zip(ROWS, answer["predictions"], answer["explanations"], strict=True):
             check(explanation, models["trees"], row, k=k)
             assert prediction == server.ask("POST", "/predict", {"features": row}).json["prediction"]
@@ -165,13 +165,13 @@ def test_instances_that_ask_are_explained_and_the_others_are_null(server, models
 
 def test_nothing_is_said_of_explanations_where_none_is_asked(server):
     answer = server.ask("POST", "/predict/batch", {"instances": [{"features": ROWS[0], "explain": False}]}).json
-    assert list(answer) == ["predictions", "model", "version"]
+    assert list(answer) == ["predictions", "model", "version", "cached"]
 
 
 def test_a_batch_of_several_classes(server, models):
     body = {"instances": [{"features": values} for values in NUMBER_ROWS], "explain": 2}
     answer = server.ask("POST", "/models/three/predict/batch", body).json
-    assert list(answer) == ["predictions", "labels", "probabilities", "explanations", "model", "version"]
+    assert list(answer) == ["predictions", "labels", "probabilities", "model", "version", "cached", "explanations"]
     for values, explanation in zip(NUMBER_ROWS, answer["explanations"], strict=True):
         check(explanation, models["three"], dict(zip(NUMBERS.names, values, strict=True)), k=2)
 

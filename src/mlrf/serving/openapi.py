@@ -113,6 +113,7 @@ def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
         required=["instances"],
     )
     answers: dict[str, Any] = {"predictions": {"type": "array", "items": _prediction(bundle)}, **_origin()}
+    answers["cached"] = {"type": "boolean"}
     if bundle.manifest.classes is not None:
         answers["labels"] = {"type": "array", "items": {"enum": bundle.manifest.classes}}
         answers["probabilities"] = {"type": "array", "items": {"type": "array", "items": _NUMBER}}

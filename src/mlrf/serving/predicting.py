@@ -57,8 +57,8 @@ class Predicting:
         # A store that machines share says nothing of changes: an answer from it must not be given again.
         self._never_again = rows is not None and rows.local is None
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
-        self._end_one = named + b',"cached":false'
-        self._end_many = named + b"}"
+        self._origin = named + b',"cached":false'
+        """What follows a prediction; what callers may have named comes after it, for the cache marks the first `cached`."""
         self._classifies = model.classes is not None
         example = model.schema.row(model.schema.example())
         self._margin_s = _shortest(lambda: model.engine.margin(example))
@@ -240,12 +240,12 @@ class Predicting:
     def _prediction_part(self, prediction: Prediction) -> bytes:
         """Write the answer to one row, but for its closing brace."""
         if not self._classifies:
-            return b'{"prediction":%b%b' % (_encode(prediction), self._end_one)
+            return b'{"prediction":%b%b' % (_encode(prediction), self._origin)
         return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
             _encode(prediction),
             _encode(self._model.label(prediction)),
             _encode(self._model.probabilities(prediction)),
-            self._end_one,
+            self._origin,
         )
 
     def _answer_many(
@@ -291,6 +291,7 @@ class Predicting:
             labels = [self._model.label(p) for p in predictions]
             probabilities = [self._model.probabilities(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
+        answer += self._origin
         if found:
             as_of = [found[i].as_of if i in found else b"null" for i in range(len(asked))]
             answer += b',"features_as_of":[%b]' % b",".join(as_of)
@@ -303,7 +304,7 @@ class Predicting:
         if explained:
             written = self._explanations(asked, rows, margins, explained, known)
             answer += b',"explanations":[%b]' % b",".join(written)
-        answer += self._end_many
+        answer += b"}"
         if not found:
             return answer
         fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())

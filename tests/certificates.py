@@ -1,9 +1,13 @@
-"""Certificates for tests, made by the openssl command."""
+"""Certificates for tests, made by the openssl command, and a client that trusts them."""
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from pathlib import Path
+
+from raw_http import Client
+from running import Server
 
 
 def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -> tuple[Path, Path]:
@@ -17,3 +21,25 @@ def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -
         command += ["-addext", "basicConstraints=critical,CA:FALSE"]
     subprocess.run(command, check=True, capture_output=True, timeout=30)
     return cert, key
+
+
+def trusting(folder: Path, *names: str, shown: str | None = None) -> ssl.SSLContext:
+    """What a client needs that trusts the certificates of these names, and shows its own if it has one."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata="".join((folder / f"{name}.pem").read_text() for name in names))
+    if shown:
+        context.load_cert_chain(folder / f"{shown}.pem", folder / f"{shown}.key")
+    return context
+
+
+class TlsClient(Client):
+    """One connection over TLS; an error of the handshake is the caller's."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, *, session: ssl.SSLSession | None = None) -> None:
+        super().__init__(port)
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost", session=session)
+
+
+def n_booted(server: Server) -> int:
+    """How many workers said that they answer: a server that speaks TLS alone is not asked in plain HTTP."""
+    return sum(entry["event"] == "worker ready" for entry in server.log)

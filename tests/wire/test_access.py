@@ -13,7 +13,7 @@ import time
 import pytest
 
 from bundles import write_tree_bundle
-from certificates import make_certificate
+from certificates import TlsClient, make_certificate, n_booted, trusting
 from mlrf.cli.app import run
 from mlrf.core.errors import ConfigError
 from raw_http import Client, request
@@ -251,33 +251,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def trusting(folder, *names, shown=None):
-    context = ssl.create_default_context()
-    context.load_verify_locations(cadata="".join((folder / f"{name}.pem").read_text() for name in names))
-    if shown:
-        context.load_cert_chain(folder / f"{shown}.pem", folder / f"{shown}.key")
-    return context
-
-
-class TlsClient(Client):
-    def __init__(self, port, context):
-        super().__init__(port)
-        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
-
-
 def tls_options(folder, *more):
     return ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "cert.key"), *more]
-
-
-def has_booted(server):
-    """Whether a worker says so: a server that speaks TLS alone is not asked in plain HTTP."""
-    return any(entry["event"] == "worker ready" for entry in server.log)
 
 
 @pytest.fixture
 def serving_tls(path, folder):
     def start(*more):
-        return serving(path, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=has_booted)
+        return serving(path, options=[*tls_options(folder, *more), "--log-level", "debug"], is_ready=n_booted)
 
     return start
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DROPPED_BYTES = 1 << 20
 """The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
 _LINGER_S = 2.0
-_DRAIN_IDLE_S = 2.0
+DRAIN_IDLE_S = 2.0
 
 
 class Bounded(Answering):
@@ -87,7 +87,7 @@ class Bounded(Answering):
         draining_since = self._server.draining_since
         if draining_since is None:
             return self._since + self._server.limits.idle_timeout_s
-        return max(self._since, draining_since) + _DRAIN_IDLE_S
+        return max(self._since, draining_since) + DRAIN_IDLE_S
 
     def _hold(self, call: Call, n_bytes: int) -> bool:
         """Take room for an unfinished body; False when there is none, and the request was refused."""

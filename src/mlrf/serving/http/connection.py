@@ -260,7 +260,12 @@ class Connection(Bounded):
 class TlsConnection(Connection):
     """The same over TLS: what is written must go through the transport, which encrypts it."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport: the handshake is over."""
+        self._server.shaken(self)
+        super().connection_made(transport)
 
     def _write(self, answer: bytes) -> None:
         self._transport.write(answer)

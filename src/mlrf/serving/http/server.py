@@ -10,7 +10,9 @@ from http import HTTPStatus
 from itertools import count
 from time import perf_counter
 from typing import Any, ClassVar, Protocol
+from weakref import WeakSet
 
+from mlrf.serving.http.bounds import DRAIN_IDLE_S
 from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.connection import Connection, TlsConnection
 from mlrf.serving.http.head import Head
@@ -97,6 +99,8 @@ class HttpServer:
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: set[Connection] = set()
+        self._shaking: WeakSet[TlsConnection] = WeakSet()
+        """Those whose handshake is under way: nobody tells of one that fails."""
         self._id_prefix = os.urandom(6).hex()
         self._id_count = count(1)
         self.admission = Admission()
@@ -109,7 +113,11 @@ class HttpServer:
 
     def new_connection(self) -> Connection:
         """Return the protocol of a connection that was just accepted."""
-        return TlsConnection(self) if self.tls_options else Connection(self)
+        if not self.tls_options:
+            return Connection(self)
+        connection = TlsConnection(self)
+        self._shaking.add(connection)
+        return connection
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request of this or another worker has."""
@@ -146,6 +154,10 @@ class HttpServer:
         """Find the handlers of the next requests with another router; those under way keep theirs."""
         self.router = router
         self.calls.clear()
+
+    def shaken(self, connection: TlsConnection) -> None:
+        """Take note that a handshake is over."""
+        self._shaking.discard(connection)
 
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
@@ -195,13 +207,14 @@ class HttpServer:
         """Let every connection finish, and return how many had not after `limit_s`.
 
         A request under way is answered; an idle connection gets two seconds for one more request, answered with
-        `Connection: close`.
+        `Connection: close`, and one that shakes hands the same two to end with that.
         """
         self.clock.tick()
         self.draining_since = self.clock.now
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
-        while self._connections and loop.time() < deadline:
+        shaken = loop.time() + min(limit_s, DRAIN_IDLE_S)
+        while (self._connections and loop.time() < deadline) or (self._shaking and loop.time() < shaken):
             await asyncio.sleep(_DRAIN_TICK_S)
             self.tick()
         self.work.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mlrf.serving.http.server import HttpServer
 
@@ -86,4 +87,17 @@ class Accepting:
             except OSError:
                 # Nobody waits any more, or there is no descriptor left to take them with.
                 return
+            taking = loop.create_task(self._take(client))
+            self._tasks.add(taking)
+            taking.add_done_callback(self._tasks.discard)
+            if self._server.tls_options:
+                # Begun, no more: a client that is slow to shake hands must not keep the others from theirs.
+                await asyncio.sleep(0)
+            else:
+                await taking
+
+    async def _take(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        # One whose handshake fails, or who has left already, is nobody's trouble.
+        with suppress(OSError):
             await loop.connect_accepted_socket(self._server.new_connection, client, **self._server.tls_options)

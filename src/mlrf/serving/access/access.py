@@ -1,10 +1,13 @@
-"""What a worker makes of the options of access, and keeps up to date while it serves."""
+"""What the options of access come to, kept up to date while a server serves.
+
+The arbiter keeps one too, from which workers begin: one that is born while a file is not sound begins with what held before.
+"""
 
 from __future__ import annotations
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.access.cors import Cors
-from mlrf.serving.access.guard import Guard
+from mlrf.serving.access.guard import Guard, read_again
 from mlrf.serving.access.keys import KeyRing
 from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.access.tls import Tls
@@ -14,7 +17,7 @@ from mlrf.serving.routes import SCOPES
 
 
 class Access:
-    """TLS, keys and origins of one worker."""
+    """TLS, keys and origins of one process."""
 
     def __init__(self, settings: AccessSettings, handshake_timeout_s: float, log: Log) -> None:
         """Read the files; ConfigError when one is not sound."""
@@ -48,7 +51,8 @@ class Access:
                 "certificates not read", reason=str(error), remedy="mend the files; until then the old ones hold"
             )
 
-    def reload(self) -> None:
-        """Read certificates anew whether they changed or not; ConfigError when they do not fit, and the old ones hold."""
-        if self._tls is not None:
-            self._tls.reload()
+    def refresh_all(self) -> None:
+        """Take keys that changed on disk too, where no server with a guard asks for them."""
+        self.refresh()
+        if self._ring is not None:
+            read_again(self._ring, self._log)

@@ -26,6 +26,15 @@ _BEARER = b"bearer "
 _REMEMBERED_S = 60.0
 
 
+def read_again(ring: KeyRing, log: Log) -> None:
+    """Read the keys again if they changed, and say so."""
+    try:
+        if ring.refresh():
+            log.info("keys read again")
+    except ConfigError as error:
+        log.error("keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold")  # noqa: TRY400  not logging
+
+
 class Guard:
     """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key."""
 
@@ -56,13 +65,7 @@ class Guard:
     def must_forget(self) -> bool:
         """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""
         now_s = monotonic()
-        try:
-            if self._ring.refresh():
-                self._log.info("keys read again")
-        except ConfigError as error:
-            self._log.error(
-                "keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold"
-            )
+        read_again(self._ring, self._log)
         if self._ring.edition != self._edition or now_s > self._forget_at_s:
             self._edition = self._ring.edition
             self._forget_at_s = now_s + _REMEMBERED_S

@@ -23,6 +23,7 @@ from mlrf import __version__
 from mlrf.core.errors import MlrfError
 from mlrf.core.repository import Version
 from mlrf.features.seeding import take_rows
+from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import ArbiterLog, Log
@@ -74,7 +75,8 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)
     board = Board(settings.workers, len(sources.shelves))
-    boot = Boot(settings, bundles, places, block, exposition, log, board, sources.shelves, admin, os.getpid())
+    access = _access(settings, log)
+    boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, os.getpid())
     models = {b.name: b.short_version for b in bundles}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
     if (exposed := settings.access.exposed(settings.host)) is not None:
@@ -92,6 +94,10 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
         # A worker leaves through here too, and may remove nothing.
         if admin is not None and os.getpid() == boot.arbiter:
             admin.remove()
+
+
+def _access(settings: ServeSettings, log: Log) -> Access:
+    return Access(settings.access, settings.limits.header_timeout_s, log)
 
 
 def _leave(*_signal: object) -> None:
@@ -166,6 +172,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def manage_workers(self) -> None:
         """Replace workers that are gone, tell the others who answers, and go on with what is under way."""
+        self._boot.access.refresh_all()
         super().manage_workers()
         ready = self._boot.ready_slots()
         if ready != self._ready:
@@ -224,13 +231,14 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
             default_name(boot.bundles, settings.default)
+            access = _access(settings, boot.log)
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))
             return
         if refused:
             boot.log.warning("settings need a restart", options=refused)
         boot.log.info("settings read", options=changed)
-        boot.settings = settings
+        boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", _graceful_s(settings))

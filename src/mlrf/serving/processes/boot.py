@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import Shelf
+from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.exposition import Exposition
 from mlrf.serving.logs import Log
@@ -34,6 +35,7 @@ class Boot:
     exposition: Exposition
     log: Log
     board: Board
+    access: Access
     shelves: Mapping[str, Shelf]
     """Of the models that are served from a repository."""
     admin: AdminListener | None = None

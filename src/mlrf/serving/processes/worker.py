@@ -19,7 +19,6 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import MlrfError
-from mlrf.serving.access.access import Access
 from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
@@ -101,7 +100,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
-        access = Access(settings.access, limits.header_timeout_s, boot.log)
+        access = boot.access
         access.apply(server)
         servers = [server]
         accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import json
+import signal
 import socket
 import ssl
 import time
@@ -315,6 +316,36 @@ def test_clients_show_a_certificate_where_one_is_wanted(serving_tls, folder):
                 TlsClient(server.port, trusting(folder, "first", shown=shown)) as client,
             ):
                 client.ask("GET", "/healthz")
+
+
+@pytest.mark.parametrize("way", ["file", "SIGHUP"])
+def test_an_authority_that_is_no_longer_one_lets_nobody_resume(serving_tls, folder, tmp_path, way):
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes((folder / "ca.pem").read_bytes())
+    context = trusting(folder, "first", shown="client")
+    if way == "SIGHUP":
+        # Whose sessions the server itself keeps, for as long as its workers live.
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with serving_tls("--tls-client-ca", str(authorities)) as server:
+        with TlsClient(server.port, context) as client:
+            assert client.ask("GET", "/healthz").status == 200
+            session = client.socket.session
+        authorities.write_bytes((folder / "stranger.pem").read_bytes())
+        eventually(lambda: [e for e in server.log if e["event"] == "certificates read again"], what="the change")
+        if way == "SIGHUP":
+            server.process.send_signal(signal.SIGHUP)
+            eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], what="new workers")
+        else:
+            eventually(lambda: not _is_let_in(server, trusting(folder, "first", shown="client")), what="the refusal")
+        assert not _is_let_in(server, context, session)
+
+
+def _is_let_in(server, context, session=None):
+    try:
+        with TlsClient(server.port, context, session=session) as client:
+            return client.ask("GET", "/healthz").status == 200
+    except (OSError, EOFError):
+        return False
 
 
 def test_a_handshake_that_never_comes_ends(serving_tls):

@@ -68,6 +68,9 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
         except (OSError, ValueError) as error:
             raise _unusable("--tls-client-ca", str(files.client_ca), error) from error
         context.verify_mode = ssl.CERT_REQUIRED
+        # A session that is resumed shows no certificate: it would outlive its authority's place among these.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 

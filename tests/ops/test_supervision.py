@@ -163,6 +163,25 @@ def test_a_socket_that_the_service_manager_opened_is_served(bundle, listens):
             pass  # still open: the manager's next service finds who waits there
 
 
+def test_a_socket_of_the_service_manager_that_all_can_reach_is_told_like_any_other(bundle):
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        prefix = [sys.executable, "-c", _HAND_OVER, str(listener.fileno())]
+        with managed(bundle, prefix=prefix, descriptors=[listener.fileno()]) as server:
+            server.find_address()
+            assert "0.0.0.0" in events(server, "open to all")[0]["reason"]
+
+
+def test_keys_that_are_no_longer_wanted_are_told_of(bundle, tmp_path):
+    (tmp_path / "keys").write_text("id " + "0" * 64 + " predict me\n")
+    file = tmp_path / "mlrf.toml"
+    file.write_text(f'host = "0.0.0.0"\nkeys = "{tmp_path / "keys"}"\n')
+    with serving(bundle, options=["--config", str(file)]) as server:
+        assert not events(server, "open to all")
+        file.write_text('host = "0.0.0.0"\n')
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: events(server, "open to all"), what="the warning")
+
+
 def test_workers_that_die_by_a_signal_before_the_first_answer_end_the_service(bundle):
     """As a crash in native code would have it: no word of why."""
     with managed(bundle, "--port", "0") as server:

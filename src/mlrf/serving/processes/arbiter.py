@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, os.getpid())
     models = {b.name: b.short_version for b in bundles}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    if (exposed := settings.access.exposed(settings.host)) is not None:
-        log.warning("open to all", reason=exposed)
+    _tell_if_open(settings, listeners.sockets, log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if admin is not None:
         log.info("admin listening", address=admin.name)
@@ -94,6 +94,13 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
         # A worker leaves through here too, and may remove nothing.
         if admin is not None and os.getpid() == boot.arbiter:
             admin.remove()
+
+
+def _tell_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
+    """Warn where others can reach a listener, also one that the service manager opened, and nobody needs a key."""
+    for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
+        if (exposed := settings.access.exposed(host)) is not None:
+            log.warning("open to all", reason=exposed)
 
 
 def _access(settings: ServeSettings, log: Log) -> Access:
@@ -240,6 +247,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.info("settings read", options=changed)
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
+        _tell_if_open(settings, [slot.listener for slot in self._slots], boot.log)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", _graceful_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s

@@ -23,6 +23,18 @@ def test_a_head_is_understood():
     )
 
 
+@pytest.mark.parametrize("blanks", ["", " ", " \t "])
+def test_blanks_around_a_value_are_none_of_it(blanks):
+    values = {
+        "X-Request-ID": b"abc",
+        "X-Request-Timeout-Ms": b"250",
+        "Content-Encoding": b"gzip",
+        "Origin": b"https://a",
+    }
+    read = head(*(f"{name}:{blanks}{value.decode()}{blanks}" for name, value in values.items()))
+    assert [read.request_id, read.timeout_ms, read.content_encoding, read.origin] == list(values.values())
+
+
 def test_chunks_and_expectations_are_understood():
     read = head("Transfer-Encoding: Chunked", "Expect: 100-Continue")
     assert (read.chunked, read.expects_continue, read.content_length) == (True, True, None)

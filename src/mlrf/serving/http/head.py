@@ -126,7 +126,8 @@ class _Reading:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.n_fields += 1
         if self.n_fields <= self._max_fields and (known := name.lower()) in _KNOWN:
-            self.fields.setdefault(known, []).append(value)
+            # llhttp leaves the blanks behind a value, which are none of it (RFC 9110, 5.5).
+            self.fields.setdefault(known, []).append(value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self.complete = True

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrf.core.errors import ConfigError
+from mlrf.serving.access.files import is_passing, signature
 
 SCOPES = ("predict", "explain", "admin")
 _ID_BYTES, _SECRET_BYTES = 9, 32
@@ -93,18 +94,23 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         """Read the file; ConfigError when it is not sound."""
         self._path = path
-        self._seen = _signature(path)
+        self._seen = signature(path)
         self._keys = read_keys(path)
         self.edition = 0
         """How often the keys were read anew."""
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether it did. ConfigError when it is not sound: then the keys before hold on."""
-        seen = _signature(self._path)
+        seen = signature(self._path)
         if seen == self._seen:
             return False
+        try:
+            self._keys = read_keys(self._path)
+        except ConfigError as error:
+            if not is_passing(error.__cause__):
+                self._seen = seen
+            raise
         self._seen = seen
-        self._keys = read_keys(self._path)
         self.edition += 1
         return True
 
@@ -126,12 +132,3 @@ def _key(line: str) -> Key | None:
 
 def _digest(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced, or a link to it set anew; zeros when it is gone."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (0,)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlrf.core.errors import ConfigError
+from mlrf.serving.access.files import is_passing, signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class TlsFiles:
 
     def signature(self) -> tuple[object, ...]:
         """Return what changes when one of the files does."""
-        return tuple(_seen(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
+        return tuple(signature(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
 
 
 class Tls:
@@ -45,8 +46,12 @@ class Tls:
         seen = self._files.signature()
         if seen == self._seen:
             return False
-        self._seen = seen
-        self.reload()
+        try:
+            self.reload()
+        except ConfigError as error:
+            if not is_passing(error.__cause__):
+                self._seen = seen
+            raise
         return True
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
@@ -77,11 +82,3 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
 def _unusable(option: str, what: str, error: Exception) -> ConfigError:
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
     return ConfigError(f"{option}: {what} cannot be used: {reason}", option=option)
-
-
-def _seen(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0,)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,54 @@
+"""Keys and certificates read again while there is no descriptor to read them with."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+
+import pytest
+
+from certificates import make_certificate
+from mlrf.core.errors import ConfigError
+from mlrf.serving.access.keys import KeyRing, make_key, write_keys
+from mlrf.serving.access.tls import Tls, TlsFiles
+
+
+@contextlib.contextmanager
+def no_descriptors():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_key_that_was_revoked_meanwhile_is_gone_as_soon_as_there_are(tmp_path):
+    told, key = make_key("me", ["predict"])
+    write_keys(tmp_path / "keys", {key.id: key})
+    ring = KeyRing(tmp_path / "keys")
+    write_keys(tmp_path / "keys", {})
+    with no_descriptors(), pytest.raises(ConfigError, match="cannot be read"):
+        ring.refresh()
+    assert ring.scopes_of(told.encode()) == {"predict"}
+    assert ring.refresh()
+    assert ring.scopes_of(told.encode()) is None
+    assert not ring.refresh()
+
+
+def test_a_certificate_that_came_meanwhile_is_taken_as_soon_as_there_are(tmp_path):
+    tls = Tls(TlsFiles(*make_certificate(tmp_path, "first")))
+    make_certificate(tmp_path, "first")
+    with no_descriptors(), pytest.raises(ConfigError, match="cannot be used"):
+        tls.refresh()
+    assert tls.refresh()
+    assert not tls.refresh()
+
+
+def test_what_is_not_sound_is_told_once(tmp_path):
+    (tmp_path / "keys").touch()
+    ring = KeyRing(tmp_path / "keys")
+    (tmp_path / "keys").write_text("nonsense")
+    with pytest.raises(ConfigError, match="line 1"):
+        ring.refresh()
+    assert not ring.refresh()

@@ -122,12 +122,12 @@ def test_long_bodies_are_neither_looked_up_nor_kept(counts):
 
 def test_a_time_to_live_ends_an_answer(counts):
     make = Maker()
-    answer = cache_of(counts, ttl_s=0.05).shelves("00").keep(make, "/predict")
+    answer = cache_of(counts, ttl_s=0.5).shelves("00").keep(make, "/predict")
     for _ in range(3):
         answer(b"x")
     assert make.n_calls == 2
     used = counts[BYTES]
-    time.sleep(0.06)
+    time.sleep(0.51)
     answer(b"x")
     answer(b"x")
     assert make.n_calls == 3, "made anew once, and kept anew"
@@ -147,11 +147,11 @@ def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
     stands[0] = 2
     assert answer(b"k") == b'{"prediction":2,"cached":false}'
     assert answer(b"k") == b'{"prediction":2,"cached":true}'
-    until_s[0] = time.time() + 0.02
+    until_s[0] = time.time() + 0.5
     stands[0] = 3
     answer(b"k")
     assert answer(b"k") == b'{"prediction":3,"cached":true}'
-    time.sleep(0.03)
+    time.sleep(0.51)
     assert answer(b"k") == b'{"prediction":3,"cached":false}'
 
 

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from redis import from_url
 
 import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
@@ -261,3 +262,13 @@ def ask_redis(redis, *command):
 
     with Redis(unix_socket_path=str(redis.socket)) as client:
         return client.execute_command(*command)
+
+
+def test_a_worker_has_reached_the_store_before_its_first_request(tmp_path):
+    path = write_tree_bundle(tmp_path / "b", key=KEY)
+    with redis_server(tmp_path) as redis:
+        options = ["--features", redis.url, "--state-dir", str(tmp_path / "state")]
+        alive = lambda server: server.ask("GET", "/healthz").status == 200  # noqa: E731
+        with serving(path, options=options, is_ready=alive), from_url(redis.url) as client:
+            others = lambda: len(client.client_list()) > 1  # noqa: E731
+            eventually(others, 10, "a connection")

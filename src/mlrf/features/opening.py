@@ -7,6 +7,7 @@ from pathlib import Path
 from mlrf.core.bundle import EXPLANATIONS, Bundle
 from mlrf.features.place import place_of
 from mlrf.features.port import ExplanationStore, FeatureStore
+from mlrf.features.round_trips import round_trips
 from mlrf.features.row_format import row_format
 from mlrf.features.seeding import take_rows
 from mlrf.features.shared import TIMEOUT_S, SharedStore
@@ -25,7 +26,7 @@ def open_store(
     if rows is None:
         return None
     if url is not None:
-        return SharedStore(url, bundle.name, rows, timeout_s)
+        return SharedStore(url, bundle.name, rows, timeout_s, round_trips(url))
     take_rows(bundle, state_dir)
     from mlrf.features.embedded import EmbeddedStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
 

@@ -7,6 +7,7 @@ would be taken for that of the next command. Nothing is retried.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class RoundTrips:
             client()
         except ValueError as error:
             raise ConfigError(f"--features: not the address of a store: {error}", option="--features") from error
+        self.is_closed = False
         self._client = client
         self._refusal: type[Exception] = ResponseError
         self._free: asyncio.Queue[Redis | Exception] = asyncio.Queue()
@@ -75,8 +77,14 @@ class RoundTrips:
         self.breaker.succeeded()
         return answer
 
+    async def connect(self, limit_s: float) -> None:
+        """Make a connection ahead of whoever needs one, if that takes no longer than the limit; never raises."""
+        with suppress(_NoAnswerError, FeaturesUnavailableError):
+            await self._within(limit_s, "PING")
+
     async def close(self) -> None:
         """Give up all connections."""
+        self.is_closed = True
         self.breaker.close()
         for task in tuple(self._connecting):
             task.cancel()
@@ -127,7 +135,8 @@ class RoundTrips:
         finally:
             self._waiting -= 1
         if isinstance(free, Exception):
-            raise _NoAnswerError(f"{type(free).__name__}: {free}") from free
+            reason = f"{type(free).__name__}: {free}" if str(free) else f"no connection within {CONNECT_LIMIT_S:g} s"
+            raise _NoAnswerError(reason) from free
         return free
 
     async def _add_connection(self) -> None:
@@ -147,6 +156,17 @@ class RoundTrips:
 
     async def _ping(self) -> None:
         await self._within(CONNECT_LIMIT_S, "PING")
+
+
+_known: weakref.WeakValueDictionary[str, RoundTrips] = weakref.WeakValueDictionary()
+
+
+def round_trips(url: str) -> RoundTrips:
+    """Return the connections of this process to a server, made when there are none: who follows another finds them open."""
+    known = _known.get(url)
+    if known is None or known.is_closed:
+        known = _known[url] = RoundTrips(url)
+    return known
 
 
 class _NoAnswerError(Exception):

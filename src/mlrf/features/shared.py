@@ -97,12 +97,17 @@ class SharedStore:
 
     is_local: ClassVar[bool] = False
 
-    def __init__(self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S) -> None:
-        """Make the store; nothing is asked yet. ConfigError when redis is not installed or the address is none."""
+    def __init__(
+        self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S, trips: RoundTrips | None = None
+    ) -> None:
+        """Make the store, on connections of its own unless told; nothing is asked yet.
+
+        ConfigError when redis is not installed or the address is none.
+        """
         self.format = rows
         self._url = url
         self._timeout_s = timeout_s
-        self._trips = RoundTrips(url)
+        self._trips = trips or RoundTrips(url)
         name = f"mlrf:{model}:{rows.digest[:_DIGITS]}"
         self._rows, self._meta, self._loading = f"{name}:rows", f"{name}:meta", f"{name}:loading"
         self._next, self._pending = f"{name}:next", f"{name}:pending"
@@ -148,6 +153,10 @@ class SharedStore:
             format_digest=self.format.digest,
             loaded_from=None if source is None else source.decode(),
         )
+
+    async def connect(self, limit_s: float) -> None:
+        """Make a connection before the first request needs it; whether that succeeds is found out by who asks."""
+        await self._trips.connect(limit_s)
 
     async def close(self) -> None:
         """Give up all connections."""

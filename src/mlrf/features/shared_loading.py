@@ -44,7 +44,8 @@ async def load_shared(
             await store.finish_load(token, source, merged.n_rows)
         except BaseException:
             is_over = True
-            await store.abandon_load(token)
+            with suppress(FeaturesUnavailableError):  # silent: it forgets the load by itself
+                await store.abandon_load(token)
             raise
     return Loaded(merged.n_rows, merged.superseded, 0)
 

@@ -7,6 +7,7 @@ alone, so the arbiter can lay out the control block before any model is loaded; 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -169,6 +170,11 @@ class Service:
     def open(self, bundle: Bundle) -> Served:
         """Open a version beside those that are served; from any thread, and nobody notices."""
         return Served(bundle, self._settings, self._meter, self._cache, self._stages)
+
+    async def connect(self, limit_s: float) -> None:
+        """Reach the stores that machines share ahead of the first request, as far as the limit allows."""
+        rows = [each.rows for each in self.generation.served if each.rows is not None]
+        await asyncio.gather(*(each.connect(limit_s) for each in rows))
 
     def put(self, served: Served) -> Generation:
         """Make the next generation, with a version in the place of its model's old one, and return the old generation.

@@ -25,6 +25,7 @@ from mlrf.core.schema import clip, shown_name
 from mlrf.features.as_of import show_as_of
 from mlrf.features.port import ExplanationStore, FeatureStore, LocalStore, StoredRow
 from mlrf.features.row_format import RowFormat
+from mlrf.features.shared import SharedStore
 from mlrf.serving.asked import ByKey, OnStale
 
 _US = 1e-6
@@ -156,6 +157,11 @@ class StoredRows:
         if contributions is not None:
             self._meter.count_precomputed()
         return contributions
+
+    async def connect(self, limit_s: float) -> None:
+        """Have a store that machines share reached before the first request needs it, if it can be within the limit."""
+        if isinstance(self.store, SharedStore):
+            await self.store.connect(limit_s)
 
     async def check(self) -> None:
         """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""

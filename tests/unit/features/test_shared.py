@@ -11,6 +11,7 @@ import pytest
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.schema import Feature, Schema
 from mlrf.features.key import entity_key
+from mlrf.features.round_trips import round_trips
 from mlrf.features.row_format import RowFormat
 from mlrf.features.shared import SharedStore
 from redis_server import redis_server
@@ -189,6 +190,35 @@ def test_requests_that_hang_up_leave_no_answer_to_others(server):
         return answers
 
     assert told(server.url, story) > 3000
+
+
+def test_who_follows_another_finds_its_connections_open(server):
+    """A version that takes another's place: its first requests must not wait for a connection."""
+
+    async def story(first):
+        await first.connect(5.0)
+        assert first._trips._free.qsize() == 1
+        second = SharedStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
+        await second.connect(5.0)
+        third = SharedStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
+        assert third._trips is second._trips is not first._trips
+        await third.close()
+        assert round_trips(server.url) is not third._trips
+
+    told(server.url, story)
+
+
+def test_connecting_ahead_waits_for_nobody_and_counts_for_nothing(server):
+    server.kill()
+
+    async def story(store):
+        for _ in range(5):
+            await store.connect(0.1)
+        assert not store._trips.breaker.is_open
+        server.start()
+        assert await answered(store) == [None]
+
+    told(server.url, story)
 
 
 def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):

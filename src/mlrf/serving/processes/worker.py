@@ -36,6 +36,8 @@ HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
 _MAX_BOOT_S = 300.0
 _SWITCH_S = 5e-4
+_CONNECT_S = 0.25
+"""How long a worker waits at its start for a store that machines share: without a connection its first request is late."""
 _M_ARENA_MAX = -8
 """As malloc.h has it."""
 
@@ -119,6 +121,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             follow()
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
 
+        await service.connect(_CONNECT_S)
         await self._be_ready(switching)
         await accepting.begin()
         admin = None

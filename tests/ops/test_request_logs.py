@@ -161,6 +161,27 @@ def test_files_are_bounded_in_number_and_size(tmp_path):
     assert len(records(tmp_path)) >= 20
 
 
+def test_a_file_that_was_removed_is_followed_by_another(tmp_path):
+    log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
+    log.put(predicted())
+    log.hand_over()
+    eventually(lambda: log.take_counts() == (1, 0), what="the first line")
+    (first,) = tmp_path.iterdir()
+    first.unlink()
+    log.put(predicted())
+    log.close(5.0)
+    assert len(records(tmp_path)) == 1
+
+
+def test_a_body_that_cannot_be_kept_costs_its_own_record_alone(tmp_path):
+    log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
+    for body in (gzip.compress(b" " * (65 << 20), 1), b'{"cut":\n', b"\x1f\x8bno gzip"):
+        log.put(predicted()._replace(body=body))
+    log.put(predicted())
+    log.close(20.0)
+    assert (log.take_counts(), len(records(tmp_path))) == ((1, 3), 1)
+
+
 def test_files_of_others_and_those_in_use_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("")
     first = PredictionLog(tmp_path, 0, 1000, 2, Log("critical"))

@@ -73,7 +73,7 @@ class PredictionLog:
                 continue
             try:
                 self._append(_line(each))
-            except (OSError, ValueError, zlib.error) as error:
+            except (OSError, ValueError, zlib.error, msgspec.MsgspecError) as error:
                 lost += 1
                 self._give_up(error)
             else:
@@ -83,8 +83,11 @@ class PredictionLog:
         return lost
 
     def _append(self, line: bytes) -> None:
-        if self._file is not None and os.fstat(self._file).st_size + len(line) > self._max_file_bytes:
-            self._leave()
+        if self._file is not None:
+            found = os.fstat(self._file)
+            # One that somebody removed would take lines that nobody can read.
+            if found.st_size + len(line) > self._max_file_bytes or not found.st_nlink:
+                self._leave()
         if self._file is None:
             self._file = self._open()
         size = os.fstat(self._file).st_size
@@ -142,7 +145,10 @@ def _line(predicted: Predicted) -> bytes:
     """Return a prediction as one line of JSON."""
     body = predicted.body
     if body.startswith(_GZIP_MAGIC):
-        body = zlib.decompressobj(_GZIP_WINDOW).decompress(body, _MAX_PLAIN_BYTES)
+        inflating = zlib.decompressobj(_GZIP_WINDOW)
+        body = inflating.decompress(body, _MAX_PLAIN_BYTES)
+        if inflating.unconsumed_tail:
+            raise ValueError(f"a body is longer than {_MAX_PLAIN_BYTES} bytes once decompressed")
     record = {
         "time": stamp(predicted.time_s),
         "request_id": predicted.request_id.decode("ascii"),

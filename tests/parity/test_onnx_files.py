@@ -253,6 +253,7 @@ def circle():
 REFUSED = {
     "external data": (external, "external data.*mlrf reads nothing outside the file"),
     "no trees": (lambda: files.model(helper.make_node("Relu", ["x"], ["y"])), "has no trees .it is made of Relu"),
+    "a name of two lines": (lambda: files.model(helper.make_node("Re\nlu", ["x"], ["y"])), "is made of Re lu"),
     "a scaler before": (
         lambda: before("Scaler", domain=files.ML, offset=[0.0], scale=[1.0]),
         "columns of its trees with Scaler",
@@ -324,6 +325,9 @@ def test_what_is_cut_off_or_no_model_is_refused(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelUnreadableError, match="damaged or cut off"):
+        import_model(path)
+    path.write_bytes(whole.replace(b"TreeEnsembleRegressor", b"\xffreeEnsembleRegressor"))  # no UTF-8
+    with pytest.raises(BuildError):
         import_model(path)
     path.write_bytes(b"")
     with pytest.raises(ModelUnreadableError, match="empty"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from mlrf.builder.imported import CategoryLists, ImportedModel, Wishes
 from mlrf.builder.joining import TreeArrays, join_trees
@@ -29,7 +29,18 @@ def read_onnx(source: Source, wishes: Wishes) -> ImportedModel:
 
     The wished category lists name the codes of columns that are tested for equality.
     """
-    document, raw = read_document(source)
+    try:
+        document, raw = read_document(source)
+        return _read(document, raw, wishes)
+    except (ModelUnreadableError, UnsupportedModelError) as error:
+        # The names that a file holds may hold line ends.
+        raise type(error)(" ".join(str(error).split()), **error.details) from error
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        # A name of no UTF-8 comes as bytes, a number may be of any size: damage that no check foresaw.
+        raise ModelUnreadableError(f"the ONNX file is damaged: {' '.join(str(error).split())}") from error
+
+
+def _read(document: ModelProto, raw: bytes, wishes: Wishes) -> ImportedModel:
     graph = read_graph(document)
     check(document)
     ensemble = read_ensemble(graph.node)

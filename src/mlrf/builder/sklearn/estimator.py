@@ -121,8 +121,10 @@ def takes_missing(estimator: Any, kind: Kind) -> bool:
     """Whether the estimator answers rows with missing values at all."""
     if kind.family == "boosting":  # its trees would, it refuses them before
         return False
-    # A forest asks its first tree: one with monotonic constraints takes none.
-    asked = estimator.estimators_[0] if kind.family == "forest" else estimator
+    asked = estimator.estimators_[0] if kind.family == "forest" else estimator  # a forest asks its first tree
+    if hasattr(asked, "_support_missing_values"):
+        # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
+        return bool(asked._support_missing_values(None))  # noqa: SLF001
     return bool(asked.__sklearn_tags__().input_tags.allow_nan)
 
 

@@ -8,6 +8,8 @@ changes what a reader may find.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import struct
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +27,8 @@ from mlrf.features.row_format import NO_TIME, ForeignRowError, RowFormat, as_of_
 TABLES = (b"rows.a", b"rows.b")
 META, PENDING = b"meta", b"pending"
 FORMAT_KEY, STATE_KEY, SOURCE_KEY, LOADING_KEY = b"format", b"state", b"source", b"loading"
+LOADING_LOCK = "loading.lock"
+"""The file that whoever loads rows has locked."""
 STATE = struct.Struct("<BQ")
 """Which table is current, and how many changes there have been."""
 
@@ -117,8 +121,12 @@ class EmbeddedStore:
             current, changes = read_state(transaction, meta)
             written = put_rows(transaction, self.tables[current], given)
             if transaction.get(LOADING_KEY, db=meta) is not None:
-                # What is being loaded is older than this push: it is given these rows before it becomes current.
-                put_rows(transaction, self.pending, given)
+                if self._is_loaded():
+                    # What is being loaded is older than this push: it is given these rows before it becomes current.
+                    put_rows(transaction, self.pending, given)
+                else:
+                    # A load that was killed: its rows would lie there, and each push beside them, until the next load.
+                    clear(transaction, self, 1 - current)
             changes += 1
             transaction.put(STATE_KEY, STATE.pack(current, changes), db=meta)
             return Pushed(written, len(given) - written, changes)
@@ -208,6 +216,17 @@ class EmbeddedStore:
             return digest
         return transaction.get(FORMAT_KEY, db=self.meta) or b""
 
+    def _is_loaded(self) -> bool:
+        """Whether a process that loads rows is alive: it holds a lock as long."""
+        descriptor = os.open(self.environment.path / LOADING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _look(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
         """Return the state that a transaction reads; looked up again only after a commit."""
         commit = transaction.id()
@@ -225,6 +244,13 @@ def read_state(transaction: lmdb.Transaction[bytes], meta: lmdb._Database) -> tu
         raise lmdb.CorruptedError("the store does not say which of its tables is current")
     current, changes = STATE.unpack(raw)
     return current, changes
+
+
+def clear(transaction: lmdb.Transaction[bytes], store: EmbeddedStore, table: int) -> None:
+    """End a load: empty a table and what was pushed meanwhile, and say that none is under way."""
+    transaction.drop(store.tables[table], delete=False)
+    transaction.drop(store.pending, delete=False)
+    transaction.delete(LOADING_KEY, db=store.meta)
 
 
 def put_rows(transaction: lmdb.Transaction[bytes], table: lmdb._Database, rows: Iterable[tuple[Key, Record]]) -> int:

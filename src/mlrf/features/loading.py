@@ -18,7 +18,17 @@ import lmdb
 import msgspec
 
 from mlrf.core.errors import FeaturesUnavailableError, RowsError
-from mlrf.features.embedded import LOADING_KEY, SOURCE_KEY, STATE, STATE_KEY, EmbeddedStore, put_rows, read_state
+from mlrf.features.embedded import (
+    LOADING_KEY,
+    LOADING_LOCK,
+    SOURCE_KEY,
+    STATE,
+    STATE_KEY,
+    EmbeddedStore,
+    clear,
+    put_rows,
+    read_state,
+)
 from mlrf.features.environment import unavailable
 from mlrf.features.port import Batch, Key, Record
 from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
@@ -66,10 +76,10 @@ def load_rows(
                 merged = in_order(told_rows(rows, progress), environment.path)
                 superseded = _add_all(store, target, _batched(merged))
         except OSError as error:
-            environment.write(lambda t: _clear(t, store, target))
+            environment.write(lambda t: clear(t, store, target))
             raise unavailable("written", error) from error
         except BaseException:
-            environment.write(lambda t: _clear(t, store, target))
+            environment.write(lambda t: clear(t, store, target))
             raise
 
         def finish(transaction: lmdb.Transaction[bytes]) -> Loaded:
@@ -78,7 +88,7 @@ def load_rows(
             current, changes = read_state(transaction, store.meta)
             transaction.put(STATE_KEY, STATE.pack(target, changes + 1), db=store.meta)
             transaction.put(SOURCE_KEY, source.encode(), db=store.meta)
-            _clear(transaction, store, current)
+            clear(transaction, store, current)
             return Loaded(transaction.stat(store.tables[target])["entries"], superseded, changes + 1)
 
         return environment.write(finish)
@@ -121,15 +131,9 @@ def _begin(transaction: lmdb.Transaction[bytes], store: EmbeddedStore) -> int:
     """Empty the table that is not current, whatever a load before left in it, and say that a load is under way."""
     current, _ = read_state(transaction, store.meta)
     target = 1 - current
-    _clear(transaction, store, target)
+    clear(transaction, store, target)
     transaction.put(LOADING_KEY, b"%d" % os.getpid(), db=store.meta)
     return target
-
-
-def _clear(transaction: lmdb.Transaction[bytes], store: EmbeddedStore, table: int) -> None:
-    transaction.drop(store.tables[table], delete=False)
-    transaction.drop(store.pending, delete=False)
-    transaction.delete(LOADING_KEY, db=store.meta)
 
 
 def _add_directly(store: EmbeddedStore, target: int, batches: Iterator[_Rows]) -> int | None:
@@ -176,7 +180,7 @@ def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
 
 @contextmanager
 def _sole_load(store: EmbeddedStore) -> Iterator[None]:
-    descriptor = os.open(store.environment.path / "loading.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(store.environment.path / LOADING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -160,6 +160,34 @@ def test_a_writer_that_was_killed_holds_nobody_up(store, path):
         assert {row.values[0] for row in store.read_many([key(i) for i in range(2, 1000)])} == {7.0}
 
 
+def test_what_a_load_that_was_killed_has_left_goes_with_the_next_push(store, path):
+    store.upsert([(key(1), record(1.0))])
+    loads = """
+import os
+from mlrf.features.loading import load_rows
+from mlrf.features.port import Batch
+class Rows:
+    def batches(self):
+        yield Batch([key(i) for i in range(40_000)], [record(2.0)] * 40_000)
+        os._exit(0)
+load_rows(store, Rows(), "rows")
+"""
+    said(another(path, loads))
+
+    def left():
+        with store.environment.reading:
+            transaction = store.environment.begin()
+            try:
+                return [transaction.stat(each)["entries"] for each in (*store.tables, store.pending)]
+            finally:
+                transaction.abort()
+
+    assert left() == [1, 32_768, 0]
+    store.upsert([(key(2), record(3.0))])
+    assert left() == [2, 0, 0]
+    assert [store.read(key(i)).values[0] for i in (1, 2)] == [1.0, 3.0]
+
+
 def test_a_writer_that_stands_still_is_waited_for_with_a_limit(store, path):
     store.environment.write_limit_s = 0.2
     writer = another(path, "store.environment.write(lambda t: (print('in', flush=True), __import__('time').sleep(60)))")

@@ -74,13 +74,13 @@ def _put(folder, name) -> None:
 
 
 def _shows(server: Server, folder, name) -> bool:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, EOFError):
         return health(server, folder, name) == 200
     return False
 
 
 def test_who_waits_in_the_queue_at_the_end_shakes_hands_and_nobody_holds_that_up(path, folder):
-    with contextlib.ExitStack() as opened, serving_tls(path, folder) as server:
+    with contextlib.ExitStack() as opened, serving_tls(path, folder, "--worker-timeout", "60") as server:
         workers = server.workers()
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)

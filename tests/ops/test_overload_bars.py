@@ -7,8 +7,11 @@ bars; `make test` asks for a moment and holds generous ones, for its machine may
 from __future__ import annotations
 
 import contextlib
-import threading
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,26 +41,21 @@ def batch(n):
 ONE = request("POST", "/predict", {"features": [0.25] * 30})
 
 
-class Health(threading.Thread):
-    """Asks a server for its health twenty times a second, on kept connections to every worker, most likely."""
+class Health:
+    """Asks a server for its health eighty times a second from a process of its own: the load's would wait for its interpreter."""
 
     def __init__(self, server) -> None:
-        super().__init__(daemon=True)
-        self.server, self.waits, self.stopped = server, [], threading.Event()
-
-    def run(self) -> None:
-        with contextlib.ExitStack() as opened:
-            clients = [opened.enter_context(self.server.client()) for _ in range(4)]
-            while not self.stopped.wait(0.0125):
-                client = clients[len(self.waits) % len(clients)]
-                began = time.perf_counter()
-                assert client.ask("GET", "/healthz").status == 200
-                self.waits.append(time.perf_counter() - began)
+        probe = Path(__file__).parents[1] / "health_probe.py"
+        self.process = subprocess.Popen(
+            [sys.executable, probe, str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout.readline() == "ready\n"
 
     def p99_s(self) -> float:
-        self.stopped.set()
-        self.join(15)
-        return sorted(self.waits)[int(len(self.waits) * 0.99)]
+        told, _ = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+        waits = sorted(json.loads(told))
+        return waits[int(len(waits) * 0.99)]
 
 
 def normal_again_s(server, content) -> float:
@@ -83,7 +81,6 @@ def test_explained_batches_at_three_times_capacity(path):
         run_s = sum(alone.by_status[200]) / alone.n(200)
         capacity = closed_loop(server.port, content, 8, CAPACITY_S)
         health = Health(server)
-        health.start()
         heard = open_loop(server.port, content, 3 * capacity.per_s(), SECONDS, 400)
         health_s = health.p99_s()
         again_s = normal_again_s(server, content)
@@ -111,7 +108,6 @@ def test_single_rows_at_three_times_capacity(path):
         capacity = flood(server.port, ONE, 400_000, CAPACITY_S / 4, 32)
         per_s = capacity.n(200) / capacity.until_answered_s
         health = Health(server)
-        health.start()
         heard = flood(server.port, ONE, 3 * per_s, SECONDS / 2, 32)
         health_s = health.p99_s()
         again_s = normal_again_s(server, ONE)

@@ -60,7 +60,7 @@ def main(home: Path) -> None:
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
 
-    settings = read_settings([str(home / "bundle")], {})
+    settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
     places = layout()
     block = ControlBlock(1, places.n_words)
     meter = WorkerMeter(places, block.row(0))

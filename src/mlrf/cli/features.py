@@ -16,7 +16,7 @@ from mlrf.cli.keyed_files import read_key_text, read_rows
 from mlrf.cli.paths import some_path
 from mlrf.cli.terminal import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import ConfigError, KeyNotFoundError
+from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.features.documents import show_document
 from mlrf.features.place import SHARED_SCHEMES, default_state_dir, place_of
 from mlrf.features.port import FeatureStore
@@ -67,6 +67,8 @@ def load(
 
     found, format_ = _keyed(bundle)
     file = RowsFile(rows, format_, as_of_column=as_of_column, partial=partial)
+    if not file.n_rows:
+        raise RowsError(f"{rows} holds no rows, and a load replaces all that are stored: nothing was changed")
     with _bar(file.n_rows) as told:
         loaded = (
             _load_shared(found, format_, file, url, told) if url else _load_here(found, format_, file, state_dir, told)

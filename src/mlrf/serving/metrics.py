@@ -195,7 +195,7 @@ class WorkerMeter:
         row, place = self._row, self.layout.place(name, *values)
 
         def set_to(n: int) -> None:
-            row[place] = n
+            row[place] = max(0, n)  # the row's words have no sign: a slip in counting must not end the worker
 
         return set_to
 

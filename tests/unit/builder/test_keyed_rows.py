@@ -221,6 +221,9 @@ def _commands(built, rows, rows_file, tmp_path, where, capsys):
     assert "is no JSON array and no JSON lines" in run("push", _written(tmp_path / "x.jsonl", "{"), status=2)
     assert "no row is stored under the key" in run("get", "shop=north", "stock=1", "day=1999-01-01", status=1)
     assert "has no column 'day'" in run("load", _sampled(rows, tmp_path), status=2)
+    rows.head(0).to_parquet(tmp_path / "empty.parquet")
+    assert "holds no rows" in run("load", tmp_path / "empty.parquet", status=2)
+    assert json.loads(run("stats"))["rows"] == 300
 
 
 def _written(path, text):

@@ -7,6 +7,7 @@ import gc
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -74,7 +75,8 @@ def test_every_request_is_sent_and_counted_at_the_asked_rate():
     server = Server(lambda _: GOOD)
     report = load(server)
     assert (report.due, report.ok, report.errors, report.reconnects) == (250, 250, {}, 0)
-    assert server.bodies[: len(BODIES) + 1] == [*BODIES, BODIES[0]]
+    # In turn, but over several connections: which of two arrives first is the machine's choice.
+    assert Counter(server.bodies) == Counter(BODIES[n % len(BODIES)] for n in range(250))
     assert server.connections == 4
     assert report.rate_achieved == pytest.approx(500, rel=0.1)
     assert 0 < report.p50_ms <= report.p95_ms <= report.p99_ms <= report.max_ms

@@ -101,7 +101,7 @@ class HttpServer:
         self._connections: set[Connection] = set()
         self._shaking: WeakSet[TlsConnection] = WeakSet()
         """Those whose handshake is under way: nobody tells of one that fails."""
-        self._id_prefix = os.urandom(6).hex()
+        self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
         self.admission = Admission()
         self.work = Work(self.admission)
@@ -121,7 +121,7 @@ class HttpServer:
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request of this or another worker has."""
-        return b"%b-%x" % (self._id_prefix.encode(), next(self._id_count))
+        return b"%b-%x" % (self._id_prefix, next(self._id_count))
 
     def look(self, call: Call, request_id: bytes, body: bytes, transport: asyncio.BaseTransport) -> Call:
         """Show a request to the watch and return the call to answer it with."""

@@ -58,11 +58,11 @@ def main(home: Path) -> None:
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415
     from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
-    from mlrf.serving.exposition import Exposition  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
-    from mlrf.serving.metrics import WorkerMeter  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
+    from mlrf.serving.sight.exposition import Exposition  # noqa: PLC0415
+    from mlrf.serving.sight.metrics import WorkerMeter  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as state:
         settings = read_settings([str(home / "keyed"), "--state-dir", state, "--cache", "0"], {})

@@ -9,15 +9,15 @@ import pytest
 
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
-from mlrf.serving import docs_page, openapi
+from mlrf.serving.api import docs_page, openapi
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.exposition import Exposition
 from mlrf.serving.loading import Loading
-from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.processes.board import Board
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.service import Service
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.metrics import WorkerMeter
 
 PAGE = Path(__file__).parents[2] / "docs/serving.md"
 

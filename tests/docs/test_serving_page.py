@@ -16,11 +16,11 @@ from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
 from mlrf.serving.configuration import shown
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.exposition import Exposition
-from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.refusals import STATUSES, status_of
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.settings import OPTIONS
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model, load
 from mlrf.model.table import Table, read_rows
-from mlrf.serving.explaining import ExplanationWriter
+from mlrf.serving.api.explaining import ExplanationWriter
 
 _SHOWN = 10
 _SLICE_ROWS = 1000

@@ -8,7 +8,7 @@ import msgspec
 
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
-from mlrf.serving.logs import Log
+from mlrf.serving.sight.logs import Log
 
 STATUSES: dict[type[MlrfError], int] = {
     errors.MalformedRequestError: 400,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlrf.serving.access.guard import OPEN
 from mlrf.serving.http.route import JSON, OTHER, Handler, Route
-from mlrf.serving.metrics import Layout
+from mlrf.serving.sight.metrics import Layout
 
 LABELS = (
     "other",

@@ -12,14 +12,14 @@ from mlrf.engines.choice import open_engine
 from mlrf.features.opening import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model import Model
+from mlrf.serving.api.decode import RowDecoder
+from mlrf.serving.api.predicting import Predicting
+from mlrf.serving.api.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.cache.answers import AnswerCache
-from mlrf.serving.decode import RowDecoder
 from mlrf.serving.http.route import Handler
-from mlrf.serving.metrics import WorkerMeter
-from mlrf.serving.predicting import Predicting
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.metrics import WorkerMeter
 from mlrf.serving.sight.stages import Stages, timed
-from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
 
 
 class Served:

@@ -17,16 +17,16 @@ from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.core.schema import clip
-from mlrf.serving import docs_page, openapi
 from mlrf.serving.admin import AdminRoutes
+from mlrf.serving.api import docs_page, openapi
+from mlrf.serving.api.pushing import Pushing
 from mlrf.serving.cache.answers import AnswerCache, CacheCounts
-from mlrf.serving.exposition import Exposition
 from mlrf.serving.http.route import HTML, TEXT, Awaited, Handler, Route, Router
-from mlrf.serving.metrics import WorkerMeter
-from mlrf.serving.pushing import Pushing
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.metrics import WorkerMeter
 from mlrf.serving.sight.stages import Stages
 
 

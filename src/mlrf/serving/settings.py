@@ -14,9 +14,9 @@ from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.cpus import usable_cpus
 from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.logs import LEVELS
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.processes.admin_listener import parse_admin
+from mlrf.serving.sight.logs import LEVELS
 from mlrf.serving.sight.settings import SightSettings
 
 

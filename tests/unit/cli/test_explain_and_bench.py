@@ -15,7 +15,7 @@ from mlrf.cli.engine_race import FIGURES, rows_for
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.bundle import LinkEntry, read_bundle
 from mlrf.core.schema import Kind
-from mlrf.serving.explaining import ExplanationWriter
+from mlrf.serving.api.explaining import ExplanationWriter
 
 NAMES = list(ALL_KINDS.names)
 ROWS = [

@@ -9,10 +9,10 @@ import tracemalloc
 import pytest
 
 from mlrf.core.errors import InvalidFeatureError
+from mlrf.serving.api.keyed import KeyedAnswer
 from mlrf.serving.cache.answers import MAX_BODY_BYTES, AnswerCache, CacheCounts
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.http.route import Awaited, Deferred
-from mlrf.serving.keyed import KeyedAnswer
 
 HITS, MISSES, EVICTIONS, BYTES = range(4)
 END = b',"model":"m","version":"1","cached":'

@@ -18,11 +18,11 @@ from mlrf.features import environment
 from mlrf.features.embedded import EmbeddedStore
 from mlrf.features.explanations import EmbeddedExplanations, model_digest
 from mlrf.features.row_format import row_digest, row_format
-from mlrf.serving.decode import RowDecoder
+from mlrf.serving.api.decode import RowDecoder
+from mlrf.serving.api.keyed import KeyedAnswer
+from mlrf.serving.api.predicting import Predicting
+from mlrf.serving.api.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.http.route import Awaited, Deferred
-from mlrf.serving.keyed import KeyedAnswer
-from mlrf.serving.predicting import Predicting
-from mlrf.serving.stored_rows import AgeLimit, LookupMeter, StoredRows
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
 PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]

@@ -10,8 +10,8 @@ from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.logs import Log
 from mlrf.serving.refusals import Refusals
+from mlrf.serving.sight.logs import Log
 
 MOST_HEADS = 1024
 LINGER_S = 2.0

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.features.key import EntityKey, KeyField, KeyType
-from mlrf.serving.asked import ByKey
-from mlrf.serving.careful import Reader
-from mlrf.serving.decode import RowDecoder
+from mlrf.serving.api.asked import ByKey
+from mlrf.serving.api.careful import Reader
+from mlrf.serving.api.decode import RowDecoder
 
 MAX_INSTANCES = 3
 

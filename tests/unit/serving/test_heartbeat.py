@@ -7,8 +7,8 @@ import asyncio
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
-from mlrf.serving.logs import Log
 from mlrf.serving.refusals import Refusals
+from mlrf.serving.sight.logs import Log
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 

@@ -15,11 +15,11 @@ from mlrf.core import errors
 from mlrf.core.errors import MlrfError
 from mlrf.serving import refusals
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.exposition import Exposition
-from mlrf.serving.logs import Log
-from mlrf.serving.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
-from mlrf.serving.process_figures import FIGURES, read_figures
 from mlrf.serving.routes import LABELS
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.logs import Log
+from mlrf.serving.sight.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
+from mlrf.serving.sight.process_figures import FIGURES, read_figures
 from running import resident_bytes
 
 ROUTES = Layout(("other", "/a", "/b"))

@@ -9,9 +9,9 @@ import pytest
 import mlrf
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Leniency
-from mlrf.serving.decode import RowDecoder
+from mlrf.serving.api.decode import RowDecoder
+from mlrf.serving.api.predicting import Predicting
 from mlrf.serving.http.route import Deferred
-from mlrf.serving.predicting import Predicting
 
 LONG, LONG_FOR_CAREFUL_READING = 256 << 10, 16 << 10
 

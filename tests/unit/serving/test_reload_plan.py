@@ -7,9 +7,9 @@ import pytest
 
 from mlrf.core.repository import Pointer, Shelf, Version
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.logs import Log
 from mlrf.serving.processes.board import Ask, Board, Page, Plan, Report, clipped
 from mlrf.serving.processes.reloading import SWITCH_LIMIT_S, Hands, Reloading
+from mlrf.serving.sight.logs import Log
 
 OLD, NEW = Version(1, "a" * 64), Version(2, "b" * 64)
 BOTH = {0, 1}

@@ -14,11 +14,11 @@ from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.http.route import Call
-from mlrf.serving.logs import Log
-from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.routes import LABELS, layout
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.logs import Log
+from mlrf.serving.sight.metrics import WorkerMeter
 from mlrf.serving.sight.settings import SightSettings
 from mlrf.serving.sight.stages import Stage, Stages, durations
 from mlrf.serving.sight.watch import SightWatch

@@ -12,8 +12,8 @@ from mlrf.serving.access.keys import KeyRing
 from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.access.tls import Tls
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.logs import Log
 from mlrf.serving.routes import SCOPES
+from mlrf.serving.sight.logs import Log
 
 
 class Access:

@@ -16,7 +16,7 @@ from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedErro
 from mlrf.serving.access.keys import KeyRing
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.route import Handler, Result, Wrap
-from mlrf.serving.logs import Log
+from mlrf.serving.sight.logs import Log
 
 OPEN = "open"
 """The scope of what needs no key."""

@@ -21,9 +21,9 @@ from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlrf.serving.api.keyed import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.http.route import Awaited, Deferred, Handler, Result
-from mlrf.serving.keyed import KeyedAnswer
 
 if TYPE_CHECKING:
     from mlrf.serving.cache.shared import SharedCache

@@ -26,9 +26,6 @@ from mlrf.core.repository import Version
 from mlrf.features.seeding import take_rows
 from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.exposition import Exposition
-from mlrf.serving.logs import ArbiterLog, Log
-from mlrf.serving.metrics import clear_gauges
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
@@ -42,6 +39,9 @@ from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.routes import layout
 from mlrf.serving.service import default_name
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.logs import ArbiterLog, Log
+from mlrf.serving.sight.metrics import clear_gauges
 
 _NO_LOOK_S = 2.0
 """An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""

@@ -11,12 +11,12 @@ from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import Shelf
 from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.exposition import Exposition
-from mlrf.serving.logs import Log
-from mlrf.serving.metrics import Layout
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.settings import ServeSettings
+from mlrf.serving.sight.exposition import Exposition
+from mlrf.serving.sight.logs import Log
+from mlrf.serving.sight.metrics import Layout
 
 BOOT_WORDS = 3
 """Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order."""

@@ -19,11 +19,11 @@ from mlrf.core.errors import MlrfError, SchemaChangedError
 from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Shelf, Version
 from mlrf.model.replay import replay
-from mlrf.serving.logs import Log
 from mlrf.serving.processes.board import Attempt, Plan, Report, clipped
 from mlrf.serving.processes.boot import Boot
 from mlrf.serving.served import Served
 from mlrf.serving.service import Service
+from mlrf.serving.sight.logs import Log
 
 _RELEASE_TRIES = 120
 _RELEASE_PAUSE_S = 0.5

@@ -23,13 +23,13 @@ from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.loading import Loading
-from mlrf.serving.metrics import WorkerMeter
 from mlrf.serving.processes.accepting import Accepting, covered_by
 from mlrf.serving.processes.board import WAKE, Plan
 from mlrf.serving.processes.boot import Boot
 from mlrf.serving.processes.switching import Switching, bundles_of
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
+from mlrf.serving.sight.metrics import WorkerMeter
 from mlrf.serving.sight.watch import open_watch
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlrf.serving.logs import stamp
 from mlrf.serving.sight.log_thread import LogThread
+from mlrf.serving.sight.logs import stamp
 
 _MAX_WAITING = 20_000
 _MAX_WAITING_BYTES = 16 << 20

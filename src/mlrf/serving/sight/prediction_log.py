@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from mlrf.serving.logs import Log, stamp
 from mlrf.serving.sight.log_thread import LogThread
+from mlrf.serving.sight.logs import Log, stamp
 
 _MAX_WAITING = 4096
 _MAX_WAITING_BYTES = 32 << 20

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar, cast
 
 from mlrf.engines.port import Engine, Explainer, Row, Rows
 from mlrf.model import Model
-from mlrf.serving.asked import Asked, ByKey
-from mlrf.serving.decode import RowDecoder
-from mlrf.serving.predicting import Predicting
-from mlrf.serving.stored_rows import FoundRow, StoredRows
+from mlrf.serving.api.asked import Asked, ByKey
+from mlrf.serving.api.decode import RowDecoder
+from mlrf.serving.api.predicting import Predicting
+from mlrf.serving.api.stored_rows import FoundRow, StoredRows
 
 _T = TypeVar("_T")
 REST = "rest"

@@ -23,8 +23,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from mlrf import __version__
-from mlrf.serving.logs import Log
 from mlrf.serving.sight import traceparent
+from mlrf.serving.sight.logs import Log
 
 if TYPE_CHECKING:
     from mlrf.serving.sight.watch import Seen

@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Protocol
 
 from mlrf.serving.http.route import OTHER, Call, Handler, Result
-from mlrf.serving.logs import Log
-from mlrf.serving.metrics import STAGES, WorkerMeter
 from mlrf.serving.sight.access_log import AccessLog, Answered
+from mlrf.serving.sight.logs import Log
+from mlrf.serving.sight.metrics import STAGES, WorkerMeter
 from mlrf.serving.sight.prediction_log import Predicted, PredictionLog
 from mlrf.serving.sight.sampling import Sampler
 from mlrf.serving.sight.settings import SightSettings

@@ -19,10 +19,10 @@ from mlrf.features.as_of import read_as_of
 from mlrf.features.documents import read_document
 from mlrf.features.port import Key, Record
 from mlrf.features.row_format import RowFormat
-from mlrf.serving.decode import codes_by_value, named_struct
+from mlrf.serving.api.decode import codes_by_value, named_struct
+from mlrf.serving.api.json_text import begins_with, items_of, members_of, value_of, whole_document
+from mlrf.serving.api.stored_rows import StoredRows
 from mlrf.serving.http.route import Awaited, Handler
-from mlrf.serving.json_text import begins_with, items_of, members_of, value_of, whole_document
-from mlrf.serving.stored_rows import StoredRows
 
 _MEMBERS = ("rows", "partial")
 _CONTRACT = (

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.metrics import FAMILIES, Family, Layout
-from mlrf.serving.process_figures import FIGURES, read_figures
+from mlrf.serving.sight.metrics import FAMILIES, Family, Layout
+from mlrf.serving.sight.process_figures import FIGURES, read_figures
 
 _NS = 1e9
 _NONE: Mapping[str, str] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Feature, Kind
-from mlrf.serving.careful import MAX_EXPLAINED
+from mlrf.serving.api.careful import MAX_EXPLAINED
 
 _NUMBER = {"type": "number"}
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}

@@ -26,7 +26,7 @@ from mlrf.features.as_of import show_as_of
 from mlrf.features.port import ExplanationStore, FeatureStore, LocalStore, StoredRow
 from mlrf.features.row_format import RowFormat
 from mlrf.features.shared import SharedStore
-from mlrf.serving.asked import ByKey, OnStale
+from mlrf.serving.api.asked import ByKey, OnStale
 
 _US = 1e-6
 _MS = 1e3

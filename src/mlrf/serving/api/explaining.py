@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from mlrf.core.schema import Category
-from mlrf.serving.asked import Explain
+from mlrf.serving.api.asked import Explain
 
 Source = Literal["live", "precomputed"]
 """Whether contributions were computed for this request, or when the bundle was built."""

@@ -17,9 +17,9 @@ from mlrf.core.errors import InvalidKeyError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.engines.port import Row
 from mlrf.features.key import EntityKey
-from mlrf.serving import careful
-from mlrf.serving.asked import Asked, ByKey, in_batch
-from mlrf.serving.json_text import MAX_NUMBER_CHARS
+from mlrf.serving.api import careful
+from mlrf.serving.api.asked import Asked, ByKey, in_batch
+from mlrf.serving.api.json_text import MAX_NUMBER_CHARS
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _OPTIONS: list[tuple[str, Any, Any]] = [

@@ -19,12 +19,12 @@ import msgspec
 from mlrf.engines.port import Explainer, Row
 from mlrf.model import Model
 from mlrf.model.model import Prediction
-from mlrf.serving.asked import Asked, ByKey, Explain
-from mlrf.serving.decode import RowDecoder
-from mlrf.serving.explaining import ExplanationWriter, Source
+from mlrf.serving.api.asked import Asked, ByKey, Explain
+from mlrf.serving.api.decode import RowDecoder
+from mlrf.serving.api.explaining import ExplanationWriter, Source
+from mlrf.serving.api.keyed import KeyedAnswer
+from mlrf.serving.api.stored_rows import FoundRow, StoredRows
 from mlrf.serving.http.route import Awaited, Deferred
-from mlrf.serving.keyed import KeyedAnswer
-from mlrf.serving.stored_rows import FoundRow, StoredRows
 
 MAX_LOOP_S = 1e-3
 """How long one request may hold the event loop."""

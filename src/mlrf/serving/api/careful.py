@@ -18,9 +18,9 @@ from mlrf.core.errors import (
 from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
 from mlrf.engines.port import Row
 from mlrf.features.key import EntityKey
-from mlrf.serving import json_text
-from mlrf.serving.asked import Asked, ByKey, Explain, OnStale, in_batch
-from mlrf.serving.json_text import begins_with, feature_value, key_value, members_of, value_of
+from mlrf.serving.api import json_text
+from mlrf.serving.api.asked import Asked, ByKey, Explain, OnStale, in_batch
+from mlrf.serving.api.json_text import begins_with, feature_value, key_value, members_of, value_of
 
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)

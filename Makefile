@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
+.PHONY: demo test clients ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 demo: $(VENV)/.ready  ## real retail data to a served model, then curl lines to try; ONCE=1 ends by itself
 	$(BIN)/mlrf demo $(if $(ONCE),--once)
 
-test: $(VENV)/.ready  ## all tests
+test: $(VENV)/.ready $(VENV)-clients/.ready  ## all tests
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.ready  ## style, types and the direction of imports
@@ -34,6 +34,14 @@ ops: $(VENV)/.ready  ## what a server must survive, with figures, bars and plant
 	$(if $(ROWS),,OPS_FULL=1 $(BIN)/python -m pytest tests/ops -q -s --timeout 900)
 
 check: lint test  ## everything that must hold before a commit lands
+
+clients: $(VENV)-clients/.ready  ## the clients of the Open Inference Protocol, for tests/clients
+
+# An environment of its own: kserve wants older versions of pandas and protobuf than we are tested with.
+$(VENV)-clients/.ready: requirements/clients.txt
+	$(PYTHON) -m venv $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
+	@touch $@
 
 parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
@@ -81,4 +89,4 @@ lock:  ## write requirements/*.txt anew from pyproject.toml
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above made
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-lock build dist
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-lowest $(VENV)-lock build dist

@@ -26,6 +26,7 @@
         │   ├── NotExplainableError  NOT_EXPLAINABLE
         │   ├── NotKeyedError        NOT_KEYED
         │   ├── InvalidKeyError      INVALID_KEY
+        │   ├── InvalidTensorError   INVALID_TENSOR       a tensor's name, shape, datatype or number of elements
         │   └── StaleFeaturesError   STALE_FEATURES
         ├── KeyNotFoundError         KEY_NOT_FOUND
         ├── BatchTooLargeError       BATCH_TOO_LARGE
@@ -216,6 +217,12 @@ class InvalidKeyError(InvalidRequestError):
     """A key lacks a field, has one too many, or one of the wrong type."""
 
     code = "INVALID_KEY"
+
+
+class InvalidTensorError(InvalidRequestError):
+    """A tensor has a name, shape, datatype or number of elements that the model does not take."""
+
+    code = "INVALID_TENSOR"
 
 
 class StaleFeaturesError(InvalidRequestError):

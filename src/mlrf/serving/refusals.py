@@ -1,8 +1,9 @@
-"""From a fault to an answer: the one table of error class and HTTP status, and the one shape that errors have."""
+"""From a fault to an answer: the one table of error class, HTTP status and gRPC code, and the one shape that errors have."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,30 +11,42 @@ from mlrf.core import errors
 from mlrf.core.errors import MlrfError
 from mlrf.serving.sight.logs import Log
 
-STATUSES: dict[type[MlrfError], int] = {
-    errors.MalformedRequestError: 400,
-    errors.UnauthenticatedError: 401,
-    errors.NotPermittedError: 403,
-    errors.RouteNotFoundError: 404,
-    errors.ModelNotFoundError: 404,
-    errors.KeyNotFoundError: 404,
-    errors.MethodNotAllowedError: 405,
-    errors.RequestTimeoutError: 408,
-    errors.ReloadRefusedError: 409,
-    errors.SchemaChangedError: 409,
-    errors.LengthRequiredError: 411,
-    errors.BodyTooLargeError: 413,
-    errors.BatchTooLargeError: 413,
-    errors.UnsupportedMediaTypeError: 415,
-    errors.ExpectationFailedError: 417,
-    errors.InvalidRequestError: 422,
-    errors.HeadersTooLargeError: 431,
-    errors.NotReadyError: 503,
-    errors.FeaturesUnavailableError: 503,
-    errors.OverloadedError: 503,
-    errors.DeadlineExceededError: 504,
+
+class Told(NamedTuple):
+    """How a transport tells of a fault: HTTP by status, gRPC by the name of a code."""
+
+    http: int
+    grpc: str
+
+
+TABLE: dict[type[MlrfError], Told] = {
+    errors.MalformedRequestError: Told(400, "INVALID_ARGUMENT"),
+    errors.UnauthenticatedError: Told(401, "UNAUTHENTICATED"),
+    errors.NotPermittedError: Told(403, "PERMISSION_DENIED"),
+    errors.RouteNotFoundError: Told(404, "UNIMPLEMENTED"),
+    errors.ModelNotFoundError: Told(404, "NOT_FOUND"),
+    errors.KeyNotFoundError: Told(404, "NOT_FOUND"),
+    errors.MethodNotAllowedError: Told(405, "UNIMPLEMENTED"),
+    errors.RequestTimeoutError: Told(408, "DEADLINE_EXCEEDED"),
+    errors.ReloadRefusedError: Told(409, "FAILED_PRECONDITION"),
+    errors.SchemaChangedError: Told(409, "FAILED_PRECONDITION"),
+    errors.LengthRequiredError: Told(411, "INVALID_ARGUMENT"),
+    errors.BodyTooLargeError: Told(413, "RESOURCE_EXHAUSTED"),
+    errors.BatchTooLargeError: Told(413, "INVALID_ARGUMENT"),
+    errors.UnsupportedMediaTypeError: Told(415, "INVALID_ARGUMENT"),
+    errors.ExpectationFailedError: Told(417, "INVALID_ARGUMENT"),
+    errors.InvalidRequestError: Told(422, "INVALID_ARGUMENT"),
+    errors.StaleFeaturesError: Told(422, "FAILED_PRECONDITION"),
+    errors.HeadersTooLargeError: Told(431, "RESOURCE_EXHAUSTED"),
+    errors.NotReadyError: Told(503, "UNAVAILABLE"),
+    errors.FeaturesUnavailableError: Told(503, "UNAVAILABLE"),
+    errors.OverloadedError: Told(503, "UNAVAILABLE"),
+    errors.DeadlineExceededError: Told(504, "DEADLINE_EXCEEDED"),
 }
+"""By class of error; a class without a line has its nearest ancestor's."""
+STATUSES = {kind: told.http for kind, told in TABLE.items()}
 INTERNAL = 500
+_UNFORESEEN = Told(INTERNAL, "INTERNAL")
 
 _encode = msgspec.json.encode
 
@@ -46,13 +59,18 @@ CODES = (*sorted(_codes(errors.RequestError).union(*map(_codes, STATUSES))), "IN
 """Every code that an answer can carry."""
 
 
-def status_of(fault: Exception) -> int:
-    """Return the HTTP status of a fault: its class's, or the nearest ancestor's; 500 for what no table foresees."""
+def told_of(fault: Exception) -> Told:
+    """Return how a fault is told: as its class, or the nearest ancestor of it; as internal what no table foresees."""
     for ancestor in type(fault).__mro__:
-        status = STATUSES.get(ancestor)
-        if status is not None:
-            return status
-    return INTERNAL
+        told = TABLE.get(ancestor)
+        if told is not None:
+            return told
+    return _UNFORESEEN
+
+
+def status_of(fault: Exception) -> int:
+    """Return the HTTP status of a fault."""
+    return told_of(fault).http
 
 
 class Refusals:

@@ -1,0 +1,103 @@
+"""The datatypes of the Open Inference Protocol that a feature can be told in: one table of what each holds and how it is read.
+
+Numbers lie little-endian and row-major, as on every processor that mlrf runs on; an element of BYTES is a length of 4 bytes and
+so many bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+if sys.byteorder != "little":
+    raise ImportError("mlrf runs on little-endian processors")
+
+Buffer = bytes | memoryview
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Datatype:
+    """One datatype: `width` in bytes, `code` as `array`, `struct` and memory views know it. BYTES has neither."""
+
+    name: str
+    width: int
+    code: str
+    is_float: bool = False
+    least: int = 0
+    """The least and the most that an integer of it can be."""
+    most: int = 0
+
+    def values_of(self, data: Buffer) -> array[float] | array[int]:
+        """Return the numbers that a buffer holds; the caller has checked its length."""
+        values: array[float] | array[int] = array(self.code)
+        values.frombytes(data)
+        return values
+
+
+def _integer(name: str, code: str) -> Datatype:
+    width = struct.calcsize("=" + code)
+    bits = 8 * width
+    return (
+        Datatype(name, width, code, least=-(1 << (bits - 1)), most=(1 << (bits - 1)) - 1)
+        if code.islower()
+        else Datatype(name, width, code, most=(1 << bits) - 1)
+    )
+
+
+BYTES = Datatype("BYTES", 0, "")
+FP64 = Datatype("FP64", 8, "d", is_float=True)
+DATATYPES = {
+    each.name: each
+    for each in (
+        FP64,
+        Datatype("FP32", 4, "f", is_float=True),
+        Datatype("BOOL", 1, "B", most=1),
+        _integer("INT8", "b"),
+        _integer("INT16", "h"),
+        _integer("INT32", "i"),
+        _integer("INT64", "q"),
+        _integer("UINT8", "B"),
+        _integer("UINT16", "H"),
+        _integer("UINT32", "I"),
+        _integer("UINT64", "Q"),
+        BYTES,
+    )
+}
+"""By the protocol's name."""
+JSON_DECODERS = {
+    each.name: msgspec.json.Decoder(
+        list[float | None]
+        if each.is_float
+        else list[str | None]
+        if each is BYTES
+        else list[bool]
+        if each.name == "BOOL"
+        else list[int]
+    ).decode
+    for each in DATATYPES.values()
+}
+"""From a flat array of JSON to values; null is a missing float or string."""
+
+
+def elements_of(data: Buffer, count: int) -> list[bytes] | None:
+    """Return the elements of a BYTES tensor; None where its lengths do not make `count` elements and nothing more."""
+    elements: list[bytes] = []
+    place, end = 0, len(data)
+    while place + _LENGTH.size <= end and len(elements) < count:
+        start = place + _LENGTH.size
+        place = start + _LENGTH.unpack_from(data, place)[0]
+        if place > end:
+            return None
+        elements.append(bytes(data[start:place]))
+    return elements if place == end and len(elements) == count else None
+
+
+def as_bytes(elements: Sequence[bytes]) -> bytes:
+    """Return elements as a BYTES tensor lays them out."""
+    return b"".join(_LENGTH.pack(len(each)) + each for each in elements)

@@ -1,0 +1,122 @@
+"""The data plane: what the calls of the Open Inference Protocol ask of the served models, whatever carries the calls.
+
+A plane belongs to one generation of models, and lives as long as that does: who answers a call takes the plane that is served
+when the call comes, and asks it everything that the answer needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from mlrf.core.errors import ModelNotFoundError
+from mlrf.core.schema import clip
+from mlrf.serving.http.route import Result
+from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse
+
+SERVER = "mlrf"
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+Write = Callable[[InferResponse], bytes]
+"""What a transport makes of a response."""
+
+
+class InferredModel(Protocol):
+    """One version of a model, as the plane asks it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its number, as clients name it."""
+        ...
+
+    def has_version(self, asked: str) -> bool:
+        """Whether what a client names is this version: nothing, its number, or the first digits of its digest."""
+        ...
+
+    def metadata(self) -> dict[str, Any]:
+        """Return name, versions, platform, inputs and outputs."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """Return the configuration in Triton's words."""
+        ...
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted of the model in all workers, as one item of `model_stats`."""
+        ...
+
+    def infer(self, request: InferRequest, write: Write, *, may_explain: bool) -> Result:
+        """Answer as `DataPlane.infer`."""
+        ...
+
+
+class DataPlane:
+    """The models of one generation."""
+
+    def __init__(
+        self,
+        models: Iterable[InferredModel],
+        check_ready: Callable[[], None],
+        version: str,
+        unloaded: Mapping[str, str] = NO_PARAMETERS,
+    ) -> None:
+        """`check_ready` raises NotReadyError while the worker is to get no more requests; `unloaded` holds versions by name."""
+        self._models = {each.name: each for each in models}
+        self._unloaded = unloaded
+        self.check_ready = check_ready
+        self._version = version
+
+    def server_metadata(self) -> dict[str, Any]:
+        """Return name, version and extensions of the server."""
+        return {"name": SERVER, "version": self._version, "extensions": list(EXTENSIONS)}
+
+    def check_model_ready(self, name: str, version: str = "") -> None:
+        """Raise ModelNotFoundError for what is not served, NotReadyError for what is not ready."""
+        self.find(name, version)
+        self.check_ready()
+
+    def model_metadata(self, name: str, version: str = "") -> dict[str, Any]:
+        """Return `{name, versions, platform, inputs, outputs}`; ModelNotFoundError."""
+        return self.find(name, version).metadata()
+
+    def model_config(self, name: str, version: str = "") -> dict[str, Any]:
+        """Return the configuration, with the names of Triton's ModelConfig; ModelNotFoundError."""
+        return self.find(name, version).config()
+
+    def statistics(self, name: str = "", version: str = "") -> dict[str, Any]:
+        """Return `{"model_stats": […]}` of one model or of all; ModelNotFoundError."""
+        models = [self.find(name, version)] if name else self._models.values()
+        return {"model_stats": [each.statistics() for each in models]}
+
+    def index(self, *, ready: bool = False) -> list[dict[str, str]]:
+        """Return name, version, state and reason of each model; only of those that answer, if `ready`."""
+        served = [(each.name, each.version, "READY", "") for each in self._models.values()]
+        resting = [] if ready else [(name, v, "UNAVAILABLE", "unloaded") for name, v in self._unloaded.items()]
+        return [dict(zip(("name", "version", "state", "reason"), each, strict=True)) for each in served + resting]
+
+    def infer(self, request: InferRequest, write: Write, *, may_explain: bool = True) -> Result:
+        """Answer a request, with what `write` makes of the response; Deferred and Awaited as of any handler.
+
+        `write` may be called in the worker's thread. MlrfError says why there is no answer: ModelNotFoundError,
+        InvalidTensorError and the other InvalidRequestErrors, BatchTooLargeError, KeyNotFoundError, and NotPermittedError where
+        reasons are asked and `may_explain` is false.
+        """
+        return self.find(request.model_name, request.model_version).infer(request, write, may_explain=may_explain)
+
+    def find(self, name: str, version: str = "") -> InferredModel:
+        """Return the model of a name and version; ModelNotFoundError says what there is."""
+        model = self._models.get(name)
+        if model is None:
+            there = ", ".join(self._models) or "none"
+            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {there}", model=clip(name))
+        if not model.has_version(version):
+            raise ModelNotFoundError(
+                f"version {clip(version)!r} of {name} is not served; send {model.version!r}, or no version",
+                model=name,
+                version=clip(version),
+            )
+        return model

@@ -57,6 +57,24 @@ def test_margins_are_xgboosts_to_the_bit(objective, variant):
     hold(import_model(train(objective, **VARIANTS[variant])))
 
 
+def test_dropout_is_read_from_where_either_generation_of_xgboost_writes_it(tmp_path):
+    """Up to 3.3 dart is a booster around gbtree; from 3.4 on gbtree keeps the weights beside its trees."""
+    document = json.loads(train("reg:squarederror", **VARIANTS["dart"]).save_raw("json"))
+    booster = document["learner"]["gradient_booster"]
+    if booster["name"] == "dart":
+        model = booster["gbtree"]["model"] | {"weight_drop": booster["weight_drop"]}
+        other = {"name": "gbtree", "model": model}
+    else:
+        model = {name: value for name, value in booster["model"].items() if name != "weight_drop"}
+        other = {"name": "dart", "gbtree": {"model": model}, "weight_drop": booster["model"]["weight_drop"]}
+    forests = []
+    for name, its_booster in (("own", booster), ("other", other)):
+        document["learner"]["gradient_booster"] = its_booster
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+        forests.append(import_model(tmp_path / f"{name}.json").forest)
+    np.testing.assert_array_equal(forests[0].value, forests[1].value)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_is_answered(objective):
     hold(import_model(train(objective, rounds=3)))

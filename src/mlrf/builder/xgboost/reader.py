@@ -113,15 +113,21 @@ def _gradient_booster(learner: Member) -> tuple[Member, np.ndarray[tuple[int], n
     booster = learner.member("gradient_booster")
     name = booster.text("name")
     if name == "gbtree":
-        return booster.member("model"), None
+        model = booster.member("model")
+        # From XGBoost 3.4 on dropout is gbtree's own, and its weights stand beside the trees.
+        return model, _weights(model, model) if "weight_drop" in model else None
     if name == "dart":
         model = booster.member("gbtree").member("model")
-        return model, booster.floats("weight_drop", len(model.items("trees")))
+        return model, _weights(booster, model)
     raise UnsupportedModelError(
         f"the model's booster is {name}, and mlrf serves trees (gbtree, dart) of XGBoost; "
         + ("a linear model needs no tree engine" if name == "gblinear" else "train with booster=gbtree"),
         booster=name,
     )
+
+
+def _weights(holder: Member, model: Member) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return holder.floats("weight_drop", len(model.items("trees")))
 
 
 def _n_outputs(parameters: Member, objective: Objective) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.builder import catboost, lightgbm, onnx_file, sklearn, xgboost
-from mlrf.builder.imported import ImportedModel, Library, Wishes
+from mlrf.builder.imported import ImportedGraph, ImportedModel, Library, Wishes
 from mlrf.builder.source import ModelFile, Source, open_source
-from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 LIBRARIES: tuple[Library, ...] = (
     lightgbm.LIBRARY,
@@ -26,13 +26,19 @@ file has no magic number."""
 _SHOWN_BYTES = 12
 
 
-def import_model(model: Any, wishes: Wishes | None = None, *, allow_pickle: bool = False) -> ImportedModel:
+def import_model(
+    model: Any, wishes: Wishes | None = None, *, allow_pickle: bool = False
+) -> ImportedModel | ImportedGraph:
     """Recognise a model and read it.
 
     ModelUnreadableError when nobody knows the file, or it is damaged; UnsupportedModelError when it is known and not served.
     """
     source = open_source(model, allow_pickle=allow_pickle)
-    return recognise(source).read(source, wishes or Wishes())
+    library, wishes = recognise(source), wishes or Wishes()
+    if not library.is_told and (wishes.feature_names is not None or wishes.task is not None):
+        what = "feature names are" if wishes.task is None else "a task is"
+        raise SampleError(f"{what} given, and a model of {library.name} says that itself; leave them out")
+    return library.read(source, wishes)
 
 
 def recognise(source: Source) -> Library:

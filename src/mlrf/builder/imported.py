@@ -26,6 +26,10 @@ class Wishes:
     categories: CategoryLists = field(default_factory=dict)
     classes: tuple[ClassLabel, ...] | None = None
     """A classifier's labels in the order of its outputs."""
+    feature_names: tuple[str, ...] | None = None
+    """Names of the columns, in their order."""
+    task: Task | None = None
+    """What the outputs are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,10 @@ class Library:
     """Import names of the packages whose objects are its models."""
     recognises: Callable[[bytes], bool]
     """Whether a file's content is one of its models, sound or damaged."""
-    read: Callable[[Source, Wishes], ImportedModel]
+    read: Callable[[Source, Wishes], ImportedModel | ImportedGraph]
     """Reads what was recognised; raises the BuildError that says what is wrong."""
+    is_told: bool = False
+    """Whether a caller may say what the columns are called and what the outputs are: its files do not always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +77,33 @@ class ImportedModel:
     """Where the forest's covers are from; without any the model is not explained."""
     notes: tuple[str, ...] = ()
     """What was read otherwise than a person may expect, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedGraph:
+    """An ONNX file that is more than trees, or holds none: it is served as it is, by ONNX Runtime.
+
+    What it answers tells the rest: which features may be missing, how many outputs there are, whether they are probabilities.
+    """
+
+    source: bytes
+    """The file."""
+    features: tuple[Feature, ...]
+    """In the order of the columns; none may be missing, as far as the file alone tells."""
+    may_lack: tuple[bool, ...]
+    """By feature: whether an operator may know what to do where it is missing."""
+    centres: tuple[float, ...]
+    spreads: tuple[float, ...]
+    """By feature: about where the numbers lie, for rows to try."""
+    operators: dict[str, int]
+    settings: Mapping[str, Any]
+    """What a question to the graph must know: inputs, output, label, keys, classes, categories; JSON."""
+    task: Task | None
+    """As the caller says."""
+    classes: tuple[ClassLabel, ...] | None
+    """As the caller says; those of the file are among the settings."""
+    ends_in: str
+    """The operator that makes the answer."""
+    is_double: bool
+    """Whether the answer is."""
+    notes: tuple[str, ...]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mlrf.builder.imported import CategoryLists
 from mlrf.core.columns import find_columns
-from mlrf.core.errors import InvalidRequestError, RequestError, SampleError
+from mlrf.core.errors import InvalidRequestError, ModelUnreadableError, RequestError, SampleError
 from mlrf.core.forest import F64
 from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
 
@@ -67,7 +67,7 @@ class Sample:
 
     def _kind(self, feature: Feature) -> Feature:
         kind = self._columns[feature.name].type
-        if feature.kind is Kind.CATEGORICAL:
+        if feature.kind is not Kind.NUMERIC:
             return feature
         if pa.types.is_boolean(kind):
             return replace(feature, kind=Kind.BOOLEAN, example=None)
@@ -79,6 +79,23 @@ class Sample:
             f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number",
             feature=feature.name,
         )
+
+
+def schema_of(features: tuple[Feature, ...], sample: Any) -> tuple[Schema, F64 | None]:
+    """Return the schema of a model's features with what a sample tells of them, and the sample's rows [n, F] if there is one.
+
+    ModelUnreadableError when the features make no schema; SampleError when the sample does not fit.
+    """
+    try:
+        schema = Schema(features)
+    except ValueError as error:
+        raise ModelUnreadableError(f"the model's features make no schema: {error}") from error
+    if sample is None:
+        return schema, None
+    given = read_sample(sample, schema.names)
+    schema = Schema(given.features(features))
+    rows = given.rows(schema)
+    return with_examples(schema, rows), rows
 
 
 def with_examples(schema: Schema, rows: F64) -> Schema:

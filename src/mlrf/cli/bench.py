@@ -61,10 +61,9 @@ def bench(
         }
         typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
         return
-    facts = found.manifest.facts
     console = Console()
     for line in (
-        f"{found.name} {found.short_version}: {facts.trees} trees, {facts.leaves} leaves, {found.manifest.n_features} features",
+        f"{found.name} {found.short_version}: {found.manifest.parts}, {found.manifest.n_features} features",
         f"{machine['processor']}; Python {machine['python']}; "
         + ", ".join(f"{name} {number}" for name, number in machine["libraries"].items()),
         f"{rows} rows, {source}; processor time of one thread, best of several",

@@ -43,6 +43,12 @@ def build(
         Path | None, typer.Option(help='JSON {"feature": ["a", "b"]}: categories in the order of their codes.')
     ] = None,
     classes: Annotated[str | None, typer.Option(help="A classifier's labels in output order: a,b,c")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What an ONNX file's numbers are: regression, binary, multiclass, or raw.")
+    ] = None,
+    feature_names: Annotated[
+        str | None, typer.Option(help="Names of an ONNX file's columns, in their order: a,b,c")
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: RUNS ANY CODE that it holds.")
     ] = False,
@@ -88,6 +94,8 @@ def build(
             sample=sample,
             categories=categories,
             classes=None if classes is None else [label.strip() for label in classes.split(",")],
+            task=task,
+            feature_names=None if feature_names is None else [each.strip() for each in feature_names.split(",")],
             force=force,
             features=features,
             key=None if key is None else [field.strip() for field in key.split(",")],

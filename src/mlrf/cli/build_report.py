@@ -47,20 +47,22 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
 
 
 def _recognised(manifest: Manifest) -> list[str]:
-    facts, version = manifest.facts, manifest.libraries.get(manifest.library, "")
+    version = manifest.libraries.get(manifest.library, "")
     origin = "an ONNX file" if manifest.library == "onnxruntime" else f"a {manifest.library} model"
     lines = [
         (
-            f"{manifest.name}: {manifest.task} ({manifest.objective}), {facts.trees} trees, {facts.leaves} leaves, "
-            f"{manifest.n_features} features ({facts.categorical_features} categorical)"
+            f"{manifest.name}: {manifest.task} ({manifest.objective}), {manifest.parts}, {manifest.n_features} features"
+            + ("" if manifest.facts is None else f" ({manifest.facts.categorical_features} categorical)")
         ),
         (
-            f"{origin}, added up in {manifest.precision} as {manifest.library} does; proven against "
+            f"{origin}, served as it is; proven against {manifest.library} {version} asked directly"
+            if manifest.graph is not None
+            else f"{origin}, added up in {manifest.precision} as {manifest.library} does; proven against "
             f"{manifest.library} {version}"
         ),
         *manifest.notes,
     ]
-    if manifest.task == "raw":
+    if manifest.task == "raw" and manifest.graph is None:
         lines.append(
             f"the objective gives no more than a margin: predictions are raw, as {manifest.library} returns them"
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from mlrf.cli.paths import some_path
@@ -71,13 +72,11 @@ def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
     """Facts of both manifests that are not the same, as [old, new]."""
     told: dict[str, Any] = {}
     for bundle, place in ((before, 0), (after, 1)):
-        facts = bundle.manifest.facts
         flat = {
             "name": bundle.name,
             "objective": bundle.manifest.objective,
-            "trees": facts.trees,
-            "leaves": facts.leaves,
-            "max_depth": facts.max_depth,
+            **({} if bundle.manifest.facts is None else msgspec.structs.asdict(bundle.manifest.facts)),
+            **({} if bundle.manifest.graph is None else {"operators": bundle.manifest.graph.operators}),
             "base": bundle.manifest.base,
             **{f"made with {name}": version for name, version in bundle.manifest.libraries.items()},
         }

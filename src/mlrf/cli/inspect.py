@@ -43,12 +43,13 @@ def inspect(
     lines = [
         f"{manifest.name}  version {found.version}",
         f"task {manifest.task}, objective {manifest.objective}, link {manifest.link.kind}",
-        f"{manifest.facts.trees} trees, {manifest.facts.leaves} leaves, depth {manifest.facts.max_depth}",
-        f"expected margin {', '.join(f'{base:.6g}' for base in manifest.base)}",
+        manifest.parts + ("" if manifest.facts is None else f", depth {manifest.facts.max_depth}"),
     ]
+    if manifest.base:
+        lines.append(f"expected margin {', '.join(f'{base:.6g}' for base in manifest.base)}")
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
-    lines += _TOLD_COVERS.get(manifest.covers, [])
+    lines += _TOLD_COVERS.get(manifest.covers, []) if manifest.graph is None else manifest.notes
     if manifest.rows is not None:
         lines.append(told_rows(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))

@@ -20,7 +20,6 @@ from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 if TYPE_CHECKING:
     from mlrf.builder.golden_file import Golden
 
-_MARGIN_LIMIT = 1e-6
 _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 
@@ -46,7 +45,9 @@ def verify(
         raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
     mean = float(np.mean(np.abs(golden.margins)))
     link = found.link.vector()
-    limit = _PREDICTION_LIMITS[found.manifest.precision]
+    margin_limit, limit = found.manifest.margin_limit, _PREDICTION_LIMITS[found.manifest.precision]
+    if found.manifest.graph is not None:
+        limit = margin_limit  # its margins are its predictions
     # A float32 softmax loses the digits of its small numbers.
     typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
     rows = track(range(len(golden.rows)), "replaying golden rows", console=Console(stderr=True), transient=True)
@@ -58,7 +59,7 @@ def verify(
         equal += bool(np.array_equal(margin, expected))
         predicted = np.array(link(margin.tolist()))
         if not (
-            _close(margin, expected, _MARGIN_LIMIT, mean)
+            _close(margin, expected, margin_limit, mean)
             and _close(predicted, golden.predictions[index], limit, typical)
         ):
             raise BundleError(

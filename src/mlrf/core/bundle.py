@@ -21,7 +21,9 @@ from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
 from mlrf.core.schema import Schema
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS_READ = (1, 2)
+"""Format 1 knew forests alone; such a bundle means today what it meant then."""
 MANIFEST = "manifest.json"
 SCHEMA = "schema.json"
 ONNX_MODEL = "model.onnx"
@@ -36,6 +38,8 @@ NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
 MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
+_MARGIN_LIMIT = 1e-6
+_GRAPH_LIMIT = 1e-4
 
 Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
 Covers = Literal["training", "sample", "none"]
@@ -63,6 +67,22 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaves: int
     max_depth: int
     categorical_features: int
+
+
+class GraphEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a graph of operators answers with: the user's own ONNX file, which ONNX Runtime runs as it is.
+
+    The margins of such a bundle are numbers of its output, and the link leaves them as they are.
+    """
+
+    output: str
+    """Name of the graph's output that is the answer."""
+    column: int | None = None
+    """The one column of it that counts, where the others follow from it; None where all do."""
+    keys: list[str | int] | None = None
+    """Of the maps that the output is made of, in the order of its columns; None for a tensor."""
+    operators: dict[str, int] = {}
+    """How many there are of each, by name."""
 
 
 class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,8 +145,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     n_features: int
     n_outputs: int
     base: list[float]
-    """[n_outputs] expected raw margin over the training rows."""
-    facts: ModelFacts
+    """[n_outputs] expected raw margin over the training rows; empty for a graph, which has none."""
+    facts: ModelFacts | None
+    """Of a forest; None for a graph."""
+    graph: GraphEntry | None = None
+    """None for a forest."""
     libraries: dict[str, str]
     """Versions of what made the bundle, by distribution name."""
     parity: dict[str, dict[str, ParityRows]]
@@ -143,6 +166,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rows: RowsEntry | None = None
     """What the model is asked by key with; None where it is not."""
     files: dict[str, FileEntry]
+
+    @property
+    def margin_limit(self) -> float:
+        """How far a margin may lie from its golden one on any machine, as a share of max(|margin|, mean |margin|).
+
+        A forest's sums are the same everywhere but for ONNX Runtime's order; the kernels of a graph in float32 differ from one
+        processor to the next by the rounding of thousands of products.
+        """
+        return _GRAPH_LIMIT if self.graph is not None and self.precision == "float32" else _MARGIN_LIMIT
+
+    @property
+    def parts(self) -> str:
+        """What the model is made of, for a sentence."""
+        if self.facts is not None:
+            return f"{self.facts.trees} trees, {self.facts.leaves} leaves"
+        counts = {} if self.graph is None else self.graph.operators
+        named = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
+        return f"a graph of {sum(counts.values())} operators ({named})"
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,9 +259,10 @@ def digest_file(path: Path) -> str:
 def _decode_manifest(root: Path, raw: bytes) -> Manifest:
     document = decode_json(root, MANIFEST, raw)
     found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
+    # 1.0 and true are 1 to Python.
+    if type(found) is not int or found not in _FORMATS_READ:
         raise BundleError(
-            f"{root}: this version of mlrf reads bundle format {FORMAT}, the manifest says {found!r}; "
+            f"{root}: this version of mlrf reads bundle formats {_listed_formats()}, the manifest says {found!r}; "
             "build the bundle again, or install the mlrf that made it",
             file=MANIFEST,
         )
@@ -230,7 +272,10 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
         raise BundleError(f"{root}: manifest.json is not a manifest that mlrf wrote: {error}", file=MANIFEST) from error
     if not NAME_PATTERN.fullmatch(manifest.name):
         raise BundleError(f"{root}: the model's name {manifest.name!r} is not {NAME_RULE}", file=MANIFEST)
-    if manifest.n_outputs < 1 or len(manifest.base) != manifest.n_outputs:
+    if (manifest.facts is None) == (manifest.graph is None):
+        raise BundleError(f"{root}: the manifest describes no model, or two", file=MANIFEST)
+    n_bases = manifest.n_outputs if manifest.graph is None else 0
+    if manifest.n_outputs < 1 or len(manifest.base) != n_bases:
         raise BundleError(f"{root}: the manifest's outputs and base values do not match", file=MANIFEST)
     n_classes = 2 if manifest.n_outputs == 1 else manifest.n_outputs
     if manifest.classes is not None and len(manifest.classes) != n_classes:
@@ -242,6 +287,10 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
     if SCHEMA not in manifest.files:
         raise BundleError(f"{root}: the manifest lists no {SCHEMA}", file=SCHEMA)
     return manifest
+
+
+def _listed_formats() -> str:
+    return " and ".join(map(str, _FORMATS_READ))
 
 
 def _check_files(root: Path, manifest: Manifest) -> None:

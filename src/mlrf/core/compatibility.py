@@ -15,13 +15,15 @@ def contract_changes(old: Bundle, new: Bundle) -> list[str]:
 
     Features and their order, kinds, missing values no longer taken, categories gone or of another code (new ones may follow the
     old), the task, the classes, the number of outputs,
-    and the key.
+    reasons no longer given, and the key.
     """
     changes = _features(old, new)
     before, after = old.manifest, new.manifest
     for what in ("task", "classes", "n_outputs"):
         if getattr(before, what) != getattr(after, what):
             changes.append(f"{what} was {getattr(before, what)} and is {getattr(after, what)}")
+    if before.graph is None and before.covers != "none" and after.graph is not None:
+        changes.append("there are no reasons any more: it is a graph of operators")
     if _key(old) != _key(new):
         changes.append(f"the key was {_key(old)} and is {_key(new)}")
     return changes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle
+from pathlib import Path
+
+from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, GraphEntry
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.port import Engine
 
@@ -16,7 +18,12 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     """
     if name not in (None, *ENGINES):
         raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
-    engine = _start(bundle, name)
+    graph = bundle.manifest.graph
+    if graph is not None and name == "trees":
+        raise ConfigError(
+            f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
+        )
+    engine = _start(bundle, name) if graph is None else _start_graph(bundle, graph)
     expected = (bundle.manifest.n_features, bundle.manifest.n_outputs)
     if (engine.n_features, engine.n_outputs) != expected:
         raise BundleError(
@@ -32,6 +39,18 @@ def engine_file(bundle: Bundle, name: str | None = None) -> str:
     return FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files) else ONNX_MODEL
 
 
+def _start_graph(bundle: Bundle, graph: GraphEntry) -> Engine:
+    from mlrf.engines.graph import GraphEngine  # noqa: PLC0415
+
+    path = bundle.file(ONNX_MODEL)
+    shape = bundle.manifest.n_features, bundle.manifest.n_outputs
+    lists = {i: f.categories for i, f in enumerate(bundle.schema.features) if f.categories is not None}
+    try:
+        return GraphEngine(path, graph, shape, lists)
+    except BundleError as error:
+        raise _renamed(error, bundle, ONNX_MODEL, path) from error
+
+
 def _start(bundle: Bundle, name: str | None) -> Engine:
     file = engine_file(bundle, name)
     path = bundle.file(file)
@@ -44,5 +63,9 @@ def _start(bundle: Bundle, name: str | None) -> Engine:
 
         return OnnxRuntimeEngine(path)
     except BundleError as error:
-        # A file that is held open has no name of its own; whoever reads the error looks for the bundle's.
-        raise BundleError(str(error).replace(str(path), str(bundle.path / file)), file=file) from error
+        raise _renamed(error, bundle, file, path) from error
+
+
+def _renamed(error: BundleError, bundle: Bundle, file: str, path: Path) -> BundleError:
+    # A file that is held open has no name of its own; whoever reads the error looks for the bundle's.
+    return BundleError(str(error).replace(str(path), str(bundle.path / file)), file=file)

@@ -1,13 +1,11 @@
 """ONNX Runtime behind the engine port: the portable engine, and the judge of every other.
 
-One thread, because a worker is a process and a row takes microseconds; buffers bound once, because on one row the
-binding costs as much as the trees (measured: 1.8 µs bound against 3.5 µs for `run`). Imported after the fork only:
-ONNX Runtime and NumPy start threads, and threads do not survive a fork.
+Buffers are bound once, because on one row the binding costs as much as the trees (measured: 1.8 µs bound against 3.5 µs for
+`run`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from array import array
 from pathlib import Path
@@ -18,10 +16,10 @@ import onnxruntime as ort
 
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.engines.port import Row, Rows
+from mlrf.engines.session import start_session
 
 INPUT = "features"
 OUTPUT = "margin"
-_SILENT = 4
 _SLICE_ROWS = 50
 """Rows a call: a model with categories widens each row to thousands of columns on its way, and those of 50 rows stay in the
 cache (measured, 3,184 columns: 24.4 µs a row at 50, 27.0 at 100, 102 at 400 as each call then maps fresh memory)."""
@@ -34,9 +32,8 @@ class OnnxRuntimeEngine:
 
     def __init__(self, model: Path) -> None:
         """Load the model; BundleError when ONNX Runtime refuses it or its input and output are not the contract's."""
-        self._session = _start(model)
+        self._session = start_session(model)
         self._n_features, self._n_outputs = _check_signature(self._session, model)
-        _give_memory_back()
         self._row = np.zeros((1, self._n_features))
         self._margins = np.zeros((1, self._n_outputs))
         # The arrays back these values: ONNX Runtime reads and writes them in place.
@@ -83,27 +80,6 @@ class OnnxRuntimeEngine:
         except Exception as error:
             raise EngineError(f"ONNX Runtime could not answer {len(table)} rows") from error
         return answer
-
-
-def _start(model: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _SILENT
-    # An arena of its own would keep the largest batch's memory for ever.
-    options.enable_cpu_mem_arena = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BundleError(f"{model}: ONNX Runtime {ort.__version__} refuses it: {error}", file=model.name) from error
-
-
-def _give_memory_back() -> None:
-    """Return to the system what loading took and freed, which the C library would keep (measured: 24 MB of 77 a worker)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
-    if trim is not None:
-        trim(0)
 
 
 def _check_signature(session: ort.InferenceSession, model: Path) -> tuple[int, int]:

@@ -63,7 +63,7 @@ class Model:
             if all(map(math.isfinite, numbers)):
                 return numbers
         raise NonFiniteResultError(
-            "the model's answer for this row is not a finite number; its features are too extreme"
+            "the model's answer for this row is not a finite number; its features are too extreme, or none that the model knows"
         )
 
     def predictions(self, margins: Sequence[float]) -> list[Prediction]:
@@ -88,6 +88,10 @@ class Model:
 
     def explainer(self) -> Explainer:
         """Return the engine as one that explains; NotExplainableError when it cannot, or the bundle has no covers."""
+        if self.bundle.manifest.graph is not None:
+            raise NotExplainableError(
+                f"{self.name} is a graph of operators, and reasons are given for tree ensembles; ask without"
+            )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(
                 "the model's file does not say how many training rows took each branch, which reasons rest on; build it again "

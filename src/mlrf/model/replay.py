@@ -11,7 +11,6 @@ from mlrf.core.golden import GoldenRows, read_golden_rows
 from mlrf.engines.port import Explainer
 from mlrf.model.model import Model
 
-_MARGIN_LIMIT = 1e-6
 _EXPLAINED_ROWS = 16
 _ADDITIVITY_LIMIT = 1e-9
 
@@ -19,7 +18,7 @@ _ADDITIVITY_LIMIT = 1e-9
 def replay(model: Model) -> int:
     """Ask every golden row alone and all in a batch, explain some of them; return how many rows there were.
 
-    BundleError when a margin is not the training library's (within 1e-6 of max(|margin|, mean |margin|)), when the batch
+    BundleError when a margin is not the training library's (within the manifest's `margin_limit`), when the batch
     differs from the rows alone, when contributions miss their margin, or when the bundle keeps no rows for a server.
     """
     bundle = model.bundle
@@ -33,7 +32,8 @@ def replay(model: Model) -> int:
     for index in range(golden.n):
         expected = golden.margins[index * k : (index + 1) * k]
         alone = model.engine.margin(golden.rows[index * f : (index + 1) * f])
-        if not all(_close(m, e, mean) for m, e in zip(alone, expected, strict=True)):
+        limit = bundle.manifest.margin_limit
+        if not all(_close(m, e, limit, mean) for m, e in zip(alone, expected, strict=True)):
             raise BundleError(
                 f"{bundle.path}: golden row {index} is answered {alone} by {model.engine.name}, the training library said "
                 f"{expected.tolist()}",
@@ -65,10 +65,10 @@ def _explain(model: Model, golden: GoldenRows) -> None:
                 )
 
 
-def _close(got: float, expected: float, mean: float) -> bool:
+def _close(got: float, expected: float, limit: float, mean: float) -> bool:
     if got == expected or (math.isnan(got) and math.isnan(expected)):
         return True
-    return abs(got - expected) <= _MARGIN_LIMIT * max(abs(expected), mean)
+    return abs(got - expected) <= limit * max(abs(expected), mean)
 
 
 def _same(left: Sequence[float], right: Sequence[float]) -> bool:

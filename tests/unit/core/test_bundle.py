@@ -147,7 +147,10 @@ def test_what_is_no_manifest_is_refused(bundle, raw):
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"format": 2}, "format"),
+        ({"format": 3}, "format"),
+        ({"format": True}, "format"),
+        ({"facts": None}, "no model, or two"),
+        ({"graph": {"output": "y"}}, "no model, or two"),
         ({"name": "a b"}, "name"),
         ({"name": "../x"}, "name"),
         ({"name": ""}, "name"),

@@ -2,7 +2,7 @@
 
 document (bytes to a checked protobuf, nothing read outside them), graph (what stands before and behind the trees), ensemble
 (the operators' attributes as plain nodes), trees (nodes as trees of the IR), kind (task, link and classes), reader (the
-whole), answers (ONNX Runtime itself, asked in a process of its own).
+whole), answers (ONNX Runtime itself, asked in a process of its own). What is not trees alone goes to `onnx_graph`.
 """
 
 from mlrf.builder.imported import Library
@@ -11,8 +11,9 @@ from mlrf.builder.onnx_file.reader import read_onnx
 
 LIBRARY = Library(
     name="ONNX",
-    reads="tree ensembles in ONNX (.onnx files, ModelProto objects)",
+    reads="ONNX (.onnx files, ModelProto objects)",
     packages=("onnx",),
     recognises=is_model,
     read=read_onnx,
+    is_told=True,
 )

@@ -34,7 +34,7 @@ def is_model(content: bytes) -> bool:
 def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
     """Return a model and its bytes; ModelUnreadableError or UnsupportedModelError says what is wrong with it.
 
-    Weights in other files are refused, for nothing is read outside the file; so are functions and subgraphs.
+    Weights in other files are refused, for nothing is read outside the file; so are functions.
     """
     raw = _bytes_of(source)
     if len(raw) > MAX_BYTES:
@@ -84,12 +84,6 @@ def _refuse_what_lies_outside(model: onnx.ModelProto) -> None:
             "the ONNX file keeps tensors in other files (external data), and mlrf reads nothing outside the file; save it "
             "whole: onnx.save(model, path, save_as_external_data=False)"
         )
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                raise UnsupportedModelError(
-                    f"the operator {node.op_type} of the ONNX file holds a graph of its own; mlrf serves tree ensembles"
-                )
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -101,3 +95,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         for attribute in node.attribute:
             yield attribute.t
             yield from attribute.tensors
+            if attribute.sparse_tensor.dims:
+                yield attribute.sparse_tensor.values
+                yield attribute.sparse_tensor.indices
+            for within in (attribute.g, *attribute.graphs):
+                yield from _tensors(within)

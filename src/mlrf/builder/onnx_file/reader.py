@@ -1,4 +1,4 @@
-"""An ONNX file of trees, whole: bytes or a ModelProto in, `ImportedModel` out."""
+"""An ONNX file, whole: bytes or a ModelProto in; `ImportedModel` out where it is trees alone, else `ImportedGraph`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from mlrf.builder.imported import CategoryLists, ImportedModel, Wishes
+from mlrf.builder.imported import CategoryLists, ImportedGraph, ImportedModel, Wishes
 from mlrf.builder.joining import TreeArrays, join_trees
 from mlrf.builder.onnx_file.document import check, read_document
 from mlrf.builder.onnx_file.ensemble import Ensemble, read_ensemble
 from mlrf.builder.onnx_file.graph import Graph, Input, read_graph
 from mlrf.builder.onnx_file.kind import Kind, named, read_kind
 from mlrf.builder.onnx_file.trees import TreeReader, has_real_hits
+from mlrf.builder.onnx_graph.inputs import column_names
+from mlrf.builder.onnx_graph.reader import read_graph_model
 from mlrf.builder.source import Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import F64, Forest, Precision
@@ -24,14 +26,19 @@ from mlrf.core.schema import Kind as Values
 _MAX_FEATURES = 1 << 20
 
 
-def read_onnx(source: Source, wishes: Wishes) -> ImportedModel:
-    """Read an ONNX file whose answer is one tree ensemble; raises the BuildError that says what is wrong.
+def read_onnx(source: Source, wishes: Wishes) -> ImportedModel | ImportedGraph:
+    """Read an ONNX file: one tree ensemble as trees, whatever else as the graph that it is.
 
-    The wished category lists name the codes of columns that are tested for equality.
+    The wished category lists name the codes of columns that trees test for equality, and the strings that a graph takes. Raises
+    the BuildError that says what is wrong.
     """
     try:
         document, raw = read_document(source)
-        return _read(document, raw, wishes)
+        try:
+            return _read(document, raw, wishes)
+        except UnsupportedModelError as reason:
+            check(document)
+            return read_graph_model(document, raw, wishes, str(reason))
     except (ModelUnreadableError, UnsupportedModelError) as error:
         # The names that a file holds may hold line ends.
         raise type(error)(" ".join(str(error).split()), **error.details) from error
@@ -43,10 +50,12 @@ def read_onnx(source: Source, wishes: Wishes) -> ImportedModel:
 def _read(document: ModelProto, raw: bytes, wishes: Wishes) -> ImportedModel:
     graph = read_graph(document)
     check(document)
+    if wishes.task is not None:
+        raise SampleError("a task is given, and trees say themselves what they are; leave it out")
     ensemble = read_ensemble(graph.node)
     way = graph.way
     kind = read_kind(ensemble, way.link, way.labels)
-    inputs, n_features = _columns(graph, ensemble)
+    inputs, n_features = _columns(graph, ensemble, wishes.feature_names)
     precision: Precision = "float32" if graph.is_float else "float64"
     if precision == "float64" and ensemble.operator != "TreeEnsemble":
         raise UnsupportedModelError(
@@ -81,7 +90,7 @@ def _read(document: ModelProto, raw: bytes, wishes: Wishes) -> ImportedModel:
         objective=f"{ensemble.operator} {ensemble.transform}",
         link=kind.link,
         classes=named(kind, wishes.classes),
-        features=_features(inputs, reader.categorical, wishes.categories),
+        features=_features(inputs, reader.categorical, wishes),
         library="onnxruntime",
         source=raw,
         class_at_half=0,
@@ -92,8 +101,10 @@ def _read(document: ModelProto, raw: bytes, wishes: Wishes) -> ImportedModel:
     )
 
 
-def _columns(graph: Graph, ensemble: Ensemble) -> tuple[tuple[Input, ...], int]:
+def _columns(graph: Graph, ensemble: Ensemble, names: Sequence[str] | None) -> tuple[tuple[Input, ...], int]:
     inputs = graph.inputs
+    if len(inputs) == 1 and inputs[0].width is None and names is not None:
+        inputs = (replace(inputs[0], width=len(names)),)
     if len(inputs) == 1 and inputs[0].width is None:
         seen = [f for f, mode in zip(ensemble.nodes.feature, ensemble.nodes.mode, strict=True) if mode != "LEAF"]
         inputs = (replace(inputs[0], width=max(seen, default=0) + 1),)
@@ -124,15 +135,16 @@ def _base(ensemble: Ensemble, kind: Kind, added: float) -> F64:
     return np.array(ensemble.base, np.float64)
 
 
-def _features(inputs: Sequence[Input], categorical: dict[int, int], lists: CategoryLists) -> tuple[Feature, ...]:
-    names: list[tuple[str, Values]] = []
+def _features(inputs: Sequence[Input], categorical: dict[int, int], wishes: Wishes) -> tuple[Feature, ...]:
+    lists: CategoryLists = wishes.categories
+    kinds = []
     for given in inputs:
-        width = given.width or 0
         kind = Values.BOOLEAN if given.element == TensorProto.BOOL else Values.INTEGER
         if given.element in (TensorProto.FLOAT, TensorProto.DOUBLE):
             kind = Values.NUMERIC
-        prefix = "x" if len(inputs) == 1 else f"{given.name}_"
-        names += [(given.name if width == 1 and len(inputs) > 1 else f"{prefix}{i}", kind) for i in range(width)]
+        kinds += [kind] * (given.width or 0)
+    called = column_names([(given.name, given.width or 0) for given in inputs], wishes.feature_names)
+    names = list(zip(called, kinds, strict=True))
     if unknown := sorted(lists.keys() - {name for name, _ in names}):
         raise SampleError(
             f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]

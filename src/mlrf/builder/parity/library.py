@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,33 +32,56 @@ class Answers:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom to ask about which model: a module's `answer`, a model in its library's format, and what it must know beside it."""
+
+    library: str
+    answers: str
+    source: bytes
+    settings: Mapping[str, Any]
+
+
 def ask_library(model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: float = TIME_LIMIT_S) -> Answers:
     """Return the training library's answers to rows [n, F], and its predictions for the rows numbered `wanted` [w].
 
     BuildError when the library is not installed, crashes or takes too long; ModelUnreadableError when it refuses the model.
     """
+    found = ask_process(
+        Question(model.library, model.answers, model.source, model.settings), rows, wanted, time_limit_s
+    )
+    n_outputs = model.forest.n_outputs
+    if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_outputs:
+        raise ModelUnreadableError(
+            f"{model.library} answers {found.margins.shape[1]} outputs, the model file has {n_outputs}"
+        )
+    return found
+
+
+def ask_process(question: Question, rows: F64, wanted: I64, time_limit_s: float) -> Answers:
+    """Return what a process of its own answers to rows [n, F], and its predictions for those numbered `wanted` [w].
+
+    Errors as `ask_library`.
+    """
     with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as name:
         folder = Path(name)
         try:
-            (folder / "model").write_bytes(model.source)
-            (folder / "settings.json").write_text(json.dumps(dict(model.settings)), encoding="utf-8")
+            (folder / "model").write_bytes(question.source)
+            (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
             np.save(folder / "rows.npy", rows, allow_pickle=False)
             np.save(folder / "wanted.npy", wanted, allow_pickle=False)
-            version = _run(model, folder, time_limit_s)
+            version = _run(question, folder, time_limit_s)
             margins, predictions = (
                 np.load(folder / f"{answer}.npy", allow_pickle=False) for answer in ("margins", "predictions")
             )
         except OSError as error:
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
-    n_outputs = model.forest.n_outputs
-    if margins.shape != (len(rows), n_outputs) or predictions.shape != (len(wanted), n_outputs):
-        raise ModelUnreadableError(
-            f"{model.library} answers {margins.shape[1]} outputs, the model file has {n_outputs}"
-        )
+    if len(margins) != len(rows) or len(predictions) != len(wanted):
+        raise ModelUnreadableError(f"{question.library} answers {len(margins)} of {len(rows)} rows")
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version)
 
 
-def _run(model: ImportedModel, folder: Path, time_limit_s: float) -> str:
+def _run(model: Question, folder: Path, time_limit_s: float) -> str:
     threads = str(len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "mlrf.builder.parity.library_process", model.answers, str(folder), threads]
     try:

@@ -65,7 +65,6 @@ def page(bundles: list[Bundle], default: str, version: str, max_batch: int) -> b
 
 
 def _model(bundle: Bundle, *, is_default: bool) -> str:
-    facts = bundle.manifest.facts
     path = f"/models/{bundle.name}"
     buttons = "".join(
         f'<button value="/{route}">POST {path}/{route}</button> '
@@ -82,7 +81,7 @@ def _model(bundle: Bundle, *, is_default: bool) -> str:
     note = " (the default)" if is_default else ""
     return (
         f"<h2>{html.escape(bundle.name)}{note}</h2>"
-        f"<p>{bundle.manifest.task}, {html.escape(bundle.manifest.objective)}: {facts.trees} trees, {facts.leaves} leaves, "
+        f"<p>{bundle.manifest.task}, {html.escape(bundle.manifest.objective)}: {html.escape(bundle.manifest.parts)}, "
         f"{len(bundle.schema.features)} features. Version <code>{bundle.short_version}</code>.</p>"
         f"{stored}"
         f'<form data-path="{path}"><textarea rows="12" spellcheck="false">{html.escape(example)}</textarea>'

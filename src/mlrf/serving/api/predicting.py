@@ -62,6 +62,7 @@ class Predicting:
         self._classifies = model.classes is not None
         example = model.schema.row(model.schema.example())
         self._margin_s = _shortest(lambda: model.engine.margin(example))
+        self._is_slow = self._margin_s > MAX_LOOP_S
         self._explain_s = self._write_s = 0.0
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
@@ -86,7 +87,7 @@ class Predicting:
                 return self._read_aside(self._decoder.row, body, self._one)
             asked = self._decoder.row(body)
         row, explain, returned = asked
-        if explain is not False or returned or isinstance(row, ByKey):
+        if explain is not False or returned or self._is_slow or isinstance(row, ByKey):
             return self._one(asked)
         self._count_instances(1)
         return self._prediction_part(self._model.predict_row(row)) + b"}"
@@ -183,7 +184,7 @@ class Predicting:
             self._count(1, int(explain is not False), tally)
             return Deferred(lambda: self._answer_aside(row, explain, returned, found))
         if explain is False:
-            if self._margin_s > MAX_LOOP_S:
+            if self._is_slow:
                 return _owing(
                     Deferred(lambda: self._answer_aside(row, False, returned, found), lambda: self._count(1, 0)), found
                 )

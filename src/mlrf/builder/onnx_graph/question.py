@@ -1,0 +1,79 @@
+"""Rows as a graph takes them: value by value and row by row, so that it shares nothing with the engine that is judged by it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from mlrf.core.forest import F64
+
+BUDGET_S = 20.0
+"""How long rows are asked; those that are left over have no answer, and prove nothing."""
+
+Run = Callable[[list[str], dict[str, Any]], list[Any]]
+
+
+def ask_each(run: Run, rows: F64, settings: Mapping[str, Any], budget_s: float = BUDGET_S) -> tuple[F64, F64]:
+    """Return what a graph answers to each row alone: its numbers [n, C] and its label's place among the classes [n, 1].
+
+    NaN for a row that it refuses.
+    """
+    outputs = [settings["output"]] + ([settings["label"]] if settings["label"] else [])
+    numbers, labels = [], []
+    until = monotonic() + budget_s
+    refusal: Exception = TimeoutError("it took too long")
+    for row in rows.tolist():
+        answer: list[float] = []
+        label = math.nan
+        if monotonic() < until:
+            try:
+                found = run(outputs, _feed(row, settings))
+                answer = _numbers(found[0], settings["keys"])
+                label = _place(found[1], settings["classes"]) if len(found) > 1 else math.nan
+            except Exception as error:  # noqa: BLE001  a graph may fail in any way
+                refusal = error
+        numbers.append(answer)
+        labels.append(label)
+    width = max(map(len, numbers), default=0)
+    if not width:
+        raise ValueError(f"it answers none of {len(rows)} rows: {' '.join(str(refusal).split())}")
+    whole = [answer if len(answer) == width else [math.nan] * width for answer in numbers]
+    return np.array(whole, np.float64), np.array(labels, np.float64).reshape(-1, 1)
+
+
+def _feed(row: Sequence[float], settings: Mapping[str, Any]) -> dict[str, Any]:
+    feed, first = {}, 0
+    for name, element, width, is_flat in settings["inputs"]:
+        values = [
+            _value(row[place], element, settings["categories"].get(str(place))) for place in range(first, first + width)
+        ]
+        first += width
+        dtype = object if element == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(element)
+        with np.errstate(over="ignore"):
+            feed[name] = np.array(values if is_flat else [values], dtype)
+    return feed
+
+
+def _value(x: float, element: int, categories: Sequence[Any] | None) -> Any:
+    if categories is not None:
+        return ("" if element == TensorProto.STRING else x) if math.isnan(x) else categories[int(x)]
+    if element in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        return x
+    return x != 0.0 if element == TensorProto.BOOL else int(x)
+
+
+def _numbers(found: Any, keys: Sequence[Any] | None) -> list[float]:
+    if keys is None:
+        return [float(x) for x in np.asarray(found).reshape(-1)]
+    return [float(found[0][key]) for key in keys]
+
+
+def _place(found: Any, classes: Sequence[Any] | None) -> float:
+    label = np.asarray(found).reshape(-1)[0]
+    label = label.item() if isinstance(label, np.generic) else label
+    return float(classes.index(label)) if classes and label in classes else math.nan

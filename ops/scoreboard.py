@@ -1,7 +1,7 @@
 """The reliability scoreboard: each row a command that prints its figure beside its bar, and a planted fault that it must catch.
 
 A row is a module in `rows/` with a ROW. `measure(planted)` runs it against the installed server; with `planted` something is wrong
-on purpose, and the row must say so.
+on purpose, and the row must say so. `brief` is the same with small numbers, and bars that a busy machine can hold, for the tests.
 """
 
 from __future__ import annotations
@@ -11,11 +11,34 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A figure beside what it is held to."""
+
+    what: str
+    figure: float
+    limit: float
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is within the limit."""
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.figure:.4g} ({'>=' if self.at_least else '<='} {self.limit:g})"
+
+
+@dataclass(frozen=True)
 class Finding:
     """What a row found, in words with numbers, and whether that is within its bar."""
 
     figure: str
     holds: bool
+
+    @classmethod
+    def of(cls, *bars: Bar) -> Finding:
+        """Return what several figures say together."""
+        return cls("; ".join(map(str, bars)), all(bar.holds for bar in bars))
 
 
 @dataclass(frozen=True)
@@ -28,6 +51,7 @@ class Row:
     fault: str
     """What `measure(planted=True)` does wrong."""
     measure: Callable[[bool], Finding]
+    brief: Callable[[bool], Finding] | None = None
 
 
 def told(row: Row, finding: Finding, *, planted: bool) -> str:

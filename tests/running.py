@@ -22,9 +22,12 @@ START_LIMIT_S = 20.0
 T = TypeVar("T")
 
 
-def command(bundles: Sequence[Path], *options: str) -> list[str]:
-    """The command line of `mlrf serve`."""
-    return [sys.executable, "-m", "mlrf", "serve", *map(str, bundles), *options]
+def command(bundles: Sequence[Path], *options: str, broken_by: str = "") -> list[str]:
+    """The command line of `mlrf serve`; `broken_by` is Python that takes a guard out of it first."""
+    start = (
+        ["-c", f"{broken_by}\nimport sys\nfrom mlrf.cli import main\nsys.exit(main())"] if broken_by else ["-m", "mlrf"]
+    )
+    return [sys.executable, *start, "serve", *map(str, bundles), *options]
 
 
 def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = START_LIMIT_S) -> tuple[int, str, float]:
@@ -139,10 +142,11 @@ def serving(
     workers: int = 1,
     options: Sequence[str] = (),
     is_ready: Callable[[Server], bool] = Server.is_ready,
+    broken_by: str = "",
 ) -> Iterator[Server]:
     """A server of these bundles on a port of the kernel's choice, ready; it and its workers are gone afterwards."""
     process = subprocess.Popen(
-        command(bundles, "--port", "0", "--workers", str(workers), *options),
+        command(bundles, "--port", "0", "--workers", str(workers), *options, broken_by=broken_by),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

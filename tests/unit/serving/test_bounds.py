@@ -14,7 +14,7 @@ from mlrf.serving.refusals import Refusals
 from mlrf.serving.sight.logs import Log
 
 MOST_HEADS = 1024
-LINGER_S = 2.0
+LINGER_S = 1.0
 
 
 class NothingCounted:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _DROPPED_BYTES = 1 << 20
 """The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
-_LINGER_S = 2.0
+_LINGER_S = 1.0
+"""How long a client that was refused midway may go on sending, so that it reads the answer and meets no reset."""
 DRAIN_IDLE_S = 2.0
 
 

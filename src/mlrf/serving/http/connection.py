@@ -24,8 +24,10 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
-_TURN_S = 5e-4
-"""How long requests that came in one piece may be answered before others have their turn; a single one takes what it takes."""
+_TURNS_S = 5e-3
+_LEAST_TURN_S = 5e-5
+"""How long requests that came in one piece may be answered before others have their turn: all connections together, and one of
+very many. A single request takes what it takes."""
 
 
 class Connection(Bounded):
@@ -110,7 +112,7 @@ class Connection(Bounded):
             if position:
                 now_s = perf_counter()
                 if not turn_ends_s:
-                    turn_ends_s = now_s + _TURN_S
+                    turn_ends_s = now_s + max(_LEAST_TURN_S, _TURNS_S / admission.n_connections)
                 elif now_s > turn_ends_s:
                     self._rest(data, position)
                     return
@@ -147,13 +149,11 @@ class Connection(Bounded):
         """Read again, after what made reading wait, and answer what has come meanwhile."""
         # What waited for us, or for the client's reading, is not late.
         self._since = self._server.clock.now
-        self._transport.resume_reading()
         if self._rested is not None:
-            data, position = self._rested
-            self._rested = None
-            self._came_s = 0.0
-            self._consume(data, position)
-        elif self._buffer:
+            self._take_turn()
+            return
+        self._transport.resume_reading()
+        if self._buffer:
             waiting = bytes(self._buffer)
             self._buffer.clear()
             self._consume(waiting)
@@ -166,8 +166,14 @@ class Connection(Bounded):
         asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
-        if not (self._closing_since or self._paused_since or self._waiting or self._transport.is_closing()):
-            self._go_on()
+        if self._rested is None or self._closing_since or self._paused_since or self._transport.is_closing():
+            return
+        (data, position), self._rested = self._rested, None
+        self._since = self._server.clock.now
+        self._came_s = 0.0
+        self._consume(data, position)
+        if self._rested is None and not (self._paused_since or self._transport.is_closing()):
+            self._transport.resume_reading()
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
         self._begin()

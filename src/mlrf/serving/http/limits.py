@@ -25,4 +25,4 @@ class HttpLimits:
         7.5, "from a request's first byte to its last", group=Group.LIMITS, check=seconds()
     )
     idle_timeout_s: float = option(75.0, "of a kept connection", group=Group.LIMITS, check=seconds())
-    write_timeout_s: float = option(7.5, "of a client that does not read", group=Group.LIMITS, check=seconds())
+    write_timeout_s: float = option(5.0, "of a client that does not read", group=Group.LIMITS, check=seconds())

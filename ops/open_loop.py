@@ -6,11 +6,15 @@ import asyncio
 import multiprocessing
 import re
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import uvloop
 
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_DEPTH = 256
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 
 
@@ -26,8 +30,7 @@ class Heard:
     """Requests that were due while every connection waited for an answer."""
     without_retry_after: int = 0
     seconds: float = 0.0
-    """How long requests were sent."""
-    until_answered_s: float = 0.0
+    """From the first request to the last answer."""
 
     def n(self, status: int) -> int:
         return len(self.by_status.get(status, ()))
@@ -38,6 +41,19 @@ class Heard:
 
     def per_s(self, status: int = 200) -> float:
         return self.n(status) / self.seconds
+
+
+@dataclass
+class Flooded:
+    """What came of a flood: answers by status."""
+
+    by_status: Counter[int] = field(default_factory=Counter)
+    n_sent: int = 0
+    n_lost: int = 0
+    n_unsent: int = 0
+    """Requests that were due while their connection had as many under way as it takes."""
+    without_retry_after: int = 0
+    seconds: float = 0.0
 
 
 class _Asker(asyncio.Protocol):
@@ -53,10 +69,10 @@ class _Asker(asyncio.Protocol):
         self.transport = transport
         self.free.append(self)
 
-    def ask(self, content: bytes, due_s: float) -> None:
+    def ask(self, contents: Sequence[bytes], due_s: float) -> None:
         self.due_s.append(due_s)
+        self.transport.write(contents[self.heard.n_sent % len(contents)])
         self.heard.n_sent += 1
-        self.transport.write(content)
 
     def data_received(self, data):
         self.held += data
@@ -81,18 +97,18 @@ class _Asker(asyncio.Protocol):
         self.ended.set_result(None)
 
 
-def closed_loop(port: int, content: bytes, n_connections: int, seconds: float) -> Heard:
-    """Ask on each connection again as soon as it is answered."""
-    return _run(_closed, port, content, n_connections, seconds)
+def closed_loop(port: int, contents: Sequence[bytes], n_connections: int, seconds: float) -> Heard:
+    """Ask on each connection again as soon as it is answered: each of `contents` in turn."""
+    return _run(_closed, port, contents, n_connections, seconds)
 
 
-def open_loop(port: int, content: bytes, rate: float, seconds: float, n_connections: int) -> Heard:
+def open_loop(port: int, contents: Sequence[bytes], rate: float, seconds: float, n_connections: int) -> Heard:
     """Ask at a rate (a second), each request on a connection that waits for no answer."""
-    return _run(_open, port, content, rate, seconds, n_connections)
+    return _run(_open, port, contents, rate, seconds, n_connections)
 
 
-def flood(port: int, content: bytes, rate: float, seconds: float, n_connections: int) -> Heard:
-    """Ask at a rate without waiting for answers on any connection: pipelined, as far as the server takes it."""
+def flood(port: int, content: bytes, rate: float, seconds: float, n_connections: int) -> Flooded:
+    """Ask at a rate without waiting for answers, on connections that each have many requests under way."""
     return _run(_flood, port, content, rate, seconds, n_connections)
 
 
@@ -114,25 +130,24 @@ async def _connected(port, heard, n, again=None):
     return free, opened
 
 
-async def _settle(heard, opened, began_s, limit_s=15.0):
+async def _settle(heard, opened, began_s):
     """Wait for what is still to come, and close."""
-    heard.seconds = time.perf_counter() - began_s
-    until = time.perf_counter() + limit_s
-    while time.perf_counter() < until and any(asker.due_s for asker in opened):  # noqa: ASYNC110  many may still answer
+    until = time.perf_counter() + 15.0
+    while time.perf_counter() < until and any(asker.due_s for asker in opened):
         await asyncio.sleep(0.01)
-    heard.until_answered_s = time.perf_counter() - began_s
+    heard.seconds = time.perf_counter() - began_s
     for asker in opened:
         asker.transport.close()
     await asyncio.wait([asker.ended for asker in opened], timeout=5)
     return heard
 
 
-async def _closed(port, content, n, seconds):
+async def _closed(port, contents, n, seconds):
     heard, going = Heard(), True
 
     def ask(asker):
         if going and not asker.transport.is_closing():
-            asker.ask(content, time.perf_counter())
+            asker.ask(contents, time.perf_counter())
 
     def again(asker):
         # Who was refused asks a little later.
@@ -147,7 +162,7 @@ async def _closed(port, content, n, seconds):
     return await _settle(heard, opened, began_s)
 
 
-async def _open(port, content, rate, seconds, n):
+async def _open(port, contents, rate, seconds, n):
     heard = Heard()
     free, opened = await _connected(port, heard, n)
     began_s = time.perf_counter()
@@ -157,30 +172,68 @@ async def _open(port, content, rate, seconds, n):
             due_s = began_s + n_due / rate
             n_due += 1
             if free:
-                free.pop(0).ask(content, due_s)
+                free.pop(0).ask(contents, due_s)
             else:
                 heard.n_unsent += 1
         await asyncio.sleep(0.001)
     return await _settle(heard, opened, began_s)
 
 
+class _Pipeline(asyncio.Protocol):
+    """A connection that has up to `_DEPTH` requests under way, and counts their answers.
+
+    The depth bounds what lies in the buffers between: a client that asked without end would read for seconds at a time, send
+    nothing meanwhile, and be cut as one that is slow with its requests, which it is.
+    """
+
+    def __init__(self, flooded: Flooded) -> None:
+        self.flooded = flooded
+        self.n_waiting = 0
+        self.held = b""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def ask(self, content: bytes, n: int) -> None:
+        n_sent = min(n, _DEPTH - self.n_waiting) if not self.transport.is_closing() else 0
+        self.flooded.n_unsent += n - n_sent
+        if n_sent:
+            self.n_waiting += n_sent
+            self.flooded.n_sent += n_sent
+            self.transport.write(content * n_sent)
+
+    def data_received(self, data):
+        # Whole lines: a status line is in one of these pieces, and what follows the last is kept.
+        data = self.held + data
+        end = data.rfind(b"\r\n") + 2
+        lines, self.held = data[:end], data[end:]
+        found = Counter(map(int, _STATUS.findall(lines)))
+        self.n_waiting -= found.total()
+        self.flooded.by_status.update(found)
+        self.flooded.without_retry_after += found[503] - lines.count(b"Retry-After: ")
+
+    def connection_lost(self, _fault):
+        self.flooded.n_lost += self.n_waiting
+        self.n_waiting = 0
+
+
 async def _flood(port, content, rate, seconds, n):
-    heard = Heard()
-    _, askers = await _connected(port, heard, n, lambda _asker: None)
+    flooded = Flooded()
+    loop = asyncio.get_running_loop()
+    pipelines = [(await loop.create_connection(lambda: _Pipeline(flooded), "127.0.0.1", port))[1] for _ in range(n)]
     began_s = time.perf_counter()
-    n_due = 0
+    n_asked = 0
     while (elapsed_s := time.perf_counter() - began_s) < seconds:
-        for number, asker in enumerate(askers):
-            wanted = int(elapsed_s * rate / n) - n_due // n
-            if number == 0:
-                n_due += wanted * n
-                share = wanted
-            if share and asker.transport.get_write_buffer_size() < 1 << 20:
-                now_s = time.perf_counter()
-                asker.due_s.extend([now_s] * share)
-                heard.n_sent += share
-                asker.transport.write(content * share)
-            else:
-                heard.n_unsent += share
-        await asyncio.sleep(0.002)
-    return await _settle(heard, askers, began_s, 60.0)
+        n_due = int(elapsed_s * rate / n) - n_asked
+        n_asked += n_due
+        for pipeline in pipelines:
+            pipeline.ask(content, n_due)
+        await asyncio.sleep(0.001)
+    flooded.seconds = time.perf_counter() - began_s
+    until = time.perf_counter() + 15.0
+    while time.perf_counter() < until and any(pipeline.n_waiting for pipeline in pipelines):
+        await asyncio.sleep(0.01)
+    for pipeline in pipelines:
+        pipeline.transport.close()
+    await asyncio.sleep(0.05)
+    return flooded

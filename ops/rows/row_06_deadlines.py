@@ -1,0 +1,88 @@
+"""Row 6: requests with deadlines behind work that takes longer."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+
+from raw_http import Answer
+from rows.row_05_overload import batch, grown
+from running import Server
+from scoreboard import Bar, Finding, Row
+
+_DEADLINE_MS = 30.0
+_CLIENTS = 40
+_RUNS = 10
+"""What was begun in time ends within the deadline and the work itself; a machine that is busy may stretch that."""
+_FORGETS = """
+from mlrf.serving.http.work import Work
+start = Work.start
+Work.start = lambda self, work, route, n_bytes, deadline_s: start(self, work, route, n_bytes, 0.0)
+"""
+
+
+def _in_server_ms(answer: Answer) -> float:
+    return float(answer.headers["server-timing"].removeprefix("total;dur="))
+
+
+def _late_when_whole(server: Server, late: bytes) -> tuple[int, float]:
+    """Send requests whose end comes when their time is over: how many were not refused for it, and instances that were read."""
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(server.client()) for _ in range(4)]
+        for client in clients:
+            client.send(late[:-5])
+        time.sleep(0.1)
+        before = server.metrics()["mlrf_instances_total"]
+        for client in clients:
+            client.send(late[-5:])
+        n_answered = sum(client.answer().status not in (503, 504) for client in clients)
+        return n_answered, server.metrics()["mlrf_instances_total"] - before
+
+
+def _found(rounds: int, broken_by: str = "") -> Finding:
+    late = batch(60).replace(b"\r\n\r\n", b"\r\nX-Request-Timeout-Ms: %d\r\n\r\n" % _DEADLINE_MS, 1)
+    with grown(1, broken_by=broken_by) as server, contextlib.ExitStack() as opened:
+        with server.client() as alone:
+            runs_ms = []
+            for _ in range(20):
+                alone.send(batch(60))
+                runs_ms.append(_in_server_ms(alone.answer()))
+        limit_ms = _DEADLINE_MS + _RUNS * statistics.median(runs_ms)
+        clients = [opened.enter_context(server.client()) for _ in range(_CLIENTS)]
+        answers = []
+        for _ in range(rounds):
+            for client in clients:
+                client.send(late)
+            answers += [client.answer() for client in clients]
+        n_answered, n_read = _late_when_whole(server, late)
+    statuses = [answer.status for answer in answers]
+    took_ms = [_in_server_ms(answer) for answer in answers if answer.status == 200]
+    return Finding.of(
+        Bar("answered though begun late", sum(ms > limit_ms for ms in took_ms), 0),
+        Bar("of", len(answers), 1, at_least=True),
+        Bar("504", statuses.count(504), 1, at_least=True),
+        Bar("neither 200, 503 nor 504", sum(status not in (200, 503, 504) for status in statuses), 0),
+        Bar("requests that were whole too late, answered", n_answered, 0),
+        Bar("instances of theirs that were read", n_read, 0),
+    )
+
+
+def measure(planted: bool) -> Finding:
+    """Queue more than its time allows; with a fault, the worker's thread knows no deadlines."""
+    return _found(2, _FORGETS) if planted else _found(25)
+
+
+def brief(planted: bool) -> Finding:
+    """Do the same twice."""
+    return _found(2, _FORGETS if planted else "")
+
+
+ROW = Row(
+    6,
+    "expired deadlines",
+    "no inference starts late",
+    "deadlines are forgotten before the worker's thread",
+    measure,
+    brief,
+)

@@ -1,0 +1,144 @@
+"""Row 19: requests made from the server's own OpenAPI document, valid and not, and every answer held to the document."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from bundles import NUMBERS, write_bundle, write_tree_bundle
+from mlrf.core.bundle import LinkEntry
+from running import serving
+from scoreboard import Bar, Finding, Row
+
+_CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+_PART_CASES = 50
+"""Cases that hypothesis is asked for at a time: it remembers what it tried, and grows slower and larger with it."""
+_MISSPELT = """
+from mlrf.serving.http.answering import Answering
+send = Answering._send
+def misspelt(self, call, identity, started, content_type, status, content, extra):
+    if content.startswith(b'{"prediction'):
+        content = content.replace(b'"version"', b'"Version"')
+    send(self, call, identity, started, content_type, status, content, extra)
+Answering._send = misspelt
+"""
+
+
+class _Asked:
+    """What came of some cases: how many by status, and what was not as the document says."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.wrong: list[str] = []
+
+    def ask(self, operation: Any, mode: GenerationMode, n: int, place: int, session: requests.Session) -> None:
+        @seed(place)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=n, deadline=None, database=None, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        def each(case: Any) -> None:
+            answer = case.call(session=session)
+            self.statuses[answer.status_code] += 1
+            try:
+                case.validate_response(answer, checks=_CHECKS)
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001  whatever a check raises is a finding
+                self.wrong.append(f"{operation.method} {operation.path}: {error}"[:500])
+
+        each()
+
+
+def _part(port: int, share: int, shares: int, n_cases: int) -> tuple[Counter[int], list[str]]:
+    """Ask this share of the cases: of each operation that takes a body as many that are valid as that are not."""
+    described = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
+    operations = [each.ok() for each in described.get_all_operations()]
+    with_body = [each for each in operations if each.method == "post"]
+    asked = _Asked()
+    with requests.Session() as session:
+        for operation in operations:
+            if operation.method == "get" and share == 0:
+                # There is nothing to get wrong.
+                asked.ask(operation, GenerationMode.POSITIVE, 1, 0, session)
+        each_n = n_cases // (2 * len(with_body) * shares) + 1
+        for operation in with_body:
+            for mode in GenerationMode:
+                for first in range(0, each_n, _PART_CASES):
+                    n = min(_PART_CASES, each_n - first)
+                    asked.ask(operation, mode, n, share * each_n + first, session)
+    return asked.statuses, asked.wrong
+
+
+def _found(n_cases: int, shares: int, broken_by: str = "") -> Finding:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = [
+            write_tree_bundle(Path(folder) / "sample", name="sample"),
+            write_bundle(
+                Path(folder) / "three",
+                name="three",
+                schema=NUMBERS,
+                task="multiclass",
+                link=LinkEntry("softmax"),
+                classes=[0, 1, "x"],
+                n_outputs=3,
+            ),
+        ]
+        with serving(*bundles, workers=2, broken_by=broken_by) as server:
+            if shares == 1:
+                parts = [_part(server.port, 0, 1, n_cases)]
+            else:
+                with ProcessPoolExecutor(shares, mp_context=multiprocessing.get_context("spawn")) as apart:
+                    asked = [apart.submit(_part, server.port, share, shares, n_cases) for share in range(shares)]
+                    parts = [each.result() for each in asked]
+            troubles = len(server.troubles)
+    statuses = sum((each for each, _ in parts), Counter())
+    wrong = [each for _, found in parts for each in found]
+    for kind, n in Counter(wrong).most_common(5):
+        print(f"  {n} times: {kind}")
+    n_asked = statuses.total()
+    print(f"  row 19 by status {dict(statuses)}, {n_asked / (time.monotonic() - began):.0f} cases a second")
+    return Finding.of(
+        Bar("5xx", sum(n for status, n in statuses.items() if status >= 500), 0),
+        Bar("answers other than described", len(wrong), 0),
+        Bar("cases", n_asked, n_cases, at_least=True),
+        Bar("answered with 200", statuses[200], n_cases / 10, at_least=True),
+        Bar("refused", n_asked - statuses[200], n_cases / 10, at_least=True),
+        Bar("troubles in the log", troubles, 0),
+    )
+
+
+def measure(planted: bool) -> Finding:
+    """Ask what the document says may be asked, and what not; with a fault, answers misspell a member."""
+    return _found(100, 1, _MISSPELT) if planted else _found(10_000, 2)
+
+
+def brief(planted: bool) -> Finding:
+    """Ask a hundred times."""
+    return _found(100, 1, _MISSPELT if planted else "")
+
+
+ROW = Row(
+    19,
+    "10,000 schemathesis cases against the server's own OpenAPI document",
+    "0 5xx, every answer matches its schema",
+    "answers misspell a member",
+    measure,
+    brief,
+)

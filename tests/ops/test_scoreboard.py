@@ -1,0 +1,23 @@
+"""Rows of the reliability scoreboard, in brief: small numbers, and bars that a busy machine holds. `make ops` has the bars themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from run import rows
+
+BRIEF = {number: row.brief for number, row in rows().items() if row.brief is not None}
+LONG_TO_FAIL = {5, 22}
+"""Their faults are that somebody waits: a moment is not long enough to tell them from a busy machine, or takes seconds to."""
+
+
+@pytest.mark.parametrize("number", BRIEF)
+def test_a_row_holds(number):
+    finding = BRIEF[number](False)
+    assert finding.holds, finding.figure
+
+
+@pytest.mark.parametrize("number", sorted(BRIEF.keys() - LONG_TO_FAIL))
+def test_a_planted_fault_is_caught(number):
+    finding = BRIEF[number](True)
+    assert not finding.holds, finding.figure

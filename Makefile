@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+# Tests run two at a time, but for those that measure time or memory: these have the machine to themselves.
+BESIDE := -m "not alone" -n 2 --dist worksteal
+
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 
 $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
@@ -21,7 +24,8 @@ demo: $(VENV)/.ready  ## real retail data to a served model, then curl lines to 
 	$(BIN)/mlrf demo $(if $(ONCE),--once)
 
 test: $(VENV)/.ready $(VENV)-clients/.ready  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/ruff format --check
@@ -70,7 +74,8 @@ sanitize: $(VENV)/.ready  ## the kernel's own tests and 10,000 damaged files und
 	$(MAKE) -C kernel sanitize PYTHON=$(abspath $(BIN)/python) CMAKE=$(abspath $(BIN)/cmake)
 
 lowest: $(VENV)-lowest/.ready  ## the tests again, on the lowest versions that pyproject.toml allows
-	$(VENV)-lowest/bin/python -m pytest tests/unit tests/parity tests/wire
+	$(VENV)-lowest/bin/python -m pytest $(BESIDE) tests/unit tests/parity tests/wire
+	$(VENV)-lowest/bin/python -m pytest -m alone tests/wire
 
 $(VENV)-lowest/.ready: pyproject.toml requirements/lowest.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)-lowest

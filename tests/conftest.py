@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+# OpenMP's threads wait for each other by spinning: where tests share processors, a second becomes a minute.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
     "shared machine", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]

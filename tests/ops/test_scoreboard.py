@@ -6,6 +6,8 @@ import pytest
 
 from run import rows
 
+pytestmark = pytest.mark.alone  # latencies under load
+
 BRIEF = {number: row.brief for number, row in rows().items() if row.brief is not None}
 LONG_TO_FAIL = {5, 22}
 """Their faults are that somebody waits: a moment is not long enough to tell them from a busy machine, or takes seconds to."""

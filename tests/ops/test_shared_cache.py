@@ -232,6 +232,7 @@ def _reset_all(listener):
     return end
 
 
+@pytest.mark.alone
 def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
     """Row 8: one dear answer in fifty requests, from a cache too small for them, so that the store is asked all the time."""
     cheap = [json.dumps({"instances": [{"features": [n / 999] * 30}]}).encode() for n in range(2_000)]

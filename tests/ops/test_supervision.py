@@ -19,6 +19,8 @@ from mlrf.serving.processes.accepting import covered_by
 from mlrf.serving.processes.slots import BOOT_TRIES, Slot, hopeless
 from running import Server, children_of, command, eventually, is_alive, serving
 
+pytestmark = pytest.mark.alone  # bars of a second or less
+
 
 def events(server, name):
     return [entry for entry in server.log if entry["event"] == name]

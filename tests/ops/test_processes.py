@@ -240,6 +240,17 @@ def test_sigterm_answers_who_waits_in_the_queue(bundle):
         assert server.wait() == 0
 
 
+def test_a_worker_that_hangs_at_the_exit_is_ended_and_told(bundle):
+    with serving(bundle, workers=2, options=["--drain-timeout", "0"]) as server:
+        frozen, _ = server.booted(2)
+        os.kill(frozen, signal.SIGSTOP)
+        server.process.terminate()
+        assert server.wait() == 0
+        assert not is_alive(frozen)
+        told = [(each["event"], each["worker_pid"], each["at_exit"]) for each in server.troubles]
+        assert told == [("worker hangs", frozen, True)]
+
+
 def test_a_worker_that_drains_tells_its_clients_and_waits_for_requests_under_way(bundle):
     with serving(bundle) as server, server.client() as busy, server.client() as idle:
         idle.ask("GET", "/healthz")

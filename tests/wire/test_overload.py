@@ -170,21 +170,39 @@ def test_a_body_in_a_million_chunks_is_refused_for_it(server):
         assert "chunks" in answer.json["error"]
 
 
+HEALTH = request("GET", "/healthz")
+
+
 def test_connections_beyond_the_limit_are_told_so_and_those_before_live_on(path):
-    with serving(path, options=["--max-connections", "20"]) as server, contextlib.ExitStack() as opened:
+    options = ["--max-connections", "20", "--header-timeout", "60", "--request-timeout", "60"]
+    with serving(path, options=options) as server, contextlib.ExitStack() as opened:
         clients = [opened.enter_context(server.client()) for _ in range(20)]
         for client in clients:
+            # Under way: none of them is idle, and makes room.
             assert client.ask("GET", "/healthz").status == 200
+            client.send(HEALTH[:-3])
         with server.client() as late:
             answer = late.answer()
             assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "OVERLOADED", "1")
             assert late.is_closed()
-        assert all(client.ask("GET", "/healthz").status == 200 for client in clients)
         crowd = [opened.enter_context(server.client()) for _ in range(200)]
-        assert all(client.ask("GET", "/healthz").status == 200 for client in clients)
+        for client in clients:
+            client.send(HEALTH[-3:])
+            assert client.answer().status == 200
         for client in (*crowd, *clients[:10]):
             client.socket.close()
         eventually(lambda: _answers(server.port), what="a place")
+
+
+def test_idle_connections_make_room_for_those_that_come(path):
+    with serving(path, options=["--max-connections", "20"]) as server, contextlib.ExitStack() as opened:
+        crowd = [opened.enter_context(server.client()) for _ in range(30)]
+        time.sleep(2.0)
+        for _ in range(30):
+            probe = opened.enter_context(server.client())
+            assert probe.ask("GET", "/healthz").status == 200
+            time.sleep(0.1)
+        assert all(client.rest()[:12] in (b"", b"HTTP/1.1 503") for client in crowd)
 
 
 def _answers(port):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.option import Option, made_of, refused, value_in
+from mlrf.serving.option import Group, Option, made_of, refused, value_in
 from mlrf.serving.settings import OPTIONS, ServeSettings
 
 CONFIG_VARIABLE = "MLRF_CONFIG"
@@ -107,9 +107,14 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
     by_variable = {each.variable: each for each in OPTIONS}
     found: Found = {}
     for name, text in sorted(environ.items()):
-        if not name.startswith(_PREFIX) or name in _NO_OPTIONS or not text or _is_service_link(name, text):
+        if not name.startswith(_PREFIX) or name in _NO_OPTIONS or _is_service_link(name, text):
             continue
         wanted = by_variable.get(name)
+        if not text:
+            if wanted is not None and wanted.group is Group.ACCESS:
+                # A secret that was not filled in must not open the door.
+                raise refused(wanted, "it is set, and empty; give it a value, or unset it", name)
+            continue
         if wanted is None:
             raise ConfigError(
                 f"{name}: the environment names an option that mlrf serve does not have{_meant(name, by_variable)}",

@@ -238,3 +238,10 @@ def test_an_address_of_another_machine_is_refused_by_name():
 def test_a_host_that_is_none_is_refused_by_name(host):
     with pytest.raises(ConfigError, match="--host"):
         bind_listeners(host, 0, 1, 10)
+
+
+@pytest.mark.parametrize("name", ["MLRF_KEYS", "MLRF_TLS_CERT", "MLRF_TLS_CLIENT_CA", "MLRF_CORS_ORIGIN"])
+def test_a_variable_of_access_that_is_set_and_empty_opens_no_door(name):
+    with pytest.raises(ConfigError, match=f"{name}: it is set, and empty"):
+        read_settings(["bundle"], {name: ""})
+    assert read_settings(["bundle"], {"MLRF_HOST": ""}).host == "127.0.0.1"

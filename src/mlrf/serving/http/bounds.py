@@ -19,6 +19,8 @@ _DROPPED_BYTES = 1 << 20
 _LINGER_S = 1.0
 """How long a client that was refused midway may go on sending, so that it reads the answer and meets no reset."""
 DRAIN_IDLE_S = 2.0
+_IDLE_S = 1.0
+"""From when on an idle connection may have to make room for another."""
 
 
 class Bounded(Answering):
@@ -61,6 +63,22 @@ class Bounded(Answering):
             self._check_unfinished(now)
         elif now > self._idle_until():
             self._transport.close()
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way here, and has not been for a moment: its client finds another connection as good."""
+        return not (
+            self._came_s
+            or self._waiting is not None
+            or self._paused_since
+            or self._closing_since
+            or self._transport.get_write_buffer_size()
+            or self._server.clock.now - self._since < _IDLE_S
+        )
+
+    def leave(self) -> None:
+        """Close an idle connection."""
+        self._closing_since = self._server.clock.now
+        self._transport.close()
 
     def _is_stuck(self, now: float) -> bool:
         """Whether an answer too short to make reading pause has been on its way for too long."""

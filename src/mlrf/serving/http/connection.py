@@ -51,7 +51,7 @@ class Connection(Bounded):
         n_over = self._server.admission.n_connections - self._server.limits.max_connections
         if n_over > CROWD_REFUSED:
             self._transport.abort()
-        elif n_over > 0:
+        elif n_over > 0 and not self._server.make_room():
             n_open = self._server.limits.max_connections
             self._refuse(
                 OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
@@ -26,6 +27,8 @@ _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
 BEAT_S = 0.5
+_LOOKS = 32
+"""At how many connections one that comes beyond the limit may have a look."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
@@ -98,7 +101,8 @@ class HttpServer:
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
-        self._connections: set[Connection] = set()
+        self._connections: OrderedDict[Connection, None] = OrderedDict()
+        """Those found busy when room was needed stand behind those that nobody has looked at."""
         self._shaking: WeakSet[TlsConnection] = WeakSet()
         """Those whose handshake is under way: nobody tells of one that fails."""
         self._id_prefix = os.urandom(6).hex().encode()
@@ -161,15 +165,28 @@ class HttpServer:
 
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
-        self._connections.add(connection)
+        self._connections[connection] = None
         self.admission.n_connections += 1
         self.meter.count_connections(1)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self.admission.n_connections -= 1
         self.meter.count_connections(-1)
+
+    def make_room(self) -> bool:
+        """Close a connection that has been idle, for one that has come; False when none is found among the next few.
+
+        Second chances (the clock of page replacement), not an order by last use: that would cost every request.
+        """
+        for _ in range(min(_LOOKS, len(self._connections))):
+            connection = next(iter(self._connections))
+            self._connections.move_to_end(connection)
+            if connection.is_idle():
+                connection.leave()
+                return True
+        return False
 
     def watch_lag(self, loop: asyncio.AbstractEventLoop) -> None:
         """Measure the lag of the loop that the connections run on, from now on until `drain`."""

@@ -232,6 +232,12 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._notifier.stopping()
         super().stop(graceful)
 
+    def kill_workers(self, sig: int) -> None:
+        """Send a signal to every worker; at the exit SIGKILL is the last, for those that did not leave by themselves."""
+        for pid, worker in self.WORKERS.items() if sig == signal.SIGKILL else ():
+            self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, at_exit=True)
+        super().kill_workers(sig)
+
     def handle_hup(self) -> None:
         """Read the settings again and replace the workers one by one; settings that are wrong change nothing."""
         boot = self._boot

@@ -183,7 +183,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             return f"{self.facts.trees} trees, {self.facts.leaves} leaves"
         counts = {} if self.graph is None else self.graph.operators
         named = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
-        return f"a graph of {sum(counts.values())} operators ({named})"
+        total = sum(counts.values())
+        return f"a graph of {total} operator{'' if total == 1 else 's'} ({named})"
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ bit may differ (ADR 11); so a row's answer is the one that it gets alone.
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,15 +27,13 @@ from mlrf.engines.port import Row, Rows
 from mlrf.engines.session import start_session
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
-_INTEGERS = {
-    f"tensor({name})": np.dtype(name)
-    for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-}
 _STRING, _BOOLEAN = "tensor(string)", "tensor(bool)"
+_OTHERS: dict[str, Any] = {
+    f"tensor({name})": np.dtype(name)
+    for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+} | {_STRING: object}
 NO_STRING = ""
 """What stands in a column of strings where the value is missing."""
-
-Table = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,71 +70,28 @@ class GraphEngine:
         """
         self._session = start_session(model)
         self.n_features, self.n_outputs = shape
-        self._inputs = read_inputs(self._session, self.n_features, model)
+        self._askers = [(each.name, _asker(each, categories)) for each in read_inputs(self._session, shape[0], model)]
         self._answer = answer
-        self._words = {column: _words(values) for column, values in categories.items()}
-        self._exact = [
-            column
-            for each in self._inputs
-            if each.kind not in (*_FLOATS, _STRING)
-            for column in range(each.first, each.first + each.width)
-            if column not in self._words
-        ]
+        self._outputs = [answer.output]
         if answer.output not in {output.name for output in self._session.get_outputs()}:
             raise BundleError(f"{model}: the model has no output {answer.output!r}", file=model.name)
 
     def margin(self, row: Row) -> list[float]:
         """Return the K numbers of one row."""
-        return self._answers(np.array([row], np.float64))[0].tolist()  # type: ignore[no-any-return]
+        try:
+            # A number beyond float32 is an infinity there, and no cause for a warning.
+            with np.errstate(over="ignore"):
+                feed = {name: ask(row) for name, ask in self._askers}
+            (found,) = self._session.run(self._outputs, feed)
+            numbers = read_answer(found, self._answer)
+        except Exception:  # noqa: BLE001  ONNX Runtime has no error class of its own to catch
+            numbers = []
+        return numbers if len(numbers) == self.n_outputs else [math.nan] * self.n_outputs
 
     def margins(self, rows: Rows) -> array[float]:
         """Return the numbers of n rows, n x K row-major."""
-        answer = array("d")
-        answer.frombytes(self._answers(np.frombuffer(rows, dtype=np.float64).reshape(-1, self.n_features)).tobytes())
-        return answer
-
-    def _answers(self, rows: Table) -> Table:
-        """Return the answers [n, K] to rows [n, F], each asked alone."""
-        answers = np.full((len(rows), self.n_outputs), np.nan)
-        sound = self._sound(rows)
-        with np.errstate(over="ignore", invalid="ignore"):
-            columns = {each.name: self._column(each, rows) for each in self._inputs}
-        outputs = [self._answer.output]
-        for place in range(len(rows)):
-            if sound is None or sound[place]:
-                feed = {name: values[place : place + 1] for name, values in columns.items()}
-                try:
-                    (found,) = self._session.run(outputs, feed)
-                    answers[place] = read_answer(found, self._answer)
-                except Exception:  # noqa: BLE001, S112  ONNX Runtime has no error class of its own to catch
-                    continue
-        return answers
-
-    def _sound(self, rows: Table) -> npt.NDArray[np.bool_] | None:
-        """Return which rows hold what their types can; None where all types hold any number."""
-        if not self._exact and not self._words:
-            return None
-        sound: npt.NDArray[np.bool_] = ~np.any(np.isnan(rows[:, self._exact]), axis=1)
-        for column, words in self._words.items():
-            codes = rows[:, column]
-            is_missing = np.isnan(codes) if isinstance(words[-1], str) else False
-            sound &= is_missing | ((codes >= 0) & (codes < len(words) - 1) & (codes == np.floor(codes)))
-        return sound
-
-    def _column(self, each: GraphInput, rows: Table) -> npt.NDArray[Any]:
-        values = rows[:, each.first : each.first + each.width]
-        coded = [column for column in range(each.first, each.first + each.width) if column in self._words]
-        if coded:
-            held: npt.NDArray[Any] = values.astype(object if each.kind == _STRING else np.float64)
-            for column in coded:
-                words = self._words[column]
-                # The last of them is what stands for a missing value.
-                codes = np.nan_to_num(rows[:, column], nan=len(words) - 1).clip(0, len(words) - 1).astype(np.int64)
-                held[:, column - each.first] = words[codes]
-            values = held
-        if each.kind != _STRING:
-            values = _cast(values, each.kind)
-        return np.ascontiguousarray(values[:, 0] if each.is_flat else values)
+        table = np.frombuffer(rows, dtype=np.float64).reshape(-1, self.n_features)
+        return array("d", [number for row in table for number in self.margin(row.tolist())])
 
 
 def read_inputs(session: ort.InferenceSession, n_features: int, model: Path) -> list[GraphInput]:
@@ -148,7 +104,7 @@ def read_inputs(session: ort.InferenceSession, n_features: int, model: Path) -> 
         declared = 1 if is_flat else each.shape[-1]
         # One input may leave its width open; of several each says it.
         width = declared if isinstance(declared, int) else n_features if len(given) == 1 else 1
-        if each.type not in (*_FLOATS, *_INTEGERS, _STRING, _BOOLEAN) or len(each.shape) not in (1, 2):
+        if each.type not in (*_FLOATS, *_OTHERS) or len(each.shape) not in (1, 2):
             raise BundleError(f"{model}: input {each.name!r} is {each.type} {each.shape}", file=model.name)
         inputs.append(GraphInput(each.name, each.type, first, width, is_flat))
         first += width
@@ -164,20 +120,48 @@ def read_answer(found: Any, answer: GraphEntry) -> list[float]:
     return numbers if answer.column is None else numbers[answer.column : answer.column + 1]
 
 
-def _words(categories: Sequence[Category]) -> npt.NDArray[Any]:
-    """Return categories by code, and behind them what stands for a missing one."""
-    if all(isinstance(category, str) for category in categories):
-        return np.array([*categories, NO_STRING], object)
-    return np.array([*categories, 0], np.float64)
+def _asker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Callable[[Row], npt.NDArray[Any]]:
+    """Return what makes an input of a row; ValueError, or another error of a conversion, where the row has none."""
+    first, last = each.first, each.first + each.width
+    dtype = _FLOATS.get(each.kind) or _OTHERS[each.kind]
+    if each.kind in _FLOATS and not any(column in categories for column in range(first, last)):
+        if each.is_flat:
+            return lambda row: np.array(row[first:last], dtype)
+        return lambda row: np.array([row[first:last]], dtype)
+    readers = [_reader(each.kind, categories.get(column)) for column in range(first, last)]
+
+    def ask(row: Row) -> npt.NDArray[Any]:
+        values = [read(x) for read, x in zip(readers, row[first:last], strict=True)]
+        return np.array(values if each.is_flat else [values], dtype)
+
+    return ask
 
 
-def _cast(values: npt.NDArray[Any], kind: str) -> Any:
-    if kind == _BOOLEAN:
-        return values != 0.0
+def _reader(kind: str, categories: Sequence[Category] | None) -> Callable[[float | None], Any]:
+    """Return what makes the graph's value of a row's number."""
+    if categories is not None:
+        return _reader_of_codes(categories, NO_STRING if kind == _STRING else None)
     if kind in _FLOATS:
-        return values.astype(_FLOATS[kind])
-    dtype = _INTEGERS[kind]
-    limits = np.iinfo(dtype)
-    # The largest float64 within the type: the limits of 64 bits are none.
-    top = np.nextafter(float(limits.max), 0.0) if limits.bits == 64 else float(limits.max)  # noqa: PLR2004
-    return np.nan_to_num(values).clip(float(limits.min), top).astype(dtype)
+        return lambda x: math.nan if x is None else x
+    if kind == _BOOLEAN:
+        return lambda x: bool(int(_known(x)))
+    limits = np.iinfo(_OTHERS[kind])
+    least, most = int(limits.min), int(limits.max)
+    return lambda x: min(max(int(_known(x)), least), most)
+
+
+def _reader_of_codes(categories: Sequence[Category], missing: str | None) -> Callable[[float | None], Any]:
+    by_code: dict[float, Category] = {float(code): category for code, category in enumerate(categories)}
+
+    def read(x: float | None) -> Category:
+        if (x is None or x != x) and missing is not None:  # noqa: PLR0124  NaN alone
+            return missing
+        return by_code[_known(x)]
+
+    return read
+
+
+def _known(x: float | None) -> float:
+    if x is None:
+        raise ValueError("a type of no missing values has one")
+    return x

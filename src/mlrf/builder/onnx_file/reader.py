@@ -37,7 +37,6 @@ def read_onnx(source: Source, wishes: Wishes) -> ImportedModel | ImportedGraph:
         try:
             return _read(document, raw, wishes)
         except UnsupportedModelError as reason:
-            check(document)
             return read_graph_model(document, raw, wishes, str(reason))
     except (ModelUnreadableError, UnsupportedModelError) as error:
         # The names that a file holds may hold line ends.

@@ -6,7 +6,7 @@ import onnx
 from onnx import TensorProto
 
 from mlrf.builder.imported import ImportedGraph, Wishes
-from mlrf.builder.onnx_file.document import TREE_OPERATORS
+from mlrf.builder.onnx_file.document import TREE_OPERATORS, check
 from mlrf.builder.onnx_graph.columns import known_columns
 from mlrf.builder.onnx_graph.inputs import read_features, read_inputs
 from mlrf.builder.onnx_graph.operators import check_operators
@@ -18,11 +18,12 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 
 def read_graph_model(model: onnx.ModelProto, raw: bytes, wishes: Wishes, reason: str) -> ImportedGraph:
-    """Read a checked model; `reason` says why the tree engine does not take it.
+    """Read a model that lies in one file; `reason` says why the tree engine does not take it.
 
     UnsupportedModelError or SampleError says what is not served or does not fit.
     """
     operators = check_operators(model)
+    check(model)
     check_trees(model)
     inputs = read_inputs(model.graph, wishes.feature_names)
     output = read_output(model.graph)

@@ -1,0 +1,142 @@
+"""Graphs of operators over real sockets: the API of every other model, and the bits of ONNX Runtime asked directly."""
+
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pandas as pd
+import pytest
+from jsonschema import Draft202012Validator
+
+import graph_models as models
+import mlrf
+from mlrf.core.publishing import publish
+from mlrf.core.repository import Shelf
+from raw_http import Client
+from running import serving
+
+PIPELINE = models.made("pipeline")[1]
+NETWORK = models.dense(1200, 1500, 3, last="Softmax")
+"""Four megabytes of products a row: more than the loop waits for."""
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graphs")
+    for name, proto, options in (
+        ("pipeline", PIPELINE, {"key": ["customer:integer"]}),
+        ("network", NETWORK, {"classes": ["a", "b", "c"]}),
+    ):
+        (folder / f"{name}.onnx").write_bytes(proto.SerializeToString())
+        publish(mlrf.build(folder / f"{name}.onnx", folder / name, name=name, **options), folder / "models")
+    return folder / "models"
+
+
+@pytest.fixture(scope="module")
+def server(repository, tmp_path_factory):
+    admin = tmp_path_factory.mktemp("admin") / "socket"
+    options = ["--default", "pipeline", "--state-dir", str(admin.parent / "state"), "--admin", f"unix:{admin}"]
+    with serving(repository, options=options) as running:
+        running.admin_path = admin
+        yield running
+        assert running.troubles == []
+
+
+def customer(place):
+    row = models.frame().iloc[place].to_dict()
+    return {name: None if value != value else value for name, value in row.items()}  # noqa: PLR0124
+
+
+def directly(rows):
+    """ONNX Runtime's probability of the second class, each row asked alone."""
+    session = ort.InferenceSession(PIPELINE.SerializeToString(), providers=["CPUExecutionProvider"])
+    asked = [session.run(None, models.direct_feed(PIPELINE, pd.DataFrame([row]))) for row in rows]
+    return [labels[0] for labels, _ in asked], [maps[0]["stays"] for _, maps in asked]
+
+
+def test_single_and_batch_are_onnx_runtimes_to_the_bit(server):
+    rows = [customer(place) for place in range(60)]
+    labels, expected = directly([row | {"age": np.nan if row["age"] is None else row["age"]} for row in rows])
+    with server.client() as client:
+        single = [client.ask("POST", "/predict", {"features": row}).json for row in rows]
+    together = server.ask("POST", "/predict/batch", {"instances": [{"features": row} for row in rows]}).json
+    assert [answer["prediction"] for answer in single] == together["predictions"] == expected
+    assert [answer["label"] for answer in single] == together["labels"] == labels
+    again = [server.ask("POST", "/predict", {"features": rows[0]}).json for _ in range(3)]
+    assert (again[-1]["cached"], again[-1]["prediction"]) == (True, expected[0])
+
+
+def test_a_slow_graph_answers_beside_the_loop(server):
+    rows = np.random.default_rng(2).normal(size=(3, 1200)).astype(np.float32)
+    session = ort.InferenceSession(NETWORK.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = [session.run(None, {"x": row[None]})[0][0].tolist() for row in rows]
+    single = [server.ask("POST", "/models/network/predict", {"features": row.tolist()}).json for row in rows]
+    body = {"instances": [{"features": row.tolist()} for row in rows]}
+    together = server.ask("POST", "/models/network/predict/batch", body).json
+    assert [answer["prediction"] for answer in single] == together["predictions"] == expected
+    assert [answer["label"] for answer in single] == ["abc"[int(np.argmax(row))] for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"city": "Bonn"}, "UNKNOWN_CATEGORY", "'city'"),
+        ({"city": 3}, "UNKNOWN_CATEGORY", "'city'"),
+        ({"age": "old"}, "INVALID_FEATURE", "'age'"),
+        ({"visits": None}, "INVALID_FEATURE", "may not be missing"),
+        ({"visits": 1.5}, "INVALID_FEATURE", "an integer"),
+        ({"more": 1}, "UNKNOWN_FEATURE", "more"),
+    ],
+)
+def test_bad_values_are_refused_by_name(server, change, code, words):
+    answer = server.ask("POST", "/predict", {"features": customer(1) | change})
+    assert (answer.status, answer.json["code"]) == (422, code)
+    assert words in answer.json["error"]
+
+
+def test_an_unknown_category_may_be_asked_for_as_missing(server):
+    body = {"features": customer(1) | {"city": "Bonn"}, "unknown_categories": "missing"}
+    assert server.ask("POST", "/predict", body).json["prediction"] == directly([customer(1) | {"city": "Bonn"}])[1][0]
+
+
+def test_reasons_are_refused_by_name(server):
+    for path, body in (
+        ("/explain", {"features": customer(1)}),
+        ("/predict", {"features": customer(1), "explain": True}),
+    ):
+        answer = server.ask("POST", path, body)
+        assert (answer.status, answer.json["code"]) == (422, "NOT_EXPLAINABLE")
+        assert "graph of operators" in answer.json["error"]
+
+
+def test_rows_by_key_hold_strings_too(server):
+    rows = [{"key": {"customer": place}, "features": customer(place)} for place in range(3)]
+    with Client(server.admin_path) as admin:
+        assert admin.ask("POST", "/admin/models/pipeline/features", {"rows": rows}).status == 200
+    answer = server.ask("POST", "/predict", {"key": {"customer": 2}, "return_features": True}).json
+    assert answer["prediction"] == directly([customer(2)])[1][0]
+    assert answer["features"] == customer(2)
+
+
+def test_the_models_and_the_contract_are_described(server):
+    pipeline = next(m for m in server.ask("GET", "/models").json["models"] if m["name"] == "pipeline")
+    assert (pipeline["engine"], pipeline["classes"]) == ("onnxruntime", ["leaves", "stays"])
+    document = server.ask("GET", "/openapi.json").json
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    Draft202012Validator(body["schema"]).validate(body["example"])
+    assert server.ask("POST", "/predict", body["example"]).status == 200
+    assert b"a graph of 12 operators" in server.ask("GET", "/docs").body
+
+
+def test_another_version_is_taken_into_service(server, repository, tmp_path):
+    proto = models.made("pipeline")[1]
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    sampled = mlrf.build(
+        tmp_path / "model.onnx", tmp_path / "b", name="pipeline", key=["customer:integer"], sample=models.frame()
+    )
+    publish(sampled, repository)
+    with Client(server.admin_path) as admin:
+        answer = admin.ask("POST", "/admin/models/pipeline/load", {})
+    assert (answer.status, answer.json["number"]) == (200, Shelf(repository / "pipeline").pointer().number)
+    assert server.ask("POST", "/predict", {"features": customer(1)}).json["version"] == answer.json["version"]
+    assert json.loads(answer.body)["number"] == 2

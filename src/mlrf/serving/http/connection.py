@@ -24,7 +24,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
-_TURNS_S = 5e-3
+_TURNS_S = 2e-3
 _LEAST_TURN_S = 5e-5
 """How long requests that came in one piece may be answered before others have their turn: all connections together, and one of
 very many. A single request takes what it takes."""

@@ -99,8 +99,8 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     for other in behind:
         if other.op_type not in _BEHIND or other.domain not in ("", ML_DOMAIN):
             raise UnsupportedModelError(
-                f"the ONNX model has the operator {other.op_type} beside its trees, which mlrf does not serve; it serves tree "
-                "ensembles with their columns as they come: move other steps out of the file"
+                f"the ONNX model has the operator {other.op_type} beside its trees; it takes tree ensembles with their "
+                "columns as they come: move other steps out of the file"
             )
     return Graph(node, place, inputs, is_float, _way(graph, node, behind))
 

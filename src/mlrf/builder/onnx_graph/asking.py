@@ -14,7 +14,10 @@ from mlrf.core.forest import F64
 _ANSWERS = "mlrf.builder.onnx_graph.runtime_answers"
 _REFERENCE = "mlrf.builder.onnx_graph.reference_answers"
 _TIME_LIMIT_S = 120.0
+"""For reading the model and asking it; a slow one answers as many rows as there is time for."""
+_BUDGET_S = 4.0
 _REFERENCE_LIMIT_S = 30.0
+_REFERENCE_BUDGET_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +34,14 @@ def ask_graph(graph: ImportedGraph, rows: F64) -> GraphAnswers:
 
     ModelUnreadableError when it refuses the model; BuildError when it crashes or takes too long.
     """
-    question = Question("onnxruntime", _ANSWERS, graph.source, graph.settings)
+    question = Question("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
     found = ask_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S)
     return GraphAnswers(found.margins, found.predictions[:, 0], found.version)
 
 
 def ask_reference(graph: ImportedGraph, rows: F64) -> F64 | None:
     """Return the answers of ONNX's own evaluator [n, C], NaN where it has none; None where it does not know the operators."""
-    question = Question("onnx", _REFERENCE, graph.source, graph.settings)
+    question = Question("onnx", _REFERENCE, graph.source, {**graph.settings, "budget_s": _REFERENCE_BUDGET_S})
     try:
         return ask_process(question, rows, np.arange(len(rows)), _REFERENCE_LIMIT_S).margins
     except BuildError:

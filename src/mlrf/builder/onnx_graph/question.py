@@ -12,20 +12,17 @@ from onnx import TensorProto, helper
 
 from mlrf.core.forest import F64
 
-BUDGET_S = 20.0
-"""How long rows are asked; those that are left over have no answer, and prove nothing."""
-
 Run = Callable[[list[str], dict[str, Any]], list[Any]]
 
 
-def ask_each(run: Run, rows: F64, settings: Mapping[str, Any], budget_s: float = BUDGET_S) -> tuple[F64, F64]:
+def ask_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64]:
     """Return what a graph answers to each row alone: its numbers [n, C] and its label's place among the classes [n, 1].
 
-    NaN for a row that it refuses.
+    NaN for a row that it refuses, and for those that are left when the `budget_s` of the settings is spent.
     """
     outputs = [settings["output"]] + ([settings["label"]] if settings["label"] else [])
     numbers, labels = [], []
-    until = monotonic() + budget_s
+    until = monotonic() + settings["budget_s"]
     refusal: Exception = TimeoutError("it took too long")
     for row in rows.tolist():
         answer: list[float] = []

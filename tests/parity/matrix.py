@@ -94,7 +94,10 @@ def page(lines: list[str], failed: int) -> str:
     """The whole page."""
     versions = ", ".join(
         f"{name} {metadata.version(name)}"
-        for name in ("lightgbm", "xgboost-cpu", "catboost", "scikit-learn", "onnxruntime")
+        for name in (
+            *("lightgbm", "xgboost-cpu", "catboost", "scikit-learn", "onnxruntime", "shap"),
+            *("skl2onnx", "onnxmltools", "onnx"),
+        )
     )
     head = "| " + " | ".join(TITLES) + " |\n" + "|---" * len(TITLES) + "|\n"
     return (
@@ -106,8 +109,14 @@ def page(lines: list[str], failed: int) -> str:
         "otherwise would show: every threshold row is bit-equal where the line says yes.\n"
         "- **ONNX**: `model.onnx` under ONNX Runtime, relative to max(\\|margin\\|, mean \\|margin\\|); the bar is 1e-6.\n"
         "- **SHAP**: contributions and base beside the library's own, relative to max(1, sum \\|contribution\\|); the bar is 1e-5. "
-        "`-`: the library has none (scikit-learn), or none that add up to its own prediction (CatBoost's trees that are not "
-        "symmetric), or they are asked by category elsewhere. Base and contributions give the margin within 1e-9 on every line.\n\n"
+        "scikit-learn has none; its models are held against `shap`'s `TreeExplainer`. `-`: there are none (`shap` knows neither "
+        "categories of histograms nor gradient boosting of several classes), or none that add up to the prediction (CatBoost's trees "
+        "that are not symmetric). Base and contributions give the margin within 1e-9 on every line.\n"
+        "- **onnx** lines: the objective names the model that an exporter wrote, the type names exporter and version of ai.onnx.ml. "
+        "The margin beside it is ONNX Runtime's for that file. No exporter writes how many training rows took each branch, so they are "
+        "counted again with the training rows; SHAP is held against the exported model's own where that counts rows too and the "
+        "file sends every training row to the same leaf (skl2onnx loses the side of missing values, onnxmltools rounds "
+        "LightGBM's thresholds to float32).\n\n"
         f"{len(lines)} kinds of model, {failed} failed.\n\n{head}" + "\n".join(lines) + "\n"
     )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mlrf.builder.covers import with_covers
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
+from mlrf.builder.imported import ImportedModel
 from mlrf.builder.onnx.export import export_onnx
 from mlrf.builder.parity.golden import KINDS, golden_rows
 from mlrf.builder.parity.runtime import run_onnx, run_trees
@@ -41,6 +43,8 @@ class Measured:
 def measure(grown: Grown, most: int = 3_000) -> Measured:
     """Hold a fitted model's export against the model."""
     model = import_model(grown.model)
+    if not grown.has_covers:
+        model = with_covers(model, grown.rows)
     never = [place for place, feature in enumerate(model.features) if not feature.nullable]
     golden = golden_rows(model.forest, None, lambda _: None, never_missing=never)
     chosen = np.unique(np.linspace(0, len(golden.rows) - 1, most).astype(int))
@@ -56,19 +60,26 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     off = ~np.all((trees.margins == expected) | (np.isnan(trees.margins) & np.isnan(expected)), axis=1)
     onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
     size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
-    difference = None
-    if grown.contributions is not None:
-        asked = np.ascontiguousarray(rows[kinds == KINDS.index("random")][:EXPLAINED])
-        told = grown.contributions(asked)
-        ours = run_trees(encode_forest(model.forest), asked, np.arange(len(asked)))
-        whole = np.concatenate([ours.contributions, np.tile(ours.base, (len(asked), 1, 1))], axis=1)
-        difference = float(np.max(np.abs(whole - told)) / max(1.0, float(np.abs(told).sum(axis=1).max())))
+    # An exporter's thresholds are the nearest float32: only the training rows are known to take the same sides.
+    free = rows[kinds == KINDS.index("random")] if grown.has_covers else grown.rows
     return Measured(
         rows=len(rows),
         largest_difference=float(np.max(np.abs(trees.margins - expected))),
         off=int(np.count_nonzero(off)),
         flips=int(np.count_nonzero(off & (kinds == KINDS.index("threshold")))),
         onnx_difference=float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300))),
-        contribution_difference=difference,
+        contribution_difference=_contribution_difference(grown, model, free[:EXPLAINED]),
         additivity=additivity_gap(trees.single, trees.contributions, trees.base),
     )
+
+
+def _contribution_difference(grown: Grown, model: ImportedModel, rows: np.ndarray) -> float | None:
+    if grown.contributions is None:
+        return None
+    asked = np.ascontiguousarray(rows)
+    told = grown.contributions(asked)
+    if told is None:
+        return None
+    ours = run_trees(encode_forest(model.forest), asked, np.arange(len(asked)))
+    whole = np.concatenate([ours.contributions, np.tile(ours.base, (len(asked), 1, 1))], axis=1)
+    return float(np.max(np.abs(whole - told)) / max(1.0, float(np.abs(told).sum(axis=1).max())))

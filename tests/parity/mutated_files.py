@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import skops.io
 
+import onnx_exports
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
 from mlrf.core.errors import MlrfError
@@ -36,6 +37,7 @@ def sound_files() -> dict[str, bytes]:
         depthwise = grow(Cell("catboost", "MultiClass", "Depthwise", "numeric", "Min"), trees=3).model
         for model, kind in ((catboost, "cbm"), (catboost, "json"), (depthwise, "cbm"), (depthwise, "json")):
             model.save_model(str(folder / f"{id(model)}.{kind}"), format=kind)
+        numeric = grow(Cell("lightgbm", "regression", "gbdt", "numeric", "NaN"), trees=3).model
         forest = grow(Cell("sklearn", "RandomForestRegressor", "regressor", "numeric", "NaN"), trees=3).model
         histogram = grow(
             Cell("sklearn", "HistGradientBoostingRegressor", "regressor", "categorical", "NaN"), trees=3
@@ -50,6 +52,9 @@ def sound_files() -> dict[str, bytes]:
             "catboost-depthwise.json": (folder / f"{id(depthwise)}.json").read_bytes(),
             "forest.skops": skops.io.dumps(forest),
             "histogram.skops": skops.io.dumps(histogram),
+            "forest.onnx": onnx_exports.exported(forest, 1).SerializeToString(),
+            "lightgbm.onnx": onnx_exports.exported(lightgbm, 3).SerializeToString(),
+            "own.onnx": onnx_exports.exported(numeric, 5).SerializeToString(),
         }
 
 

@@ -90,6 +90,23 @@ def test_shares_of_two_classes_are_one_margin(tmp_path, one):
     assert (model.task, model.classes, model.forest.n_trees, model.class_at_half) == ("binary", ("no", "yes"), 8, 0)
 
 
+def test_a_margin_and_its_negative_are_one_margin(tmp_path):
+    trees = [both(tree) for tree in forest(18)]
+    model = agrees(files.model(files.version_3(trees, labels=["no", "yes"], post_transform="LOGISTIC")), tmp_path)
+    assert (model.task, model.link.kind, model.classes) == ("binary", "sigmoid", ("no", "yes"))
+    trees[3] = leaf((0, 1.0), (1, -0.5))
+    model = import_model(files.model(files.version_3(trees, labels=["no", "yes"], post_transform="LOGISTIC")))
+    assert (model.task, model.link.kind) == ("multiclass", "sigmoid_each")
+
+
+def both(tree):
+    """The tree with each leaf's number for the second class, and its negative for the first, as CatBoost writes them."""
+    if "adds" in tree:
+        ((_, value),) = tree["adds"]
+        return leaf((0, -value), (1, value))
+    return {**tree, "yes": both(tree["yes"]), "no": both(tree["no"])}
+
+
 def test_a_map_without_a_type_is_taken_as_onnx_runtime_takes_it(tmp_path):
     node = files.version_3(forest(17, n=3), labels=["no", "yes"], post_transform="LOGISTIC")
     zipped = helper.make_node("ZipMap", ["scores"], ["p"], domain=files.ML, classlabels_strings=["no", "yes"])

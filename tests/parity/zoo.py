@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import catboost as cb
@@ -15,12 +16,15 @@ import pandas as pd
 from sklearn import ensemble, tree
 
 import models as lightgbm_models
+import onnx_exports
 import xgboost_models
+from mlrf.builder.catboost import answers as catboost_answers
+from mlrf.builder.front import import_model
 from mlrf.builder.xgboost import answers as xgboost_answers
 
 Rows = np.ndarray
-Contributions = Callable[[Rows], Rows]
-"""Of rows [n, F], the library's own contributions and base [n, F + 1, K]."""
+Contributions = Callable[[Rows], Rows | None]
+"""Of rows [n, F], the library's own contributions and base [n, F + 1, K]; None where they do not add up to its own answer."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,6 +36,8 @@ class Cell:
     kind: str
     splits: str
     missing: str
+    source: Cell | None = None
+    """The model that an ONNX file was made of."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class Grown:
 
     model: Any
     contributions: Contributions | None
+    rows: Rows
+    """What it was trained on."""
+    has_covers: bool = True
+    """Whether the model tells how many training rows took each branch."""
 
 
 LIGHTGBM = (
@@ -96,16 +106,21 @@ def cells() -> list[Cell]:
         holes = ["none"] if name.startswith("GradientBoosting") else ["none", "NaN"]
         splits = ["numeric", "categorical"] if name.startswith("Hist") else ["numeric"]
         found += [Cell("sklearn", name, *rest) for rest in itertools.product(kinds, splits, holes)]
-    return found
+    return found + [cell for source in found for cell in _in_onnx(source)]
+
+
+def _in_onnx(source: Cell) -> Iterator[Cell]:
+    """Yield the cells of a source's ONNX files: who wrote them, and in which version of ai.onnx.ml."""
+    words = f"{source.library} {source.objective}" + f", {source.kind}" * (source.library == "sklearn")
+    for exporter, version in onnx_exports.writers(source):
+        yield Cell("onnx", words, f"{exporter}, ai.onnx.ml {version}", source.splits, source.missing, source)
 
 
 def grow(cell: Cell, seed: int = 0, *, trees: int = 12, depth: int = 4) -> Grown:
     """Train the model of a cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {"lightgbm": _lightgbm, "xgboost": _xgboost, "catboost": _catboost, "sklearn": _sklearn}[cell.library](
-            cell, seed, trees, depth
-        )
+        return GROWERS[cell.library](cell, seed, trees, depth)
 
 
 def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
@@ -124,7 +139,7 @@ def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         # Of a random forest they are sums over the trees; the margin is the mean.
         return told.transpose(0, 2, 1) / (booster.num_trees() / n_outputs if cell.kind == "rf" else 1.0)
 
-    return Grown(booster, contributions)
+    return Grown(booster, contributions, given.rows)
 
 
 def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
@@ -141,7 +156,7 @@ def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         told = booster.predict(xgboost_answers.matrix(booster, rows), pred_contribs=True)
         return told.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
 
-    return Grown(booster, contributions)
+    return Grown(booster, contributions, xgboost_models.data(seed, missing=cell.missing == "NaN")[0])
 
 
 def _rows(seed: int, *, missing: bool, n: int = 300) -> tuple[Rows, Rows]:
@@ -178,12 +193,16 @@ def _catboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     model = cb.CatBoost(options).fit(pool)
 
     def contributions(asked: Rows) -> Rows:
-        told = np.asarray(model.get_feature_importance(cb.Pool(asked), type="ShapValues", thread_count=1))
+        categories = model.get_cat_feature_indices()
+        table: Any = asked
+        if categories:
+            table = catboost_answers._table(asked, model, import_model(model).settings["categories"])
+        given = cb.Pool(table, cat_features=categories)
+        told = np.asarray(model.get_feature_importance(given, type="ShapValues", thread_count=1))
         return told.reshape(len(asked), -1, asked.shape[1] + 1).transpose(0, 2, 1)
 
     # CatBoost's reasons of trees that are not oblivious do not add up to its own prediction.
-    adds_up = cell.kind == "SymmetricTree" and cell.splits == "numeric"
-    return Grown(model, contributions if adds_up else None)
+    return Grown(model, contributions if cell.kind == "SymmetricTree" else None, rows)
 
 
 def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
@@ -194,7 +213,39 @@ def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         options |= {"max_iter": trees, "categorical_features": [3] if cell.splits == "categorical" else None}
     elif not cell.objective.startswith(("Decision", "ExtraTreeC", "ExtraTreeR")):
         options["n_estimators"] = trees
-    return Grown(SKLEARN[cell.objective](**options).fit(rows, target), None)
+    model = SKLEARN[cell.objective](**options).fit(rows, target)
+
+    def contributions(asked: Rows) -> Rows | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import shap  # noqa: PLC0415  draws its colours when it is imported, with warnings
+
+            explainer = shap.TreeExplainer(model)
+        told = np.asarray(explainer.shap_values(asked, check_additivity=False)).reshape(*asked.shape, -1)
+        base = np.broadcast_to(np.reshape(explainer.expected_value, -1), (len(asked), 1, told.shape[2]))
+        whole = np.concatenate([told, base], axis=1)
+        ask = [getattr(model, name, None) for name in ("decision_function", "predict_proba", "predict")]
+        answers = next(each for each in ask if each is not None)(asked).reshape(len(asked), -1)
+        # It takes a category of a histogram for a number.
+        if not np.allclose(whole.sum(axis=1), answers, rtol=1e-6, atol=1e-6):
+            return None
+        return whole[:, :, -1:] if cell.kind == "2 classes" else whole
+
+    # shap knows no gradient boosting of several classes; 0.47 sends missing values elsewhere than scikit-learn does.
+    known = (cell.objective, cell.kind) != ("GradientBoostingClassifier", "4 classes")
+    known &= tuple(int(part) for part in metadata.version("shap").split(".")[:2]) >= (0, 51)
+    return Grown(model, contributions if known else None, rows)
+
+
+def _onnx(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
+    assert cell.source is not None
+    source = grow(cell.source, seed, trees=trees, depth=depth)
+    contributions = source.contributions if onnx_exports.counts_rows(cell.source, cell.kind) else None
+    proto = onnx_exports.exported(source.model, int(cell.kind[-1]))
+    return Grown(proto, contributions, source.rows, has_covers=False)
+
+
+GROWERS = {"lightgbm": _lightgbm, "xgboost": _xgboost, "catboost": _catboost, "sklearn": _sklearn, "onnx": _onnx}
 
 
 lgb.register_logger(type("Silent", (), {"info": lambda *_: None, "warning": lambda *_: None})())

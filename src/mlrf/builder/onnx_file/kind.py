@@ -64,8 +64,8 @@ def read_kind(ensemble: Ensemble, link: LinkKind, labels: Sequence[ClassLabel] |
         if link == "identity" and not _only_shares(ensemble):
             return Kind("raw", Link(), None, 1, 0, 1)
         return Kind("binary", Link("identity" if link == "softmax" else link), names, 1, 0, 1)
-    if ensemble.n_outputs == 2 and link == "identity" and _complementary(ensemble):  # noqa: PLR2004
-        return Kind("binary", Link(), names, 1, 1, 1)
+    if ensemble.n_outputs == 2 and _second_tells_both(ensemble, link):  # noqa: PLR2004
+        return Kind("binary", Link(link), names, 1, 1, 1)
     return Kind(
         "multiclass", Link("sigmoid_each" if link == "sigmoid" else link), names, None, None, ensemble.n_outputs
     )
@@ -101,10 +101,24 @@ def _only_shares(ensemble: Ensemble) -> bool:
     return all(value >= 0 for adds in ensemble.nodes.weights.values() for _, value in adds)
 
 
-def _complementary(ensemble: Ensemble) -> bool:
-    """Whether the two classes' scores always add up to one."""
+def _second_tells_both(ensemble: Ensemble, link: LinkKind) -> bool:
+    """Whether the score of the second of two classes tells that of the first: shares, or a margin and its negative."""
     if ensemble.class_ids != _BOTH:
         return False
+    if link == "identity":
+        return _complementary(ensemble)
+    return link == "sigmoid" and _opposite(ensemble)
+
+
+def _opposite(ensemble: Ensemble) -> bool:
+    """Whether each leaf holds a number for the second class and its negative for the first, as CatBoost writes them."""
+    return not any(ensemble.base) and all(
+        sum(value for _, value in adds) == 0 for adds in ensemble.nodes.weights.values()
+    )
+
+
+def _complementary(ensemble: Ensemble) -> bool:
+    """Whether the two classes' scores always add up to one."""
     adds = list(ensemble.nodes.weights.values())
     if any(value < 0 for leaf in adds for _, value in leaf):
         return False

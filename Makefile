@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
+.PHONY: demo test clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ $(VENV)-clients/.ready: requirements/clients.txt
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
 	@touch $@
 
+proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/grpc/*.proto
+	cd src/mlrf/serving/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
+
 parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
 
@@ -88,9 +91,9 @@ lock:  ## write requirements/*.txt anew from pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-annotate --no-emit-index-url --no-emit-find-links \
-	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
+	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
 	$(VENV)-lock/bin/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --group dev --output-file requirements/lowest.txt \
+	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --group dev --output-file requirements/lowest.txt \
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above made

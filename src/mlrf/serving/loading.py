@@ -45,6 +45,13 @@ class Loading:
         for name in names:
             admin.add("/admin/models/{name}/load", {b"POST": self._handler(name, shelves.get(name))}, name=name)
 
+    async def unload(self, name: str) -> bytes:
+        """Refuse: what is served follows from the command line and the repository's pointers."""
+        raise ReloadRefusedError(
+            f"{name} is served for as long as the server runs; start one without it, or publish another version",
+            model=name,
+        )
+
     def look(self) -> None:
         """See whether the arbiter has answered."""
         answer = self._answers.read()
@@ -55,16 +62,15 @@ class Loading:
         """Return the handler of a model's route; without a shelf it says that the model has no other versions."""
 
         def load(body: bytes) -> Awaited:
-            if shelf is None:
-                raise ReloadRefusedError(
-                    f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and "
-                    "serve that",
-                    model=name,
-                )
+            found = _found(name, shelf)
             asked = _read(body)
-            return Awaited(lambda: self._load(name, shelf, asked))
+            return Awaited(lambda: self._load(name, found, asked))
 
         return load
+
+    async def load(self, name: str, shelf: Shelf | None) -> bytes:
+        """Take a model's current version into service; errors as of its route."""
+        return await self._load(name, _found(name, shelf), LoadRequest())
 
     async def _load(self, name: str, shelf: Shelf, asked: LoadRequest) -> bytes:
         try:
@@ -92,6 +98,16 @@ class Loading:
         self._wake_arbiter()
         await self._answered.wait()
         return self._answers.read()
+
+
+def _found(name: str, shelf: Shelf | None) -> Shelf:
+    if shelf is None:
+        raise ReloadRefusedError(
+            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
+            "that",
+            model=name,
+        )
+    return shelf
 
 
 def _read(body: bytes) -> LoadRequest:

@@ -83,20 +83,25 @@ class Refusals:
 
     def __call__(self, fault: Exception, request_id: bytes) -> tuple[int, bytes, bytes]:
         """Return status, body and header lines."""
-        status = status_of(fault)
+        told, code, sentence = self.tell(fault, request_id)
         identity = request_id.decode("ascii")
-        if status == INTERNAL or not isinstance(fault, MlrfError):
-            self._count("INTERNAL")
-            self._log.error("request failed", request_id=identity, fault=fault)
-            document = {"error": "internal error", "code": "INTERNAL", "details": {}, "request_id": identity}
-            return INTERNAL, _encode(document), b""
-        self._count(fault.code)
-        document = {"error": str(fault), "code": fault.code, "details": fault.details, "request_id": identity}
-        return status, _encode(document), _header_lines(fault)
+        if told is _UNFORESEEN or not isinstance(fault, MlrfError):
+            document = {"error": sentence, "code": code, "details": {}, "request_id": identity}
+            return told.http, _encode(document), b""
+        document = {"error": sentence, "code": code, "details": fault.details, "request_id": identity}
+        return told.http, _encode(document), _header_lines(fault)
 
-    def _count(self, code: str) -> None:
+    def tell(self, fault: Exception, request_id: bytes) -> tuple[Told, str, str]:
+        """Count a fault, log it if nobody foresaw it, and return how it is told, its code and its sentence."""
+        told = told_of(fault)
+        if told is _UNFORESEEN or not isinstance(fault, MlrfError):
+            self._log.error("request failed", request_id=request_id.decode("ascii"), fault=fault)
+            told, code, sentence = _UNFORESEEN, "INTERNAL", "internal error"
+        else:
+            code, sentence = fault.code, str(fault)
         if self._counts is not None:
             self._counts[code](1)
+        return told, code, sentence
 
 
 def _header_lines(fault: MlrfError) -> bytes:

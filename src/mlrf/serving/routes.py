@@ -22,6 +22,34 @@ LABELS = (
     "/admin/models/{name}/load",
 )
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
+INFERENCE = "inference.GRPCInferenceService"
+GRPC_STREAM = f"/{INFERENCE}/ModelStreamInfer"
+GRPC_CHECK = "/grpc.health.v1.Health/Check"
+GRPC_REFLECT = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+GRPC_LABELS = (
+    *(
+        f"/{INFERENCE}/{call}"
+        for call in (
+            "ServerLive",
+            "ServerReady",
+            "ModelReady",
+            "ServerMetadata",
+            "ModelMetadata",
+            "ModelInfer",
+            "ModelConfig",
+            "ModelStatistics",
+            "RepositoryIndex",
+            "RepositoryModelLoad",
+            "RepositoryModelUnload",
+        )
+    ),
+    GRPC_STREAM,
+    GRPC_CHECK,
+    GRPC_REFLECT,
+)
+"""The paths of gRPC's calls, which are the routes that follow where gRPC is spoken."""
+GRPC_ALWAYS = frozenset((f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", GRPC_CHECK))
+"""Those that need no key and are answered however busy the server is."""
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
 """What answers however busy the server is."""
 _SCOPES = {
@@ -30,18 +58,28 @@ _SCOPES = {
     "/explain": "explain",
     "/healthz": OPEN,
     "/readyz": OPEN,
+    **dict.fromkeys(GRPC_ALWAYS, OPEN),
+    f"/{INFERENCE}/ModelInfer": "predict",
+    GRPC_STREAM: "predict",
+    f"/{INFERENCE}/RepositoryModelLoad": "admin",
+    f"/{INFERENCE}/RepositoryModelUnload": "admin",
 }
 SCOPES: dict[int, str] = {
     number: scope
-    for number, label in enumerate(LABELS)
+    for number, label in enumerate((*LABELS, *GRPC_LABELS))
     if (scope := "admin" if label.startswith("/admin/") else _SCOPES.get(label)) is not None
 }
 """What a key must be good for, by route number; routes without a line are for any key."""
 
 
-def layout() -> Layout:
-    """Return the layout of a worker's counts."""
-    return Layout(LABELS)
+def layout(*, grpc: bool = False) -> Layout:
+    """Return the layout of a worker's counts, with those of gRPC's calls where it is spoken."""
+    return Layout((*LABELS, *GRPC_LABELS) if grpc else LABELS)
+
+
+def grpc_route(label: str) -> int:
+    """Return the number of a call of gRPC; ValueError for none."""
+    return len(LABELS) + GRPC_LABELS.index(label)
 
 
 def make_route(

@@ -22,6 +22,7 @@ from mlrf.serving.api import docs_page, openapi
 from mlrf.serving.api.pushing import Pushing
 from mlrf.serving.cache.answers import AnswerCache, CacheCounts
 from mlrf.serving.http.route import HTML, TEXT, Awaited, Handler, Route, Router
+from mlrf.serving.inference.plane import DataPlane
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
@@ -62,6 +63,7 @@ class Generation:
         self._check_serving = check_serving
         self._settings = settings
         self.routes = self._make_routes(exposition)
+        self.plane = DataPlane([], check_serving, __version__)
 
     @property
     def served(self) -> list[Served]:
@@ -190,9 +192,10 @@ class Service:
     def _next(self, served: Sequence[Served]) -> Generation:
         bundles = [each.bundle for each in served]
         self._exposition.set_bundles([{"model": b.name, "version": b.short_version} for b in bundles])
-        return Generation(served, self._default, self._settings, self._exposition, self._check_serving)
+        return Generation(served, self._default, self._settings, self._exposition, self.check_serving)
 
-    def _check_serving(self) -> None:
+    def check_serving(self) -> None:
+        """Raise NotReadyError while this worker is to get no more requests."""
         if self.draining:
             raise NotReadyError("the server is shutting down")
 

@@ -13,6 +13,7 @@ from mlrf.features.place import SHARED_SCHEMES, default_state_dir
 from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.cpus import usable_cpus
+from mlrf.serving.grpc.settings import GrpcSettings
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.processes.admin_listener import parse_admin
@@ -106,6 +107,7 @@ class ServeSettings:
         metavar="ADDRESS",
         check=_check_admin,
     )
+    grpc: GrpcSettings = field(default_factory=GrpcSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     sight: SightSettings = field(default_factory=SightSettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
@@ -125,6 +127,7 @@ class ServeSettings:
                 option="--cache",
             )
         self.access.check()
+        self.grpc.check()
 
     @property
     def leniency(self) -> Leniency:

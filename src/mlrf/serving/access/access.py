@@ -25,15 +25,16 @@ class Access:
         self._settings = settings
         self._log = log
         files = settings.tls_files
-        self._tls = None if files is None else Tls(files)
+        self.tls = None if files is None else Tls(files)
+        """What listeners are made with, None where they speak without."""
         self._ring = None if settings.keys is None else KeyRing(settings.keys)
 
     def apply(self, server: HttpServer) -> None:
         """Hold a server's connections to TLS, keys and origins."""
         server.guard = self.guard()
         server.cors = Cors(self._settings.cors_origin) if self._settings.cors_origin else None
-        if self._tls is not None:
-            server.tls_options = {"ssl": self._tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
+        if self.tls is not None:
+            server.tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
 
     def guard(self) -> Guard | None:
         """Return a guard of the keys, None where nobody needs one."""
@@ -41,10 +42,10 @@ class Access:
 
     def refresh(self) -> None:
         """Take certificates that changed on disk; call it twice a second."""
-        if self._tls is None:
+        if self.tls is None:
             return
         try:
-            if self._tls.refresh():
+            if self.tls.refresh():
                 self._log.info("certificates read again")
         except ConfigError as error:
             self._log.error(

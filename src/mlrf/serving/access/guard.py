@@ -47,10 +47,16 @@ class Guard:
 
     def admit(self, head: Head, route: int) -> Wrap | None:
         """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
+        if self.check(head.authorization, route) or self._scopes.get(route) != "predict":
+            return None
+        return _unexplained
+
+    def check(self, authorization: bytes | None, route: int) -> bool:
+        """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
         scope = self._scopes.get(route, ANY)
         if scope == OPEN:
-            return None
-        presented = head.authorization or b""
+            return True
+        presented = authorization or b""
         if presented[: len(_BEARER)].lower() != _BEARER:
             raise UnauthenticatedError("this server wants a key: send Authorization: Bearer KEY")
         held = self._ring.scopes_of(presented[len(_BEARER) :].strip())
@@ -58,9 +64,7 @@ class Guard:
             raise UnauthenticatedError("the key is none of this server's, or no longer")
         if scope not in (ANY, *held):
             raise NotPermittedError(f"the key lacks the scope {scope!r}", scope=scope)
-        if scope == "predict" and "explain" not in held:
-            return _unexplained
-        return None
+        return "explain" in held
 
     def must_forget(self) -> bool:
         """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""

@@ -28,7 +28,9 @@ class Tls:
 
     def __init__(self, files: TlsFiles) -> None:
         """Read the files; ConfigError when they do not fit."""
-        self._files = files
+        self.files = files
+        self.edition = 0
+        """How often the files were read anew."""
         self._seen = files.signature()
         self._current = _context(files)
         self.context = _context(files)
@@ -37,13 +39,14 @@ class Tls:
 
     def reload(self) -> None:
         """Read the files again; ConfigError when they do not fit, and the certificates before hold on."""
-        seen = self._files.signature()
-        self._current = _context(self._files)
+        seen = self.files.signature()
+        self._current = _context(self.files)
         self._seen = seen
+        self.edition += 1
 
     def refresh(self) -> bool:
         """Reload if a file changed; whether one did. ConfigError as `reload`, once a change."""
-        seen = self._files.signature()
+        seen = self.files.signature()
         if seen == self._seen:
             return False
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlrf.core.errors import NotReadyError
 from mlrf.serving.http.route import JSON, Awaited, Call, Deferred, Result
+from mlrf.serving.http.watch import client_of
 from mlrf.serving.http.work import too_late
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Answering(asyncio.Protocol):
         deadline_s = 0.0
         server.until_watched -= 1
         if server.until_watched < 0 or call.traceparent is not None:
-            call = server.look(call, identity, body, self._transport)
+            call = server.look(call, identity, body, client_of(self._transport))
         try:
             if call.timeout_s:
                 deadline_s = (self._came_s or started - server.admission.age_s(started)) + call.timeout_s

@@ -17,7 +17,8 @@ from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, Malfo
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 BARE_LF = re.compile(rb"(?<!\r)\n")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+"""What a caller may name its request."""
 _SPACES = 2
 _KNOWN = frozenset(
     (
@@ -164,7 +165,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         content_type=first.get(b"content-type"),
         content_encoding=first.get(b"content-encoding"),
         expects_continue=bool(expects) and not is_http10,
-        request_id=identity if _REQUEST_ID.fullmatch(identity) else None,
+        request_id=identity if REQUEST_ID.fullmatch(identity) else None,
         timeout_ms=first.get(b"x-request-timeout-ms"),
         traceparent=first.get(b"traceparent"),
         authorization=first.get(b"authorization"),

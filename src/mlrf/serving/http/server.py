@@ -20,7 +20,7 @@ from mlrf.serving.http.head import Head
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
 from mlrf.serving.http.route import Call, Router, Wrap, preflight_call
-from mlrf.serving.http.watch import NEVER, Watch, client_of
+from mlrf.serving.http.watch import NEVER, Watch
 from mlrf.serving.http.work import Work
 
 _MAX_CALLS = 1024
@@ -127,13 +127,13 @@ class HttpServer:
         """Return an id that no other request of this or another worker has."""
         return b"%b-%x" % (self._id_prefix, next(self._id_count))
 
-    def look(self, call: Call, request_id: bytes, body: bytes, transport: asyncio.BaseTransport) -> Call:
+    def look(self, call: Call, request_id: bytes, body: bytes, client: str) -> Call:
         """Show a request to the watch and return the call to answer it with."""
         if self.watch is None:
             self.until_watched = NEVER
             return call
         is_due = self.until_watched < 0
-        watched = self.watch.begin(call, request_id, body, client_of(transport), is_due=is_due)
+        watched = self.watch.begin(call, request_id, body, client, is_due=is_due)
         if is_due:
             self.until_watched = self.watch.skip()
         return call if watched is None else replace(call, handler=watched.handler, watched=watched)
@@ -220,8 +220,8 @@ class HttpServer:
         for connection in tuple(self._connections):
             connection.check(self.clock.now)
 
-    async def drain(self, limit_s: float) -> int:
-        """Let every connection finish, and return how many had not after `limit_s`.
+    async def drain(self, limit_s: float) -> None:
+        """Let every connection finish, for `limit_s` at the most.
 
         A request under way is answered; an idle connection gets two seconds for one more request, answered with
         `Connection: close`, and one that shakes hands the same two to end with that.
@@ -234,6 +234,9 @@ class HttpServer:
         while (self._connections and loop.time() < deadline) or (self._shaking and loop.time() < shaken):
             await asyncio.sleep(_DRAIN_TICK_S)
             self.tick()
+
+    async def stop(self) -> int:
+        """Drop what is not answered by now, and return how many connections that leaves."""
         self.work.stop()
         if self._connections:
             # Those who waited for it are told.

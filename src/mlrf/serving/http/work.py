@@ -141,4 +141,6 @@ def _limit(place: asyncio.Future[Result], deadline_s: float) -> None:
 
 def too_late() -> DeadlineExceededError:
     """Return the fault of a request whose time is over."""
-    return DeadlineExceededError("the time that X-Request-Timeout-Ms allows was over before the answer was made")
+    return DeadlineExceededError(
+        "the time that the caller allows (X-Request-Timeout-Ms; over gRPC the deadline) was over before the answer was made"
+    )

@@ -29,7 +29,7 @@ from mlrf.serving.control import ControlBlock
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from mlrf.serving.processes.board import WAKE, Board
 from mlrf.serving.processes.boot import BOOT_WORDS, Boot
-from mlrf.serving.processes.listeners import Listeners, bind_listeners, spread_listeners
+from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
 from mlrf.serving.processes.reloading import Hands, Reloading
 from mlrf.serving.processes.rereading import merged
 from mlrf.serving.processes.slots import Slot, hopeless
@@ -71,17 +71,21 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
         if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
             log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
-    places = layout()
+    grpc = _reserve(settings)
+    places = layout(grpc=grpc is not None)
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)
     board = Board(settings.workers, len(sources.shelves))
     access = _access(settings, log)
-    boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, os.getpid())
+    boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, grpc)
+    boot.arbiter = os.getpid()
     models = {b.name: b.short_version for b in bundles}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    _tell_if_open(settings, listeners.sockets, log)
+    _tell_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
+    if grpc is not None:
+        log.info("gRPC listening", address="{}:{}".format(*grpc.address))
     if admin is not None:
         log.info("admin listening", address=admin.name)
     ArbiterLog.log = log
@@ -101,6 +105,14 @@ def _tell_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], l
     for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
         if (exposed := settings.access.exposed(host)) is not None:
             log.warning("open to all", reason=exposed)
+
+
+def _reserve(settings: ServeSettings) -> Reservation | None:
+    """Keep the address of gRPC, where it is to be spoken."""
+    wanted = settings.grpc
+    if wanted.grpc_port is None:
+        return None
+    return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
 
 
 def _access(settings: ServeSettings, log: Log) -> Access:
@@ -253,7 +265,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.info("settings read", options=changed)
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
-        _tell_if_open(settings, [slot.listener for slot in self._slots], boot.log)
+        held = [] if boot.grpc is None else [boot.grpc.held]
+        _tell_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", _graceful_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s

@@ -13,6 +13,7 @@ from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.board import WAKE, Board
+from mlrf.serving.processes.listeners import Reservation
 from mlrf.serving.settings import ServeSettings
 from mlrf.serving.sight.exposition import Exposition
 from mlrf.serving.sight.logs import Log
@@ -39,6 +40,8 @@ class Boot:
     shelves: Mapping[str, Shelf]
     """Of the models that are served from a repository."""
     admin: AdminListener | None = None
+    grpc: Reservation | None = None
+    """Where workers listen for gRPC, if they do."""
     arbiter: int = 0
     """The arbiter's process id."""
 

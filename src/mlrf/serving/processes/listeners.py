@@ -36,6 +36,20 @@ class Listeners:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An address that nobody else can take, and nobody listens on yet."""
+
+    held: socket.socket
+    lock: socket.socket | None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        name = self.held.getsockname()
+        return name[0], name[1]
+
+
 def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
     """Bind and listen on one socket a slot; ConfigError when the address is taken or is none of this machine's."""
     family, address = _resolve(host, port)
@@ -57,17 +71,40 @@ def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listener
     return Listeners(sockets, lock)
 
 
+def reserve_address(host: str, port: int) -> Reservation:
+    """Keep an address for the listeners that workers bind themselves; ConfigError as `bind_listeners`, of --grpc-port.
+
+    Bound and never listening, the socket gets no connections, and holds the port that the kernel chose for 0.
+    """
+    with ExitStack() as opened:
+        try:
+            family, address = _resolve(host, port, "--grpc-")
+            lock = opened.enter_context(_lock(address)) if port else None
+            if port:
+                _probe(family, address)
+            held = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(address)
+        except OSError as error:
+            raise _unusable(host, port, error, "--grpc-") from error
+        opened.pop_all()
+    return Reservation(held, lock)
+
+
 def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listeners:
     """Spread listeners that the service manager opened over the slots; fewer than slots are shared, and less evenly used."""
     sockets = [inherited[slot % len(inherited)].dup() for slot in range(n_slots)]
     return Listeners(sockets, None)
 
 
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+def _resolve(host: str, port: int, options: str = "--") -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(f"--host: {host!r} is no address or name of a host", option="--host") from error
+        raise ConfigError(
+            f"{options}host: {host!r} is no address or name of a host", option=f"{options}host"
+        ) from error
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))
 
@@ -102,16 +139,18 @@ def _listen(listener: socket.socket, address: tuple[str, int], backlog: int) -> 
     listener.listen(backlog)
 
 
-def _unusable(host: str, port: int, error: OSError) -> ConfigError:
+def _unusable(host: str, port: int, error: OSError, options: str = "--") -> ConfigError:
+    """Return the error of --host or --port, whose names begin with `options`."""
     match error.errno:
         case errno.EADDRINUSE:
             return ConfigError(
-                f"--port: {host}:{port} is in use; stop what listens there, or choose another --port", port=port
+                f"{options}port: {host}:{port} is in use; stop what listens there, or choose another {options}port",
+                port=port,
             )
         case errno.EACCES:
             return ConfigError(
-                f"--port: this user may not listen on {host}:{port}; choose a port above 1023", port=port
+                f"{options}port: this user may not listen on {host}:{port}; choose a port above 1023", port=port
             )
         case errno.EADDRNOTAVAIL:
-            return ConfigError(f"--host: {host} is not an address of this machine", host=host)
+            return ConfigError(f"{options}host: {host} is not an address of this machine", host=host)
     return ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", host=host, port=port)

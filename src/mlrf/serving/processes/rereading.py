@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlrf.serving.option import made_of, value_in
 from mlrf.serving.settings import OPTIONS, ServeSettings
 
-FIXED = frozenset(("bundles", "host", "port", "backlog", "workers", "admin", "engine"))
+FIXED = frozenset(("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine"))
 """Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""
 
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import importlib
 import os
 import random
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from gunicorn.workers.base import Worker
 
-from mlrf.core.errors import MlrfError
+from mlrf.core.errors import ConfigError, MlrfError
 from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.loading import Loading
 from mlrf.serving.processes.accepting import Accepting, covered_by
+from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.board import WAKE, Plan
 from mlrf.serving.processes.boot import Boot
 from mlrf.serving.processes.switching import Switching, bundles_of
@@ -32,12 +34,16 @@ from mlrf.serving.service import Service
 from mlrf.serving.sight.metrics import WorkerMeter
 from mlrf.serving.sight.watch import open_watch
 
+if TYPE_CHECKING:
+    from mlrf.serving.grpc.server import GrpcServer
+
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
 _MAX_BOOT_S = 300.0
 _SWITCH_S = 5e-4
 _CONNECT_S = 0.25
 """How long a worker waits at its start for a store that machines share: without a connection its first request is late."""
+_GRPC = "mlrf.serving.grpc.server"
 _M_ARENA_MAX = -8
 """As malloc.h has it."""
 
@@ -74,6 +80,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             bundles = bundles_of(boot, self.plan)
             self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
             self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages)
+            if boot.grpc is not None:
+                # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
+                importlib.import_module(_GRPC)
         except Exception as error:
             boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
@@ -102,11 +111,17 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
-        access = boot.access
-        access.apply(server)
+        boot.access.apply(server)
         servers = [server]
         accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)
-        switching = Switching(boot, self.slot, service, self.plan, lambda: server.route_by(service.generation.router()))
+        grpc: GrpcServer | None = None
+
+        def route() -> None:
+            server.route_by(service.generation.router())
+            if grpc is not None:
+                grpc.answer_by(service.generation.plane)
+
+        switching = Switching(boot, self.slot, service, self.plan, route)
         loading = Loading(
             boot.board.asks[self.slot], boot.board.answers[self.slot], settings.reload_timeout_s, boot.wake_arbiter
         )
@@ -117,39 +132,90 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             loading.look()
 
         def look() -> None:
-            access.refresh()
+            boot.access.refresh()
             follow()
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
 
         await service.connect(_CONNECT_S)
         await self._be_ready(switching)
+        if boot.grpc is not None:
+            grpc = await self._open_grpc(server, refusals, loading)
         await accepting.begin()
         admin = None
         if boot.admin is not None:
-            routes = Router(service.admin.routes, settings.limits.max_body_bytes)
-            servers.append(HttpServer(routes, settings.limits, self.meter, refusals, self.notify))
-            if boot.admin.socket.family != socket.AF_UNIX:
-                # The file system says who may open a Unix socket; a port of this machine is open to all its users.
-                servers[-1].guard = access.guard()
+            servers.append(self._admin_server(boot.admin, refusals))
             admin = await _listen(loop, servers[-1], boot.admin.socket)
         loop.add_signal_handler(WAKE, look)
         boot.note_answered(self.slot)
         boot.wake_arbiter()
         boot.log.debug("worker ready", slot=self.slot)
         await self._run_until(stop, servers, look)
-        service.draining = True
-        boot.note_leaving(self.slot)
-        self.meter.set_ready(ready=False)
+        self._leave()
         # Others accept for this slot from now on; whom this worker still answers gets what the others answer.
         loop.add_signal_handler(WAKE, follow)
         boot.wake_arbiter()
         if admin is not None:
             admin.close()
         await accepting.end(set(range(boot.block.n_slots)) - boot.ready_slots())
-        left = sum(await asyncio.gather(*(each.drain(settings.drain_timeout_s) for each in servers)))
+        await self._drain(servers, grpc)
+
+    def _leave(self) -> None:
+        """Say that this worker answers no longer than it must."""
+        self.service.draining = True
+        self.boot.note_leaving(self.slot)
+        self.meter.set_ready(ready=False)
+
+    def _admin_server(self, listener: AdminListener, refusals: Refusals) -> HttpServer:
+        limits = self.boot.settings.limits
+        routes = Router(self.service.admin.routes, limits.max_body_bytes)
+        server = HttpServer(routes, limits, self.meter, refusals, self.notify)
+        if listener.socket.family != socket.AF_UNIX:
+            # The file system says who may open a Unix socket; a port of this machine is open to all its users.
+            server.guard = self.boot.access.guard()
+        return server
+
+    async def _drain(self, servers: list[HttpServer], grpc: GrpcServer | None) -> None:
+        """Answer what was begun, as far as the limit allows."""
+        boot = self.boot
+        draining: list[HttpServer | GrpcServer] = [*servers, *([] if grpc is None else [grpc])]
+        await asyncio.gather(*(each.drain(boot.settings.drain_timeout_s) for each in draining))
+        left = sum(await asyncio.gather(*(each.stop() for each in servers)))
         self.watch.close()
         if left:
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
+
+    async def _open_grpc(self, server: HttpServer, refusals: Refusals, loading: Loading) -> GrpcServer:
+        """Answer over gRPC too; where the port cannot be had, this worker cannot boot."""
+        from mlrf.serving.grpc.server import GrpcServer  # noqa: PLC0415  as above
+
+        boot = self.boot
+        if boot.grpc is None:
+            raise AssertionError("no address is kept for gRPC")
+        grpc = GrpcServer(
+            server,
+            boot.settings.limits,
+            refusals,
+            boot.access,
+            self._repository(loading),
+            self.service.check_serving,
+            boot.log,
+        )
+        grpc.answer_by(self.service.generation.plane)
+        try:
+            await grpc.start(*boot.grpc.address)
+        except ConfigError as error:
+            boot.log.error("worker cannot boot", slot=self.slot, reason=str(error))  # noqa: TRY400  not logging
+            boot.report_failure(self.slot, error)
+            raise SystemExit(1) from error
+        return grpc
+
+    def _repository(self, loading: Loading) -> dict[str, Callable[[str], Coroutine[Any, Any, bytes]]]:
+        """Return what the calls of the repository do with a model."""
+
+        def load(name: str) -> Coroutine[Any, Any, bytes]:
+            return loading.load(self.service.generation.plane.find(name).name, self.boot.shelves.get(name))
+
+        return {"RepositoryModelLoad": load, "RepositoryModelUnload": loading.unload}
 
     async def _be_ready(self, switching: Switching) -> None:
         """Say that this worker answers, and have it answer from what is served by then.

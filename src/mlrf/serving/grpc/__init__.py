@@ -1,0 +1,1 @@
+"""gRPC: the Open Inference Protocol's calls, health and reflection. What imports grpcio is imported by workers alone."""

@@ -1,0 +1,121 @@
+"""The calls of GRPCInferenceService by name: from a message's bytes to those of its answer, over a generation's data plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from google.protobuf import json_format
+
+from mlrf.core.errors import NotReadyError
+from mlrf.serving.grpc.messages import message, parsed
+from mlrf.serving.grpc.tensors import read_request, write_response
+from mlrf.serving.http.route import Awaited, Deferred, Handler, Result
+from mlrf.serving.inference.plane import DataPlane
+
+_ASIDE_BYTES = 256 << 10
+"""Messages of more are parsed in the worker's thread."""
+_YES = b"\x08\x01"
+"""A message whose first field is a true boolean; one whose first field is false is empty."""
+_NO = b""
+Act = Callable[[str], Coroutine[Any, Any, Any]]
+"""What is done for a model of this name; MlrfError where it is not, at once or later."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallHandlers:
+    """How one call is answered; by `unexplained` for callers whose key is not good for reasons."""
+
+    handler: Handler
+    unexplained: Handler
+
+
+def simple(handler: Handler) -> CallHandlers:
+    """Return how a call is answered that has nothing to do with reasons."""
+    return CallHandlers(handler, handler)
+
+
+def calls_of(plane: DataPlane, repository: Mapping[str, Act]) -> dict[str, CallHandlers]:
+    """Return the unary calls that a plane answers, and those that `repository` answers for a model's name."""
+
+    def told(name: str, tell: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
+        """Return a call that answers with a document, whose members are the fields of its message."""
+        request, response = message(f"{name}Request"), message(f"{name}Response")
+
+        def handle(body: bytes) -> bytes:
+            document = tell(parsed(request, body))
+            written: bytes = json_format.ParseDict(document, response(), ignore_unknown_fields=True).SerializeToString()
+            return written
+
+        return simple(handle)
+
+    calls = {
+        "ServerLive": simple(lambda _body: _YES),
+        "ServerReady": simple(lambda _body: _ready(plane.check_ready)),
+        "ModelReady": simple(_model_ready(plane)),
+        "ServerMetadata": told("ServerMetadata", lambda _asked: plane.server_metadata()),
+        "ModelMetadata": told("ModelMetadata", lambda asked: plane.model_metadata(asked.name, asked.version)),
+        "ModelInfer": CallHandlers(_infer(plane, may_explain=True), _infer(plane, may_explain=False)),
+        "ModelConfig": told("ModelConfig", lambda asked: {"config": plane.model_config(asked.name, asked.version)}),
+        "ModelStatistics": told("ModelStatistics", lambda asked: plane.statistics(asked.name, asked.version)),
+        "RepositoryIndex": told("RepositoryIndex", lambda asked: {"models": plane.index(ready=asked.ready)}),
+    }
+    return calls | {name: simple(_of_repository(name, act)) for name, act in repository.items()}
+
+
+def _ready(check: Callable[[], None]) -> bytes:
+    try:
+        check()
+    except NotReadyError:
+        return _NO
+    return _YES
+
+
+def _model_ready(plane: DataPlane) -> Handler:
+    kind = message("ModelReadyRequest")
+
+    def handle(body: bytes) -> bytes:
+        asked = parsed(kind, body)
+        return _ready(lambda: plane.check_model_ready(asked.name, asked.version))
+
+    return handle
+
+
+def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
+    def infer(body: bytes) -> Result:
+        if len(body) > _ASIDE_BYTES:
+            return _aside(body)
+        return plane.infer(read_request(body, perf_counter()), write_response, may_explain=may_explain)
+
+    def _aside(body: bytes) -> Deferred:
+        began_s = perf_counter()
+        read = []
+
+        def run() -> bytes:
+            read.append(read_request(body, began_s))
+            return b""
+
+        return Deferred(run, then=lambda _: plane.infer(read.pop(), write_response, may_explain=may_explain))
+
+    return infer
+
+
+def _of_repository(name: str, act: Act) -> Handler:
+    request, response = message(f"{name}Request"), message(f"{name}Response")
+    done = response.DESCRIPTOR.fields_by_number[2].name
+
+    def handle(body: bytes) -> Result:
+        asked = parsed(request, body)
+        model = asked.model_name or asked.repository_or_model_name
+        acting = act(model)
+
+        async def finish() -> bytes:
+            await acting
+            written: bytes = response(model_name=model, **{done: True}).SerializeToString()
+            return written
+
+        return Awaited(finish)
+
+    return handle

@@ -1,0 +1,40 @@
+"""The messages of the protocols spoken, made at run time from the descriptors of the .proto files beside this one.
+
+Generated modules would tie us to the versions of protobuf that their generator knows; descriptors are data, which every version
+reads. They live in a pool of their own: a client's generated modules may use the same names in the same process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from mlrf.core.errors import MalformedRequestError
+
+DESCRIPTORS = Path(__file__).with_name("descriptors.binpb")
+FILES = {
+    each.name: each.SerializeToString()
+    for each in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file
+}
+"""The descriptor of each file, by its name; none imports another."""
+POOL = descriptor_pool.DescriptorPool()
+for _serialized in FILES.values():
+    POOL.AddSerializedFile(_serialized)
+
+
+def message(name: str) -> type[Any]:
+    """Return the class of a message; of the inference protocol where the name has no package."""
+    full = name if "." in name else f"inference.{name}"
+    made: type[Any] = message_factory.GetMessageClass(POOL.FindMessageTypeByName(full))
+    return made
+
+
+def parsed(kind: type[Any], body: bytes) -> Any:
+    """Return the message that bytes hold; MalformedRequestError."""
+    try:
+        return kind.FromString(body)
+    except DecodeError as error:
+        raise MalformedRequestError(f"the message is no {kind.DESCRIPTOR.full_name}: it does not parse") from error

@@ -1,0 +1,43 @@
+"""The options of gRPC. No part of this imports grpcio: it starts threads, and the arbiter forks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.option import Group, between, option
+
+EXTRA = 'pip install "mlrf[grpc]"'
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcSettings:
+    """Where gRPC is spoken."""
+
+    grpc_port: int | None = option(
+        None,
+        "port on which gRPC is spoken, 0 for any free one (none: it is not)",
+        group=Group.LISTENING,
+        kind=int,
+        check=between(0, 65535),
+    )
+    grpc_host: str | None = option(None, "address of that port (the one of --host)", group=Group.LISTENING, kind=str)
+
+    def check(self) -> None:
+        """Hold the options to each other and to what is installed; ConfigError names what is wrong."""
+        if self.grpc_port is None:
+            if self.grpc_host is not None:
+                raise ConfigError("--grpc-host: is of --grpc-port, which is not given", option="--grpc-host")
+            return
+        missing = [name for name in ("grpc", "google.protobuf") if not _is_installed(name)]
+        if missing:
+            raise ConfigError(f"--grpc-port: {' and '.join(missing)} cannot be imported; {EXTRA}", option="--grpc-port")
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a module is there, without importing it."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

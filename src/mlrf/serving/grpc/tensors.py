@@ -1,0 +1,151 @@
+"""Inference in protobuf: from a ModelInferRequest to what the data plane is asked, and from the plane's response to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.schema import clip, shown_name
+from mlrf.serving.grpc.messages import message, parsed
+from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse, InputTensor
+
+_REQUEST = message("ModelInferRequest")
+_RESPONSE = message("ModelInferResponse")
+_STREAMED = message("ModelStreamInferResponse")
+_FINAL = _RESPONSE(parameters={"triton_final_response": {"bool_param": True}}).SerializeToString()
+"""Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""The field that holds the values of a datatype."""
+_NOT_OFFERED = ("shared_memory_region", "classification")
+"""What Triton lets a tensor's parameters ask, and must not be passed over: the client would read elsewhere."""
+
+
+def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
+    """Return what a ModelInferRequest asks; MalformedRequestError, or InvalidTensorError where its contents do not fit."""
+    request = parsed(_REQUEST, body)
+    inputs, raw = request.inputs, request.raw_input_contents
+    if raw:
+        if len(raw) != len(inputs):
+            raise InvalidTensorError(
+                f"raw_input_contents hold {len(raw)} tensors for {len(inputs)} inputs; send one for each, in their order"
+            )
+        tensors = [_raw(tensor, data) for tensor, data in zip(inputs, raw, strict=True)]
+    else:
+        tensors = [_typed(tensor) for tensor in inputs]
+    return InferRequest(
+        request.model_name,
+        tensors,
+        request.model_version,
+        request.id,
+        _values(request.parameters) if request.parameters else NO_PARAMETERS,
+        [_output(each) for each in request.outputs],
+        began_s,
+    )
+
+
+def write_response(response: InferResponse) -> bytes:
+    """Return a ModelInferResponse; its contents are raw, which is where clients look first, and some look alone."""
+    answer = _RESPONSE(model_name=response.model_name, model_version=response.model_version, id=response.id)
+    for name, value in response.parameters.items():
+        _set(answer.parameters[name], value)
+    for each in response.outputs:
+        answer.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
+        answer.raw_output_contents.append(each.data)
+    written: bytes = answer.SerializeToString()
+    return written
+
+
+def streamed(response: bytes) -> bytes:
+    """Return the message of a stream that carries a ModelInferResponse."""
+    written: bytes = _STREAMED(infer_response=_RESPONSE.FromString(response + _FINAL)).SerializeToString()
+    return written
+
+
+def streamed_fault(body: bytes, details: str) -> bytes:
+    """Return the message of a stream that tells why a request of it has no response."""
+    answer = _STREAMED(error_message=details)
+    with suppress(MalformedRequestError):
+        request = parsed(_REQUEST, body)
+        answer.infer_response.model_name = request.model_name
+        answer.infer_response.id = request.id
+    written: bytes = answer.SerializeToString()
+    return written
+
+
+def _raw(tensor: Any, data: bytes) -> InputTensor:
+    if tensor.HasField("contents") and tensor.contents.ByteSize():
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)} has contents, and raw_input_contents came too; send one of both",
+            input=clip(tensor.name),
+        )
+    if tensor.parameters:
+        _check_offered("input", tensor)
+    return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), data)
+
+
+def _typed(tensor: Any) -> InputTensor:
+    if tensor.parameters:
+        _check_offered("input", tensor)
+    field = _CONTENTS.get(tensor.datatype)
+    values: Sequence[Any] = ()
+    if field is not None:
+        contents = tensor.contents
+        for present, _ in contents.ListFields():
+            if present.name != field:
+                raise InvalidTensorError(
+                    f"input {shown_name(tensor.name)}: values of {tensor.datatype} belong into {field}, not {present.name}",
+                    input=clip(tensor.name),
+                    datatype=tensor.datatype,
+                )
+        values = list(getattr(contents, field))
+    return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
+
+
+def _output(tensor: Any) -> str:
+    if tensor.parameters:
+        _check_offered("output", tensor)
+    name: str = tensor.name
+    return name
+
+
+def _check_offered(what: str, tensor: Any) -> None:
+    for name in _NOT_OFFERED:
+        if name in tensor.parameters:
+            raise InvalidTensorError(
+                f"{what} {shown_name(tensor.name)}: this server does not offer {name}; leave it out", parameter=name
+            )
+
+
+def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for name, parameter in parameters.items():
+        field = parameter.WhichOneof("parameter_choice")
+        values[name] = None if field is None else getattr(parameter, field)
+    return values
+
+
+def _set(parameter: Any, value: bool | float | str) -> None:
+    match value:
+        case bool():
+            parameter.bool_param = value
+        case int():
+            parameter.int64_param = value
+        case float():
+            parameter.double_param = value
+        case _:
+            parameter.string_param = value

@@ -1,0 +1,118 @@
+"""Answering over gRPC: what a call's context says is held to before a handler is called."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import grpc
+import pytest
+
+from mlrf.serving.grpc.answering import Answering
+from mlrf.serving.grpc.calls import simple
+from mlrf.serving.http.limits import HttpLimits
+from mlrf.serving.http.route import Deferred, Router
+from mlrf.serving.http.server import HttpServer
+from mlrf.serving.refusals import Refusals
+from mlrf.serving.routes import grpc_route
+from mlrf.serving.sight.logs import Log
+
+PATH = "/inference.GRPCInferenceService/ModelInfer"
+
+
+class Meter:
+    def __init__(self):
+        self.statuses = []
+
+    def count_request(self, _route, status, _elapsed_s):
+        self.statuses.append(status)
+
+    def count_connections(self, _change):
+        pass
+
+
+class AbortedError(Exception):
+    pass
+
+
+class Context:
+    """What grpcio gives with a call."""
+
+    def __init__(self, left_s=None):
+        self._left_s = left_s
+        self.code = None
+        self.details = ""
+
+    def time_remaining(self):
+        return self._left_s
+
+    def invocation_metadata(self):
+        return ()
+
+    def peer(self):
+        return "ipv4:127.0.0.1:1"
+
+    async def abort(self, code, details, _metadata):
+        self.code, self.details = code, details
+        raise AbortedError
+
+
+def answered(handler, *contexts):
+    """Have a handler answer in all contexts at once; return the meter."""
+
+    async def run():
+        meter, refusals = Meter(), Refusals(Log("error"))
+        http = HttpServer(Router({}, 1000), HttpLimits(), meter, refusals, lambda: None)
+        answering = Answering(http, refusals, None, 1.0)
+        answering.answer_by({PATH: simple(handler)})
+        answer = answering.unary(grpc_route(PATH))
+        await asyncio.gather(*(answer(b"", each) for each in contexts), return_exceptions=True)
+        http.work.stop()
+        return meter
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("left_s", "is_called"), [(-0.001, False), (60.0, True), (None, True)])
+def test_no_call_begins_when_its_deadline_is_over(left_s, is_called):
+    bodies = []
+
+    def handler(body):
+        bodies.append(body)
+        return b"made"
+
+    context = Context(left_s)
+    meter = answered(handler, context)
+    assert bool(bodies) == is_called
+    assert context.code == (None if is_called else grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert meter.statuses == [200 if is_called else 504]
+
+
+def test_work_whose_turn_comes_too_late_is_not_begun():
+    begun, gate = [], threading.Event()
+
+    def slow():
+        gate.wait(0.2)
+        return b"made"
+
+    def late():
+        begun.append(True)
+        return b"made"
+
+    work = iter([slow, late])
+    waiting, late_one = Context(), Context(0.05)
+    meter = answered(lambda _body: Deferred(next(work)), waiting, late_one)
+    assert begun == []
+    assert late_one.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert sorted(meter.statuses) == [200, 504]
+
+
+def test_what_nobody_foresaw_says_nothing_of_itself():
+    def handler(_body):
+        raise ZeroDivisionError("secret")
+
+    context = Context()
+    answered(handler, context)
+    assert context.code == grpc.StatusCode.INTERNAL
+    assert context.details.startswith("internal error; request ")
+    assert "secret" not in context.details

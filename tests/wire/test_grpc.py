@@ -1,0 +1,306 @@
+"""gRPC: calls of the Open Inference Protocol, health, reflection, keys and certificates, and what no call may do to a server."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from queue import Queue
+
+import grpc
+import pytest
+
+from bundles import write_tree_bundle
+from certificates import make_certificate
+from mlrf.serving.access.keys import make_key, write_keys
+from mlrf.serving.grpc.messages import FILES, message
+from running import eventually, run_to_its_end, serving
+
+_LIMIT_S = 10.0
+_INFERENCE = "/inference.GRPCInferenceService/"
+_N_MUTATED = 10_000 if os.environ.get("OPS_FULL") else 400
+_UNFORESEEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
+
+class Peer:
+    """A client of bytes: it sends what it is told to, well-formed or not."""
+
+    def __init__(self, address, credentials=None):
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = (
+            grpc.insecure_channel(address, options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, [*options, ("grpc.ssl_target_name_override", "localhost")])
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.channel.close()
+
+    def ask(self, call, body=b"", **options):
+        """The answer's bytes, or the error of a call that has none."""
+        path = call if call.startswith("/") else _INFERENCE + call
+        try:
+            return self.channel.unary_unary(path)(body, **{"timeout": _LIMIT_S} | options)
+        except grpc.RpcError as error:
+            return error
+
+    def code(self, *call, **options):
+        """The code of a call."""
+        answer = self.ask(*call, **options)
+        return grpc.StatusCode.OK if isinstance(answer, bytes) else answer.code()
+
+
+def address_of(server):
+    def logged():
+        return next((entry["address"] for entry in server.log if entry["event"] == "gRPC listening"), None)
+
+    return eventually(logged, what="the log line of the address")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("grpc") / "sales", name="sales")
+
+
+@pytest.fixture(scope="module")
+def server(path):
+    with serving(path, workers=2, options=["--grpc-port", "0", "--max-body-bytes", "100000"]) as running:
+        running.booted(2)
+        pids = running.workers()
+        yield running
+        assert running.workers() == pids, "a worker died"
+        assert running.troubles == []
+
+
+@pytest.fixture(scope="module")
+def peer(server):
+    with Peer(address_of(server)) as client:
+        yield client
+
+
+def test_a_server_says_that_it_lives_and_answers(peer):
+    assert message("ServerLiveResponse").FromString(peer.ask("ServerLive")).live
+    assert message("ServerReadyResponse").FromString(peer.ask("ServerReady")).ready
+    assert message("ServerMetadataResponse").FromString(peer.ask("ServerMetadata")).name == "mlrf"
+    assert peer.code("NoSuchCall") == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("call", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
+def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
+    error = peer.ask(call, message(call + "Request")(name="nobody").SerializeToString())
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+    assert "nobody" in error.details()
+    told = dict(error.trailing_metadata())
+    assert told["mlrf-code"] == "MODEL_NOT_FOUND"
+    assert told["x-request-id"]
+
+
+def test_bytes_that_are_no_message_are_an_invalid_argument(peer):
+    error = peer.ask("ModelInfer", b"\x0a\xff\xff", metadata=(("x-request-id", "mine-7"),))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(error.trailing_metadata())["x-request-id"] == "mine-7"
+
+
+@pytest.mark.parametrize("how", list(grpc.Compression), ids=lambda how: how.name)
+def test_a_message_over_the_limit_is_refused_however_small_it_travels(peer, how):
+    assert peer.code("ModelInfer", bytes(30_000_000), compression=how) == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_mutated_messages_are_refused_or_answered_and_nothing_else(server, peer):
+    dice = random.Random(6)
+    kind = message("ModelInferRequest")
+    sound = kind(
+        model_name="sales",
+        id="1",
+        inputs=[{"name": "features", "datatype": "FP64", "shape": [1, 4], "contents": {"fp64_contents": [1, 2, 3, 4]}}],
+        outputs=[{"name": "prediction"}],
+        parameters={"a": {"double_param": 2.5}},
+    ).SerializeToString()
+    seen = set()
+    for _ in range(_N_MUTATED):
+        body = bytearray(sound)
+        for _ in range(dice.randint(1, 8)):
+            place = dice.randrange(len(body))
+            match dice.randrange(3):
+                case 0:
+                    body[place] = dice.randrange(256)
+                case 1:
+                    del body[place:]
+                    body += b"\n"
+                case _:
+                    body[place:place] = dice.randbytes(dice.randint(1, 9))
+        seen.add(peer.code("ModelInfer", bytes(body)))
+    assert grpc.StatusCode.INVALID_ARGUMENT in seen
+    assert not seen.intersection(_UNFORESEEN)
+
+
+def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
+    kind, told = message("ModelInferRequest"), message("ModelStreamInferResponse")
+    asked = Queue()
+    answers = peer.channel.stream_stream(_INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=_LIMIT_S)
+    for number in range(3):
+        asked.put(kind(model_name="nobody", id=str(number)).SerializeToString())
+    asked.put(b"\x0a\xff\xff")
+    read = [told.FromString(next(answers)) for _ in range(4)]
+    asked.put(None)
+    assert [each.infer_response.id for each in read] == ["0", "1", "2", ""]
+    assert all("nobody" in each.error_message for each in read[:3])
+    assert "does not parse" in read[3].error_message
+    assert list(answers) == []
+
+
+def test_health_is_told_by_service(peer):
+    request, response = (message(f"grpc.health.v1.HealthCheck{each}") for each in ("Request", "Response"))
+    for service in ("", "inference.GRPCInferenceService"):
+        body = request(service=service).SerializeToString()
+        assert response.FromString(peer.ask("/grpc.health.v1.Health/Check", body)).status == 1
+        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(body, timeout=_LIMIT_S)
+        assert response.FromString(next(watching)).status == 1
+        watching.cancel()
+    assert (
+        peer.code("/grpc.health.v1.Health/Check", request(service="x").SerializeToString()) == grpc.StatusCode.NOT_FOUND
+    )
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_describes_every_service_it_lists(peer, version):
+    request, response = (message(f"grpc.reflection.v1.ServerReflection{each}") for each in ("Request", "Response"))
+
+    def ask(**asked):
+        path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+        body = request(**asked).SerializeToString()
+        return response.FromString(next(peer.channel.stream_stream(path)(iter([body]), timeout=_LIMIT_S)))
+
+    services = [each.name for each in ask(list_services="").list_services_response.service]
+    assert "inference.GRPCInferenceService" in services
+    for service in services:
+        (found,) = ask(file_containing_symbol=service).file_descriptor_response.file_descriptor_proto
+        assert found in FILES.values()
+    assert ask(file_containing_symbol="no.such").error_response.error_code == 5
+    assert ask(file_by_filename="no.proto").error_response.error_code == 5
+
+
+def test_calls_are_counted_under_their_path_like_routes(server, peer):
+    def count(status):
+        name = f"mlrf_requests_total;route={_INFERENCE}ModelMetadata;status={status}"
+        return server.metrics().get(name, 0)
+
+    before = count(404)
+    peer.ask("ModelMetadata", message("ModelMetadataRequest")(name="nobody").SerializeToString())
+    eventually(lambda: count(404) == before + 1, what="the count of a refused call")
+
+
+def test_without_keys_nobody_may_load_or_unload(peer):
+    for call in ("RepositoryModelLoad", "RepositoryModelUnload"):
+        assert (
+            peer.code(call, message(call + "Request")(model_name="sales").SerializeToString())
+            == grpc.StatusCode.PERMISSION_DENIED
+        )
+
+
+def test_keys_are_wanted_but_for_health(path, tmp_path):
+    made = {name: make_key(name, [name]) for name in ("predict", "admin")}
+    write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
+
+    def bearer(name):
+        return {"metadata": (("authorization", f"Bearer {made[name][0]}"),)}
+
+    load = message("RepositoryModelLoadRequest")(model_name="sales").SerializeToString()
+    with (
+        serving(path, options=["--grpc-port", "0", "--keys", str(tmp_path / "keys")]) as server,
+        Peer(address_of(server)) as peer,
+    ):
+        for call in ("ServerLive", "ServerReady", "/grpc.health.v1.Health/Check"):
+            assert peer.code(call) == grpc.StatusCode.OK
+        for call in ("ServerMetadata", "ModelInfer", "RepositoryModelLoad"):
+            assert peer.code(call) == grpc.StatusCode.UNAUTHENTICATED
+            assert peer.code(call, metadata=(("authorization", "Bearer x.y"),)) == grpc.StatusCode.UNAUTHENTICATED
+        assert peer.code("ServerMetadata", **bearer("predict")) == grpc.StatusCode.OK
+        assert peer.code("ModelInfer", **bearer("admin")) == grpc.StatusCode.PERMISSION_DENIED
+        assert peer.code("RepositoryModelLoad", load, **bearer("predict")) == grpc.StatusCode.PERMISSION_DENIED
+        # Not refused for the key any more: NOT_FOUND is no model of that name, FAILED_PRECONDITION a bundle that has no versions.
+        assert peer.code("RepositoryModelLoad", load, **bearer("admin")) in (
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.FAILED_PRECONDITION,
+        )
+        reflecting = peer.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as refused:
+            next(reflecting(iter([b"\x3a\x00"]), timeout=_LIMIT_S))
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_certificates_are_spoken_and_those_of_clients_wanted(path, tmp_path):
+    ca, _ = make_certificate(tmp_path, "authority")
+    cert, key = make_certificate(tmp_path, "localhost", signed_by="authority")
+    mine, my_key = make_certificate(tmp_path, "me", signed_by="authority")
+    options = ["--grpc-port", "0", "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca]
+
+    def answers(server):
+        trusted = grpc.ssl_channel_credentials(ca.read_bytes(), my_key.read_bytes(), mine.read_bytes())
+        with Peer(address_of(server), trusted) as peer:
+            return peer.code("ServerLive", wait_for_ready=True) == grpc.StatusCode.OK
+
+    with serving(path, options=list(map(str, options)), is_ready=answers) as server:
+        for credentials in (None, grpc.ssl_channel_credentials(ca.read_bytes())):
+            with Peer(address_of(server), credentials) as peer:
+                assert peer.code("ServerLive") == grpc.StatusCode.UNAVAILABLE
+        assert answers(server)
+
+
+def test_a_stopping_server_says_so_and_ends_streams_that_rest(path):
+    with serving(path, options=["--grpc-port", "0"]) as server, Peer(address_of(server)) as peer:
+        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=_LIMIT_S)
+        assert next(watching) == b"\x08\x01"
+        asked = Queue()
+        streaming = peer.channel.stream_stream(_INFERENCE + "ModelStreamInfer")(iter(asked.get, None))
+        asked.put(b"")
+        next(streaming)
+        began = time.monotonic()
+        server.process.terminate()
+        assert list(watching) == [b"\x08\x02"]
+        with pytest.raises(grpc.RpcError) as ended:
+            next(streaming)
+        asked.put(None)
+        assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert server.wait() == 0
+        assert time.monotonic() - began < 8
+
+
+def test_a_killed_worker_does_not_stop_the_service(path):
+    with serving(path, workers=2, options=["--grpc-port", "0"]) as server:
+        first = server.booted(2)
+        os.kill(first[0], 9)
+        for _ in range(20):
+            with Peer(address_of(server)) as peer:
+                assert peer.code("ServerLive", wait_for_ready=True) == grpc.StatusCode.OK
+        eventually(lambda: first[0] not in server.workers() and len(server.workers()) == 2, what="a replacement")
+
+
+def test_a_port_that_is_taken_ends_the_start(path, server):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in (str(taken.getsockname()[1]), address_of(server).rpartition(":")[2]):
+            status, said, _ = run_to_its_end([path], "--port", "0", "--grpc-port", port)
+            assert status == 2
+            assert f"--grpc-port: 127.0.0.1:{port} is in use" in said
+
+
+def test_many_callers_at_once_are_all_answered(peer):
+    codes = Queue()
+
+    def call():
+        for _ in range(25):
+            codes.put(peer.code("ServerMetadata"))
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert {codes.get() for _ in range(200)} == {grpc.StatusCode.OK}

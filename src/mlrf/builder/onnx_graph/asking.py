@@ -15,9 +15,9 @@ _ANSWERS = "mlrf.builder.onnx_graph.runtime_answers"
 _REFERENCE = "mlrf.builder.onnx_graph.reference_answers"
 _TIME_LIMIT_S = 120.0
 """For reading the model and asking it; a slow one answers as many rows as there is time for."""
-_BUDGET_S = 4.0
+_BUDGET_S = 2.0
 _REFERENCE_LIMIT_S = 30.0
-_REFERENCE_BUDGET_S = 2.0
+_REFERENCE_BUDGET_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)

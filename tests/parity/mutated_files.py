@@ -20,6 +20,7 @@ import skops.io
 import onnx_exports
 from mlrf.builder.forest_file.encode import encode_forest
 from mlrf.builder.front import import_model
+from mlrf.builder.imported import ImportedModel
 from mlrf.core.errors import MlrfError
 from zoo import Cell, grow
 
@@ -91,7 +92,9 @@ def read_files(pipe: Connection) -> None:
         while content := pipe.recv_bytes():
             path.write_bytes(content)
             try:
-                encode_forest(import_model(path).forest)
+                model = import_model(path)
+                if isinstance(model, ImportedModel):  # a graph is its own file, and goes no further here
+                    encode_forest(model.forest)
                 pipe.send("read")
             except MlrfError as error:
                 pipe.send("refused" if str(error).strip() else "refused without a word")

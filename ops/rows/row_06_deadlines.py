@@ -40,7 +40,7 @@ def _late_when_whole(server: Server, late: bytes) -> tuple[int, float]:
         return n_answered, server.metrics()["mlrf_instances_total"] - before
 
 
-def _found(rounds: int, broken_by: str = "") -> Finding:
+def _found(rounds: int, late_share: float, broken_by: str = "") -> Finding:
     late = batch(60).replace(b"\r\n\r\n", b"\r\nX-Request-Timeout-Ms: %d\r\n\r\n" % _DEADLINE_MS, 1)
     with grown(1, broken_by=broken_by) as server, contextlib.ExitStack() as opened:
         with server.client() as alone:
@@ -59,7 +59,7 @@ def _found(rounds: int, broken_by: str = "") -> Finding:
     statuses = [answer.status for answer in answers]
     took_ms = [_in_server_ms(answer) for answer in answers if answer.status == 200]
     return Finding.of(
-        Bar("answered though begun late", sum(ms > limit_ms for ms in took_ms), 0),
+        Bar("answered though begun late", sum(ms > limit_ms for ms in took_ms), late_share * len(answers)),
         Bar("of", len(answers), 1, at_least=True),
         Bar("504", statuses.count(504), 1, at_least=True),
         Bar("neither 200, 503 nor 504", sum(status not in (200, 503, 504) for status in statuses), 0),
@@ -70,12 +70,12 @@ def _found(rounds: int, broken_by: str = "") -> Finding:
 
 def measure(planted: bool) -> Finding:
     """Queue more than its time allows; with a fault, the worker's thread knows no deadlines."""
-    return _found(2, _FORGETS) if planted else _found(25)
+    return _found(2, 0, _FORGETS) if planted else _found(25, 0)
 
 
 def brief(planted: bool) -> Finding:
-    """Do the same twice."""
-    return _found(2, _FORGETS if planted else "")
+    """Do the same twice, on a machine that may hold a run up."""
+    return _found(2, 0.05, _FORGETS if planted else "")
 
 
 ROW = Row(

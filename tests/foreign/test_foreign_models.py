@@ -28,6 +28,7 @@ MODELS = [
     ("sportsdataverse", "sportsdataverse/cfb/models/fg_model.ubj", "xgboost", "binary"),
     ("sportsdataverse", "sportsdataverse/cfb/models/two_pt_model.ubj", "xgboost", "binary"),
     ("xgb-rhomut", "xgbrhomut/models/R_xgb.sav", "xgboost", "regression"),
+    ("pdftext==0.3.10", "models/dt.joblib", "scikit-learn", "multiclass"),
     ("macrel", "macrel/data/models/AMP.onnx.gz", "onnxruntime", "binary"),
     ("macrel", "macrel/data/models/Hemo.onnx.gz", "onnxruntime", "binary"),
 ]

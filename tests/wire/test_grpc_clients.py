@@ -1,0 +1,37 @@
+"""Unmodified gRPC clients of the Open Inference Protocol, from the environment that `make clients` makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from bundles import write_bundle
+from running import eventually, serving
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
+FEATURES = {"price": 9.5, "count": 3, "promo": True, "store": "süd", "size": 20, "code": 7, "depth": 0.25}
+DATATYPES = ("FP64", "INT64", "BOOL", "BYTES", "INT64", "INT64", "FP64")
+ROW = [9.5, 3.0, 1.0, 1.0, 1.0, 7.0, 0.25]
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="make clients")
+@pytest.mark.skipif(find_spec("mlrf.serving.inference.described") is None, reason="the data plane holds no models yet")
+@pytest.mark.parametrize("suite", ["grpc_triton.py", "grpc_kserve.py"])
+def test_grpc_clients_that_exist_are_answered(suite, tmp_path):
+    with serving(write_bundle(tmp_path / "sample"), options=["--grpc-port", "0"]) as server:
+        listening = eventually(lambda: [e["address"] for e in server.log if e["event"] == "gRPC listening"])
+        told = server.ask("POST", "/predict", {"features": FEATURES}).json
+        columns = [(name, kind, value) for kind, (name, value) in zip(DATATYPES, FEATURES.items(), strict=True)]
+        given = [listening[0], float(told["prediction"]).hex(), json.dumps(ROW), json.dumps(columns)]
+        done = subprocess.run(
+            [PYTHON, ROOT / "tests/clients" / suite, *given],
+            capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]
+        assert server.troubles == []

@@ -66,7 +66,7 @@ def main(home: Path) -> None:
 
     with tempfile.TemporaryDirectory() as state:
         settings = read_settings([str(home / "keyed"), "--state-dir", state, "--cache", "0"], {})
-        places = layout()
+        places = layout(["keyed"])
         block = ControlBlock(1, places.n_words)
         meter = WorkerMeter(places, block.row(0))
         service = Service([read_bundle(home / "keyed")], settings, meter, Exposition(places, block, [], ""))

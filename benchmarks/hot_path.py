@@ -61,7 +61,7 @@ def main(home: Path) -> None:
     from mlrf.serving.sight.metrics import WorkerMeter  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
-    places = layout()
+    places = layout(["regression"])
     block = ControlBlock(1, places.n_words)
     meter = WorkerMeter(places, block.row(0))
     service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(places, block, [], ""))

@@ -13,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "columns.hpp"
 #include "engine.hpp"
 
 namespace nb = nanobind;
@@ -220,6 +221,27 @@ private:
     Engine engine_;
 };
 
+// The place of the first value of a table of float64 that its column's rule does not admit, None where every rule admits all.
+nb::object first_outside(nb::handle rows, nb::handle rules) {
+    const Buffer table(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), told(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+    std::vector<unsigned char> aligned_rows, aligned_rules;
+    const Numbers values = read_numbers(rows.ptr(), table.view(), aligned_rows);
+    const Numbers limits = read_numbers(rules.ptr(), told.view(), aligned_rules);
+    constexpr std::size_t rule_numbers = sizeof(mlrf::ValueRule) / sizeof(double);
+    if (values.is_float32 || limits.is_float32) throw nb::type_error("rows and rules must hold float64 numbers");
+    if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("a rule has 4 numbers");
+    const std::size_t n_columns = limits.count / rule_numbers;
+    if (values.count % n_columns != 0) throw nb::value_error("the rows are not whole");
+    std::size_t place = 0;
+    {
+        const nb::gil_scoped_release released;
+        place = mlrf::first_outside(static_cast<const unsigned char*>(values.values), values.count / n_columns,
+                                    static_cast<const mlrf::ValueRule*>(limits.values), n_columns);
+    }
+    if (place == values.count) return nb::none();
+    return nb::int_(place);
+}
+
 }  // namespace
 
 NB_MODULE(_kernel, m) {
@@ -234,6 +256,7 @@ NB_MODULE(_kernel, m) {
             PyErr_SetString(PyExc_OSError, error.what());
         }
     });
+    m.def("first_outside", &first_outside, nb::arg("rows"), nb::arg("rules"));
     nb::class_<PythonForest>(m, "Forest")
         .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())
         .def("margin", &PythonForest::margin, nb::arg("row"))

@@ -34,3 +34,7 @@ class Forest:
     # How the file is laid out: narrow (swept in bytes, in words, or walked) or wide.
     @property
     def layout(self) -> str: ...
+
+# Return the place of the first value of a float64 table [n, F] that its column's rule does not admit; None where there is none.
+# `rules` holds least, most, whole (0 or 1) and may miss (0 or 1) of each column: float64 [F, 4].
+def first_outside(rows: Rows, rules: Rows) -> int | None: ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlrf.serving.access.guard import OPEN
-from mlrf.serving.http.route import JSON, OTHER, Handler, Route
+from mlrf.serving.http.route import JSON, OTHER, Fit, Handler, Route
 from mlrf.serving.sight.metrics import Layout
 
 LABELS = (
@@ -17,6 +19,16 @@ LABELS = (
     "/metrics",
     "/openapi.json",
     "/docs",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{name}",
+    "/v2/models/{name}/ready",
+    "/v2/models/{name}/infer",
+    "/v2/models/{name}/config",
+    "/v2/models/{name}/stats",
+    "/v2/models/stats",
+    "/v2/repository/index",
     "/admin/models",
     "/admin/models/{name}/features",
     "/admin/models/{name}/load",
@@ -50,7 +62,7 @@ GRPC_LABELS = (
 """The paths of gRPC's calls, which are the routes that follow where gRPC is spoken."""
 GRPC_ALWAYS = frozenset((f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", GRPC_CHECK))
 """Those that need no key and are answered however busy the server is."""
-_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics"))
+_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
 """What answers however busy the server is."""
 _SCOPES = {
     "/predict": "predict",
@@ -63,6 +75,9 @@ _SCOPES = {
     GRPC_STREAM: "predict",
     f"/{INFERENCE}/RepositoryModelLoad": "admin",
     f"/{INFERENCE}/RepositoryModelUnload": "admin",
+    "/v2/health/live": OPEN,
+    "/v2/health/ready": OPEN,
+    "/v2/models/{name}/infer": "predict",
 }
 SCOPES: dict[int, str] = {
     number: scope
@@ -72,9 +87,9 @@ SCOPES: dict[int, str] = {
 """What a key must be good for, by route number; routes without a line are for any key."""
 
 
-def layout(*, grpc: bool = False) -> Layout:
-    """Return the layout of a worker's counts, with those of gRPC's calls where it is spoken."""
-    return Layout((*LABELS, *GRPC_LABELS) if grpc else LABELS)
+def layout(models: Sequence[str] = (), *, grpc: bool = False) -> Layout:
+    """Return the layout of a worker's counts, for the names of what is served, with gRPC's calls where it is spoken."""
+    return Layout((*LABELS, *GRPC_LABELS) if grpc else LABELS, tuple(models))
 
 
 def grpc_route(label: str) -> int:
@@ -83,11 +98,15 @@ def grpc_route(label: str) -> int:
 
 
 def make_route(
-    label: str, handlers: dict[bytes, Handler], content_type: bytes = JSON, timed: dict[bytes, Handler] | None = None
+    label: str,
+    handlers: dict[bytes, Handler],
+    content_type: bytes = JSON,
+    timed: dict[bytes, Handler] | None = None,
+    fit: Fit | None = None,
 ) -> Route:
     """Return the route of a label; ValueError for one that has no number."""
     number = LABELS.index(label)
     if number == OTHER:
         raise ValueError(label)
     always = label in _ALWAYS or label.startswith("/admin/")
-    return Route(number, label, handlers, content_type, always, timed)
+    return Route(number, label, handlers, content_type, always, timed, fit)

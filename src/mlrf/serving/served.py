@@ -17,9 +17,14 @@ from mlrf.serving.api.predicting import Predicting
 from mlrf.serving.api.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.cache.answers import AnswerCache
 from mlrf.serving.http.route import Handler
+from mlrf.serving.inference.counts import InferenceCounts, Total
+from mlrf.serving.inference.described import DescribedModel
+from mlrf.serving.inference.inferring import Inferring
+from mlrf.serving.inference.outputs import Outputs
+from mlrf.serving.inference.reading import TensorReader
 from mlrf.serving.settings import ServeSettings
 from mlrf.serving.sight.metrics import WorkerMeter
-from mlrf.serving.sight.stages import Stages, timed
+from mlrf.serving.sight.stages import Stages, timed, timed_parts
 
 
 class Served:
@@ -32,6 +37,9 @@ class Served:
         meter: WorkerMeter,
         cache: AnswerCache | None = None,
         stages: Stages | None = None,
+        *,
+        number: int = 1,
+        total: Total = lambda *_: 0,
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
         self.bundle = bundle
@@ -50,6 +58,8 @@ class Served:
             for label in self.handlers:
                 both = self._shelves.keep_both(self.handlers[label], self.timed[label], label)
                 self.handlers[label], self.timed[label] = both
+        self.described, self.described_timed = self._inference(settings, meter, stages, number, total)
+        """How the Open Inference Protocol tells of it and asks it; and the same with the times of each stage taken."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -57,6 +67,21 @@ class Served:
     def name(self) -> str:
         """The model's name."""
         return self.bundle.name
+
+    def _inference(
+        self, settings: ServeSettings, meter: WorkerMeter, stages: Stages | None, number: int, total: Total
+    ) -> tuple[DescribedModel, DescribedModel]:
+        key = None if self.rows is None else self.rows.format.key
+        schema, max_rows = self.model.schema, settings.max_infer_rows
+        reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
+        counts = InferenceCounts(meter, self.name)
+        inferring = Inferring(self.model, str(number), reader, counts, self.rows)
+        watched = inferring if stages is None else inferring.over(*timed_parts(self.model, self.rows, stages))
+        outputs = Outputs(self.model)
+        plain, beside = (
+            DescribedModel(self.bundle, number, each, outputs, total, max_rows) for each in (inferring, watched)
+        )
+        return plain, beside
 
     def forget_answers(self) -> None:
         """Give back the memory of the answers that were kept, and keep none from now on."""

@@ -8,7 +8,8 @@ alone, so the arbiter can lay out the control block before any model is loaded; 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from mlrf.serving.api.pushing import Pushing
 from mlrf.serving.cache.answers import AnswerCache, CacheCounts
 from mlrf.serving.http.route import HTML, TEXT, Awaited, Handler, Route, Router
 from mlrf.serving.inference.plane import DataPlane
+from mlrf.serving.rest.routes import rest_routes
 from mlrf.serving.routes import make_route
 from mlrf.serving.served import Served
 from mlrf.serving.settings import ServeSettings
@@ -62,8 +64,9 @@ class Generation:
         self._default = default
         self._check_serving = check_serving
         self._settings = settings
+        self.plane = DataPlane([each.described for each in served], check_serving, __version__)
+        """What the Open Inference Protocol asks, over whichever transport."""
         self.routes = self._make_routes(exposition)
-        self.plane = DataPlane([], check_serving, __version__)
 
     @property
     def served(self) -> list[Served]:
@@ -94,6 +97,12 @@ class Generation:
             return ModelNotFoundError(
                 f"no model named {clip(parts[2])!r} is served; there is {names}", model=clip(parts[2])
             )
+        if len(parts) > 3 and parts[1:3] == ["v2", "models"]:  # noqa: PLR2004  /v2/models/{name}…
+            version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""  # noqa: PLR2004
+            try:
+                self.plane.find(parts[3], version)
+            except ModelNotFoundError as error:
+                return error
         return None
 
     def _make_routes(self, exposition: Exposition) -> dict[str, Route]:
@@ -103,13 +112,16 @@ class Generation:
                 for label, handler in served.handlers.items():
                     timed = {b"POST": served.timed[label]}
                     routes[prefix + label] = make_route(label, {b"POST": handler}, timed=timed)
+        described = {name: served.described for name, served in self._served.items()}
+        timed_by_name = {name: served.described_timed for name, served in self._served.items()}
+        routes |= rest_routes(self.plane, described, timed_by_name)
         facts = ([each.bundle for each in self.served], self._default, __version__, self._settings.max_batch)
         routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
         routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
         routes["/readyz"] = make_route("/readyz", {b"GET": self._ready})
         routes["/metrics"] = make_route("/metrics", {b"GET": lambda _body: exposition.text()}, TEXT)
-        described = _constant(lambda: msgspec.json.encode(openapi.document(*facts)))
-        routes["/openapi.json"] = make_route("/openapi.json", {b"GET": described})
+        contract = _constant(lambda: msgspec.json.encode(openapi.document(*facts)))
+        routes["/openapi.json"] = make_route("/openapi.json", {b"GET": contract})
         routes["/docs"] = make_route("/docs", {b"GET": _constant(lambda: docs_page.page(*facts))}, HTML)
         return routes
 
@@ -148,8 +160,12 @@ class Service:
         meter: WorkerMeter,
         exposition: Exposition,
         stages: Stages | None = None,
+        numbers: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Open every model; BundleError when one cannot be, EngineError when one cannot answer its example."""
+        """Open every model; BundleError when one cannot be, EngineError when one cannot answer its example.
+
+        `numbers` tell the versions of models from a repository, by name.
+        """
         self._settings = settings
         self._meter = meter
         self._stages = stages
@@ -157,7 +173,7 @@ class Service:
         self._default = default_name(bundles, settings.default)
         self._cache = _cache(settings, meter)
         self.draining = False
-        self.generation = self._next([self.open(bundle) for bundle in bundles])
+        self.generation = self._next([self.open(bundle, numbers.get(bundle.name, 1)) for bundle in bundles])
         self.admin = AdminRoutes()
         self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
         pushing = Pushing(lambda name: self.generation.of(name).rows)
@@ -169,9 +185,15 @@ class Service:
         """The routes of what is served now."""
         return self.generation.routes
 
-    def open(self, bundle: Bundle) -> Served:
+    @property
+    def plane(self) -> DataPlane:
+        """The data plane of what is served now."""
+        return self.generation.plane
+
+    def open(self, bundle: Bundle, number: int = 1) -> Served:
         """Open a version beside those that are served; from any thread, and nobody notices."""
-        return Served(bundle, self._settings, self._meter, self._cache, self._stages)
+        total = self._exposition.total
+        return Served(bundle, self._settings, self._meter, self._cache, self._stages, number=number, total=total)
 
     async def connect(self, limit_s: float) -> None:
         """Reach the stores that machines share ahead of the first request, as far as the limit allows."""

@@ -53,6 +53,7 @@ class ServeSettings:
         group=Group.MODELS, kind=str, choices=ENGINES,
     )  # fmt: skip
     max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, check=at_least(1))
+    max_infer_rows: int = option(10_000, "rows a request of /v2 may hold", group=Group.REQUESTS, check=at_least(1))
     unknown_features: Literal["refuse", "ignore"] = option(
         "refuse", "names that are no feature", group=Group.REQUESTS, choices=("refuse", "ignore")
     )

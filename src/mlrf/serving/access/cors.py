@@ -8,10 +8,13 @@ from collections.abc import Collection
 from mlrf.serving.http.head import Head
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?|\*")
-_EXPOSED = b"Access-Control-Expose-Headers: X-Request-ID, Server-Timing, Retry-After\r\n"
+_EXPOSED = (
+    b"Access-Control-Expose-Headers: X-Request-ID, Server-Timing, Retry-After, Inference-Header-Content-Length\r\n"
+)
 _PREFLIGHT = (
     b"Access-Control-Allow-Methods: GET, POST\r\n"
-    b"Access-Control-Allow-Headers: Authorization, Content-Type, Content-Encoding, X-Request-ID, X-Request-Timeout-Ms\r\n"
+    b"Access-Control-Allow-Headers: Authorization, Content-Type, Content-Encoding, X-Request-ID, X-Request-Timeout-Ms, "
+    b"Inference-Header-Content-Length\r\n"
     b"Access-Control-Max-Age: 600\r\n"
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -22,6 +22,17 @@ OPEN = "open"
 """The scope of what needs no key."""
 ANY = "any"
 """The scope of what needs a key, whatever its scopes."""
+
+
+@runtime_checkable
+class Reasoning(Protocol):
+    """A handler that knows by itself what is asked for, and how to refuse reasons."""
+
+    def without_reasons(self) -> Handler:
+        """Return the handler of who may not ask for reasons."""
+        ...
+
+
 _BEARER = b"bearer "
 _REMEMBERED_S = 60.0
 
@@ -94,6 +105,8 @@ def _unexplained(handler: Handler) -> Handler:
 
     Here and not where explanations are made: an answer may come from a cache. What cannot be read for certain is refused too.
     """
+    if isinstance(handler, Reasoning):
+        return handler.without_reasons()
 
     def handle(body: bytes) -> Result:
         if b"explain" in body or b"\\u" in body:

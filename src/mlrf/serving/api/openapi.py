@@ -8,6 +8,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Feature, Kind
 from mlrf.serving.api.careful import MAX_EXPLAINED
+from mlrf.serving.api.openapi_v2 import inference_paths
 
 _NUMBER = {"type": "number"}
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
@@ -44,6 +45,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int) 
         paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
         paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
     paths["/models"] = {"get": _get("The served models and their features", "Models")}
+    paths |= inference_paths([bundle.name for bundle in bundles])
     paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
     ready = _get("Whether the server answers correctly now", "Status")
     ready["responses"]["503"] = _error("Not ready")

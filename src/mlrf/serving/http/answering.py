@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from mlrf.core.errors import NotReadyError
-from mlrf.serving.http.route import JSON, Awaited, Call, Deferred, Result
+from mlrf.serving.http.route import JSON, Awaited, Call, Deferred, Framed, Result
 from mlrf.serving.http.watch import client_of
 from mlrf.serving.http.work import too_late
 
@@ -71,7 +71,7 @@ class Answering(asyncio.Protocol):
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
             self._send_refusal(call, identity, started, fault)
         else:
-            self._send(call, identity, started, call.content_type, _OK, content, call.extra)
+            self._send_answer(call, identity, started, content)
 
     def _await(
         self, call: Call, identity: bytes, started: float, work: Deferred | Awaited, n_bytes: int, deadline_s: float
@@ -97,13 +97,19 @@ class Answering(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001  as above
                 self._send_refusal(call, identity, started, error)
             else:
-                self._send(call, identity, started, call.content_type, _OK, content, call.extra)
+                self._send_answer(call, identity, started, content)
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
         future = self._server.work.start(work, call.route, n_bytes, deadline_s)
         self._waiting = future
         future.add_done_callback(finish)
+
+    def _send_answer(self, call: Call, identity: bytes, started: float, content: bytes) -> None:
+        kind, extra = call.content_type, call.extra
+        if type(content) is Framed:
+            kind, extra = content.content_type, content.lines + extra
+        self._send(call, identity, started, kind, _OK, content, extra)
 
     def _send_refusal(self, call: Call, identity: bytes, started: float, fault: Exception) -> None:
         status, content, extra = self._server.refusal(fault, identity)

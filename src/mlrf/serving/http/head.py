@@ -22,6 +22,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _SPACES = 2
 _KNOWN = frozenset(
     (
+        b"accept-encoding",
         b"access-control-request-method",
         b"authorization",
         b"connection",
@@ -30,6 +31,7 @@ _KNOWN = frozenset(
         b"content-type",
         b"expect",
         b"host",
+        b"inference-header-content-length",
         b"traceparent",
         b"origin",
         b"transfer-encoding",
@@ -48,6 +50,7 @@ _ONCE = (
     b"expect",
     b"x-request-id",
     b"x-request-timeout-ms",
+    b"inference-header-content-length",
 )
 
 
@@ -71,6 +74,9 @@ class Head:
     origin: bytes | None = None
     asked_method: bytes | None = None
     """What a browser asks leave for (Access-Control-Request-Method)."""
+    inference_header_bytes: bytes | None = None
+    """How much of an inference request's body is JSON (Inference-Header-Content-Length)."""
+    accept_encoding: bytes | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -171,6 +177,8 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         authorization=first.get(b"authorization"),
         origin=first.get(b"origin"),
         asked_method=first.get(b"access-control-request-method"),
+        inference_header_bytes=first.get(b"inference-header-content-length"),
+        accept_encoding=b",".join(fields.get(b"accept-encoding", ())) or None,
     )
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 from urllib.parse import unquote
 
 import httptools
@@ -55,10 +55,26 @@ class Awaited:
     run: Callable[[], Coroutine[Any, Any, Result]]
 
 
+class Framed(bytes):
+    """An answer of another type than its route's, or with header lines that say how it is to be read."""
+
+    content_type: bytes
+    lines: bytes
+
+    def __new__(cls, content: bytes, content_type: bytes, lines: bytes) -> Self:
+        """Return the bytes `content` with what is said of them."""
+        answer = bytes.__new__(cls, content)
+        answer.content_type = content_type
+        answer.lines = lines
+        return answer
+
+
 Result: TypeAlias = bytes | Deferred | Awaited
 Handler = Callable[[bytes], Result]
 """From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
 
+Fit = Callable[[Handler, Head, int], Handler]
+"""From a handler, a head and the most bytes of a body to the handler of the bodies that come with the head."""
 Wrap = Callable[[Handler], Handler]
 """What is put around a handler for one caller."""
 Leave = Callable[[Head, int], Wrap | None]
@@ -86,6 +102,8 @@ class Route:
     """Whether it answers however busy the server is: what watches a server must see it then too."""
     timed: Mapping[bytes, Handler] | None = None
     """Handlers that give the same answers and take the time of each stage, for requests that are looked at."""
+    fit: Fit | None = None
+    """What reads bodies otherwise than as JSON, plain or in gzip, which is what the other routes take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +161,8 @@ class Router:
             route = self._route(head)
             number, content_type, always = route.number, route.content_type, route.always
             wrap = None if leave is None else leave(head, number)
-            handler = self._handler(route.handlers, head, wrap)
-            timed = handler if route.timed is None else self._handler(route.timed, head, wrap)
+            handler = self._handler(route.handlers, head, wrap, route.fit)
+            timed = handler if route.timed is None else self._handler(route.timed, head, wrap, route.fit)
             timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
         except (UnauthenticatedError, NotPermittedError):
             raise
@@ -184,7 +202,7 @@ class Router:
             raise self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
         return route
 
-    def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None) -> Handler:
+    def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None, fit: Fit | None) -> Handler:
         handler = handlers.get(b"GET" if head.method == b"HEAD" else head.method)
         if handler is None:
             allowed = sorted(method.decode() for method in handlers)
@@ -195,6 +213,8 @@ class Router:
             handler = wrap(handler)
         if head.method in (b"GET", b"HEAD"):
             return handler
+        if fit is not None:
+            return fit(handler, head, self.max_body_bytes)
         _check_content_type(head.content_type)
         encoding = (head.content_encoding or b"identity").strip().lower()
         if encoding == b"identity":

@@ -72,7 +72,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
             log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     grpc = _reserve(settings)
-    places = layout(grpc=grpc is not None)
+    places = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)

@@ -135,7 +135,7 @@ class Switching:
         bundle = self._boot.shelves[attempt.model].read(attempt.version)
         if not attempt.allow_schema_change:
             check_contract(old, bundle)
-        served = self._service.open(bundle)
+        served = self._service.open(bundle, attempt.version.number)
         replay(served.model)
         return served
 
@@ -175,4 +175,4 @@ class Switching:
 
 
 def _open_version(service: Service, shelf: Shelf, version: Version) -> Served:
-    return service.open(shelf.read(version))
+    return service.open(shelf.read(version), version.number)

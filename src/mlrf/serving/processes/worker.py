@@ -79,7 +79,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         try:
             bundles = bundles_of(boot, self.plan)
             self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
-            self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages)
+            numbers = {name: version.number for name, version in self.plan.versions.items()}
+            self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages, numbers)
             if boot.grpc is not None:
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
                 importlib.import_module(_GRPC)

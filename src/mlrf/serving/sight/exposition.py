@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.sight.metrics import FAMILIES, Family, Layout
+from mlrf.serving.sight.metrics import FAMILIES, FAMILY, Family, Layout
 from mlrf.serving.sight.process_figures import FIGURES, read_figures
 
 _NS = 1e9
@@ -31,6 +31,10 @@ class Exposition:
     def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
         """Say what is served from now on."""
         self._bundles = bundles
+
+    def total(self, name: str, *values: str) -> int:
+        """Return the count of a sample in all workers, as it lies in the control block."""
+        return FAMILY[name].merge(self._block.words(self._layout.place(name, *values)))
 
     def text(self) -> bytes:
         """Return the exposition."""

@@ -20,6 +20,10 @@ from mlrf.serving.refusals import CODES
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
 STAGES = ("decode", "features", "engine", "explain", "rest")
+INFERENCE_PARTS = (
+    "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
+)  # fmt: skip
+"""What the statistics of the Open Inference Protocol tell apart."""
 STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)
 _STATUS_PLACES = {status: place for place, status in enumerate(STATUSES)}
 _NS = 1e9
@@ -27,7 +31,7 @@ _NS = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric. `labels` names each label and its values; a label `route` without values takes the layout's routes."""
+    """A metric. `labels` names each label and its values; `route` and `model` without values take the layout's."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -92,14 +96,28 @@ FAMILIES = (
         "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and those before it.", unit=1e-9,
         by_process=True,
     ),
+    Family(
+        "mlrf_inference_parts_total", "counter", "Requests of the Open Inference Protocol, and the parts of their work.",
+        (("model", ()), ("part", INFERENCE_PARTS)),
+    ),
+    Family(
+        "mlrf_inference_part_seconds_total", "counter", "Time of these requests, and of the parts of their work.",
+        (("model", ()), ("part", INFERENCE_PARTS)), unit=1e-9,
+    ),
+    Family("mlrf_inference_rows_total", "counter", "Rows that these requests were answered for.", (("model", ()),)),
+    Family(
+        "mlrf_inference_last_seconds", "gauge", "When such a request was last answered.", (("model", ()),), unit=1e-3,
+        merge=max,
+    ),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each count of a slot lies. `routes` are the labels of routes by number."""
+    """Where each count of a slot lies. `routes` are the labels of routes by number, `models` the names of what is served."""
 
     routes: tuple[str, ...]
+    models: tuple[str, ...] = ()
     n_words: int = field(init=False)
     """Words a slot."""
     pid: int = field(init=False)
@@ -143,7 +161,8 @@ class Layout:
         return [*runs, (self.pid, self.pid + 1)]
 
     def _values(self, family: Family) -> list[tuple[str, ...]]:
-        return [values or self.routes for _, values in family.labels]
+        served = {"route": self.routes, "model": self.models}
+        return [values or served[name] for name, values in family.labels]
 
 
 FAMILY = {family.name: family for family in FAMILIES}

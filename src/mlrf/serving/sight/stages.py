@@ -141,13 +141,15 @@ def timed(
     predicting: Predicting, model: Model, decoder: RowDecoder, rows: StoredRows | None, stages: Stages
 ) -> Predicting:
     """Return handlers that answer as those of `predicting` do, over the same engine and decoder, with the times taken."""
+    timed_model, timed_rows = timed_parts(model, rows, stages)
+    return predicting.over(timed_model, cast("RowDecoder", TimedDecoder(decoder, stages)), timed_rows)
+
+
+def timed_parts(model: Model, rows: StoredRows | None, stages: Stages) -> tuple[Model, StoredRows | None]:
+    """Return a model over the same engine and the same rows by key, with the times taken."""
     kind = TimedExplainer if isinstance(model.engine, Explainer) else TimedEngine
     timed_model = Model(model.bundle, cast("Engine", kind(model.engine, stages)))
-    return predicting.over(
-        timed_model,
-        cast("RowDecoder", TimedDecoder(decoder, stages)),
-        None if rows is None else TimedRows(rows, stages),
-    )
+    return timed_model, None if rows is None else TimedRows(rows, stages)
 
 
 def durations(over: Sequence[Stage], began_s: float, ended_s: float) -> list[tuple[str, float]]:

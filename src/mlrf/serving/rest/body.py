@@ -1,0 +1,178 @@
+"""From the bytes of an infer request to the request: JSON, and behind it the tensors that the binary extension lays there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.schema import clip, shown_name
+from mlrf.serving.inference.datatypes import DATATYPES, JSON_DECODERS
+from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InputTensor
+
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+_MOST_DEPTH = 4
+
+
+class _InputParameters(msgspec.Struct, gc=False):
+    binary_data_size: int | UnsetType = UNSET
+
+
+class _Input(msgspec.Struct, gc=False):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: _InputParameters | None = None
+    data: Raw | UnsetType = UNSET
+
+
+class _OutputParameters(msgspec.Struct, gc=False):
+    binary_data: bool | UnsetType = UNSET
+
+
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    inputs: list[_Input]
+    id: str | int = ""
+    parameters: dict[str, Any] | None = None
+    outputs: list[_Output] | None = None
+
+
+class Asked(NamedTuple):
+    """A request, and the names of the outputs that are to be written as binary tensors (None: all or none, by `all_binary`)."""
+
+    request: InferRequest
+    binary: Mapping[str, bool]
+    all_binary: bool
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+
+
+def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float) -> Asked:
+    """Return what a body asks; `header_bytes` is the length of its JSON, None where it is nothing else.
+
+    MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
+    """
+    if header_bytes is None:
+        document, blobs = _document(body), memoryview(b"")
+    else:
+        if header_bytes > len(body):
+            raise MalformedRequestError(
+                f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
+                "its JSON",
+                header_bytes=header_bytes,
+                body_bytes=len(body),
+            )
+        whole = memoryview(body)
+        document, blobs = _document(whole[:header_bytes]), whole[header_bytes:]
+    inputs, place = [], 0
+    for each in document.inputs:
+        size = UNSET if each.parameters is None else each.parameters.binary_data_size
+        if size is UNSET:
+            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each)))
+            continue
+        if size < 0 or place + size > len(blobs):
+            raise InvalidTensorError(
+                f"input {shown_name(each.name)}: binary_data_size is {size}, and {len(blobs) - place} bytes of the body are "
+                "left for it; send the size of its data",
+                input=clip(each.name),
+            )
+        if each.data is not UNSET:
+            raise InvalidTensorError(
+                f"input {shown_name(each.name)} has data beside binary_data_size; send one of them",
+                input=clip(each.name),
+            )
+        inputs.append(InputTensor(each.name, each.datatype, each.shape, blobs[place : place + size]))
+        place += size
+    if place != len(blobs):
+        raise MalformedRequestError(
+            f"{len(blobs) - place} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
+        )
+    parameters = document.parameters or NO_PARAMETERS
+    outputs = document.outputs or ()
+    binary = {
+        each.name: each.parameters.binary_data
+        for each in outputs
+        if each.parameters is not None and each.parameters.binary_data is not UNSET
+    }
+    request = InferRequest(
+        model,
+        inputs,
+        id=str(document.id),
+        parameters=parameters,
+        outputs=[each.name for each in outputs],
+        began_s=began_s,
+    )
+    return Asked(request, binary, parameters.get("binary_data_output") is True)
+
+
+def _document(raw: bytes | memoryview) -> _Document:
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        text = bytes(raw)
+        if b"NaN" in text:
+            # Clients write a missing float so, though JSON has no word for it.
+            mended = _NO_NUMBER.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text)
+            try:
+                return _decode(mended)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass
+        raise MalformedRequestError(
+            f'the body is no inference request: {error}; send {{"inputs": [{{"name", "shape", "datatype", "data"}}]}}, '
+            "and with binary data Inference-Header-Content-Length"
+        ) from error
+
+
+def _values(tensor: _Input) -> Sequence[Any]:
+    if tensor.data is UNSET:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
+            input=clip(tensor.name),
+        )
+    decode = JSON_DECODERS.get(tensor.datatype)
+    if decode is None:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not taken; send one of "
+            f"{', '.join(DATATYPES)}",
+            input=clip(tensor.name),
+            datatype=clip(tensor.datatype),
+        )
+    try:
+        return cast("Sequence[Any]", decode(tensor.data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        values = _flattened(tensor)
+        if values is None:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}",
+                input=clip(tensor.name),
+                datatype=tensor.datatype,
+            ) from error
+        return values
+
+
+def _flattened(tensor: _Input) -> Sequence[Any] | None:
+    """Return the values of data that are nested as the shape is; None for any other data."""
+    if tensor.data is UNSET:
+        return None
+    try:
+        level: list[Any] = msgspec.json.decode(tensor.data, type=list[Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    for wanted in tensor.shape[1:_MOST_DEPTH]:
+        if not all(isinstance(each, list) and len(each) == wanted for each in level):
+            return None
+        level = [value for each in level for value in each]
+    try:
+        return cast("Sequence[Any]", JSON_DECODERS[tensor.datatype](msgspec.json.encode(level)))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,124 @@
+"""The handler of `/v2/models/{name}/infer`: what a head says of a body and of the answer wanted, and the answer."""
+
+from __future__ import annotations
+
+import re
+from copy import copy
+from time import perf_counter
+from typing import Any, cast
+
+from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.route import JSON, Awaited, Deferred, Framed, Handler, Result
+from mlrf.serving.inference.described import DescribedModel
+from mlrf.serving.inference.messages import InferRequest, InferResponse
+from mlrf.serving.rest.answer import PREFIX_BYTES, writer
+from mlrf.serving.rest.body import Asked, read_body
+from mlrf.serving.rest.coding import AT_ONCE_BYTES, LEAST_BYTES, accepted, decoder, encoded
+
+_OCTETS = b"application/octet-stream"
+_AT_ONCE_JSON_BYTES = 64 << 10
+"""JSON of more is read in the worker's thread."""
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+class Infer:
+    """Answers the infer requests of one version of a model."""
+
+    def __init__(self, model: DescribedModel) -> None:
+        self._model = model
+        self._may_explain = True
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body of JSON alone."""
+        return self._answer(body, None, None)
+
+    def without_reasons(self) -> Handler:
+        """Return the same for who may not ask for reasons."""
+        other = copy(self)
+        other._may_explain = False  # noqa: SLF001  of its own kind
+        return other
+
+    def fitted(self, head: Head, max_body_bytes: int) -> Handler:
+        """Return the handler of the bodies that come with a head."""
+        length = _header_bytes(head.inference_header_bytes)
+        coding = accepted(head.accept_encoding)
+        decode = decoder(head.content_encoding, max_body_bytes)
+
+        def handle(body: bytes) -> Result:
+            return self._answer(body, length, coding)
+
+        if decode is None:
+            return handle
+        return lambda body: Deferred(lambda: decode(body), then=handle)
+
+    def _answer(self, body: bytes, header_bytes: int | None, coding: bytes | None) -> Result:
+        began_s = perf_counter()
+        name, inferring = self._model.name, self._model.inferring
+        if (len(body) if header_bytes is None else header_bytes) > _AT_ONCE_JSON_BYTES:
+            return self._aside(body, header_bytes, coding, began_s)
+        try:
+            asked = read_body(name, body, header_bytes, began_s)
+        except Exception:
+            inferring.counts.part("fail", perf_counter() - began_s)
+            raise
+        made = inferring.infer(asked.request, writer(asked), may_explain=self._may_explain)
+        return _framed(made, coding)
+
+    def _aside(self, body: bytes, header_bytes: int | None, coding: bytes | None, began_s: float) -> Result:
+        asked: list[Asked] = []
+
+        def read() -> InferRequest:
+            asked.append(read_body(self._model.name, body, header_bytes, began_s))
+            return asked[0].request
+
+        def write(response: InferResponse) -> bytes:
+            return writer(asked[0])(response)
+
+        made = self._model.inferring.infer_aside(read, write, may_explain=self._may_explain)
+        return _framed(made, coding)
+
+
+def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
+    """Return the handler of a head's body: an infer request's as `Infer.fitted`, any other's as it comes."""
+    return handler.fitted(head, max_body_bytes) if isinstance(handler, Infer) else handler
+
+
+def _framed(made: Result, coding: bytes | None) -> Result:
+    """Return the answer in its frame, now or once it is made."""
+    if isinstance(made, bytes):
+        return _frame(made, coding)
+    if isinstance(made, Deferred):
+        run = made.run
+
+        def work() -> bytes | Awaited:
+            found = run()
+            return found if isinstance(found, bytes) else cast("Awaited", _framed(found, coding))
+
+        return Deferred(work, made.after, lambda answer: _frame(answer, coding), made.transaction, made.fresh_until_s)
+
+    async def wait() -> Any:
+        return _framed(await made.run(), coding)
+
+    return Awaited(wait)
+
+
+def _frame(made: bytes, coding: bytes | None) -> Result:
+    n = int.from_bytes(made[:PREFIX_BYTES], "little")
+    content = made[PREFIX_BYTES:]
+    lines = b"Inference-Header-Content-Length: %d\r\n" % n if n else b""
+    kind = _OCTETS if n else JSON
+    if coding is None or len(content) < LEAST_BYTES:
+        return Framed(content, kind, lines)
+    lines += b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n" % coding
+    if len(content) <= AT_ONCE_BYTES:
+        return Framed(encoded(content, coding), kind, lines)
+    return Deferred(lambda: Framed(encoded(content, coding), kind, lines))
+
+
+def _header_bytes(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    if not _DIGITS.fullmatch(value):
+        raise MalformedRequestError("Inference-Header-Content-Length is not a number of bytes")
+    return int(value)

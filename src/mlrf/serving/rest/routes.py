@@ -1,0 +1,73 @@
+"""The routes under `/v2` of one generation of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.http.route import Handler, Route
+from mlrf.serving.inference.described import DescribedModel
+from mlrf.serving.inference.plane import DataPlane
+from mlrf.serving.rest.infer import Infer, fit
+from mlrf.serving.routes import make_route
+
+
+class _Index(msgspec.Struct):
+    ready: bool = False
+
+
+def rest_routes(
+    plane: DataPlane, models: Mapping[str, DescribedModel], timed: Mapping[str, DescribedModel]
+) -> dict[str, Route]:
+    """Return the routes by path; a version is named in a path by its number, or by its digest, short or whole."""
+
+    def ready() -> dict[str, bool]:
+        plane.check_ready()
+        return {"live": True, "ready": True}
+
+    def model_ready(name: str) -> dict[str, Any]:
+        plane.check_model_ready(name)
+        return {"name": name, "ready": True}
+
+    gets: dict[str, tuple[str, Callable[[], Any]]] = {
+        "/v2": ("/v2", plane.server_metadata),
+        "/v2/health/live": ("/v2/health/live", lambda: {"live": True}),
+        "/v2/health/ready": ("/v2/health/ready", ready),
+        "/v2/models/stats": ("/v2/models/stats", plane.statistics),
+    }
+    routes = {path: make_route(label, {b"GET": _telling(tell)}) for path, (label, tell) in gets.items()}
+    routes["/v2/repository/index"] = make_route(
+        "/v2/repository/index",
+        {b"POST": lambda body: msgspec.json.encode(plane.index(ready=_index(body).ready))},
+        fit=fit,
+    )
+    for name, model in models.items():
+        told: dict[str, Callable[[], Any]] = {
+            "": partial(plane.model_metadata, name),
+            "/ready": partial(model_ready, name),
+            "/config": partial(plane.model_config, name),
+            "/stats": partial(plane.statistics, name),
+        }
+        infer, infer_timed = Infer(model), Infer(timed[name])
+        for prefix in (f"/v2/models/{name}", *(f"/v2/models/{name}/versions/{v}" for v in model.paths)):
+            for path, tell in told.items():
+                routes[prefix + path] = make_route("/v2/models/{name}" + path, {b"GET": _telling(tell)})
+            routes[prefix + "/infer"] = make_route(
+                "/v2/models/{name}/infer", {b"POST": infer}, timed={b"POST": infer_timed}, fit=fit
+            )
+    return routes
+
+
+def _telling(tell: Callable[[], Any]) -> Handler:
+    return lambda _body: msgspec.json.encode(tell())
+
+
+def _index(body: bytes) -> _Index:
+    try:
+        return msgspec.json.decode(body, type=_Index) if body else _Index()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequestError(f'the body is not {{"ready": true}}: {error}') from error

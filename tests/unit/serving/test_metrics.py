@@ -22,7 +22,7 @@ from mlrf.serving.sight.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, La
 from mlrf.serving.sight.process_figures import FIGURES, read_figures
 from running import resident_bytes
 
-ROUTES = Layout(("other", "/a", "/b"))
+ROUTES = Layout(("other", "/a", "/b"), ("m",))
 
 
 @pytest.fixture

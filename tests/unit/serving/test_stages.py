@@ -26,12 +26,12 @@ from mlrf.serving.sight.watch import SightWatch
 
 @pytest.fixture
 def row():
-    return ControlBlock(1, layout().n_words).row(0)
+    return ControlBlock(1, layout(["sample"]).n_words).row(0)
 
 
 @pytest.fixture
 def meter(row):
-    return WorkerMeter(layout(), row)
+    return WorkerMeter(layout(["sample"]), row)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_mutated_messages_are_refused_or_answered_and_nothing_else(server, peer)
         id="1",
         inputs=[{"name": "features", "datatype": "FP64", "shape": [1, 4], "contents": {"fp64_contents": [1, 2, 3, 4]}}],
         outputs=[{"name": "prediction"}],
-        parameters={"a": {"double_param": 2.5}},
+        parameters={"a": message("InferParameter")(double_param=2.5)},
     ).SerializeToString()
     seen = set()
     for _ in range(_N_MUTATED):

@@ -37,6 +37,6 @@ class ColumnRules:
     def first_outside(self, rows: Rows) -> int | None:
         """Return the place of the first value of n x F float64 that its column's rule does not admit; None for none.
 
-        From any thread: the GIL is released. Measured: 1.1 ns a value, where a loop of Python would take 40.
+        From any thread: the GIL is released. Measured: 0.8 to 1.8 ns a value, where a loop of Python takes 150.
         """
         return _kernel.first_outside(rows, self._numbers)

@@ -14,7 +14,7 @@ from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferRe
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
 _STREAMED = message("ModelStreamInferResponse")
-_FINAL = _RESPONSE(parameters={"triton_final_response": {"bool_param": True}}).SerializeToString()
+_FINAL = _RESPONSE(parameters={"triton_final_response": message("InferParameter")(bool_param=True)}).SerializeToString()
 """Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
 _CONTENTS = {
     "BOOL": "bool_contents",

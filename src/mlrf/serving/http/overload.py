@@ -183,12 +183,15 @@ class Admission:
         self._least_wait_s = min(self._least_wait_s, wait_s)
         if now_s < self._wait_until_s:
             return
-        if self._least_wait_s > max(_WAIT_S, _WAIT_RUNS * self._run_s):
+        target_s = max(_WAIT_S, _WAIT_RUNS * self._run_s)
+        if self._least_wait_s > target_s:
             self._waiting_limit = max(_LEAST_WAITING, min(self._waiting_limit, self.n_waiting) // 2)
-        else:
-            # While requests are turned away the limit is felt for; afterwards it is given up.
-            grown = self._waiting_limit + 1 if self._turned_away else self._waiting_limit * 2
-            self._waiting_limit = min(MOST_WAITING, grown)
+        elif not self._turned_away:
+            self._waiting_limit = min(MOST_WAITING, self._waiting_limit * 2)
+        elif self._waiting_limit <= target_s / max(self._run_s, 1e-6):
+            # While requests are turned away the limit is felt for, no further than where the last of them waits for the target:
+            # a limit that grew until the wait stood would be seen to stand two windows later, and answer twice as late.
+            self._waiting_limit += 1
         self._heavy_bytes.clear()
         self._turned_away = False
         self._least_wait_s = math.inf

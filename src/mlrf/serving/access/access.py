@@ -30,15 +30,20 @@ class Access:
         self._ring = None if settings.keys is None else KeyRing(settings.keys)
 
     def apply(self, server: HttpServer) -> None:
-        """Hold a server's connections to TLS, keys and origins."""
+        """Hold the connections of a public server to TLS, keys and origins."""
         server.guard = self.guard()
         server.cors = Cors(self._settings.cors_origin) if self._settings.cors_origin else None
         if self.tls is not None:
             server.tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
 
-    def guard(self) -> Guard | None:
-        """Return a guard of the keys, None where nobody needs one."""
-        return None if self._ring is None else Guard(self._ring, SCOPES, self._log)
+    @property
+    def wants_keys(self) -> bool:
+        """Whether callers need keys."""
+        return self._ring is not None
+
+    def guard(self) -> Guard:
+        """Return the guard of a port, whichever transport it speaks."""
+        return Guard(self._ring, SCOPES, self._log)
 
     def refresh(self) -> None:
         """Take certificates that changed on disk; call it twice a second."""

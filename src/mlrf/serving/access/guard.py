@@ -22,6 +22,8 @@ OPEN = "open"
 """The scope of what needs no key."""
 ANY = "any"
 """The scope of what needs a key, whatever its scopes."""
+ADMIN = "admin"
+"""The scope of what changes the server for everybody."""
 
 
 @runtime_checkable
@@ -47,14 +49,17 @@ def read_again(ring: KeyRing, log: Log) -> None:
 
 
 class Guard:
-    """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key."""
+    """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key.
 
-    def __init__(self, ring: KeyRing, scopes: Mapping[int, str], log: Log) -> None:
+    Without a ring of keys it stands before a port that anybody may reach: all may call but what takes an admin.
+    """
+
+    def __init__(self, ring: KeyRing | None, scopes: Mapping[int, str], log: Log) -> None:
         self._ring = ring
         self._scopes = scopes
         self._log = log
         self._forget_at_s = monotonic() + _REMEMBERED_S
-        self._edition = ring.edition
+        self._edition = 0 if ring is None else ring.edition
 
     def admit(self, head: Head, route: int) -> Wrap | None:
         """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
@@ -66,6 +71,14 @@ class Guard:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
         scope = self._scopes.get(route, ANY)
         if scope == OPEN:
+            return True
+        if self._ring is None:
+            if scope == ADMIN:
+                raise NotPermittedError(
+                    f"only a key of the scope {ADMIN!r} may ask this, and this server has no keys: name a file of them with "
+                    "--keys, or ask where --admin says",
+                    scope=ADMIN,
+                )
             return True
         presented = authorization or b""
         if presented[: len(_BEARER)].lower() != _BEARER:
@@ -79,6 +92,8 @@ class Guard:
 
     def must_forget(self) -> bool:
         """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""
+        if self._ring is None:
+            return False
         now_s = monotonic()
         read_again(self._ring, self._log)
         if self._ring.edition != self._edition or now_s > self._forget_at_s:

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from mlrf.core.errors import NotPermittedError, NotReadyError, RequestTimeoutError
+from mlrf.core.errors import NotReadyError, RequestTimeoutError
 from mlrf.serving.access.guard import Guard
 from mlrf.serving.grpc.calls import CallHandlers
 from mlrf.serving.http.head import REQUEST_ID
@@ -22,7 +22,7 @@ from mlrf.serving.http.route import Call, Deferred, Result
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.work import too_late
 from mlrf.serving.refusals import Refusals, Told
-from mlrf.serving.routes import GRPC_ALWAYS, SCOPES, grpc_route
+from mlrf.serving.routes import GRPC_ALWAYS, grpc_route
 
 _OK = 200
 _MAX_DETAILS_CHARS = 2000
@@ -176,15 +176,7 @@ class Answering:
 
     def _may_explain(self, route: int, caller: _Caller) -> bool:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
-        if self._guard is not None:
-            return self._guard.check(caller.authorization, route)
-        if SCOPES.get(route) == "admin":
-            # Over HTTP the admin listener stands elsewhere; this port anybody may reach.
-            raise NotPermittedError(
-                "only a key of the scope 'admin' may ask this, and this server has no keys: name a file of them with --keys",
-                scope="admin",
-            )
-        return True
+        return self._guard is None or self._guard.check(caller.authorization, route)
 
     async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
         """Wait for an answer that takes its time."""

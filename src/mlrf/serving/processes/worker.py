@@ -170,7 +170,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         limits = self.boot.settings.limits
         routes = Router(self.service.admin.routes, limits.max_body_bytes)
         server = HttpServer(routes, limits, self.meter, refusals, self.notify)
-        if listener.socket.family != socket.AF_UNIX:
+        if listener.socket.family != socket.AF_UNIX and self.boot.access.wants_keys:
             # The file system says who may open a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
         return server

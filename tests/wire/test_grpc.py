@@ -14,52 +14,13 @@ import pytest
 
 from bundles import write_tree_bundle
 from certificates import make_certificate
+from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from mlrf.serving.access.keys import make_key, write_keys
 from mlrf.serving.grpc.messages import FILES, message
 from running import eventually, run_to_its_end, serving
 
-_LIMIT_S = 10.0
-_INFERENCE = "/inference.GRPCInferenceService/"
 _N_MUTATED = 10_000 if os.environ.get("OPS_FULL") else 400
 _UNFORESEEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-
-
-class Peer:
-    """A client of bytes: it sends what it is told to, well-formed or not."""
-
-    def __init__(self, address, credentials=None):
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        self.channel = (
-            grpc.insecure_channel(address, options)
-            if credentials is None
-            else grpc.secure_channel(address, credentials, [*options, ("grpc.ssl_target_name_override", "localhost")])
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.channel.close()
-
-    def ask(self, call, body=b"", **options):
-        """The answer's bytes, or the error of a call that has none."""
-        path = call if call.startswith("/") else _INFERENCE + call
-        try:
-            return self.channel.unary_unary(path)(body, **{"timeout": _LIMIT_S} | options)
-        except grpc.RpcError as error:
-            return error
-
-    def code(self, *call, **options):
-        """The code of a call."""
-        answer = self.ask(*call, **options)
-        return grpc.StatusCode.OK if isinstance(answer, bytes) else answer.code()
-
-
-def address_of(server):
-    def logged():
-        return next((entry["address"] for entry in server.log if entry["event"] == "gRPC listening"), None)
-
-    return eventually(logged, what="the log line of the address")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +103,7 @@ def test_mutated_messages_are_refused_or_answered_and_nothing_else(server, peer)
 def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
     kind, told = message("ModelInferRequest"), message("ModelStreamInferResponse")
     asked = Queue()
-    answers = peer.channel.stream_stream(_INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=_LIMIT_S)
+    answers = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=LIMIT_S)
     for number in range(3):
         asked.put(kind(model_name="nobody", id=str(number)).SerializeToString())
     asked.put(b"\x0a\xff\xff")
@@ -159,7 +120,7 @@ def test_health_is_told_by_service(peer):
     for service in ("", "inference.GRPCInferenceService"):
         body = request(service=service).SerializeToString()
         assert response.FromString(peer.ask("/grpc.health.v1.Health/Check", body)).status == 1
-        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(body, timeout=_LIMIT_S)
+        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(body, timeout=LIMIT_S)
         assert response.FromString(next(watching)).status == 1
         watching.cancel()
     assert (
@@ -174,7 +135,7 @@ def test_reflection_describes_every_service_it_lists(peer, version):
     def ask(**asked):
         path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
         body = request(**asked).SerializeToString()
-        return response.FromString(next(peer.channel.stream_stream(path)(iter([body]), timeout=_LIMIT_S)))
+        return response.FromString(next(peer.channel.stream_stream(path)(iter([body]), timeout=LIMIT_S)))
 
     services = [each.name for each in ask(list_services="").list_services_response.service]
     assert "inference.GRPCInferenceService" in services
@@ -187,7 +148,7 @@ def test_reflection_describes_every_service_it_lists(peer, version):
 
 def test_calls_are_counted_under_their_path_like_routes(server, peer):
     def count(status):
-        name = f"mlrf_requests_total;route={_INFERENCE}ModelMetadata;status={status}"
+        name = f"mlrf_requests_total;route={INFERENCE}ModelMetadata;status={status}"
         return server.metrics().get(name, 0)
 
     before = count(404)
@@ -230,7 +191,7 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         )
         reflecting = peer.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
-            next(reflecting(iter([b"\x3a\x00"]), timeout=_LIMIT_S))
+            next(reflecting(iter([b"\x3a\x00"]), timeout=LIMIT_S))
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -254,10 +215,10 @@ def test_certificates_are_spoken_and_those_of_clients_wanted(path, tmp_path):
 
 def test_a_stopping_server_says_so_and_ends_streams_that_rest(path):
     with serving(path, options=["--grpc-port", "0"]) as server, Peer(address_of(server)) as peer:
-        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=_LIMIT_S)
+        watching = peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=LIMIT_S)
         assert next(watching) == b"\x08\x01"
         asked = Queue()
-        streaming = peer.channel.stream_stream(_INFERENCE + "ModelStreamInfer")(iter(asked.get, None))
+        streaming = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None))
         asked.put(b"")
         next(streaming)
         began = time.monotonic()

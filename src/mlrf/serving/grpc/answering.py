@@ -172,7 +172,7 @@ class Answering:
             refused = self._refused(fault, identity, call, started)
             raise refused from None
         self._count(call, _OK, content, started)
-        return content
+        return bytes(content)  # grpcio takes no subclass, which an answer by key is
 
     def _may_explain(self, route: int, caller: _Caller) -> bool:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""

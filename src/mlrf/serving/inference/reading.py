@@ -151,7 +151,8 @@ class TensorReader:
             shape = tensor.shape
             if not shape or len(shape) > _DIMENSIONS or (len(shape) == _DIMENSIONS and shape[1] != 1):
                 raise InvalidTensorError(
-                    f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is neither [rows] nor [rows, 1]",
+                    f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is neither [rows] nor [rows, 1]; send "
+                    "[rows, 1]",
                     input=tensor.name,
                     shape=_detail(shape),
                 )
@@ -168,7 +169,8 @@ class TensorReader:
     def _check_count(self, tensor: InputTensor, count: int, most: int) -> None:
         if count < 0:
             raise InvalidTensorError(
-                f"input {shown_name(tensor.name)}: a dimension of the shape {_shown_shape(tensor.shape)} is negative",
+                f"input {shown_name(tensor.name)}: a dimension of the shape {_shown_shape(tensor.shape)} is negative; send the "
+                "number of rows",
                 input=tensor.name,
                 shape=_detail(tensor.shape),
             )
@@ -238,7 +240,7 @@ def checked(tensor: InputTensor, count: int) -> Datatype:
     if held != expected:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: shape {_shown_shape(tensor.shape)} of {datatype.name} takes {expected} {unit}, "
-            f"and {held} came",
+            f"and {held} came; send as many, or the shape that they have",
             input=tensor.name,
             shape=_detail(tensor.shape),
             expected=expected,

@@ -1,0 +1,52 @@
+"""A gRPC client of bytes, and where a server speaks gRPC."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import grpc
+
+from running import Server, eventually
+
+INFERENCE = "/inference.GRPCInferenceService/"
+LIMIT_S = 10.0
+
+
+class Peer:
+    """A client of bytes: it sends what it is told to, well-formed or not."""
+
+    def __init__(self, address: str, credentials: Any = None) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = (
+            grpc.insecure_channel(address, options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, [*options, ("grpc.ssl_target_name_override", "localhost")])
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+
+    def ask(self, call: str, body: bytes = b"", **options: Any) -> Any:
+        """The answer's bytes, or the error of a call that has none."""
+        path = call if call.startswith("/") else INFERENCE + call
+        try:
+            return self.channel.unary_unary(path)(body, **{"timeout": LIMIT_S} | options)
+        except grpc.RpcError as error:
+            return error
+
+    def code(self, call: str, body: bytes = b"", **options: Any) -> grpc.StatusCode:
+        """The code of a call."""
+        answer = self.ask(call, body, **options)
+        return grpc.StatusCode.OK if isinstance(answer, bytes) else answer.code()
+
+
+def address_of(server: Server) -> str:
+    """Where a server speaks gRPC."""
+
+    def logged() -> str | None:
+        return next((entry["address"] for entry in server.log if entry["event"] == "gRPC listening"), None)
+
+    return eventually(logged, what="the log line of the address")

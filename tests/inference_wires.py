@@ -1,0 +1,196 @@
+"""An inference request in every form in which it travels: REST as JSON and as binary tensors, gRPC as values and as raw contents."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from grpc_peer import Peer
+from mlrf.serving.grpc.messages import message
+from running import Server
+
+CODES = {
+    "FP64": "d", "FP32": "f", "BOOL": "?", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q",
+    "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q",
+}  # fmt: skip
+"""What `struct` calls the datatypes of numbers."""
+_FIELDS = {
+    "BOOL": "bool", "INT8": "int", "INT16": "int", "INT32": "int", "INT64": "int64",
+    "UINT8": "uint", "UINT16": "uint", "UINT32": "uint", "UINT64": "uint64", "FP32": "fp32", "FP64": "fp64", "BYTES": "bytes",
+}  # fmt: skip
+"""Where a protobuf message has values of a datatype, by the specification's names."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input: values in their order, None for a missing float."""
+
+    name: str
+    datatype: str
+    values: Sequence[Any]
+    shape: Sequence[int]
+    blob: bytes | None = None
+    """What lies in the binary forms in place of the values."""
+
+    def raw(self) -> bytes:
+        """The values as both binary forms lay them out."""
+        if self.blob is not None:
+            return self.blob
+        if self.datatype == "BYTES":
+            texts = [value.encode() for value in self.values]
+            return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+        values = [math.nan if value is None else value for value in self.values]
+        return struct.pack(f"<{len(values)}{CODES.get(self.datatype, 'd')}", *values)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request; `parameters` and what else a document may hold is not told here."""
+
+    inputs: Sequence[Tensor]
+    model: str = "sample"
+    version: str = ""
+    outputs: Sequence[str] = ()
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a request: its outputs, or why there are none."""
+
+    outputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """In the order in which they came."""
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    status: int | str = "OK"
+    """Of HTTP the number, of gRPC the code's name."""
+    code: str = ""
+    error: str = ""
+
+
+Tamper = Callable[[bytes, int], tuple[bytes, int]]
+"""From a message and the length of its JSON (0: there is none) to others."""
+
+
+def _as_it_is(body: bytes, length: int) -> tuple[bytes, int]:
+    return body, length
+
+
+class RestWire:
+    """Asks over HTTP."""
+
+    def __init__(self, server: Server, *, binary: bool) -> None:
+        self.name = "REST, binary" if binary else "REST, JSON"
+        self._server = server
+        self.binary = binary
+
+    def infer(self, asked: Asked, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = "") -> Told:
+        """What the server tells."""
+        body, length = tamper(*self.message(asked))
+        lines = [*headers, *([f"Inference-Header-Content-Length: {length}"] if length else [])]
+        lines += [f"Authorization: Bearer {key}"] if key else []
+        version = f"/versions/{asked.version}" if asked.version else ""
+        answer = self._server.ask("POST", f"/v2/models/{asked.model}{version}/infer", body, lines)
+        if answer.status != 200:
+            told = answer.json
+            return Told(status=answer.status, code=told["code"], error=told["error"])
+        n = int(answer.headers.get("inference-header-content-length", len(answer.body)))
+        document, rest = json.loads(answer.body[:n]), answer.body[n:]
+        outputs = {}
+        for each in document["outputs"]:
+            if self.binary:
+                size = each["parameters"]["binary_data_size"]
+                outputs[each["name"]] = list(struct.unpack(f"<{size // 8}d", rest[:size]))
+                rest = rest[size:]
+            else:
+                outputs[each["name"]] = each["data"]
+        assert rest == b""
+        assert {each["datatype"] for each in document["outputs"]} == {"FP64"}
+        shapes = {each["name"]: each["shape"] for each in document["outputs"]}
+        return Told(outputs, shapes, document["parameters"], document.get("id", ""))
+
+    def message(self, asked: Asked) -> tuple[bytes, int]:
+        """The body, and how much of it is JSON (0 for all)."""
+        inputs, blobs = [], []
+        for each in asked.inputs:
+            told: dict[str, Any] = {"name": each.name, "shape": list(each.shape), "datatype": each.datatype}
+            if self.binary:
+                blobs.append(each.raw())
+                told["parameters"] = {"binary_data_size": len(blobs[-1])}
+            else:
+                told["data"] = list(each.values)
+            inputs.append(told)
+        document: dict[str, Any] = {"inputs": inputs}
+        if asked.outputs:
+            document["outputs"] = [{"name": name, "parameters": {"binary_data": self.binary}} for name in asked.outputs]
+        elif self.binary:
+            document["parameters"] = {"binary_data_output": True}
+        if asked.id:
+            document["id"] = asked.id
+        text = json.dumps(document).encode()
+        return text + b"".join(blobs), len(text) if self.binary else 0
+
+
+class GrpcWire:
+    """Asks over gRPC."""
+
+    def __init__(self, peer: Peer, *, raw: bool) -> None:
+        self.name = "gRPC, raw" if raw else "gRPC, values"
+        self._peer = peer
+        self.binary = raw
+
+    def infer(self, asked: Asked, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = "") -> Told:
+        """What the server tells."""
+        body, _ = tamper(*self.message(asked))
+        metadata = [("authorization", f"Bearer {key}")] if key else []
+        metadata += [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in headers)]
+        answer = self._peer.ask("ModelInfer", body, metadata=metadata)
+        if not isinstance(answer, bytes):
+            trailing = dict(answer.trailing_metadata())
+            return Told(status=answer.code().name, code=trailing.get("mlrf-code", ""), error=answer.details())
+        told = message("ModelInferResponse").FromString(answer)
+        assert {each.datatype for each in told.outputs} == {"FP64"}
+        return Told(
+            {
+                each.name: list(struct.unpack(f"<{len(data) // 8}d", data))
+                for each, data in zip(told.outputs, told.raw_output_contents, strict=True)
+            },
+            {each.name: list(each.shape) for each in told.outputs},
+            {name: getattr(each, each.WhichOneof("parameter_choice")) for name, each in told.parameters.items()},
+            told.id,
+        )
+
+    def message(self, asked: Asked) -> tuple[bytes, int]:
+        """The message, which has no JSON."""
+        request = message("ModelInferRequest")(model_name=asked.model, model_version=asked.version, id=asked.id)
+        for name in asked.outputs:
+            request.outputs.add(name=name)
+        for each in asked.inputs:
+            tensor = request.inputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
+            if self.binary:
+                request.raw_input_contents.append(each.raw())
+                continue
+            values = [math.nan if value is None else value for value in each.values]
+            if each.datatype == "BYTES":
+                values = [value.encode() for value in values]
+            getattr(tensor.contents, _FIELDS.get(each.datatype, "fp64") + "_contents").extend(values)
+        return request.SerializeToString(), 0
+
+
+Wire = RestWire | GrpcWire
+
+
+def wires(server: Server, peer: Peer) -> dict[str, Wire]:
+    """Every form, by name."""
+    made: tuple[Wire, ...] = (
+        RestWire(server, binary=False),
+        RestWire(server, binary=True),
+        GrpcWire(peer, raw=False),
+        GrpcWire(peer, raw=True),
+    )
+    return {wire.name: wire for wire in made}

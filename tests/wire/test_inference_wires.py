@@ -1,0 +1,469 @@
+"""One model under every form of the protocol: the native API's numbers to the bit, the same refusals, look-ups and scopes."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+
+import pytest
+
+from bundles import ALL_KINDS, write_tree_bundle
+from grpc_peer import Peer, address_of
+from inference_wires import CODES, Asked, GrpcWire, Tensor, wires
+from mlrf.core.bundle import LinkEntry
+from mlrf.serving.access.keys import make_key, write_keys
+from mlrf.serving.grpc.messages import message
+from raw_http import Client
+from running import serving
+
+WIRES = ("REST, JSON", "REST, binary", "gRPC, values", "gRPC, raw")
+MODELS = ("sample", "binary", "three")
+KEY = {"shop": "string", "sku": "integer", "open": "boolean"}
+EXAMPLE = ALL_KINDS.example()
+ROW = [9.5, 3, 1, 1, 1, 7, 0.25]
+STORES, SIZES = ("north", "süd", "east"), (10, 20, 30)
+MOST_ROWS, MOST_BYTES = 500, 200_000
+_N_ROWS = 25
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server of models that are each of another kind, asked by key too; what a test sends does it no harm."""
+    folder = tmp_path_factory.mktemp("wires")
+    classifier = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", "yes"]}
+    three = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": [0, 1, "other"], "n_outputs": 3}
+    paths = [
+        write_tree_bundle(folder / "sample", key=KEY),
+        write_tree_bundle(folder / "binary", name="binary", seed=8, **classifier),
+        write_tree_bundle(folder / "three", name="three", seed=9, **three),
+    ]
+    made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain", "admin")}
+    write_keys(folder / "keys", {line.id: line for _, line in made.values()})
+    options = ["--grpc-port", "0", "--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}"]
+    options += ["--max-infer-rows", str(MOST_ROWS), "--max-body-bytes", str(MOST_BYTES)]
+    with (
+        serving(*paths, options=options) as server,
+        serving(*paths, options=[*options[:2], "--keys", str(folder / "keys")]) as guarded,
+    ):
+        pids = server.workers(), guarded.workers()
+        server.admin = folder / "admin.sock"
+        guarded.keys = {name: key for name, (key, _) in made.items()}
+        yield server, guarded
+        assert (server.workers(), guarded.workers()) == pids, "a worker died"
+        assert server.troubles == guarded.troubles == []
+
+
+@pytest.fixture(scope="module")
+def server(served):
+    return served[0]
+
+
+@pytest.fixture(scope="module")
+def ways(server):
+    with Peer(address_of(server)) as peer:
+        yield wires(server, peer)
+
+
+@pytest.fixture(scope="module")
+def guarded_ways(served):
+    with Peer(address_of(served[1])) as peer:
+        yield wires(served[1], peer)
+
+
+@pytest.fixture(params=WIRES)
+def wire(request, ways):
+    return ways[request.param]
+
+
+def native(server, rows, model="sample", route="predict/batch", **more):
+    """The native API's answer for rows of numbers, categories as codes."""
+    instances = [{"features": [*row[:2], None if row[2] is None else row[2] == 1, *row[3:]]} for row in rows]
+    answer = server.ask("POST", f"/models/{model}/{route}", {"instances": instances, **more})
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+def some_rows(datatype, n=_N_ROWS, seed=6):
+    """Rows whose every value is one of a datatype: its extremes too, and missing ones where it has them."""
+    dice = random.Random(f"{datatype} {seed}")
+
+    def number():
+        match datatype:
+            case "FP64":
+                return dice.choice([dice.uniform(-3, 3), dice.gauss(0, 1e6), 5e-324, -1.7e308, 0.1, None])
+            case "FP32":
+                x = dice.choice([dice.uniform(-3, 3), dice.gauss(0, 1e6), 1e-45, 3.4e38])
+                return dice.choice([struct.unpack("<f", struct.pack("<f", x))[0], None])
+            case "BOOL":
+                return dice.randrange(2)
+        bits = 8 * struct.calcsize("=" + CODES[datatype])
+        least, most = (0, (1 << bits) - 1) if datatype[0] == "U" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        return dice.choice([least, most, dice.randint(least, most), dice.randrange(4), most - 1])
+
+    def whole():
+        x = number()
+        return x if x is None or isinstance(x, int) else float(int(x))
+
+    def least_of(*values):
+        return dice.choice([v for v in values if datatype != "BOOL" or v in (0, 1)])
+
+    rows = []
+    for _ in range(n):
+        depth = number()
+        while depth is None:
+            depth = number()
+        rows.append(
+            [number(), whole(), dice.randrange(2), least_of(0, 1, 2), least_of(0, 1, 2), least_of(0, 1, 7, 9), depth]
+        )
+    return rows
+
+
+def one_tensor(rows, datatype):
+    values = [x for row in rows for x in row]
+    return [Tensor("features", datatype, cast(values, datatype), [len(rows), len(rows[0])])]
+
+
+def cast(values, datatype):
+    if datatype == "BOOL":
+        return [value == 1 for value in values]
+    return [float(v) if v is not None and datatype in ("FP32", "FP64") else v for v in values]
+
+
+def a_tensor_a_feature(rows, datatype, shape=(), order=1):
+    """Categories by value: strings as BYTES, integers as the datatype if that can hold them."""
+    inputs = []
+    for index, name in enumerate(ALL_KINDS.names):
+        column = [row[index] for row in rows]
+        kind = datatype
+        if name == "store":
+            column, kind = [STORES[code] for code in column], "BYTES"
+        elif name == "size":
+            column, kind = [SIZES[code] for code in column], "INT16" if datatype == "BOOL" else datatype
+        inputs.append(Tensor(name, kind, column if kind == "BYTES" else cast(column, kind), [len(rows), *shape]))
+    return inputs[::order]
+
+
+@pytest.mark.parametrize("datatype", CODES)
+def test_every_datatype_in_both_forms_is_answered_as_the_native_api_does(server, wire, datatype):
+    rows = some_rows(datatype)
+    wanted = native(server, rows)["predictions"]
+    assert len(set(wanted)) > (3 if datatype != "BOOL" else 1)
+    for inputs in (
+        one_tensor(rows, datatype),
+        a_tensor_a_feature(rows, datatype),
+        a_tensor_a_feature(rows, datatype, shape=(1,), order=-1),
+    ):
+        told = wire.infer(Asked(inputs, id="seven"))
+        assert told.error == ""
+        assert told.outputs == {"prediction": wanted}
+        assert told.shapes == {"prediction": [_N_ROWS]}
+        assert told.id == "seven"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_output_is_the_native_apis(server, wire, model):
+    rows = some_rows("FP64", 12)
+    told = native(server, rows, model, explain=True)
+    names = ["shap_values", "shap_base", "prediction"] + (["probabilities"] if model != "sample" else [])
+    got = wire.infer(Asked(one_tensor(rows, "FP64"), model, outputs=names))
+    assert got.error == ""
+    assert list(got.outputs) == names
+    assert got.parameters == {"bundle_version": told["version"]}
+    wanted = {
+        "prediction": flat(told["predictions"]),
+        "shap_values": [x for each in told["explanations"] for x in contributions(each, model)],
+        "shap_base": flat([bases(told["explanations"][0], model)]),
+    }
+    if model != "sample":
+        wanted["probabilities"] = flat(told["probabilities"])
+    assert got.outputs == {name: wanted[name] for name in names}
+    k = [3] if model == "three" else []
+    assert got.shapes["shap_values"] == [12, 7, *k]
+    assert got.shapes["prediction"] == [12, *k]
+    # Who names nothing gets the first output, and no reasons.
+    assert list(wire.infer(Asked(one_tensor(rows, "FP64"), model)).outputs) == [names[-1] if k else "prediction"]
+
+
+def flat(values):
+    return [x for value in values for x in (value if isinstance(value, list) else [value])]
+
+
+def contributions(explanation, model):
+    """The native API tells them by name, and of several classes by class; the tensor has them by feature, then by class."""
+    if model != "three":
+        return [explanation["contributions"][name] for name in ALL_KINDS.names]
+    by_class = [explanation["contributions"][label] for label in ("0", "1", "other")]
+    return [each[name] for name in ALL_KINDS.names for each in by_class]
+
+
+def bases(explanation, model):
+    return explanation["base"]
+
+
+# Look-ups, keys and what they are good for
+
+
+def by_key(skus, shop="a", kinds=("BYTES", "INT64", "BOOL"), shape=()):
+    n = len(skus)
+    columns = {"shop": [shop] * n, "sku": skus, "open": [True] * n}
+    texts = {"shop": [shop] * n, "sku": [str(sku) for sku in skus], "open": ["true"] * n}
+    inputs = [
+        Tensor(name, kind, (texts if kind == "BYTES" else columns)[name], [n, *shape])
+        for kind, name in zip(kinds, columns, strict=True)
+    ]
+    return inputs[::-1]
+
+
+@pytest.fixture(scope="module")
+def stored(server):
+    """Rows by key, pushed through the admin socket."""
+    rows = [
+        {
+            "key": {"shop": "a", "sku": sku, "open": True},
+            "features": EXAMPLE | {"price": sku - 2.0, "code": sku, "depth": sku / 2},
+            "as_of": f"2026-02-0{sku}T00:00:00Z",
+        }
+        for sku in (1, 2, 3)
+    ]
+    with Client(server.admin) as admin:
+        assert admin.ask("POST", "/admin/models/sample/features", {"rows": rows}).status == 200
+    return rows
+
+
+@pytest.mark.parametrize(
+    "kinds", [("BYTES", "INT64", "BOOL"), ("BYTES", "UINT8", "BYTES"), ("BYTES", "BYTES", "BYTES")]
+)
+def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, kinds):
+    wanted = [server.ask("POST", "/models/sample/predict", {"key": row["key"]}).json for row in stored]
+    told = wire.infer(Asked(by_key([3, 2, 1, 2], kinds=kinds), outputs=["prediction", "shap_values", "shap_base"]))
+    assert told.error == ""
+    predictions = [wanted[sku - 1]["prediction"] for sku in (3, 2, 1, 2)]
+    assert len(set(predictions)) == 3
+    assert told.outputs["prediction"] == predictions
+    assert told.parameters == {"bundle_version": wanted[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
+    told = wire.infer(Asked(by_key([3], kinds=kinds, shape=(1,)), outputs=["shap_values", "shap_base", "prediction"]))
+    explained = server.ask("POST", "/models/sample/explain", {"key": stored[2]["key"]}).json["explanation"]
+    assert told.outputs == {
+        "shap_values": [explained["contributions"][name] for name in ALL_KINDS.names],
+        "shap_base": [explained["base"]],
+        "prediction": predictions[:1],
+    }
+    assert told.parameters["features_as_of"] == "2026-02-03T00:00:00Z"
+
+
+def test_a_key_of_no_row_is_not_found_and_one_that_is_none_is_refused(wire, stored):
+    on_grpc = isinstance(wire, GrpcWire)
+    told = wire.infer(Asked(by_key([1, 9])))
+    assert (told.status, told.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
+    assert "9" in told.error
+    told = wire.infer(Asked(by_key(["x"], kinds=("BYTES",) * 3)))
+    assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 422, "INVALID_KEY")
+    assert all(word in told.error for word in ("sku", '"x"', "integer"))
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_keys_are_wanted_and_reasons_are_for_those_that_have_the_scope(served, guarded_ways, name):
+    wire, keys = guarded_ways[name], served[1].keys
+    on_grpc = isinstance(wire, GrpcWire)
+    plain = Asked(one_tensor([ROW], "FP64"))
+    reasons = Asked(plain.inputs, outputs=["prediction", "shap_values"])
+    assert list(wire.infer(plain, key=keys["predict"]).outputs) == ["prediction"]
+    assert list(wire.infer(reasons, key=keys["predict+explain"]).outputs) == ["prediction", "shap_values"]
+    for asked, key, http, grpc, words in (
+        (plain, "", 401, "UNAUTHENTICATED", "key"),
+        (plain, "no.key", 401, "UNAUTHENTICATED", "key"),
+        (plain, keys["admin"], 403, "PERMISSION_DENIED", "'predict'"),
+        (reasons, keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
+        (Asked(plain.inputs, outputs=["shap_base"]), keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
+    ):
+        told = wire.infer(asked, key=key)
+        assert told.status == (grpc if on_grpc else http), told
+        assert words in told.error
+
+
+# What is refused
+
+
+def wide(values=None, *, name="features", datatype="FP64", shape=(1, 7)):
+    return [Tensor(name, datatype, ROW if values is None else values, shape)]
+
+
+def features(**changed):
+    """A tensor a feature, those named otherwise changed; None leaves it out."""
+    inputs = {each.name: each for each in a_tensor_a_feature([ROW], "FP64")}
+    return [each for each in (inputs | changed).values() if each is not None]
+
+
+TENSOR = (422, "INVALID_ARGUMENT", "INVALID_TENSOR")
+REFUSED = {
+    # What is asked: (the request, (HTTP, gRPC, our code), words of the sentence)
+    "unknown model": (Asked(wide(), "nobody"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["nobody", "sample"]),
+    "unknown version": (Asked(wide(), version="99"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["99", "'1'"]),
+    "unknown output": (Asked(wide(), outputs=["nothing"]), TENSOR, ["nothing", "prediction"]),
+    "output named twice": (Asked(wide(), outputs=["prediction", "prediction"]), TENSOR, ["prediction", "once"]),
+    "wrong name": (Asked(wide(name="nothing")), TENSOR, ["nothing", "'features'"]),
+    "no name": (Asked(wide(name="")), TENSOR, ["'features'"]),
+    "one dimension": (Asked(wide(shape=[7])), TENSOR, ["features", "[7]", "[rows, 7]"]),
+    "three dimensions": (Asked(wide(shape=[1, 7, 1])), TENSOR, ["features", "[1, 7, 1]", "[rows, 7]"]),
+    "no dimension": (Asked(wide(shape=[])), TENSOR, ["features", "[]", "[rows, 7]"]),
+    "a column too many": (Asked(wide([*ROW, 1], shape=[1, 8])), TENSOR, ["features", "[1, 8]", "[rows, 7]"]),
+    "a value too few": (Asked(wide(ROW[:6])), TENSOR, ["features", "[1, 7]", "FP64", "send"]),
+    "a value too many": (Asked(wide([*ROW, 1])), TENSOR, ["features", "[1, 7]", "FP64"]),
+    "a row too few": (Asked(wide(shape=[2, 7])), TENSOR, ["features", "[2, 7]", "FP64"]),
+    "no row": (Asked(wide([], shape=[0, 7])), (422, "INVALID_ARGUMENT", "EMPTY_BATCH"), ["features", "one or more"]),
+    "a negative dimension": (Asked(wide(shape=[-1, 7])), TENSOR, ["features", "[-1, 7]", "negative", "send"]),
+    "two negative dimensions": (Asked(wide(shape=[-1, -7])), TENSOR, ["features", "[-1, -7]", "[rows, 7]"]),
+    "a huge dimension": (
+        Asked(wide(shape=[(1 << 62) + 1, 7])), (413, "INVALID_ARGUMENT", "BATCH_TOO_LARGE"), ["features", str(MOST_ROWS)],
+    ),
+    "two huge dimensions": (Asked(wide(shape=[1 << 32, 1 << 32])), TENSOR, ["features", "[rows, 7]"]),
+    "many dimensions": (Asked(wide(shape=[1] * 3000)), TENSOR, ["features", "[rows, 7]"]),
+    "more rows than are taken": (
+        Asked(wide(ROW * (MOST_ROWS + 1), shape=[MOST_ROWS + 1, 7])),
+        (413, "INVALID_ARGUMENT", "BATCH_TOO_LARGE"), ["features", "501", "500", "several"],
+    ),
+    "a datatype that is not taken": (Asked(wide(datatype="FP16")), TENSOR, ["features", "FP16", "FP64"]),
+    "no datatype": (Asked(wide(datatype="")), TENSOR, ["features", "FP64"]),
+    "text for numbers": (Asked(wide(list("abcdefg"), datatype="BYTES")), TENSOR, ["features", "BYTES", "FP64"]),
+    "numbers for text": (
+        Asked(features(store=Tensor("store", "INT64", [1], [1]))), TENSOR, ["store", "INT64", "BYTES"],
+    ),
+    "half a count": (Asked(wide([9.5, 3.5, *ROW[2:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 0", "count", "3.5", "an integer"]),
+    "a boolean that is none": (Asked(wide([9.5, 3, 2, *ROW[3:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["promo", "2", "true or false"]),
+    "a code that is none": (Asked(wide([9.5, 3, 1, 3, *ROW[4:]])), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "3", "codes 0 to 2"]),
+    "what may not be missing": (Asked(wide([*ROW[:6], None])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["depth", "may not be missing"]),
+    "the second row alone": (
+        Asked(wide([*ROW, 9.5, 3.5, *ROW[2:]], shape=[2, 7])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 1", "count", "3.5"],
+    ),
+    "an unknown category": (
+        Asked(features(store=Tensor("store", "BYTES", ["west"], [1]))), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "west", "north"],
+    ),
+    "a missing tensor": (Asked(features(depth=None)), TENSOR, ["depth", "missing", "'features'"]),
+    "all tensors missing": (Asked([]), TENSOR, ["price", "missing", "'features'"]),
+    "a tensor too many": (Asked(features(extra=Tensor("extra", "FP64", [1.0], [1]))), TENSOR, ["extra", "leave it out"]),
+    "two of a name": (Asked(wide() * 2), TENSOR, ["features", "once"]),
+    "rows that do not match": (
+        Asked(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [2]))), TENSOR, ["depth", "2", "price", "as many"],
+    ),
+    "a tensor a feature of two columns": (
+        Asked(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [1, 2]))), TENSOR, ["depth", "[1, 2]", "send [rows, 1]"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_wrong_is_refused_by_every_wire_alike(wire, what):
+    asked, (http, grpc, code), words = REFUSED[what]
+    told = wire.infer(asked)
+    assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
+    for word in words:
+        assert word in told.error
+
+
+def cut(n):
+    return lambda body, length: (body[:-n], length)
+
+
+def and_more(extra):
+    return lambda body, length: (body + extra, length)
+
+
+def length_of(made):
+    return lambda body, length: (body, made(body, length))
+
+
+def with_(old, new):
+    """Another text in the JSON or the message, of another length too."""
+
+    def tamper(body, length):
+        assert old in body
+        return body.replace(old, new, 1), length + len(new) - len(old) if length else 0
+
+    return tamper
+
+
+def field(**members):
+    """A ModelInferRequest of these alone."""
+    return lambda _body, _length: (message("ModelInferRequest")(model_name="sample", **members).SerializeToString(), 0)
+
+
+def raw_inputs(*blobs, contents=None):
+    tensor = {"name": "features", "datatype": "FP64", "shape": [1, 7]} | ({"contents": contents} if contents else {})
+    return field(inputs=[tensor], raw_input_contents=list(blobs))
+
+
+MALFORMED = (400, "INVALID_ARGUMENT", "MALFORMED_REQUEST")
+TOO_LONG = (413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE")
+SHAPE = b'"shape": [1, 7]'
+DAMAGED = {
+    # Where, and what is done to a sound message: (wire, damage, (HTTP, gRPC, our code), words)
+    "binary size one less": ("REST, binary", with_(b": 56}", b": 55}"), MALFORMED, ["1 bytes follow", "binary_data_size"]),
+    "binary size beyond the body": ("REST, binary", with_(b": 56}", b": 64}"), TENSOR, ["features", "64", "56", "send"]),
+    "binary size negative": ("REST, binary", with_(b": 56}", b": -8}"), TENSOR, ["features", "-8", "send"]),
+    "binary size no number": ("REST, binary", with_(b": 56}", b': "56"}'), MALFORMED, ["binary_data_size", "send"]),
+    "binary size huge": ("REST, binary", with_(b": 56}", b": 99999999999999999999}"), TENSOR, ["features", "56", "send"]),
+    "bytes that follow": ("REST, binary", and_more(b"12345678"), MALFORMED, ["8 bytes follow", "binary_data_size"]),
+    "body cut short": ("REST, binary", cut(8), TENSOR, ["features", "56", "48"]),
+    "data beside binary data": ("REST, binary", with_(SHAPE, SHAPE + b', "data": [1]'), TENSOR, ["features", "one of them"]),
+    "header length beyond the body": ("REST, binary", length_of(lambda _b, _n: 10**9), MALFORMED, ["1000000000", "send"]),
+    "header length of less than the JSON": ("REST, binary", length_of(lambda _b, n: n - 1), MALFORMED, ["Inference-Header-Content-Length"]),
+    "header length of the body": ("REST, binary", length_of(lambda b, _n: len(b)), MALFORMED, ["Inference-Header-Content-Length"]),
+    "header length negative": ("REST, binary", length_of(lambda _b, _n: -1), MALFORMED, ["Inference-Header-Content-Length"]),
+    "header length of many digits": ("REST, binary", length_of(lambda _b, _n: 10**30), MALFORMED, ["Inference-Header-Content-Length"]),
+    "no header length": ("REST, binary", length_of(lambda _b, _n: 0), MALFORMED, ["Inference-Header-Content-Length"]),
+    "no JSON": ("REST, JSON", lambda _b, _n: (b"{", 0), MALFORMED, ["inputs", "send"]),
+    "nothing": ("REST, JSON", lambda _b, _n: (b"", 0), MALFORMED, ["inputs", "send"]),
+    "another document": ("REST, JSON", lambda _b, _n: (b"[1]", 0), MALFORMED, ["inputs", "send"]),
+    "deep": ("REST, JSON", with_(b"[9.5", b"[" * 90_000 + b"9.5"), MALFORMED, ["inputs", "send"]),
+    "no data": ("REST, JSON", lambda b, n: (b.partition(b', "data"')[0] + b"}]}", n), TENSOR, ["features", "data"]),
+    "a shape of text": ("REST, JSON", with_(b"[1, 7]", b'["1", 7]'), MALFORMED, ["shape"]),
+    "half a dimension": ("REST, JSON", with_(b"[1, 7]", b"[1.5, 7]"), MALFORMED, ["shape"]),
+    "a dimension beyond 64 bits": ("REST, JSON", with_(b"[1, 7]", b"[99999999999999999999, 7]"), (413, "", "BATCH_TOO_LARGE"), ["features", "beyond 64 bits"]),
+    "an integer beyond its datatype": ("REST, JSON", with_(b'FP64", "data": [9.5', b'INT8", "data": [300'), TENSOR, ["features"]),
+    "no integers": ("REST, JSON", with_(b"FP64", b"INT64"), TENSOR, ["features", "INT64"]),
+    "a number beyond float64": ("REST, JSON", with_(b"[9.5", b"[1e999"), TENSOR, ["features", "FP64"]),
+    "text among numbers": ("REST, JSON", with_(b"[9.5", b'["9.5"'), TENSOR, ["features", "FP64"]),
+    "too long a body": ("REST, JSON", and_more(b" " * MOST_BYTES), TOO_LONG, [str(MOST_BYTES)]),
+    "too long a binary body": ("REST, binary", and_more(b" " * MOST_BYTES), TOO_LONG, [str(MOST_BYTES)]),
+    "truncated protobuf": ("gRPC, raw", cut(3), MALFORMED, ["ModelInferRequest"]),
+    "truncated protobuf of values": ("gRPC, values", cut(3), MALFORMED, ["ModelInferRequest"]),
+    "no protobuf": ("gRPC, raw", lambda _b, _n: (b"\xff" * 9, 0), MALFORMED, ["ModelInferRequest"]),
+    "an empty message": ("gRPC, raw", lambda _b, _n: (b"", 0), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["sample"]),
+    "raw contents of fewer bytes": ("gRPC, raw", raw_inputs(bytes(55)), TENSOR, ["features", "56", "55"]),
+    "raw contents of more bytes": ("gRPC, raw", raw_inputs(bytes(64)), TENSOR, ["features", "56", "64"]),
+    "raw contents of one tensor more": ("gRPC, raw", raw_inputs(bytes(56), bytes(56)), TENSOR, ["2", "1", "send one for each"]),
+    "raw contents beside values": ("gRPC, raw", raw_inputs(bytes(56), contents={"fp64_contents": ROW}), TENSOR, ["features", "one of both"]),
+    "values of another datatype": (
+        "gRPC, values", raw_inputs(contents={"fp32_contents": ROW}), TENSOR, ["features", "fp32_contents", "fp64_contents"],
+    ),
+    "shared memory": (
+        "gRPC, raw", field(inputs=[{"name": "features", "parameters": {"shared_memory_region": message("InferParameter")(string_param="x")}}]),
+        TENSOR, ["shared_memory_region", "leave it out"],
+    ),
+    "too long a message": ("gRPC, raw", and_more(b" " * MOST_BYTES), (413, "RESOURCE_EXHAUSTED", ""), [str(MOST_BYTES)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_message_is_refused(ways, what):
+    name, tamper, (http, grpc, code), words = DAMAGED[what]
+    wire = ways[name]
+    told = wire.infer(Asked(wide()), tamper)
+    assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
+    for word in words:
+        assert word in told.error
+
+
+@pytest.mark.parametrize("name", WIRES[1:])
+def test_an_infinite_number_is_refused_where_it_can_be_said(ways, name):
+    told = ways[name].infer(Asked(wide([math.inf, *ROW[1:]])))
+    assert told.code == "INVALID_FEATURE"
+    assert all(word in told.error for word in ("features", "row 0", "price", "range of float64"))
+
+
+def test_texts_that_are_none_are_refused(ways):
+    for name, blob in (("REST, binary", b"\x09\0\0\0abc"), ("gRPC, raw", b"\xff\xff\xff\xffabc")):
+        told = ways[name].infer(Asked(features(store=Tensor("store", "BYTES", [], [1], blob))))
+        assert told.code == "INVALID_TENSOR"
+        assert all(word in told.error for word in ("store", "4 bytes"))

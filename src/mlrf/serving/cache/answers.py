@@ -227,8 +227,6 @@ class Shelf:
 
     def _dear(self, body: bytes, work: Deferred) -> Deferred | Awaited:
         """Let all who ask the same wait for one work, and keep what it makes."""
-        if work.then is not None:
-            return work
         shared = self._shared
         if shared is None or not shared.pays(self._run_s):
             return self._share(body, work)

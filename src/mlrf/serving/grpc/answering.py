@@ -18,7 +18,7 @@ from mlrf.core.errors import NotReadyError, RequestTimeoutError
 from mlrf.serving.access.guard import Guard
 from mlrf.serving.grpc.calls import CallHandlers
 from mlrf.serving.http.head import REQUEST_ID
-from mlrf.serving.http.route import Call, Deferred, Result
+from mlrf.serving.http.route import Call, Continued, Result, followed
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.work import too_late
 from mlrf.serving.refusals import Refusals, Told
@@ -181,7 +181,7 @@ class Answering:
     async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
         """Wait for an answer that takes its time."""
         while not isinstance(work, bytes):
-            then = work.then if isinstance(work, Deferred) else None
+            work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
             place = self._http.work.start(work, route, n_bytes, deadline_s)
             try:
                 made = await place
@@ -190,7 +190,7 @@ class Answering:
                 if task is None or task.cancelling():
                     raise
                 raise NotReadyError("the server stopped before this request's turn came; ask another") from None
-            work = then(made) if then is not None and isinstance(made, bytes) else made
+            work = made if then is None else followed(made, then)
         return work
 
     def _refused(

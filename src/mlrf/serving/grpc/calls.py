@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from mlrf.core.errors import NotReadyError
 from mlrf.serving.grpc.messages import message, parsed
 from mlrf.serving.grpc.tensors import read_request, write_response
-from mlrf.serving.http.route import Awaited, Deferred, Handler, Result
+from mlrf.serving.http.route import Awaited, Continued, Deferred, Handler, Result
 from mlrf.serving.inference.plane import DataPlane
 
 _ASIDE_BYTES = 256 << 10
@@ -89,7 +89,7 @@ def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
             return _aside(body)
         return plane.infer(read_request(body, perf_counter()), write_response, may_explain=may_explain)
 
-    def _aside(body: bytes) -> Deferred:
+    def _aside(body: bytes) -> Continued:
         began_s = perf_counter()
         read = []
 
@@ -97,7 +97,7 @@ def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
             read.append(read_request(body, began_s))
             return b""
 
-        return Deferred(run, then=lambda _: plane.infer(read.pop(), write_response, may_explain=may_explain))
+        return Continued(Deferred(run), lambda _: plane.infer(read.pop(), write_response, may_explain=may_explain))
 
     return infer
 

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from mlrf.core.errors import NotReadyError
-from mlrf.serving.http.route import JSON, Awaited, Call, Deferred, Framed, Result
+from mlrf.serving.http.route import JSON, Awaited, Call, Continued, Deferred, Framed, Result, followed
 from mlrf.serving.http.watch import client_of
 from mlrf.serving.http.work import too_late
 
@@ -74,9 +74,15 @@ class Answering(asyncio.Protocol):
             self._send_answer(call, identity, started, content)
 
     def _await(
-        self, call: Call, identity: bytes, started: float, work: Deferred | Awaited, n_bytes: int, deadline_s: float
+        self,
+        call: Call,
+        identity: bytes,
+        started: float,
+        work: Deferred | Awaited | Continued,
+        n_bytes: int,
+        deadline_s: float,
     ) -> None:
-        then = work.then if isinstance(work, Deferred) else None
+        work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
 
         def finish(made: asyncio.Future[Result]) -> None:
             self._waiting = None
@@ -89,8 +95,8 @@ class Answering(asyncio.Protocol):
                 if fault is not None:
                     raise fault
                 content = made.result()
-                if then is not None and isinstance(content, bytes):
-                    content = then(content)
+                if then is not None:
+                    content = followed(content, then)
                 if not isinstance(content, bytes):
                     self._await(call, identity, started, content, n_bytes, deadline_s)
                     return

@@ -33,12 +33,11 @@ class Deferred:
 
     `after` is called once `run` has ended, with an answer or a fault; not for what was never begun. Several requests may wait
     for the same object: it is made once.
-    What `run` makes may turn out to wait for others; with `then` it is no answer, but what the loop hands to that for one.
+    What `run` makes may turn out to wait for others.
     """
 
     run: Callable[[], bytes | Awaited]
     after: Callable[[], None] = lambda: None
-    then: Callable[[bytes], Result] | None = None
     transaction: int | None = None
     """The feature store's last transaction when the rows were read that it answers from; None where it needs none."""
     fresh_until_s: float = math.inf
@@ -55,6 +54,14 @@ class Awaited:
     run: Callable[[], Coroutine[Any, Any, Result]]
 
 
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """Work whose outcome is no answer yet: the loop hands it to `then`, for each request that waits for the same work."""
+
+    work: Deferred | Awaited
+    then: Callable[[bytes], Result]
+
+
 class Framed(bytes):
     """An answer of another type than its route's, or with header lines that say how it is to be read."""
 
@@ -69,7 +76,7 @@ class Framed(bytes):
         return answer
 
 
-Result: TypeAlias = bytes | Deferred | Awaited
+Result: TypeAlias = bytes | Deferred | Awaited | Continued
 Handler = Callable[[bytes], Result]
 """From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
 
@@ -79,6 +86,18 @@ Wrap = Callable[[Handler], Handler]
 """What is put around a handler for one caller."""
 Leave = Callable[[Head, int], Wrap | None]
 """Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
+
+
+
+def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
+    """Return what `then` makes of the bytes that are made, or come to be made."""
+    if isinstance(made, bytes):
+        return then(made)
+    if isinstance(made, Continued):
+        first = made.then
+        return Continued(made.work, lambda content: followed(first(content), then))
+    return Continued(made, then)
+
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
@@ -273,7 +292,7 @@ def unzipping(handler: Handler, max_bytes: int) -> Handler:
     def handle(body: bytes) -> Result:
         plain = unzip_at_once(body, max_bytes)
         if plain is None:
-            return Deferred(lambda: unzip_whole(body, max_bytes), then=handler)
+            return Continued(Deferred(lambda: unzip_whole(body, max_bytes)), handler)
         return handler(plain)
 
     return handle

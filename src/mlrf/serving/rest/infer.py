@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from copy import copy
 from time import perf_counter
-from typing import Any, cast
 
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.route import JSON, Awaited, Deferred, Framed, Handler, Result
+from mlrf.serving.http.route import JSON, Continued, Deferred, Framed, Handler, Result, followed
 from mlrf.serving.inference.described import DescribedModel
 from mlrf.serving.inference.messages import InferRequest, InferResponse
 from mlrf.serving.rest.answer import PREFIX_BYTES, writer
@@ -50,7 +49,7 @@ class Infer:
 
         if decode is None:
             return handle
-        return lambda body: Deferred(lambda: decode(body), then=handle)
+        return lambda body: Continued(Deferred(lambda: decode(body)), handle)
 
     def _answer(self, body: bytes, header_bytes: int | None, coding: bytes | None) -> Result:
         began_s = perf_counter()
@@ -86,21 +85,7 @@ def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
 
 def _framed(made: Result, coding: bytes | None) -> Result:
     """Return the answer in its frame, now or once it is made."""
-    if isinstance(made, bytes):
-        return _frame(made, coding)
-    if isinstance(made, Deferred):
-        run = made.run
-
-        def work() -> bytes | Awaited:
-            found = run()
-            return found if isinstance(found, bytes) else cast("Awaited", _framed(found, coding))
-
-        return Deferred(work, made.after, lambda answer: _frame(answer, coding), made.transaction, made.fresh_until_s)
-
-    async def wait() -> Any:
-        return _framed(await made.run(), coding)
-
-    return Awaited(wait)
+    return followed(made, lambda answer: _frame(answer, coding))
 
 
 def _frame(made: bytes, coding: bytes | None) -> Result:

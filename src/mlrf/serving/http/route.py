@@ -88,7 +88,6 @@ Leave = Callable[[Head, int], Wrap | None]
 """Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
 
 
-
 def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
     """Return what `then` makes of the bytes that are made, or come to be made."""
     if isinstance(made, bytes):

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 
-import numpy as np
+import grpc
 from kserve import InferenceGRPCClient, InferInput, InferRequest
+from suite import MODEL, array_of, done, told
 
-MODEL = "sample"
 
-
-async def kserve(address, row, expected):
-    async with InferenceGRPCClient(address) as client:
+async def kserve(told):
+    async with InferenceGRPCClient(told.address, retries=0) as client:
         assert await client.is_server_live()
         assert await client.is_server_ready()
         assert await client.is_model_ready(MODEL)
-        for binary in (True, False):
-            wide = InferInput("features", [1, len(row)], "FP64")
-            wide.set_data_from_numpy(np.array([row]), binary_data=binary)
-            answer = await client.infer(InferRequest(model_name=MODEL, infer_inputs=[wide]))
-            assert answer.outputs[0].as_numpy().ravel().tolist() == [expected]
+        for each in told.requests:
+            for binary in (True, False):
+                inputs = []
+                for name, datatype, shape, values in each["inputs"]:
+                    inputs.append(InferInput(name, shape, datatype))
+                    inputs[-1].set_data_from_numpy(array_of(datatype, shape, values), binary_data=binary)
+                request = InferRequest(model_name=MODEL, infer_inputs=inputs, request_id="seven")
+                answer = await client.infer(request, timeout=10)
+                assert (answer.model_name, answer.id) == (MODEL, "seven")
+                assert answer.outputs[0].as_numpy().ravel().tolist() == each["predictions"], each
+        for call in (
+            client.is_model_ready("none"),
+            client.infer(InferRequest(model_name="none", infer_inputs=inputs)),
+        ):
+            try:
+                await call
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.NOT_FOUND
+            else:
+                raise AssertionError("a model that is not served was answered")
 
 
 if __name__ == "__main__":
-    asyncio.run(kserve(sys.argv[1], json.loads(sys.argv[3]), float.fromhex(sys.argv[2])))
-    print("every client was answered")
+    asyncio.run(kserve(told()))
+    done()

@@ -1,4 +1,4 @@
-"""What unmodified gRPC clients of Triton see of a server; run in the clients' environment: `grpc_triton.py ADDRESS EXPECTED ROW COLUMNS`.
+"""What unmodified gRPC clients of Triton see of a server; run in the clients' environment, as suite.py says.
 
 Ends with an assertion's message where a client does not get what it expects.
 """
@@ -6,99 +6,159 @@ Ends with an assertion's message where a client does not get what it expects.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from queue import Queue
 
-import numpy as np
 import tritonclient.grpc as sync_client
 import tritonclient.grpc.aio as async_client
+from suite import MANY, MODEL, done, refusal, tensors, told, wide
 from tritonclient.utils import InferenceServerException
 
-MODEL = "sample"
-_KINDS = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}
-
-
-def tensor(client, name, datatype, values):
-    made = client.InferInput(name, list(np.shape(values)), datatype)
-    made.set_data_from_numpy(np.array(values, dtype=_KINDS[datatype]))
-    return made
+WAYS = (None, "gzip", "deflate")
+_LIMIT_S = 20
 
 
 def prediction(result):
     return result.as_numpy("prediction").ravel().tolist()
 
 
-def triton_sync(address, row, columns, expected):
-    wide = [tensor(sync_client, "features", "FP64", [row, row])]
-    with sync_client.InferenceServerClient(address) as client:
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready(MODEL)
-        assert client.is_model_ready(MODEL, "1")
-        assert client.get_server_metadata().name == "mlrf"
-        assert client.get_model_metadata(MODEL).name == MODEL
-        assert client.get_model_config(MODEL).config.name == MODEL
-        assert [each.name for each in client.get_model_repository_index().models] == [MODEL]
-        for compression in (None, "gzip", "deflate"):
-            result = client.infer(MODEL, wide, request_id="7", compression_algorithm=compression)
-            assert prediction(result) == [expected, expected]
-            assert result.get_response().id == "7"
-        result = client.infer(MODEL, [tensor(sync_client, *each) for each in columns])
-        assert prediction(result) == [expected]
-        got = Queue()
-        client.async_infer(MODEL, wide, lambda result, error: got.put((result, error)))
-        result, error = got.get(timeout=10)
+def refused(code, call, *arguments, **named):
+    error = refusal(InferenceServerException, lambda: call(*arguments, **named))
+    assert error.status() == f"StatusCode.{code}", error
+    return error.message()
+
+
+def triton_describes(client, told):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    for version in ("", "1", told.digest, told.digest[:12]):
+        assert client.is_model_ready(MODEL, version)
+        assert list(client.get_model_metadata(MODEL, version).versions) == ["1"]
+        assert client.get_model_config(MODEL, version).config.max_batch_size == 10_000
+        assert [each.name for each in client.get_inference_statistics(MODEL, version).model_stats] == [MODEL]
+    server = client.get_server_metadata(as_json=True)
+    assert server["name"] == "mlrf"
+    assert {"binary_tensor_data", "statistics", "model_repository", "model_configuration"} <= set(server["extensions"])
+    metadata = client.get_model_metadata(MODEL)
+    assert [(each.name, list(each.shape)) for each in metadata.inputs] == [(c[0], [-1, 1]) for c in told.columns]
+    assert [(each.name, each.datatype, list(each.shape)) for each in metadata.outputs] == [("prediction", "FP64", [-1])]
+    index = client.get_model_repository_index().models
+    assert (MODEL, "1", "READY") in [(each.name, each.version, each.state) for each in index]
+    assert client.get_inference_statistics().model_stats
+
+
+def triton_infers(client, told):
+    for way in WAYS:
+        asked = wide(sync_client, told.row, MANY)
+        assert prediction(client.infer(MODEL, asked, compression_algorithm=way)) == [told.prediction] * MANY
+    for each in told.requests:
+        assert prediction(client.infer(MODEL, tensors(sync_client, each["inputs"]))) == each["predictions"], each
+    assert prediction(client.infer(MODEL, columns(told), model_version="1")) == [told.prediction]
+    result = client.infer(
+        MODEL, wide(sync_client, told.row), request_id="7", client_timeout=_LIMIT_S, priority=1, timeout=10**6
+    )
+    assert prediction(result) == [told.prediction]
+    assert (result.get_response().id, result.get_response().model_version) == ("7", "1")
+    assert client.get_inference_statistics(MODEL).model_stats[0].inference_count > 0
+    got = Queue()
+    for way in WAYS:
+        client.async_infer(
+            MODEL,
+            wide(sync_client, told.row, 2),
+            lambda result, error: got.put((result, error)),
+            compression_algorithm=way,
+        )
+    for _ in WAYS:
+        result, error = got.get(timeout=_LIMIT_S)
         assert error is None, error
-        assert prediction(result) == [expected, expected]
-        client.start_stream(lambda result, error: got.put((result, error)))
-        client.async_stream_infer(MODEL, wide, request_id="1")
-        client.async_stream_infer("none", wide, request_id="2")
-        client.async_stream_infer(MODEL, wide, request_id="3")
-        first, refused, last = (got.get(timeout=10) for _ in range(3))
+        assert prediction(result) == [told.prediction] * 2
+
+
+def triton_streams(client, told):
+    asked = wide(sync_client, told.row, 2)
+    for way in WAYS:
+        got = Queue()
+        client.start_stream(lambda result, error, got=got: got.put((result, error)), compression_algorithm=way)
+        client.async_stream_infer(MODEL, asked, request_id="1")
+        client.async_stream_infer("none", asked, request_id="2")
+        client.async_stream_infer(MODEL, columns(told), request_id="3", enable_empty_final_response=True)
+        first, wrong, last = (got.get(timeout=_LIMIT_S) for _ in range(3))
         client.stop_stream()
-        assert prediction(first[0]) == prediction(last[0]) == [expected, expected]
-        assert "none" in str(refused[1])
-        assert client.get_inference_statistics(MODEL).model_stats[0].inference_count > 0
-        assert client.get_inference_statistics().model_stats
-        for act in (client.load_model, client.unload_model):
-            refusal(act, "PERMISSION_DENIED", MODEL)
-        refusal(client.infer, "NOT_FOUND", "none", wide)
-        refusal(client.infer, "NOT_FOUND", MODEL, wide, model_version="99")
-        refusal(client.infer, "INVALID_ARGUMENT", MODEL, [tensor(sync_client, "features", "FP64", [row[:-1]])])
-        refusal(client.infer, "INVALID_ARGUMENT", MODEL, [tensor(sync_client, "nothing", "FP64", [row])])
+        assert (prediction(first[0]), first[0].get_response().id) == ([told.prediction] * 2, "1")
+        assert "none" in str(wrong[1])
+        assert (prediction(last[0]), last[0].get_response().id) == ([told.prediction], "3")
+        assert last[0].get_response().parameters["triton_final_response"].bool_param
+        assert got.empty()
 
 
-def refusal(call, code, *arguments, **named):
-    try:
-        call(*arguments, **named)
-    except InferenceServerException as error:
-        assert error.status() == f"StatusCode.{code}", error
-    else:
-        raise AssertionError(f"{arguments} was answered")
+def triton_goes_beyond(client, told):
+    names = ("shap_values", "shap_base", "prediction")
+    asked = [sync_client.InferRequestedOutput(name) for name in names]
+    result = client.infer(MODEL, wide(sync_client, told.row), outputs=asked)
+    assert result.as_numpy("shap_values").tolist() == [told.reasons["shap_values"]]
+    assert result.as_numpy("shap_base").tolist() == told.reasons["shap_base"]
+    assert prediction(result) == [told.prediction]
+    result = client.infer(MODEL, tensors(sync_client, told.key["inputs"]))
+    assert prediction(result) == [told.key["prediction"]]
+    parameters = {name: each.string_param for name, each in result.get_response().parameters.items()}
+    assert parameters == {"bundle_version": told.digest[:12], "features_as_of": told.key["as_of"]}
 
 
-async def triton_async(address, row, expected):
-    wide = [tensor(async_client, "features", "FP64", [row])]
-    async with async_client.InferenceServerClient(address) as client:
+def triton_is_refused(client, told):
+    for act in (client.load_model, client.unload_model):
+        refused("PERMISSION_DENIED", act, MODEL)
+    row = wide(sync_client, told.row)
+    assert "none" in refused("NOT_FOUND", client.infer, "none", row)
+    assert "99" in refused("NOT_FOUND", client.infer, MODEL, row, model_version="99")
+    assert "[1, 6]" in refused("INVALID_ARGUMENT", client.infer, MODEL, wide(sync_client, told.row[:-1]))
+    assert "store" in refused("INVALID_ARGUMENT", client.infer, MODEL, columns(told)[:3])
+    for call in (
+        client.get_model_metadata,
+        client.get_model_config,
+        client.get_inference_statistics,
+        client.is_model_ready,
+    ):
+        refused("NOT_FOUND", call, "none")
+
+
+def columns(told):
+    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in told.columns])
+
+
+async def triton_async(told):
+    asked = wide(async_client, told.row)
+    async with async_client.InferenceServerClient(told.address) as client:
+        assert await client.is_server_live()
         assert await client.is_server_ready()
+        assert await client.is_model_ready(MODEL, "1")
+        assert (await client.get_server_metadata()).name == "mlrf"
         assert (await client.get_model_metadata(MODEL)).name == MODEL
-        assert prediction(await client.infer(MODEL, wide, client_timeout=10)) == [expected]
+        assert (await client.get_model_config(MODEL)).config.name == MODEL
+        assert MODEL in [each.name for each in (await client.get_model_repository_index()).models]
+        assert (await client.get_inference_statistics(MODEL)).model_stats[0].name == MODEL
+        many = wide(async_client, told.row, MANY)
+        for way in WAYS:
+            result = await client.infer(MODEL, many, client_timeout=_LIMIT_S, compression_algorithm=way)
+            assert prediction(result) == [told.prediction] * MANY
 
         async def requests():
             for number in range(3):
-                yield {"model_name": MODEL, "inputs": wide, "request_id": str(number)}
+                yield {"model_name": MODEL, "inputs": asked, "request_id": str(number)}
 
-        answers = [each async for each in client.stream_infer(requests())]
-        assert [(prediction(result), error) for result, error in answers] == [([expected], None)] * 3
+        for way in WAYS:
+            answers = [each async for each in client.stream_infer(requests(), compression_algorithm=way)]
+            assert [(prediction(result), error) for result, error in answers] == [([told.prediction], None)] * 3
 
 
 def main():
-    address, expected, row, columns = sys.argv[1], float.fromhex(sys.argv[2]), *map(json.loads, sys.argv[3:])
-    columns = [(name, datatype, [[value]]) for name, datatype, value in columns]
-    triton_sync(address, row, columns, expected)
-    asyncio.run(triton_async(address, row, expected))
-    print("every client was answered")
+    given = told()
+    with sync_client.InferenceServerClient(given.address) as client:
+        triton_describes(client, given)
+        triton_infers(client, given)
+        triton_streams(client, given)
+        triton_goes_beyond(client, given)
+        triton_is_refused(client, given)
+    asyncio.run(triton_async(given))
+    done()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What unmodified REST clients see of a server; run in the clients' environment: `rest.py URL EXPECTED ROW_AS_JSON`.
+"""What unmodified REST clients see of a server; run in the clients' environment, as suite.py says.
 
 Ends with an assertion's message where a client does not get what it expects.
 """
@@ -6,98 +6,163 @@ Ends with an assertion's message where a client does not get what it expects.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 
-import numpy as np
+import httpx
 import tritonclient.http as sync_client
 import tritonclient.http.aio as async_client
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from suite import MANY, MODEL, array_of, done, refusal, tensors, told, wide
 from tritonclient.utils import InferenceServerException
 
-MODEL = "sample"
+WAYS = (None, "gzip", "deflate")
 
 
-def asked(client, row, datatype="FP64", *, binary=True):
-    wide = client.InferInput("features", [2, len(row)], datatype)
-    kind = {"FP64": np.float64, "FP32": np.float32}[datatype]
-    wide.set_data_from_numpy(np.array([row, row], dtype=kind), binary_data=binary)
-    return [wide]
+def outputs(client, binary, *names):
+    return [client.InferRequestedOutput(name, binary_data=binary) for name in names]
 
 
-def by_feature(client, columns):
-    inputs = []
-    for name, datatype, value in columns:
-        kinds = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_, "BYTES": np.object_}
-        tensor = client.InferInput(name, [1, 1], datatype)
-        tensor.set_data_from_numpy(np.array([[value]], dtype=kinds[datatype]))
-        inputs.append(tensor)
-    return inputs
+def compression(request, response):
+    return {"request_compression_algorithm": request, "response_compression_algorithm": response}
 
 
-def triton_sync(address, row, columns, expected):
-    with sync_client.InferenceServerClient(address) as client:
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready(MODEL)
-        assert client.is_model_ready(MODEL, "1")
-        assert not client.is_model_ready("none")
-        assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
-        assert client.get_model_metadata(MODEL)["versions"] == ["1"]
-        assert client.get_model_config(MODEL)["max_batch_size"] == 10_000
-        assert [each["name"] for each in client.get_model_repository_index()] == [MODEL]
+def prediction(result):
+    return result.as_numpy("prediction").tolist()
+
+
+def triton_describes(client, told):
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    for version in ("", "1", told.digest, told.digest[:12]):
+        assert client.is_model_ready(MODEL, version)
+        assert client.get_model_metadata(MODEL, version)["versions"] == ["1"]
+        assert client.get_model_config(MODEL, version)["max_batch_size"] == 10_000
+        assert [each["name"] for each in client.get_inference_statistics(MODEL, version)["model_stats"]] == [MODEL]
+    assert not client.is_model_ready("none")
+    assert not client.is_model_ready(MODEL, "99")
+    server = client.get_server_metadata()
+    assert server["name"] == "mlrf"
+    assert {"binary_tensor_data", "statistics", "model_repository", "model_configuration"} <= set(server["extensions"])
+    metadata = client.get_model_metadata(MODEL)
+    assert metadata["name"] == MODEL
+    # A category of this model is a string: its inputs are told one by one.
+    assert [(each["name"], each["shape"]) for each in metadata["inputs"]] == [(c[0], [-1, 1]) for c in told.columns]
+    assert metadata["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
+    assert {"name": MODEL, "version": "1", "state": "READY", "reason": ""} in client.get_model_repository_index()
+    assert client.get_inference_statistics()["model_stats"]
+
+
+def triton_infers(client, told):
+    for binary in (True, False):
+        for request in WAYS:
+            for response in WAYS:
+                asked = wide(sync_client, told.row, MANY, binary_data=binary)
+                how = {"outputs": outputs(sync_client, binary, "prediction"), **compression(request, response)}
+                result = client.infer(MODEL, asked, **how)
+                assert prediction(result) == [told.prediction] * MANY
+    for each in told.requests:
         for binary in (True, False):
-            for compression in (None, "gzip", "deflate"):
-                outputs = [sync_client.InferRequestedOutput("prediction", binary_data=binary)]
-                told = {"request_compression_algorithm": compression, "response_compression_algorithm": compression}
-                result = client.infer(MODEL, asked(sync_client, row, binary=binary), outputs=outputs, **told)
-                assert result.as_numpy("prediction").tolist() == [expected, expected]
-        result = client.infer(MODEL, asked(sync_client, row), request_id="7")
-        assert result.as_numpy("prediction").tolist() == [expected, expected]
-        assert result.get_response()["id"] == "7"
-        result = client.infer(MODEL, by_feature(sync_client, columns))
-        assert result.as_numpy("prediction").tolist() == [expected]
-        assert client.async_infer(MODEL, asked(sync_client, row)).get_result().as_numpy("prediction")[0] == expected
-        assert client.get_inference_statistics(MODEL)["model_stats"][0]["inference_count"] > 0
-        assert client.get_inference_statistics()["model_stats"]
-        try:
-            client.infer(MODEL, asked(sync_client, row[:-1]))
-        except InferenceServerException as error:
-            assert "features" in str(error), error
-        else:
-            raise AssertionError("a column too few was answered")
+            result = client.infer(MODEL, tensors(sync_client, each["inputs"], binary_data=binary))
+            assert prediction(result) == each["predictions"], each
+    assert prediction(client.infer(MODEL, columns(told), model_version="1")) == [told.prediction]
+    result = client.infer(
+        MODEL, wide(sync_client, told.row), request_id="7", priority=1, timeout=10**6, headers={"x-request-id": "mine"}
+    )
+    assert prediction(result) == [told.prediction]
+    assert (result.get_response()["id"], result.get_response()["model_version"]) == ("7", "1")
+    waiting = [
+        client.async_infer(MODEL, wide(sync_client, told.row, n), **compression("gzip", "gzip")) for n in (1, 2, MANY)
+    ]
+    assert [len(prediction(each.get_result())) for each in waiting] == [1, 2, MANY]
 
 
-async def triton_async(address, row, expected):
-    async with async_client.InferenceServerClient(address) as client:
+def triton_goes_beyond(client, told):
+    for binary in (True, False):
+        asked = outputs(sync_client, binary, "shap_values", "shap_base", "prediction")
+        result = client.infer(MODEL, wide(sync_client, told.row), outputs=asked)
+        assert result.as_numpy("shap_values").tolist() == [told.reasons["shap_values"]]
+        assert result.as_numpy("shap_base").tolist() == told.reasons["shap_base"]
+        assert prediction(result) == [told.prediction]
+        result = client.infer(MODEL, tensors(sync_client, told.key["inputs"], binary_data=binary))
+        assert prediction(result) == [told.key["prediction"]]
+        parameters = result.get_response()["parameters"]
+        assert parameters == {"bundle_version": told.digest[:12], "features_as_of": told.key["as_of"]}
+
+
+def triton_is_refused(client, told):
+    def ask(*arguments, **named):
+        return refusal(InferenceServerException, lambda: client.infer(*arguments, **named)).message()
+
+    assert "none" in ask("none", wide(sync_client, told.row))
+    assert "99" in ask(MODEL, wide(sync_client, told.row), model_version="99")
+    assert "[1, 6]" in ask(MODEL, wide(sync_client, told.row[:-1]))
+    assert "store" in ask(MODEL, columns(told)[:3])
+    for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
+        refusal(InferenceServerException, lambda call=call: call("none"), "none")
+
+
+def columns(told):
+    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in told.columns])
+
+
+async def triton_async(told):
+    async with async_client.InferenceServerClient(told.address) as client:
+        assert await client.is_server_live()
         assert await client.is_server_ready()
+        assert await client.is_model_ready(MODEL, "1")
+        assert not await client.is_model_ready("none")
+        assert (await client.get_server_metadata())["name"] == "mlrf"
         assert (await client.get_model_metadata(MODEL))["name"] == MODEL
-        result = await client.infer(MODEL, asked(async_client, row))
-        assert result.as_numpy("prediction").tolist() == [expected, expected]
+        assert (await client.get_model_config(MODEL))["name"] == MODEL
+        assert MODEL in [each["name"] for each in await client.get_model_repository_index()]
+        assert (await client.get_inference_statistics(MODEL))["model_stats"][0]["inference_count"] > 0
+        for binary in (True, False):
+            for way in WAYS:
+                asked = wide(async_client, told.row, MANY, binary_data=binary)
+                how = {"outputs": outputs(async_client, binary, "prediction"), **compression(way, way)}
+                assert prediction(await client.infer(MODEL, asked, **how)) == [told.prediction] * MANY
+        many = await asyncio.gather(*(client.infer(MODEL, wide(async_client, told.row, n)) for n in range(1, 30)))
+        assert [len(prediction(each)) for each in many] == list(range(1, 30))
 
 
-async def kserve(address, row, expected):
-    url = f"http://{address}"
-    client = InferenceRESTClient(RESTConfig(protocol="v2"))
+async def kserve(told):
+    url = f"http://{told.address}"
+    client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
     assert await client.is_server_live(url)
     assert await client.is_server_ready(url)
     assert await client.is_model_ready(url, MODEL)
-    wide = InferInput("predict", [1, len(row)], "FP64")
-    wide.set_data_from_numpy(np.array([row]), binary_data=False)
-    for binary in (False, True):
-        wide.set_data_from_numpy(np.array([row]), binary_data=binary)
-        answer = await client.infer(url, InferRequest(model_name=MODEL, infer_inputs=[wide]), model_name=MODEL)
-        assert answer.model_name == MODEL
-        assert answer.outputs[0].as_numpy().tolist() == [expected]
+    assert not await client.is_model_ready(url, "none")
+    for each in told.requests:
+        for binary in (False, True):
+            inputs = []
+            for name, datatype, shape, values in each["inputs"]:
+                inputs.append(InferInput(name, shape, datatype))
+                inputs[-1].set_data_from_numpy(array_of(datatype, shape, values), binary_data=binary)
+            request = InferRequest(model_name=MODEL, infer_inputs=inputs, request_id="seven")
+            answer = await client.infer(url, request, model_name=MODEL)
+            assert (answer.model_name, answer.id) == (MODEL, "seven")
+            assert answer.outputs[0].as_numpy().tolist() == each["predictions"], each
+    document = {"inputs": [{"name": "predict", "shape": [1, len(told.row)], "datatype": "FP64", "data": told.row}]}
+    assert (await client.infer(url, document, model_name=MODEL)).outputs[0].data == [told.prediction]
+    try:
+        await client.infer(url, document, model_name="none")
+    except httpx.HTTPStatusError as error:
+        assert "none" in str(error)
+        assert "404" in str(error)
+    else:
+        raise AssertionError("a model that is not served was answered")
     await client.close()
 
 
 def main():
-    address, expected, row, columns = sys.argv[1], float.fromhex(sys.argv[2]), *map(json.loads, sys.argv[3:])
-    triton_sync(address, row, columns, expected)
-    asyncio.run(triton_async(address, row, expected))
-    asyncio.run(kserve(address, row, expected))
-    print("every client was answered")
+    given = told()
+    with sync_client.InferenceServerClient(given.address, concurrency=3) as client:
+        triton_describes(client, given)
+        triton_infers(client, given)
+        triton_goes_beyond(client, given)
+        triton_is_refused(client, given)
+    asyncio.run(triton_async(given))
+    asyncio.run(kserve(given))
+    done()
 
 
 if __name__ == "__main__":

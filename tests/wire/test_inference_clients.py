@@ -1,4 +1,4 @@
-"""Unmodified clients of the Open Inference Protocol, from the environment that `make clients` makes."""
+"""Unmodified clients of the Open Inference Protocol, over REST and gRPC, from the environment that `make clients` makes."""
 
 from __future__ import annotations
 
@@ -9,26 +9,71 @@ from pathlib import Path
 
 import pytest
 
-from bundles import write_bundle
+from bundles import ALL_KINDS, write_tree_bundle
+from grpc_peer import address_of
+from inference_rows import ROW, a_tensor_a_feature, native, one_tensor, some_rows
+from inference_wires import CODES
+from mlrf.core.bundle import read_bundle
+from raw_http import Client
 from running import serving
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
-FEATURES = {"price": 9.5, "count": 3, "promo": True, "store": "süd", "size": 20, "code": 7, "depth": 0.25}
 DATATYPES = ("FP64", "INT64", "BOOL", "BYTES", "INT64", "INT64", "FP64")
-ROW = [9.5, 3.0, 1.0, 1.0, 1.0, 7.0, 0.25]
+KEY = {"shop": "a", "sku": 7}
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists() and "CI" not in os.environ, reason="make clients")
 
 
-@pytest.mark.skipif(not PYTHON.exists() and "CI" not in os.environ, reason="make clients")
-def test_rest_clients_that_exist_are_answered(tmp_path):
-    with serving(write_bundle(tmp_path / "sample")) as server:
-        body = json.dumps({"features": FEATURES}).encode()
-        told = server.ask("POST", "/predict", body, ["Content-Type: application/json"]).json
-        columns = [(name, kind, value) for kind, (name, value) in zip(DATATYPES, FEATURES.items(), strict=True)]
-        given = [f"127.0.0.1:{server.port}", float(told["prediction"]).hex(), json.dumps(ROW), json.dumps(columns)]
-        suite = ROOT / "tests/clients/rest.py"
-        done = subprocess.run(
-            [PYTHON, suite, *given], capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server, and what a suite is told of it."""
+    folder = tmp_path_factory.mktemp("clients")
+    path = write_tree_bundle(folder / "sample", key={"shop": "string", "sku": "integer"})
+    options = ["--grpc-port", "0", "--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}"]
+    with serving(path, options=options) as server:
+        features = ALL_KINDS.example()
+        stored = {"key": KEY, "features": features | {"price": -1.5}, "as_of": "2026-02-01T00:00:00Z"}
+        with Client(folder / "admin.sock") as admin:
+            assert admin.ask("POST", "/admin/models/sample/features", {"rows": [stored]}).status == 200
+        explained = server.ask("POST", "/explain", {"features": features}).json
+        reasons = explained["explanation"]
+        requests = []
+        for datatype in CODES:
+            rows = some_rows(datatype)
+            predictions = native(server, rows)["predictions"]
+            for inputs in (one_tensor(rows, datatype), a_tensor_a_feature(rows, datatype, shape=(1,))):
+                listed = [[each.name, each.datatype, list(each.shape), list(each.values)] for each in inputs]
+                requests.append({"inputs": listed, "predictions": predictions})
+        yield (
+            server,
+            {
+                "row": [float(value) for value in ROW],
+                "prediction": explained["prediction"],
+                "columns": [[name, kind, v] for kind, (name, v) in zip(DATATYPES, features.items(), strict=True)],
+                "requests": requests,
+                "reasons": {
+                    "shap_values": [reasons["contributions"][name] for name in ALL_KINDS.names],
+                    "shap_base": [reasons["base"]],
+                },
+                "key": {
+                    "inputs": [["shop", "BYTES", [1], ["a"]], ["sku", "INT64", [1], [7]]],
+                    "prediction": server.ask("POST", "/predict", {"key": KEY}).json["prediction"],
+                    "as_of": stored["as_of"],
+                },
+                "digest": read_bundle(path).version,
+            },
         )
-        assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]
         assert server.troubles == []
+
+
+@pytest.mark.parametrize("suite", ["rest.py", "grpc_triton.py", "grpc_kserve.py"])
+def test_clients_that_exist_are_answered(suite, served, tmp_path):
+    server, told = served
+    address = address_of(server) if suite.startswith("grpc") else f"127.0.0.1:{server.port}"
+    given = json.dumps({"address": address, **told})
+    done = subprocess.run(
+        [PYTHON, ROOT / "tests/clients" / suite, given],
+        capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
-import struct
 
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
+from inference_rows import N_ROWS, ROW, a_tensor_a_feature, native, one_tensor, some_rows
 from inference_wires import CODES, Asked, GrpcWire, Tensor, wires
 from mlrf.core.bundle import LinkEntry
 from mlrf.serving.access.keys import make_key, write_keys
@@ -21,10 +20,7 @@ WIRES = ("REST, JSON", "REST, binary", "gRPC, values", "gRPC, raw")
 MODELS = ("sample", "binary", "three")
 KEY = {"shop": "string", "sku": "integer", "open": "boolean"}
 EXAMPLE = ALL_KINDS.example()
-ROW = [9.5, 3, 1, 1, 1, 7, 0.25]
-STORES, SIZES = ("north", "süd", "east"), (10, 20, 30)
 MOST_ROWS, MOST_BYTES = 500, 200_000
-_N_ROWS = 25
 
 
 @pytest.fixture(scope="module")
@@ -76,74 +72,6 @@ def wire(request, ways):
     return ways[request.param]
 
 
-def native(server, rows, model="sample", route="predict/batch", **more):
-    """The native API's answer for rows of numbers, categories as codes."""
-    instances = [{"features": [*row[:2], None if row[2] is None else row[2] == 1, *row[3:]]} for row in rows]
-    answer = server.ask("POST", f"/models/{model}/{route}", {"instances": instances, **more})
-    assert answer.status == 200, answer.body
-    return answer.json
-
-
-def some_rows(datatype, n=_N_ROWS, seed=6):
-    """Rows whose every value is one of a datatype: its extremes too, and missing ones where it has them."""
-    dice = random.Random(f"{datatype} {seed}")
-
-    def number():
-        match datatype:
-            case "FP64":
-                return dice.choice([dice.uniform(-3, 3), dice.gauss(0, 1e6), 5e-324, -1.7e308, 0.1, None])
-            case "FP32":
-                x = dice.choice([dice.uniform(-3, 3), dice.gauss(0, 1e6), 1e-45, 3.4e38])
-                return dice.choice([struct.unpack("<f", struct.pack("<f", x))[0], None])
-            case "BOOL":
-                return dice.randrange(2)
-        bits = 8 * struct.calcsize("=" + CODES[datatype])
-        least, most = (0, (1 << bits) - 1) if datatype[0] == "U" else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
-        return dice.choice([least, most, dice.randint(least, most), dice.randrange(4), most - 1])
-
-    def whole():
-        x = number()
-        return x if x is None or isinstance(x, int) else float(int(x))
-
-    def least_of(*values):
-        return dice.choice([v for v in values if datatype != "BOOL" or v in (0, 1)])
-
-    rows = []
-    for _ in range(n):
-        depth = number()
-        while depth is None:
-            depth = number()
-        rows.append(
-            [number(), whole(), dice.randrange(2), least_of(0, 1, 2), least_of(0, 1, 2), least_of(0, 1, 7, 9), depth]
-        )
-    return rows
-
-
-def one_tensor(rows, datatype):
-    values = [x for row in rows for x in row]
-    return [Tensor("features", datatype, cast(values, datatype), [len(rows), len(rows[0])])]
-
-
-def cast(values, datatype):
-    if datatype == "BOOL":
-        return [value == 1 for value in values]
-    return [float(v) if v is not None and datatype in ("FP32", "FP64") else v for v in values]
-
-
-def a_tensor_a_feature(rows, datatype, shape=(), order=1):
-    """Categories by value: strings as BYTES, integers as the datatype if that can hold them."""
-    inputs = []
-    for index, name in enumerate(ALL_KINDS.names):
-        column = [row[index] for row in rows]
-        kind = datatype
-        if name == "store":
-            column, kind = [STORES[code] for code in column], "BYTES"
-        elif name == "size":
-            column, kind = [SIZES[code] for code in column], "INT16" if datatype == "BOOL" else datatype
-        inputs.append(Tensor(name, kind, column if kind == "BYTES" else cast(column, kind), [len(rows), *shape]))
-    return inputs[::order]
-
-
 @pytest.mark.parametrize("datatype", CODES)
 def test_every_datatype_in_both_forms_is_answered_as_the_native_api_does(server, wire, datatype):
     rows = some_rows(datatype)
@@ -157,7 +85,7 @@ def test_every_datatype_in_both_forms_is_answered_as_the_native_api_does(server,
         told = wire.infer(Asked(inputs, id="seven"))
         assert told.error == ""
         assert told.outputs == {"prediction": wanted}
-        assert told.shapes == {"prediction": [_N_ROWS]}
+        assert told.shapes == {"prediction": [N_ROWS]}
         assert told.id == "seven"
 
 

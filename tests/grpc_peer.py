@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import grpc
@@ -15,8 +16,8 @@ LIMIT_S = 10.0
 class Peer:
     """A client of bytes: it sends what it is told to, well-formed or not."""
 
-    def __init__(self, address: str, credentials: Any = None) -> None:
-        options = [("grpc.use_local_subchannel_pool", 1)]
+    def __init__(self, address: str, credentials: Any = None, options: Sequence[tuple[str, Any]] = ()) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1), *options]
         self.channel = (
             grpc.insecure_channel(address, options)
             if credentials is None

@@ -71,6 +71,7 @@ class Answering:
         self._resting: set[asyncio.Task[Any]] = set()
         """Streams that wait for their client's next message."""
         self._draining = False
+        self._held: asyncio.Event | None = None
 
     def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
         """Answer the next messages by these calls, by path. Those under way keep theirs."""
@@ -83,10 +84,15 @@ class Answering:
 
         async def answer(body: bytes, context: Any) -> bytes:
             try:
-                return await self._one(route, _caller(context), body)
+                made = await self._one(route, _caller(context), body)
             except _RefusedError as refused:
+                if self._held is not None:
+                    await self._held.wait()
                 await refused.abort(context)
                 raise
+            if self._held is not None:
+                await self._held.wait()
+            return made
 
         return answer
 
@@ -117,6 +123,15 @@ class Answering:
                     await self._end(context, caller, slow)
 
         return answer
+
+    def hold(self) -> None:
+        """Make answers, and keep them until `release`."""
+        self._held = asyncio.Event()
+
+    def release(self) -> None:
+        """Send what was kept, and all answers from now on."""
+        if self._held is not None:
+            self._held.set()
 
     def end_resting(self) -> None:
         """End the streams that wait for their client, now and from now on; the others are ended after their answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -88,6 +89,39 @@ def test_settings_are_read_again_and_no_request_is_lost(bundle, tmp_path):
         eventually(lambda: events(server, "settings not read"), 5, "a refusal")
         assert server.workers() == second
         assert server.ask("POST", "/predict/batch", many).status == 200
+
+
+def test_a_worker_that_cannot_be_started_for_want_of_descriptors_ends_no_service(bundle):
+    with serving(bundle, workers=2) as server:
+        victim, steady = server.booted(2)
+        arbiter = server.process.pid
+        soft, hard = resource.prlimit(arbiter, resource.RLIMIT_NOFILE)
+        resource.prlimit(arbiter, resource.RLIMIT_NOFILE, (4, hard))
+        os.kill(victim, signal.SIGKILL)
+        told = eventually(lambda: events(server, "worker not started"), 5, "word of it")[0]
+        assert "Too many open files" in told["reason"]
+        for _ in range(4):
+            assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
+        assert server.workers() == [steady]
+        resource.prlimit(arbiter, resource.RLIMIT_NOFILE, (soft, hard))
+        assert steady in server.booted(2)
+
+
+_HUNG_UP_AT_THE_START = """
+import os, signal
+from mlrf.serving.processes import arbiter
+bind = arbiter.bind_listeners
+def hung_up(*where):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return bind(*where)
+arbiter.bind_listeners = hung_up
+"""
+
+
+def test_a_hang_up_while_the_server_starts_is_acted_on_when_it_has(bundle):
+    with serving(bundle, broken_by=_HUNG_UP_AT_THE_START) as server:
+        eventually(lambda: events(server, "settings in force"), what="settings read again")
+        assert server.ask("POST", "/predict", BODY).status == 200
 
 
 @contextlib.contextmanager

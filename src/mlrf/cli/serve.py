@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from mlrf.serving.configuration import read_configuration
 
@@ -13,6 +14,8 @@ def main(argv: list[str]) -> int:
     if configuration.print_only:
         print(configuration.text(), end="")
         return 0
+    # By default the end of a process: held back until there is an arbiter, which acts on it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     from mlrf.serving.processes.arbiter import serve  # noqa: PLC0415  --help needs no server
 
     serve(configuration.settings, lambda: read_configuration(argv, os.environ).settings)

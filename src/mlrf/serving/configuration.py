@@ -137,7 +137,8 @@ def _in_file(file: Path) -> Found:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config: {file} cannot be read: {error.strerror}", option="--config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Beside what is no TOML or no UTF-8: numbers of thousands of digits, lists within lists.
         raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
     by_key = {each.key: each for each in OPTIONS}
     found: Found = {}

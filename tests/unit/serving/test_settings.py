@@ -113,7 +113,9 @@ def test_a_key_that_is_no_option_is_refused(text, toml):
         read_settings(["bundle", toml(text)], {})
 
 
-@pytest.mark.parametrize("text", ["port 1", "port = 1\nport = 2", '"\ud800"'])
+@pytest.mark.parametrize(
+    "text", ["port 1", "port = 1\nport = 2", '"\ud800"', "port = " + "1" * 5000, "port = " + "[" * 5000]
+)
 def test_a_file_that_is_no_toml_is_refused(text, tmp_path):
     file = tmp_path / "mlrf.toml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))

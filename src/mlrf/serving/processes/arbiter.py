@@ -155,6 +155,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._to_replace: set[int] = set()
         """Process ids of the workers that began with settings of before."""
         self._leaving = 0
+        self._umask = os.umask(0)
+        os.umask(self._umask)
         self._reloading = Reloading(
             boot.board,
             boot.shelves,
@@ -178,13 +180,24 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
                 try:
                     slot.pid = self.spawn_worker()
+                except OSError as error:
+                    self._not_started(number, error)
                 finally:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
+    def _not_started(self, number: int, error: OSError) -> None:
+        """Try again later: what the system lacks now (descriptors, processes, memory) costs a worker, not the service."""
+        if os.getpid() != self._boot.arbiter:
+            raise error
+        os.umask(self._umask)  # gunicorn sets another while it makes the heartbeat's file
+        delay_s = self._delay_after_failure(number)
+        self._boot.log.error("worker not started", slot=number, reason=str(error), delay_s=delay_s)
+
     def init_signals(self) -> None:
-        """Listen to workers too."""
+        """Listen to workers too, and to a SIGHUP that came while the server started."""
         super().init_signals()
         signal.signal(WAKE, self.signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
 
     def handle_urg(self) -> None:
         """Go on: a worker has something to tell, and `manage_workers` comes next."""
@@ -260,6 +273,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))
             return
+        except Exception as error:  # noqa: BLE001  whatever it is, the service goes on with what it has
+            boot.log.error("settings not read", reason=str(error), fault=error)  # noqa: TRY400  not logging
+            return
         if refused:
             boot.log.warning("settings need a restart", options=refused)
         boot.log.info("settings read", options=changed)
@@ -307,15 +323,20 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             boot.log.info("worker left", slot=worker.slot, worker_pid=worker.pid)
             return
         self._reloading.crashed(worker.slot)
+        lived_s = round(time.monotonic() - slot.started_s, 1)
+        delay_s = self._delay_after_failure(worker.slot)
+        boot.log.warning("worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=lived_s, delay_s=delay_s)
+
+    def _delay_after_failure(self, number: int) -> float:
+        """Return the pause before the slot's next worker; HaltServer where none has ever answered, and none will."""
         now = time.monotonic()
-        alone = not boot.ready_slots()
-        delay_s = slot.failed(now, alone=alone)
+        alone = not self._boot.ready_slots()
+        delay_s = self._slots[number].failed(now, alone=alone)
         for other in self._slots if alone else ():
             other.hurry(now)
-        if not boot.has_answered() and (status := hopeless(self._slots)):
+        if not self._boot.has_answered() and (status := hopeless(self._slots)):
             raise HaltServer("no worker could boot", status)
-        lived_s = round(now - slot.started_s, 1)
-        boot.log.warning("worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=lived_s, delay_s=delay_s)
+        return delay_s
 
 
 class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

@@ -53,7 +53,7 @@ class Log:
             return
         line = {"time": stamp(time.time()), "level": level, "event": event, "pid": os.getpid(), **facts}
         try:
-            os.write(self.descriptor, msgspec.json.encode(line, enc_hook=str) + b"\n")
+            os.write(self.descriptor, _encoded(line) + b"\n")
         except OSError:
             # A log that nobody reads any more must not end the server.
             return
@@ -106,6 +106,15 @@ class ArbiterLog:
 def stamp(time_s: float) -> str:
     """Return a time in Unix seconds as logs write it: RFC 3339, UTC, milliseconds."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_s))}.{int(time_s % 1 * 1000):03d}Z"
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(line, enc_hook=str)
+    except UnicodeEncodeError:
+        # A path whose bytes are no UTF-8, of which Python makes lone surrogates.
+        facts = {name: str(fact).encode(errors="backslashreplace").decode() for name, fact in line.items()}
+        return msgspec.json.encode(facts)
 
 
 def _worded(message: Any, args: tuple[Any, ...]) -> str:

@@ -40,10 +40,11 @@ constexpr std::size_t kPiecesPerThread = 16;
 template <typename Work>
 void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
     const std::size_t n_blocks = (n + block - 1) / block;
-    // More threads than cores take turns: asked for a million, hundreds would start.
-    const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
-    const std::size_t n_threads = std::max<std::size_t>(1, std::min({std::size_t{threads}, cores, n / least, n_blocks}));
-    if (n_threads == 1) {
+    std::size_t n_threads = std::min({std::size_t{threads}, n / least, n_blocks});
+    // More threads than cores take turns: asked for a million, hundreds would start. How many cores there are, the C library
+    // reads from a file each time: few rows must not pay for it.
+    if (n_threads > 1) n_threads = std::min(n_threads, std::size_t{std::max(1u, std::thread::hardware_concurrency())});
+    if (n_threads <= 1) {
         work(std::size_t{0}, n);
         return;
     }

@@ -59,6 +59,9 @@ foreign: $(VENV)/.ready  ## models that strangers ship in packages of their own,
 mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: refused or read, no crash, none over 10 s (minutes)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/mutated_files.py $(or $(COUNT),5000)
 
+mutated-messages: $(VENV)/.ready  ## 10,000 damaged messages of the Open Inference Protocol over each of REST and gRPC: refused or answered
+	PYTHONPATH=tests $(BIN)/python tests/mutated_messages.py $(or $(COUNT),10000)
+
 bench: $(VENV)/.ready  ## speed and memory beside a FastAPI peer, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py
 

@@ -82,9 +82,9 @@ def _as_it_is(body: bytes, length: int) -> tuple[bytes, int]:
 
 
 class RestWire:
-    """Asks over HTTP."""
+    """Asks over HTTP; without a server it only writes messages."""
 
-    def __init__(self, server: Server, *, binary: bool) -> None:
+    def __init__(self, server: Server | None, *, binary: bool) -> None:
         self.name = "REST, binary" if binary else "REST, JSON"
         self._server = server
         self.binary = binary
@@ -137,9 +137,9 @@ class RestWire:
 
 
 class GrpcWire:
-    """Asks over gRPC."""
+    """Asks over gRPC; without a peer it only writes messages."""
 
-    def __init__(self, peer: Peer, *, raw: bool) -> None:
+    def __init__(self, peer: Peer | None, *, raw: bool) -> None:
         self.name = "gRPC, raw" if raw else "gRPC, values"
         self._peer = peer
         self.binary = raw

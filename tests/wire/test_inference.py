@@ -203,27 +203,3 @@ def test_the_statistics_count_rows_and_failures(server):
         for part in ("success", "fail")
     }
     assert counts == {"success": 1, "fail": 1}
-
-
-def test_no_mutated_message_is_an_internal_error(server):
-    chosen = random.Random(20261)
-    blob = struct.pack("<14d", *ROW, *ROW)
-    told = {"name": "features", "shape": [2, 7], "datatype": "FP64", "parameters": {"binary_data_size": 112}}
-    document = json.dumps(
-        {"inputs": [told], "outputs": [{"name": "prediction", "parameters": {"binary_data": True}}]}
-    ).encode()
-    whole = document + blob
-    with server.client() as client:
-        for _ in range(600):
-            body = bytearray(whole)
-            for _ in range(chosen.randint(1, 6)):
-                place = chosen.randrange(len(body))
-                if chosen.random() < 0.5:
-                    body[place] = chosen.randrange(256)
-                elif chosen.random() < 0.5:
-                    del body[place : place + chosen.randint(1, 9)]
-                else:
-                    body[place:place] = chosen.choice([b"-", b"9" * 20, b'"', b"[", b"null", b"1e999", b"\xff"])
-            length = chosen.choice([len(document), len(document), chosen.randrange(400)])
-            answer = client.ask("POST", PATH, bytes(body), [f"Inference-Header-Content-Length: {length}"])
-            assert answer.status == 200 or 400 <= answer.status < 500, (answer.status, bytes(body))

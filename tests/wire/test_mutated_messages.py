@@ -1,0 +1,23 @@
+"""Damaged messages of the Open Inference Protocol: some hundreds of those that `make mutated-messages` sends by the ten thousand."""
+
+from __future__ import annotations
+
+from mutated_messages import try_both
+
+UNFORESEEN = (
+    "from mlrf.core import errors\nfrom mlrf.serving.refusals import TABLE\ndel TABLE[errors.InvalidRequestError]\n"
+)
+
+
+def test_damaged_messages_are_answered_or_refused_as_their_senders_fault():
+    seen, faults = try_both(500, seed=6)
+    assert faults == []
+    # Some come as far as the model, and not all.
+    for came, answered, refused in ((seen["REST"], "200", "422"), (seen["gRPC"], "OK", "INVALID_ARGUMENT")):
+        assert came[answered] > 10
+        assert came[refused] > 10
+
+
+def test_a_fault_that_nobody_foresaw_would_be_found():
+    _, faults = try_both(60, broken_by=UNFORESEEN)
+    assert {"REST: 500", "gRPC: INTERNAL"} <= set(faults)

@@ -39,7 +39,7 @@ def service(bundles, tmp_path_factory):
         Exposition(layout(["one", "two"]), block, [], "0"),
     )
     board = Board(1, 0)
-    Loading(board.asks[0], board.answers[0], 1.0, lambda: None).add_to(service.admin, ["one", "two"], {})
+    Loading(board.asks[0], board.answers[0], 1.0, lambda: None, find=None).add_to(service.admin, ["one", "two"])
     return service
 
 
@@ -62,15 +62,15 @@ def templates(served):
 
 def by_template(served):
     """The paths of `/v2`, which the contract describes once for all models and versions; the others as they are."""
-    v2 = "^/v2/models/(one|two)(?=/|$)"
+    v2 = "^/v2/(repository/)?models/(one|two)(?=/|$)"
     return {
-        (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, "/v2/models/{name}", path)))
+        (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v2/\1models/{name}", path)))
         for m, path in served
     }
 
 
 def test_the_contract_has_every_route_and_no_other(bundles, served):
-    paths = openapi.document(bundles, "one", "0", 100)["paths"]
+    paths = openapi.document(bundles, "one", "0", 100, ["one", "two"])["paths"]
     assert {
         (method.upper(), path) for path, methods in paths.items() for method in methods if method != "parameters"
     } == by_template(served)

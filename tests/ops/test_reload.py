@@ -318,7 +318,8 @@ def test_a_worker_killed_while_it_prepares_ends_the_attempt(repository, bundles,
 
 def test_a_bundle_of_its_own_has_no_other_versions(bundles, admin):
     with serving(bundles[0], options=["--admin", f"unix:{admin}"]):
-        answer = ask_admin(admin)
+        assert ask_admin(admin).json["version"] == short(bundles[0])
+        answer = ask_admin(admin, {"version": 2})
         assert answer.code == "RELOAD_REFUSED"
         assert "mlrf publish" in answer.json["error"]
 

@@ -152,11 +152,7 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         assert peer.code("ServerMetadata", **bearer("predict")) == grpc.StatusCode.OK
         assert peer.code("ModelInfer", **bearer("admin")) == grpc.StatusCode.PERMISSION_DENIED
         assert peer.code("RepositoryModelLoad", load, **bearer("predict")) == grpc.StatusCode.PERMISSION_DENIED
-        # Not refused for the key any more: NOT_FOUND is no model of that name, FAILED_PRECONDITION a bundle that has no versions.
-        assert peer.code("RepositoryModelLoad", load, **bearer("admin")) in (
-            grpc.StatusCode.NOT_FOUND,
-            grpc.StatusCode.FAILED_PRECONDITION,
-        )
+        assert peer.code("RepositoryModelLoad", load, **bearer("admin")) == grpc.StatusCode.OK
         reflecting = peer.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
             next(reflecting(iter([b"\x3a\x00"]), timeout=LIMIT_S))

@@ -39,6 +39,7 @@
         ├── NotPermittedError        NOT_PERMITTED        the key is right, its scopes are not
         ├── RouteNotFoundError       ROUTE_NOT_FOUND
         ├── ModelNotFoundError       MODEL_NOT_FOUND
+        │   └── ModelUnloadedError   MODEL_UNLOADED       it was taken out of service, and may be loaded again
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
         ├── RequestTimeoutError      REQUEST_TIMEOUT
         ├── ReloadRefusedError       RELOAD_REFUSED       a version was not taken into service; the old one goes on
@@ -295,6 +296,12 @@ class ModelNotFoundError(RequestError):
     """No served model has this name."""
 
     code = "MODEL_NOT_FOUND"
+
+
+class ModelUnloadedError(ModelNotFoundError):
+    """The model was taken out of service on purpose, and may be loaded again."""
+
+    code = "MODEL_UNLOADED"
 
 
 class MethodNotAllowedError(RequestError):

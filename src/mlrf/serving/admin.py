@@ -1,13 +1,16 @@
 """The routes of the admin listener: what an operator may ask for, and nobody who can only reach the public port.
 
-A room adds its routes under `/admin/…` to the one `AdminRoutes` of a worker, by the label in `routes.LABELS`. A handler that
-waits for other workers returns `Awaited`.
+A room adds its routes under `/admin/…` to the one `AdminRoutes` of a worker, by the label in `routes.LABELS`; those of the
+protocol's repository stand here too. A handler that waits for other workers returns `Awaited`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mlrf.serving.access.guard import ADMIN
 from mlrf.serving.http.route import Handler, Route
-from mlrf.serving.routes import make_route
+from mlrf.serving.routes import SCOPES, make_route
 
 PREFIX = "/admin/"
 
@@ -24,3 +27,10 @@ class AdminRoutes:
         if not path.startswith(PREFIX) or "{" in path:
             raise ValueError(path)
         self.routes[path] = make_route(label, handlers)
+
+    def add_routes(self, routes: Mapping[str, Route]) -> None:
+        """Serve routes by path; ValueError for one that anybody may ask."""
+        for path, route in routes.items():
+            if SCOPES.get(route.number) != ADMIN:
+                raise ValueError(path)
+            self.routes[path] = route

@@ -1,22 +1,26 @@
-"""`POST /admin/models/{name}/load`: take a version into service in every worker, and answer when all of them serve it."""
+"""Taking versions of models into service, and models out of it: in every worker, and answered when all have switched."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from mlrf.core.errors import BundleError, InvalidRequestError, MlrfError, ReloadRefusedError, SchemaChangedError
-from mlrf.core.repository import Shelf, Version
+from mlrf.core.repository import Version
 from mlrf.serving.admin import AdminRoutes
-from mlrf.serving.http.route import Awaited, Handler
+from mlrf.serving.http.route import Awaited
 from mlrf.serving.processes.board import Answer, Ask, Page
 
 _MARGIN_S = 15.0
 """How much longer than the reload itself may take is waited for word of it."""
+Find = Callable[[str, str | None], Version]
+"""From a model's name and what a caller names its version by to the version, the current one for None; BundleError for none."""
 
 
 class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,31 +30,30 @@ class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_schema_change: bool = False
 
 
+class UnloadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body: nothing."""
+
+
 class Loading:
     """A worker's desk for what operators ask: one ask at a time goes to the arbiter."""
 
     def __init__(
-        self, asks: Page[Ask], answers: Page[Answer], limit_s: float, wake_arbiter: Callable[[], None]
+        self, asks: Page[Ask], answers: Page[Answer], limit_s: float, wake_arbiter: Callable[[], None], find: Find
     ) -> None:
         self._asks = asks
         self._answers = answers
         self._limit_s = limit_s + _MARGIN_S
         self._wake_arbiter = wake_arbiter
+        self._find = find
         self._turn = asyncio.Lock()
         self._number = 0
         self._answered = asyncio.Event()
 
-    def add_to(self, admin: AdminRoutes, names: Sequence[str], shelves: Mapping[str, Shelf]) -> None:
-        """Serve a route for each model."""
+    def add_to(self, admin: AdminRoutes, names: Sequence[str]) -> None:
+        """Serve the routes of each model."""
         for name in names:
-            admin.add("/admin/models/{name}/load", {b"POST": self._handler(name, shelves.get(name))}, name=name)
-
-    async def unload(self, name: str) -> bytes:
-        """Refuse: what is served follows from the command line and the repository's pointers."""
-        raise ReloadRefusedError(
-            f"{name} is served for as long as the server runs; start one without it, or publish another version",
-            model=name,
-        )
+            admin.add("/admin/models/{name}/load", {b"POST": partial(self._load_by, name)}, name=name)
+            admin.add("/admin/models/{name}/unload", {b"POST": partial(self._unload_by, name)}, name=name)
 
     def look(self) -> None:
         """See whether the arbiter has answered."""
@@ -58,25 +61,16 @@ class Loading:
         if (answer.pid, answer.number) == (os.getpid(), self._number):
             self._answered.set()
 
-    def _handler(self, name: str, shelf: Shelf | None) -> Handler:
-        """Return the handler of a model's route; without a shelf it says that the model has no other versions."""
+    async def load(self, name: str, asked: LoadRequest | None = None) -> bytes:
+        """Take a version of a model into service, the current one unless another is asked for; return what is served now.
 
-        def load(body: bytes) -> Awaited:
-            found = _found(name, shelf)
-            asked = _read(body)
-            return Awaited(lambda: self._load(name, found, asked))
-
-        return load
-
-    async def load(self, name: str, shelf: Shelf | None) -> bytes:
-        """Take a model's current version into service; errors as of its route."""
-        return await self._load(name, _found(name, shelf), LoadRequest())
-
-    async def _load(self, name: str, shelf: Shelf, asked: LoadRequest) -> bytes:
+        ReloadRefusedError or SchemaChangedError says why it is not.
+        """
+        asked = asked or LoadRequest()
+        wanted = None if asked.version is None else str(asked.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                wanted = None if asked.version is None else str(asked.version)
-                version = await _aside(lambda: shelf.find(wanted))
+                version = await _aside(partial(self._find, name, wanted))
                 answer = await self._ask(name, version, allow_schema_change=asked.allow_schema_change)
         except TimeoutError as error:
             raise ReloadRefusedError(
@@ -91,7 +85,31 @@ class Loading:
             {"model": name, "version": version.digest[:12], "digest": version.digest, "number": version.number}
         )
 
-    async def _ask(self, name: str, version: Version, *, allow_schema_change: bool) -> Answer:
+    async def unload(self, name: str) -> bytes:
+        """Take a model out of service, until it is loaded; return what is served now, which is nothing of it.
+
+        ReloadRefusedError says why that is not certain.
+        """
+        try:
+            async with asyncio.timeout(self._limit_s), self._turn:
+                answer = await self._ask(name, None)
+        except TimeoutError as error:
+            raise ReloadRefusedError(
+                f"no word of the unloading of {name} within {self._limit_s:g} s", model=name
+            ) from error
+        if answer.reason:
+            raise ReloadRefusedError(answer.reason, model=name)
+        return msgspec.json.encode({"model": name, "version": None})
+
+    def _load_by(self, name: str, body: bytes) -> Awaited:
+        asked = _read(body, LoadRequest, '{"version": …, "allow_schema_change": …}')
+        return Awaited(lambda: self.load(name, asked))
+
+    def _unload_by(self, name: str, body: bytes) -> Awaited:
+        _read(body, UnloadRequest, "{}")
+        return Awaited(lambda: self.unload(name))
+
+    async def _ask(self, name: str, version: Version | None, *, allow_schema_change: bool = False) -> Answer:
         self._number += 1
         self._answered.clear()
         self._asks.write(Ask(os.getpid(), self._number, name, version, allow_schema_change))
@@ -100,23 +118,13 @@ class Loading:
         return self._answers.read()
 
 
-def _found(name: str, shelf: Shelf | None) -> Shelf:
-    if shelf is None:
-        raise ReloadRefusedError(
-            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
-            "that",
-            model=name,
-        )
-    return shelf
-
-
-def _read(body: bytes) -> LoadRequest:
+def _read(body: bytes, kind: type[msgspec.Struct], shown: str) -> Any:
     if not body:
-        return LoadRequest()
+        return kind()
     try:
-        return msgspec.json.decode(body, type=LoadRequest)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f'the body is not {{"version": …, "allow_schema_change": …}}: {error}') from error
+        raise InvalidRequestError(f"the body is not {shown}: {error}") from error
 
 
 async def _aside(find: Callable[[], Version]) -> Version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlrf.serving.access.guard import OPEN
+from mlrf.serving.access.guard import ADMIN, OPEN
 from mlrf.serving.http.route import JSON, OTHER, Fit, Handler, Route
 from mlrf.serving.sight.metrics import Layout
 
@@ -29,11 +29,16 @@ LABELS = (
     "/v2/models/{name}/stats",
     "/v2/models/stats",
     "/v2/repository/index",
+    "/v2/repository/models/{name}/load",
+    "/v2/repository/models/{name}/unload",
     "/admin/models",
     "/admin/models/{name}/features",
     "/admin/models/{name}/load",
+    "/admin/models/{name}/unload",
 )
 """The label of each route by its number: the template, not the path, so that a model adds no series."""
+PREDICTING = ("/predict", "/predict/batch", "/explain")
+"""Those that ask a model, also under its name; without one they ask the default model."""
 INFERENCE = "inference.GRPCInferenceService"
 GRPC_STREAM = f"/{INFERENCE}/ModelStreamInfer"
 GRPC_CHECK = "/grpc.health.v1.Health/Check"
@@ -63,7 +68,7 @@ GRPC_LABELS = (
 GRPC_ALWAYS = frozenset((f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", GRPC_CHECK))
 """Those that need no key and are answered however busy the server is."""
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
-"""What answers however busy the server is."""
+"""What answers however busy the server is, beside what an admin asks."""
 _SCOPES = {
     "/predict": "predict",
     "/predict/batch": "predict",
@@ -73,16 +78,18 @@ _SCOPES = {
     **dict.fromkeys(GRPC_ALWAYS, OPEN),
     f"/{INFERENCE}/ModelInfer": "predict",
     GRPC_STREAM: "predict",
-    f"/{INFERENCE}/RepositoryModelLoad": "admin",
-    f"/{INFERENCE}/RepositoryModelUnload": "admin",
+    f"/{INFERENCE}/RepositoryModelLoad": ADMIN,
+    f"/{INFERENCE}/RepositoryModelUnload": ADMIN,
     "/v2/health/live": OPEN,
     "/v2/health/ready": OPEN,
     "/v2/models/{name}/infer": "predict",
+    "/v2/repository/models/{name}/load": ADMIN,
+    "/v2/repository/models/{name}/unload": ADMIN,
 }
 SCOPES: dict[int, str] = {
     number: scope
     for number, label in enumerate((*LABELS, *GRPC_LABELS))
-    if (scope := "admin" if label.startswith("/admin/") else _SCOPES.get(label)) is not None
+    if (scope := ADMIN if label.startswith("/admin/") else _SCOPES.get(label)) is not None
 }
 """What a key must be good for, by route number; routes without a line are for any key."""
 
@@ -108,5 +115,5 @@ def make_route(
     number = LABELS.index(label)
     if number == OTHER:
         raise ValueError(label)
-    always = label in _ALWAYS or label.startswith("/admin/")
+    always = label in _ALWAYS or SCOPES.get(number) == ADMIN
     return Route(number, label, handlers, content_type, always, timed, fit)

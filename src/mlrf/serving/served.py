@@ -43,6 +43,7 @@ class Served:
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
         self.bundle = bundle
+        self.number = number
         self.model = Model(bundle, open_engine(bundle, settings.engine))
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key

@@ -7,7 +7,7 @@ import pytest
 
 from mlrf.core.repository import Pointer, Shelf, Version
 from mlrf.serving.control import ControlBlock
-from mlrf.serving.processes.board import Ask, Board, Page, Plan, Report, clipped
+from mlrf.serving.processes.board import Answer, Ask, Board, Page, Plan, Report, clipped
 from mlrf.serving.processes.reloading import SWITCH_LIMIT_S, Hands, Reloading
 from mlrf.serving.sight.logs import Log
 
@@ -44,8 +44,16 @@ class Play:
     def report(self, slot, **facts):
         self.board.reports[slot].write(Report(slot, **facts))
 
-    def ask(self, slot, number=1):
-        self.board.asks[slot].write(Ask(slot, number, "m", NEW))
+    def ask(self, slot, number=1, version=NEW):
+        self.board.asks[slot].write(Ask(slot, number, "m", version))
+
+    def unload(self, slot=0):
+        """What an operator asks of a worker, done by all of them."""
+        self.ask(slot, version=None)
+        plan = self.step()
+        for each in BOTH:
+            self.report(each, generation=plan.generation)
+        return self.step()
 
 
 @pytest.fixture
@@ -179,6 +187,64 @@ def test_what_is_served_already_is_acknowledged_at_once(play):
     play.board.asks[0].write(Ask(0, 1, "m", OLD))
     plan = play.step()
     assert (plan.generation, play.board.answers[0].read().number) == (0, 1)
+
+
+def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
+    play.ask(1, version=None)
+    plan = play.step()
+    assert (plan.generation, plan.versions, plan.unloaded, plan.attempt) == (1, {}, {"m": OLD}, None)
+    play.report(0, generation=1)
+    play.step()
+    assert play.board.answers[1].read().number == 0, "one has"
+    play.report(1, generation=1)
+    play.step()
+    assert play.board.answers[1].read() == Answer(1, 1)
+    assert (play.outcomes, play.ended, play.reloading.is_idle) == (["unloaded"], [], True)
+
+
+def test_who_does_not_let_go_is_ended_before_the_acknowledgement(play):
+    play.ask(0, version=None)
+    play.step()
+    play.report(0, generation=1)
+    play.step(after_s=SWITCH_LIMIT_S + 0.1)
+    assert (play.ended, play.board.answers[0].read().number) == ([1], 1)
+
+
+def test_an_unloaded_model_comes_back_by_a_load_and_by_nothing_else(play):
+    play.unload()
+    play.point(NEW)
+    assert play.step().attempt is None, "not by its pointer"
+    play.ask(0, number=2, version=OLD)
+    assert play.step().attempt.version == OLD
+    play.report(1, attempt=2, generation=1, prepared=True)
+    play.step()
+    play.report(0, attempt=2, generation=1, prepared=True)
+    plan = play.step()
+    assert (plan.generation, plan.versions, plan.unloaded) == (2, {"m": OLD}, {})
+    for slot in BOTH:
+        play.report(slot, attempt=2, generation=2)
+    assert play.step().attempt is None, "nor is the pointer followed that moved before"
+    assert play.board.answers[0].read() == Answer(0, 2)
+    assert play.outcomes == ["unloaded", "done"]
+
+
+def test_a_load_that_is_refused_leaves_it_out(play):
+    play.unload()
+    play.ask(0, number=2)
+    play.step()
+    play.report(1, attempt=2, generation=1, reason="a golden row")
+    plan = play.step()
+    assert (plan.generation, plan.versions, plan.unloaded) == (1, {}, {"m": OLD})
+    assert play.board.answers[0].read().reason == "a golden row"
+    assert play.outcomes == ["unloaded", "refused"]
+
+
+def test_what_is_unloaded_already_is_acknowledged_at_once(play):
+    play.unload()
+    play.ask(1, version=None)
+    plan = play.step()
+    assert (plan.generation, play.board.answers[1].read().number) == (1, 1)
+    assert play.outcomes == ["unloaded"], "and not counted"
 
 
 def page():

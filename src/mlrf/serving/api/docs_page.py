@@ -47,6 +47,8 @@ _ROUTES = (
     ("GET", "/v2/health/ready", "The server answers correctly now"),
     ("GET", "/v2/models/stats", "What was counted of all models"),
     ("POST", "/v2/repository/index", "The models and their states"),
+    ("POST", "/v2/repository/models/{{name}}/load", "Its current version into service; keys of the scope admin"),
+    ("POST", "/v2/repository/models/{{name}}/unload", "Out of service until it is loaded; keys of the scope admin"),
     ("POST", "/v2/models/{{name}}/infer", "Tensors to tensors, in JSON or binary"),
     ("GET", "/v2/models/{{name}}", "Its inputs and outputs"),
     ("GET", "/v2/models/{{name}}/ready", "It answers"),

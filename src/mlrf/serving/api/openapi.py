@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlrf.core.bundle import Bundle
@@ -37,15 +38,15 @@ _ERROR_STATUSES = {
 }
 
 
-def document(bundles: list[Bundle], default: str, version: str, max_batch: int) -> dict[str, Any]:
-    """Return the document; the routes without a model's name stand for `default`."""
+def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
+    """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
     paths: dict[str, Any] = {}
-    for prefix, bundle in [("", _of_name(bundles, default)), *((f"/models/{b.name}", b) for b in bundles)]:
+    for prefix, bundle in [(prefix, b) for b in bundles for prefix in _prefixes(b.name, default)]:
         paths[f"{prefix}/predict"] = {"post": _predict(bundle)}
         paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
         paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
     paths["/models"] = {"get": _get("The served models and their features", "Models")}
-    paths |= inference_paths([bundle.name for bundle in bundles])
+    paths |= inference_paths([bundle.name for bundle in bundles], names)
     paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
     ready = _get("Whether the server answers correctly now", "Status")
     ready["responses"]["503"] = _error("Not ready")
@@ -65,8 +66,8 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int) 
     }
 
 
-def _of_name(bundles: list[Bundle], name: str) -> Bundle:
-    return next(b for b in bundles if b.name == name)
+def _prefixes(name: str, default: str) -> list[str]:
+    return ["", f"/models/{name}"] if name == default else [f"/models/{name}"]
 
 
 def _predict(bundle: Bundle) -> dict[str, Any]:

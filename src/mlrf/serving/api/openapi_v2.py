@@ -13,6 +13,7 @@ _STATUSES = {
     "404": "No such model, version or key",
     "405": "The route does not take this method",
     "408": "The request took too long to arrive",
+    "409": "The model was not loaded; every worker goes on as before",
     "411": "The request declares no length",
     "413": "Too many bytes or rows",
     "415": "A content encoding other than gzip and deflate",
@@ -22,6 +23,10 @@ _STATUSES = {
     "500": "Internal error; the log has the request id",
     "503": "Stopping, or more requests than can be answered in time",
     "504": "The time of X-Request-Timeout-Ms was over",
+}
+_ACTS = {
+    "load": "Take the model's current version into service, in every worker (keys of the scope admin)",
+    "unload": "Take the model out of service, in every worker, until it is loaded (keys of the scope admin)",
 }
 _TENSOR = {
     "type": "object",
@@ -46,8 +51,8 @@ _INFER = {
 }
 
 
-def inference_paths(names: Sequence[str]) -> dict[str, Any]:
-    """Return the paths under `/v2`."""
+def inference_paths(names: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
+    """Return the paths under `/v2`: `names` are served, and `known` may be loaded or unloaded."""
     paths: dict[str, Any] = {
         "/v2": {"get": _call("The server, and the extensions that it has")},
         "/v2/health/live": {"get": _call("Whether the process lives")},
@@ -60,6 +65,10 @@ def inference_paths(names: Sequence[str]) -> dict[str, Any]:
         },
     }
     name = {"name": "name", "in": "path", "required": True, "schema": {"enum": list(names)}}
+    of_known = [{**name, "schema": {"enum": list(known)}}]
+    for act, summary in _ACTS.items():
+        call = _call(summary, body={"type": "object", "properties": {"parameters": _ANY}})
+        paths[f"/v2/repository/models/{{name}}/{act}"] = {"parameters": of_known, "post": call}
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
     for prefix, parameters in (
         ("/v2/models/{name}", [name]),

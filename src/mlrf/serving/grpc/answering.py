@@ -15,14 +15,14 @@ from typing import Any
 import grpc
 
 from mlrf.core.errors import NotReadyError, RequestTimeoutError
-from mlrf.serving.access.guard import Guard
+from mlrf.serving.access.guard import ADMIN, Guard
 from mlrf.serving.grpc.calls import CallHandlers
 from mlrf.serving.http.head import REQUEST_ID
 from mlrf.serving.http.route import Call, Continued, Result, followed
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.work import too_late
 from mlrf.serving.refusals import Refusals, Told
-from mlrf.serving.routes import GRPC_ALWAYS, grpc_route
+from mlrf.serving.routes import GRPC_ALWAYS, SCOPES, grpc_route
 
 _OK = 200
 _MAX_DETAILS_CHARS = 2000
@@ -244,7 +244,7 @@ def _call(path: str, handler: Callable[[bytes], Result]) -> Call:
         is_head=False,
         request_id=None,
         expects_continue=False,
-        always=path in GRPC_ALWAYS,
+        always=path in GRPC_ALWAYS or SCOPES.get(grpc_route(path)) == ADMIN,
         method=b"POST",
         target=path.encode(),
     )

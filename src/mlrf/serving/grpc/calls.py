@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from google.protobuf import json_format
 
-from mlrf.core.errors import NotReadyError
+from mlrf.core.errors import ModelUnloadedError, NotReadyError
 from mlrf.serving.grpc.messages import message, parsed
 from mlrf.serving.grpc.tensors import read_request, write_response
 from mlrf.serving.http.route import Awaited, Continued, Deferred, Handler, Result
@@ -20,8 +20,6 @@ _ASIDE_BYTES = 256 << 10
 _YES = b"\x08\x01"
 """A message whose first field is a true boolean; one whose first field is false is empty."""
 _NO = b""
-Act = Callable[[str], Coroutine[Any, Any, Any]]
-"""What is done for a model of this name; MlrfError where it is not, at once or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ def simple(handler: Handler) -> CallHandlers:
     return CallHandlers(handler, handler)
 
 
-def calls_of(plane: DataPlane, repository: Mapping[str, Act]) -> dict[str, CallHandlers]:
-    """Return the unary calls that a plane answers, and those that `repository` answers for a model's name."""
+def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
+    """Return the unary calls that a plane answers."""
 
     def told(name: str, tell: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
         """Return a call that answers with a document, whose members are the fields of its message."""
@@ -51,7 +49,7 @@ def calls_of(plane: DataPlane, repository: Mapping[str, Act]) -> dict[str, CallH
 
         return simple(handle)
 
-    calls = {
+    return {
         "ServerLive": simple(lambda _body: _YES),
         "ServerReady": simple(lambda _body: _ready(plane.check_ready)),
         "ModelReady": simple(_model_ready(plane)),
@@ -61,14 +59,15 @@ def calls_of(plane: DataPlane, repository: Mapping[str, Act]) -> dict[str, CallH
         "ModelConfig": told("ModelConfig", lambda asked: {"config": plane.model_config(asked.name, asked.version)}),
         "ModelStatistics": told("ModelStatistics", lambda asked: plane.statistics(asked.name, asked.version)),
         "RepositoryIndex": told("RepositoryIndex", lambda asked: {"models": plane.index(ready=asked.ready)}),
+        "RepositoryModelLoad": simple(_of_repository("RepositoryModelLoad", plane.load)),
+        "RepositoryModelUnload": simple(_of_repository("RepositoryModelUnload", plane.unload)),
     }
-    return calls | {name: simple(_of_repository(name, act)) for name, act in repository.items()}
 
 
 def _ready(check: Callable[[], None]) -> bytes:
     try:
         check()
-    except NotReadyError:
+    except (NotReadyError, ModelUnloadedError):
         return _NO
     return _YES
 
@@ -102,20 +101,25 @@ def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
     return infer
 
 
-def _of_repository(name: str, act: Act) -> Handler:
+def _of_repository(name: str, act: Callable[[str, Mapping[str, Any]], Awaited]) -> Handler:
     request, response = message(f"{name}Request"), message(f"{name}Response")
     done = response.DESCRIPTOR.fields_by_number[2].name
 
     def handle(body: bytes) -> Result:
         asked = parsed(request, body)
         model = asked.model_name or asked.repository_or_model_name
-        acting = act(model)
+        acting = act(model, {key: _value(each) for key, each in asked.parameters.items()})
 
         async def finish() -> bytes:
-            await acting
+            await acting.run()
             written: bytes = response(model_name=model, **{done: True}).SerializeToString()
             return written
 
         return Awaited(finish)
 
     return handle
+
+
+def _value(parameter: Any) -> Any:
+    choice = parameter.WhichOneof("parameter_choice")
+    return None if choice is None else getattr(parameter, choice)

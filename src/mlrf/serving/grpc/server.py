@@ -20,7 +20,7 @@ import grpc
 from mlrf.core.errors import ConfigError
 from mlrf.serving.access.access import Access
 from mlrf.serving.grpc.answering import Answering
-from mlrf.serving.grpc.calls import Act, calls_of, simple
+from mlrf.serving.grpc.calls import calls_of, simple
 from mlrf.serving.grpc.credentials import server_credentials
 from mlrf.serving.grpc.health import HEALTH, Health
 from mlrf.serving.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
@@ -52,22 +52,20 @@ class GrpcServer:
         limits: HttpLimits,
         refusals: Refusals,
         access: Access,
-        repository: Mapping[str, Act],
         check_ready: Callable[[], None],
         log: Log,
     ) -> None:
-        """`repository` does what RepositoryModelLoad asks; `check_ready` raises NotReadyError while nobody should call."""
+        """`check_ready` raises NotReadyError while nobody should call."""
         _tell(log)
         self._answering = Answering(http, refusals, access.guard(), limits.write_timeout_s)
         self._access = access
-        self._repository = repository
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
         self._server = grpc.aio.server(handlers=(_Handlers(self._handlers()),), options=_options(limits))
 
     def answer_by(self, plane: DataPlane) -> None:
         """Answer the next messages from another generation's models; those under way keep theirs."""
-        calls = calls_of(plane, self._repository)
+        calls = calls_of(plane)
         paths = {f"/{INFERENCE}/{name}": call for name, call in calls.items()}
         paths[GRPC_STREAM] = calls["ModelInfer"]
         paths[GRPC_CHECK] = simple(self._health.check)

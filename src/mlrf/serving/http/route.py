@@ -154,11 +154,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Finds the route of a target. `missing` may explain a path that no route has (a model's name that is not served)."""
+    """Finds the route of a target. `missing` may explain a path that no route has, or give it one."""
 
     routes: Mapping[str, Route]
     max_body_bytes: int
-    missing: Callable[[str], MlrfError | None] = lambda _path: None
+    missing: Callable[[str], MlrfError | Route | None] = lambda _path: None
 
     def call(self, head: Head, leave: Leave | None = None) -> Call:
         """Return the call that a head asks for, and has `leave` to make.
@@ -215,9 +215,11 @@ class Router:
             path = unquote((httptools.parse_url(head.target).path or b"/").decode("ascii"), errors="strict")
         except (httptools.HttpParserError, UnicodeDecodeError) as error:
             raise MalformedRequestError("the request target is not a URL path") from error
-        route = self.routes.get(path)
+        route: Route | MlrfError | None = self.routes.get(path)
         if route is None:
-            raise self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
+            route = self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
+        if isinstance(route, MlrfError):
+            raise route
         return route
 
     def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None, fit: Fit | None) -> Handler:

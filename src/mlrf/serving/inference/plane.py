@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from mlrf.core.errors import ModelNotFoundError
+from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError
 from mlrf.core.schema import clip
-from mlrf.serving.http.route import Result
+from mlrf.serving.http.route import Awaited, Result
 from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse
+from mlrf.serving.inference.repository import ALONE, LOAD, UNLOAD, Repository
 
 SERVER = "mlrf"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
@@ -63,10 +64,12 @@ class DataPlane:
         check_ready: Callable[[], None],
         version: str,
         unloaded: Mapping[str, str] = NO_PARAMETERS,
+        repository: Repository = ALONE,
     ) -> None:
         """`check_ready` raises NotReadyError while the worker is to get no more requests; `unloaded` holds versions by name."""
         self._models = {each.name: each for each in models}
         self._unloaded = unloaded
+        self._repository = repository
         self.check_ready = check_ready
         self._version = version
 
@@ -75,9 +78,15 @@ class DataPlane:
         return {"name": SERVER, "version": self._version, "extensions": list(EXTENSIONS)}
 
     def check_model_ready(self, name: str, version: str = "") -> None:
-        """Raise ModelNotFoundError for what is not served, NotReadyError for what is not ready."""
+        """Raise ModelNotFoundError for what is not served, ModelUnloadedError for now; NotReadyError for what is not ready."""
         self.find(name, version)
         self.check_ready()
+
+    def check_known(self, name: str) -> None:
+        """Raise ModelNotFoundError for a model that is neither served nor unloaded."""
+        if name not in self._models and name not in self._unloaded:
+            there = ", ".join((*self._models, *self._unloaded)) or "none"
+            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {there}", model=clip(name))
 
     def model_metadata(self, name: str, version: str = "") -> dict[str, Any]:
         """Return `{name, versions, platform, inputs, outputs}`; ModelNotFoundError."""
@@ -98,6 +107,21 @@ class DataPlane:
         resting = [] if ready else [(name, v, "UNAVAILABLE", "unloaded") for name, v in self._unloaded.items()]
         return [dict(zip(("name", "version", "state", "reason"), each, strict=True)) for each in served + resting]
 
+    def load(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
+        """Return what takes a model's current version into service in every worker; ModelNotFoundError, InvalidRequestError.
+
+        Waited for, it raises ReloadRefusedError or SchemaChangedError where every worker goes on as before.
+        """
+        self.check_known(name)
+        LOAD.check(parameters)
+        return Awaited(lambda: self._repository.load(name))
+
+    def unload(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
+        """Return what takes a model out of service in every worker, until it is loaded; errors as of `load`."""
+        self.check_known(name)
+        UNLOAD.check(parameters)
+        return Awaited(lambda: self._repository.unload(name))
+
     def infer(self, request: InferRequest, write: Write, *, may_explain: bool = True) -> Result:
         """Answer a request, with what `write` makes of the response; Deferred and Awaited as of any handler.
 
@@ -111,8 +135,12 @@ class DataPlane:
         """Return the model of a name and version; ModelNotFoundError says what there is."""
         model = self._models.get(name)
         if model is None:
-            there = ", ".join(self._models) or "none"
-            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {there}", model=clip(name))
+            self.check_known(name)
+            raise ModelUnloadedError(
+                f"the model {name} is unloaded; an admin loads it again with POST /v2/repository/models/{name}/load, "
+                f"RepositoryModelLoad or POST /admin/models/{name}/load",
+                model=name,
+            )
         if not model.has_version(version):
             raise ModelNotFoundError(
                 f"version {clip(version)!r} of {name} is not served; send {model.version!r}, or no version",

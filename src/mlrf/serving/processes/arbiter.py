@@ -76,7 +76,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)
-    board = Board(settings.workers, len(sources.shelves))
+    board = Board(settings.workers, len(bundles))
     access = _access(settings, log)
     boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, grpc)
     boot.arbiter = os.getpid()

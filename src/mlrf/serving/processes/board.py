@@ -36,10 +36,12 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What every worker is to serve, and what to prepare beside it. `generation` counts what was taken into service."""
+    """What every worker is to serve, and what to prepare beside it. `generation` counts the changes of what is served."""
 
     generation: int = 0
     versions: dict[str, Version] = {}
+    unloaded: dict[str, Version] = {}
+    """Models that are not served until they are loaded again, and the version that each had."""
     attempt: Attempt | None = None
 
 
@@ -55,7 +57,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A version that somebody asks a worker to have taken into service."""
+    """A version that somebody asks a worker to have taken into service; without one, a model to be taken out of it."""
 
     pid: int = 0
     number: int = 0
@@ -70,7 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
     pid: int = 0
     number: int = 0
     reason: str = ""
-    """Why the version was not taken into service; empty when it was."""
+    """Why what was asked was not done; empty when it was."""
     schema_changed: bool = False
 
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlrf.core.bundle import Bundle
+from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
-from mlrf.core.repository import Shelf
+from mlrf.core.repository import Shelf, Version
 from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.processes.admin_listener import AdminListener
@@ -44,6 +44,41 @@ class Boot:
     """Where workers listen for gRPC, if they do."""
     arbiter: int = 0
     """The arbiter's process id."""
+
+    def held(self, name: str) -> Bundle:
+        """Return the bundle that was read of a model at the start."""
+        return next(bundle for bundle in self.bundles if bundle.name == name)
+
+    def standing(self, name: str) -> Bundle:
+        """Return the bundle of a directory of its own, held since the start.
+
+        BundleError when what stands there now is not sound, or another bundle.
+        """
+        held = self.held(name)
+        found = read_bundle(held.path)
+        if found.version != held.version:
+            raise BundleError(
+                f"{held.path} holds {found.name} {found.short_version} now, and this server has the {held.short_version} that "
+                "stood there when it started; `mlrf publish` it to a repository and serve that, or start the server again"
+            )
+        return held
+
+    def find(self, name: str, asked: str | None) -> Version:
+        """Return the version of a model that a number or the first digits of a digest name, the current one for None.
+
+        BundleError when there is none.
+        """
+        shelf = self.shelves.get(name)
+        if shelf is not None:
+            return shelf.find(asked)
+        bundle = self.standing(name)
+        if asked in (None, "1") or bundle.version.startswith(asked):
+            return Version(1, bundle.version)
+        raise BundleError(
+            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
+            "that",
+            version=asked,
+        )
 
     def wake_arbiter(self) -> None:
         """Tell the arbiter that something changed; it looks for itself."""
@@ -87,8 +122,10 @@ class Boot:
         return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 
     def count_reload(self, outcome: str) -> None:
-        """Count a reload, in the first slot's row: no worker writes there of it."""
-        self.block.row(0)[self.layout.place("mlrf_reloads_total", outcome)] += 1
+        """Count a reload or an unload, in the first slot's row: no worker writes there of it."""
+        unloads = outcome == "unloaded"
+        place = self.layout.place("mlrf_unloads_total") if unloads else self.layout.place("mlrf_reloads_total", outcome)
+        self.block.row(0)[place] += 1
 
     def note_answered(self, slot: int) -> None:
         """Record that a worker of this slot is ready."""

@@ -3,8 +3,9 @@
     idle ──► one worker prepares ──► all prepare ──► the plan changes ──► all have switched ──► acknowledged
                         └── a failure, a death, the time limit: the plan stays, the asker is told why ──► idle
 
-One worker goes first: a version that kills whoever opens it costs one worker. Nothing here blocks, opens a bundle or answers a
-request: `step` looks at the pages and writes the plan, whenever a worker says that something changed, and once a second.
+One worker goes first: a version that kills whoever opens it costs one worker. Unloading needs no preparing: the plan changes at
+once. Nothing here blocks, opens a bundle or answers a request: `step` looks at the pages and writes the plan, whenever a worker
+says that something changed, and once a second.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class _UnderWay:
     """The slot and the ask, None where the pointer on disk asks."""
     deadline_s: float
     committed: bool = False
+    unloads: bool = False
+    """Whether the model is taken out of service."""
 
 
 @dataclass(slots=True)
@@ -78,7 +81,7 @@ class Reloading:
             with suppress(BundleError):
                 if shelf.pointer().version == versions[name]:
                     self._pointers[name] = looks
-        self._set(versions, None)
+        self._set(versions=versions)
 
     @property
     def is_idle(self) -> bool:
@@ -106,14 +109,21 @@ class Reloading:
             return
         for slot, page in enumerate(self.board.asks):
             ask = page.read()
-            if ask.version is not None and self._answered.get(slot) != (ask.pid, ask.number):
+            if not ask.number or self._answered.get(slot) == (ask.pid, ask.number):
+                continue
+            if ask.version is None:
+                self._unload(now_s, slot, ask)
+            else:
                 self._attempt(now_s, ready, ask.model, ask.version, (slot, ask))
-                return
+            return
         for name, shelf in self.shelves.items():
             looks = _looks(shelf)
             if looks == self._pointers.get(name):
                 continue
             self._pointers[name] = looks
+            if name in self.plan.unloaded:
+                # Whoever unloaded it says when it comes back, and then asks for the pointer's version.
+                continue
             try:
                 version = shelf.pointer().version
             except BundleError as error:
@@ -135,7 +145,21 @@ class Reloading:
         if version == self.plan.versions.get(model):
             self._acknowledge(self._under_way)
             return
-        self._set(self.plan.versions, attempt)
+        self._set(attempt=attempt)
+
+    def _unload(self, now_s: float, slot: int, ask: Ask) -> None:
+        self._attempts += 1
+        version = self.plan.versions.get(ask.model)
+        attempt = Attempt(
+            self._attempts, ask.model, version or self.plan.unloaded[ask.model], allow_schema_change=False
+        )
+        deadline_s = now_s + SWITCH_LIMIT_S
+        self._under_way = _UnderWay(attempt, (slot, ask), deadline_s, committed=True, unloads=True)
+        if version is None:
+            self._answer(self._under_way, "")
+            return
+        versions = {name: each for name, each in self.plan.versions.items() if name != ask.model}
+        self._commit(versions, {**self.plan.unloaded, ask.model: version})
 
     def _prepare(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
         attempt = under_way.attempt
@@ -159,11 +183,10 @@ class Reloading:
             else:
                 self._change(under_way, None)
         elif not waiting and ready:
-            versions = {**self.plan.versions, attempt.model: attempt.version}
             under_way.committed = True
             under_way.deadline_s = now_s + SWITCH_LIMIT_S
-            self.plan = msgspec.structs.replace(self.plan, generation=self.plan.generation + 1)
-            self._set(versions, attempt)
+            unloaded = {name: each for name, each in self.plan.unloaded.items() if name != attempt.model}
+            self._commit({**self.plan.versions, attempt.model: attempt.version}, unloaded)
 
     def _finish(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
         late = [slot for slot in ready if self.board.reports[slot].read().generation < self.plan.generation]
@@ -177,29 +200,32 @@ class Reloading:
     def _change(self, under_way: _UnderWay, slot: int | None) -> None:
         attempt = under_way.attempt
         under_way.attempt = Attempt(attempt.number, attempt.model, attempt.version, attempt.allow_schema_change, slot)
-        self._set(self.plan.versions, under_way.attempt)
+        self._set(attempt=under_way.attempt)
 
     def _invites(self, under_way: _UnderWay, slot: int) -> bool:
         return under_way.attempt.slot in (None, slot)
 
     def _acknowledge(self, under_way: _UnderWay) -> None:
         attempt = under_way.attempt
-        self.hands.count("done")
+        self.hands.count("unloaded" if under_way.unloads else "done")
         self.log.info(
-            "reloaded", model=attempt.model, version=attempt.version.number, digest=attempt.version.digest[:12]
+            "unloaded" if under_way.unloads else "reloaded",
+            model=attempt.model,
+            version=attempt.version.number,
+            digest=attempt.version.digest[:12],
         )
         self._answer(under_way, "")
 
     def _refuse(self, under_way: _UnderWay, reason: str, *, schema_changed: bool = False) -> None:
         attempt = under_way.attempt
         self.hands.count("refused")
-        serving = self.plan.versions[attempt.model]
+        serving = self.plan.versions.get(attempt.model)
         self.log.warning(
             "reload refused",
             model=attempt.model,
             version=attempt.version.number,
             reason=reason,
-            serving=serving.number,
+            serving=None if serving is None else serving.number,
         )
         self._answer(under_way, reason, schema_changed=schema_changed)
 
@@ -209,10 +235,13 @@ class Reloading:
             self._answered[slot] = (ask.pid, ask.number)
             self.board.answers[slot].write(Answer(ask.pid, ask.number, clipped(reason), schema_changed))
         self._under_way = None
-        self._set(self.plan.versions, None)
+        self._set(attempt=None)
 
-    def _set(self, versions: dict[str, Version], attempt: Attempt | None) -> None:
-        self.plan = msgspec.structs.replace(self.plan, versions=versions, attempt=attempt)
+    def _commit(self, versions: dict[str, Version], unloaded: dict[str, Version]) -> None:
+        self._set(generation=self.plan.generation + 1, versions=versions, unloaded=unloaded)
+
+    def _set(self, **changes: object) -> None:
+        self.plan = msgspec.structs.replace(self.plan, **changes)
         self.board.plan.write(self.plan)
         self.hands.wake()
 

@@ -20,7 +20,9 @@ class Sources:
         for path in settings.bundles:
             found = shelves(path)
             if not found:
-                self.bundles.append(read_bundle(path))
+                bundle = read_bundle(path)
+                self.bundles.append(bundle)
+                self.versions[bundle.name] = Version(1, bundle.version)
             for shelf in found:
                 version = shelf.pointer().version
                 self.bundles.append(shelf.read(version))

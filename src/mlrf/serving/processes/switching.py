@@ -1,6 +1,7 @@
 """A worker's part in a reload: prepare beside the loop, switch within it, let the old version go.
 
-Preparing costs what it costs in a thread of its own; switching is an assignment between two requests.
+Preparing costs what it costs in a thread of its own; switching is an assignment between two requests. Unloading is switching to
+nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
-from mlrf.core.bundle import Bundle
-from mlrf.core.errors import MlrfError, SchemaChangedError
+from mlrf.core.bundle import GOLDEN_ROWS, Bundle
+from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
 from mlrf.core.publishing import check_contract
-from mlrf.core.repository import Shelf, Version
+from mlrf.core.repository import Version
 from mlrf.model.replay import replay
 from mlrf.serving.processes.board import Attempt, Plan, Report, clipped
 from mlrf.serving.processes.boot import Boot
@@ -30,15 +32,24 @@ _RELEASE_PAUSE_S = 0.5
 
 
 def bundles_of(boot: Boot, plan: Plan) -> list[Bundle]:
-    """Return the bundles of a plan: those that the arbiter read, or for another version and a later worker those on disk."""
-    bundles = []
-    for bundle in boot.bundles:
-        version = plan.versions.get(bundle.name)
-        if version is None or (version.digest == bundle.version and not boot.has_answered()):
-            bundles.append(bundle)
-        else:
-            bundles.append(boot.shelves[bundle.name].read(version))
-    return bundles
+    """Return the bundles of a plan: those that the arbiter read, or for another version and a later worker those on disk.
+
+    An unloaded model's may be gone from disk, and is only looked at to tell what callers were promised.
+    """
+    return [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
+
+
+def _of_plan(boot: Boot, plan: Plan, bundle: Bundle) -> Bundle:
+    name, shelf = bundle.name, boot.shelves.get(bundle.name)
+    if shelf is None:
+        return bundle
+    if name in plan.unloaded:
+        last = plan.unloaded[name]
+        with suppress(BundleError):
+            return bundle if last.digest == bundle.version else shelf.read(last)
+        return bundle
+    version = plan.versions[name]
+    return bundle if version.digest == bundle.version and not boot.has_answered() else shelf.read(version)
 
 
 class Switching:
@@ -53,7 +64,7 @@ class Switching:
         self._route = route
         self._plan = plan
         self._attempt = 0
-        self._prepared: tuple[int, Served] | None = None
+        self._prepared: tuple[Attempt, Served] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._work: asyncio.Task[None] | None = None
         self._letting_go: set[asyncio.Task[None]] = set()
@@ -65,34 +76,29 @@ class Switching:
         return self._boot.log
 
     def is_behind(self) -> bool:
-        """Whether the plan serves another generation than this worker, which has not prepared it."""
-        plan = self._boot.board.plan.read()
-        return plan.generation != self._plan.generation and not self._has(plan)
+        """Whether the plan serves another generation than this worker, which has prepared nothing yet."""
+        return self._boot.board.plan.read().generation != self._plan.generation
 
     async def catch_up(self, notify: Callable[[], None]) -> None:
-        """Open what the plan serves by now: this worker began with an older one."""
+        """Open what the plan serves by now, and let go what it does not: this worker began with an older one."""
         while self.is_behind():
             plan = self._boot.board.plan.read()
-            for name, version in plan.versions.items():
-                if self._plan.versions.get(name) != version:
-                    notify()
-                    shelf = self._boot.shelves[name]
-                    self._put(await self._aside(partial(_open_version, self._service, shelf, version)))
-            self._plan = Plan(plan.generation, plan.versions)
-            self._report(prepared=False)
+            for name, version in self._lacking(plan).items():
+                notify()
+                self._put(await self._aside(partial(self._open, name, version)))
+            self._settle(plan)
 
     def follow(self) -> None:
         """Do what the plan asks for now: begin to prepare, switch, or give up what was prepared."""
         plan = self._boot.board.plan.read()
         if plan.generation != self._plan.generation:
-            if not self._has(plan):
-                return
-            _, served = self._prepared or (0, None)
+            lacking = self._lacking(plan)
+            if lacking:
+                if self._prepared is None or lacking != {self._prepared[0].model: self._prepared[0].version}:
+                    return
+                self._put(self._prepared[1])
             self._prepared = None
-            if served is not None:
-                self._put(served)
-            self._plan = Plan(plan.generation, plan.versions)
-            self._report(prepared=False)
+            self._settle(plan)
             self._boot.wake_arbiter()
         elif plan.attempt is None:
             if self._prepared is not None:
@@ -102,20 +108,21 @@ class Switching:
             self._attempt = plan.attempt.number
             self._work = asyncio.get_running_loop().create_task(self._prepare(plan.attempt))
 
-    def _has(self, plan: Plan) -> bool:
-        """Whether the plan's next generation is ours with what was prepared."""
-        attempt = plan.attempt
-        return (
-            attempt is not None
-            and plan.generation == self._plan.generation + 1
-            and self._prepared is not None
-            and self._prepared[0] == attempt.number
-        )
+    def _lacking(self, plan: Plan) -> dict[str, Version]:
+        """Return what the plan serves and this worker does not."""
+        return {name: each for name, each in plan.versions.items() if self._plan.versions.get(name) != each}
+
+    def _settle(self, plan: Plan) -> None:
+        """Let go what the plan does not serve, and say that this worker serves what it does."""
+        for name in plan.unloaded.keys() & self._plan.versions.keys():
+            self._replace(name, None)
+        self._plan = Plan(plan.generation, plan.versions, plan.unloaded)
+        self._report(prepared=False)
 
     async def _prepare(self, attempt: Attempt) -> None:
-        old = self._service.generation.of(attempt.model)
+        old = self._service.bundle_of(attempt.model)
         try:
-            served = await self._aside(lambda: self._open(old.bundle, attempt))
+            served = await self._aside(lambda: self._prove(old, attempt))
         except Exception as error:  # noqa: BLE001  whatever it is, the old version goes on
             unforeseen = None if isinstance(error, MlrfError) else error
             self.log.error(  # noqa: TRY400  not logging
@@ -127,17 +134,24 @@ class Switching:
             plan = self._boot.board.plan.read()
             if plan.attempt is None or plan.attempt.number != attempt.number:
                 return
-            self._prepared = (attempt.number, served)
+            self._prepared = (attempt, served)
             self._report(prepared=True)
         self._boot.wake_arbiter()
 
-    def _open(self, old: Bundle, attempt: Attempt) -> Served:
-        bundle = self._boot.shelves[attempt.model].read(attempt.version)
+    def _prove(self, old: Bundle, attempt: Attempt) -> Served:
+        shelf = self._boot.shelves.get(attempt.model)
+        bundle = self._boot.standing(attempt.model) if shelf is None else shelf.read(attempt.version)
         if not attempt.allow_schema_change:
             check_contract(old, bundle)
         served = self._service.open(bundle, attempt.version.number)
-        replay(served.model)
+        if shelf is not None or GOLDEN_ROWS in bundle.manifest.files:
+            replay(served.model)
         return served
+
+    def _open(self, name: str, version: Version) -> Served:
+        shelf = self._boot.shelves.get(name)
+        bundle = self._boot.held(name) if shelf is None else shelf.read(version)
+        return self._service.open(bundle, version.number)
 
     async def _aside(self, work: Callable[[], Served]) -> Served:
         if self._thread is None:
@@ -145,11 +159,17 @@ class Switching:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _put(self, served: Served) -> None:
-        old = self._service.put(served)
-        going = weakref.ref(old.of(served.name))
+        self._replace(served.name, served)
+
+    def _replace(self, name: str, served: Served | None) -> None:
+        """Serve a version in the place of a model's old one, or none."""
+        going = self._service.served_as(name)
+        waited_for = None if going is None else weakref.ref(going)
+        del going
+        old = self._service.put(name, served)
         self._route()
         old.release()
-        self._let_go(going)
+        self._let_go(waited_for)
 
     def _let_go(self, going: weakref.ref[Served] | None) -> None:
         task = asyncio.get_running_loop().create_task(self._give_memory_back(going))
@@ -172,7 +192,3 @@ class Switching:
         self._page.write(
             Report(os.getpid(), self._plan.generation, self._attempt, prepared, clipped(reason), schema_changed)
         )
-
-
-def _open_version(service: Service, shelf: Shelf, version: Version) -> Served:
-    return service.open(shelf.read(version), version.number)

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
 from mlrf.serving.http.descriptors import connections_that_fit
-from mlrf.serving.http.route import Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
+from mlrf.serving.inference.repository import Repository
 from mlrf.serving.loading import Loading
 from mlrf.serving.processes.accepting import Accepting, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
@@ -79,8 +79,25 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         try:
             bundles = bundles_of(boot, self.plan)
             self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
-            numbers = {name: version.number for name, version in self.plan.versions.items()}
-            self.service = Service(bundles, boot.settings, self.meter, boot.exposition, self.watch.stages, numbers)
+            versions = {**self.plan.unloaded, **self.plan.versions}
+            self.loading = Loading(
+                boot.board.asks[self.slot],
+                boot.board.answers[self.slot],
+                boot.settings.reload_timeout_s,
+                boot.wake_arbiter,
+                boot.find,
+            )
+            self.service = Service(
+                bundles,
+                boot.settings,
+                self.meter,
+                boot.exposition,
+                self.watch.stages,
+                {name: version.number for name, version in versions.items()},
+                self.plan.unloaded,
+                Repository(self.loading.load, self.loading.unload),
+            )
+            self.loading.add_to(self.service.admin, list(versions))
             if boot.grpc is not None:
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
                 importlib.import_module(_GRPC)
@@ -123,14 +140,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 grpc.answer_by(service.generation.plane)
 
         switching = Switching(boot, self.slot, service, self.plan, route)
-        loading = Loading(
-            boot.board.asks[self.slot], boot.board.answers[self.slot], settings.reload_timeout_s, boot.wake_arbiter
-        )
-        loading.add_to(service.admin, [served.name for served in service.generation.served], boot.shelves)
 
         def follow() -> None:
             switching.follow()
-            loading.look()
+            self.loading.look()
 
         def look() -> None:
             boot.access.refresh()
@@ -140,7 +153,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         await service.connect(_CONNECT_S)
         await self._be_ready(switching)
         if boot.grpc is not None:
-            grpc = await self._open_grpc(server, refusals, loading)
+            grpc = await self._open_grpc(server, refusals)
         await accepting.begin()
         admin = None
         if boot.admin is not None:
@@ -168,8 +181,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _admin_server(self, listener: AdminListener, refusals: Refusals) -> HttpServer:
         limits = self.boot.settings.limits
-        routes = Router(self.service.admin.routes, limits.max_body_bytes)
-        server = HttpServer(routes, limits, self.meter, refusals, self.notify)
+        server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
         if listener.socket.family != socket.AF_UNIX and self.boot.access.wants_keys:
             # The file system says who may open a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
@@ -185,7 +197,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if left:
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
-    async def _open_grpc(self, server: HttpServer, refusals: Refusals, loading: Loading) -> GrpcServer:
+    async def _open_grpc(self, server: HttpServer, refusals: Refusals) -> GrpcServer:
         """Answer over gRPC too; where the port cannot be had, this worker cannot boot."""
         from mlrf.serving.grpc.server import GrpcServer  # noqa: PLC0415  as above
 
@@ -197,7 +209,6 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             boot.settings.limits,
             refusals,
             boot.access,
-            self._repository(loading),
             self.service.check_serving,
             boot.log,
         )
@@ -209,14 +220,6 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             boot.report_failure(self.slot, error)
             raise SystemExit(1) from error
         return grpc
-
-    def _repository(self, loading: Loading) -> dict[str, Callable[[str], Coroutine[Any, Any, bytes]]]:
-        """Return what the calls of the repository do with a model."""
-
-        def load(name: str) -> Coroutine[Any, Any, bytes]:
-            return loading.load(self.service.generation.plane.find(name).name, self.boot.shelves.get(name))
-
-        return {"RepositoryModelLoad": load, "RepositoryModelUnload": loading.unload}
 
     async def _be_ready(self, switching: Switching) -> None:
         """Say that this worker answers, and have it answer from what is served by then.

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.http.route import Handler, Route
+from mlrf.serving.http.route import Awaited, Handler, Route
 from mlrf.serving.inference.described import DescribedModel
 from mlrf.serving.inference.plane import DataPlane
 from mlrf.serving.rest.infer import Infer, fit
 from mlrf.serving.routes import make_route
 
+M = TypeVar("M", bound=msgspec.Struct)
+_REPOSITORY = "/v2/repository/models/"
+_ACTS = ("load", "unload")
+
 
 class _Index(msgspec.Struct):
     ready: bool = False
+
+
+class _Act(msgspec.Struct):
+    parameters: dict[str, Any] | None = None
 
 
 def rest_routes(
@@ -42,7 +50,7 @@ def rest_routes(
     routes = {path: make_route(label, {b"GET": _telling(tell)}) for path, (label, tell) in gets.items()}
     routes["/v2/repository/index"] = make_route(
         "/v2/repository/index",
-        {b"POST": lambda body: msgspec.json.encode(plane.index(ready=_index(body).ready))},
+        {b"POST": lambda body: msgspec.json.encode(plane.index(ready=_read(body, _Index, '{"ready": true}').ready))},
         fit=fit,
     )
     for name, model in models.items():
@@ -66,8 +74,34 @@ def _telling(tell: Callable[[], Any]) -> Handler:
     return lambda _body: msgspec.json.encode(tell())
 
 
-def _index(body: bytes) -> _Index:
+def repository_routes(name: str, plane: Callable[[], DataPlane]) -> dict[str, Route]:
+    """Return the routes that load and unload a model, by path; `plane` is the one that is served when they are asked."""
+    return {f"{_REPOSITORY}{name}/{act}": _acting(name, act, plane) for act in _ACTS}
+
+
+def repository_route(path: str, plane: Callable[[], DataPlane]) -> Route | None:
+    """Return the route of a path that would load or unload a model, whichever; None for another path."""
+    if not path.startswith(_REPOSITORY):
+        return None
+    return repository_routes(path.removeprefix(_REPOSITORY).partition("/")[0], plane).get(path)
+
+
+def _acting(name: str, act: str, plane: Callable[[], DataPlane]) -> Route:
+    def handle(body: bytes) -> Awaited:
+        parameters = _read(body, _Act, '{"parameters": {…}}').parameters or {}
+        acting = plane().load(name, parameters) if act == "load" else plane().unload(name, parameters)
+
+        async def finish() -> bytes:
+            await acting.run()
+            return b"{}"
+
+        return Awaited(finish)
+
+    return make_route(f"{_REPOSITORY}{{name}}/{act}", {b"POST": handle}, fit=fit)
+
+
+def _read(body: bytes, kind: type[M], shown: str) -> M:
     try:
-        return msgspec.json.decode(body, type=_Index) if body else _Index()
+        return msgspec.json.decode(body, type=kind) if body else kind()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequestError(f'the body is not {{"ready": true}}: {error}') from error
+        raise MalformedRequestError(f"the body is not {shown}: {error}") from error

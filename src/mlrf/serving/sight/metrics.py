@@ -91,6 +91,7 @@ FAMILIES = (
     ),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
     Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
+    Family("mlrf_unloads_total", "counter", "Models taken out of service."),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
     Family(
         "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and those before it.", unit=1e-9,

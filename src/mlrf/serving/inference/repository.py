@@ -1,0 +1,62 @@
+"""What may be asked of the repository, whichever transport carries it: loading and unloading, and their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlrf.core.errors import InvalidRequestError, ReloadRefusedError
+from mlrf.core.schema import clip, shown_name
+
+Act = Callable[[str], Coroutine[Any, Any, bytes]]
+"""What is done for the model of a name, in all workers; MlrfError where it is not."""
+_FILE = "file:"
+_CONFIG = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Takes models into service and out of it."""
+
+    load: Act
+    unload: Act
+
+
+async def _refuse(name: str) -> bytes:
+    raise ReloadRefusedError(f"nobody loads or unloads {name} here: this service stands alone", model=name)
+
+
+ALONE = Repository(_refuse, _refuse)
+"""Of a service without other workers, and without an arbiter that could tell them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters that a call takes: booleans, by name."""
+
+    call: str
+    names: tuple[str, ...] = ()
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Raise InvalidRequestError where a parameter is not taken."""
+        for name, value in given.items():
+            if name == _CONFIG or name.startswith(_FILE):
+                raise InvalidRequestError(
+                    f"the parameter {shown_name(name)} would have a model be other than its bundle, which this server does not "
+                    "do: publish a version (mlrf publish), and load the model without parameters",
+                    parameter=clip(name),
+                )
+            if name not in self.names:
+                taken = ", ".join(self.names) or "none"
+                raise InvalidRequestError(
+                    f"the parameter {shown_name(name)} is unknown to {self.call}; there is {taken}",
+                    parameter=clip(name),
+                )
+            if not isinstance(value, bool):
+                raise InvalidRequestError(f"the parameter {name} is true or false", parameter=name)
+
+
+LOAD = Parameters("load")
+UNLOAD = Parameters("unload", ("unload_dependents",))
+"""No model here depends on another, so it changes nothing."""

@@ -1,0 +1,260 @@
+"""A model taken out of service while requests are answered: by all workers, for good until it is loaded, and its memory back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.publishing import publish
+from mlrf.core.repository import shelves
+from raw_http import Client, request
+from running import eventually, is_alive, serving
+
+ASKED = {"features": ALL_KINDS.example()}
+SAMPLE = "/models/sample/predict"
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Two versions of one model."""
+    folder = tmp_path_factory.mktemp("unload")
+    return [write_tree_bundle(folder / str(seed), seed=seed) for seed in (7, 8)]
+
+
+@pytest.fixture
+def repository(bundles, tmp_path):
+    publish(bundles[0], tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A bundle in a directory of its own."""
+    return write_bundle(tmp_path / "other", name="other", schema=NUMBERS)
+
+
+@pytest.fixture
+def admin(tmp_path):
+    return tmp_path / "admin.sock"
+
+
+def ask_admin(path, act, name="sample", body=b""):
+    with Client(path) as client:
+        client.socket.settimeout(30)
+        return client.ask("POST", f"/admin/models/{name}/{act}", body)
+
+
+def codes_of(server, path=SAMPLE, n=12):
+    """What new connections are told: the code of a refusal, or the version that answers."""
+    answers = [server.ask("POST", path, ASKED) for _ in range(n)]
+    return {answer.json["version"] if answer.status == 200 else answer.code for answer in answers}
+
+
+def index(server):
+    return {each["name"]: (each["state"], each["reason"]) for each in server.ask("POST", "/v2/repository/index").json}
+
+
+def kill_one_by_one(server, n=2):
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda p=pid: not is_alive(p), 5)
+    server.booted(n)
+
+
+def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bundles, admin):
+    version = read_bundle(bundles[0]).short_version
+    with serving(repository, other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        with server.client() as kept, server.client() as too:
+            for client in (kept, too):
+                assert client.ask("POST", SAMPLE, ASKED).status == 200
+            answer = ask_admin(admin, "unload")
+            assert (answer.status, answer.json) == (200, {"model": "sample", "version": None})
+            for client in (kept, too):
+                refused = client.ask("POST", SAMPLE, ASKED)
+                assert (refused.status, refused.code) == (404, "MODEL_UNLOADED")
+        assert "loads it again" in refused.json["error"]
+        # Also where it is the default model, and by the protocol.
+        assert (
+            codes_of(server)
+            == codes_of(server, "/predict")
+            == codes_of(server, "/v2/models/sample/infer")
+            == {"MODEL_UNLOADED"}
+        )
+        assert server.ask("GET", "/v2/models/sample/ready").status == 404
+        assert server.ask("GET", "/v2/models/other/ready").status == 200
+        assert server.ask("POST", "/models/other/predict", {"features": [1, 2, 3]}).status == 200
+        assert index(server) == {"other": ("READY", ""), "sample": ("UNAVAILABLE", "unloaded")}
+        assert server.ask("POST", "/v2/repository/index", {"ready": True}).json[0]["name"] == "other"
+        assert [model["name"] for model in server.ask("GET", "/models").json["models"]] == ["other"]
+        for path in ("/readyz", "/v2/health/ready", "/openapi.json", "/docs"):
+            assert server.ask("GET", path).status == 200
+        figures = server.metrics()
+        assert not [name for name in figures if name.startswith("mlrf_bundle_info;model=sample")]
+        assert (figures["mlrf_unloads_total"], figures["mlrf_reloads_total;outcome=refused"]) == (1, 0)
+        with Client(admin) as client:
+            assert client.ask("GET", "/admin/models").json["unloaded"] == ["sample"]
+            assert client.ask("GET", "/admin/models/sample/features").code == "MODEL_UNLOADED"
+        assert ask_admin(admin, "unload").status == 200
+        assert server.metrics()["mlrf_unloads_total"] == 1, "nothing was left to let go"
+        assert ask_admin(admin, "load").json["version"] == version
+        assert codes_of(server) == codes_of(server, "/predict") == {version}
+        assert index(server)["sample"] == ("READY", "")
+        assert server.metrics()["mlrf_reloads_total;outcome=done"] == 1
+        assert [entry["event"] for entry in server.log if entry["event"] in ("unloaded", "reloaded")] == [
+            "unloaded",
+            "reloaded",
+        ]
+        assert server.troubles == []
+
+
+def test_nothing_but_a_load_brings_it_back(repository, bundles, admin):
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        born = server.booted(2)
+        assert ask_admin(admin, "unload").status == 200
+        assert server.ask("GET", "/readyz").status == 200, "a server without a model is ready to be asked for one"
+        kill_one_by_one(server)
+        assert codes_of(server) == {"MODEL_UNLOADED"}, "after a crash of all"
+        publish(bundles[1], repository)
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], 15, "new workers")
+        server.booted(2)
+        assert not set(server.workers()) & set(born)
+        # The pointer is looked at once a second.
+        time.sleep(1.2)
+        assert codes_of(server) == {"MODEL_UNLOADED"}, "after SIGHUP, and after the pointer moved"
+        assert index(server) == {"sample": ("UNAVAILABLE", "unloaded")}
+        assert ask_admin(admin, "load").json["number"] == 2
+        kill_one_by_one(server)
+        assert codes_of(server) == {read_bundle(bundles[1]).short_version}
+
+
+def test_its_versions_may_go_from_disk_and_workers_are_born_all_the_same(repository, bundles, other, admin):
+    publish(bundles[1], repository)
+    with serving(repository, other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        assert ask_admin(admin, "load", body={"version": 1}).status == 200
+        assert ask_admin(admin, "unload").status == 200
+        aside = repository.parent / "aside"
+        (repository / "sample").rename(aside)
+        kill_one_by_one(server)
+        assert index(server) == {"other": ("READY", ""), "sample": ("UNAVAILABLE", "unloaded")}
+        refused = ask_admin(admin, "load")
+        assert (refused.status, refused.code) == (409, "RELOAD_REFUSED")
+        assert "no version was published here" in refused.json["error"]
+        aside.rename(repository / "sample")
+        assert ask_admin(admin, "load").json["number"] == 2
+
+
+def test_a_damaged_version_stays_out_and_says_why(repository, admin):
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        assert ask_admin(admin, "unload").status == 200
+        forest = repository / "sample/1/forest.bin"
+        whole = forest.read_bytes()
+        forest.chmod(0o644)
+        forest.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        refused = ask_admin(admin, "load")
+        assert (refused.status, refused.code) == (409, "RELOAD_REFUSED")
+        assert "forest.bin was altered" in refused.json["error"]
+        assert codes_of(server) == {"MODEL_UNLOADED"}
+        assert index(server) == {"sample": ("UNAVAILABLE", "unloaded")}
+        forest.write_bytes(whole)
+        assert ask_admin(admin, "load").status == 200
+
+
+def test_another_schema_is_refused_as_if_it_were_served(repository, tmp_path, admin):
+    with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        assert ask_admin(admin, "unload").status == 200
+        publish(write_bundle(tmp_path / "numbers", schema=NUMBERS), repository, allow_schema_change=True)
+        kill_one_by_one(server)
+        assert ask_admin(admin, "load").code == "SCHEMA_CHANGED"
+        assert ask_admin(admin, "load", body={"allow_schema_change": True}).json["number"] == 2
+
+
+def test_a_bundle_of_its_own_comes_back_as_it_was(other, admin, tmp_path):
+    numbers = {"features": [1, 2, 3]}
+    with serving(other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        before = server.ask("POST", "/predict", numbers).json["prediction"]
+        assert ask_admin(admin, "unload", "other").status == 200
+        kill_one_by_one(server)
+        other.rename(tmp_path / "aside")
+        assert "is no directory" in ask_admin(admin, "load", "other").json["error"]
+        write_bundle(other, name="other", schema=NUMBERS, task="binary", classes=["no", "yes"])
+        assert "mlrf publish" in ask_admin(admin, "load", "other").json["error"]
+        assert server.ask("POST", "/predict", numbers).code == "MODEL_UNLOADED"
+        shutil.rmtree(other)
+        (tmp_path / "aside").rename(other)
+        assert ask_admin(admin, "load", "other").status == 200
+        shutil.rmtree(other)
+        kill_one_by_one(server)
+        assert server.ask("POST", "/predict", numbers).json["prediction"] == before, "held in memory since the start"
+
+
+def mapped(pid):
+    return sum("forest.bin" in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
+
+
+def test_a_request_under_way_is_answered_and_then_its_memory_goes(repository, admin):
+    with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
+        (worker,) = server.booted(1)
+        assert mapped(worker) == 1
+        whole = request("POST", "/predict/batch", {"instances": [ASKED] * 100, "explain": True})
+        with server.client() as client:
+            client.send(whole * 20 + whole[:-9])
+            assert client.answer().status == 200, "they are under way"
+            assert ask_admin(admin, "unload").status == 200
+            # What was asked whole before is answered; the head of the last one found its model while that was served.
+            answers = [client.answer() for _ in range(19)]
+            client.send(whole[-9:] + whole)
+            answers.append(client.answer())
+            assert {answer.status for answer in answers} == {200}
+            assert client.answer().code == "MODEL_UNLOADED"
+        eventually(lambda: mapped(worker) == 0, 8, "no mapped model")
+        for _ in range(2):
+            assert ask_admin(admin, "load").status == 200
+            assert mapped(worker) == 1
+            assert ask_admin(admin, "unload").status == 200
+            eventually(lambda: mapped(worker) == 0, 8, "no mapped model")
+        assert json.loads(server.ask("POST", "/v2/repository/index").body)[0]["state"] == "UNAVAILABLE"
+
+
+def test_a_worker_that_hangs_is_ended_and_the_unloading_is_acknowledged(repository, admin):
+    options = ["--admin", f"unix:{admin}", "--worker-timeout", "60"]
+    with serving(repository, workers=2, options=options) as server:
+        stopped = server.booted(2)[1]
+        os.kill(stopped, signal.SIGSTOP)
+        eventually(lambda: answered_by_the_living(admin), 20, "an acknowledgement")
+        eventually(lambda: not is_alive(stopped), 5)
+        server.booted(2)
+        assert codes_of(server) == {"MODEL_UNLOADED"}
+
+
+def answered_by_the_living(admin):
+    """Whether the worker that lives took the connection, and answered: the listener is shared."""
+    with Client(admin) as client:
+        client.socket.settimeout(7)
+        try:
+            return client.ask("POST", "/admin/models/sample/unload", b"").status == 200
+        except TimeoutError:
+            return False
+
+
+def test_what_nobody_knows_is_not_found(repository, admin):
+    with serving(repository, options=["--admin", f"unix:{admin}"]):
+        for act in ("load", "unload"):
+            answer = ask_admin(admin, act, "nothing")
+            assert (answer.status, answer.code) == (404, "MODEL_NOT_FOUND")
+            assert "sample" in answer.json["error"]
+        assert ask_admin(admin, "unload", body={"version": 1}).code == "INVALID_REQUEST"
+        assert shelves(repository)[0].name == "sample"

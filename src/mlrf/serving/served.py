@@ -76,7 +76,8 @@ class Served:
         schema, max_rows = self.model.schema, settings.max_infer_rows
         reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
         counts = InferenceCounts(meter, self.name)
-        inferring = Inferring(self.model, str(number), reader, counts, self.rows)
+        shelf = None if self._shelves is None else self._shelves.shelf("/v2")
+        inferring = Inferring(self.model, str(number), reader, counts, self.rows, shelf)
         watched = inferring if stages is None else inferring.over(*timed_parts(self.model, self.rows, stages))
         outputs = Outputs(self.model)
         plain, beside = (

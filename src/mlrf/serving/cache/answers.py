@@ -1,7 +1,8 @@
 """The answer cache of a worker: handlers that answer a body they have answered before without reading it.
 
 Its key is the bundle's version, the route and the body: a shelf (a dict) for each version and route, by body. Python seeds the
-hash of bytes anew in every server, so nobody outside can aim at one place of a shelf.
+hash of bytes anew in every server, so nobody outside can aim at one place of a shelf. The data plane, which is told the same in
+many ways, has a shelf where rows stand for the body (serving/inference/inferring.py).
 
 A body is kept when it comes for the second time. The first time leaves only its hash in a table of fixed size: of rows that
 never come again, which most caches drown in, nothing is kept, and a fresh row pays one look-up and one mark for the cache
@@ -15,8 +16,8 @@ import time
 import weakref
 from array import array
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -72,12 +73,17 @@ class AnswerCache:
         return Shelves(self, version, transaction)
 
     def store(
-        self, shelf: dict[bytes, Entry], body: bytes, answer: bytes, transaction: Callable[[], int] | None
+        self,
+        shelf: dict[bytes, Entry],
+        body: bytes,
+        answer: bytes,
+        transaction: Callable[[], int] | None,
+        mark: Callable[[bytes], bytes],
     ) -> None:
-        """Keep an answer, unless it depends on a store whose `transaction` nobody can tell."""
+        """Keep what `mark` makes of an answer, unless it depends on a store whose `transaction` nobody can tell."""
         if isinstance(answer, KeyedAnswer) and (transaction is None or answer.fresh_until_s <= time.time()):
             return
-        entry = Entry(body, as_cached(answer), shelf, self._condition(answer, transaction))
+        entry = Entry(body, mark(answer), shelf, self._condition(answer, transaction))
         self._account(self._sieve.admit(entry))
 
     def drop(self, entry: Entry) -> None:
@@ -127,10 +133,14 @@ class Shelves:
 
     def keep_both(self, make: Handler, timed: Handler, route: str) -> tuple[Handler, Handler]:
         """Return handlers that answer as these two do, which answer alike, from one shelf where they can."""
-        shelf = Shelf(self._cache, make, self._transaction, self._version, route)
-        beside = shelf.made_by(timed)
-        self._shelves += [shelf, beside]
-        return shelf.answer, beside.answer
+        shelf = self.shelf(route, as_cached)
+        return partial(shelf.find, make), partial(shelf.find, timed)
+
+    def shelf(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> Shelf:
+        """Return a shelf; `mark` makes of an answer what is given for it later."""
+        shelf = Shelf(self._cache, self._transaction, self._version, route, mark)
+        self._shelves.append(shelf)
+        return shelf
 
     def close(self) -> None:
         """Forget every answer, and keep none that is still being made."""
@@ -139,7 +149,7 @@ class Shelves:
 
 
 class Shelf:
-    """The answers of one route of one model, and the handler that makes those that are missing."""
+    """The answers of one route of one model."""
 
     __slots__ = (
         "_cache",
@@ -149,7 +159,7 @@ class Shelf:
         "_flying",
         "_is_closed",
         "_last_bits",
-        "_make",
+        "_mark",
         "_marks",
         "_prefix",
         "_run_s",
@@ -160,10 +170,15 @@ class Shelf:
     )
 
     def __init__(
-        self, cache: AnswerCache, make: Handler, transaction: Callable[[], int] | None, version: str, route: str
+        self,
+        cache: AnswerCache,
+        transaction: Callable[[], int] | None,
+        version: str,
+        route: str,
+        mark: Callable[[bytes], bytes],
     ) -> None:
         self._cache = cache
-        self._make = make
+        self._mark = mark
         self._transaction = transaction
         self._count_hits = cache.counts.hits
         self._count_misses = cache.counts.misses
@@ -181,16 +196,10 @@ class Shelf:
         """Work under way, by body; gone with the last who waits for it, answered or not."""
         self._is_closed = False
 
-    def made_by(self, make: Handler) -> Shelf:
-        """Return the same shelf, with another handler for the answers that are missing."""
-        other = copy(self)
-        other._make = make
-        return other
-
-    def answer(self, body: bytes) -> Result:
-        """Answer a body: the handler of the route."""
+    def find(self, make: Handler, body: bytes) -> Result:
+        """Return the answer to a body, by `make` where it is missing; all who ask this shelf make alike."""
         if len(body) > MAX_BODY_BYTES:
-            return self._make(body)
+            return make(body)
         entry = self._entries.get(body)
         if entry is not None and (entry.still_holds is None or entry.still_holds()):
             entry.visited = True
@@ -202,9 +211,9 @@ class Shelf:
             place = mark & self._last_bits
             if self._marks[place] != mark:
                 self._marks[place] = mark
-                made = self._make(body)
+                made = make(body)
                 return self._dear(body, made) if type(made) is Deferred else made
-        return self._answer_again(body, entry)
+        return self._find_again(make, body, entry)
 
     def close(self) -> None:
         """Forget every answer, and keep none from now on."""
@@ -212,15 +221,15 @@ class Shelf:
         for entry in tuple(self._entries.values()):
             self._cache.drop(entry)
 
-    def _answer_again(self, body: bytes, outdated: Entry | None) -> Result:
-        """Answer a body that came before and has no answer that still holds."""
+    def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
+        """Return the answer to a body that came before and has no answer that still holds."""
         flying = self._flying.get(body)
         shared = flying.work() if flying is not None and self._still_stands(flying.made_of) else None
         if shared is not None:
             return shared
         if outdated is not None:
             self._cache.drop(outdated)
-        made = self._make(body)
+        made = make(body)
         if isinstance(made, bytes):
             self._keep(body, made)
         return self._dear(body, made) if isinstance(made, Deferred) else made
@@ -237,7 +246,7 @@ class Shelf:
             if answer is None:
                 return self._share(body, work, lambda made: shared.put(self._version, key, made))
             self._keep(body, answer)
-            return as_cached(answer)
+            return self._mark(answer)
 
         looking = Awaited(look)
         self._fly(body, looking, work)
@@ -288,7 +297,7 @@ class Shelf:
 
     def _keep(self, body: bytes, answer: bytes) -> None:
         if not self._is_closed:
-            self._cache.store(self._entries, body, answer, self._transaction)
+            self._cache.store(self._entries, body, answer, self._transaction, self._mark)
 
 
 def as_cached(answer: bytes) -> bytes:

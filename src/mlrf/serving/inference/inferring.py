@@ -9,48 +9,66 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
-from mlrf.core.errors import MlrfError, NotPermittedError
-from mlrf.engines.port import Explainer
+import msgspec
+
+from mlrf.core.errors import NotPermittedError
+from mlrf.engines.port import Rows
 from mlrf.model import Model
+from mlrf.serving.api.asked import ByKey
 from mlrf.serving.api.keyed import KeyedAnswer
 from mlrf.serving.api.predicting import MAX_LOOP_S
 from mlrf.serving.api.stored_rows import FoundRow, StoredRows
-from mlrf.serving.http.route import Awaited, Deferred, Result
+from mlrf.serving.cache.answers import MAX_BODY_BYTES, Shelf
+from mlrf.serving.http.route import Awaited, Deferred, Result, followed
+from mlrf.serving.inference.costs import Costs
 from mlrf.serving.inference.counts import InferenceCounts
-from mlrf.serving.inference.messages import InferRequest, InferResponse, OutputTensor, Parameter
+from mlrf.serving.inference.datatypes import FP64
+from mlrf.serving.inference.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.inference.outputs import Outputs, Wanted
 from mlrf.serving.inference.reading import Table, TensorReader
 
 _ASIDE_BYTES = 256 << 10
 """Tensors of more are read in the worker's thread."""
-_TIMED_ROWS, _TIMED_RUNS = 16, 3
+_TOLD_BYTES = 4
+"""What tells the length of what is told of looked-up rows, before their tensors."""
 
 Write = Callable[[InferResponse], bytes]
 
 
-@dataclass(slots=True)
-class _Run:
-    """One request under way: what it asks, and when each part of its work ended (`perf_counter`)."""
+class _Run(msgspec.Struct):
+    """One request under way: what it asks, and when each part of its work ended (`perf_counter`; 0: not yet, or never)."""
 
     request: InferRequest
     write: Write
-    wanted: Sequence[Wanted]
-    explains: bool
+    wanted: Wanted
     began_s: float
-    read_s: float = 0.0
-    entered_s: float = 0.0
-    """When the engine was asked; between `read_s` and this it waited."""
-    inferred_s: float = 0.0
-    ended_s: float = 0.0
+    by_key: bool = False
     count: int = 0
-    found: Sequence[FoundRow] = field(default_factory=tuple)
+    """Its rows."""
+    read_s: float = 0.0
+    missed_s: float = 0.0
+    """When the shelf was found to have no answer."""
+    ready_s: float = 0.0
+    """When its rows were there, looked up where it is by key."""
+    entered_s: float = 0.0
+    """When the engine was asked."""
+    inferred_s: float = 0.0
+    made_s: float = 0.0
+    found: Sequence[FoundRow] = ()
+
+
+_Make = Callable[[_Run, Rows], bytes]
 
 
 class Inferring:
-    """Answers inference requests for one version of a model, and for its stored `rows` where there are some."""
+    """Answers inference requests for one version of a model, and for its stored `rows` where there are some.
+
+    What a `shelf` keeps are the tensors of rows, whichever transport, datatype and id they were asked by: reading a request and
+    writing its response takes a third of the time of a small one (ADR 8), and clients send an id of their own with each.
+    """
 
     def __init__(
         self,
@@ -59,20 +77,18 @@ class Inferring:
         reader: TensorReader,
         counts: InferenceCounts,
         rows: StoredRows | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._model = model
         self._version = version
         self._reader = reader
         self.counts = counts
         self._rows = rows
+        self._shelf = shelf
         self._outputs = Outputs(model)
+        self._row_bytes = FP64.width * model.engine.n_features
         self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
-        example = model.table([model.schema.row(model.schema.example())] * _TIMED_ROWS)
-        self._margin_s = _shortest(lambda: model.engine.margins(example)) / _TIMED_ROWS
-        self._explain_s = 0.0
-        if isinstance(model.engine, Explainer):
-            explainer = model.engine
-            self._explain_s = _shortest(lambda: explainer.contributions_many(example)) / _TIMED_ROWS
+        self._costs = Costs(model)
 
     def over(self, model: Model, rows: StoredRows | None) -> Inferring:
         """Return the same over other parts, which answer alike."""
@@ -83,17 +99,19 @@ class Inferring:
     def infer(self, request: InferRequest, write: Write, *, may_explain: bool) -> Result:
         """Answer a request, as `DataPlane.infer` says."""
         began_s = request.began_s or perf_counter()
-        if sum(len(each.data) for each in request.inputs) > _ASIDE_BYTES:
+        size = 0
+        for each in request.inputs:
+            size += len(each.data)
+        if size > _ASIDE_BYTES:
             return self.infer_aside(lambda: request, write, may_explain=may_explain)
         try:
             run = self._begin(request, write, began_s, may_explain)
-            if self._reader.is_by_key(request.inputs):
-                return self._look_up(run)
-            table = self._reader.table(request.inputs)
-        except MlrfError:
-            self.counts.part("fail", perf_counter() - began_s)
+            if run.by_key:
+                return self._answer_keys(run, self._reader.keys(request.inputs))
+            return self._answer_rows(run, self._reader.table(request.inputs))
+        except Exception:
+            self.counts.failed(perf_counter() - began_s)
             raise
-        return self._answer(run, table)
 
     def infer_aside(self, read: Callable[[], InferRequest], write: Write, *, may_explain: bool) -> Deferred:
         """Answer a request that takes long to read: all of it is done beside the loop, which looks up keys and counts."""
@@ -102,123 +120,171 @@ class Inferring:
 
         def work() -> bytes | Awaited:
             run = self._begin(read(), write, began_s, may_explain)
+            if run.by_key:
+                keys = self._reader.keys(run.request.inputs)
+                runs.append(run)
+                return Awaited(lambda: self._answer_keys_later(run, keys))
             runs.append(run)
-            if self._reader.is_by_key(run.request.inputs):
-                return Awaited(lambda: self._look_up_later(run, runs))
-            return self._make(run, self._reader.table(run.request.inputs))
+            table = self._reader.table(run.request.inputs)
+            run.count = table.count
+            run.read_s = run.ready_s = perf_counter()
+            return self._whole(run, table.rows)
 
         def after() -> None:
-            if runs:
-                self._count(runs[0])
-            else:
-                self.counts.part("fail", perf_counter() - began_s)
+            if not runs:
+                self.counts.failed(perf_counter() - began_s)
+            elif not runs[0].by_key:
+                self._count_made(runs[0])
+                if runs[0].made_s:
+                    self._count_answered(runs[0])
 
         return Deferred(work, after)
 
     def _begin(self, request: InferRequest, write: Write, began_s: float, may_explain: bool) -> _Run:
         wanted = self._outputs.wanted(request)
-        explains = any(each.explains for each in wanted)
-        if explains:
+        if wanted.explains:
             if not may_explain:
                 raise NotPermittedError(
                     "the key lacks the scope 'explain', which the outputs shap_values and shap_base need",
                     scope="explain",
                 )
             self._model.explainer()
-        return _Run(request, write, wanted, explains, began_s)
+        return _Run(request, write, wanted, began_s, self._reader.is_by_key(request.inputs))
 
-    def _answer(self, run: _Run, table: Table) -> bytes | Deferred:
+    def _answer_rows(self, run: _Run, table: Table) -> Result:
+        run.count = table.count
+        rows = table.rows
+        return self._answer(run, (rows,), partial(self._work, run, rows))
+
+    def _answer_keys(self, run: _Run, keys: Sequence[ByKey]) -> Result:
+        run.count = len(keys)
+        parts = [part for each in keys for part in (len(each.key).to_bytes(4, "little"), each.key)]
+        return self._answer(run, parts, partial(self._look_up, run, keys))
+
+    async def _answer_keys_later(self, run: _Run, keys: Sequence[ByKey]) -> Result:
+        """Answer on the loop what was read beside it."""
+        try:
+            return self._answer_keys(run, keys)
+        except Exception:
+            self.counts.failed(perf_counter() - run.began_s)
+            raise
+
+    def _answer(self, run: _Run, parts: Sequence[Rows], work: Callable[[_Make], Result]) -> Result:
+        """Answer from the shelf, or by `work`, which makes what it is told to; `parts` are the rows, or the keys of rows."""
         run.read_s = perf_counter()
-        cost_s = self._margin_s + self._explain_s if run.explains else self._margin_s
-        if table.count * cost_s > MAX_LOOP_S:
+        shelf = self._shelf
+        if shelf is None or run.count * self._row_bytes > MAX_BODY_BYTES:
+            made = work(self._whole)
+            return (
+                self._answered(run, made) if isinstance(made, bytes) else followed(made, partial(self._answered, run))
+            )
+
+        def make(_key: bytes) -> Result:
+            run.missed_s = perf_counter()
+            return work(self._packed)
+
+        key = b"".join((b"k" if run.by_key else b"r", run.wanted.tag, b":", *parts))
+        return followed(shelf.find(make, key), partial(self._finish, run))
+
+    def _work(self, run: _Run, rows: Rows, make: _Make) -> bytes | Deferred:
+        run.ready_s = perf_counter()
+        if self._costs.of(run.count, explained=run.wanted.explains) > MAX_LOOP_S:
             transaction, fresh_until_s = _owed(run.found)
             return Deferred(
-                lambda: self._make(run, table),
-                lambda: self._count(run),
+                lambda: make(run, rows),
+                lambda: self._count_made(run),
                 transaction=transaction,
                 fresh_until_s=fresh_until_s,
             )
-        try:
-            return self._make(run, table)
-        finally:
-            self._count(run)
+        made = make(run, rows)
+        self._count_made(run)
+        return made
 
-    def _make(self, run: _Run, table: Table) -> bytes:
-        """Make the answer, in any thread."""
-        run.count = table.count
+    def _packed(self, run: _Run, rows: Rows) -> bytes:
+        """Return what the shelf keeps of rows, in any thread: their tensors, and of looked-up rows what is told of them."""
         run.entered_s = perf_counter()
-        run.read_s = run.read_s or run.entered_s
-        model, engine = self._model, self._model.engine
-        margins = engine.margins(table.rows)
-        contributions = model.explainer().contributions_many(table.rows) if run.explains else None
+        model = self._model
+        margins = model.engine.margins(rows)
+        contributions = model.explainer().contributions_many(rows) if run.wanted.explains else None
         run.inferred_s = perf_counter()
-        tensors = self._outputs.make(run.wanted, margins, contributions, table.count)
-        response = self._response(run, tensors)
-        answer = run.write(response)
-        run.ended_s = perf_counter()
-        if not run.found:
-            return answer
-        transaction, fresh_until_s = _owed(run.found)
-        shared = self._rows is None or self._rows.local is None
-        # A store that machines share says nothing of changes: an answer from it must not be given again.
-        return KeyedAnswer(answer, transaction or 0, -math.inf if shared else fresh_until_s)
+        packed = self._outputs.pack(run.wanted, margins, contributions)
+        if run.by_key:
+            told = msgspec.json.encode(_told_of(run.found))
+            transaction, fresh_until_s = _owed(run.found)
+            shared = self._rows is None or self._rows.local is None
+            # A store that machines share says nothing of changes: an answer from it must not be given again.
+            until_s = -math.inf if shared else fresh_until_s
+            packed = KeyedAnswer(len(told).to_bytes(_TOLD_BYTES, "little") + told + packed, transaction or 0, until_s)
+        run.made_s = perf_counter()
+        return packed
 
-    def _response(self, run: _Run, tensors: Sequence[OutputTensor]) -> InferResponse:
-        request = run.request
+    def _whole(self, run: _Run, rows: Rows) -> bytes:
+        """Make the whole answer, in any thread."""
+        answer = self._write(run, self._packed(run, rows))
+        run.made_s = perf_counter()
+        return answer
+
+    def _write(self, run: _Run, packed: bytes) -> bytes:
         parameters = self._origin
-        if run.found:
-            parameters = {**parameters, **_told_of(run.found)}
-        return InferResponse(self._model.name, self._version, request.id, parameters, tensors)
+        if run.by_key:
+            end = _TOLD_BYTES + int.from_bytes(packed[:_TOLD_BYTES], "little")
+            parameters = {**parameters, **msgspec.json.decode(packed[_TOLD_BYTES:end])}
+            packed = packed[end:]
+        tensors = self._outputs.unpack(run.wanted, packed, run.count)
+        return run.write(InferResponse(self._model.name, self._version, run.request.id, parameters, tensors))
 
-    def _look_up(self, run: _Run) -> Result:
-        rows = self._stored()
-        keys = self._reader.keys(run.request.inputs)
+    def _finish(self, run: _Run, packed: bytes) -> bytes | Deferred:
+        """Write what the shelf had, or what was made for this request or for another that asked the same."""
+        if len(packed) > MAX_BODY_BYTES:
+            return Deferred(lambda: self._write(run, packed), lambda: self._count_answered(run))
+        return self._answered(run, self._write(run, packed))
+
+    def _answered(self, run: _Run, answer: bytes) -> bytes:
+        self._count_answered(run)
+        return answer
+
+    def _look_up(self, run: _Run, keys: Sequence[ByKey], make: _Make) -> Result:
+        rows = self._rows
+        if rows is None:
+            raise AssertionError("a key was read for a model without rows")
         if rows.local is not None:
-            return self._answer_found(run, rows.read(keys, range(len(keys))))
+            return self._work_found(run, rows.read(keys, range(len(keys))), make)
 
         async def look_up() -> Result:
             try:
-                found = await rows.fetch(keys, range(len(keys)))
+                return self._work_found(run, await rows.fetch(keys, range(len(keys))), make)
             except BaseException:
-                self.counts.part("fail", perf_counter() - run.began_s)
+                self.counts.failed(perf_counter() - run.began_s)
                 raise
-            return self._answer_found(run, found)
 
         return Awaited(look_up)
 
-    async def _look_up_later(self, run: _Run, runs: list[_Run]) -> Result:
-        """Look up what was read beside the loop, on the loop, which has counted nothing of it yet."""
-        runs.clear()
-        try:
-            return self._look_up(run)
-        except MlrfError:
-            self.counts.part("fail", perf_counter() - run.began_s)
-            raise
-
-    def _answer_found(self, run: _Run, found: Sequence[FoundRow]) -> bytes | Deferred:
+    def _work_found(self, run: _Run, found: Sequence[FoundRow], make: _Make) -> bytes | Deferred:
         run.found = found
-        rows = self._model.table([each.row for each in found])
-        return self._answer(run, Table(rows, len(found)))
+        return self._work(run, self._model.table([each.row for each in found]), make)
 
-    def _stored(self) -> StoredRows:
-        if self._rows is None:
-            raise AssertionError("a key was read for a model without rows")
-        return self._rows
-
-    def _count(self, run: _Run) -> None:
-        counts = self.counts
-        if not run.ended_s:
-            counts.part("fail", perf_counter() - run.began_s)
+    def _count_made(self, run: _Run) -> None:
+        """Count what was made, or that it could not be."""
+        if not run.made_s:
+            self.counts.failed(perf_counter() - run.began_s)
             return
-        counts.answered(run.ended_s - run.began_s)
-        counts.part("compute_input", run.read_s - run.began_s)
-        counts.part("queue", run.entered_s - run.read_s)
-        counts.part("compute_infer", run.inferred_s - run.entered_s)
-        counts.part("compute_output", run.ended_s - run.inferred_s)
-        counts.rows(run.count)
-        counts.instances(run.count)
-        if run.explains:
-            counts.explanations(run.count)
+        self.counts.made(
+            run.count,
+            run.count if run.wanted.explains else 0,
+            run.ready_s - (run.missed_s or run.read_s) + run.read_s - run.began_s,
+            run.entered_s - run.ready_s,
+            run.inferred_s - run.entered_s,
+            run.made_s - run.inferred_s,
+        )
+
+    def _count_answered(self, run: _Run) -> None:
+        """Count an answer: who got what was made before, or for another, is a hit."""
+        now_s = perf_counter()
+        self.counts.answered(now_s - run.began_s)
+        if not run.made_s:
+            self.counts.hit(now_s - run.read_s)
+        elif run.missed_s:
+            self.counts.missed(run.missed_s - run.read_s)
 
 
 def _owed(found: Sequence[FoundRow]) -> tuple[int | None, float]:
@@ -237,12 +303,3 @@ def _told_of(found: Sequence[FoundRow]) -> dict[str, Parameter]:
     if any(each.is_stale for each in found):
         told["features_stale"] = True
     return told
-
-
-def _shortest(work: Callable[[], object]) -> float:
-    elapsed = []
-    for _ in range(_TIMED_RUNS):
-        started = perf_counter()
-        work()
-        elapsed.append(perf_counter() - started)
-    return min(elapsed)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from itertools import chain
@@ -25,18 +26,18 @@ SHAP_VALUES: Final = "shap_values"
 SHAP_BASE: Final = "shap_base"
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
 _MOST_OUTPUTS = 16
+_REASONS = frozenset((SHAP_VALUES, SHAP_BASE))
+_TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
 
 
 class Wanted(NamedTuple):
-    """An output that a request wants, under the name that it gives it."""
+    """The outputs that a request wants, in their order: each with the name that it is given, and what it is."""
 
-    name: str
-    kind: Kind
-
-    @property
-    def explains(self) -> bool:
-        """Whether it is of the reasons."""
-        return self.kind in (SHAP_VALUES, SHAP_BASE)
+    outputs: Sequence[tuple[str, Kind]]
+    explains: bool
+    """Whether reasons are among them."""
+    tag: bytes
+    """Tells apart what `Outputs.pack` makes of the same rows; the names are the request's own."""
 
 
 class Outputs:
@@ -55,7 +56,8 @@ class Outputs:
             kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
         self._kinds = kinds
         self._own = [self._first] if is_multiclass or model.classes is None else [PREDICTION, PROBABILITIES]
-        self._default = {name: (Wanted(name, self._first),) for name in (self._first, *_FIRST_NAMES)}
+        self._one = {name: _wanted([(name, kind)]) for name, kind in kinds.items()}
+        self._default = {name: _wanted([(name, self._first)]) for name in (self._first, *_FIRST_NAMES)}
 
     @property
     def engine(self) -> str:
@@ -73,7 +75,7 @@ class Outputs:
         """Return the names of the outputs that only those who name them get, and that metadata leave out."""
         return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
 
-    def wanted(self, request: InferRequest) -> Sequence[Wanted]:
+    def wanted(self, request: InferRequest) -> Wanted:
         """Return what a request wants; InvalidTensorError for a name of no output.
 
         Who names nothing gets the first output, in the words of the server that the input's name is from.
@@ -82,8 +84,10 @@ class Outputs:
             inputs = request.inputs
             name = ALSO_KNOWN.get(inputs[0].name, "") if len(inputs) == 1 else ""
             return self._default[name or self._first]
-        wanted = []
-        for name in request.outputs:
+        names = request.outputs
+        if len(names) == 1 and names[0] in self._one:
+            return self._one[names[0]]
+        for name in names:
             kind = self._kinds.get(name)
             if kind is None:
                 there = ", ".join([*self._own, *self.on_demand()])
@@ -91,35 +95,62 @@ class Outputs:
                     f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",
                     output=clip(name),
                 )
-            wanted.append(Wanted(name, kind))
-        if len(set(wanted)) != len(wanted) or len(wanted) > _MOST_OUTPUTS:
-            twice = next((each.name for each in wanted if wanted.count(each) > 1), wanted[-1].name)
+        if len(set(names)) != len(names) or len(names) > _MOST_OUTPUTS:
+            twice = next((name for name in names if names.count(name) > 1), names[-1])
             raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
-        return wanted
+        return _wanted([(name, self._kinds[name]) for name in names])
 
-    def make(
-        self, wanted: Sequence[Wanted], margins: array[float], contributions: array[float] | None, n_rows: int
-    ) -> list[OutputTensor]:
-        """Return the tensors of n rows; NonFiniteResultError names the row whose prediction is no finite number."""
+    def pack(self, wanted: Wanted, margins: array[float], contributions: array[float] | None) -> bytes:
+        """Return the data of n rows' tensors, one behind the other.
+
+        NonFiniteResultError names the row whose prediction is no finite number.
+        """
         predictions = self._model.predictions(margins)
-        return [self._tensor(each, predictions, contributions, n_rows) for each in wanted]
+        return b"".join([self._data(kind, predictions, contributions) for _, kind in wanted.outputs])
 
-    def _tensor(
-        self, wanted: Wanted, predictions: Sequence[float | list[float]], contributions: array[float] | None, n: int
-    ) -> OutputTensor:
+    def unpack(self, wanted: Wanted, packed: bytes, n_rows: int) -> list[OutputTensor]:
+        """Return the tensors of n rows, each under the name that the request has for it."""
+        if len(wanted.outputs) == 1:
+            name, kind = wanted.outputs[0]
+            return [OutputTensor(name, FP64.name, self._shape(kind, n_rows), packed)]
+        tensors, place = [], 0
+        for name, kind in wanted.outputs:
+            shape = self._shape(kind, n_rows)
+            end = place + math.prod(shape) * FP64.width
+            tensors.append(OutputTensor(name, FP64.name, shape, packed[place:end]))
+            place = end
+        return tensors
+
+    def _shape(self, kind: Kind, n: int) -> list[int]:
         k = self._k
-        match wanted.kind:
-            case "prediction" | "probabilities" if k > 1:
-                numbers = array("d", chain.from_iterable(cast("list[list[float]]", predictions)))
-                shape = [n, k]
+        match kind:
             case "prediction":
-                numbers, shape = array("d", cast("list[float]", predictions)), [n]
+                return [n] if k == 1 else [n, k]
+            case "probabilities":
+                return [n, max(k, 2)]
+            case "shap_values":
+                return [n, self._n_features] if k == 1 else [n, self._n_features, k]
+            case "shap_base":
+                return [k]
+
+    def _data(
+        self, kind: Kind, predictions: Sequence[float | list[float]], contributions: array[float] | None
+    ) -> bytes:
+        match kind:
+            case "prediction" | "probabilities" if self._k > 1:
+                numbers = array("d", chain.from_iterable(cast("list[list[float]]", predictions)))
+            case "prediction":
+                numbers = array("d", cast("list[float]", predictions))
             case "probabilities":
                 pairs = ((1.0 - p, p) for p in cast("list[float]", predictions))
-                numbers, shape = array("d", chain.from_iterable(pairs)), [n, 2]
+                numbers = array("d", chain.from_iterable(pairs))
             case "shap_values":
                 numbers = array("d") if contributions is None else contributions
-                shape = [n, self._n_features] if k == 1 else [n, self._n_features, k]
             case "shap_base":
-                numbers, shape = array("d", self._model.explainer().base), [k]
-        return OutputTensor(wanted.name, FP64.name, shape, numbers.tobytes())
+                numbers = array("d", self._model.explainer().base)
+        return numbers.tobytes()
+
+
+def _wanted(outputs: Sequence[tuple[str, Kind]]) -> Wanted:
+    kinds = [kind for _, kind in outputs]
+    return Wanted(outputs, not _REASONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))

@@ -59,7 +59,7 @@ class Infer:
         try:
             asked = read_body(name, body, header_bytes, began_s)
         except Exception:
-            inferring.counts.part("fail", perf_counter() - began_s)
+            inferring.counts.failed(perf_counter() - began_s)
             raise
         made = inferring.infer(asked.request, writer(asked), may_explain=self._may_explain)
         return _framed(made, coding)

@@ -7,6 +7,7 @@ the table and the routes alone, so arbiter and workers agree on it. Durations ar
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from bisect import bisect_left
@@ -151,6 +152,13 @@ class Layout:
             number = number * len(known) + known.index(value)
         return self._first[name] + number * self.width(family)
 
+    def run(self, name: str, *values: str) -> tuple[int, int]:
+        """Return the first word of the samples with these values of their first labels, and how many words they have."""
+        family = FAMILY[name]
+        left = [known for _, known in family.labels][len(values) :]
+        first = self.place(name, *values, *(known[0] for known in left))
+        return first, math.prod(map(len, left)) * self.width(family)
+
     def first(self, family: Family) -> int:
         """Return the first word of a family."""
         return self._first[family.name]
@@ -205,6 +213,11 @@ class WorkerMeter:
             row[place] += n
 
         return count
+
+    def words(self, name: str, *values: str) -> memoryview:
+        """Return the words of the samples with these values of their first labels, for what is counted at every request."""
+        place, n = self.layout.run(name, *values)
+        return self._row[place : place + n]
 
     def counters(self, name: str) -> dict[str, Callable[[int], None]]:
         """Return the functions that count on, by the value of the family's one label."""

@@ -10,6 +10,8 @@ import re
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_TRAILER = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*")
+"""A header field (RFC 9110, 5.1 and 5.5): what is none may be the next request, where a proxy saw the body end before it."""
 _MAX_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8192
 _FREE_CHUNKS = 1024
@@ -82,6 +84,8 @@ class ChunkedBody:
         self._trailer_bytes += len(line) + 2
         if self._trailer_bytes > _MAX_TRAILER_BYTES:
             raise MalformedRequestError("the trailers of the body are too long")
+        if line and _TRAILER.fullmatch(line) is None:
+            raise MalformedRequestError("what follows the last chunk of the body is no header field")
         self.done = not line
         return position
 

@@ -1,7 +1,7 @@
 """A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
 
-What llhttp lets through and we do not: several spaces in the request line, no Host or two, Transfer-Encoding on HTTP/1.0
-or other than `chunked`, a length beside chunks. Each is a known way to make two servers see different requests. Folded
+What llhttp lets through and we do not: several spaces in the request line, no Host, two or one that names none,
+Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers see different requests. Folded
 lines and NUL it refuses itself; bare CR and LF too, but we say so in words of our own.
 """
 
@@ -19,6 +19,8 @@ METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 BARE_LF = re.compile(rb"(?<!\r)\n")
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """What a caller may name its request."""
+_HOST = re.compile(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
+"""A host and a port (RFC 3986, 3.2); anything else is to be answered with 400 (RFC 9112, 3.2)."""
 _SPACES = 2
 _KNOWN = frozenset(
     (
@@ -152,6 +154,8 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
     first = {name: values[0] for name, values in fields.items()}
     if not is_http10 and b"host" not in first:
         raise MalformedRequestError("the request has no Host header, which HTTP/1.1 requires")
+    if _HOST.fullmatch(first.get(b"host", b"")) is None:
+        raise MalformedRequestError("the Host header is not a host with or without a port")
     if b"transfer-encoding" in first:
         if is_http10 or first[b"transfer-encoding"].strip().lower() != b"chunked":
             raise MalformedRequestError("the only Transfer-Encoding taken is chunked, on HTTP/1.1")

@@ -1,6 +1,7 @@
 -- What wrk sends: the bodies of a file, one a line, in turn. What it says at the end: one line of JSON.
 -- Each body is followed by white space that spells a number in spaces and tabs, another for every request, so that a server
--- that keeps answers has never seen it; with a second argument of "repeated" by none.
+-- that keeps answers has never seen it; with a second argument of "repeated" by none. A line of a number and hexadecimal digits
+-- is a body with binary tensors, behind so many bytes of JSON.
 local requests, at = {}, 0
 local pads = {}
 local WIDTH = 10
@@ -14,11 +15,20 @@ local function spelled(number, width)
   return table.concat(signs)
 end
 
+local function read(line)
+  local length, digits = line:match("^(%d+) (%x+)$")
+  if not length then
+    return { ["Content-Type"] = "application/json" }, line
+  end
+  local body = digits:gsub("%x%x", function(two) return string.char(tonumber(two, 16)) end)
+  return { ["Inference-Header-Content-Length"] = length }, body
+end
+
 function init(args)
-  local headers = { ["Content-Type"] = "application/json" }
   local fresh = args[2] ~= "repeated"
   local run = fresh and spelled(tonumber(args[2]), 24) or ""
-  for body in io.lines(args[1]) do
+  for line in io.lines(args[1]) do
+    local headers, body = read(line)
     local whole = wrk.format("POST", nil, headers, fresh and body .. run .. spelled(0, 2 * WIDTH) or body)
     requests[#requests + 1] = fresh and whole:sub(1, -2 * WIDTH - 1) or whole
   end

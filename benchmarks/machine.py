@@ -15,6 +15,8 @@ LIBRARIES = (
     "gunicorn",
     "uvloop",
     "msgspec",
+    "grpcio",
+    "protobuf",
     "onnxruntime",
     "numpy",
     "lightgbm",

@@ -25,6 +25,7 @@ import footprint
 import hit_ratio
 import hot_path
 import machine
+import oip
 import scaling
 import steady_rate
 from contenders import BenchmarkError, mlrf_contenders
@@ -46,6 +47,7 @@ MEASURES: dict[str, Measure] = {
     "connections": scaling.measure_connections,
     "rate": lambda plan: steady_rate.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
     "by-key": lambda plan: by_key.measure(plan, 10 if plan.starts > QUICK_STARTS else 4),
+    "oip": oip.measure,
     "memory": footprint.measure_memory,
     "cold-start": footprint.measure_cold_start,
 }

@@ -1,0 +1,107 @@
+"""The Open Inference Protocol beside the native API, in one run: binary tensors over REST, raw contents over gRPC, fresh rows.
+
+The answer cache is off, and one worker serves all. Under load, 32 requests are under way at once (8 of 100 rows): from wrk over
+HTTP, from grpcio's asyncio client over gRPC. Latency is what a client of Python sees that waits for each answer.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import processes
+from against_peer import BATCH_CONNECTIONS, CONNECTIONS
+from contenders import HOST, BenchmarkError, Contender, Running, free_port, serving
+from figures import Bar, Figure, at_least
+from plan import Plan
+
+from load import drive
+
+MODEL = "regression"
+CLIENT = Path(__file__).with_name("oip_client.py")
+_LIMIT_S = 60
+
+
+class Load(NamedTuple):
+    """One load. Over gRPC the requests under way share `channels` connections; over HTTP each has its own."""
+
+    what: str
+    n_rows: int
+    path: str = ""
+    """Empty for gRPC."""
+    channels: int = 1
+    bars: tuple[Bar, ...] = ()
+
+    @property
+    def at_once(self) -> int:
+        """How many requests are under way."""
+        return CONNECTIONS if self.n_rows == 1 else BATCH_CONNECTIONS
+
+
+LOADS = (
+    Load("one row: native JSON", 1, "/predict"),
+    Load("one row: binary REST", 1, f"/v2/models/{MODEL}/infer", bars=(at_least(20_000),)),
+    Load("one row: gRPC", 1, bars=(at_least(4_000),)),
+    Load("one row: gRPC, 8 connections", 1, channels=8),
+    Load("100 rows: native JSON", 100, "/predict/batch"),
+    Load("100 rows: binary REST", 100, f"/v2/models/{MODEL}/infer", bars=(at_least(1_800),)),
+    Load("100 rows: gRPC", 100),
+)
+
+
+def measure(plan: Plan) -> Iterator[Figure]:
+    """Yield requests a processor second of every load, and the median latency of a client that waits for each answer."""
+    rates: dict[Load, list[float]] = defaultdict(list)
+    latencies: dict[str, list[float]] = defaultdict(list)
+    details: dict[Load, list[Any]] = defaultdict(list)
+    for number in range(plan.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            grpc_port = free_port()
+            contender = Contender("mlrf with gRPC", ("--cache", "0", "--grpc-port", str(grpc_port)))
+            home, binary = plan.home(MODEL), {n: Path(folder, f"binary-{n}.txt") for n in (1, 100)}
+            for n, path in binary.items():
+                _client(["write", str(home), str(n), str(path)])
+            with serving(contender, home / "bundle") as running:
+                for load in LOADS:
+                    plan.say(f"round {number + 1} of {plan.rounds}: {load.what}")
+                    for seconds in (1, plan.seconds):
+                        told = _drive(running, load, plan, seconds, grpc_port, binary[load.n_rows])
+                    rates[load].append(told["per_cpu_s"])
+                    details[load].append(told)
+                plan.say(f"round {number + 1} of {plan.rounds}: one request at a time")
+                for what, found in _client(["wait", str(home), str(running.port), str(grpc_port)]).items():
+                    latencies[what].append(found)
+    for load, found in rates.items():
+        yield Figure(load.what, found, "req/cpu-s", load.bars, {"loads": details[load]})
+    for what, found in latencies.items():
+        yield Figure(f"p50, one request at a time: {what}", found, "ms")
+
+
+def _drive(running: Running, load: Load, plan: Plan, seconds: int, grpc_port: int, binary: Path) -> Mapping[str, Any]:
+    """Return what came of a load."""
+    if load.path:
+        native = plan.bodies(MODEL, "positional" if load.n_rows == 1 else "batch")
+        bodies = binary if load.path.startswith("/v2") else native
+        # The rows of a file come again and again, and the cache is off: white space behind binary tensors would be refused.
+        return vars(drive(running, load.path, bodies, connections=load.at_once, seconds=seconds, repeated=True))
+    sizes = [load.n_rows, grpc_port, load.at_once, load.channels, seconds]
+    before = processes.cpu_seconds(running.pid)
+    told = _client(["load", str(plan.home(MODEL)), *map(str, sizes)])
+    cpu_s = processes.cpu_seconds(running.pid) - before
+    return told | {"per_cpu_s": told["requests"] / cpu_s}
+
+
+def _client(arguments: list[str]) -> dict[str, Any]:
+    """Have the client do something in a process of its own, and return what it says; BenchmarkError when it fails."""
+    command = [sys.executable, str(CLIENT), HOST, MODEL, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
+    if done.returncode:
+        raise BenchmarkError(f"the client failed: {done.stderr.strip()}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told

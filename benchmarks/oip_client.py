@@ -1,0 +1,166 @@
+"""A client of the Open Inference Protocol, in a process of its own: what it imports is neither the runner's nor the server's.
+
+    python benchmarks/oip_client.py HOST MODEL write HOME ROWS FILE
+    python benchmarks/oip_client.py HOST MODEL load HOME ROWS GRPC_PORT AT_ONCE CHANNELS SECONDS
+    python benchmarks/oip_client.py HOST MODEL wait HOME PORT GRPC_PORT
+
+`write` writes binary requests for wrk, `load` asks over gRPC as fast as answers come, `wait` asks each transport in turn and
+waits for each answer. All answers of the first requests are held to the training library's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import math
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import grpc
+import uvloop
+
+from mlrf.serving.grpc.messages import message
+
+CALL = "/inference.GRPCInferenceService/ModelInfer"
+LENGTH = "Inference-Header-Content-Length"
+BATCHES, CHECKED, WAITED = 100, 20, 500
+REQUEST, RESPONSE = message("ModelInferRequest"), message("ModelInferResponse")
+LIMIT_S = 30.0
+
+
+def tables(home: Path, n_rows: int) -> list[bytes]:
+    """Return tensors [n_rows, F] of float64, each of other rows while there are some, missing as NaN."""
+    lines = (home / "positional.jsonl").read_text().splitlines()
+    rows = [[math.nan if x is None else x for x in json.loads(line)["features"]] for line in lines]
+    packed = [struct.pack(f"<{len(row)}d", *row) for row in rows]
+    count = len(packed) if n_rows == 1 else BATCHES
+    return [b"".join(packed[(i * n_rows + j) % len(packed)] for j in range(n_rows)) for i in range(count)]
+
+
+def grpc_bodies(model: str, home: Path, n_rows: int) -> list[bytes]:
+    """Return messages with raw contents."""
+    inputs = {"name": "features", "datatype": "FP64"}
+    return [
+        REQUEST(
+            model_name=model,
+            inputs=[inputs | {"shape": [n_rows, len(table) // 8 // n_rows]}],
+            raw_input_contents=[table],
+        ).SerializeToString()
+        for table in tables(home, n_rows)
+    ]
+
+
+def rest_bodies(home: Path, n_rows: int) -> list[tuple[int, bytes]]:
+    """Return binary requests, each with the length of its JSON, as clients of Triton send them."""
+    bodies = []
+    for table in tables(home, n_rows):
+        tensor = {"name": "features", "shape": [n_rows, len(table) // 8 // n_rows], "datatype": "FP64"}
+        asked = {"inputs": [tensor | {"parameters": {"binary_data_size": len(table)}}]}
+        head = json.dumps(asked | {"parameters": {"binary_data_output": True}}, separators=(",", ":")).encode()
+        bodies.append((len(head), head + table))
+    return bodies
+
+
+def write(home: Path, n_rows: int, path: Path) -> dict[str, Any]:
+    """Write binary requests as load.lua reads them: the length of the JSON, and the body in hexadecimal."""
+    path.write_text("".join(f"{length} {body.hex()}\n" for length, body in rest_bodies(home, n_rows)))
+    return {}
+
+
+def check(home: Path, answers: list[bytes]) -> None:
+    """Hold the outputs of the first rows to the training library's predictions."""
+    expected = [json.loads(line) for line in (home / "expected.jsonl").read_text().splitlines()]
+    answered = [x for answer in answers for x in struct.unpack(f"<{len(answer) // 8}d", answer)]
+    assert answered, "no answers"
+    assert all(map(math.isclose, answered, expected)), f"answered {answered}, the training library says {expected}"
+
+
+async def load(
+    model: str, address: str, home: Path, n_rows: int, at_once: int, channels: int, seconds: float
+) -> dict[str, Any]:
+    """Ask over gRPC as fast as answers come."""
+    bodies = grpc_bodies(model, home, n_rows)
+    opened = [grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(channels)]
+    calls = [each.unary_unary(CALL) for each in opened]
+    first = [await calls[0](body, wait_for_ready=True, timeout=LIMIT_S) for body in bodies[:CHECKED]]
+    check(home, [RESPONSE.FromString(each).raw_output_contents[0] for each in first])
+    elapsed: list[float] = []
+    until = perf_counter() + seconds
+
+    async def ask(number: int) -> None:
+        call = calls[number % channels]
+        while (began := perf_counter()) < until:
+            await call(bodies[number % len(bodies)], timeout=LIMIT_S)
+            elapsed.append(perf_counter() - began)
+            number += at_once
+
+    await asyncio.gather(*map(ask, range(at_once)))
+    for each in opened:
+        await each.close()
+    elapsed.sort()
+    p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
+    told = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
+    return told | {"p50_ms": p50_ms, "p99_ms": p99_ms}
+
+
+def wait(model: str, host: str, home: Path, port: int, grpc_port: int) -> dict[str, float]:
+    """Return the median latency in ms of each transport, one request at a time."""
+    connection = http.client.HTTPConnection(host, port, timeout=LIMIT_S)
+    channel = grpc.insecure_channel(f"{host}:{grpc_port}")
+    call = channel.unary_unary(CALL)
+
+    def post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        content = response.read()
+        assert response.status == http.HTTPStatus.OK, content
+        skipped = int(response.headers.get(LENGTH, 0))
+        return content[skipped:]
+
+    found, infer = {}, f"/v2/models/{model}/infer"
+    for n_rows, path, kind in ((1, "/predict", "positional"), (100, "/predict/batch", "batch")):
+        json_bodies = (home / f"{kind}.jsonl").read_bytes().splitlines()
+        rest, messages = rest_bodies(home, n_rows), grpc_bodies(model, home, n_rows)
+        first = [post(infer, body, {LENGTH: str(length)}) for length, body in rest[:CHECKED]]
+        check(home, first)
+        what = f"{n_rows} row{'s' * (n_rows > 1)}"
+        asked: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
+            "native JSON": (
+                lambda body, path=path: post(path, body, {"Content-Type": "application/json"}),
+                json_bodies,
+            ),
+            "binary REST": (lambda each: post(infer, each[1], {LENGTH: str(each[0])}), rest),
+            "gRPC": (lambda body: call(body, wait_for_ready=True, timeout=LIMIT_S), messages),
+        }
+        for name, (ask, bodies) in asked.items():
+            found[f"{name}, {what}"] = median(_took_ms(ask, bodies[i % len(bodies)]) for i in range(WAITED))
+    return found
+
+
+def _took_ms(ask: Callable[[Any], object], body: Any) -> float:
+    began = perf_counter()
+    ask(body)
+    return 1e3 * (perf_counter() - began)
+
+
+def main(host: str, model: str, what: str, home: Path, *numbers: str) -> None:
+    """Do it, and print what was found as JSON."""
+    match what:
+        case "write":
+            found = write(home, int(numbers[0]), Path(numbers[1]))
+        case "load":
+            n_rows, port, at_once, channels, seconds = map(int, numbers)
+            found = uvloop.run(load(model, f"{host}:{port}", home, n_rows, at_once, channels, seconds))
+        case "wait":
+            found = wait(model, host, home, int(numbers[0]), int(numbers[1]))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], Path(sys.argv[4]), *sys.argv[5:])

@@ -1,0 +1,117 @@
+"""What Triton's unmodified clients see of loading and unloading: over HTTP and gRPC, blocking and not, each what the others did.
+
+It is told `http` and `grpc`, the addresses of a server with the models `sample` and `damaged` (whose load is refused), the `row`
+and `prediction` of every suite, and `keys`: `admin` opens all, `predict` no more than inference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import tritonclient.grpc as over_grpc
+import tritonclient.grpc.aio as over_grpc_async
+import tritonclient.http as over_http
+import tritonclient.http.aio as over_http_async
+from suite import MODEL, done, refusal, told, wide
+from tritonclient.utils import InferenceServerException
+
+UNLOADED, READY = ("1", "UNAVAILABLE", "unloaded"), ("1", "READY", "")
+_TIMES = 3
+
+
+def bearer(key):
+    """Made anew for each call: the client over HTTP adds lines of its own."""
+    return {"headers": {"authorization": f"Bearer {key}"}}
+
+
+def index(client, key):
+    """Version, state and reason of each model, by name."""
+    found = client.get_model_repository_index(**bearer(key))
+    if not isinstance(found, list):
+        return {each.name: (each.version, each.state, each.reason) for each in found.models}
+    return {each["name"]: (each["version"], each["state"], each["reason"]) for each in found}
+
+
+def each_does_what_the_other_sees(told, http, grpc, key):
+    """One client acts, the other looks, and the other way round."""
+    clients = {http: over_http, grpc: over_grpc}
+    for acting, looking in ((http, grpc), (grpc, http)):
+        for _ in range(_TIMES):
+            acting.unload_model(MODEL, **bearer(key))
+            for client, room in clients.items():
+                assert not client.is_model_ready(MODEL, **bearer(key))
+                assert index(client, key)[MODEL] == UNLOADED
+                assert client.is_server_ready(**bearer(key))
+                asked = wide(room, told.row)
+                words = "sample is unloaded", f"/v2/repository/models/{MODEL}/load"
+                for call in (
+                    client.infer,
+                    client.get_model_metadata,
+                    client.get_model_config,
+                    client.get_inference_statistics,
+                ):
+                    arguments = (MODEL, asked) if call == client.infer else (MODEL,)
+                    error = refusal(InferenceServerException, lambda c=call, a=arguments: c(*a, **bearer(key)), *words)
+                    assert error.status() in ("404", "StatusCode.NOT_FOUND", None), error.status()
+            acting.unload_model(MODEL, unload_dependents=True, **bearer(key))
+            looking.load_model(MODEL, **bearer(key))
+            for client, room in clients.items():
+                assert client.is_model_ready(MODEL, **bearer(key))
+                assert index(client, key)[MODEL] == READY
+                assert client.infer(MODEL, wide(room, told.row), **bearer(key)).as_numpy("prediction").tolist() == [
+                    told.prediction
+                ]
+            acting.load_model(MODEL, **bearer(key))
+
+
+def what_cannot_be_is_refused(told, http, grpc):
+    admin, outsider = told.keys["admin"], told.keys["predict"]
+    for client in (http, grpc):
+        for act in (client.load_model, client.unload_model):
+            refusal(InferenceServerException, lambda a=act: a("none", **bearer(admin)), "no model named 'none'")
+            # Whether there is such a model is none of an outsider's business.
+            for name in (MODEL, "none"):
+                refusal(
+                    InferenceServerException, lambda a=act, n=name: a(n, **bearer(outsider)), "lacks the scope 'admin'"
+                )
+                refusal(InferenceServerException, lambda a=act, n=name: a(n), "wants a key")
+        refusal(
+            InferenceServerException,
+            lambda c=client: c.load_model(MODEL, config="{}", **bearer(admin)),
+            "config",
+            "mlrf publish",
+        )
+        with_files = {"config": "{}", "files": {"file:1/model.onnx": b"no model"}, **bearer(admin)}
+        refusal(InferenceServerException, lambda c=client, w=with_files: c.load_model(MODEL, **w), "mlrf publish")
+        assert index(client, admin)[MODEL] == READY
+        client.unload_model("damaged", **bearer(admin))
+        refusal(
+            InferenceServerException,
+            lambda c=client: c.load_model("damaged", **bearer(admin)),
+            "forest.bin was altered",
+        )
+        assert index(client, admin)["damaged"] == UNLOADED
+
+
+async def and_without_blocking(told):
+    key = told.keys["admin"]
+    for room, address in ((over_http_async, told.http), (over_grpc_async, told.grpc)):
+        async with room.InferenceServerClient(address) as client:
+            await client.unload_model(MODEL, **bearer(key))
+            assert not await client.is_model_ready(MODEL, **bearer(key))
+            await client.load_model(MODEL, **bearer(key))
+            assert await client.is_model_ready(MODEL, **bearer(key))
+            answer = await client.infer(MODEL, wide(room, told.row), **bearer(key))
+            assert answer.as_numpy("prediction").tolist() == [told.prediction]
+
+
+def main(told):
+    with over_http.InferenceServerClient(told.http) as http, over_grpc.InferenceServerClient(told.grpc) as grpc:
+        each_does_what_the_other_sees(told, http, grpc, told.keys["admin"])
+        what_cannot_be_is_refused(told, http, grpc)
+    asyncio.run(and_without_blocking(told))
+
+
+if __name__ == "__main__":
+    main(told())
+    done()

@@ -46,7 +46,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
         paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
         paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
     paths["/models"] = {"get": _get("The served models and their features", "Models")}
-    paths |= inference_paths([bundle.name for bundle in bundles], names)
+    paths |= inference_paths(bundles, names)
     paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
     ready = _get("Whether the server answers correctly now", "Status")
     ready["responses"]["503"] = _error("Not ready")

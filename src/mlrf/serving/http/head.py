@@ -1,8 +1,8 @@
 """A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
 
 What llhttp lets through and we do not: several spaces in the request line, no Host, two or one that names none,
-Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers see different requests. Folded
-lines and NUL it refuses itself; bare CR and LF too, but we say so in words of our own.
+Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers see
+different requests. Folded lines and NUL it refuses itself; bare CR and LF too, but we say so in words of our own.
 """
 
 from __future__ import annotations

@@ -146,6 +146,25 @@ def test_the_pointer_is_watched(repository, bundles):
         eventually(lambda: [e for e in server.log if e["event"] == "reloaded"], 5, "a line in the log")
 
 
+def test_a_version_that_was_refused_is_tried_again_when_it_is_published_again(repository, bundles):
+    old, new = map(short, bundles)
+    with serving(repository, workers=2) as server:
+        server.booted(2)
+        late = repository / "sample/2/forest.bin"
+        shutil.copytree(bundles[1], late.parent)
+        late.rename(late.with_name("forest.part"))
+        pointer = {"number": 2, "digest": read_bundle(bundles[1]).version, "before": [1]}
+        (repository / "sample/current.new").write_text(json.dumps(pointer))
+        (repository / "sample/current.new").rename(repository / "sample/current.json")
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=refused"] == 1, 8, "a refusal")
+        assert versions_of(server) == {old}
+        late.with_name("forest.part").rename(late)
+        _, version = publish(bundles[1], repository)
+        assert version.number == 2
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 8, "a reload")
+        assert versions_of(server) == {new}
+
+
 def damaged(repository, how):
     """A second version whose pointer is in place and which is not what it should be."""
     shelf = repository / "sample"

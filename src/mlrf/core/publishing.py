@@ -24,9 +24,9 @@ _SHOWN, _LISTED = 5, 20
 def publish(source: Path, repository: Path, *, allow_schema_change: bool = False) -> tuple[Shelf, Version]:
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
-    The same bundle gets no second number. BundleError when it is not sound or cannot be proven by a server;
-    SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when the repository
-    cannot be written. The pointer names a whole version at any time.
+    The same bundle gets no second number; servers that refused it try it again. BundleError when it is not sound or cannot be
+    proven by a server; SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when
+    the repository cannot be written. The pointer names a whole version at any time.
     """
     bundle = read_bundle(source)
     if GOLDEN_ROWS not in bundle.manifest.files:
@@ -134,7 +134,10 @@ def _copy(source: Path, target: Path) -> None:
 def _point(shelf: Shelf, version: Version, before: Pointer | None) -> None:
     if before is None:
         _write_pointer(shelf, Pointer(version.number, version.digest))
-    elif before.version != version:
+    elif before.version == version:
+        # A pointer that was replaced by its like: servers that refused the version try it again.
+        _write_pointer(shelf, before)
+    else:
         _write_pointer(shelf, Pointer(version.number, version.digest, (*before.before, before.number)[-_MAX_BEFORE:]))
 
 

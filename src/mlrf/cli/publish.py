@@ -25,7 +25,8 @@ def publish(
     """Copy a bundle into a model repository as the next version of its model, and point to it.
 
     Servers of the repository take it into service by themselves, if every worker can; `mlrf diff` shows beforehand what would
-    change. Publishing the same bundle again points to it, and has servers that refused it try once more. Killed at any moment, it leaves the old pointer or the new one.
+    change. Publishing the same bundle again points to it, and has servers that refused it try once more. Killed at any moment,
+    it leaves the old pointer or the new one.
 
     Example: mlrf publish sales-bundle models
     """

@@ -29,7 +29,7 @@ OF_A_DAY = {"MlrfMemoryGrows"}
 """What takes a day to be seen: its samples are half an hour apart, all others a minute."""
 FIRING = {
     "MlrfDown": {'up{job="mlrf"}': "0x120"},
-    "MlrfNoWorkerReady": {"mlrf_workers_ready": "0x120"},
+    "MlrfWorkersMissing": {"mlrf_workers_ready": "1x120", "mlrf_workers": "2x120"},
     "MlrfInternalErrors": {'mlrf_refusals_total{code="INTERNAL"}': "0+1x120"},
     "MlrfOverloaded": {
         'mlrf_refusals_total{code="OVERLOADED"}': "0+2x120",
@@ -44,7 +44,7 @@ FIRING = {
         'mlrf_requests_total{status="422"}': "0+6x120",
         'mlrf_requests_total{status="200"}': "0+94x120",
     },
-    "MlrfWorkersRestart": {"mlrf_worker_starts_total": "2+1x120"},
+    "MlrfWorkersFail": {"mlrf_worker_failures_total": "0+1x120"},
     "MlrfReloadRefused": {'mlrf_reloads_total{outcome="refused"}': "0+1x120"},
     "MlrfVersionsDiffer": {
         'mlrf_bundle_info{model="m",version="a",instance="one"}': "1x120",
@@ -57,6 +57,7 @@ FIRING = {
         "mlrf_feature_misses_total": "0+1x120",
     },
     "MlrfSharedCacheFails": {"mlrf_shared_cache_failures_total": "0+10x120"},
+    "MlrfConnectionsRunOut": {'mlrf_connections_cut_total{why="room"}': "0+1x120"},
     "MlrfDescriptorsRunOut": {
         'mlrf_process_open_fds{process="worker"}': "900x120",
         'mlrf_process_max_fds{process="worker"}': "1000x120",
@@ -68,13 +69,17 @@ FIRING = {
 WELL = {
     'up{job="mlrf"}': "1x120",
     "mlrf_workers_ready": "2x120",
+    "mlrf_workers": "2x120",
     'mlrf_refusals_total{code="INTERNAL"}': QUIET,
     'mlrf_refusals_total{code="OVERLOADED"}': QUIET,
     'mlrf_requests_total{status="200"}': "0+100x120",
     'mlrf_requests_total{status="422"}': "0+1x120",
     'mlrf_request_duration_seconds_bucket{route="/predict",le="0.025"}': "0+100x120",
     'mlrf_request_duration_seconds_bucket{route="/predict",le="+Inf"}': "0+100x120",
-    "mlrf_worker_starts_total": "2x120",
+    "mlrf_worker_starts_total": "2+1x120",
+    "mlrf_worker_failures_total": QUIET,
+    'mlrf_connections_cut_total{why="room"}': QUIET,
+    'mlrf_connections_cut_total{why="unread"}': "0+1x120",
     'mlrf_reloads_total{outcome="refused"}': QUIET,
     'mlrf_bundle_info{model="m",version="a"}': "1x120",
     "mlrf_feature_store_errors_total": QUIET,

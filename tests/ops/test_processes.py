@@ -451,6 +451,7 @@ def test_totals_never_fall_and_add_up_across_a_replacement(bundle):
             eventually(is_replaced, 5, "a replacement")
             counts = load.stop_asking()
         last = server.metrics()
+        assert (last["mlrf_workers"], last["mlrf_worker_failures_total"]) == (2, 1)
         seen.append(last)
         for before, after in itertools.pairwise(seen):
             fallen = {name for name in before if name.startswith(totals) and after.get(name, 0) < before[name]}

@@ -17,12 +17,18 @@ MOST_HEADS = 1024
 LINGER_S = 1.0
 
 
-class NothingCounted:
+class CutsCounted:
+    def __init__(self):
+        self.cuts = []
+
     def count_request(self, route, status, elapsed_s):
         pass
 
     def count_connections(self, change):
         pass
+
+    def count_cut(self, why):
+        self.cuts.append(why)
 
 
 class Transport:
@@ -61,7 +67,7 @@ class Transport:
 @pytest.fixture
 def server():
     routes = {"/healthz": Route(1, "/healthz", {b"GET": lambda _body: b"{}"})}
-    return HttpServer(Router(routes, 1024), HttpLimits(), NothingCounted(), Refusals(Log()), lambda: None)
+    return HttpServer(Router(routes, 1024), HttpLimits(), CutsCounted(), Refusals(Log()), lambda: None)
 
 
 @pytest.fixture
@@ -111,3 +117,4 @@ def test_a_connection_that_closes_ends_though_the_client_does_not(server, transp
     connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.check(now + limit_s + 0.1)
     assert transport.aborted
+    assert server.meter.cuts == ([] if reads else ["unread"])

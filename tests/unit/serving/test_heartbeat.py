@@ -20,6 +20,9 @@ class NothingCounted:
     def count_connections(self, change):
         pass
 
+    def count_cut(self, why):
+        pass
+
 
 def test_answers_alone_keep_a_worker_alive():
     beats = []

@@ -49,20 +49,25 @@ class Bounded(Answering):
         limits = self._server.limits
         if self._closing_since:
             # Answers that are still on their way to a slow reader get the time that any answer gets.
-            limit_s = limits.write_timeout_s if self._transport.get_write_buffer_size() else _LINGER_S
-            if now - self._closing_since > limit_s:
+            if self._transport.get_write_buffer_size():
+                self._cut_if(now - self._closing_since > limits.write_timeout_s)
+            elif now - self._closing_since > _LINGER_S:
                 self._transport.abort()
         elif self._paused_since:
-            if now - self._paused_since > limits.write_timeout_s:
-                self._transport.abort()
+            self._cut_if(now - self._paused_since > limits.write_timeout_s)
         elif self._is_stuck(now):
-            self._transport.abort()
+            self._cut_if(True)
         elif self._waiting is not None:
             return
         elif self._came_s:
             self._check_unfinished(now)
         elif now > self._idle_until():
             self._transport.close()
+
+    def _cut_if(self, unread_for_too_long: bool) -> None:
+        if unread_for_too_long:
+            self._server.meter.count_cut("unread")
+            self._transport.abort()
 
     def is_idle(self) -> bool:
         """Whether nothing is under way here, and has not been for a moment: its client finds another connection as good."""

@@ -50,6 +50,7 @@ class Connection(Bounded):
         self._server.opened(self)
         n_over = self._server.admission.n_connections - self._server.limits.max_connections
         if n_over > CROWD_REFUSED:
+            self._server.meter.count_cut("crowd")
             self._transport.abort()
         elif n_over > 0 and not self._server.make_room():
             n_open = self._server.limits.max_connections

@@ -46,6 +46,10 @@ class Meter(Protocol):
         """Count a connection opened (1) or closed (-1)."""
         ...
 
+    def count_cut(self, why: str) -> None:
+        """Count a connection that is ended without a word: to make `room`, in a `crowd`, for answers `unread`."""
+        ...
+
 
 class Guard(Protocol):
     """Who says whether a head's key may make its call."""
@@ -185,6 +189,7 @@ class HttpServer:
             self._connections.move_to_end(connection)
             if connection.is_idle():
                 connection.leave()
+                self.meter.count_cut("room")
                 return True
         return False
 

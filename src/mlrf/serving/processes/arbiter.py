@@ -330,6 +330,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def _delay_after_failure(self, number: int) -> float:
         """Return the pause before the slot's next worker; HaltServer where none has ever answered, and none will."""
         now = time.monotonic()
+        self._boot.count_failure(number)
         alone = not self._boot.ready_slots()
         delay_s = self._slots[number].failed(now, alone=alone)
         for other in self._slots if alone else ():

@@ -127,6 +127,10 @@ class Boot:
         place = self.layout.place("mlrf_unloads_total") if unloads else self.layout.place("mlrf_reloads_total", outcome)
         self.block.row(0)[place] += 1
 
+    def count_failure(self, slot: int) -> None:
+        """Count a worker that ended unasked or never began, in its slot's row: nobody writes there while it has none."""
+        self.block.row(slot)[self.layout.place("mlrf_worker_failures_total")] += 1
+
     def note_answered(self, slot: int) -> None:
         """Record that a worker of this slot is ready."""
         self.block.row(slot)[self.layout.n_words + _ANSWERED] = 1

@@ -44,6 +44,7 @@ class Exposition:
             self._counts(lines, family)
         self._processes(lines)
         _gauge(lines, "mlrf_start_time_seconds", "When the server started.", [(_NONE, round(self._started, 3))])
+        _gauge(lines, "mlrf_workers", "Workers that are to answer.", [(_NONE, self._block.n_slots)])
         _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
         _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
         return "\n".join(lines).encode() + b"\n"

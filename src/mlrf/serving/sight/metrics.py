@@ -20,6 +20,8 @@ from mlrf.serving.refusals import CODES
 
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
+CUTS = ("room", "crowd", "unread")
+"""Why the server ends connections without a word: idle, to make room for others; too many to be told; answers not read."""
 STAGES = ("decode", "features", "engine", "explain", "rest")
 INFERENCE_PARTS = (
     "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
@@ -85,12 +87,14 @@ FAMILIES = (
     Family("mlrf_shared_cache_failures_total", "counter", "Commands or values of the shared cache that were of no use."),
     Family("mlrf_shared_cache_up", "gauge", "Workers that ask the shared cache now.", lives_on=False),
     Family("mlrf_connections_total", "counter", "Connections accepted."),
+    Family("mlrf_connections_cut_total", "counter", "Connections ended by the server, by why.", (("why", CUTS),)),
     Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
     Family(
         "mlrf_requests_waiting", "gauge", "Requests whose answer is made beside the loop, or waits for others.",
         (("for", ("thread", "others")),), lives_on=False,
     ),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
+    Family("mlrf_worker_failures_total", "counter", "Workers that ended unasked, or could not be started."),
     Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
     Family("mlrf_unloads_total", "counter", "Models taken out of service."),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
@@ -197,6 +201,7 @@ class WorkerMeter:
         self.count_instances = self.counter("mlrf_instances_total")
         self.count_explanations = self.counter("mlrf_explanations_total")
         self._count_opened = self.counter("mlrf_connections_total")
+        self._count_cut = self.counters("mlrf_connections_cut_total")
         self._open_connections = layout.place("mlrf_open_connections")
         self._set_ready = self.gauge("mlrf_workers_ready")
         self._set_thread = self.gauge("mlrf_requests_waiting", "thread")
@@ -263,6 +268,10 @@ class WorkerMeter:
         self._row[self._open_connections] += change
         if change > 0:
             self._count_opened(change)
+
+    def count_cut(self, why: str) -> None:
+        """Count a connection that the server ended, by one of `CUTS`."""
+        self._count_cut[why](1)
 
     def set_waiting(self, n_thread: int, n_others: int) -> None:
         """Say how many requests wait for the worker's thread, and how many for others."""

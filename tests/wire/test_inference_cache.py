@@ -1,0 +1,231 @@
+"""Answers given again under the data plane: one for a row however it is told, the same bits, nothing stale, and counted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+
+import mlrf
+from bundles import ALL_KINDS, write_tree_bundle
+from grpc_peer import Peer, address_of
+from inference_rows import ROW, a_tensor_a_feature, native, one_tensor
+from inference_wires import Asked, RestWire, Tensor, wires
+from mlrf.core.bundle import read_bundle
+from mlrf.core.publishing import publish
+from mlrf.core.schema import Feature, Schema
+from mlrf.serving.access.keys import make_key, write_keys
+from raw_http import Client, request
+from running import serving
+
+KEY = {"sku": "integer"}
+WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
+N_WAITING = 12
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One worker, so that every request finds what another left."""
+    folder = tmp_path_factory.mktemp("cached")
+    bundles = [
+        write_tree_bundle(folder / "sample"),
+        write_tree_bundle(folder / "long", name="long", schema=WIDE, n_trees=400, max_leaves=64),
+    ]
+    with serving(*bundles, options=["--grpc-port", "0"]) as running:
+        yield running
+        assert running.troubles == []
+
+
+@pytest.fixture(scope="module")
+def ways(server):
+    with Peer(address_of(server)) as peer:
+        yield list(wires(server, peer).values())
+
+
+class Counts:
+    """What the statistics of a model and the metrics count from now on."""
+
+    def __init__(self, server, model="sample"):
+        self._server, self._model = server, model
+        self._before = self._now()
+
+    def _now(self):
+        (told,) = self._server.ask("GET", f"/v2/models/{self._model}/stats").json["model_stats"]
+        parts = {name: part["count"] for name, part in told["inference_stats"].items()}
+        metrics = self._server.metrics()
+        return parts | {
+            "ns": told["inference_stats"]["cache_hit"]["ns"],
+            "inferences": told["inference_count"],
+            "executions": told["execution_count"],
+            "hits": metrics["mlrf_cache_hits_total"],
+            "explanations": metrics["mlrf_explanations_total"],
+        }
+
+    def __getitem__(self, name):
+        return self._now()[name] - self._before[name]
+
+
+def row_of(price):
+    return [price, *ROW[1:]]
+
+
+def test_a_row_is_computed_twice_however_it_is_told(server, ways):
+    rows = [row_of(4.25), row_of(-1.5)]
+    wanted = native(server, rows)["predictions"]
+    counts = Counts(server)
+    n_asked = 0
+    for wire in ways:
+        for inputs in (one_tensor(rows, "FP64"), one_tensor(rows, "FP32"), a_tensor_a_feature(rows, "FP64")):
+            told = wire.infer(Asked(inputs, id=f"{wire.name} {n_asked}"))
+            assert told.outputs == {"prediction": wanted}
+            assert told.id == f"{wire.name} {n_asked}"
+            n_asked += 1
+    assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (n_asked, n_asked - 2, 2)
+    assert (counts["inferences"], counts["executions"], counts["compute_infer"]) == (4, 2, 2)
+    assert counts["hits"] == n_asked - 2
+    assert counts["ns"] > 0
+
+
+@pytest.mark.parametrize(
+    "outputs", [["shap_values", "prediction"], ["prediction", "shap_values", "shap_base"], ["predict"]]
+)
+def test_the_third_answer_has_the_outputs_of_the_first_as_they_were_asked(server, ways, outputs):
+    inputs = one_tensor([row_of(7.75)], "FP64")
+    first, *others = [wire.infer(Asked(inputs, outputs=outputs)) for wire in (*ways, *ways)]
+    assert list(first.outputs) == outputs
+    assert others == [first] * len(others)
+    counts = Counts(server)
+    assert ways[0].infer(Asked(inputs, outputs=outputs)) == first
+    assert (counts["cache_hit"], counts["inferences"]) == (1, 0)
+
+
+def test_rows_of_which_one_output_is_kept_are_asked_anew_for_another(server, ways):
+    inputs = one_tensor([row_of(8.125)], "FP64")
+    for _ in range(3):
+        assert list(ways[1].infer(Asked(inputs)).outputs) == ["prediction"]
+    counts = Counts(server)
+    told = ways[1].infer(Asked(inputs, outputs=["shap_base"]))
+    assert told.shapes == {"shap_base": [1]}
+    assert counts["cache_miss"] == 1
+
+
+def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(server):
+    asked = Asked([Tensor("features", "FP64", [0.125] * 30 * 40, [40, 30])], "long", outputs=["shap_values"])
+    holding = replace(asked, inputs=[Tensor("features", "FP64", [0.25] * 30 * 40, [40, 30])])
+    wire = RestWire(None, binary=False)
+    path = "/v2/models/long/infer"
+    counts = Counts(server, "long")
+    with contextlib.ExitStack() as opened:
+        first, *clients = [opened.enter_context(server.client()) for _ in range(N_WAITING + 1)]
+        first.send(request("POST", path, wire.message(holding)[0]))
+        for number, client in enumerate(clients):
+            client.send(request("POST", path, wire.message(replace(asked, id=str(number)))[0]))
+        answers = [client.answer() for client in clients]
+        assert first.answer().status == 200
+    told = [json.loads(answer.body) for answer in answers]
+    assert [each.pop("id") for each in told] == [str(number) for number in range(N_WAITING)]
+    assert told == told[:1] * N_WAITING
+    assert counts["explanations"] == counts["inferences"] == 2 * 40
+    assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (N_WAITING + 1, N_WAITING - 1, 2)
+
+
+def test_reasons_that_are_kept_are_given_to_nobody_without_the_scope(tmp_path):
+    made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain")}
+    write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
+    bundle = write_tree_bundle(tmp_path / "sample")
+    options = ["--grpc-port", "0", "--keys", str(tmp_path / "keys")]
+    asked = Asked(one_tensor([ROW], "FP64"), outputs=["shap_values"])
+    with serving(bundle, options=options) as server, Peer(address_of(server)) as peer:
+        for wire in wires(server, peer).values():
+            for _ in range(3):
+                assert wire.infer(asked, key=made["predict+explain"][0]).error == ""
+            told = wire.infer(asked, key=made["predict"][0])
+            assert (told.code, told.outputs) == ("NOT_PERMITTED", {})
+
+
+def test_without_a_cache_nothing_is_kept_and_the_bits_are_the_same(server, ways, tmp_path):
+    asked = Asked(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
+    kept = [wire.infer(asked) for wire in ways]
+    with serving(write_tree_bundle(tmp_path / "sample"), options=["--grpc-port", "0", "--cache", "0"]) as bare:
+        counts = Counts(bare)
+        with Peer(address_of(bare)) as peer:
+            made = [wire.infer(asked) for wire in wires(bare, peer).values()]
+        assert (counts["cache_hit"], counts["cache_miss"], counts["executions"]) == (0, 0, 4)
+    assert [(each.outputs, each.shapes) for each in made] == [(each.outputs, each.shapes) for each in kept]
+
+
+# Two workers, each with its own answers: what is replaced is given by neither
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """A server of two workers whose model and rows are about to change, and ways to ask both of them again and again."""
+    options = {"name": "sample", "key": KEY}
+    bundles = [write_tree_bundle(tmp_path / str(seed), seed=seed, **options) for seed in (7, 8)]
+    admin = tmp_path / "admin"
+    options = ["--grpc-port", "0", "--admin", f"unix:{admin}", "--state-dir", str(tmp_path / "state")]
+    publish(bundles[0], tmp_path / "models")
+    with serving(tmp_path / "models", workers=2, options=options) as server, contextlib.ExitStack() as opened:
+        server.booted(2)
+        server.bundles, server.models, server.admin = bundles, tmp_path / "models", admin
+        peers = [opened.enter_context(Peer(address_of(server))) for _ in range(4)]
+        server.ways = [
+            wires(Kept(opened.enter_context(server.client())), peer)[name] for peer in peers for name in WIRES
+        ]
+        yield server
+        assert server.troubles == []
+
+
+WIRES = ("REST, JSON", "REST, binary", "gRPC, raw")
+
+
+class Kept:
+    """A server that is asked over one connection, and so by one worker."""
+
+    def __init__(self, client):
+        self.ask = client.ask
+
+
+def push(server, price, as_of):
+    row = {"key": {"sku": 1}, "features": ALL_KINDS.example() | {"price": price}, "as_of": as_of}
+    with Client(server.admin) as admin:
+        assert admin.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
+
+
+def test_neither_an_old_version_nor_an_old_row_is_answered(replaced):
+    by_row = Asked(one_tensor([row_of(3.5)], "FP64"))
+    by_key = Asked([Tensor("sku", "INT64", [1], [1])])
+    models = [mlrf.load(bundle) for bundle in replaced.bundles]
+    versions = [read_bundle(bundle).short_version for bundle in replaced.bundles]
+
+    def expected(number, price):
+        return [float(models[number].predict([ALL_KINDS.example() | {"price": price}])[0])]
+
+    def check(number, price, as_of):
+        """Every worker, over every transport, first made and then from its memory."""
+        for _ in range(3):
+            for wire in replaced.ways:
+                told = wire.infer(by_key)
+                assert told.error == ""
+                assert (told.outputs["prediction"], told.parameters["features_as_of"]) == (
+                    expected(number, price),
+                    as_of,
+                )
+                assert wire.infer(by_row).outputs["prediction"] == expected(number, 3.5)
+                assert told.parameters["bundle_version"] == versions[number]
+
+    days = [f"2026-02-0{day}T00:00:00Z" for day in (1, 2)]
+    push(replaced, 1.5, days[0])
+    counts = Counts(replaced)
+    check(0, 1.5, days[0])
+    assert counts["cache_hit"] >= len(replaced.ways)
+    push(replaced, 6.5, days[1])
+    check(0, 6.5, days[1])
+    publish(replaced.bundles[1], replaced.models)
+    with Client(replaced.admin) as admin:
+        admin.socket.settimeout(30)
+        assert admin.ask("POST", "/admin/models/sample/load", b"").status == 200
+    push(replaced, 6.5, days[1])
+    check(1, 6.5, days[1])

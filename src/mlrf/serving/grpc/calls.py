@@ -11,9 +11,11 @@ from google.protobuf import json_format
 
 from mlrf.core.errors import ModelUnloadedError, NotReadyError
 from mlrf.serving.grpc.messages import message, parsed
-from mlrf.serving.grpc.tensors import read_request, write_response
+from mlrf.serving.grpc.tensors import read_request, read_response, write_response
 from mlrf.serving.http.route import Awaited, Continued, Deferred, Handler, Result
+from mlrf.serving.inference.messages import InferRequest
 from mlrf.serving.inference.plane import DataPlane
+from mlrf.serving.inference.telling import told_request, told_response
 
 _ASIDE_BYTES = 256 << 10
 """Messages of more are parsed in the worker's thread."""
@@ -55,7 +57,7 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
         "ModelReady": simple(_model_ready(plane)),
         "ServerMetadata": told("ServerMetadata", lambda _asked: plane.server_metadata()),
         "ModelMetadata": told("ModelMetadata", lambda asked: plane.model_metadata(asked.name, asked.version)),
-        "ModelInfer": CallHandlers(_infer(plane, may_explain=True), _infer(plane, may_explain=False)),
+        "ModelInfer": CallHandlers(_Infer(plane, may_explain=True), _Infer(plane, may_explain=False)),
         "ModelConfig": told("ModelConfig", lambda asked: {"config": plane.model_config(asked.name, asked.version)}),
         "ModelStatistics": told("ModelStatistics", lambda asked: plane.statistics(asked.name, asked.version)),
         "RepositoryIndex": told("RepositoryIndex", lambda asked: {"models": plane.index(ready=asked.ready)}),
@@ -82,13 +84,24 @@ def _model_ready(plane: DataPlane) -> Handler:
     return handle
 
 
-def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
-    def infer(body: bytes) -> Result:
-        if len(body) > _ASIDE_BYTES:
-            return _aside(body)
-        return plane.infer(read_request(body, perf_counter()), write_response, may_explain=may_explain)
+class _Infer:
+    """Answers ModelInfer, and the messages of ModelStreamInfer."""
 
-    def _aside(body: bytes) -> Continued:
+    def __init__(self, plane: DataPlane, *, may_explain: bool) -> None:
+        self._plane = plane
+        self._may_explain = may_explain
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a message."""
+        if len(body) > _ASIDE_BYTES:
+            return self._aside(body)
+        return self._answer(read_request(body, perf_counter()))
+
+    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return both messages as the protocol's JSON."""
+        return told_request(read_request(body)), told_response(read_response(answer))
+
+    def _aside(self, body: bytes) -> Continued:
         began_s = perf_counter()
         read = []
 
@@ -96,9 +109,10 @@ def _infer(plane: DataPlane, *, may_explain: bool) -> Handler:
             read.append(read_request(body, began_s))
             return b""
 
-        return Continued(Deferred(run), lambda _: plane.infer(read.pop(), write_response, may_explain=may_explain))
+        return Continued(Deferred(run), lambda _: self._answer(read.pop()))
 
-    return infer
+    def _answer(self, request: InferRequest) -> Result:
+        return self._plane.infer(request, write_response, may_explain=self._may_explain)
 
 
 def _of_repository(name: str, act: Callable[[str, Mapping[str, Any]], Awaited]) -> Handler:

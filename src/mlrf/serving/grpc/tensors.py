@@ -9,7 +9,7 @@ from typing import Any
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.grpc.messages import message, parsed
-from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse, InputTensor
+from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse, InputTensor, OutputTensor
 
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
@@ -68,6 +68,16 @@ def write_response(response: InferResponse) -> bytes:
         answer.raw_output_contents.append(each.data)
     written: bytes = answer.SerializeToString()
     return written
+
+
+def read_response(body: bytes) -> InferResponse:
+    """Return what a ModelInferResponse of ours tells."""
+    answer = parsed(_RESPONSE, body)
+    outputs = [
+        OutputTensor(each.name, each.datatype, tuple(each.shape), data)
+        for each, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+    ]
+    return InferResponse(answer.model_name, answer.model_version, answer.id, _values(answer.parameters), outputs)
 
 
 def streamed(response: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mlrf.serving.inference.messages import InferResponse
+from mlrf.serving.inference.messages import InferResponse, OutputTensor
 from mlrf.serving.rest.body import Asked
 
 PREFIX_BYTES = 4
@@ -46,3 +46,18 @@ def writer(asked: Asked) -> Callable[[InferResponse], bytes]:
         return b"".join([len(text).to_bytes(PREFIX_BYTES, "little"), text, *blobs])
 
     return write
+
+
+def read_answer(answer: bytes, header_bytes: int) -> InferResponse:
+    """Return the response that was written with binary tensors, as so many bytes of JSON and what is behind them."""
+    document = msgspec.json.decode(answer[:header_bytes])
+    outputs, place = [], header_bytes
+    for each in document["outputs"]:
+        if "data" in each:
+            data = array("d", each["data"]).tobytes()
+        else:
+            end = place + each["parameters"]["binary_data_size"]
+            data, place = answer[place:end], end
+        outputs.append(OutputTensor(each["name"], each["datatype"], each["shape"], data))
+    told = document["model_name"], document["model_version"], document.get("id", "")
+    return InferResponse(*told, document["parameters"], outputs)

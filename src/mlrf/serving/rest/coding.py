@@ -15,6 +15,7 @@ AT_ONCE_BYTES = 16 << 10
 """What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""
 _LEVEL = 1
 _WINDOWS = {b"gzip": 31, b"deflate": 15}
+_EITHER_WINDOW = 47
 _REFUSED = re.compile(rb";\s*q=0(\.0*)?\s*$")
 
 Code = Callable[[bytes], bytes]
@@ -47,6 +48,11 @@ def encoded(content: bytes, coding: bytes) -> bytes:
     """Return content in a coding."""
     compressing = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[coding])
     return compressing.compress(content) + compressing.flush()
+
+
+def unencoded(content: bytes) -> bytes:
+    """Return what `encoded` was given, whichever the coding."""
+    return zlib.decompress(content, _EITHER_WINDOW)
 
 
 def _inflated(body: bytes, max_bytes: int) -> bytes:

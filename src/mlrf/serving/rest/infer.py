@@ -11,14 +11,16 @@ from mlrf.serving.http.head import Head
 from mlrf.serving.http.route import JSON, Continued, Deferred, Framed, Handler, Result, followed
 from mlrf.serving.inference.described import DescribedModel
 from mlrf.serving.inference.messages import InferRequest, InferResponse
-from mlrf.serving.rest.answer import PREFIX_BYTES, writer
+from mlrf.serving.inference.telling import told_request, told_response
+from mlrf.serving.rest.answer import PREFIX_BYTES, read_answer, writer
 from mlrf.serving.rest.body import Asked, read_body
-from mlrf.serving.rest.coding import AT_ONCE_BYTES, LEAST_BYTES, accepted, decoder, encoded
+from mlrf.serving.rest.coding import AT_ONCE_BYTES, LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
 
 _OCTETS = b"application/octet-stream"
 _AT_ONCE_JSON_BYTES = 64 << 10
 """JSON of more is read in the worker's thread."""
 _DIGITS = re.compile(rb"[0-9]{1,18}")
+_LENGTH_LINE = re.compile(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
 
 
 class Infer:
@@ -30,7 +32,7 @@ class Infer:
 
     def __call__(self, body: bytes) -> Result:
         """Answer a body of JSON alone."""
-        return self._answer(body, None, None)
+        return self.answer(body, None, None)
 
     def without_reasons(self) -> Handler:
         """Return the same for who may not ask for reasons."""
@@ -42,16 +44,16 @@ class Infer:
         """Return the handler of the bodies that come with a head."""
         length = _header_bytes(head.inference_header_bytes)
         coding = accepted(head.accept_encoding)
-        decode = decoder(head.content_encoding, max_body_bytes)
+        return _Fitted(self, length, coding, decoder(head.content_encoding, max_body_bytes))
 
-        def handle(body: bytes) -> Result:
-            return self._answer(body, length, coding)
+    def told_request(self, body: bytes, header_bytes: int | None) -> bytes:
+        """Return a body that was answered as JSON alone."""
+        if header_bytes is None and b"NaN" not in body:
+            return body
+        return told_request(read_body(self._model.name, body, header_bytes, 0.0).request)
 
-        if decode is None:
-            return handle
-        return lambda body: Continued(Deferred(lambda: decode(body)), handle)
-
-    def _answer(self, body: bytes, header_bytes: int | None, coding: bytes | None) -> Result:
+    def answer(self, body: bytes, header_bytes: int | None, coding: bytes | None) -> Result:
+        """Answer a body, of which so many bytes are JSON (None: all), in a coding (None: none)."""
         began_s = perf_counter()
         name, inferring = self._model.name, self._model.inferring
         if (len(body) if header_bytes is None else header_bytes) > _AT_ONCE_JSON_BYTES:
@@ -78,6 +80,31 @@ class Infer:
         return _framed(made, coding)
 
 
+class _Fitted:
+    """Answers the infer requests that come with one kind of head."""
+
+    def __init__(self, infer: Infer, header_bytes: int | None, coding: bytes | None, decode: Code | None) -> None:
+        self._infer = infer
+        self._header_bytes = header_bytes
+        self._coding = coding
+        self._decode = decode
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        decode = self._decode
+        if decode is None:
+            return self._infer.answer(body, self._header_bytes, self._coding)
+        return Continued(Deferred(lambda: decode(body)), self._answer)
+
+    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return a request and its answer as JSON alone."""
+        plain = body if self._decode is None else self._decode(body)
+        return self._infer.told_request(plain, self._header_bytes), _told_answer(answer)
+
+    def _answer(self, plain: bytes) -> Result:
+        return self._infer.answer(plain, self._header_bytes, self._coding)
+
+
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
     """Return the handler of a head's body: an infer request's as `Infer.fitted`, any other's as it comes."""
     return handler.fitted(head, max_body_bytes) if isinstance(handler, Infer) else handler
@@ -99,6 +126,14 @@ def _frame(made: bytes, coding: bytes | None) -> Result:
     if len(content) <= AT_ONCE_BYTES:
         return Framed(encoded(content, coding), kind, lines)
     return Deferred(lambda: Framed(encoded(content, coding), kind, lines))
+
+
+def _told_answer(answer: bytes) -> bytes:
+    """Return an answer of ours as JSON alone."""
+    lines = answer.lines if isinstance(answer, Framed) else b""
+    plain = unencoded(answer) if b"Content-Encoding" in lines else answer
+    length = _LENGTH_LINE.match(lines)
+    return plain if length is None else told_response(read_answer(plain, int(length[1])))
 
 
 def _header_bytes(value: bytes | None) -> int | None:

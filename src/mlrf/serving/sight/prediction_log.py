@@ -14,10 +14,11 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
+from mlrf.core.errors import MlrfError
 from mlrf.serving.sight.log_thread import LogThread
 from mlrf.serving.sight.logs import Log, stamp
 
@@ -32,6 +33,15 @@ _NAME = "predictions-{time}-{slot}-{number}.jsonl"
 _PATTERN = "predictions-*.jsonl"
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A handler whose requests and answers are not JSON, or not alone."""
+
+    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return both as JSON; in any thread."""
+        ...
+
+
 class Predicted(NamedTuple):
     """One answered prediction; `body` as it was sent, `answer` as it was given, both JSON (the body may be gzip)."""
 
@@ -41,6 +51,8 @@ class Predicted(NamedTuple):
     elapsed_s: float
     body: bytes
     answer: bytes
+    telling: Telling | None = None
+    """Who makes JSON of what is none."""
 
 
 class PredictionLog:
@@ -73,7 +85,7 @@ class PredictionLog:
                 continue
             try:
                 self._append(_line(each))
-            except (OSError, ValueError, zlib.error, msgspec.MsgspecError) as error:
+            except (OSError, ValueError, zlib.error, msgspec.MsgspecError, MlrfError) as error:
                 lost += 1
                 self._give_up(error)
             else:
@@ -143,8 +155,10 @@ class PredictionLog:
 
 def _line(predicted: Predicted) -> bytes:
     """Return a prediction as one line of JSON."""
-    body = predicted.body
-    if body.startswith(_GZIP_MAGIC):
+    body, answer = predicted.body, predicted.answer
+    if predicted.telling is not None:
+        body, answer = predicted.telling.told(body, answer)
+    elif body.startswith(_GZIP_MAGIC):
         inflating = zlib.decompressobj(_GZIP_WINDOW)
         body = inflating.decompress(body, _MAX_PLAIN_BYTES)
         if inflating.unconsumed_tail:
@@ -155,7 +169,7 @@ def _line(predicted: Predicted) -> bytes:
         "route": predicted.route,
         "ms": round(predicted.elapsed_s * 1e3, 3),
         "request": _on_one_line(body),
-        "answer": _on_one_line(predicted.answer),
+        "answer": _on_one_line(answer),
     }
     return msgspec.json.encode(record) + b"\n"
 

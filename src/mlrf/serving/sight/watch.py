@@ -11,13 +11,22 @@ from mlrf.serving.http.route import OTHER, Call, Handler, Result
 from mlrf.serving.sight.access_log import AccessLog, Answered
 from mlrf.serving.sight.logs import Log
 from mlrf.serving.sight.metrics import STAGES, WorkerMeter
-from mlrf.serving.sight.prediction_log import Predicted, PredictionLog
+from mlrf.serving.sight.prediction_log import Predicted, PredictionLog, Telling
 from mlrf.serving.sight.sampling import Sampler
 from mlrf.serving.sight.settings import SightSettings
 from mlrf.serving.sight.stages import Stage, Stages, durations
 
 STAGE_RATE = 1 / 256
-_PREDICTING = frozenset(("/predict", "/predict/batch", "/explain"))
+_PREDICTING = frozenset(
+    (
+        "/predict",
+        "/predict/batch",
+        "/explain",
+        "/v2/models/{name}/infer",
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+    )
+)
 _OK = 200
 _CLOSE_LIMIT_S = 2.0
 
@@ -169,7 +178,9 @@ class SightWatch:
             facts = (call.method, call.target, seen.label, status, elapsed_s, *sizes)
             self._access_log.put(Answered(began_s, seen.request_id, seen.client, *facts))
         if seen.for_prediction and self._prediction_log is not None and status == _OK:
-            self._prediction_log.put(Predicted(began_s, seen.request_id, seen.label, elapsed_s, seen.body, content))
+            telling = call.handler if isinstance(call.handler, Telling) else None
+            both = seen.body, content
+            self._prediction_log.put(Predicted(began_s, seen.request_id, seen.label, elapsed_s, *both, telling))
         return self._tracing.span(seen, status, elapsed_s) if seen.for_trace and self._tracing is not None else b""
 
     def tick(self) -> None:

@@ -1,0 +1,65 @@
+"""Requests and responses as the protocol's JSON, whichever transport they came by: for the prediction log."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.inference.datatypes import BYTES, DATATYPES, FP64, Buffer, elements_of
+from mlrf.serving.inference.messages import InferRequest, InferResponse, InputTensor
+
+_AT_ONCE = 4096
+"""So many values are written in one call, which holds the interpreter for less than a millisecond."""
+_encode = msgspec.json.encode
+
+
+def told_request(request: InferRequest) -> bytes:
+    """Return a request that was answered; missing floats are null."""
+    document: dict[str, Any] = {"model_name": request.model_name}
+    if request.model_version:
+        document["model_version"] = request.model_version
+    if request.id:
+        document["id"] = request.id
+    if request.parameters:
+        document["parameters"] = request.parameters
+    document["inputs"] = [
+        {"name": each.name, "shape": each.shape, "datatype": each.datatype, "data": _written(_values(each))}
+        for each in request.inputs
+    ]
+    if request.outputs:
+        document["outputs"] = [{"name": name} for name in request.outputs]
+    return _encode(document)
+
+
+def told_response(response: InferResponse) -> bytes:
+    """Return a response."""
+    outputs = [
+        {"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": _written(FP64.values_of(each.data))}
+        for each in response.outputs
+    ]
+    document: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
+    if response.id:
+        document["id"] = response.id
+    return _encode(document | {"parameters": response.parameters, "outputs": outputs})
+
+
+def _values(tensor: InputTensor) -> Sequence[Any]:
+    datatype, data = DATATYPES.get(tensor.datatype), tensor.data
+    if datatype is None:
+        raise MalformedRequestError(f"no datatype is named {tensor.datatype!r}")
+    if isinstance(data, Buffer) and datatype is not BYTES:
+        values = datatype.values_of(data)
+        return [value == 1 for value in values] if datatype.name == "BOOL" else values
+    elements = elements_of(data, math.prod(tensor.shape)) or () if isinstance(data, Buffer) else data
+    return [each.decode(errors="replace") if isinstance(each, bytes) else each for each in elements]
+
+
+def _written(values: Sequence[Any]) -> msgspec.Raw:
+    pieces = (values[place : place + _AT_ONCE] for place in range(0, len(values), _AT_ONCE))
+    written = (_encode(each.tolist() if isinstance(each, array) else each)[1:-1] for each in pieces)
+    return msgspec.Raw(b"[" + b",".join(written) + b"]")

@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 
 import graph_models as models
 import mlrf
+from grpc_peer import Peer, address_of
+from inference_wires import Asked, Tensor, wires
 from mlrf.core.publishing import publish
 from mlrf.core.repository import Shelf
 from raw_http import Client
@@ -26,6 +28,7 @@ def repository(tmp_path_factory):
     for name, proto, options in (
         ("pipeline", PIPELINE, {"key": ["customer:integer"]}),
         ("network", NETWORK, {"classes": ["a", "b", "c"]}),
+        ("types", models.several_types(), {}),
     ):
         (folder / f"{name}.onnx").write_bytes(proto.SerializeToString())
         publish(mlrf.build(folder / f"{name}.onnx", folder / name, name=name, **options), folder / "models")
@@ -36,6 +39,7 @@ def repository(tmp_path_factory):
 def server(repository, tmp_path_factory):
     admin = tmp_path_factory.mktemp("admin") / "socket"
     options = ["--default", "pipeline", "--state-dir", str(admin.parent / "state"), "--admin", f"unix:{admin}"]
+    options += ["--grpc-port", "0"]
     with serving(repository, options=options) as running:
         running.admin_path = admin
         yield running
@@ -116,6 +120,94 @@ def test_rows_by_key_hold_strings_too(server):
     answer = server.ask("POST", "/predict", {"key": {"customer": 2}, "return_features": True}).json
     assert answer["prediction"] == directly([customer(2)])[1][0]
     assert answer["features"] == customer(2)
+
+
+# The Open Inference Protocol
+
+
+@pytest.fixture(scope="module")
+def ways(server):
+    with Peer(address_of(server)) as peer:
+        yield wires(server, peer)
+
+
+@pytest.fixture(params=["REST, JSON", "REST, binary", "gRPC, values", "gRPC, raw"])
+def wire(request, ways):
+    return ways[request.param]
+
+
+def tensors(server, model, rows):
+    """Instances by name as the tensors that the model's metadata tell of."""
+    told = server.ask("GET", f"/v2/models/{model}").json["inputs"]
+    return [Tensor(t["name"], t["datatype"], [row[t["name"]] for row in rows], [len(rows), 1]) for t in told]
+
+
+def natively(server, model, rows):
+    answer = server.ask("POST", f"/models/{model}/predict/batch", {"instances": [{"features": row} for row in rows]})
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
+    rows = [customer(place) for place in range(20)]
+    wanted = natively(server, "pipeline", rows)
+    inputs = tensors(server, "pipeline", rows)
+    assert {each.datatype for each in inputs} == {"FP64", "BYTES", "INT64"}
+    told = wire.infer(Asked(inputs, "pipeline", outputs=["probabilities", "prediction"]))
+    assert told.outputs == {
+        "probabilities": np.ravel(wanted["probabilities"]).tolist(),
+        "prediction": wanted["predictions"],
+    }
+    assert told.shapes == {"probabilities": [20, 2], "prediction": [20]}
+    # One tensor of all features holds categories by their place.
+    categories = next(m for m in server.ask("GET", "/models").json["models"] if m["name"] == "pipeline")["features"]
+    places = {
+        f["name"]: {category: place for place, category in enumerate(f.get("categories", ()))} for f in categories
+    }
+    flat = [places[name].get(value, value) for row in rows for name, value in row.items()]
+    told = wire.infer(Asked([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
+    assert told.outputs == {"prediction": wanted["predictions"]}
+
+
+def test_every_type_of_a_graphs_inputs_is_told_and_taken(server, wire):
+    rows = [
+        {"small": s, "big": b, "on": s > 0, "exact_0": s / 3, "exact_1": -b / 7} for s, b in ((5, 1 << 40), (-7, 3))
+    ]
+    told = {each["name"]: each["datatype"] for each in server.ask("GET", "/v2/models/types").json["inputs"]}
+    assert told == {"features": "FP64"}
+    wanted = natively(server, "types", rows)["predictions"]
+    datatypes = ("INT8", "INT64", "BOOL", "FP64", "FP64")
+    inputs = [Tensor(n, kind, [row[n] for row in rows], [2]) for n, kind in zip(rows[0], datatypes, strict=True)]
+    assert wire.infer(Asked(inputs, "types")).outputs == {"prediction": wanted}
+    flat = [float(value) for row in rows for value in row.values()]
+    assert wire.infer(Asked([Tensor("features", "FP64", flat, [2, 5])], "types")).outputs == {"prediction": wanted}
+
+
+def test_a_slow_graph_answers_every_form_beside_the_loop(server, wire):
+    rows = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
+    wanted = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
+    for datatype in ("FP32", "FP64"):
+        told = wire.infer(Asked([Tensor("features", datatype, rows.ravel().tolist(), [3, 1200])], "network", id="x"))
+        assert (told.outputs, told.shapes, told.id) == ({"probabilities": wanted}, {"probabilities": [3, 3]}, "x")
+
+
+def test_what_a_graph_does_not_take_or_give_is_refused_by_name(server, wire):
+    rows = [customer(1), customer(2) | {"city": "Bonn"}]
+    told = wire.infer(Asked(tensors(server, "pipeline", rows), "pipeline"))
+    assert (told.code, told.outputs) == ("UNKNOWN_CATEGORY", {})
+    assert all(word in told.error for word in ("city", "row 1", "Bonn"))
+    told = wire.infer(Asked(tensors(server, "pipeline", rows[:1]), "pipeline", outputs=["shap_values"]))
+    assert told.code == "NOT_EXPLAINABLE"
+    assert "graph of operators" in told.error
+
+
+def test_rows_of_a_graph_are_looked_up_in_every_form(server, wire):
+    row = {"key": {"customer": 7}, "features": customer(7), "as_of": "2026-02-01T00:00:00Z"}
+    with Client(server.admin_path) as admin:
+        assert admin.ask("POST", "/admin/models/pipeline/features", {"rows": [row]}).status == 200
+    told = wire.infer(Asked([Tensor("customer", "INT64", [7], [1])], "pipeline"))
+    assert told.outputs["prediction"] == directly([customer(7)])[1]
+    assert told.parameters["features_as_of"] == "2026-02-01T00:00:00Z"
 
 
 def test_the_models_and_the_contract_are_described(server):

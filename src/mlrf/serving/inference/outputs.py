@@ -76,7 +76,7 @@ class Outputs:
         return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
 
     def wanted(self, request: InferRequest) -> Wanted:
-        """Return what a request wants; InvalidTensorError for a name of no output.
+        """Return what a request wants; InvalidTensorError for a name of no output, NotExplainableError for reasons of a graph.
 
         Who names nothing gets the first output, in the words of the server that the input's name is from.
         """
@@ -90,6 +90,8 @@ class Outputs:
         for name in names:
             kind = self._kinds.get(name)
             if kind is None:
+                if name in _REASONS:
+                    self._model.explainer()
                 there = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
                     f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",

@@ -58,6 +58,7 @@ def main(home: Path) -> None:
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415
     from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
@@ -75,7 +76,7 @@ def main(home: Path) -> None:
             raise fault
 
         router = service.generation.router()
-        connection = HttpServer(router, settings.limits, meter, fail, lambda: None).new_connection()
+        connection = new_connection(HttpServer(router, settings.limits, meter, fail, lambda: None))
         connection.connection_made(Sink())
         bodies = {
             kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("named", "by-key", "by-key-explained")

@@ -54,6 +54,7 @@ def main(home: Path) -> None:
     from mlrf.serving.api.decode import RowDecoder  # noqa: PLC0415
     from mlrf.serving.configuration import read_settings  # noqa: PLC0415
     from mlrf.serving.control import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.service import Service  # noqa: PLC0415
@@ -65,7 +66,7 @@ def main(home: Path) -> None:
     block = ControlBlock(1, places.n_words)
     meter = WorkerMeter(places, block.row(0))
     service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(places, block, [], ""))
-    connection = HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None).new_connection()
+    connection = new_connection(HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None))
     connection.connection_made(Sink())
     model = load(home / "bundle")
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from mlrf.serving.http.connection import Connection
+from mlrf.serving.http.connection import Connection, new_connection
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
 from mlrf.serving.http.server import HttpServer
@@ -79,7 +79,7 @@ def transport():
 
 
 def connected(server, transport) -> Connection:
-    connection = server.new_connection()
+    connection = new_connection(server)
     connection.connection_made(transport)
     return connection
 

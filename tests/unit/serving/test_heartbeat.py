@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.route import Route, Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
@@ -33,7 +35,7 @@ def test_answers_alone_keep_a_worker_alive():
         server = HttpServer(
             Router(routes, 1024), HttpLimits(), NothingCounted(), Refusals(Log()), lambda: beats.append(loop.time())
         )
-        listening = await loop.create_server(server.new_connection, "127.0.0.1", 0)
+        listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         until = loop.time() + 2.5 * BEAT_S
         while loop.time() < until:  # nobody calls server.tick()

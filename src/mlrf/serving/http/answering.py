@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from mlrf.core.errors import NotReadyError
 from mlrf.serving.http.route import JSON, Awaited, Call, Continued, Deferred, Framed, Result, followed
+from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.watch import client_of
 from mlrf.serving.http.work import too_late
-
-if TYPE_CHECKING:
-    from mlrf.serving.http.server import HttpServer
 
 _OK = 200
 

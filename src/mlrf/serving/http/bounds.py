@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from mlrf.core.errors import MlrfError, RequestTimeoutError
 from mlrf.serving.http.answering import Answering
 from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
 from mlrf.serving.http.route import JSON, OTHER, Call
+from mlrf.serving.http.server import DRAIN_IDLE_S, HttpServer
 from mlrf.serving.http.watch import client_of
-
-if TYPE_CHECKING:
-    from mlrf.serving.http.server import HttpServer
 
 _DROPPED_BYTES = 1 << 20
 """The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
 _LINGER_S = 1.0
 """How long a client that was refused midway may go on sending, so that it reads the answer and meets no reset."""
-DRAIN_IDLE_S = 2.0
 _IDLE_S = 1.0
 """From when on an idle connection may have to make room for another."""
 

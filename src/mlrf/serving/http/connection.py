@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.bounds import Bounded
@@ -16,9 +16,7 @@ from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
 from mlrf.serving.http.descriptors import CROWD_REFUSED
 from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
 from mlrf.serving.http.route import Call
-
-if TYPE_CHECKING:
-    from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.server import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
@@ -276,6 +274,15 @@ class TlsConnection(Connection):
 
     def _write(self, answer: bytes) -> None:
         self._transport.write(answer)
+
+
+def new_connection(server: HttpServer) -> Connection:
+    """Return the protocol of a connection that the server has just accepted."""
+    if not server.tls_options:
+        return Connection(server)
+    connection = TlsConnection(server)
+    server.shaking(connection)
+    return connection
 
 
 def _headers_too_large(max_bytes: int) -> HeadersTooLargeError:

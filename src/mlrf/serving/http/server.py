@@ -13,9 +13,7 @@ from time import perf_counter
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
-from mlrf.serving.http.bounds import DRAIN_IDLE_S
 from mlrf.serving.http.clock import Clock
-from mlrf.serving.http.connection import Connection, TlsConnection
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
@@ -27,6 +25,8 @@ _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
 BEAT_S = 0.5
+DRAIN_IDLE_S = 2.0
+"""How long an idle connection, or one that shakes hands, may stay once the server drains."""
 _LOOKS = 32
 """At how many connections one that comes beyond the limit may have a look."""
 _DRAIN_TICK_S = 0.02
@@ -48,6 +48,22 @@ class Meter(Protocol):
 
     def count_cut(self, why: str) -> None:
         """Count a connection that is ended without a word: to make `room`, in a `crowd`, for answers `unread`."""
+        ...
+
+
+class Connected(Protocol):
+    """One client's connection, as its server sees it."""
+
+    def check(self, now: float) -> None:
+        """End what has taken too long."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and has not been for a moment."""
+        ...
+
+    def leave(self) -> None:
+        """Close an idle connection."""
         ...
 
 
@@ -105,9 +121,9 @@ class HttpServer:
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
-        self._connections: OrderedDict[Connection, None] = OrderedDict()
+        self._connections: OrderedDict[Connected, None] = OrderedDict()
         """Those found busy when room was needed stand behind those that nobody has looked at."""
-        self._shaking: WeakSet[TlsConnection] = WeakSet()
+        self._shaking: WeakSet[Connected] = WeakSet()
         """Those whose handshake is under way: nobody tells of one that fails."""
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
@@ -118,14 +134,6 @@ class HttpServer:
         self.cors: Cors | None = None
         self.tls_options: dict[str, Any] = {}
         """What asyncio wants to hear of TLS for a listener or a connection; nothing where there is none."""
-
-    def new_connection(self) -> Connection:
-        """Return the protocol of a connection that was just accepted."""
-        if not self.tls_options:
-            return Connection(self)
-        connection = TlsConnection(self)
-        self._shaking.add(connection)
-        return connection
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request of this or another worker has."""
@@ -163,17 +171,21 @@ class HttpServer:
         self.router = router
         self.calls.clear()
 
-    def shaken(self, connection: TlsConnection) -> None:
-        """Take note that a handshake is over."""
+    def shaking(self, connection: Connected) -> None:
+        """Take note of a handshake that is under way."""
+        self._shaking.add(connection)
+
+    def shaken(self, connection: Connected) -> None:
+        """Take note that it is over."""
         self._shaking.discard(connection)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: Connected) -> None:
         """Take note of a connection."""
         self._connections[connection] = None
         self.admission.n_connections += 1
         self.meter.count_connections(1)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Connected) -> None:
         """Forget a connection."""
         self._connections.pop(connection, None)
         self.admission.n_connections -= 1

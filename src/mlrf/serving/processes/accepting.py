@@ -10,7 +10,9 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
+from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
 
 
@@ -29,6 +31,7 @@ class Accepting:
         self, server: HttpServer, own: socket.socket, siblings: Mapping[int, socket.socket], backlog: int
     ) -> None:
         self._server = server
+        self._new_connection = partial(new_connection, server)
         self._own = own
         self._siblings = siblings
         self._backlog = backlog
@@ -74,7 +77,7 @@ class Accepting:
         # Of a copy: the loop closes what it was given, and the queue must outlive that.
         loop = asyncio.get_running_loop()
         tls = self._server.tls_options
-        return await loop.create_server(self._server.new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
+        return await loop.create_server(self._new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
 
     async def _take_queued(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -100,4 +103,4 @@ class Accepting:
         loop = asyncio.get_running_loop()
         # One whose handshake fails, or who has left already, is nobody's trouble.
         with suppress(OSError):
-            await loop.connect_accepted_socket(self._server.new_connection, client, **self._server.tls_options)
+            await loop.connect_accepted_socket(self._new_connection, client, **self._server.tls_options)

@@ -14,12 +14,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.descriptors import connections_that_fit
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.inference.repository import Repository
@@ -269,9 +271,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
 
 async def _listen(loop: asyncio.AbstractEventLoop, server: HttpServer, listener: socket.socket) -> asyncio.Server:
+    accept = partial(new_connection, server)
     if listener.family == socket.AF_UNIX:
-        return await loop.create_unix_server(server.new_connection, sock=listener)
-    return await loop.create_server(server.new_connection, sock=listener)
+        return await loop.create_unix_server(accept, sock=listener)
+    return await loop.create_server(accept, sock=listener)
 
 
 def _share_one_arena() -> None:

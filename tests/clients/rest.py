@@ -96,6 +96,8 @@ def triton_is_refused(client, told):
     assert "99" in ask(MODEL, wide(sync_client, told.row), model_version="99")
     assert "[1, 6]" in ask(MODEL, wide(sync_client, told.row[:-1]))
     assert "store" in ask(MODEL, columns(told)[:3])
+    classes = [sync_client.InferRequestedOutput("prediction", class_count=2)]
+    assert "classification" in ask(MODEL, wide(sync_client, told.row), outputs=classes)
     for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refusal(InferenceServerException, lambda call=call: call("none"), "none")
 

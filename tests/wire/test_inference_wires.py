@@ -369,6 +369,14 @@ DAMAGED = {
         "gRPC, raw", field(inputs=[{"name": "features", "parameters": {"shared_memory_region": message("InferParameter")(string_param="x")}}]),
         TENSOR, ["shared_memory_region", "leave it out"],
     ),
+    "classes for an output": (
+        "REST, binary", with_(b"}}], ", b'}}], "outputs": [{"name": "prediction", "parameters": {"classification": 2}}], '), TENSOR,
+        ["prediction", "classification", "leave it out"],
+    ),
+    "shared memory of an input": (
+        "REST, JSON", with_(SHAPE, SHAPE + b', "parameters": {"shared_memory_region": "x"}'), TENSOR,
+        ["features", "shared_memory_region", "leave it out"],
+    ),
     "too long a message": ("gRPC, raw", and_more(b" " * MOST_BYTES), (413, "RESOURCE_EXHAUSTED", ""), [str(MOST_BYTES)]),
 }  # fmt: skip
 

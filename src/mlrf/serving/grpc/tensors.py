@@ -9,7 +9,15 @@ from typing import Any
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.grpc.messages import message, parsed
-from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InferResponse, InputTensor, OutputTensor
+from mlrf.serving.inference.messages import (
+    NO_PARAMETERS,
+    NOT_OFFERED,
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    OutputTensor,
+    not_offered,
+)
 
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
@@ -31,8 +39,6 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 """The field that holds the values of a datatype."""
-_NOT_OFFERED = ("shared_memory_region", "classification")
-"""What Triton lets a tensor's parameters ask, and must not be passed over: the client would read elsewhere."""
 
 
 def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
@@ -134,11 +140,9 @@ def _output(tensor: Any) -> str:
 
 
 def _check_offered(what: str, tensor: Any) -> None:
-    for name in _NOT_OFFERED:
+    for name in NOT_OFFERED:
         if name in tensor.parameters:
-            raise InvalidTensorError(
-                f"{what} {shown_name(tensor.name)}: this server does not offer {name}; leave it out", parameter=name
-            )
+            raise not_offered(what, tensor.name, name)
 
 
 def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,14 @@ from typing import Any
 
 import msgspec
 
+from mlrf.core.errors import InvalidTensorError
+from mlrf.core.schema import shown_name
 from mlrf.serving.inference.datatypes import Buffer
 
 Parameter = bool | int | float | str
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+NOT_OFFERED = ("shared_memory_region", "classification")
+"""What Triton lets a tensor's parameters ask, and must not be passed over: the client would read elsewhere."""
 
 
 class InputTensor(msgspec.Struct, gc=False):
@@ -61,3 +65,10 @@ class InferResponse(msgspec.Struct, gc=False):
     id: str
     parameters: Mapping[str, Parameter]
     outputs: Sequence[OutputTensor]
+
+
+def not_offered(what: str, tensor: str, parameter: str) -> InvalidTensorError:
+    """Return the error of an "input" or "output", by its name, that asks what is not offered."""
+    return InvalidTensorError(
+        f"{what} {shown_name(tensor)}: this server does not offer {parameter}; leave it out", parameter=parameter
+    )

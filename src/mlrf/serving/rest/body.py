@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.inference.datatypes import DATATYPES, JSON_DECODERS
-from mlrf.serving.inference.messages import NO_PARAMETERS, InferRequest, InputTensor
+from mlrf.serving.inference.messages import NO_PARAMETERS, NOT_OFFERED, InferRequest, InputTensor, not_offered
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
 _MOST_DEPTH = 4
@@ -20,6 +20,7 @@ _MOST_DEPTH = 4
 
 class _InputParameters(msgspec.Struct, gc=False):
     binary_data_size: int | UnsetType = UNSET
+    shared_memory_region: Any = UNSET
 
 
 class _Input(msgspec.Struct, gc=False):
@@ -32,6 +33,8 @@ class _Input(msgspec.Struct, gc=False):
 
 class _OutputParameters(msgspec.Struct, gc=False):
     binary_data: bool | UnsetType = UNSET
+    shared_memory_region: Any = UNSET
+    classification: Any = UNSET
 
 
 class _Output(msgspec.Struct, gc=False):
@@ -76,6 +79,8 @@ def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, be
         document, blobs = _document(whole[:header_bytes]), whole[header_bytes:]
     inputs, place = [], 0
     for each in document.inputs:
+        if each.parameters is not None and each.parameters.shared_memory_region is not UNSET:
+            raise not_offered("input", each.name, "shared_memory_region")
         size = UNSET if each.parameters is None else each.parameters.binary_data_size
         if size is UNSET:
             inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each)))
@@ -99,6 +104,8 @@ def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, be
         )
     parameters = document.parameters or NO_PARAMETERS
     outputs = document.outputs or ()
+    for output in outputs:
+        _check_offered(output)
     binary = {
         each.name: each.parameters.binary_data
         for each in outputs
@@ -113,6 +120,15 @@ def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, be
         began_s=began_s,
     )
     return Asked(request, binary, parameters.get("binary_data_output") is True)
+
+
+def _check_offered(output: _Output) -> None:
+    parameters = output.parameters
+    if parameters is None:
+        return
+    for name in NOT_OFFERED:
+        if getattr(parameters, name) is not UNSET:
+            raise not_offered("output", output.name, name)
 
 
 def _document(raw: bytes | memoryview) -> _Document:

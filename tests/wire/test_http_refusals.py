@@ -87,6 +87,15 @@ def test_a_post_without_a_length_is_411(server):
         assert client.is_closed()
 
 
+def test_a_post_that_needs_no_body_needs_no_length_and_what_follows_is_the_next_request(server):
+    with server.client() as client:
+        index = b"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\n\r\n"
+        client.send(index + request("GET", "/healthz") + index)
+        first, second, third = client.answer(), client.answer(), client.answer()
+        assert (first.status, second.status, third.status) == (200, 200, 200)
+        assert first.json == third.json != second.json
+
+
 @pytest.mark.parametrize("length", [b"Content-Length: 2", CHUNKED], ids=["declared", "chunked"])
 @pytest.mark.parametrize(
     ("first", "headers", "status"),

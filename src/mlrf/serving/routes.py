@@ -69,6 +69,10 @@ GRPC_ALWAYS = frozenset((f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady"
 """Those that need no key and are answered however busy the server is."""
 _ALWAYS = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
 """What answers however busy the server is, beside what an admin asks."""
+_BODILESS = frozenset(
+    ("/v2/repository/index", *(label for label in LABELS if label.endswith(("/{name}/load", "/{name}/unload"))))
+)
+"""What may be asked without a body."""
 _SCOPES = {
     "/predict": "predict",
     "/predict/batch": "predict",
@@ -116,4 +120,4 @@ def make_route(
     if number == OTHER:
         raise ValueError(label)
     always = label in _ALWAYS or SCOPES.get(number) == ADMIN
-    return Route(number, label, handlers, content_type, always, timed, fit)
+    return Route(number, label, handlers, content_type, always, timed, fit, label in _BODILESS)

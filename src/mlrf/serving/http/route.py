@@ -122,6 +122,8 @@ class Route:
     """Handlers that give the same answers and take the time of each stage, for requests that are looked at."""
     fit: Fit | None = None
     """What reads bodies otherwise than as JSON, plain or in gzip, which is what the other routes take."""
+    bodiless: bool = False
+    """Whether a POST may come without a body, and then need not say how long that is: `curl -X POST` says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,12 @@ class Router:
                 f"the body of {head.content_length} bytes is longer than {self.max_body_bytes}",
                 max_bytes=self.max_body_bytes,
             )
-        if head.method in (b"POST", b"PUT", b"PATCH") and head.content_length is None and not head.chunked:
+        if (
+            head.method in (b"POST", b"PUT", b"PATCH")
+            and head.content_length is None
+            and not head.chunked
+            and not self._is_bodiless(head)
+        ):
             raise LengthRequiredError("the request declares neither Content-Length nor Transfer-Encoding: chunked")
         number, content_type, always, timeout_s = OTHER, JSON, False, 0.0
         try:
@@ -209,6 +216,12 @@ class Router:
             target=head.target,
             traceparent=head.traceparent,
         )
+
+    def _is_bodiless(self, head: Head) -> bool:
+        try:
+            return self._route(head).bodiless
+        except MlrfError:
+            return False
 
     def _route(self, head: Head) -> Route:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,34 +10,19 @@ from pathlib import Path
 
 import pytest
 
+import documents
+from documents import shell
 from running import serving
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-BIN = Path(sys.executable).parent
 
 
 def blocks(language):
-    """The fenced blocks of a language, "" for those that name none."""
-    parts = README.split("\n```")
-    return [inside.partition("\n")[2] + "\n" for inside in parts[1::2] if inside.partition("\n")[0] == language]
+    return documents.blocks(README, language)
 
 
 def commands(name):
-    lines = [line.split("#")[0].strip() for block in blocks("") for line in block.splitlines()]
-    return [line for line in lines if line.startswith(f"{name} ")]
-
-
-def shell(line, folder):
-    path = f"{BIN}:{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", line],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return documents.commands(README, name)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.schema import clip
-from mlrf.features.breaker import Breaker
+from mlrf.features.breaker import ProbingBreaker
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -60,7 +60,7 @@ class RoundTrips:
         """Those that are free, busy or being made."""
         self._waiting = 0
         self._connecting: set[asyncio.Task[None]] = set()
-        self.breaker = Breaker(self._ping, CONNECT_LIMIT_S)
+        self.breaker = ProbingBreaker(self._ping, CONNECT_LIMIT_S)
 
     async def ask(self, *command: Any, limit_s: float) -> Any:
         """Return the server's answer to a command; FeaturesUnavailableError when there is none within the limit.
@@ -85,7 +85,7 @@ class RoundTrips:
     async def close(self) -> None:
         """Give up all connections."""
         self.is_closed = True
-        self.breaker.close()
+        self.breaker.stop()
         for task in tuple(self._connecting):
             task.cancel()
         while not self._free.empty():

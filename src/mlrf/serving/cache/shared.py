@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError
+from mlrf.features.breaker import PROBE_EVERY_S, Breaker
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
 DEADLINE_S = 4e-3
 """How long a request waits for the store."""
 _CONNECTIONS = 8
-_KEEP_S = 0.25
-"""How often the keeper looks after the connections, and probes a server that failed."""
 _CONNECT_S = 1.0
 _PROBE_S = 0.1
-_FAILURES = 3
-"""So many in a row, and nobody asks any more until a probe was answered in time."""
 _SMOOTHING = 0.2
 _LIFE_S = 86_400
 _MAX_VALUE_BYTES = 1 << 20
@@ -71,9 +68,8 @@ class SharedCache:
         self._n_open = 0
         self._keeper: asyncio.Task[None] | None = None
         self._storing: set[asyncio.Task[None]] = set()
-        self._n_failed = 0
-        self._is_open = True
-        """Whether the breaker is: nobody asks before a first probe was answered."""
+        # Nobody asks before a first probe was answered.
+        self._breaker = Breaker(is_open=True)
         self.round_trip_s = math.inf
         """What an answer from the store lately took."""
 
@@ -81,7 +77,7 @@ class SharedCache:
         """Whether an answer that costs so much to make is worth a round trip; starts the keeper when it is first asked."""
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
-        return not self._is_open and bool(self._idle) and cost_s > self.round_trip_s
+        return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
 
     async def get(self, version: str, key: bytes) -> bytes | None:
         """Return the answer that another worker or server left under a key; None when there is none, or none to trust."""
@@ -101,7 +97,7 @@ class SharedCache:
 
     def put(self, version: str, key: bytes, answer: bytes) -> None:
         """Leave an answer for others, in the background; dropped where no connection is free."""
-        if self._is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
+        if self._breaker.is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
             return
         value = _sealed(answer, version, key)
         task = asyncio.get_running_loop().create_task(self._store(_name(version, key), value))
@@ -127,11 +123,11 @@ class SharedCache:
         except asyncio.CancelledError:
             self._throw_away(connection)
             raise
-        except Exception:  # noqa: BLE001  whatever the client library raises, the request does without it
+        except Exception as error:  # noqa: BLE001  whatever the client library raises, the request does without it
             self._throw_away(connection)
-            self._fail()
+            self._fail(error)
             return _NOTHING
-        self._n_failed = 0
+        self._breaker.succeeded()
         self._idle.append(connection)
         return value
 
@@ -141,18 +137,18 @@ class SharedCache:
             # Whatever it is, the server is not there, or not well: again later.
             with contextlib.suppress(Exception):
                 await self._probe()
-                while self._n_open < (1 if self._is_open else _CONNECTIONS):
+                while self._n_open < (1 if self._breaker.is_open else _CONNECTIONS):
                     await self._connect()
-            await asyncio.sleep(_KEEP_S)
+            await asyncio.sleep(PROBE_EVERY_S)
 
     async def _connect(self) -> None:
         connection: AbstractConnection = self._pool.make_connection()
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await connection.connect()  # type: ignore[no-untyped-call]
-        except Exception:
+        except Exception as error:
             await _close(connection)
-            self._fail()
+            self._fail(error)
             raise
         self._n_open += 1
         self._idle.append(connection)
@@ -166,24 +162,23 @@ class SharedCache:
             async with asyncio.timeout(_PROBE_S):
                 began = perf_counter()
                 await _command(connection, (b"PING",))
-        except BaseException:
+        except BaseException as error:
             self._throw_away(connection)
-            self._fail()
+            self._fail(error)
             raise
         self._idle.append(connection)
         took_s = perf_counter() - began
-        if self._is_open and took_s <= DEADLINE_S:
-            self.round_trip_s = took_s
-            self._n_failed = 0
-            self._set_open(is_open=False)
-        elif not self._is_open:
+        if not self._breaker.is_open:
             self._note_round_trip(took_s)
+        elif took_s <= DEADLINE_S:
+            self.round_trip_s = took_s
+            self._breaker.close()
+            self._counts.set_up(1)
 
-    def _fail(self) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._counts.failures(1)
-        self._n_failed += 1
-        if self._n_failed >= _FAILURES and not self._is_open:
-            self._set_open(is_open=True)
+        if self._breaker.failed(str(error)):
+            self._counts.set_up(0)
             # What is idle was opened before the server failed: whatever it does next, it does on new ones.
             while self._idle:
                 self._throw_away(self._idle.pop())
@@ -193,10 +188,6 @@ class SharedCache:
         closing = asyncio.get_running_loop().create_task(_close(connection))
         self._storing.add(closing)
         closing.add_done_callback(self._storing.discard)
-
-    def _set_open(self, *, is_open: bool) -> None:
-        self._is_open = is_open
-        self._counts.set_up(int(not is_open))
 
     def _note_round_trip(self, took_s: float) -> None:
         self.round_trip_s += (took_s - self.round_trip_s) * _SMOOTHING

@@ -84,7 +84,9 @@ class Answering:
 
         async def answer(body: bytes, context: Any) -> bytes:
             try:
-                made = await self._one(route, _caller(context), body)
+                made = self._one(route, _caller(context), body)
+                if not isinstance(made, bytes):
+                    made = await made
             except _RefusedError as refused:
                 if self._held is not None:
                     await self._held.wait()
@@ -109,7 +111,8 @@ class Answering:
             caller = _caller(context)
             while (body := await self._next(context, caller)) is not grpc.aio.EOF:
                 try:
-                    made = frame(await self._one(route, caller, body))
+                    one = self._one(route, caller, body)
+                    made = frame(one if isinstance(one, bytes) else await one)
                 except _RefusedError as refused:
                     if tell is None or refused.code in _OF_ACCESS:
                         await refused.abort(context)
@@ -162,7 +165,8 @@ class Answering:
     async def _end(self, context: Any, caller: _Caller, fault: Exception) -> None:
         await self._refused(fault, caller.request_id or self._http.new_request_id()).abort(context)
 
-    async def _one(self, route: int, caller: _Caller, body: bytes) -> bytes:
+    def _one(self, route: int, caller: _Caller, body: bytes) -> bytes | Awaitable[bytes]:
+        """Return a message's answer, or what waits for it where it takes its time; _RefusedError from either."""
         started = perf_counter()
         http = self._http
         admission = http.admission
@@ -181,11 +185,24 @@ class Answering:
             if caller.deadline_s and started > caller.deadline_s:
                 raise too_late()
             content = call.handler(body)
-            if not isinstance(content, bytes):
-                content = await self._made(content, route, len(body), caller.deadline_s)
         except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
             refused = self._refused(fault, identity, call, started)
             raise refused from None
+        if isinstance(content, bytes):
+            return self._answered(call, content, started)
+        return self._later(call, content, identity, len(body), caller.deadline_s, started)
+
+    async def _later(
+        self, call: Call, work: Result, identity: bytes, n_bytes: int, deadline_s: float, started: float
+    ) -> bytes:
+        try:
+            content = await self._made(work, call.route, n_bytes, deadline_s)
+        except Exception as fault:  # noqa: BLE001  as above
+            refused = self._refused(fault, identity, call, started)
+            raise refused from None
+        return self._answered(call, content, started)
+
+    def _answered(self, call: Call, content: bytes, started: float) -> bytes:
         self._count(call, _OK, content, started)
         return bytes(content)  # grpcio takes no subclass, which an answer by key is
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.grpc.messages import message, parsed
+from mlrf.serving.grpc.wire import delimited, head
 from mlrf.serving.inference.messages import (
     NO_PARAMETERS,
     NOT_OFFERED,
@@ -22,7 +24,9 @@ from mlrf.serving.inference.messages import (
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
 _STREAMED = message("ModelStreamInferResponse")
-_FINAL = _RESPONSE(parameters={"triton_final_response": message("InferParameter")(bool_param=True)}).SerializeToString()
+_PARAMETER = message("InferParameter")
+_CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+_FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
 """Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -66,14 +70,16 @@ def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
 
 def write_response(response: InferResponse) -> bytes:
     """Return a ModelInferResponse; its contents are raw, which is where clients look first, and some look alone."""
-    answer = _RESPONSE(model_name=response.model_name, model_version=response.model_version, id=response.id)
+    parts = [_model(response.model_name, response.model_version)]
+    if response.id:
+        parts.append(delimited(3, response.id.encode()))
     for name, value in response.parameters.items():
-        _set(answer.parameters[name], value)
-    for each in response.outputs:
-        answer.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
-        answer.raw_output_contents.append(each.data)
-    written: bytes = answer.SerializeToString()
-    return written
+        parts.append(_parameter(name, value))
+    outputs = response.outputs
+    parts += [_output_tensor(each.name, each.datatype, *each.shape) for each in outputs]
+    for each in outputs:
+        parts += (head(6, len(each.data)), each.data)
+    return b"".join(parts)
 
 
 def read_response(body: bytes) -> InferResponse:
@@ -88,8 +94,7 @@ def read_response(body: bytes) -> InferResponse:
 
 def streamed(response: bytes) -> bytes:
     """Return the message of a stream that carries a ModelInferResponse."""
-    written: bytes = _STREAMED(infer_response=_RESPONSE.FromString(response + _FINAL)).SerializeToString()
-    return written
+    return b"".join((head(2, len(response) + len(_FINAL)), response, _FINAL))
 
 
 def streamed_fault(body: bytes, details: str) -> bytes:
@@ -153,13 +158,19 @@ def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _set(parameter: Any, value: bool | float | str) -> None:
-    match value:
-        case bool():
-            parameter.bool_param = value
-        case int():
-            parameter.int64_param = value
-        case float():
-            parameter.double_param = value
-        case _:
-            parameter.string_param = value
+@lru_cache
+def _model(name: str, version: str) -> bytes:
+    return delimited(1, name.encode()) + delimited(2, version.encode())
+
+
+@lru_cache(typed=True)
+def _parameter(name: str, value: bool | float | str) -> bytes:
+    """Return an entry of a response's parameters. A server has few that differ, but for the times of looked-up rows."""
+    written: bytes = _RESPONSE(parameters={name: _PARAMETER(**{_CHOICES[type(value)]: value})}).SerializeToString()
+    return written
+
+
+@lru_cache
+def _output_tensor(name: str, datatype: str, *shape: int) -> bytes:
+    written: bytes = _RESPONSE(outputs=[{"name": name, "datatype": datatype, "shape": shape}]).SerializeToString()
+    return written

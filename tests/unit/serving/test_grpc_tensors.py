@@ -1,0 +1,71 @@
+"""Answers over gRPC are written by hand, and are what protobuf itself would write."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlrf.serving.grpc.messages import message
+from mlrf.serving.grpc.tensors import streamed, write_response
+from mlrf.serving.grpc.wire import delimited
+from mlrf.serving.inference.messages import InferResponse, OutputTensor
+
+RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
+ONE = (OutputTensor("prediction", "FP64", [1], bytes(8)),)
+FIELDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+
+
+def by_protobuf(response):
+    written = RESPONSE(model_name=response.model_name, model_version=response.model_version, id=response.id)
+    for name, value in response.parameters.items():
+        written.parameters[name].CopyFrom(PARAMETER(**{FIELDS[type(value)]: value}))
+    for each in response.outputs:
+        written.outputs.add(name=each.name, datatype=each.datatype, shape=each.shape)
+        written.raw_output_contents.append(each.data)
+    return written
+
+
+def outputs(*shapes):
+    return [OutputTensor(f"output {i}", "FP64", shape, bytes([i]) * 8) for i, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        InferResponse("m", "1", "", {}, ONE),
+        InferResponse("m" * 127, "12", "x", {}, ONE),
+        InferResponse("m" * 128, "1" * 300, "Ä" * 64, {}, ONE),
+        InferResponse("m", "1", "", {}, []),
+        InferResponse("m", "1", "", {}, outputs([1], [1, 27], [127, 128], [10_000, 300, 7], [1 << 40])),
+        *(
+            InferResponse("m", "1", "", {"a": value}, ONE)
+            for value in (True, False, 1, 0, -1, 1 << 62, 1.0, 0.0, "1", "")
+        ),
+        *(
+            InferResponse("m", "1", "", {}, [OutputTensor("o", "FP64", [size], b"\xff" * size)])
+            for size in (0, 127, 128, 16_383, 16_384, 1 << 21)
+        ),
+    ],
+)
+def test_an_answer_is_byte_for_byte_what_protobuf_writes(response):
+    assert write_response(response) == by_protobuf(response).SerializeToString()
+
+
+def test_parameters_of_all_types_are_told_apart():
+    parameters = {"bundle_version": "3eeac7eb3f55", "stale": True, "count": 1, "share": 1.0}
+    response = InferResponse("m", "1", "7", parameters, ONE)
+    assert RESPONSE.FromString(write_response(response)) == by_protobuf(response)
+
+
+def test_a_streamed_answer_is_the_answer_and_the_last_to_its_request():
+    response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
+    told = message("ModelStreamInferResponse").FromString(streamed(write_response(response)))
+    assert told.error_message == ""
+    assert told.infer_response.parameters["triton_final_response"].bool_param
+    del told.infer_response.parameters["triton_final_response"]
+    assert told.infer_response == by_protobuf(response)
+
+
+def test_a_number_has_as_many_digits_as_it_needs():
+    kind = message("ServerMetadataResponse")
+    for size in (0, 1, 127, 128, 300, 16_384):
+        assert delimited(1, b"x" * size) == (kind(name="x" * size).SerializeToString() or b"\x0a\x00")

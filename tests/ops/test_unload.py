@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -116,6 +119,48 @@ def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bu
         assert server.troubles == []
 
 
+def test_nobody_is_cut_off_while_it_goes_and_comes(repository, other, bundles, admin):
+    """Both models asked without a pause: what is not unloaded always answers, what is says so, and nothing else happens."""
+    stopped, faults, seen = threading.Event(), [], {"/models/other/predict": Counter(), SAMPLE: Counter()}
+
+    def ask(path, body, taken):
+        content = request("POST", path, body)
+        with server.client() as client:
+            while not stopped.is_set():
+                try:
+                    client.send(content)
+                    answer = client.answer()
+                except (OSError, EOFError) as error:
+                    faults.append((path, repr(error)))
+                    return
+                seen[path][answer.status] += 1
+                if answer.status not in taken or (answer.status == 404 and answer.code != "MODEL_UNLOADED"):
+                    faults.append((path, answer.status, answer.body[:200]))
+
+    with serving(repository, other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+        server.booted(2)
+        asking = [
+            threading.Thread(target=ask, args=("/models/other/predict", {"features": [1, 2, 3]}, {200}), daemon=True),
+            threading.Thread(target=ask, args=(SAMPLE, ASKED, {200, 404}), daemon=True),
+        ]
+        for thread in asking:
+            thread.start()
+        for _ in range(5):
+            assert ask_admin(admin, "unload").status == 200
+            before = seen[SAMPLE][404]
+            eventually(lambda n=before: seen[SAMPLE][404] > n + 20, 10, "answers without it")
+            assert ask_admin(admin, "load").status == 200
+            before = seen[SAMPLE][200]
+            eventually(lambda n=before: seen[SAMPLE][200] > n + 20, 10, "answers with it")
+        stopped.set()
+        for thread in asking:
+            thread.join(10)
+            assert not thread.is_alive()
+        assert faults == []
+        assert server.troubles == []
+        assert server.metrics()["mlrf_unloads_total"] == server.metrics()["mlrf_reloads_total;outcome=done"] == 5
+
+
 def test_nothing_but_a_load_brings_it_back(repository, bundles, admin):
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         born = server.booted(2)
@@ -181,24 +226,80 @@ def test_another_schema_is_refused_as_if_it_were_served(repository, tmp_path, ad
         assert ask_admin(admin, "load", body={"allow_schema_change": True}).json["number"] == 2
 
 
-def test_a_bundle_of_its_own_comes_back_as_it_was(other, admin, tmp_path):
-    numbers = {"features": [1, 2, 3]}
-    with serving(other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
+def links_of(pid):
+    """What a process has open."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(entry.readlink()).removesuffix(" (deleted)"))
+    return found
+
+
+def held_by(server):
+    """Memory that stands for files of bundles: what the server's processes have open or mapped of it."""
+    found = []
+    for pid in (server.process.pid, *server.workers()):
+        found += links_of(pid)
+        found += [line.split()[5] for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:" in line]
+    return {name for name in found if "memfd:mlrf-" in name}
+
+
+def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
+    place, aside = tmp_path / "one", tmp_path / "aside"
+    truth = {}
+    for seed in (7, 8):
+        write_tree_bundle(aside, seed=seed)
+        with serving(aside) as server:
+            truth[seed] = server.ask("POST", "/predict", ASKED).json["prediction"]
+        aside.rename(tmp_path / str(seed))
+    (tmp_path / "7").rename(place)
+    with serving(place, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         server.booted(2)
-        before = server.ask("POST", "/predict", numbers).json["prediction"]
-        assert ask_admin(admin, "unload", "other").status == 200
+
+        def answers():
+            return {server.ask("POST", "/predict", ASKED).json.get("prediction") for _ in range(8)}
+
+        assert held_by(server) == {"/memfd:mlrf-sample-forest.bin"}
+        assert ask_admin(admin, "unload").status == 200
+        eventually(lambda: not held_by(server), 8, "its memory back")
         kill_one_by_one(server)
-        other.rename(tmp_path / "aside")
-        assert "is no directory" in ask_admin(admin, "load", "other").json["error"]
-        write_bundle(other, name="other", schema=NUMBERS, task="binary", classes=["no", "yes"])
-        assert "mlrf publish" in ask_admin(admin, "load", "other").json["error"]
-        assert server.ask("POST", "/predict", numbers).code == "MODEL_UNLOADED"
-        shutil.rmtree(other)
-        (tmp_path / "aside").rename(other)
-        assert ask_admin(admin, "load", "other").status == 200
-        shutil.rmtree(other)
+        place.rename(aside)
+        assert "is no directory" in ask_admin(admin, "load").json["error"]
+        write_bundle(place, name="another", schema=NUMBERS)
+        assert "'another'" in ask_admin(admin, "load").json["error"]
+        shutil.rmtree(place)
+        shutil.copytree(aside, place)
+        (place / "forest.bin").chmod(0o644)
+        (place / "forest.bin").write_bytes((aside / "forest.bin").read_bytes()[:-1] + b"\x7f")
+        assert "forest.bin was altered" in ask_admin(admin, "load").json["error"]
+        assert codes_of(server) == {"MODEL_UNLOADED"}
+        assert not held_by(server)
+        shutil.rmtree(place)
+        (tmp_path / "8").rename(place)
+        assert ask_admin(admin, "load").json["version"] == read_bundle(place).short_version
+        assert answers() == {truth[8]}
+        shutil.rmtree(place)
         kill_one_by_one(server)
-        assert server.ask("POST", "/predict", numbers).json["prediction"] == before, "held in memory since the start"
+        assert answers() == {truth[8]}, "held in memory since it was loaded"
+        # And without an unloading before, as a version of a repository is.
+        aside.rename(place)
+        assert ask_admin(admin, "load").status == 200
+        shutil.rmtree(place)
+        assert answers() == {truth[7]}
+        kill_one_by_one(server)
+        assert answers() == {truth[7]}
+        names = {"forest.bin", "manifest.json", "schema.json"}
+        eventually(lambda: held_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, 8, "one copy of each")
+        assert n_held(server) == len(names), "that of the version before is gone"
+
+
+def n_held(server):
+    """How many descriptors of such memory the arbiter has; workers have none."""
+    per_process = [
+        sum("memfd:mlrf-" in link for link in links_of(pid)) for pid in (server.process.pid, *server.workers())
+    ]
+    assert not any(per_process[1:])
+    return per_process[0]
 
 
 def mapped(pid):
@@ -227,27 +328,6 @@ def test_a_request_under_way_is_answered_and_then_its_memory_goes(repository, ad
             assert ask_admin(admin, "unload").status == 200
             eventually(lambda: mapped(worker) == 0, 8, "no mapped model")
         assert json.loads(server.ask("POST", "/v2/repository/index").body)[0]["state"] == "UNAVAILABLE"
-
-
-def test_a_worker_that_hangs_is_ended_and_the_unloading_is_acknowledged(repository, admin):
-    options = ["--admin", f"unix:{admin}", "--worker-timeout", "60"]
-    with serving(repository, workers=2, options=options) as server:
-        stopped = server.booted(2)[1]
-        os.kill(stopped, signal.SIGSTOP)
-        eventually(lambda: answered_by_the_living(admin), 20, "an acknowledgement")
-        eventually(lambda: not is_alive(stopped), 5)
-        server.booted(2)
-        assert codes_of(server) == {"MODEL_UNLOADED"}
-
-
-def answered_by_the_living(admin):
-    """Whether the worker that lives took the connection, and answered: the listener is shared."""
-    with Client(admin) as client:
-        client.socket.settimeout(7)
-        try:
-            return client.ask("POST", "/admin/models/sample/unload", b"").status == 200
-        except TimeoutError:
-            return False
 
 
 def test_what_nobody_knows_is_not_found(repository, admin):

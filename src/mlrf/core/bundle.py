@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -216,7 +217,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {name}; build it again", file=name)
         if name in self.held:
-            return Path(f"/proc/self/fd/{self.held[name]}")
+            return _path_of(self.held[name])
         return self.path / name
 
 
@@ -229,15 +230,24 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     raw = _read_small(root, MANIFEST)
     manifest = _decode_manifest(root, raw)
     _check_files(root, manifest)
-    schema = _read_schema(root)
-    if len(schema.features) != manifest.n_features:
+    return _described(root, raw, manifest, _read_small(root, SCHEMA))
+
+
+def read_held(root: Path, version: str, held: Mapping[str, int]) -> Bundle:
+    """Read a version of a bundle from what is held of it: descriptors of its manifest, its schema, and files that it is to use.
+
+    BundleError when one is missing, or not what the version says.
+    """
+    raw, schema = (_path_of(held[name]).read_bytes() if name in held else b"" for name in (MANIFEST, SCHEMA))
+    if hashlib.sha256(raw).hexdigest() != version:
         raise BundleError(
-            f"{root}: schema.json has {len(schema.features)} features, the manifest says {manifest.n_features}",
-            file=SCHEMA,
+            f"{root}: what is held of it is not the version {version[:_SHORT_VERSION_DIGITS]}", file=MANIFEST
         )
-    link = _read_link(root, manifest)
-    version = hashlib.sha256(raw).hexdigest()
-    return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
+    manifest = _decode_manifest(root, raw)
+    for name in (SCHEMA, *held):
+        if name != MANIFEST and (name not in held or digest_file(_path_of(held[name])) != manifest.files[name].sha256):
+            raise BundleError(f"{root}: what is held of {name} is not the manifest's", file=name)
+    return msgspec.structs.replace(_described(root, raw, manifest, schema), held=dict(held))
 
 
 def decode_json(root: Path, name: str, raw: bytes) -> Any:
@@ -255,6 +265,22 @@ def digest_file(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _path_of(descriptor: int) -> Path:
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
+def _described(root: Path, raw: bytes, manifest: Manifest, raw_schema: bytes) -> Bundle:
+    schema = _decode_schema(root, raw_schema)
+    if len(schema.features) != manifest.n_features:
+        raise BundleError(
+            f"{root}: schema.json has {len(schema.features)} features, the manifest says {manifest.n_features}",
+            file=SCHEMA,
+        )
+    link = _read_link(root, manifest)
+    version = hashlib.sha256(raw).hexdigest()
+    return Bundle(path=root.resolve(), manifest=manifest, version=version, schema=schema, link=link)
 
 
 def _decode_manifest(root: Path, raw: bytes) -> Manifest:
@@ -340,8 +366,8 @@ def _read_small(root: Path, name: str) -> bytes:
         raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
 
 
-def _read_schema(root: Path) -> Schema:
-    document = decode_json(root, SCHEMA, _read_small(root, SCHEMA))
+def _decode_schema(root: Path, raw: bytes) -> Schema:
+    document = decode_json(root, SCHEMA, raw)
     try:
         return from_json_schema(document)
     except BundleError as error:

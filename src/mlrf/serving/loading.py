@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,11 +17,13 @@ from mlrf.core.repository import Version
 from mlrf.serving.admin import AdminRoutes
 from mlrf.serving.http.route import Awaited
 from mlrf.serving.processes.board import Answer, Ask, Page
+from mlrf.serving.processes.hold import give_back
 
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _MARGIN_S = 15.0
 """How much longer than the reload itself may take is waited for word of it."""
-Find = Callable[[str, str | None], Version]
-"""From a model's name and what a caller names its version by to the version, the current one for None; BundleError for none."""
+Find = Callable[[str, str | None], tuple[Version, dict[str, int]]]
+"""From a model's name and what a caller names its version by (None: the current one) to the version and what is held of it."""
 
 
 class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,8 +73,11 @@ class Loading:
         wanted = None if asked.version is None else str(asked.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                version = await _aside(partial(self._find, name, wanted))
-                answer = await self._ask(name, version, allow_schema_change=asked.allow_schema_change)
+                version, held = await _aside(partial(self._find, name, wanted))
+                try:
+                    answer = await self._ask(name, version, held, allow_schema_change=asked.allow_schema_change)
+                finally:
+                    give_back(held)
         except TimeoutError as error:
             raise ReloadRefusedError(
                 f"no word of the reload of {name} within {self._limit_s:g} s", model=name
@@ -109,10 +115,17 @@ class Loading:
         _read(body, UnloadRequest, "{}")
         return Awaited(lambda: self.unload(name))
 
-    async def _ask(self, name: str, version: Version | None, *, allow_schema_change: bool = False) -> Answer:
+    async def _ask(
+        self,
+        name: str,
+        version: Version | None,
+        held: Mapping[str, int] = _NOTHING,
+        *,
+        allow_schema_change: bool = False,
+    ) -> Answer:
         self._number += 1
         self._answered.clear()
-        self._asks.write(Ask(os.getpid(), self._number, name, version, allow_schema_change))
+        self._asks.write(Ask(os.getpid(), self._number, name, version, allow_schema_change, dict(held)))
         self._wake_arbiter()
         await self._answered.wait()
         return self._answers.read()
@@ -127,6 +140,10 @@ def _read(body: bytes, kind: type[msgspec.Struct], shown: str) -> Any:
         raise InvalidRequestError(f"the body is not {shown}: {error}") from error
 
 
-async def _aside(find: Callable[[], Version]) -> Version:
-    with ThreadPoolExecutor(1, "mlrf-find") as thread:
+async def _aside(find: Callable[[], tuple[Version, dict[str, int]]]) -> tuple[Version, dict[str, int]]:
+    thread = ThreadPoolExecutor(1, "mlrf-find")
+    try:
         return await asyncio.get_running_loop().run_in_executor(thread, find)
+    finally:
+        # Whoever no longer waits for it must not have the loop wait either.
+        thread.shutdown(wait=False)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from mlrf.core.bundle import Bundle
 from mlrf.core.schema import Feature
 from mlrf.engines.choice import open_engine
@@ -42,9 +44,11 @@ class Served:
         total: Total = lambda *_: 0,
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
-        self.bundle = bundle
+        engine = open_engine(bundle, settings.engine)
+        # The engine has its file by now, and whoever held that may give it back.
+        self.bundle = bundle = msgspec.structs.replace(bundle, held={})
         self.number = number
-        self.model = Model(bundle, open_engine(bundle, settings.engine))
+        self.model = Model(bundle, engine)
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)

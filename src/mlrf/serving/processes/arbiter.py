@@ -80,6 +80,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     access = _access(settings, log)
     boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, grpc)
     boot.arbiter = os.getpid()
+    boot.keeping = {bundle.name: bundle.held for bundle in bundles if bundle.held}
     models = {b.name: b.short_version for b in bundles}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
     _tell_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
@@ -164,6 +165,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             boot.settings.allow_schema_change,
             Hands(self._wake_workers, self._end_worker, boot.count_reload),
             boot.log,
+            boot.keeping,
         )
         self._reloading.begin(versions)
         self.cfg.set("pre_fork", self._equip)

@@ -33,6 +33,8 @@ class Attempt(msgspec.Struct, frozen=True):
     version: Version
     allow_schema_change: bool
     slot: int | None = None
+    held: dict[str, int] = {}
+    """The arbiter's descriptors of what it holds of the version, by file; nothing of those that stand in a repository."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -42,6 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
     versions: dict[str, Version] = {}
     unloaded: dict[str, Version] = {}
     """Models that are not served until they are loaded again, and the version that each had."""
+    held: dict[str, dict[str, int]] = {}
+    """By model, as of an attempt: of those whose version was loaded from a directory of its own since the start."""
     attempt: Attempt | None = None
 
 
@@ -64,6 +68,8 @@ class Ask(msgspec.Struct, frozen=True):
     model: str = ""
     version: Version | None = None
     allow_schema_change: bool = False
+    held: dict[str, int] = {}
+    """Descriptors of the worker, as of an attempt."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ import msgspec
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import POINTER, Shelf, Version
 from mlrf.serving.processes.board import Answer, Ask, Attempt, Board, Plan, clipped
+from mlrf.serving.processes.hold import give_back, take
 
 SWITCH_LIMIT_S = 5.0
 """Switching takes microseconds: who has not after this long hangs, and would answer from the old version if it woke."""
@@ -55,6 +56,8 @@ class _UnderWay:
     committed: bool = False
     unloads: bool = False
     """Whether the model is taken out of service."""
+    spare: Mapping[str, int] = field(default_factory=dict)
+    """What is held and nobody needs once this is over: of the new version, and from the switch on of the old one."""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,8 @@ class Reloading:
     allow_schema_change: bool
     hands: Hands
     log: Log
+    keeping: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By model, descriptors of what is held of the version in service, for workers that are born later."""
     plan: Plan = field(default_factory=Plan)
     _under_way: _UnderWay | None = None
     _attempts: int = 0
@@ -145,6 +150,14 @@ class Reloading:
         if version == self.plan.versions.get(model):
             self._acknowledge(self._under_way)
             return
+        if asker is not None and asker[1].held:
+            try:
+                held = take(asker[1].pid, asker[1].held)
+            except BundleError as error:
+                self._refuse(self._under_way, str(error))
+                return
+            attempt = msgspec.structs.replace(attempt, held=held)
+            self._under_way.attempt, self._under_way.spare = attempt, held
         self._set(attempt=attempt)
 
     def _unload(self, now_s: float, slot: int, ask: Ask) -> None:
@@ -158,8 +171,7 @@ class Reloading:
         if version is None:
             self._answer(self._under_way, "")
             return
-        versions = {name: each for name, each in self.plan.versions.items() if name != ask.model}
-        self._commit(versions, {**self.plan.unloaded, ask.model: version})
+        self._switch(self._under_way)
 
     def _prepare(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
         attempt = under_way.attempt
@@ -185,8 +197,7 @@ class Reloading:
         elif not waiting and ready:
             under_way.committed = True
             under_way.deadline_s = now_s + SWITCH_LIMIT_S
-            unloaded = {name: each for name, each in self.plan.unloaded.items() if name != attempt.model}
-            self._commit({**self.plan.versions, attempt.model: attempt.version}, unloaded)
+            self._switch(under_way)
 
     def _finish(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
         late = [slot for slot in ready if self.board.reports[slot].read().generation < self.plan.generation]
@@ -199,7 +210,7 @@ class Reloading:
 
     def _change(self, under_way: _UnderWay, slot: int | None) -> None:
         attempt = under_way.attempt
-        under_way.attempt = Attempt(attempt.number, attempt.model, attempt.version, attempt.allow_schema_change, slot)
+        under_way.attempt = msgspec.structs.replace(attempt, slot=slot)
         self._set(attempt=under_way.attempt)
 
     def _invites(self, under_way: _UnderWay, slot: int) -> bool:
@@ -236,9 +247,20 @@ class Reloading:
             self.board.answers[slot].write(Answer(ask.pid, ask.number, clipped(reason), schema_changed))
         self._under_way = None
         self._set(attempt=None)
+        give_back(under_way.spare)
 
-    def _commit(self, versions: dict[str, Version], unloaded: dict[str, Version]) -> None:
-        self._set(generation=self.plan.generation + 1, versions=versions, unloaded=unloaded)
+    def _switch(self, under_way: _UnderWay) -> None:
+        """Have the plan serve the version of an attempt in the place of the model's old one, or none."""
+        attempt, plan = under_way.attempt, self.plan
+        versions, unloaded, held = (
+            {name: each for name, each in kept.items() if name != attempt.model}
+            for kept in (plan.versions, plan.unloaded, plan.held)
+        )
+        (unloaded if under_way.unloads else versions)[attempt.model] = attempt.version
+        under_way.spare = self.keeping.pop(attempt.model, {})
+        if attempt.held:
+            held[attempt.model] = self.keeping[attempt.model] = attempt.held
+        self._set(generation=plan.generation + 1, versions=versions, unloaded=unloaded, held=held)
 
     def _set(self, **changes: object) -> None:
         self.plan = msgspec.structs.replace(self.plan, **changes)

@@ -11,10 +11,12 @@ import ctypes
 import gc
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+
+import msgspec
 
 from mlrf.core.bundle import GOLDEN_ROWS, Bundle
 from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
@@ -23,6 +25,7 @@ from mlrf.core.repository import Version
 from mlrf.model.replay import replay
 from mlrf.serving.processes.board import Attempt, Plan, Report, clipped
 from mlrf.serving.processes.boot import Boot
+from mlrf.serving.processes.hold import give_back
 from mlrf.serving.served import Served
 from mlrf.serving.service import Service
 from mlrf.serving.sight.logs import Log
@@ -31,25 +34,32 @@ _RELEASE_TRIES = 120
 _RELEASE_PAUSE_S = 0.5
 
 
-def bundles_of(boot: Boot, plan: Plan) -> list[Bundle]:
-    """Return the bundles of a plan: those that the arbiter read, or for another version and a later worker those on disk.
+@contextmanager
+def bundles_of(boot: Boot, plan: Plan) -> Iterator[list[Bundle]]:
+    """Give the bundles of a plan: those that the arbiter read, or for another version and a later worker what there is now.
 
-    An unloaded model's may be gone from disk, and is only looked at to tell what callers were promised.
+    To be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
     """
-    return [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
+    with ExitStack() as stack:
+        keeping, boot.keeping = boot.keeping, {}
+        for held in keeping.values():
+            stack.callback(give_back, held)
+        yield [_of_plan(boot, plan, bundle, stack) for bundle in boot.bundles]
 
 
-def _of_plan(boot: Boot, plan: Plan, bundle: Bundle) -> Bundle:
-    name, shelf = bundle.name, boot.shelves.get(bundle.name)
-    if shelf is None:
-        return bundle
+def _of_plan(boot: Boot, plan: Plan, bundle: Bundle, stack: ExitStack) -> Bundle:
+    name, in_repository = bundle.name, bundle.name in boot.shelves
     if name in plan.unloaded:
+        # It may be gone from disk, and is only looked at to tell what callers were promised.
         last = plan.unloaded[name]
-        with suppress(BundleError):
-            return bundle if last.digest == bundle.version else shelf.read(last)
-        return bundle
+        if in_repository and last.digest != bundle.version:
+            with suppress(BundleError):
+                return boot.shelves[name].read(last)
+        return msgspec.structs.replace(bundle, held={})
     version = plan.versions[name]
-    return bundle if version.digest == bundle.version and not boot.has_answered() else shelf.read(version)
+    if version.digest == bundle.version and not (in_repository and boot.has_answered()) and name not in plan.held:
+        return bundle
+    return stack.enter_context(boot.opened(name, version, plan.held.get(name, {})))
 
 
 class Switching:
@@ -85,7 +95,7 @@ class Switching:
             plan = self._boot.board.plan.read()
             for name, version in self._lacking(plan).items():
                 notify()
-                self._put(await self._aside(partial(self._open, name, version)))
+                self._put(await self._aside(partial(self._open, name, version, plan.held.get(name, {}))))
             self._settle(plan)
 
     def follow(self) -> None:
@@ -139,19 +149,18 @@ class Switching:
         self._boot.wake_arbiter()
 
     def _prove(self, old: Bundle, attempt: Attempt) -> Served:
-        shelf = self._boot.shelves.get(attempt.model)
-        bundle = self._boot.standing(attempt.model) if shelf is None else shelf.read(attempt.version)
-        if not attempt.allow_schema_change:
-            check_contract(old, bundle)
-        served = self._service.open(bundle, attempt.version.number)
-        if shelf is not None or GOLDEN_ROWS in bundle.manifest.files:
+        with self._boot.opened(attempt.model, attempt.version, attempt.held) as bundle:
+            if not attempt.allow_schema_change:
+                check_contract(old, bundle)
+            served = self._service.open(bundle, attempt.version.number)
+        # What was built before there were golden rows for servers can be served from a directory, not published.
+        if attempt.model in self._boot.shelves or GOLDEN_ROWS in bundle.manifest.files:
             replay(served.model)
         return served
 
-    def _open(self, name: str, version: Version) -> Served:
-        shelf = self._boot.shelves.get(name)
-        bundle = self._boot.held(name) if shelf is None else shelf.read(version)
-        return self._service.open(bundle, version.number)
+    def _open(self, name: str, version: Version, held: Mapping[str, int]) -> Served:
+        with self._boot.opened(name, version, held) as bundle:
+            return self._service.open(bundle, version.number)
 
     async def _aside(self, work: Callable[[], Served]) -> Served:
         if self._thread is None:

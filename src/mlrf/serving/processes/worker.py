@@ -79,7 +79,6 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
         self.plan = boot.board.plan.read()
         try:
-            bundles = bundles_of(boot, self.plan)
             self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
             self.loading = Loading(
@@ -89,16 +88,17 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 boot.wake_arbiter,
                 boot.find,
             )
-            self.service = Service(
-                bundles,
-                boot.settings,
-                self.meter,
-                boot.exposition,
-                self.watch.stages,
-                {name: version.number for name, version in versions.items()},
-                self.plan.unloaded,
-                Repository(self.loading.load, self.loading.unload),
-            )
+            with bundles_of(boot, self.plan) as bundles:
+                self.service = Service(
+                    bundles,
+                    boot.settings,
+                    self.meter,
+                    boot.exposition,
+                    self.watch.stages,
+                    {name: version.number for name, version in versions.items()},
+                    self.plan.unloaded,
+                    Repository(self.loading.load, self.loading.unload),
+                )
             self.loading.add_to(self.service.admin, list(versions))
             if boot.grpc is not None:
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.

@@ -179,6 +179,7 @@ def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
         eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, 3, "the new key")
         for _ in range(5):
             assert client.ask("POST", "/predict", example, bearer(new)).status == 200
+        assert len(keyed.keys) + 1 in [e["keys"] for e in keyed.log if e["event"] == "keys read again"]
         assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
         eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 401, 3, "the end of the key")
         assert client.ask("POST", "/predict", example, bearer(new)).status == 401, (

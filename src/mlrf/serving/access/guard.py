@@ -43,7 +43,7 @@ def read_again(ring: KeyRing, log: Log) -> None:
     """Read the keys again if they changed, and say so."""
     try:
         if ring.refresh():
-            log.info("keys read again")
+            log.info("keys read again", keys=ring.n_keys)
     except ConfigError as error:
         log.error("keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold")  # noqa: TRY400  not logging
 

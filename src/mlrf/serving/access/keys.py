@@ -99,6 +99,11 @@ class KeyRing:
         self.edition = 0
         """How often the keys were read anew."""
 
+    @property
+    def n_keys(self) -> int:
+        """How many keys there are."""
+        return len(self._keys)
+
     def refresh(self) -> bool:
         """Read the file again if it changed; whether it did. ConfigError when it is not sound: then the keys before hold on."""
         seen = signature(self._path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import struct
 import threading
 import time
@@ -195,6 +196,37 @@ def test_a_client_that_reads_no_answer_of_its_stream_is_left(light):
         assert server.troubles == []
 
 
+def test_connections_beyond_the_limit_are_closed_and_those_before_live_on(light):
+    with (
+        serving(light[0], options=["--grpc-port", "0", "--max-connections", "10"]) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        host, _, port = address_of(server).rpartition(":")
+        with Peer(address_of(server)) as first:
+            assert first.code("ServerLive") == grpc.StatusCode.OK
+            crowd = [opened.enter_context(socket.create_connection((host, int(port)))) for _ in range(40)]
+            closed = sum(_is_closed(each) for each in crowd)
+            assert closed >= 30
+            assert first.code("ServerLive") == grpc.StatusCode.OK
+            assert server.is_ready()
+            for each in crowd:
+                each.close()
+        with Peer(address_of(server)) as late:
+            eventually(lambda: late.code("ServerLive", wait_for_ready=True) == grpc.StatusCode.OK, what="a place")
+        assert server.troubles == []
+
+
+def _is_closed(client):
+    client.settimeout(0.2)
+    try:
+        # The server speaks first: its settings.
+        return client.recv(100) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 # Changes while calls go on
 
 
@@ -262,8 +294,8 @@ def truth(light):
 def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, truth, tmp_path):
     old, new = (read_bundle(each).short_version for each in light)
     publish(light[0], tmp_path / "models")
-    socket = tmp_path / "admin.sock"
-    options = ["--grpc-port", "0", "--admin", f"unix:{socket}"]
+    admin_socket = tmp_path / "admin.sock"
+    options = ["--grpc-port", "0", "--admin", f"unix:{admin_socket}"]
     with serving(tmp_path / "models", workers=2, options=options) as server, contextlib.ExitStack() as opened:
         server.booted(2)
         pids = server.workers()
@@ -272,7 +304,7 @@ def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, tr
             peer = opened.enter_context(Peer(address_of(server)))
             callers.append(opened.enter_context(Calling(peer, truth, infer_body(1))))
         publish(light[1], tmp_path / "models")
-        with Client(socket) as admin:
+        with Client(admin_socket) as admin:
             admin.socket.settimeout(30)
             assert admin.ask("POST", "/admin/models/sample/load").status == 200
         for each in callers:

@@ -161,6 +161,7 @@ def _options(limits: HttpLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING_EVER),
         ("grpc.server_handshake_timeout_ms", _ms(limits.header_timeout_s)),

@@ -23,6 +23,7 @@ from gunicorn.workers.base import Worker
 from mlrf.core.errors import ConfigError, MlrfError
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.descriptors import connections_that_fit
+from mlrf.serving.http.limits import HttpLimits
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.inference.repository import Repository
 from mlrf.serving.loading import Loading
@@ -128,7 +129,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         refusals = Refusals(boot.log, self.meter.counters("mlrf_refusals_total"))
-        limits = replace(settings.limits, max_connections=connections_that_fit(settings.limits.max_connections))
+        limits = _limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
         boot.access.apply(server)
@@ -208,7 +209,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             raise AssertionError("no address is kept for gRPC")
         grpc = GrpcServer(
             server,
-            boot.settings.limits,
+            server.limits,
             refusals,
             boot.access,
             self.service.check_serving,
@@ -275,6 +276,12 @@ async def _listen(loop: asyncio.AbstractEventLoop, server: HttpServer, listener:
     if listener.family == socket.AF_UNIX:
         return await loop.create_unix_server(accept, sock=listener)
     return await loop.create_server(accept, sock=listener)
+
+
+def _limits_that_fit(limits: HttpLimits, n_listeners: int) -> HttpLimits:
+    """Return limits whose connections fit into this process's descriptors, however many each of its listeners has."""
+    fit = connections_that_fit(n_listeners * limits.max_connections)
+    return replace(limits, max_connections=max(1, fit // n_listeners))
 
 
 def _share_one_arena() -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
+from certificates import make_certificate, n_booted
 from grpc_peer import address_of
 from inference_rows import ROW, a_tensor_a_feature, native, one_tensor, some_rows
 from inference_wires import CODES
 from mlrf.core.bundle import read_bundle
+from mlrf.model import load
+from mlrf.serving.access.keys import make_key, write_keys
 from raw_http import Client
 from running import serving
 
@@ -71,9 +74,36 @@ def served(tmp_path_factory):
 def test_clients_that_exist_are_answered(suite, served, tmp_path):
     server, told = served
     address = address_of(server) if suite.startswith("grpc") else f"127.0.0.1:{server.port}"
-    given = json.dumps({"address": address, **told})
+    run(tmp_path, suite, {"address": address, **told})
+
+
+def run(folder, suite, told):
     done = subprocess.run(
-        [PYTHON, ROOT / "tests/clients" / suite, given],
-        capture_output=True, text=True, timeout=90, check=False, cwd=tmp_path,
+        [PYTHON, ROOT / "tests/clients" / suite, json.dumps(told)],
+        capture_output=True, text=True, timeout=90, check=False, cwd=folder,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]
+
+
+def test_clients_that_exist_bring_certificates_and_keys(tmp_path):
+    ca, _ = make_certificate(tmp_path, "ca")
+    own, own_key = make_certificate(tmp_path, "localhost", signed_by="ca")
+    mine, my_key = make_certificate(tmp_path, "me", signed_by="ca")
+    api_key, line = make_key("me", ["predict"])
+    write_keys(tmp_path / "keys", {line.id: line})
+    path = write_tree_bundle(tmp_path / "sample")
+    options = ["--grpc-port", "0", "--keys", tmp_path / "keys", "--log-level", "debug"]
+    options += ["--tls-cert", own, "--tls-key", own_key, "--tls-client-ca", ca]
+    with serving(path, options=list(map(str, options)), is_ready=n_booted) as server:
+        told = {
+            "address": f"localhost:{server.port}",
+            "grpc_address": address_of(server).replace("127.0.0.1", "localhost"),
+            "ca": str(ca),
+            "cert": str(mine),
+            "key": str(my_key),
+            "api_key": api_key,
+            "row": [float(value) for value in ROW],
+            "prediction": float(load(path).predict([ALL_KINDS.example()])[0]),
+        }
+        run(tmp_path, "secured.py", told)
+        assert server.troubles == []

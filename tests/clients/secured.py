@@ -1,0 +1,45 @@
+"""What unmodified clients of Triton need to say where certificates and keys are wanted, as suite.py: also `ca`, `cert`, `key` (files),
+`api_key`, and `address` over REST beside `grpc_address`.
+"""
+
+from __future__ import annotations
+
+import gevent.ssl
+import tritonclient.grpc as grpc_client
+import tritonclient.http as rest_client
+from suite import MODEL, done, refusal, told, wide
+from tritonclient.utils import InferenceServerException
+
+
+def check(client, kind, told):
+    bearer = {"authorization": f"Bearer {told.api_key}"}
+    asked = wide(kind, told.row)
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(MODEL, headers=bearer)
+    result = client.infer(MODEL, asked, headers=bearer)
+    assert result.as_numpy("prediction").tolist() == [told.prediction]
+    refusal(InferenceServerException, lambda: client.infer(MODEL, asked), "key")
+    refusal(
+        InferenceServerException, lambda: client.infer(MODEL, asked, headers={"authorization": "Bearer a.b"}), "key"
+    )
+    reasons = [kind.InferRequestedOutput("shap_values")]
+    refusal(InferenceServerException, lambda: client.infer(MODEL, asked, outputs=reasons, headers=bearer), "explain")
+
+
+def main():
+    given = told()
+    files = {"ca_certs": given.ca, "certfile": given.cert, "keyfile": given.key}
+    with rest_client.InferenceServerClient(
+        given.address, ssl=True, ssl_options=files, ssl_context_factory=gevent.ssl.create_default_context
+    ) as client:
+        check(client, rest_client, given)
+    with grpc_client.InferenceServerClient(
+        given.grpc_address, ssl=True, root_certificates=given.ca, private_key=given.key, certificate_chain=given.cert
+    ) as client:
+        check(client, grpc_client, given)
+    done()
+
+
+if __name__ == "__main__":
+    main()

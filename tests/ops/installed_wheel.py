@@ -39,6 +39,16 @@ def main(wheel: Path) -> None:
         assert server.troubles == [], server.troubles
         for arguments in (["inspect", bundle], ["bench", bundle, "--rows", "100", "--json"]):
             run(programs, "mlrf", *map(str, arguments))
+        refused = subprocess.run(
+            [programs / "mlrf", "serve", bundle, "--grpc-port", "0"],
+            env=environment(programs),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_LIMIT_S,
+        )
+        assert refused.returncode == 2, refused
+        assert 'pip install "mlrf[grpc]"' in refused.stderr, refused
     print(f"{wheel.name}: installs without a compiler, and answers as the working tree does")
 
 

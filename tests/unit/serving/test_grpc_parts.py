@@ -1,0 +1,49 @@
+"""What gRPC is made of: descriptors that are those of the .proto files, and packages that a user may not have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundles import write_tree_bundle
+from mlrf.serving.grpc.messages import DESCRIPTORS
+
+PYTHON = Path(__file__).parents[3] / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
+WITHOUT = """
+import sys
+missing = sys.argv.pop(1)
+
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name == missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden)
+from mlrf.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(not PYTHON.exists() and "CI" not in os.environ, reason="make clients")
+def test_descriptors_are_those_of_the_proto_files(tmp_path):
+    protos = sorted(each.name for each in DESCRIPTORS.parent.glob("*.proto"))
+    assert protos
+    made = tmp_path / "made.binpb"
+    command = [PYTHON, "-m", "grpc_tools.protoc", "-I", ".", f"--descriptor_set_out={made}", *protos]
+    subprocess.run(command, cwd=DESCRIPTORS.parent, check=True, timeout=60)
+    assert made.read_bytes() == DESCRIPTORS.read_bytes(), "make proto"
+
+
+@pytest.mark.parametrize("missing", ["grpc", "google.protobuf"])
+def test_who_lacks_a_package_hears_how_to_install_it_before_anything_starts(missing, tmp_path):
+    bundle = write_tree_bundle(tmp_path / "bundle")
+    command = [sys.executable, "-c", WITHOUT, missing, "serve", bundle, "--port", "0", "--grpc-port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"--grpc-port: {missing} cannot be imported" in done.stderr
+    assert 'pip install "mlrf[grpc]"' in done.stderr
+    assert "listening" not in done.stdout + done.stderr

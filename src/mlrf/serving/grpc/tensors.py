@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -133,7 +134,10 @@ def _typed(tensor: Any) -> InputTensor:
                     input=clip(tensor.name),
                     datatype=tensor.datatype,
                 )
-        values = list(getattr(contents, field))
+        values = getattr(contents, field)
+        if len(values) == math.prod(tensor.shape):
+            # Of another number they are refused, and so many as a message holds take long to copy.
+            values = list(values)
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
 
 

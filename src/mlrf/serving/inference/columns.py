@@ -15,6 +15,7 @@ from mlrf.serving.inference.datatypes import BYTES, Buffer, Datatype, elements_o
 from mlrf.serving.inference.messages import InputTensor
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
+_AT_ONCE = 65536
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -23,7 +24,11 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     numbers = _numbers(tensor, datatype)
     if isinstance(numbers, array) and numbers.typecode == "d":
         return numbers
-    return array("d", numbers)
+    doubles = array("d")
+    # A call for a few thousand at a time: one for millions would hold the interpreter for as long as it takes.
+    for place in range(0, len(numbers), _AT_ONCE):
+        doubles += array("d", numbers[place : place + _AT_ONCE])
+    return doubles
 
 
 def category_column(
@@ -99,11 +104,16 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float]:
         if datatype.name == "BOOL" and max(numbers) > 1:
             raise _beyond(tensor, datatype, max(numbers))
         return numbers
+    if isinstance(data, array) and data.typecode == datatype.code:
+        return data
     if datatype.is_float:
+        floats: array[float] = array(datatype.code)
         try:
-            return array(datatype.code, [math.nan if value is None else value for value in data])
+            for place in range(0, len(data), _AT_ONCE):
+                floats.extend([math.nan if value is None else value for value in data[place : place + _AT_ONCE]])
         except (TypeError, OverflowError) as error:
             raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v))) from error
+        return floats
     for value in data:
         if not isinstance(value, int) or not datatype.least <= value <= datatype.most:
             raise _beyond(tensor, datatype, value)

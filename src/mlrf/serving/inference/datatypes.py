@@ -12,8 +12,6 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 if sys.byteorder != "little":
     raise ImportError("mlrf runs on little-endian processors")
 
@@ -70,19 +68,6 @@ DATATYPES = {
     )
 }
 """By the protocol's name."""
-JSON_DECODERS = {
-    each.name: msgspec.json.Decoder(
-        list[float | None]
-        if each.is_float
-        else list[str | None]
-        if each is BYTES
-        else list[bool]
-        if each.name == "BOOL"
-        else list[int]
-    ).decode
-    for each in DATATYPES.values()
-}
-"""From a flat array of JSON to values; null is a missing float or string."""
 
 
 def elements_of(data: Buffer, count: int) -> list[bytes] | None:

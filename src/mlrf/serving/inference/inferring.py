@@ -82,6 +82,7 @@ class Inferring:
         self._model = model
         self._version = version
         self._reader = reader
+        self.most_values = reader.most_values
         self.counts = counts
         self._rows = rows
         self._shelf = shelf

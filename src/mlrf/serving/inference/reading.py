@@ -48,6 +48,8 @@ class TensorReader:
         self._max_rows = max_rows
         self._key = entity_key
         self._max_keys = max_keys
+        self.most_values = max_rows * len(schema.features)
+        """A tensor of more is refused by its shape alone."""
         self._names = frozenset(schema.names)
         self._rules = ColumnRules(map(rule_of, schema.features))
 

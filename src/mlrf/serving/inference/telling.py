@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,9 @@ import msgspec
 
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.inference.datatypes import BYTES, DATATYPES, FP64, Buffer, elements_of
+from mlrf.serving.inference.json_values import write_values
 from mlrf.serving.inference.messages import InferRequest, InferResponse, InputTensor
 
-_AT_ONCE = 4096
-"""So many values are written in one call, which holds the interpreter for less than a millisecond."""
 _encode = msgspec.json.encode
 
 
@@ -28,7 +26,7 @@ def told_request(request: InferRequest) -> bytes:
     if request.parameters:
         document["parameters"] = request.parameters
     document["inputs"] = [
-        {"name": each.name, "shape": each.shape, "datatype": each.datatype, "data": _written(_values(each))}
+        {"name": each.name, "shape": each.shape, "datatype": each.datatype, "data": write_values(_values(each))}
         for each in request.inputs
     ]
     if request.outputs:
@@ -39,7 +37,12 @@ def told_request(request: InferRequest) -> bytes:
 def told_response(response: InferResponse) -> bytes:
     """Return a response."""
     outputs = [
-        {"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": _written(FP64.values_of(each.data))}
+        {
+            "name": each.name,
+            "datatype": each.datatype,
+            "shape": each.shape,
+            "data": write_values(FP64.values_of(each.data)),
+        }
         for each in response.outputs
     ]
     document: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
@@ -57,9 +60,3 @@ def _values(tensor: InputTensor) -> Sequence[Any]:
         return [value == 1 for value in values] if datatype.name == "BOOL" else values
     elements = elements_of(data, math.prod(tensor.shape)) or () if isinstance(data, Buffer) else data
     return [each.decode(errors="replace") if isinstance(each, bytes) else each for each in elements]
-
-
-def _written(values: Sequence[Any]) -> msgspec.Raw:
-    pieces = (values[place : place + _AT_ONCE] for place in range(0, len(values), _AT_ONCE))
-    written = (_encode(each.tolist() if isinstance(each, array) else each)[1:-1] for each in pieces)
-    return msgspec.Raw(b"[" + b",".join(written) + b"]")

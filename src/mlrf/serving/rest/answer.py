@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
+from mlrf.serving.inference.json_values import write_values
 from mlrf.serving.inference.messages import InferResponse, OutputTensor
 from mlrf.serving.rest.body import Asked
 
 PREFIX_BYTES = 4
+_AT_ONCE_VALUES = 4096
 _encode = msgspec.json.encode
 
 
@@ -33,7 +35,7 @@ def writer(asked: Asked) -> Callable[[InferResponse], bytes]:
             else:
                 numbers = array("d")
                 numbers.frombytes(each.data)
-                told["data"] = numbers.tolist()
+                told["data"] = numbers.tolist() if len(numbers) <= _AT_ONCE_VALUES else write_values(numbers)
             outputs.append(told)
         document: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
         if response.id:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
-from mlrf.serving.inference.datatypes import DATATYPES, JSON_DECODERS
+from mlrf.serving.inference.datatypes import DATATYPES
+from mlrf.serving.inference.json_values import TooManyValuesError, read_values
 from mlrf.serving.inference.messages import NO_PARAMETERS, NOT_OFFERED, InferRequest, InputTensor, not_offered
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
-_MOST_DEPTH = 4
 
 
 class _InputParameters(msgspec.Struct, gc=False):
@@ -60,9 +62,12 @@ class Asked(NamedTuple):
 _decode = msgspec.json.Decoder(_Document).decode
 
 
-def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float) -> Asked:
+def read_body(
+    model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float, most_values: int = sys.maxsize
+) -> Asked:
     """Return what a body asks; `header_bytes` is the length of its JSON, None where it is nothing else.
 
+    A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
     MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
     """
     if header_bytes is None:
@@ -83,7 +88,7 @@ def read_body(model: str, body: bytes | memoryview, header_bytes: int | None, be
             raise not_offered("input", each.name, "shared_memory_region")
         size = UNSET if each.parameters is None else each.parameters.binary_data_size
         if size is UNSET:
-            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each)))
+            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, most_values)))
             continue
         if size < 0 or place + size > len(blobs):
             raise InvalidTensorError(
@@ -149,46 +154,34 @@ def _document(raw: bytes | memoryview) -> _Document:
         ) from error
 
 
-def _values(tensor: _Input) -> Sequence[Any]:
+def _values(tensor: _Input, most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
             input=clip(tensor.name),
         )
-    decode = JSON_DECODERS.get(tensor.datatype)
-    if decode is None:
+    datatype = DATATYPES.get(tensor.datatype)
+    if datatype is None:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not taken; send one of "
             f"{', '.join(DATATYPES)}",
             input=clip(tensor.name),
             datatype=clip(tensor.datatype),
         )
+    most = max(0, math.prod(tensor.shape))
+    if most > most_values:
+        return ()
     try:
-        return cast("Sequence[Any]", decode(tensor.data))
+        return read_values(bytes(tensor.data), datatype, tensor.shape, most)
+    except TooManyValuesError as error:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",
+            input=clip(tensor.name),
+            expected=most,
+        ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        values = _flattened(tensor)
-        if values is None:
-            raise InvalidTensorError(
-                f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}",
-                input=clip(tensor.name),
-                datatype=tensor.datatype,
-            ) from error
-        return values
-
-
-def _flattened(tensor: _Input) -> Sequence[Any] | None:
-    """Return the values of data that are nested as the shape is; None for any other data."""
-    if tensor.data is UNSET:
-        return None
-    try:
-        level: list[Any] = msgspec.json.decode(tensor.data, type=list[Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    for wanted in tensor.shape[1:_MOST_DEPTH]:
-        if not all(isinstance(each, list) and len(each) == wanted for each in level):
-            return None
-        level = [value for each in level for value in each]
-    try:
-        return cast("Sequence[Any]", JSON_DECODERS[tensor.datatype](msgspec.json.encode(level)))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}",
+            input=clip(tensor.name),
+            datatype=tensor.datatype,
+        ) from error

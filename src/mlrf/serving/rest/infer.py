@@ -59,7 +59,7 @@ class Infer:
         if (len(body) if header_bytes is None else header_bytes) > _AT_ONCE_JSON_BYTES:
             return self._aside(body, header_bytes, coding, began_s)
         try:
-            asked = read_body(name, body, header_bytes, began_s)
+            asked = read_body(name, body, header_bytes, began_s, inferring.most_values)
         except Exception:
             inferring.counts.failed(perf_counter() - began_s)
             raise
@@ -67,16 +67,17 @@ class Infer:
         return _framed(made, coding)
 
     def _aside(self, body: bytes, header_bytes: int | None, coding: bytes | None, began_s: float) -> Result:
+        name, inferring = self._model.name, self._model.inferring
         asked: list[Asked] = []
 
         def read() -> InferRequest:
-            asked.append(read_body(self._model.name, body, header_bytes, began_s))
+            asked.append(read_body(name, body, header_bytes, began_s, inferring.most_values))
             return asked[0].request
 
         def write(response: InferResponse) -> bytes:
             return writer(asked[0])(response)
 
-        made = self._model.inferring.infer_aside(read, write, may_explain=self._may_explain)
+        made = inferring.infer_aside(read, write, may_explain=self._may_explain)
         return _framed(made, coding)
 
 

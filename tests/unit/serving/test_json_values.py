@@ -1,0 +1,98 @@
+"""Arrays of values that are read and written in pieces say what they say at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from array import array
+
+import msgspec
+import pytest
+
+from mlrf.serving.inference import json_values
+from mlrf.serving.inference.datatypes import DATATYPES
+from mlrf.serving.inference.json_values import PIECE_BYTES, TooManyValuesError, read_values, write_values
+
+N, WIDTH = 24_000, 6
+DICE = random.Random(5)
+TEXTS = ["a", ",", '","', '", "', "],[", '"],["', "\\", '\\"', "", "ü" * 40, " , ", None]
+"""What in a string looks like its end, or like a gap between two."""
+VALUES = {
+    "FP64": [DICE.choice([DICE.uniform(-9, 9), None, 1, -0.0, 5e-324]) for _ in range(N)],
+    "INT64": [DICE.randrange(-9, 1 << 60) for _ in range(N)],
+    "BOOL": [DICE.random() < 0.5 for _ in range(N)],
+    "BYTES": [DICE.choice(TEXTS) for _ in range(N)],
+}
+
+
+def same(read, values):
+    told = [None if isinstance(each, float) and math.isnan(each) else each for each in read]
+    return list(map(repr, told)) == [repr(float(v) if isinstance(read, array) and v is not None else v) for v in values]
+
+
+@pytest.mark.parametrize("datatype", VALUES)
+@pytest.mark.parametrize("separators", [(",", ":"), (" ,\n  ", ":")], ids=["dense", "spread"])
+def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, monkeypatch):
+    values = VALUES[datatype]
+    rows = [values[place : place + WIDTH] for place in range(0, N, WIDTH)]
+    longest = []
+
+    def watched(decode):
+        def read(text):
+            longest.append(len(text))
+            return decode(text)
+
+        return read
+
+    flat, by_row = json_values._DECODERS[datatype]
+    monkeypatch.setitem(json_values._DECODERS, datatype, (watched(flat), watched(by_row)))
+    for document in (values, rows):
+        text = json.dumps(document, separators=separators, ensure_ascii=False).encode()
+        assert len(text) > PIECE_BYTES
+        assert same(read_values(text, DATATYPES[datatype], [N // WIDTH, WIDTH], N), values)
+    assert len(longest) > 2
+    assert max(longest) < 1.2 * PIECE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("datatype", "wrong"),
+    [
+        ("FP64", '"1"'),
+        ("FP64", "[1]"),
+        ("FP64", "{}"),
+        ("INT64", "1.5"),
+        ("INT64", "null"),
+        ("BOOL", "1"),
+        ("BYTES", "1"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, N // 2, N - 1])
+def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, place):
+    written = [json.dumps(value) for value in VALUES[datatype]]
+    written[place] = wrong
+    with pytest.raises(msgspec.MsgspecError):
+        read_values(f"[{','.join(written)}]".encode(), DATATYPES[datatype], [N], N)
+
+
+def test_what_is_no_array_or_not_nested_as_the_shape_says_is_refused():
+    fp64 = DATATYPES["FP64"]
+    rows = [[0.5] * WIDTH for _ in range(N // WIDTH)]
+    ragged = [*rows[:-1], rows[-1][1:]]
+    for document, shape in ((ragged, [N // WIDTH, WIDTH]), (rows, [N]), (rows, [N // 2, 2]), ("x" * N * 9, [N])):
+        with pytest.raises(msgspec.MsgspecError):
+            read_values(json.dumps(document).encode(), fp64, shape, N)
+
+
+def test_more_values_than_the_shape_says_are_not_read_to_their_end():
+    for document in ([1.0] * 1_000_000, [[1.0]] * 500_000, ["x"] * 500_000):
+        datatype = DATATYPES["BYTES" if document[0] == "x" else "FP64"]
+        with pytest.raises(TooManyValuesError):
+            read_values(json.dumps(document).encode(), datatype, [10, 1], 10)
+
+
+def test_a_long_array_is_written_as_at_once():
+    values = array("d", [DICE.uniform(-1, 1) for _ in range(N)] + [math.nan])
+    assert bytes(write_values(values)) == msgspec.json.encode(values.tolist())
+    assert bytes(write_values(array("d"))) == b"[]"
+    assert bytes(write_values(["a", None])) == b'["a",null]'

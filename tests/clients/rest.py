@@ -98,6 +98,7 @@ def triton_is_refused(client, told):
     assert "store" in ask(MODEL, columns(told)[:3])
     classes = [sync_client.InferRequestedOutput("prediction", class_count=2)]
     assert "classification" in ask(MODEL, wide(sync_client, told.row), outputs=classes)
+    refusal(InferenceServerException, client.get_trace_settings, "no route")
     for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refusal(InferenceServerException, lambda call=call: call("none"), "none")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from google.protobuf import json_format
 
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
@@ -127,6 +128,52 @@ def contributions(explanation, model):
 
 def bases(explanation, model):
     return explanation["base"]
+
+
+DESCRIBED = {
+    # Path, call, its request, and where in the answer over gRPC the document of REST is.
+    "/v2": ("ServerMetadata", {}, lambda told: told),
+    "/v2/models/sample": ("ModelMetadata", {"name": "sample"}, lambda told: told),
+    "/v2/models/three/versions/1": ("ModelMetadata", {"name": "three", "version": "1"}, lambda told: told),
+    "/v2/models/binary/config": ("ModelConfig", {"name": "binary"}, lambda told: told["config"]),
+    "/v2/models/sample/stats": ("ModelStatistics", {"name": "sample"}, lambda told: told),
+    "/v2/models/stats": ("ModelStatistics", {}, lambda told: told),
+}
+
+
+@pytest.mark.parametrize("path", DESCRIBED)
+def test_what_is_told_of_models_is_the_same_over_both(server, ways, path):
+    ways["gRPC, raw"].infer(Asked(one_tensor([ROW], "FP64")))
+    call, asked, place = DESCRIBED[path]
+    with Peer(address_of(server)) as peer:
+        answer = peer.ask(call, message(f"{call}Request")(**asked).SerializeToString())
+    told = message(f"{call}Response").FromString(answer)
+    document = json_format.MessageToDict(
+        told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    assert numbers(told_alike(place(document), server.ask("GET", path).json)) == numbers(server.ask("GET", path).json)
+
+
+def told_alike(document, wanted):
+    """Without what messages have and documents leave out."""
+    if isinstance(wanted, dict):
+        assert document.keys() >= wanted.keys()
+        return {name: told_alike(document[name], value) for name, value in wanted.items()}
+    if isinstance(wanted, list):
+        return [told_alike(each, other) for each, other in zip(document, wanted, strict=True)]
+    return document
+
+
+def numbers(value):
+    """JSON of messages writes integers of 64 bits as text."""
+    match value:
+        case dict():
+            return {name: numbers(each) for name, each in value.items()}
+        case list():
+            return [numbers(each) for each in value]
+        case str() if value.lstrip("-").isdigit():
+            return int(value)
+    return value
 
 
 # Look-ups, keys and what they are good for

@@ -232,9 +232,37 @@ def test_a_key_of_no_row_is_not_found_and_one_that_is_none_is_refused(wire, stor
     told = wire.infer(Asked(by_key([1, 9])))
     assert (told.status, told.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
     assert "9" in told.error
+    told = wire.infer(Asked(by_key([1] * 101)))
+    assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 413, "BATCH_TOO_LARGE")
+    assert all(word in told.error for word in ("101", "100"))
     told = wire.infer(Asked(by_key(["x"], kinds=("BYTES",) * 3)))
     assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 422, "INVALID_KEY")
     assert all(word in told.error for word in ("sku", '"x"', "integer"))
+
+
+@pytest.mark.parametrize("stale", ["refuse", "flag"])
+def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
+    path = write_tree_bundle(tmp_path / "sample", key=KEY)
+    admin = tmp_path / "admin.sock"
+    options = ["--grpc-port", "0", "--state-dir", str(tmp_path / "state"), "--admin", f"unix:{admin}"]
+    options += ["--max-feature-age", "60", "--stale-features", stale, "--unknown-categories", "missing"]
+    row = {"key": {"shop": "a", "sku": 1, "open": True}, "features": EXAMPLE, "as_of": "2026-02-01T00:00:00Z"}
+    with serving(path, options=options) as server, Peer(address_of(server)) as peer:
+        with Client(admin) as client:
+            assert client.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
+        for wire in wires(server, peer).values():
+            told = wire.infer(Asked(by_key([1])))
+            if stale == "flag":
+                assert told.parameters["features_stale"] is True
+                assert told.parameters["features_as_of"] == row["as_of"]
+            else:
+                assert told.status == ("FAILED_PRECONDITION" if isinstance(wire, GrpcWire) else 422)
+                assert told.code == "STALE_FEATURES"
+            # Here a category that is none is a missing one, in every form.
+            unknown = wire.infer(Asked(features(store=Tensor("store", "BYTES", ["west"], [1]))))
+            missing = wire.infer(Asked(wide([*ROW[:3], None, *ROW[4:]])))
+            assert unknown.outputs == missing.outputs != {}
+        assert server.troubles == []
 
 
 @pytest.mark.parametrize("name", WIRES)

@@ -188,7 +188,7 @@ class Schema:
         known = f"codes 0 to {len(categories) - 1}" if by_code else _listed([shown(c) for c in categories])
         return UnknownCategoryError(
             f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known}); send a known one, "
-            'null for missing, or "unknown_categories": "missing"',
+            'null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
             feature=feature.name,
             value=_detail(value),
         )

@@ -96,6 +96,14 @@ def test_health_is_told_by_service(peer):
     )
 
 
+def test_health_asked_in_bytes_that_are_no_message_is_an_invalid_argument(peer):
+    assert peer.code("/grpc.health.v1.Health/Check", b"\xff\xff") == grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.RpcError) as refused:
+        next(peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff\xff", timeout=LIMIT_S))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(refused.value.trailing_metadata())["mlrf-code"] == "MALFORMED_REQUEST"
+
+
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_reflection_describes_every_service_it_lists(peer, version):
     request, response = (message(f"grpc.reflection.v1.ServerReflection{each}") for each in ("Request", "Response"))

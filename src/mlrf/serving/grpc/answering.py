@@ -127,6 +127,17 @@ class Answering:
 
         return answer
 
+    def watch(self, tell: Callable[[bytes, Any], Awaitable[None]]) -> Callable[[bytes, Any], Awaitable[None]]:
+        """Return what answers a call of one message with many, as `tell` writes them; what it raises is told as any refusal."""
+
+        async def answer(body: bytes, context: Any) -> None:
+            try:
+                await tell(body, context)
+            except Exception as fault:  # noqa: BLE001  whatever is raised, the client gets an answer
+                await self._end(context, _caller(context), fault)
+
+        return answer
+
     def hold(self) -> None:
         """Make answers, and keep them until `release`."""
         self._held = asyncio.Event()

@@ -114,7 +114,7 @@ class GrpcServer:
         inferring = answering.stream(grpc_route(GRPC_STREAM), streamed, streamed_fault)
         reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(grpc_route(GRPC_REFLECT), bytes))
         handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(inferring)
-        handlers[f"/{HEALTH}/Watch"] = grpc.unary_stream_rpc_method_handler(self._health.watch)
+        handlers[f"/{HEALTH}/Watch"] = grpc.unary_stream_rpc_method_handler(answering.watch(self._health.watch))
         for service in (REFLECTION, REFLECTION_ALPHA):
             handlers[f"/{service}/ServerReflectionInfo"] = reflecting
         return handlers

@@ -18,7 +18,7 @@ from mlrf.cli.terminal import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.features.documents import show_document
-from mlrf.features.place import SHARED_SCHEMES, default_state_dir, place_of
+from mlrf.features.place import default_state_dir, place_of, wrong_in_address
 from mlrf.features.port import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.seeding import mark_seeded
@@ -140,8 +140,8 @@ def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
 
 
 def _check_url(url: str | None) -> None:
-    if url is not None and not url.startswith(SHARED_SCHEMES):
-        raise ConfigError(f"--features: the address of a shared store begins with {', '.join(SHARED_SCHEMES)}")
+    if url is not None and (wrong := wrong_in_address(url)) is not None:
+        raise ConfigError(f"--features: {wrong}")
 
 
 def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:

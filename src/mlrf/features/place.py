@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle
 from mlrf.features.row_format import RowFormat
 
-SHARED_SCHEMES = ("redis://", "rediss://", "unix://")
-"""What the address of a store that machines share begins with."""
+_SHARED_SCHEMES = ("redis://", "rediss://", "unix://")
+_DATABASE = re.compile(r"/?|/[0-9]+")
 _DIGITS = 16
 SEEDED = "seeded"
 """The file that says that an environment holds what its bundle brought."""
@@ -56,6 +58,22 @@ def place_of(state_dir: Path, bundle: Bundle, rows: RowFormat) -> Place:
     if EXPLANATIONS in files:
         explanations = folder / f"explanations-{files[EXPLANATIONS].sha256[:_DIGITS]}"
     return Place(folder / "rows", explanations)
+
+
+def wrong_in_address(url: str) -> str | None:
+    """Return what is wrong with the address of a store that machines share, None when nothing is; never the address itself."""
+    if not url.startswith(_SHARED_SCHEMES):
+        return f"the address of a shared store begins with {', '.join(_SHARED_SCHEMES)}"
+    if url.startswith("unix://"):
+        return None
+    try:
+        parts = urlsplit(url)
+        port_is_one = parts.port != 0
+    except ValueError:
+        return "the address is no redis://HOST:PORT/DATABASE"
+    if not port_is_one or _DATABASE.fullmatch(parts.path) is None:
+        return "the address is no redis://HOST:PORT/DATABASE: the last two are numbers"
+    return None
 
 
 def default_state_dir() -> Path:

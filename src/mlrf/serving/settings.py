@@ -9,7 +9,7 @@ from typing import Literal
 from mlrf.core.errors import ConfigError
 from mlrf.core.schema import Leniency
 from mlrf.engines.choice import ENGINES
-from mlrf.features.place import SHARED_SCHEMES, default_state_dir
+from mlrf.features.place import default_state_dir, wrong_in_address
 from mlrf.serving.access.settings import AccessSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.cpus import usable_cpus
@@ -26,12 +26,6 @@ def _check_admin(address: str) -> str | None:
         parse_admin(address)
     except ConfigError as error:
         return str(error).removeprefix("--admin: ")
-    return None
-
-
-def _check_store_url(url: str) -> str | None:
-    if not url.startswith(SHARED_SCHEMES):
-        return f"the address of a shared store begins with {', '.join(SHARED_SCHEMES)}"
     return None
 
 
@@ -66,7 +60,7 @@ class ServeSettings:
     )
     features: str | None = option(
         None, "redis://HOST:PORT/0 of a store that machines share (one of this machine, under --state-dir)",
-        group=Group.FEATURES, kind=str, metavar="URL", check=_check_store_url, secret=True,
+        group=Group.FEATURES, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
     features_timeout_s: float = option(
         0.005, "until a shared store counts as silent", group=Group.FEATURES, check=between(0.001, 10, " seconds")

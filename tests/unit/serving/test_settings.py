@@ -30,7 +30,8 @@ WRONG = [
     ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"),
     ("--port", "http"), ("--workers", "two"), ("--unknown-features", "guess"), ("--unknown-categories", "x"), ("--engine", "abacus"),
     ("--log-level", "loud"), ("--request-timeout", "soon"), ("--port", "8_0"), ("--port", " 80"), ("--port", "٨٠"), ("--default", ""), ("--admin", "0.0.0.0:1"),
-    ("--features", "localhost:6379"), ("--features-timeout", "0"), ("--features-timeout", "nan"),
+    ("--features", "redis://h:port/0"), ("--features", "redis://h:0"), ("--features", "redis://h/prod"), ("--features", "redis://[h"),
+    ("--shared-cache", "h:6379"), ("--shared-cache", "redis://h:99999"), ("--cache", "x"), ("--cache", "9999999GiB"), ("--features", "localhost:6379"), ("--features-timeout", "0"), ("--features-timeout", "nan"),
 ]  # fmt: skip
 WRONG_IN_TOML = [
     ("port", '"80"'), ("port", "80.0"), ("port", "true"), ("port", "65536"), ("request_timeout", "true"), ("request_timeout", "nan"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
-from mlrf.features.place import SHARED_SCHEMES
+from mlrf.features.place import wrong_in_address
 from mlrf.serving.option import Group, option, seconds
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)
@@ -15,13 +16,17 @@ MIN_WORKER_BYTES = 64 << 10
 
 
 def _check_size(text: str) -> str | None:
-    return None if _SIZE.fullmatch(text) else f"{text!r} is no size such as 16MiB, 512KiB, 65536 or 0"
+    matched = _SIZE.fullmatch(text)
+    if matched is None:
+        return f"{text!r} is no size such as 16MiB, 512KiB, 65536 or 0"
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return (
+        None if _bytes_of(matched) <= memory_bytes else f"{text!r} is more than this machine's memory ({memory_bytes})"
+    )
 
 
-def _check_url(url: str) -> str | None:
-    if url.startswith(SHARED_SCHEMES):
-        return None
-    return f"an address begins with {', '.join(SHARED_SCHEMES)}"
+def _bytes_of(size: re.Match[str]) -> int:
+    return int(size[1]) << _SHIFTS[size[2].lower()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class CacheSettings:
 
     shared_cache: str | None = option(
         None, "redis://HOST:PORT/0 of answers that servers share, for those dearer than a round trip (none)",
-        group=Group.CACHE, kind=str, metavar="URL", check=_check_url, secret=True,
+        group=Group.CACHE, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
 
     @property
@@ -50,4 +55,4 @@ class CacheSettings:
         matched = _SIZE.fullmatch(self.cache)
         if matched is None:
             raise ValueError(self.cache)
-        return int(matched[1]) << _SHIFTS[matched[2].lower()]
+        return _bytes_of(matched)

@@ -59,9 +59,14 @@ class SharedCache:
         except ImportError as error:
             raise ConfigError("--shared-cache: needs `pip install 'mlrf[redis]'`", option="--shared-cache") from error
         self._said_no: type[Exception] = ResponseError
-        self._pool: Any = ConnectionPool.from_url(
-            url, retry=Retry(NoBackoff(), 0), protocol=2, socket_connect_timeout=_CONNECT_S, health_check_interval=0
-        )
+        try:
+            self._pool: Any = ConnectionPool.from_url(
+                url, retry=Retry(NoBackoff(), 0), protocol=2, socket_connect_timeout=_CONNECT_S, health_check_interval=0
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"--shared-cache: not the address of a store: {error}", option="--shared-cache"
+            ) from error
         self._life_s = math.ceil(life_s or _LIFE_S)
         self._counts = counts
         self._idle: list[AbstractConnection] = []

@@ -105,7 +105,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
                 importlib.import_module(_GRPC)
         except Exception as error:
-            boot.log.error("worker cannot boot", slot=self.slot, reason=str(error), fault=_unforeseen(error))  # noqa: TRY400  not logging
+            reason = str(error) or type(error).__name__
+            boot.log.error("worker cannot boot", slot=self.slot, reason=reason, fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
             raise SystemExit(1) from error
         finally:

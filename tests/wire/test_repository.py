@@ -123,6 +123,14 @@ def is_served(server, n=8):
     return found == {200}
 
 
+def test_where_kserve_puts_the_name_it_is_read_too(served, peer):
+    metadata = (("authorization", f"Bearer {served.keys['admin']}"),)
+    for act, is_there in (("unload", False), ("load", True)):
+        asked = message(f"{ACTS[act]}Request")(repository_or_model_name="sample").SerializeToString()
+        assert isinstance(peer.ask(ACTS[act], asked, metadata=metadata), bytes)
+        assert is_served(served) is is_there
+
+
 def test_a_damaged_version_is_refused_in_the_same_words_and_stays_out(served, peer):
     key = served.keys["admin"]
     assert rest(served, "unload", "damaged", key=key)[0] == 200

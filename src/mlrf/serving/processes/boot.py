@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlrf.core.bundle import Bundle, read_bundle, read_held
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
-from mlrf.core.repository import Shelf, Version
+from mlrf.core.repository import Shelf
 from mlrf.serving.access.access import Access
 from mlrf.serving.control import ControlBlock
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.board import WAKE, Board
-from mlrf.serving.processes.hold import give_back, hold_bundle, take
 from mlrf.serving.processes.listeners import Reservation
 from mlrf.serving.settings import ServeSettings
 from mlrf.serving.sight.exposition import Exposition
@@ -48,48 +46,6 @@ class Boot:
     """The arbiter's process id."""
     keeping: dict[str, dict[str, int]] = field(default_factory=dict)
     """By model, descriptors of what the arbiter holds of it; a worker has those of the moment when it was born."""
-
-    def read(self, name: str) -> Bundle:
-        """Read the bundle that stands in a model's own directory now; BundleError when it is not sound, or another model's."""
-        path = next(bundle.path for bundle in self.bundles if bundle.name == name)
-        found = read_bundle(path)
-        if found.name != name:
-            raise BundleError(
-                f"{path} holds the model {found.name!r} now, not {name!r}; start the server again for that"
-            )
-        return found
-
-    def find(self, name: str, asked: str | None) -> tuple[Version, dict[str, int]]:
-        """Return the version of a model that a number or the first digits of a digest name, the current one for None.
-
-        With it, what is held of one that stands in a directory of its own: whoever asks gives it back. BundleError when there
-        is none.
-        """
-        shelf = self.shelves.get(name)
-        if shelf is not None:
-            return shelf.find(asked), {}
-        bundle = self.read(name)
-        if asked not in (None, "1") and not bundle.version.startswith(asked):
-            raise BundleError(
-                f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and "
-                "serve that",
-                version=asked,
-            )
-        return Version(1, bundle.version), hold_bundle(bundle, self.settings.engine)
-
-    @contextmanager
-    def opened(self, name: str, version: Version, held: Mapping[str, int]) -> Iterator[Bundle]:
-        """Give the bundle of a version: of a repository's from there, else from what the arbiter holds while it is opened."""
-        shelf = self.shelves.get(name)
-        if shelf is not None:
-            yield shelf.read(version)
-            return
-        taken = take(self.arbiter, held)
-        try:
-            path = next(bundle.path for bundle in self.bundles if bundle.name == name)
-            yield read_held(path, version.digest, taken)
-        finally:
-            give_back(taken)
 
     def wake_arbiter(self) -> None:
         """Tell the arbiter that something changed; it looks for itself."""

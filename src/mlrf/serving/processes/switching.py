@@ -11,55 +11,24 @@ import ctypes
 import gc
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
-import msgspec
-
 from mlrf.core.bundle import GOLDEN_ROWS, Bundle
-from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
+from mlrf.core.errors import MlrfError, SchemaChangedError
 from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Version
 from mlrf.model.replay import replay
 from mlrf.serving.processes.board import Attempt, Plan, Report, clipped
 from mlrf.serving.processes.boot import Boot
-from mlrf.serving.processes.hold import give_back
+from mlrf.serving.processes.opening import opened
 from mlrf.serving.served import Served
 from mlrf.serving.service import Service
 from mlrf.serving.sight.logs import Log
 
 _RELEASE_TRIES = 120
 _RELEASE_PAUSE_S = 0.5
-
-
-@contextmanager
-def bundles_of(boot: Boot, plan: Plan) -> Iterator[list[Bundle]]:
-    """Give the bundles of a plan: those that the arbiter read, or for another version and a later worker what there is now.
-
-    To be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
-    """
-    with ExitStack() as stack:
-        keeping, boot.keeping = boot.keeping, {}
-        for held in keeping.values():
-            stack.callback(give_back, held)
-        yield [_of_plan(boot, plan, bundle, stack) for bundle in boot.bundles]
-
-
-def _of_plan(boot: Boot, plan: Plan, bundle: Bundle, stack: ExitStack) -> Bundle:
-    name, in_repository = bundle.name, bundle.name in boot.shelves
-    if name in plan.unloaded:
-        # It may be gone from disk, and is only looked at to tell what callers were promised.
-        last = plan.unloaded[name]
-        if in_repository and last.digest != bundle.version:
-            with suppress(BundleError):
-                return boot.shelves[name].read(last)
-        return msgspec.structs.replace(bundle, held={})
-    version = plan.versions[name]
-    if version.digest == bundle.version and not (in_repository and boot.has_answered()) and name not in plan.held:
-        return bundle
-    return stack.enter_context(boot.opened(name, version, plan.held.get(name, {})))
 
 
 class Switching:
@@ -149,7 +118,7 @@ class Switching:
         self._boot.wake_arbiter()
 
     def _prove(self, old: Bundle, attempt: Attempt) -> Served:
-        with self._boot.opened(attempt.model, attempt.version, attempt.held) as bundle:
+        with opened(self._boot, attempt.model, attempt.version, attempt.held) as bundle:
             if not attempt.allow_schema_change:
                 check_contract(old, bundle)
             served = self._service.open(bundle, attempt.version.number)
@@ -159,7 +128,7 @@ class Switching:
         return served
 
     def _open(self, name: str, version: Version, held: Mapping[str, int]) -> Served:
-        with self._boot.opened(name, version, held) as bundle:
+        with opened(self._boot, name, version, held) as bundle:
             return self._service.open(bundle, version.number)
 
     async def _aside(self, work: Callable[[], Served]) -> Served:

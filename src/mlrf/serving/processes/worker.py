@@ -31,7 +31,8 @@ from mlrf.serving.processes.accepting import Accepting, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.board import WAKE, Plan
 from mlrf.serving.processes.boot import Boot
-from mlrf.serving.processes.switching import Switching, bundles_of
+from mlrf.serving.processes.opening import bundles_of, find
+from mlrf.serving.processes.switching import Switching
 from mlrf.serving.refusals import Refusals
 from mlrf.serving.service import Service
 from mlrf.serving.sight.metrics import WorkerMeter
@@ -87,7 +88,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 boot.board.answers[self.slot],
                 boot.settings.reload_timeout_s,
                 boot.wake_arbiter,
-                boot.find,
+                partial(find, boot),
             )
             with bundles_of(boot, self.plan) as bundles:
                 self.service = Service(

@@ -1,0 +1,88 @@
+"""Where a worker finds the bundles that it opens: in a repository, in memory that the arbiter holds, or where they stand now.
+
+What stands in a repository never changes. What stands in a directory of its own may be built anew while it is served, so it is
+read when somebody asks for it, and from then on opened from memory (`hold`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from mlrf.core.bundle import Bundle, read_bundle, read_held
+from mlrf.core.errors import BundleError
+from mlrf.core.repository import Version
+from mlrf.serving.processes.board import Plan
+from mlrf.serving.processes.boot import Boot
+from mlrf.serving.processes.hold import give_back, hold_bundle, take
+
+
+@contextmanager
+def bundles_of(boot: Boot, plan: Plan) -> Iterator[list[Bundle]]:
+    """Give the bundles of a plan: those that the arbiter read, or for another version and a later worker what there is now.
+
+    They are to be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
+    """
+    with ExitStack() as stack:
+        keeping, boot.keeping = boot.keeping, {}
+        for held in keeping.values():
+            stack.callback(give_back, held)
+        yield [_of_plan(boot, plan, bundle, stack) for bundle in boot.bundles]
+
+
+def _of_plan(boot: Boot, plan: Plan, bundle: Bundle, stack: ExitStack) -> Bundle:
+    name, in_repository = bundle.name, bundle.name in boot.shelves
+    if name in plan.unloaded:
+        # It may be gone from disk, and is only looked at to tell what callers were promised.
+        last = plan.unloaded[name]
+        if in_repository and last.digest != bundle.version:
+            with suppress(BundleError):
+                return boot.shelves[name].read(last)
+        return msgspec.structs.replace(bundle, held={})
+    version = plan.versions[name]
+    if version.digest == bundle.version and not (in_repository and boot.has_answered()) and name not in plan.held:
+        return bundle
+    return stack.enter_context(opened(boot, name, version, plan.held.get(name, {})))
+
+
+def find(boot: Boot, name: str, asked: str | None) -> tuple[Version, dict[str, int]]:
+    """Return the version of a model that a number or the first digits of a digest name, the current one for None.
+
+    With it, what is held of one that stands in a directory of its own: whoever asks gives it back. BundleError when there is
+    none.
+    """
+    shelf = boot.shelves.get(name)
+    if shelf is not None:
+        return shelf.find(asked), {}
+    path = _place(boot, name)
+    bundle = read_bundle(path)
+    if bundle.name != name:
+        raise BundleError(f"{path} holds the model {bundle.name!r} now, not {name!r}; start the server again for that")
+    if asked not in (None, "1") and not bundle.version.startswith(asked):
+        raise BundleError(
+            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
+            "that",
+            version=asked,
+        )
+    return Version(1, bundle.version), hold_bundle(bundle, boot.settings.engine)
+
+
+@contextmanager
+def opened(boot: Boot, name: str, version: Version, held: Mapping[str, int]) -> Iterator[Bundle]:
+    """Give the bundle of a version, to be opened at once; `held` is what the arbiter holds of one that is in no repository."""
+    shelf = boot.shelves.get(name)
+    if shelf is not None:
+        yield shelf.read(version)
+        return
+    taken = take(boot.arbiter, held)
+    try:
+        yield read_held(_place(boot, name), version.digest, taken)
+    finally:
+        give_back(taken)
+
+
+def _place(boot: Boot, name: str) -> Path:
+    return next(bundle.path for bundle in boot.bundles if bundle.name == name)

@@ -29,6 +29,9 @@ MODELS = [
     ("sportsdataverse", "sportsdataverse/cfb/models/two_pt_model.ubj", "xgboost", "binary"),
     ("xgb-rhomut", "xgbrhomut/models/R_xgb.sav", "xgboost", "regression"),
     ("pdftext==0.3.10", "models/dt.joblib", "scikit-learn", "multiclass"),
+    ("passeval", "passeval/passeval_model.pkl", "scikit-learn", "multiclass"),
+    ("lncrnapi", "lncrnapi/models/catboost_DACC_SPC.joblib", "catboost", "binary"),
+    ("lncrnapi", "lncrnapi/models/catboost_model_rapid.joblib", "catboost", "binary"),
     ("macrel", "macrel/data/models/AMP.onnx.gz", "onnxruntime", "binary"),
     ("macrel", "macrel/data/models/Hemo.onnx.gz", "onnxruntime", "binary"),
 ]
@@ -60,6 +63,16 @@ def test_a_strangers_model_becomes_a_bundle_proven_to_the_bit(tmp_path, fetched,
     manifest = read_bundle(bundle).manifest
     assert (manifest.library, manifest.task) == (library, task)
     assert all(rows.bit_equal == rows.rows for rows in manifest.parity["trees"].values())
+
+
+def test_a_strangers_stack_of_models_is_refused_by_name(tmp_path, fetched):
+    with pytest.raises(UnsupportedModelError, match="a Pipeline of ColumnTransformer, StackingClassifier: build from"):
+        mlrf.build(
+            fetched("exso-sdk", "exso_sdk/model_data/v2/exo_stacking_pipeline.pkl"),
+            tmp_path / "bundle",
+            name="m",
+            allow_pickle=True,
+        )
 
 
 def test_a_strangers_model_of_target_statistics_is_refused_by_name(tmp_path, fetched):

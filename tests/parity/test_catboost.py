@@ -36,6 +36,7 @@ LOSSES = {
     "Tweedie:variance_power=1.4": ("regression", "exp"),
     "Logloss": ("binary", "sigmoid"),
     "CrossEntropy": ("binary", "sigmoid"),
+    "Focal:focal_alpha=0.6;focal_gamma=2": ("binary", "sigmoid"),
     "MultiClass": ("multiclass", "softmax"),
     "MultiClassOneVsAll": ("multiclass", "sigmoid_each"),
     "YetiRank": ("ranking", "identity"),
@@ -55,8 +56,8 @@ def make_target(rng, rows, loss):
     rows = np.nan_to_num(rows)
     signal = rows[:, 0] * rows[:, 1] + np.sin(3 * rows[:, 2]) + 0.1 * rng.normal(size=len(rows))
     kind = loss.split(":")[0]
-    if kind in ("Logloss", "MultiClass", "MultiClassOneVsAll", "YetiRank", "PairLogit"):
-        return np.digitize(signal, [0.0] if kind == "Logloss" else [-0.7, 0.7])
+    if kind in ("Logloss", "Focal", "MultiClass", "MultiClassOneVsAll", "YetiRank", "PairLogit"):
+        return np.digitize(signal, [0.0] if kind in ("Logloss", "Focal") else [-0.7, 0.7])
     if kind == "CrossEntropy":
         return (signal - signal.min()) / np.ptp(signal)
     return np.exp(signal / 3) if kind in ("Poisson", "Tweedie") else signal

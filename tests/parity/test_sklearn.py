@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +55,10 @@ def make_rows(rng, *, missing):
     if missing:
         rows[rng.random(rows.shape) < 0.1] = np.nan
     return rows
+
+
+def margin_of(model, rows):
+    return model.decision_function(rows) if hasattr(model, "decision_function") else model.predict(rows)
 
 
 def make_target(rng, rows, n_classes):
@@ -279,6 +286,36 @@ def test_a_skops_file_with_other_types_is_not_loaded(tmp_path):
     skops.io.dump(estimator, tmp_path / "model.skops")
     with pytest.raises(UnsupportedModelError, match=r"holds .*Stranger, which no tree model"):
         import_model(tmp_path / "model.skops")
+
+
+@pytest.mark.parametrize("name", ["GradientBoostingRegressor", "HistGradientBoostingClassifier"])
+def test_losses_under_the_name_that_older_versions_wrote(tmp_path, name):
+    rows = make_rows(np.random.default_rng(5), missing=False)
+    model = ALL[name](max_depth=2).fit(rows, rows[:, 0] > 0)
+    path = tmp_path / "old.skops"
+    with zipfile.ZipFile(path, "w") as old, zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as new:
+        for member in new.namelist():
+            old.writestr(member, new.read(member).replace(b'"sklearn._loss._loss"', b'"_loss"'))
+    mlrf.build(path, tmp_path / "bundle", name="m")
+    assert np.array_equal(mlrf.load(tmp_path / "bundle").margin(rows), margin_of(model, rows))
+
+
+def test_a_wrapper_of_another_library_is_told_how_to_save_itself(tmp_path):
+    path = tmp_path / "m.skops"
+    rows = make_rows(np.random.default_rng(6), missing=False)
+    skops.io.dump(lightgbm.LGBMRegressor(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0]), path)
+    with pytest.raises(
+        UnsupportedModelError, match=r"holds a model of lightgbm .*booster_\.save_model\('model\.txt'\)"
+    ):
+        import_model(path)
+
+
+def test_histograms_of_before_1_4_are_refused_with_a_way_out():
+    rows = make_rows(np.random.default_rng(7), missing=False)
+    model = ensemble.HistGradientBoostingRegressor(max_iter=2).fit(rows, rows[:, 0])
+    del model._preprocessor
+    with pytest.raises(UnsupportedModelError, match=r"1\.3 or older.*export it to ONNX"):
+        import_model(model)
 
 
 def test_leaves_that_hold_weights_are_refused():

@@ -55,6 +55,11 @@ def recognise(source: Source) -> Library:
             f"the file {source.path} is no model that mlrf knows: {_describe(source.content)}. mlrf reads {kinds}"
         )
     kind = type(source.value)
+    if isinstance(source.value, dict | list | tuple):
+        raise UnsupportedModelError(
+            f"mlrf builds from a model, and this is a {kind.__name__} of {len(source.value)} things; take the model out of it: "
+            "mlrf.build(it[…], …) in Python, or save that alone"
+        )
     raise UnsupportedModelError(
         f"mlrf builds from a model file or a fitted model, not from {kind.__module__}.{kind.__qualname__}. mlrf reads {kinds}"
     )

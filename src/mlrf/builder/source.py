@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ from mlrf.builder.mlflow_directory import model_file_of
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
-_COMPRESSED = (b"\x1f\x8b", b"x\x9c", b"x\x01", b"x\xda", b"x^", b"BZh", b"\xfd7zXZ", b"\x04\x22M\x18")
-"""gzip, zlib (four levels), bzip2, xz, lz4: how joblib writes with compress=…"""
+_COMPRESSED = (b"\x1f\x8b", b"x\x9c", b"x\x01", b"x\xda", b"x^", b"BZh", b"\xfd7zXZ", b"]\x00\x00", b"\x04\x22M\x18")
+"""gzip, zlib (four levels), bzip2, xz, lzma, lz4: how joblib writes with compress=…"""
+_OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n[(pq]")
+"""How a pickle of an object begins in protocols 0 and 1, which do not say so: module, name, and what is done with them."""
+_SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ def _read(path: Path) -> bytes:
 
 
 def _is_pickle(content: bytes) -> bool:
+    if _OLD_PICKLE.match(content[:512]):
+        return True
     return content[0] == pickle.PROTO[0] and len(content) > 1 and content[1] <= pickle.HIGHEST_PROTOCOL
 
 
@@ -98,7 +104,8 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
             return joblib.load(io.BytesIO(content))
         return pickle.loads(content)  # noqa: S301  asked for by name
     except Exception as error:  # a pickle may raise anything
-        reason = " ".join(str(error).split())  # other people's errors take lines
+        reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # other people's errors take lines
         raise ModelUnreadableError(
-            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with"
+            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with, or load "
+            "it where it was made and save it in a format that lasts (its library's own; of scikit-learn ONNX, with skl2onnx)"
         ) from error

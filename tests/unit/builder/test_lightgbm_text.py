@@ -59,6 +59,12 @@ def test_a_file_without_parameters_ends_with_pythons_line(read, text):
         read(text[: start + 20] + text[pandas:])
 
 
+def test_a_model_without_trees_says_so(read, text):
+    head = text[: text.index(b"Tree=0")]
+    with pytest.raises(UnsupportedModelError, match="has no trees"):
+        read(head + text[text.index(b"end of trees") :])
+
+
 @pytest.mark.parametrize("ending", ["tree sizes", "end of trees", "parameters", "pandas"])
 def test_each_sign_of_wholeness_is_looked_for(read, text, ending):
     match ending:

@@ -15,9 +15,9 @@ from mlrf.core.link import Link
 _PLAIN = ("RMSE", "MAE", "Quantile", "Huber", "MAPE", "Expectile", "LogCosh", "Lq", "LogLinQuantile", "GroupQuantile",
           "Cox", "SurvivalAft", "SMAPE", "MedianAbsoluteError", "FairLoss")  # fmt: skip
 _LOGARITHMIC = ("Poisson", "Tweedie")
-_BINARY = ("Logloss", "CrossEntropy")
+_BINARY = ("Logloss", "CrossEntropy", "Focal")
 _RANKING = ("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax",
-            "QueryCrossEntropy", "StochasticRank", "StochasticFilter", "LambdaMart", "UserPerObjMetric",
+            "QueryCrossEntropy", "StochasticRank", "StochasticFilter", "LambdaMart", "Combination", "UserPerObjMetric",
             "UserQuerywiseMetric")  # fmt: skip
 _SEVERAL = {
     "MultiRMSE": "several targets",

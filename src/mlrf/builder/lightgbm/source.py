@@ -17,12 +17,16 @@ def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     if isinstance(source, ModelFile):
         return source.content, None
     model, classes = source.value, None
+    if hasattr(model, "boosters"):
+        raise UnsupportedModelError(
+            f"a {type(model).__name__} holds the {len(model.boosters)} models of a cross-validation; build from one of them"
+        )
     if hasattr(type(model), "booster_"):
-        # Of a wrapper that is not fitted the property raises an AttributeError, as if it were none.
-        if not hasattr(model, "booster_"):
+        # What the properties `booster_` and `classes_` return, which say of an old LightGBM's pickle that it is not fitted.
+        booster = getattr(model, "_Booster", None)
+        if booster is None:
             raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first")
-        classes = _labels(getattr(model, "classes_", None))
-        model = model.booster_
+        classes, model = _labels(getattr(model, "_classes", None)), booster
     if not hasattr(model, "model_to_string"):
         raise UnsupportedModelError(
             f"mlrf builds from the path of a LightGBM text model, a Booster or a scikit-learn wrapper, "

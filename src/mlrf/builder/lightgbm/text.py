@@ -44,6 +44,10 @@ def split_text(raw: bytes) -> ModelText:
         )
     start = raw.find(_FIRST_TREE)
     if start < 0:
+        if b"\n" + _END_OF_TREES in raw:
+            raise UnsupportedModelError(
+                "the model has no trees; train it for at least one round, and save some of them"
+            )
         raise ModelUnreadableError("the model file ends before its first tree; copy it again")
     header = _fields(_decode(raw[:start]), "the header")
     version = header.get("version", "")

@@ -20,6 +20,8 @@ MAX_SAMPLED = 4_000
 RANDOM_ROWS = 4_000
 MAX_ROWS = 400_000
 MAX_BYTES = 512 << 20
+MAX_WALKS = 1_000_000_000
+"""Rows times trees: libraries walk some millions a second, and have ten minutes."""
 _MAX_NODE_CODES = 512
 _CODE_BUDGET = 100_000
 _MISSING_SHARE = 0.03
@@ -61,7 +63,7 @@ def golden_rows(
     codes = {f: (*sorted(c), 2.0**31, 2.0**53, -2.0, -0.5, 0.5) for f, c in universe(forest).items()}
     parts.add("categories", _column_rows(backgrounds, rng, codes))
     coverage = Coverage()
-    limit = max(len(random), min(MAX_ROWS, MAX_BYTES // (8 * forest.n_features)))
+    limit = max(len(random), min(MAX_ROWS, MAX_BYTES // (8 * forest.n_features), MAX_WALKS // forest.n_trees))
     categorical = int(np.count_nonzero(forest.category_set != NUMERIC))
     max_codes = min(_MAX_NODE_CODES, max(2, _CODE_BUDGET // max(1, 2 * categorical)))
     inner = max(1, int(np.count_nonzero(forest.feature != LEAF)))

@@ -64,6 +64,11 @@ def read_kind(estimator: Any) -> Kind:
     fitted = {"tree": "tree_", "histogram": "_predictors"}.get(family, "estimators_")
     if not hasattr(estimator, fitted):
         raise ModelUnreadableError(f"the {name} is not fitted; call its fit first")
+    if family == "histogram" and not hasattr(estimator, "_preprocessor"):
+        raise UnsupportedModelError(
+            f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; load it there and export it to ONNX "
+            "with skl2onnx, or train it again"
+        )
     if getattr(estimator, "n_outputs_", 1) != 1:
         raise UnsupportedModelError(
             f"the {name} predicts {estimator.n_outputs_} outputs at once; mlrf serves one: train a model for each"

@@ -9,8 +9,12 @@ from __future__ import annotations
 import copy
 import io
 import re
+import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from mlrf.builder.sklearn.estimator import Kind, read_kind
@@ -24,12 +28,19 @@ _TRUSTED = (
     # The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
     "functools.partial",
     "sklearn.utils.validation.check_array",
-    # What scikit-learn 1.6 keeps there too, and how it names a loss.
+    # What scikit-learn 1.6 keeps there too.
     "sklearn.compose._column_transformer._RemainderColsList",
-    "_loss.CyHalfMultinomialLoss",
 )
-_TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.")
+_TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.", "_loss.Cy")
 """What tree models hold, in one version or another, beyond what skops itself trusts: types and functions of these modules."""
+_LOSSES, _LOSSES_BEFORE_1_7 = "sklearn._loss._loss", "_loss"
+"""Where scikit-learn's losses are, and what older versions called that module in the files that they wrote."""
+_OTHERS = {
+    "lightgbm": "booster_.save_model('model.txt')",
+    "xgboost": "save_model('model.ubj')",
+    "catboost": "save_model('model.cbm')",
+}
+"""Libraries whose wrappers skops writes too, and how each saves them itself."""
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
                 "train_score_", "validation_score_", "oob_improvement_", "oob_scores_")  # fmt: skip
 
@@ -63,18 +74,29 @@ def load_skops(raw: bytes) -> Any:
             if strange := sorted(
                 name for name in found if name not in _TRUSTED and not name.startswith(_TRUSTED_ROOMS)
             ):
+                for other, saved in _OTHERS.items():
+                    if held := [name for name in strange if name.startswith(f"{other}.")]:
+                        raise UnsupportedModelError(
+                            f"the skops file holds a model of {other} ({held[-1]}); load it with skops and save it in its own "
+                            f"format: model.{saved}"
+                        )
                 shown = ", ".join(strange[:_SHOWN_TYPES]) + (" …" if len(strange) > _SHOWN_TYPES else "")
                 raise UnsupportedModelError(
                     f"the skops file holds {shown}, which no tree model of scikit-learn has, and is not loaded; "
                     "dump the tree model alone",
                     types=strange[:20],
                 )
-            return skops.loads(raw, trusted=sorted(found))
+            with _older_losses():
+                return skops.loads(raw, trusted=sorted(found))
     except BuildError:
         raise
     except Exception as error:  # a damaged file may raise whatever the types in it raise
         wrote = _version_of(raw)
-        said = f"; it says that scikit-learn {wrote} wrote it: build where that is installed" if wrote else ""
+        said = (
+            f"; scikit-learn {wrote} wrote it: load it there and export it to ONNX with skl2onnx, or train it again"
+            if wrote
+            else ""
+        )
         raise ModelUnreadableError(f"the skops file cannot be read: {_line(error)}{said}") from error
 
 
@@ -100,6 +122,19 @@ def _skops() -> Any:
             f"a scikit-learn model needs skops and scikit-learn: pip install 'mlrf[sklearn]' ({error})"
         ) from error
     return skops.io
+
+
+@contextmanager
+def _older_losses() -> Iterator[None]:
+    """Have the losses under the name that versions before 1.7 wrote, for as long as a file is read."""
+    if _LOSSES_BEFORE_1_7 in sys.modules:
+        yield
+        return
+    sys.modules[_LOSSES_BEFORE_1_7] = import_module(_LOSSES)
+    try:
+        yield
+    finally:
+        del sys.modules[_LOSSES_BEFORE_1_7]
 
 
 def _version_of(raw: bytes) -> str | None:

@@ -30,6 +30,8 @@ FULL = bool(os.environ.get("OPS_FULL"))
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 PATH = "/predict/batch"
 N_ROWS = 20
+N_TENSOR_ROWS = 100
+"""Reasons in a tensor are cheaper: nobody writes names."""
 FROZEN_S = 20.0 if FULL else 1.5
 RATE = 1_000 if FULL else 200
 BACK_S = 2.0 if FULL else 8.0
@@ -115,6 +117,34 @@ def test_what_one_server_made_another_finds(path, asked, tmp_path):
 
 def found_by(server):
     return server.metrics()["mlrf_shared_cache_hits_total"]
+
+
+def test_what_one_server_made_another_finds_under_the_data_plane_too(path, model, tmp_path):
+    def ask(server, seed, identity):
+        rows = np.random.default_rng(seed).normal(size=(N_TENSOR_ROWS, 30)).round(3)
+        inputs = [{"name": "features", "shape": [N_TENSOR_ROWS, 30], "datatype": "FP64", "data": rows.ravel().tolist()}]
+        body = {"inputs": inputs, "outputs": [{"name": "shap_values"}, {"name": "prediction"}], "id": identity}
+        answer = server.ask("POST", "/v2/models/sample/infer", body)
+        assert (answer.status, answer.json["id"]) == (200, identity)
+        reasons, predictions = (each["data"] for each in answer.json["outputs"])
+        assert predictions == model.predict(rows).tolist()
+        assert reasons == model.explain(rows).values.ravel().tolist()
+
+    with redis_server(tmp_path) as store, sharing(path, store.url) as first, sharing(path, store.url) as second:
+        for seed, server in enumerate((first, second), 100):
+            ask(server, seed, "first")
+            eventually(lambda server=server: is_up(server), 10, "a shared cache in use")
+        seeds = iter(range(200, 1000))
+
+        def is_found():
+            seed = next(seeds)
+            ask(first, seed, "one")
+            time.sleep(0.02)
+            ask(second, seed, "another")
+            return found_by(second) >= 2
+
+        eventually(is_found, 30, "answers that the first left")
+        assert first.troubles == second.troubles == []
 
 
 def test_cheap_answers_never_go_there(path, tmp_path, asked):

@@ -23,6 +23,8 @@ from running import serving
 KEY = {"sku": "integer"}
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 N_WAITING = 12
+N_LONG = 100
+"""Rows whose reasons take the worker's thread on any machine."""
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +114,8 @@ def test_rows_of_which_one_output_is_kept_are_asked_anew_for_another(server, way
 
 
 def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(server):
-    asked = Asked([Tensor("features", "FP64", [0.125] * 30 * 40, [40, 30])], "long", outputs=["shap_values"])
-    holding = replace(asked, inputs=[Tensor("features", "FP64", [0.25] * 30 * 40, [40, 30])])
+    asked = Asked([Tensor("features", "FP64", [0.125] * 30 * N_LONG, [N_LONG, 30])], "long", outputs=["shap_values"])
+    holding = replace(asked, inputs=[Tensor("features", "FP64", [0.25] * 30 * N_LONG, [N_LONG, 30])])
     wire = RestWire(None, binary=False)
     path = "/v2/models/long/infer"
     counts = Counts(server, "long")
@@ -127,7 +129,7 @@ def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(
     told = [json.loads(answer.body) for answer in answers]
     assert [each.pop("id") for each in told] == [str(number) for number in range(N_WAITING)]
     assert told == told[:1] * N_WAITING
-    assert counts["explanations"] == counts["inferences"] == 2 * 40
+    assert counts["explanations"] == counts["inferences"] == 2 * N_LONG
     assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (N_WAITING + 1, N_WAITING - 1, 2)
 
 

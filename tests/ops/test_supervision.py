@@ -260,6 +260,18 @@ def test_a_machine_that_was_held_up_as_a_whole_loses_no_worker(bundle):
         assert events(server, "worker hangs") == []
 
 
+def test_it_serves_where_standard_streams_are_closed(bundle):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    closed = "import os, sys; os.closerange(0, 3); os.execv(sys.argv[1], sys.argv[1:])"
+    with managed(bundle, "--port", str(port), prefix=[sys.executable, "-c", closed]) as server:
+        server.port = port
+        eventually(server.is_ready, 10, "an answer")
+        assert {os.readlink(f"/proc/{server.process.pid}/fd/{n}") for n in range(3)} == {os.devnull}
+        server.process.terminate()
+        assert server.wait() == 0
+
+
 def test_as_the_first_process_it_reaps_obeys_and_ends(bundle, tmp_path):
     unshare = shutil.which("unshare")
     able = (

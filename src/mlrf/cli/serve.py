@@ -7,6 +7,15 @@ import signal
 
 from mlrf.serving.configuration import read_configuration
 
+_LAST_STANDARD = 2
+
+
+def _fill_standard_descriptors() -> None:
+    """Have nothing else take the place of a standard stream that came closed (`2>&-`): the log would be written there."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
 
 def main(argv: list[str]) -> int:
     """Run the command with its arguments; MlrfError when it cannot serve."""
@@ -14,6 +23,7 @@ def main(argv: list[str]) -> int:
     if configuration.print_only:
         print(configuration.text(), end="")
         return 0
+    _fill_standard_descriptors()
     # By default the end of a process: held back until there is an arbiter, which acts on it.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     from mlrf.serving.processes.arbiter import serve  # noqa: PLC0415  --help needs no server

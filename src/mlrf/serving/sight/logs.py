@@ -17,6 +17,7 @@ from gunicorn.errors import HaltServer
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _QUOTED_CHARS = 4000
+_STANDARD_ERROR = 2
 
 
 class Log:
@@ -24,7 +25,7 @@ class Log:
 
     def __init__(self, level: str = "info", descriptor: int | None = None) -> None:
         self._threshold = LEVELS[level]
-        self.descriptor = sys.stderr.fileno() if descriptor is None else descriptor
+        self.descriptor = _STANDARD_ERROR if descriptor is None else descriptor
 
     def set_level(self, level: str) -> None:
         """Write lines of at least this level from now on."""

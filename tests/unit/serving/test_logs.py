@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 from mlrf.serving.sight.logs import Log
 
@@ -16,3 +17,24 @@ def test_a_path_that_is_no_utf8_is_logged(tmp_path):
         (line,) = lines
     told = json.loads(line)
     assert (told["event"], told["reason"]) == ("pointer not read", "models/a\\udcff: gone\nnow")
+
+
+def test_a_pipe_whose_reader_hangs_holds_nobody_up():
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        try:
+            while True:
+                os.write(writing, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        telling = threading.Thread(target=Log(descriptor=writing).warning, args=("worker ended",), daemon=True)
+        telling.start()
+        telling.join(5)
+        assert not telling.is_alive()
+        assert b"worker" not in os.read(reading, 1 << 20)
+        Log(descriptor=writing).warning("worker ended")
+        assert b"worker ended" in os.read(reading, 1 << 20)
+    finally:
+        os.close(reading)
+        os.close(writing)

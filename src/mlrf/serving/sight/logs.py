@@ -7,6 +7,7 @@ this shape (`logger_class`), so the whole of what is needed stands here.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 import traceback
@@ -54,7 +55,9 @@ class Log:
             return
         line = {"time": stamp(time.time()), "level": level, "event": event, "pid": os.getpid(), **facts}
         try:
-            os.write(self.descriptor, _encoded(line) + b"\n")
+            # Of a pipe that is full because its reader hangs the line is lost: it must not hold up supervision, nor an exit.
+            if _takes_more(self.descriptor):
+                os.write(self.descriptor, _encoded(line) + b"\n")
         except OSError:
             # A log that nobody reads any more must not end the server.
             return
@@ -107,6 +110,12 @@ class ArbiterLog:
 def stamp(time_s: float) -> str:
     """Return a time in Unix seconds as logs write it: RFC 3339, UTC, milliseconds."""
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(time_s))}.{int(time_s % 1 * 1000):03d}Z"
+
+
+def _takes_more(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

@@ -51,6 +51,7 @@ _VALUES = (
     None, True, False, 0, -1, 1, 7, 1 << 31, 1 << 63, -(1 << 63), 10**30, 0.5, 1e308, "", "FP64", "BYTES", "BOOL", "INT8", "FP16",
     "features", "prediction", "shap_values", "\0", "x" * 2000, [], {}, [[]], [1, 7], [1 << 62, 7], [-1], [None] * 7, [[1.0] * 7], ["a"] * 7,
 )  # fmt: skip
+_FLOATS = (float("nan"), float("inf"), -0.0, 1e308)
 _INTEGERS = (0, -1, 1, 2, 7, 1 << 31, (1 << 62) + 1, -(1 << 63), (1 << 63) - 1)
 _TEXTS = (
     "",
@@ -188,18 +189,18 @@ def _exchange_fields(request: Any, dice: random.Random) -> None:
         case 4:
             del tensor.shape[:1]
         case 5:
-            tensor.contents.fp64_contents.extend([dice.choice([float("nan"), float("inf"), -0.0, 1e308])])
+            tensor.contents.fp64_contents.extend([dice.choice(_FLOATS)])
         case 6:
             tensor.contents.bytes_contents.append(dice.randbytes(dice.randint(0, 9)))
         case 7 if request.raw_input_contents:
             place = dice.randrange(len(request.raw_input_contents))
             request.raw_input_contents[place] = _damaged(request.raw_input_contents[place], dice)
         case 8:
-            request.raw_input_contents.append(dice.randbytes(8))
-        case 9:
             request.outputs.add(name=dice.choice(_TEXTS))
-        case 10:
+        case 9:
             request.inputs.append(tensor)
+        case 10:
+            request.parameters[dice.choice(_TEXTS)].double_param = dice.choice(_FLOATS)
         case _:
             request.model_version = dice.choice(_TEXTS)
 
@@ -257,11 +258,29 @@ def wrong(seen: Counter[str]) -> list[str]:
     return [kind for kind in seen if not (kind in fine or kind == "200" or kind.startswith("4"))]
 
 
+def _unreadable(folder: Path) -> list[str]:
+    """What is wrong with the prediction log: a line that is no JSON, or no lines at all."""
+    lines = [line for file in folder.glob("*.jsonl") for line in file.read_bytes().splitlines()]
+    try:
+        for line in lines:
+            json.loads(line, parse_constant=_no_constant)
+    except ValueError as error:
+        return [f"prediction log: {error}"]
+    return [] if lines else ["prediction log: empty"]
+
+
+def _no_constant(token: str) -> None:
+    raise ValueError(f"{token} is not JSON")
+
+
 def try_both(count: int, seed: int = 0, broken_by: str = "") -> tuple[dict[str, Counter[str]], list[str]]:
     """Send `count` over each transport; return what came of them, and what is wrong with it."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_tree_bundle(Path(folder) / "sample", key=KEY)
         options = ["--grpc-port", "0", "--state-dir", f"{folder}/state", "--admin", f"unix:{folder}/admin.sock"]
+        # What looks at requests reads them too, and must stand the same.
+        (Path(folder) / "log").mkdir()
+        options += ["--prediction-log", f"{folder}/log", "--access-log-rate", "0.05"]
         with serving(path, workers=2, options=options, broken_by=broken_by) as server:
             pids = server.booted(2)
             row = {"key": {"shop": "a", "sku": 7, "open": True}, "features": ALL_KINDS.example()}
@@ -273,6 +292,7 @@ def try_both(count: int, seed: int = 0, broken_by: str = "") -> tuple[dict[str, 
             faults = [f"{name}: {kind}" for name, each in seen.items() for kind in wrong(each)]
             faults += [] if server.workers() == pids else ["a worker died"]
             faults += [str(each) for each in server.troubles[:5]]
+            faults += _unreadable(Path(folder) / "log")
             for name, each in seen.items():
                 if sum(each.values()) < count:
                     faults.append(f"{name}: {sum(each.values())} of {count} were answered")

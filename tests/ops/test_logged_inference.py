@@ -96,3 +96,12 @@ def test_each_request_of_a_stream_is_logged(bundle, tmp_path):
     for answer, record in zip(answers, logged, strict=True):
         assert record["request"]["id"] == record["answer"]["id"] == answer.id
         assert record["answer"]["outputs"][0]["data"] == list(struct.unpack("<d", answer.raw_output_contents[0]))
+
+
+def test_what_is_passed_over_in_a_body_leaves_the_log_readable(bundle, tmp_path):
+    with serving(bundle, options=["--prediction-log", str(tmp_path)]) as server:
+        sound, _ = RestWire(server, binary=False).message(Asked(one_tensor([ROW], "FP64"), id="seven"))
+        body = sound.replace(b'"id"', b'"\xff\xfe": 1, "id"')
+        assert server.ask("POST", "/v2/models/sample/infer", body).status == 200
+        (record,) = records(server, tmp_path, 1)
+    assert record["request"]["id"] == "seven"

@@ -175,5 +175,8 @@ def _line(predicted: Predicted) -> bytes:
 
 
 def _on_one_line(document: bytes) -> msgspec.Raw:
+    if not document.isascii():
+        # A member of no meaning is passed over unread, UTF-8 or not; who reads the log reads all of it.
+        document = document.decode(errors="replace").encode()
     # Within a text JSON escapes a line's end: one that stands here parts tokens.
     return msgspec.Raw(msgspec.json.format(document, indent=-1) if b"\n" in document or b"\r" in document else document)

@@ -11,9 +11,11 @@ from rich.text import Text
 from mlrf.cli.engine_race import Figures, race, rows_for
 from mlrf.cli.terminal import harmless
 from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, Manifest, RowsEntry
+from mlrf.core.schema import Kind
 
 _RACE_ROWS = 1000
 _RACE_TURNS = 2
+_SHOWN_NAMES = 10
 _ENGINES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 
 
@@ -24,7 +26,7 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    for line in _recognised(manifest):
+    for line in (*_recognised(manifest), *_by_code(bundle)):
         say(line)
     console.print(parity_table(bundle))
     if (cover := manifest.coverage) is not None:
@@ -38,11 +40,11 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
         say(f"{name} on this machine: {_speed(figures)}")
     size = sum(entry.size_bytes for entry in manifest.files.values())
     parts = ", ".join(
-        f"{harmless(name)} {entry.size_bytes / 1e6:.1f}"
+        f"{harmless(name)} {_megabytes(entry.size_bytes)}"
         for name, entry in manifest.files.items()
         if name in _ENGINES.values()
     )
-    say(f"{out}  {size / 1e6:.1f} MB ({parts})  version {bundle.short_version}")
+    say(f"{out}  {_megabytes(size)} MB ({parts})  version {bundle.short_version}")
     say(f"next: mlrf serve {out}")
 
 
@@ -69,13 +71,33 @@ def _recognised(manifest: Manifest) -> list[str]:
     return [harmless(line) for line in lines]
 
 
+def _by_code(bundle: Bundle) -> list[str]:
+    """Return a line on the features whose categories nobody named: only codes are answered there."""
+    names = [harmless(f.name) for f in bundle.schema.features if f.kind is Kind.CATEGORICAL and f.categories is None]
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN_NAMES]) + (
+        f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    )
+    return [f"categories as integer codes, for the model does not name them (--categories does): {shown}"]
+
+
 def _speed(figures: Figures) -> str:
     shown = (
         ("one row", "one_row_us"),
-        ("of 100 rows, each", "hundred_rows_us"),
+        ("a row of 100", "hundred_rows_us"),
         ("reasons of one", "explain_one_row_us"),
     )
-    return ", ".join(f"{what} {value:.1f} µs" for what, key in shown if (value := figures[key]) is not None)
+    return ", ".join(f"{what} {_short(value)} µs" for what, key in shown if (value := figures[key]) is not None)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return _short(size_bytes / 1e6)
+
+
+def _short(number: float) -> str:
+    """Return a figure that shows something even where it is small."""
+    return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
 
 
 def told_rows(rows: RowsEntry) -> str:

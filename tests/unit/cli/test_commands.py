@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -101,9 +102,25 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
         "MB",
     ):
         assert wanted in said
+    assert "categories as integer codes" not in said
+    assert not re.search(r" 0(\.0)? (µs|MB)|(forest\.bin|model\.onnx) 0(\.0)?[,)]", said)
     status, _, error = run(capsys, "build", model_file, "-o", out, "--name", "churn")
     assert (status, error.count("\n")) == (2, 1) or "--force" in error
     assert run(capsys, "build", model_file, "-o", out, "--name", "newer", "--force")[0] == 0
+
+
+def test_build_tells_whose_categories_nobody_named(capsys, tmp_path):
+    rows = np.random.default_rng(0).integers(0, 5, (80, 3)).astype(float)
+    data = lgb.Dataset(
+        rows, rows[:, 1] % 2, categorical_feature=[1, 2], params={"min_data_per_group": 1, "verbosity": -1}
+    )
+    lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2).save_model(tmp_path / "m.txt")
+    build = ("build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m")
+    assert "(--categories does): Column_1, Column_2\n" in run(capsys, *build)[1]
+    (tmp_path / "lists.json").write_text('{"Column_1": ["a", "b", "c", "d", "e"]}')
+    assert (
+        "(--categories does): Column_2\n" in run(capsys, *build, "--force", "--categories", tmp_path / "lists.json")[1]
+    )
 
 
 def test_labels_are_taken_without_the_blanks_around_them(capsys, model_file, tmp_path):

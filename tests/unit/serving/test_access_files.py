@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
+import subprocess
 
 import pytest
 
@@ -36,6 +38,12 @@ def test_a_key_that_was_revoked_meanwhile_is_gone_as_soon_as_there_are(tmp_path)
     assert not ring.refresh()
 
 
+def test_keys_are_not_taken_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "keys")
+    with pytest.raises(ConfigError, match=r"--keys: .* is no file"):
+        KeyRing(tmp_path / "keys")
+
+
 def test_a_certificate_that_came_meanwhile_is_taken_as_soon_as_there_are(tmp_path):
     tls = Tls(TlsFiles(*make_certificate(tmp_path, "first")))
     make_certificate(tmp_path, "first")
@@ -43,6 +51,16 @@ def test_a_certificate_that_came_meanwhile_is_taken_as_soon_as_there_are(tmp_pat
         tls.refresh()
     assert tls.refresh()
     assert not tls.refresh()
+
+
+def test_a_key_with_a_password_is_refused_in_words(tmp_path):
+    cert, key = make_certificate(tmp_path, "first")
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "ec", "-in", key, "-aes128", "-passout", "pass:x", "-out", locked]
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    for wrong in (locked, cert):
+        with pytest.raises(ConfigError, match=r"--tls-key: .* cannot be used: .* a key with a password"):
+            Tls(TlsFiles(cert, wrong))
 
 
 def test_what_is_not_sound_is_told_once(tmp_path):

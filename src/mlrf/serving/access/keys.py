@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 import secrets
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ def make_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
 def read_keys(path: Path) -> dict[str, Key]:
     """Return the keys of a file by id; ConfigError names the line that is none. Lines that begin with # are passed over."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe (`<(…)`) tells its keys but once; whoever read it again would find none, and let nobody in.
+            raise ConfigError(f"--keys: {path} is no file", option="--keys")
         content = path.read_bytes()[: _MOST_BYTES + 1]
         text = content.decode("ascii")
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from time import perf_counter
 
@@ -13,6 +14,7 @@ _FEW, _MANY = 16, 128
 _MOST_TIMED_S = 20e-3
 """Many rows are timed only where few let expect no more than this."""
 _TIMED_RUNS = 3
+_MOST_ROWS = 1 << 20
 
 
 class Costs:
@@ -32,6 +34,10 @@ class Costs:
         if isinstance(model.engine, Explainer):
             explainer = model.engine
             self._explained_row_s = _shortest(lambda: explainer.contributions_many(few)) / _FEW
+
+    def most_within(self, limit_s: float, *, explained: bool) -> int:
+        """Return how many rows take no longer than a limit."""
+        return bisect_right(range(_MOST_ROWS), limit_s, key=lambda n: self.of(n, explained=explained)) - 1
 
     def of(self, n_rows: int, *, explained: bool) -> float:
         """Return what n rows take, with reasons or without."""

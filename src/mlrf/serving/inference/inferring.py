@@ -38,7 +38,7 @@ _TOLD_BYTES = 4
 Write = Callable[[InferResponse], bytes]
 
 
-class _Run(msgspec.Struct):
+class _Run(msgspec.Struct, gc=False):
     """One request under way: what it asks, and when each part of its work ended (`perf_counter`; 0: not yet, or never)."""
 
     request: InferRequest
@@ -89,7 +89,9 @@ class Inferring:
         self._outputs = Outputs(model)
         self._row_bytes = FP64.width * model.engine.n_features
         self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
-        self._costs = Costs(model)
+        costs = Costs(model)
+        self._most_at_once = {each: costs.most_within(MAX_LOOP_S, explained=each) for each in (False, True)}
+        """How many rows the loop takes on, without reasons and with them."""
 
     def over(self, model: Model, rows: StoredRows | None) -> Inferring:
         """Return the same over other parts, which answer alike."""
@@ -189,7 +191,7 @@ class Inferring:
 
     def _work(self, run: _Run, rows: Rows, make: _Make) -> bytes | Deferred:
         run.ready_s = perf_counter()
-        if self._costs.of(run.count, explained=run.wanted.explains) > MAX_LOOP_S:
+        if run.count > self._most_at_once[run.wanted.explains]:
             transaction, fresh_until_s = _owed(run.found)
             return Deferred(
                 lambda: make(run, rows),

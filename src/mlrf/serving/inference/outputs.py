@@ -108,6 +108,8 @@ class Outputs:
         NonFiniteResultError names the row whose prediction is no finite number.
         """
         predictions = self._model.predictions(margins)
+        if len(wanted.outputs) == 1:
+            return self._data(wanted.outputs[0][1], predictions, contributions)
         return b"".join([self._data(kind, predictions, contributions) for _, kind in wanted.outputs])
 
     def unpack(self, wanted: Wanted, packed: bytes, n_rows: int) -> list[OutputTensor]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
@@ -29,8 +30,7 @@ _DIMENSIONS = 2
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, gc=False):
     """Rows as an engine takes them: n x F float64, missing as NaN, every value admitted."""
 
     rows: Rows

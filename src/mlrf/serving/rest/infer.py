@@ -113,6 +113,8 @@ def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
 
 def _framed(made: Result, coding: bytes | None) -> Result:
     """Return the answer in its frame, now or once it is made."""
+    if isinstance(made, bytes):
+        return _frame(made, coding)
     return followed(made, lambda answer: _frame(answer, coding))
 
 

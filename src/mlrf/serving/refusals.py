@@ -68,11 +68,6 @@ def told_of(fault: Exception) -> Told:
     return _UNFORESEEN
 
 
-def status_of(fault: Exception) -> int:
-    """Return the HTTP status of a fault."""
-    return told_of(fault).http
-
-
 class Refusals:
     """Turns faults into answers; what nobody foresaw is logged whole and answered with nothing but its id."""
 

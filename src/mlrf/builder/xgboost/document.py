@@ -11,7 +11,8 @@ import numpy.typing as npt
 from mlrf.builder.xgboost.ubjson import read_ubjson
 from mlrf.core.errors import ModelUnreadableError
 
-_UBJSON_MARKS = b"iUIlL#$"
+_UBJSON_LENGTHS = (b"i", b"U", b"I", b"l", b"L")
+"""How the length of a UBJSON key begins."""
 _SHOWN_CHARS = 40
 
 
@@ -20,14 +21,14 @@ def is_document(content: bytes) -> bool:
     start = content[:64]
     if start[:1] != b"{":
         return False
-    if start[1:2] in (b"i", b"U", b"I", b"l", b"L"):  # the length of a UBJSON key
+    if start[1:2] in _UBJSON_LENGTHS:
         return b"learner" in start or b"version" in start
     return start[1:].lstrip().startswith((b'"learner"', b'"version"'))
 
 
 def read_document(content: bytes) -> Member:
     """Return the learner; ModelUnreadableError when the document is not sound or holds none."""
-    if content[1:2] in (b"i", b"U", b"I", b"l", b"L"):
+    if content[1:2] in _UBJSON_LENGTHS:
         document = read_ubjson(content)
     else:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 if sys.byteorder != "little":
@@ -81,8 +80,3 @@ def elements_of(data: Buffer, count: int) -> list[bytes] | None:
             return None
         elements.append(bytes(data[start:place]))
     return elements if place == end and len(elements) == count else None
-
-
-def as_bytes(elements: Sequence[bytes]) -> bytes:
-    """Return elements as a BYTES tensor lays them out."""
-    return b"".join(_LENGTH.pack(len(each)) + each for each in elements)

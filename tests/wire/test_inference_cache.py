@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,6 +19,7 @@ from inference_wires import Asked, RestWire, Tensor, wires
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
 from mlrf.core.schema import Feature, Schema
+from mlrf.features.row_format import row_format
 from mlrf.serving.access.keys import make_key, write_keys
 from raw_http import Client, request
 from running import serving
@@ -231,3 +235,39 @@ def test_neither_an_old_version_nor_an_old_row_is_answered(replaced):
         assert admin.ask("POST", "/admin/models/sample/load", b"").status == 200
     push(replaced, 6.5, days[1])
     check(1, 6.5, days[1])
+
+
+def test_a_row_that_spells_a_key_is_no_key_and_a_row_too_old_is_given_by_nobody(tmp_path):
+    schema = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(7)))
+    bundle = write_tree_bundle(tmp_path / "sample", schema=schema, key={"name": "string"})
+    encode = row_format(read_bundle(bundle)).key.encode
+    name = "n" * (7 * 8 - 4 - len(encode({"name": ""})))
+    spelled = (len(encode({"name": name}))).to_bytes(4, "little") + encode({"name": name})
+    numbers = list(struct.unpack("<7d", spelled))
+    admin = tmp_path / "admin"
+    options = ["--grpc-port", "0", "--admin", f"unix:{admin}", "--state-dir", str(tmp_path / "state")]
+    with serving(bundle, options=[*options, "--max-feature-age", "3600"]) as server, Peer(address_of(server)) as peer:
+        old_at = time.time() + 1.5
+        as_of = datetime.fromtimestamp(old_at - 3600, UTC).isoformat()
+        row = {"key": {"name": name}, "features": dict.fromkeys(schema.names, -0.5), "as_of": as_of}
+        with Client(admin) as client:
+            assert client.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
+        by_key = Asked([Tensor("name", "BYTES", [name], [1])])
+        by_row = Asked([Tensor("features", "FP64", numbers, [1, 7])])
+        ways = list(wires(server, peer).values())
+        wanted = [float(x) for x in mlrf.load(bundle).predict([numbers, [-0.5] * 7])]
+        assert wanted[0] != wanted[1]
+        for number in range(1_000_000):
+            began = time.time()
+            told = ways[number % 4].infer(by_key)
+            if told.error:
+                break
+            # An answer that was begun in time may be given a moment later.
+            assert began < old_at
+            assert told.outputs["prediction"] == wanted[1:]
+            assert ways[number % 4].infer(by_row).outputs["prediction"] == wanted[:1]
+        assert time.time() >= old_at - 0.001
+        assert told.code == "STALE_FEATURES"
+        assert {wire.infer(by_key).code for wire in ways} == {"STALE_FEATURES"}
+        assert ways[0].infer(by_row).outputs["prediction"] == wanted[:1]
+        assert server.troubles == []

@@ -7,6 +7,7 @@ import gc
 import json
 import math
 import time
+from array import array
 
 import pytest
 
@@ -23,6 +24,12 @@ from mlrf.serving.api.keyed import KeyedAnswer
 from mlrf.serving.api.predicting import Predicting
 from mlrf.serving.api.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.http.route import Awaited, Deferred
+from mlrf.serving.inference.counts import InferenceCounts
+from mlrf.serving.inference.inferring import Inferring
+from mlrf.serving.inference.messages import InferRequest, InputTensor
+from mlrf.serving.inference.reading import TensorReader
+from mlrf.serving.routes import layout
+from mlrf.serving.sight.metrics import WorkerMeter
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
 PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]
@@ -212,3 +219,33 @@ def test_the_files_of_rows_go_with_the_last_who_asks_there(model, tmp_path, coun
     del handlers
     gc.collect()
     assert environment._identity(path) not in environment._registry
+
+
+def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model, store, counted, explanations):
+    rows = StoredRows(store.format, store, AgeLimit(), LookupMeter(count(counted)), explanations)
+    reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
+    place = layout([model.name])
+    counts = InferenceCounts(WorkerMeter(place, memoryview(array("Q", bytes(8 * place.n_words)))), model.name)
+    inferring = Inferring(model, "1", reader, counts, rows)
+    made = []
+
+    def reasons(*ids):
+        request = InferRequest(model.name, [InputTensor("id", "INT64", [len(ids)], ids)], outputs=["shap_values"])
+        answer = inferring.infer(request, lambda response: made.append(response) or b"made", may_explain=True)
+        assert answer == b"made"
+        (output,) = made[-1].outputs
+        assert output.shape == [len(ids), len(EXAMPLE)]
+        values = array("d", output.data).tolist()
+        return [values[n * len(EXAMPLE) : (n + 1) * len(EXAMPLE)] for n in range(len(ids))]
+
+    live = model.engine.contributions_many(
+        model.table([store.read(store.format.key.encode({"id": 2})).values])
+    ).tolist()
+    assert live != PLANTED
+    live = pytest.approx(live, rel=1e-9)
+    assert reasons(1) == [PLANTED]
+    assert reasons(2) == [live]
+    assert reasons(2, 1, 2, 1, 1) == [live, PLANTED, live, PLANTED, PLANTED]
+    assert counted["mlrf_precomputed_explanations_total"] == 4
+    put(store, 1, price=math.nextafter(EXAMPLE[0], math.inf), as_of_us=7)
+    assert reasons(1) != [PLANTED]

@@ -26,14 +26,13 @@ from mlrf.serving.http.route import Awaited, Deferred, Result, followed
 from mlrf.serving.inference.costs import Costs
 from mlrf.serving.inference.counts import InferenceCounts
 from mlrf.serving.inference.datatypes import FP64
+from mlrf.serving.inference.found import Known, are_all_known, hear, owed, reasons, tell
 from mlrf.serving.inference.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.inference.outputs import Outputs, Wanted
 from mlrf.serving.inference.reading import Table, TensorReader
 
 _ASIDE_BYTES = 256 << 10
 """Tensors of more are read in the worker's thread."""
-_TOLD_BYTES = 4
-"""What tells the length of what is told of looked-up rows, before their tensors."""
 
 Write = Callable[[InferResponse], bytes]
 
@@ -58,6 +57,8 @@ class _Run(msgspec.Struct, gc=False):
     inferred_s: float = 0.0
     made_s: float = 0.0
     found: Sequence[FoundRow] = ()
+    known: Known = ()
+    """Reasons of the rows found that were computed beforehand, where reasons are wanted."""
 
 
 _Make = Callable[[_Run, Rows], bytes]
@@ -191,8 +192,9 @@ class Inferring:
 
     def _work(self, run: _Run, rows: Rows, make: _Make) -> bytes | Deferred:
         run.ready_s = perf_counter()
-        if run.count > self._most_at_once[run.wanted.explains]:
-            transaction, fresh_until_s = _owed(run.found)
+        makes_reasons = run.wanted.explains and not are_all_known(run.known)
+        if run.count > self._most_at_once[makes_reasons]:
+            transaction, fresh_until_s = owed(run.found)
             return Deferred(
                 lambda: make(run, rows),
                 lambda: self._count_made(run),
@@ -208,16 +210,15 @@ class Inferring:
         run.entered_s = perf_counter()
         model = self._model
         margins = model.engine.margins(rows)
-        contributions = model.explainer().contributions_many(rows) if run.wanted.explains else None
+        contributions = reasons(model, rows, run.found, run.known) if run.wanted.explains else None
         run.inferred_s = perf_counter()
         packed = self._outputs.pack(run.wanted, margins, contributions)
         if run.by_key:
-            told = msgspec.json.encode(_told_of(run.found))
-            transaction, fresh_until_s = _owed(run.found)
+            transaction, fresh_until_s = owed(run.found)
             shared = self._rows is None or self._rows.local is None
             # A store that machines share says nothing of changes: an answer from it must not be given again.
             until_s = -math.inf if shared else fresh_until_s
-            packed = KeyedAnswer(len(told).to_bytes(_TOLD_BYTES, "little") + told + packed, transaction or 0, until_s)
+            packed = KeyedAnswer(tell(run.found, packed), transaction or 0, until_s)
         run.made_s = perf_counter()
         return packed
 
@@ -230,9 +231,8 @@ class Inferring:
     def _write(self, run: _Run, packed: bytes) -> bytes:
         parameters = self._origin
         if run.by_key:
-            end = _TOLD_BYTES + int.from_bytes(packed[:_TOLD_BYTES], "little")
-            parameters = {**parameters, **msgspec.json.decode(packed[_TOLD_BYTES:end])}
-            packed = packed[end:]
+            told, packed = hear(packed)
+            parameters = {**parameters, **told}
         tensors = self._outputs.unpack(run.wanted, packed, run.count)
         return run.write(InferResponse(self._model.name, self._version, run.request.id, parameters, tensors))
 
@@ -251,19 +251,21 @@ class Inferring:
         if rows is None:
             raise AssertionError("a key was read for a model without rows")
         if rows.local is not None:
-            return self._work_found(run, rows.read(keys, range(len(keys))), make)
+            return self._work_found(run, rows, rows.read(keys, range(len(keys))), make)
 
         async def look_up() -> Result:
             try:
-                return self._work_found(run, await rows.fetch(keys, range(len(keys))), make)
+                return self._work_found(run, rows, await rows.fetch(keys, range(len(keys))), make)
             except BaseException:
                 self.counts.failed(perf_counter() - run.began_s)
                 raise
 
         return Awaited(look_up)
 
-    def _work_found(self, run: _Run, found: Sequence[FoundRow], make: _Make) -> bytes | Deferred:
+    def _work_found(self, run: _Run, rows: StoredRows, found: Sequence[FoundRow], make: _Make) -> bytes | Deferred:
         run.found = found
+        if run.wanted.explains:
+            run.known = [rows.contributions(each) for each in found]
         return self._work(run, self._model.table([each.row for each in found]), make)
 
     def _count_made(self, run: _Run) -> None:
@@ -288,21 +290,3 @@ class Inferring:
             self.counts.hit(now_s - run.read_s)
         elif run.missed_s:
             self.counts.missed(run.missed_s - run.read_s)
-
-
-def _owed(found: Sequence[FoundRow]) -> tuple[int | None, float]:
-    """Return what an answer from these rows owes to their store: a transaction (None: nothing), and until when it is fresh."""
-    if not found:
-        return None, math.inf
-    return min(each.stored.transaction for each in found), min(each.fresh_until_s for each in found)
-
-
-def _told_of(found: Sequence[FoundRow]) -> dict[str, Parameter]:
-    """Say of looked-up rows when they were true: of several, when the oldest was."""
-    told: dict[str, Parameter] = {}
-    if all(each.stored.as_of_us is not None for each in found):
-        oldest = min(found, key=lambda each: each.stored.as_of_us or 0)
-        told["features_as_of"] = oldest.as_of.decode().strip('"')
-    if any(each.is_stale for each in found):
-        told["features_stale"] = True
-    return told

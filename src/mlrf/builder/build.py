@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from mlrf.builder.bundle_writer import check_output, side_folder, write_bundle
+from mlrf.builder.category_lists import read_category_lists
 from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.explained_rows import write_explanations
 from mlrf.builder.forest_bundle import ForestBundle
@@ -17,7 +18,6 @@ from mlrf.builder.front import import_model
 from mlrf.builder.graph_bundle import GraphBundle
 from mlrf.builder.imported import ClassLabel, ImportedGraph, ImportedModel, Wishes
 from mlrf.builder.keyed_rows import keyed_rows, rows_wanted
-from mlrf.builder.sample import read_category_lists
 from mlrf.builder.wishes import read_names, read_task
 from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.errors import ConfigError, SampleError

@@ -1,8 +1,8 @@
-"""A classifier's labels as a caller gives them."""
+"""A classifier's labels: as a caller gives them, as a fitted object holds them, and which of them count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlrf.builder.imported import ClassLabel
@@ -28,3 +28,30 @@ def read_class_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
         # 1 and "1" too: explanations name classes as the members of a JSON object.
         raise SampleError(f"the class labels {list(labels)} hold one twice, as JSON spells them")
     return labels
+
+
+def fitted_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
+    """Return the labels of a fitted object's `classes_` as plain values, None for None."""
+    if classes is None:
+        return None
+    labels = [label.item() if hasattr(label, "item") else label for label in classes]
+    return tuple(label if isinstance(label, str | int | float) else str(label) for label in labels)
+
+
+def choose_labels(
+    given: Sequence[ClassLabel] | None, own: Sequence[ClassLabel] | None, n_classes: int | None, what: str
+) -> tuple[ClassLabel, ...] | None:
+    """Return the labels of a model of `n_classes` (None: no classifier): those given, else its own, else 0, 1, ….
+
+    SampleError when they do not fit the model, which `what` names for a sentence.
+    """
+    if n_classes is None:
+        if given is not None:
+            raise SampleError(f"class labels are given, but {what} is no classifier; leave them out")
+        return None
+    labels = given if given is not None else own
+    if labels is None:
+        return tuple(range(n_classes))
+    if len(labels) != n_classes or len(set(labels)) != len(labels):
+        raise SampleError(f"the model has {n_classes} classes, each with a label of its own, not {list(labels)}")
+    return tuple(labels)

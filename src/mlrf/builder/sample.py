@@ -13,20 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrf.builder.imported import CategoryLists
 from mlrf.core.columns import find_columns
 from mlrf.core.errors import InvalidRequestError, ModelUnreadableError, RequestError, SampleError
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
+from mlrf.core.schema import Feature, Kind, Leniency, Schema
 
 MAX_SAMPLE_ROWS = 100_000
 _LENIENT = Leniency(unknown_categories="missing")
-_MAX_LIST_BYTES = 256 << 20
 
 
 class Sample:
@@ -120,24 +117,6 @@ def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
             raise SampleError(f"the sample is an array {list(sample.shape)}, not [n, {len(names)}]")
         return Sample(pa.table([pa.array(column) for column in sample.T], names=list(names)), names, by_code=True)
     return Sample(_table(sample), names)
-
-
-def read_category_lists(categories: Any) -> CategoryLists:
-    """Read category lists: the path of a JSON file, or a mapping, of feature name to list; SampleError if it is neither."""
-    if categories is None:
-        return {}
-    try:
-        if isinstance(categories, str | os.PathLike):
-            if Path(categories).stat().st_size > _MAX_LIST_BYTES:
-                raise SampleError(f"the category lists {categories} are larger than {_MAX_LIST_BYTES >> 20} MiB")
-            return msgspec.json.decode(Path(categories).read_bytes(), type=dict[str, list[Category]])
-        return msgspec.convert(categories, dict[str, list[Category]], str_keys=True)
-    except OSError as error:
-        raise SampleError(f"the category lists {categories} cannot be read: {error.strerror}") from error
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise SampleError(
-            f"the category lists are not {{feature: [category, …]}} with strings, numbers or booleans: {error}"
-        ) from error
 
 
 def _parquet(path: Path) -> pa.Table:

@@ -165,7 +165,7 @@ def test_other_inputs_that_are_wrong(booster, monkeypatch, tmp_path):
         with pytest.raises(SampleError, match="category lists"):
             mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
     lists.write_text('{"shop": ["east", "north", "south"]}')
-    monkeypatch.setattr("mlrf.builder.sample._MAX_LIST_BYTES", 8)
+    monkeypatch.setattr("mlrf.builder.category_lists._MAX_LIST_BYTES", 8)
     with pytest.raises(SampleError, match="larger than"):
         mlrf.build(booster, tmp_path / "b", name="m", categories=lists)
     with pytest.raises(SampleError, match="cannot be read"):

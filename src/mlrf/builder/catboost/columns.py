@@ -11,6 +11,7 @@ from functools import cache
 
 from mlrf.builder.catboost.city import category_hash
 from mlrf.builder.catboost.document import Column, Document
+from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.imported import CategoryLists
 from mlrf.core.errors import ModelUnreadableError, SampleError
 from mlrf.core.schema import Category, Feature, Kind
@@ -40,10 +41,7 @@ def read_columns(document: Document, lists: CategoryLists) -> Columns:
     names = [by_place[place].name or str(place) for place in range(len(by_place))]
     if len(set(names)) != len(names):
         raise ModelUnreadableError("the model names two features alike")
-    if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, names)
     features, codes = [], {}
     for place, name in enumerate(names):
         if not by_place[place].is_category:

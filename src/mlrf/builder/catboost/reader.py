@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mlrf.builder.catboost.binary import MAGIC, read_binary
 from mlrf.builder.catboost.columns import read_columns
 from mlrf.builder.catboost.json_file import read_json
-from mlrf.builder.catboost.objective import Objective, read_objective
+from mlrf.builder.catboost.objective import read_objective
 from mlrf.builder.catboost.source import model_bytes
 from mlrf.builder.catboost.trees import to_trees
-from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
+from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.imported import ImportedModel, Wishes
 from mlrf.builder.joining import join_trees
 from mlrf.builder.source import Source
-from mlrf.core.errors import SampleError
 
 
 def read_catboost(source: Source, wishes: Wishes) -> ImportedModel:
@@ -43,7 +41,12 @@ def read_catboost(source: Source, wishes: Wishes) -> ImportedModel:
         task=objective.task,
         objective=objective.name,
         link=objective.link,
-        classes=_labels(objective, wishes.classes),
+        classes=choose_labels(
+            wishes.classes,
+            objective.classes,
+            None if objective.classes is None else len(objective.classes),
+            f"a model of the loss {objective.name}",
+        ),
         features=columns.features,
         library="catboost",
         source=raw,
@@ -51,17 +54,3 @@ def read_catboost(source: Source, wishes: Wishes) -> ImportedModel:
         answers="mlrf.builder.catboost.answers",
         settings={"link": objective.link.kind, "categories": [feature.categories for feature in columns.features]},
     )
-
-
-def _labels(objective: Objective, given: Sequence[ClassLabel] | None) -> tuple[ClassLabel, ...] | None:
-    if given is None:
-        return objective.classes
-    if objective.classes is None:
-        raise SampleError(
-            f"class labels are given, but the model's objective {objective.name} makes it no classifier; leave them out"
-        )
-    if len(given) != len(objective.classes):
-        raise SampleError(
-            f"the model has {len(objective.classes)} classes, each with a label of its own, not {list(given)}"
-        )
-    return tuple(given)

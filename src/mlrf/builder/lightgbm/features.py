@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.imported import CategoryLists
 from mlrf.builder.lightgbm.text import ModelText
 from mlrf.core.errors import ModelUnreadableError, SampleError
@@ -30,10 +31,7 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
     codes = {i: found for i, info in enumerate(infos) if (found := _seen_codes(info)) is not None}
     categorical = split_by_category | codes.keys() | declared
     own = _pandas_lists(text, sorted(categorical), sorted(declared), names, lists)
-    if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, names)
     features = []
     for i, (name, info) in enumerate(zip(names, infos, strict=True)):
         listed = lists.get(name, own.get(i))

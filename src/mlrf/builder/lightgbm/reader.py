@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
+from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.imported import ImportedModel, Wishes
 from mlrf.builder.lightgbm.features import read_features
 from mlrf.builder.lightgbm.forest import to_forest
 from mlrf.builder.lightgbm.objective import Objective, read_objective
@@ -14,7 +13,7 @@ from mlrf.builder.lightgbm.source import model_text
 from mlrf.builder.lightgbm.text import ModelText, split_text
 from mlrf.builder.lightgbm.tree import read_tree
 from mlrf.builder.source import Source
-from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import NUMERIC
 
 
@@ -38,7 +37,9 @@ def read_lightgbm(source: Source, wishes: Wishes) -> ImportedModel:
         task=objective.task,
         objective=objective.name,
         link=objective.link,
-        classes=_class_labels(objective, wishes.classes, fitted_classes),
+        classes=choose_labels(
+            wishes.classes, fitted_classes, objective.n_classes, f"a model of the objective {objective.name}"
+        ),
         features=read_features(text, by_category, wishes.categories),
         library="lightgbm",
         source=raw,
@@ -60,22 +61,3 @@ def _outputs(text: ModelText, objective: Objective) -> int:
 
 def _n_features(text: ModelText) -> int:
     return len(text.header.get("feature_names", "").split(" "))
-
-
-def _class_labels(
-    objective: Objective, given: Sequence[ClassLabel] | None, fitted: tuple[ClassLabel, ...] | None
-) -> tuple[ClassLabel, ...] | None:
-    if objective.n_classes is None:
-        if given is not None:
-            raise SampleError(
-                f"class labels are given, but the model's objective {objective.name} makes it no classifier; leave them out"
-            )
-        return None
-    labels = given if given is not None else fitted
-    if labels is None:
-        return tuple(range(objective.n_classes))
-    if len(labels) != objective.n_classes or len(set(labels)) != len(labels):
-        raise SampleError(
-            f"the model has {objective.n_classes} classes, each with a label of its own, not {list(labels)}"
-        )
-    return tuple(labels)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from mlrf.builder.class_labels import fitted_labels
 from mlrf.builder.imported import ClassLabel
 from mlrf.builder.source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -26,17 +25,10 @@ def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
         booster = getattr(model, "_Booster", None)
         if booster is None:
             raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first")
-        classes, model = _labels(getattr(model, "_classes", None)), booster
+        classes, model = fitted_labels(getattr(model, "_classes", None)), booster
     if not hasattr(model, "model_to_string"):
         raise UnsupportedModelError(
             f"mlrf builds from the path of a LightGBM text model, a Booster or a scikit-learn wrapper, "
             f"not from {type(model).__name__}"
         )
     return str(model.model_to_string()).encode(), classes
-
-
-def _labels(classes: Any) -> tuple[ClassLabel, ...] | None:
-    if classes is None:
-        return None
-    labels = [label.item() if hasattr(label, "item") else label for label in classes]
-    return tuple(label if isinstance(label, str | int | float | bool) else str(label) for label in labels)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mlrf.builder.imported import ClassLabel
 from mlrf.builder.onnx_file.ensemble import Ensemble
 from mlrf.core.bundle import Task
-from mlrf.core.errors import SampleError, UnsupportedModelError
+from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.link import Link, LinkKind
 
 _SHARES_TOLERANCE = 1e-4
@@ -69,17 +69,6 @@ def read_kind(ensemble: Ensemble, link: LinkKind, labels: Sequence[ClassLabel] |
     return Kind(
         "multiclass", Link("sigmoid_each" if link == "sigmoid" else link), names, None, None, ensemble.n_outputs
     )
-
-
-def named(kind: Kind, given: Sequence[ClassLabel] | None) -> tuple[ClassLabel, ...] | None:
-    """Return the classes under the names that a caller gave them; SampleError when these do not fit."""
-    if given is None:
-        return kind.classes
-    if kind.classes is None:
-        raise SampleError("class labels are given, but the ONNX model is no classifier; leave them out")
-    if len(given) != len(kind.classes):
-        raise SampleError(f"the model has {len(kind.classes)} classes, each with a label of its own, not {list(given)}")
-    return tuple(given)
 
 
 def _of_regressor(ensemble: Ensemble, link: LinkKind, names: tuple[ClassLabel, ...] | None) -> Kind:

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.imported import CategoryLists, ImportedGraph, ImportedModel, Wishes
 from mlrf.builder.joining import TreeArrays, join_trees
 from mlrf.builder.onnx_file.document import check, read_document
 from mlrf.builder.onnx_file.ensemble import Ensemble, read_ensemble
 from mlrf.builder.onnx_file.graph import Graph, Input, read_graph
-from mlrf.builder.onnx_file.kind import Kind, named, read_kind
+from mlrf.builder.onnx_file.kind import Kind, read_kind
 from mlrf.builder.onnx_file.trees import TreeReader, has_real_hits
 from mlrf.builder.onnx_graph.inputs import column_names
 from mlrf.builder.onnx_graph.reader import read_graph_model
@@ -88,7 +90,9 @@ def _read(document: ModelProto, raw: bytes, wishes: Wishes) -> ImportedModel:
         task=kind.task,
         objective=f"{ensemble.operator} {ensemble.transform}",
         link=kind.link,
-        classes=named(kind, wishes.classes),
+        classes=choose_labels(
+            wishes.classes, kind.classes, None if kind.classes is None else len(kind.classes), "the ONNX model"
+        ),
         features=_features(inputs, reader.categorical, wishes),
         library="onnxruntime",
         source=raw,
@@ -144,10 +148,7 @@ def _features(inputs: Sequence[Input], categorical: dict[int, int], wishes: Wish
         kinds += [kind] * (given.width or 0)
     called = column_names([(given.name, given.width or 0) for given in inputs], wishes.feature_names)
     names = list(zip(called, kinds, strict=True))
-    if unknown := sorted(lists.keys() - {name for name, _ in names}):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, called)
     features = []
     for column, (name, kind) in enumerate(names):
         if column not in categorical:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import onnx
 from onnx import TensorProto
 
+from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.imported import CategoryLists
 from mlrf.builder.onnx_graph.columns import Column
 from mlrf.core.errors import SampleError, UnsupportedModelError
@@ -75,10 +76,7 @@ def read_features(
     """
     names = column_names([(each.name, each.width) for each in inputs], wished)
     elements = [each.element for each in inputs for _ in range(each.width)]
-    if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, names)
     try:
         return tuple(
             _feature(name, element, column, lists) for name, element, column in zip(names, elements, known, strict=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mlrf.builder.class_labels import fitted_labels
 from mlrf.builder.imported import ClassLabel
 from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -73,7 +74,7 @@ def read_kind(estimator: Any) -> Kind:
         raise UnsupportedModelError(
             f"the {name} predicts {estimator.n_outputs_} outputs at once; mlrf serves one: train a model for each"
         )
-    labels = class_labels(getattr(estimator, "classes_", None)) if name.endswith("Classifier") else None
+    labels = fitted_labels(getattr(estimator, "classes_", None)) if name.endswith("Classifier") else None
     if labels is not None and len(labels) == 1:
         raise UnsupportedModelError(f"the {name} was trained on the one class {labels[0]!r} and has nothing to decide")
     task: Task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"  # noqa: PLR2004
@@ -87,12 +88,6 @@ def read_kind(estimator: Any) -> Kind:
         labels,
         len(labels) if labels is not None and len(labels) > 2 else 1,  # noqa: PLR2004
     )
-
-
-def class_labels(classes: Any) -> tuple[ClassLabel, ...]:
-    """Return the labels of `classes_` as plain values."""
-    labels = [label.item() if hasattr(label, "item") else label for label in classes]
-    return tuple(label if isinstance(label, str | int | float) else str(label) for label in labels)
 
 
 def initial_margin(estimator: Any, kind: Kind) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

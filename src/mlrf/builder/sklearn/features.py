@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.imported import CategoryLists
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import F64
@@ -38,10 +39,7 @@ def read_columns(estimator: Any, lists: CategoryLists, *, nullable: bool) -> Col
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())] or [f"x{i}" for i in range(count)]
     if len(names) != count or not all(names) or len(set(names)) != count:
         raise ModelUnreadableError(f"the estimator has {count} columns and does not name each with a name of its own")
-    if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, names)
     known = _encoder_categories(estimator, count)
     features, codes = [], {}
     for column, name in enumerate(names):

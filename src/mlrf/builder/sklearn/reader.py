@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
+from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.imported import ImportedModel, Wishes
 from mlrf.builder.joining import join_trees
-from mlrf.builder.sklearn.estimator import Kind, initial_margin, takes_missing
+from mlrf.builder.sklearn.estimator import initial_margin, takes_missing
 from mlrf.builder.sklearn.features import read_columns
 from mlrf.builder.sklearn.histogram import HistogramTrees
 from mlrf.builder.sklearn.source import open_estimator
 from mlrf.builder.sklearn.trees import read_trees
 from mlrf.builder.source import Source
-from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.errors import ModelUnreadableError
 
 
 def read_sklearn(source: Source, wishes: Wishes) -> ImportedModel:
@@ -48,20 +47,12 @@ def read_sklearn(source: Source, wishes: Wishes) -> ImportedModel:
         task=kind.task,
         objective=kind.objective,
         link=kind.link,
-        classes=_named(kind, wishes.classes),
+        classes=choose_labels(
+            wishes.classes, kind.classes, None if kind.classes is None else len(kind.classes), f"a {kind.name}"
+        ),
         features=columns.features,
         library="scikit-learn",
         source=skops_file,
         class_at_half=1 if kind.family == "boosting" else 0,
         answers="mlrf.builder.sklearn.answers",
     )
-
-
-def _named(kind: Kind, given: Sequence[ClassLabel] | None) -> tuple[ClassLabel, ...] | None:
-    if given is None:
-        return kind.classes
-    if kind.classes is None:
-        raise SampleError(f"class labels are given, but a {kind.name} is no classifier; leave them out")
-    if len(given) != len(kind.classes):
-        raise SampleError(f"the model has {len(kind.classes)} classes, each with a label of its own, not {list(given)}")
-    return tuple(given)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.imported import CategoryLists
 from mlrf.builder.xgboost.document import Member
 from mlrf.core.errors import ModelUnreadableError, SampleError
@@ -30,10 +31,7 @@ def read_features(
         )
     if not all(names) or len(set(names)) != len(names):
         raise ModelUnreadableError("the XGBoost model file leaves a feature without a name, or names two alike")
-    if unknown := sorted(lists.keys() - set(names)):
-        raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
-        )
+    check_category_names(lists, names)
     own = _own_lists(booster, n_features)
     return tuple(
         _feature(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mlrf.builder.class_labels import choose_labels, fitted_labels
 from mlrf.builder.imported import ClassLabel, ImportedModel, Wishes
 from mlrf.builder.source import ModelFile, Source
 from mlrf.builder.xgboost.document import Member, is_document, read_document
 from mlrf.builder.xgboost.features import read_features
 from mlrf.builder.xgboost.forest import to_forest
 from mlrf.builder.xgboost.objective import Objective, read_base_score, read_objective
-from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import LEAF, NUMERIC, Forest
 
 _MAX_FEATURES = 1 << 20
@@ -70,7 +70,9 @@ def read_xgboost(source: Source, wishes: Wishes) -> ImportedModel:
         task=objective.task,
         objective=name,
         link=objective.link,
-        classes=_class_labels(name, n_classes, wishes.classes, given.classes or _kept_classes(learner)),
+        classes=choose_labels(
+            wishes.classes, given.classes or _kept_classes(learner), n_classes, f"a model of the objective {name}"
+        ),
         features=read_features(learner, booster, n_features, _greatest_codes(forest), wishes.categories),
         library="xgboost",
         source=given.raw,
@@ -100,7 +102,7 @@ def _given(source: Source) -> _Given:
             booster = model.get_booster()
         except Exception as error:  # sklearn's NotFittedError, which is not imported for this
             raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first") from error
-        return _Given(bytes(booster.save_raw("ubj")), _labels(getattr(model, "classes_", None)), is_wrapper=True)
+        return _Given(bytes(booster.save_raw("ubj")), fitted_labels(getattr(model, "classes_", None)), is_wrapper=True)
     if not hasattr(model, "save_raw"):
         raise UnsupportedModelError(
             f"mlrf builds from an XGBoost model file, a Booster or a scikit-learn wrapper, not from {type(model).__name__}"
@@ -191,31 +193,4 @@ def _kept_classes(learner: Member) -> tuple[ClassLabel, ...] | None:
         kept = json.loads(learner.member("attributes").text("scikit_learn")).get("classes_")
     except (ValueError, RecursionError, AttributeError):
         return None
-    return _labels(kept) if isinstance(kept, list) else None
-
-
-def _class_labels(
-    objective: str,
-    n_classes: int | None,
-    given: tuple[ClassLabel, ...] | None,
-    fitted: tuple[ClassLabel, ...] | None,
-) -> tuple[ClassLabel, ...] | None:
-    if n_classes is None:
-        if given is not None:
-            raise SampleError(
-                f"class labels are given, but the model's objective {objective} makes it no classifier; leave them out"
-            )
-        return None
-    labels = given if given is not None else fitted
-    if labels is None:
-        return tuple(range(n_classes))
-    if len(labels) != n_classes or len(set(labels)) != len(labels):
-        raise SampleError(f"the model has {n_classes} classes, each with a label of its own, not {list(labels)}")
-    return tuple(labels)
-
-
-def _labels(classes: Any) -> tuple[ClassLabel, ...] | None:
-    if classes is None:
-        return None
-    labels = [label.item() if hasattr(label, "item") else label for label in classes]
-    return tuple(label if isinstance(label, str | int | float | bool) else str(label) for label in labels)
+    return fitted_labels(kept) if isinstance(kept, list) else None

@@ -223,7 +223,7 @@ def test_connections_beyond_the_limit_are_closed_and_those_before_live_on(light)
 
 
 def _is_closed(client):
-    client.settimeout(0.2)
+    client.settimeout(5)
     try:
         # The server speaks first: its settings.
         return client.recv(100) == b""
@@ -333,7 +333,7 @@ def test_workers_are_replaced_by_sighup_and_callers_go_on(light, truth):
     """Who asks call after call loses none, but where a call is longer on its way than answers are kept; who retries loses none."""
     with serving(light[0], workers=2, options=["--grpc-port", "0"]) as server, contextlib.ExitStack() as opened:
         before = server.booted(2)
-        peers = [Peer(address_of(server)) for _ in range(4)]
+        peers = [Peer(address_of(server)) for _ in range(6)]
         peers += [Peer(address_of(server), options=[("grpc.service_config", RETRYING)]) for _ in range(2)]
         callers = [Calling(opened.enter_context(peer), truth, infer_body(1)) for peer in peers]
         for each in callers:
@@ -343,10 +343,11 @@ def test_workers_are_replaced_by_sighup_and_callers_go_on(light, truth):
         assert not set(before) & set(server.workers())
         for each in callers:
             each.goes_on()
-    faults = [fault for each in callers[:4] for fault in each.faults]
-    assert len(faults) <= 1, faults
-    assert set(faults) <= {"StatusCode.CANCELLED: CANCELLED"}
-    assert [each.faults for each in callers[4:]] == [[], []]
+    faults = [fault for each in callers[:6] for fault in each.faults]
+    # Five of six, were answers not kept.
+    assert len(faults) <= 2, faults
+    assert {fault.partition(":")[0] for fault in faults} <= {"StatusCode.CANCELLED", "StatusCode.UNAVAILABLE"}
+    assert [each.faults for each in callers[6:]] == [[], []]
     assert server.troubles == []
 
 

@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from queue import Queue
 
 import grpc
 import pytest
@@ -156,16 +157,14 @@ def test_a_deadline_that_is_no_time_is_refused(loaded, value):
 def test_what_a_full_thread_cannot_take_is_told_to_come_again_and_health_is_answered(loaded):
     server, peer = loaded
     infer = peer.channel.unary_unary(INFERENCE + "ModelInfer")
+    bodies = [infer_body(100, number / 8, outputs=["shap_values"]) for number in range(200)]
+    body, length = RestWire(server, binary=True).message(Asked(rows(100), outputs=["shap_values"]))
     with contextlib.ExitStack() as opened:
         opened.enter_context(busy_thread(server))
-        bodies = [infer_body(100, number / 8, outputs=["shap_values"]) for number in range(200)]
-        calls = [infer.future(body, timeout=60) for body in bodies]
+        calls = [infer.future(each, timeout=60) for each in bodies]
         eventually(lambda: [each for each in calls if each.done()], what="a refusal")
-        told = RestWire(server, binary=True).infer(Asked(rows(100), outputs=["shap_values"]))
-        assert (told.status, told.code) == (503, "OVERLOADED")
-        body, length = RestWire(server, binary=True).message(Asked(rows(100), outputs=["shap_values"]))
         answer = server.ask("POST", INFER, body, [f"Inference-Header-Content-Length: {length}"])
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "OVERLOADED", "1")
         for health in LIVE:
             assert server.ask("GET", health).status == 200
         for call in ("ServerLive", "ServerReady", "/grpc.health.v1.Health/Check"):
@@ -309,10 +308,22 @@ def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, tr
         for _ in range(3):
             peer = opened.enter_context(Peer(address_of(server)))
             callers.append(opened.enter_context(Calling(peer, truth, infer_body(1))))
+        asked = Queue()
+        stream = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=60)
+
+        def streamed():
+            asked.put(infer_body(1))
+            told = message("ModelStreamInferResponse").FromString(next(stream)).infer_response
+            return told.parameters["bundle_version"].string_param
+
+        assert streamed() == old
         publish(light[1], tmp_path / "models")
         with Client(admin_socket) as admin:
             admin.socket.settimeout(30)
             assert admin.ask("POST", "/admin/models/sample/load").status == 200
+        assert streamed() == new
+        asked.put(None)
+        assert list(stream) == []
         for each in callers:
             each.goes_on(new)
         assert server.workers() == pids

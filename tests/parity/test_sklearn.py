@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import skops.io
 import threadpoolctl
+import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
@@ -303,11 +304,54 @@ def test_losses_under_the_name_that_older_versions_wrote(tmp_path, name):
 def test_a_wrapper_of_another_library_is_told_how_to_save_itself(tmp_path):
     path = tmp_path / "m.skops"
     rows = make_rows(np.random.default_rng(6), missing=False)
-    skops.io.dump(lightgbm.LGBMRegressor(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0]), path)
-    with pytest.raises(
-        UnsupportedModelError, match=r"holds a model of lightgbm .*booster_\.save_model\('model\.txt'\)"
-    ):
+    skops.io.dump(xgboost.XGBRegressor(n_estimators=2).fit(rows[:, :2], rows[:, 0]), path)
+    with pytest.raises(UnsupportedModelError, match=r"holds a model of xgboost .*model\.save_model\('model\.ubj'\)"):
         import_model(path)
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [False, True], [3, 7], None])
+@pytest.mark.parametrize("kind", [None, object])
+def test_a_wrapper_of_lightgbm_is_read_from_skops_without_loading_it(tmp_path, labels, kind):
+    rows = make_rows(np.random.default_rng(6), missing=False)
+    path = tmp_path / "m.skops"
+    if labels is None:
+        model = lightgbm.LGBMRegressor(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0])
+    else:
+        target = np.array(labels, kind if isinstance(labels[0], str) else None)[(rows[:, 0] > 0).astype(int)]
+        model = lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, target)
+    skops.io.dump(model, path)
+    found, wanted = import_model(path), import_model(model)
+    assert (found.library, found.classes, found.features) == ("lightgbm", wanted.classes, wanted.features)
+    assert found.classes == (None if labels is None else tuple(labels))
+    assert np.array_equal(found.forest.value, wanted.forest.value)
+
+
+def test_damaged_skops_files_of_lightgbm_are_refused_in_a_sentence(tmp_path):
+    rows = make_rows(np.random.default_rng(6), missing=False)
+    skops.io.dump(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0] > 0), tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    rng, path = random.Random(1), tmp_path / "m.skops"
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.randrange(1, 6)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(bytes(damaged[: rng.choice([len(damaged), rng.randrange(1, len(damaged))])]))
+        try:
+            import_model(path)
+        except BuildError as error:
+            assert "\n" not in str(error)
+    broken = [
+        (b'"_handle"', b'"_gone"'),
+        (b'"_Booster"', b'"_none"'),
+        (b"tree\\\\n", b"twig\\\\n"),
+        (b'"file"', b'"fool"'),
+    ]
+    for old, new in broken:
+        with zipfile.ZipFile(path, "w") as other, zipfile.ZipFile(tmp_path / "whole") as archive:
+            for member in archive.namelist():
+                other.writestr(member, archive.read(member).replace(old, new))
+        with pytest.raises(ModelUnreadableError):
+            import_model(path)
 
 
 def test_histograms_of_before_1_4_are_refused_with_a_way_out():

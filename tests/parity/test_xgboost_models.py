@@ -215,6 +215,17 @@ def test_what_is_not_served_is_refused_by_name():
         import_model(write(document))
 
 
+def test_what_a_booster_writes_beside_its_model_is_refused_by_name(tmp_path):
+    booster, path = train("reg:squarederror"), tmp_path / "written"
+    for kind in ("text", "json"):
+        booster.dump_model(path, dump_format=kind)
+        with pytest.raises(UnsupportedModelError, match=r"a dump of XGBoost's trees.*save_model"):
+            import_model(path)
+    path.write_text(booster.save_config())
+    with pytest.raises(UnsupportedModelError, match=r"the configuration of an XGBoost model.*save_model"):
+        import_model(path)
+
+
 def write(document: dict) -> xgb.Booster:
     """Stands in for a Booster whose document is this one."""
 

@@ -6,6 +6,7 @@ text (sections, whole or refused) → tree (one block of fields) → forest (the
 
 from mlrf.builder.imported import Library
 from mlrf.builder.lightgbm.reader import read_lightgbm
+from mlrf.builder.lightgbm.skops_file import is_skops
 
 _DUMPED = b'{"name":"tree"'
 """How `Booster.dump_model` begins: recognised so that it is refused by name."""
@@ -14,6 +15,6 @@ LIBRARY = Library(
     name="LightGBM",
     reads="LightGBM text models (Booster.save_model), Boosters and its scikit-learn wrappers",
     packages=("lightgbm",),
-    recognises=lambda content: content.startswith((b"tree\n", b"tree\r", _DUMPED)),
+    recognises=lambda content: content.startswith((b"tree\n", b"tree\r", _DUMPED)) or is_skops(content),
     read=read_lightgbm,
 )

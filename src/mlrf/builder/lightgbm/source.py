@@ -1,9 +1,10 @@
-"""The model text in whatever a caller holds: a file, a Booster, or a scikit-learn wrapper."""
+"""The model text in whatever a caller holds: a file, a Booster, or a scikit-learn wrapper, as an object or in a skops file."""
 
 from __future__ import annotations
 
 from mlrf.builder.class_labels import fitted_labels
 from mlrf.builder.imported import ClassLabel
+from mlrf.builder.lightgbm.skops_file import is_skops, read_skops
 from mlrf.builder.source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
@@ -14,7 +15,7 @@ def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     Of a Booster, what its predict uses: the trees up to its best iteration.
     """
     if isinstance(source, ModelFile):
-        return source.content, None
+        return read_skops(source.content) if is_skops(source.content) else (source.content, None)
     model, classes = source.value, None
     if hasattr(model, "boosters"):
         raise UnsupportedModelError(

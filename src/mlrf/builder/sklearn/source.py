@@ -36,7 +36,6 @@ _TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklea
 _LOSSES, _LOSSES_BEFORE_1_7 = "sklearn._loss._loss", "_loss"
 """Where scikit-learn's losses are, and what older versions called that module in the files that they wrote."""
 _OTHERS = {
-    "lightgbm": "booster_.save_model('model.txt')",
     "xgboost": "save_model('model.ubj')",
     "catboost": "save_model('model.cbm')",
 }

@@ -15,10 +15,15 @@ _OLD_BINARY = re.compile(
 )
 """The binary format up to XGBoost 2: a header of numbers, then the names of objective and booster."""
 
+_DUMPED = re.compile(rb'(booster\[\d+\]:|\[\s*\{\s*"nodeid")')
+"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+
 LIBRARY = Library(
     name="XGBoost",
     reads="XGBoost models (.json, .ubj: Booster.save_model), Boosters and its scikit-learn wrappers",
     packages=("xgboost",),
-    recognises=lambda content: is_document(content) or _OLD_BINARY.match(content[:512]) is not None,
+    recognises=lambda content: (
+        is_document(content) or _OLD_BINARY.match(content[:512]) is not None or _DUMPED.match(content[:64]) is not None
+    ),
     read=read_xgboost,
 )

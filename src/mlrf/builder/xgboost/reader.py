@@ -84,6 +84,11 @@ def read_xgboost(source: Source, wishes: Wishes) -> ImportedModel:
 
 def _given(source: Source) -> _Given:
     if isinstance(source, ModelFile):
+        if source.content.startswith((b"booster[", b"[")):
+            raise UnsupportedModelError(
+                "this is a dump of XGBoost's trees, without its objective and base score; save the model itself with "
+                "save_model, as .json or .ubj"
+            )
         if not is_document(source.content):
             raise UnsupportedModelError(
                 "this is XGBoost's old binary format, which XGBoost itself no longer reads; load it with the XGBoost that "
@@ -114,6 +119,11 @@ def _gradient_booster(learner: Member) -> tuple[Member, np.ndarray[tuple[int], n
     """Return the trees' part of the document, and the weights of dart."""
     booster = learner.member("gradient_booster")
     name = booster.text("name")
+    if name == "gbtree" and "model" not in booster:
+        raise UnsupportedModelError(
+            "this is the configuration of an XGBoost model (Booster.save_config), without its trees; save the model itself "
+            "with save_model, as .json or .ubj"
+        )
     if name == "gbtree":
         model = booster.member("model")
         # From XGBoost 3.4 on dropout is gbtree's own, and its weights stand beside the trees.

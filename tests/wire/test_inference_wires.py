@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from google.protobuf import json_format
@@ -128,6 +129,35 @@ def contributions(explanation, model):
 
 def bases(explanation, model):
     return explanation["base"]
+
+
+def test_of_many_at_once_each_gets_its_own_answer(server, ways):
+    """The same rows at the same time are worked out once, and told under each one's id, outputs and form."""
+    few = [some_rows("FP64", 3), some_rows("FP32", 3)]
+    many = [(rows * 100)[:MOST_ROWS] for rows in few]
+    wanted = [flat(native(server, rows)["predictions"]) for rows in few]
+    reasons = [
+        x for each in native(server, few[0], explain=True)["explanations"] for x in contributions(each, "sample")
+    ]
+
+    def ask(number):
+        which, wire = number % 2, ways[WIRES[number % 4]]
+        is_long, named = number % 3 == 0, ("prediction", "output__0")[number // 2 % 2]
+        rows = (many if is_long else few)[which]
+        outputs = [named, "shap_values"] if is_long else [named]
+        told = wire.infer(Asked(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
+        assert (told.error, told.id, list(told.outputs)) == ("", f"n{number}", outputs)
+        assert told.outputs[named] == (wanted[which] * 100)[: len(rows)]
+        if is_long and which == 0:
+            # Of a long request the last digits may be others, and are the same each time.
+            assert told.outputs["shap_values"][: len(reasons)] == pytest.approx(reasons, rel=1e-9, abs=1e-12)
+        return told.outputs.get("shap_values")
+
+    with ThreadPoolExecutor(8) as pool:
+        explained = list(pool.map(ask, range(240)))
+    for which in (0, 1):
+        answers = {tuple(each) for number, each in enumerate(explained) if each is not None and number % 2 == which}
+        assert len(answers) == 1
 
 
 DESCRIBED = {

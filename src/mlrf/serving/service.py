@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError
+from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
 from mlrf.serving.admin import AdminRoutes
 from mlrf.serving.api.pushing import Pushing
 from mlrf.serving.cache.answers import AnswerCache, CacheCounts
@@ -152,7 +152,9 @@ class Service:
                 self.plane.check_known(parts[3])
             except ModelNotFoundError as error:
                 return error
-        return repository_route(path, lambda: self.plane)
+        return repository_route(path, lambda: self.plane) or RouteNotFoundError(
+            "the admin listener has no route of this path: GET /admin/models, and what docs/serving.md lists under Admin routes"
+        )
 
     def _versions(self) -> dict[str, Any]:
         versions = [(each.name, each.bundle) for each in self.generation.served]

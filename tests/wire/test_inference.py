@@ -96,6 +96,21 @@ def test_what_is_missing_is_nan_null_or_the_word_of_clients(server):
     assert infer(server, tensor([[None, *ROW[1:]]], shape=[1, 7])).json["outputs"][0]["data"] == [wanted]
 
 
+def test_null_in_place_of_what_may_be_left_out_is_as_if_it_were(server):
+    """As MLServer's clients write a request: every member of its type, null where nobody set it."""
+    wanted = infer(server, tensor(ROW)).json
+    sent = tensor(ROW) | {"parameters": {"content_type": None, "headers": None}}
+    asked = {"id": None, "parameters": None, "inputs": [sent], "outputs": None}
+    answer = server.ask("POST", PATH, json.dumps(asked).encode())
+    assert (answer.status, answer.json) == (200, wanted)
+    assert "id" not in wanted
+    output = {"name": "predict", "parameters": None}
+    answer = server.ask(
+        "POST", PATH, json.dumps(asked | {"inputs": [tensor(ROW) | {"parameters": None}], "outputs": [output]}).encode()
+    )
+    assert answer.json["outputs"][0]["data"] == wanted["outputs"][0]["data"]
+
+
 def test_many_rows_are_made_beside_the_loop_and_answer_as_one_does(server):
     chosen = random.Random(7)
     rows = [[chosen.uniform(0, 9), 3, chosen.random() < 0.5, 1, 1, 7, 0.25] for _ in range(10_000)]

@@ -10,6 +10,7 @@ from mlrf.serving.inference.datatypes import DATATYPES
 from mlrf.serving.sight.metrics import INFERENCE_PARTS
 
 _ANY = {"type": "object"}
+_MAY_BE_NULL = {"type": ["object", "null"]}
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _STATUSES = {
@@ -70,10 +71,10 @@ _ASKED_OUTPUT = {
 _INFER = {
     "type": "object",
     "properties": {
-        "id": {"type": ["string", "integer"]},
-        "parameters": _ANY,
+        "id": {"type": ["string", "integer", "null"]},
+        "parameters": _MAY_BE_NULL,
         "inputs": _list(_ASKED_TENSOR),
-        "outputs": _list(_ASKED_OUTPUT),
+        "outputs": _list(_ASKED_OUTPUT) | {"type": ["array", "null"]},
     },
     "required": ["inputs"],
 }

@@ -46,7 +46,7 @@ class _Output(msgspec.Struct, gc=False):
 
 class _Document(msgspec.Struct, gc=False):
     inputs: list[_Input]
-    id: str | int = ""
+    id: str | int | None = None
     parameters: dict[str, Any] | None = None
     outputs: list[_Output] | None = None
 
@@ -119,7 +119,7 @@ def read_body(
     request = InferRequest(
         model,
         inputs,
-        id=str(document.id),
+        id="" if document.id is None else str(document.id),
         parameters=parameters,
         outputs=[each.name for each in outputs],
         began_s=began_s,
@@ -181,7 +181,8 @@ def _values(tensor: _Input, most_values: int) -> Sequence[Any]:
         ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}",
+            f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}; send such values, flat or "
+            "nested as the shape is, or name the datatype that they have",
             input=clip(tensor.name),
             datatype=tensor.datatype,
         ) from error

@@ -7,6 +7,7 @@ and `prediction` of every suite, and `keys`: `admin` opens all, `predict` no mor
 from __future__ import annotations
 
 import asyncio
+from queue import Queue
 
 import tritonclient.grpc as over_grpc
 import tritonclient.grpc.aio as over_grpc_async
@@ -93,6 +94,23 @@ def what_cannot_be_is_refused(told, http, grpc):
         assert index(client, admin)["damaged"] == UNLOADED
 
 
+def a_stream_goes_on(told, grpc):
+    """A stream that began before: its next request is refused, the one after the load is answered."""
+    key, got = told.keys["admin"], Queue()
+    grpc.start_stream(lambda result, error: got.put((result, error)), **bearer(key))
+
+    def asked():
+        grpc.async_stream_infer(MODEL, wide(over_grpc, told.row))
+        return got.get(timeout=10)
+
+    assert asked()[0].as_numpy("prediction").tolist() == [told.prediction]
+    grpc.unload_model(MODEL, **bearer(key))
+    assert "sample is unloaded" in str(asked()[1])
+    grpc.load_model(MODEL, **bearer(key))
+    assert asked()[0].as_numpy("prediction").tolist() == [told.prediction]
+    grpc.stop_stream()
+
+
 async def and_without_blocking(told):
     key = told.keys["admin"]
     for room, address in ((over_http_async, told.http), (over_grpc_async, told.grpc)):
@@ -109,6 +127,7 @@ def main(told):
     with over_http.InferenceServerClient(told.http) as http, over_grpc.InferenceServerClient(told.grpc) as grpc:
         each_does_what_the_other_sees(told, http, grpc, told.keys["admin"])
         what_cannot_be_is_refused(told, http, grpc)
+        a_stream_goes_on(told, grpc)
     asyncio.run(and_without_blocking(told))
 
 

@@ -288,7 +288,7 @@ def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
         assert answers() == {truth[7]}
         kill_one_by_one(server)
         assert answers() == {truth[7]}
-        names = {"forest.bin", "manifest.json", "schema.json"}
+        names = {"forest.bin", "golden.bin", "manifest.json", "schema.json"}
         eventually(lambda: held_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, 8, "one copy of each")
         assert n_held(server) == len(names), "that of the version before is gone"
 

@@ -333,21 +333,23 @@ def _check_files(root: Path, manifest: Manifest) -> None:
             raise BundleError(f"{root}: the manifest lists {name!r}, which is no file name", file=name)
         if name not in present:
             raise BundleError(f"{root}: {name} is missing", file=name)
-        found = present[name].stat(follow_symlinks=False)
-        if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{root}: {name} is not a regular file", file=name)
-        if found.st_size != listed.size_bytes:
-            raise BundleError(
-                f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name
-            )
         try:
-            digest = digest_file(root / name)
+            _check_file(root, present[name], listed)
         except OSError as error:
             raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
-        if digest != listed.sha256:
-            raise BundleError(
-                f"{root}: {name} was altered: its sha256 is not the manifest's; copy the bundle again", file=name
-            )
+
+
+def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry) -> None:
+    name = entry.name
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{root}: {name} is not a regular file", file=name)
+    if found.st_size != listed.size_bytes:
+        raise BundleError(f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name)
+    if digest_file(root / name) != listed.sha256:
+        raise BundleError(
+            f"{root}: {name} was altered: its sha256 is not the manifest's; copy the bundle again", file=name
+        )
 
 
 def _read_small(root: Path, name: str) -> bytes:

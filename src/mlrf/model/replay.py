@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlrf.core.bundle import GOLDEN_ROWS
 from mlrf.core.errors import BundleError
@@ -15,8 +16,10 @@ _EXPLAINED_ROWS = 16
 _ADDITIVITY_LIMIT = 1e-9
 
 
-def replay(model: Model) -> int:
+def replay(model: Model, golden_rows: Path | None = None) -> int:
     """Ask every golden row alone and all in a batch, explain some of them; return how many rows there were.
+
+    `golden_rows` is the file to ask in the place of the one that stands where the bundle does.
 
     BundleError when a margin is not the training library's (within the manifest's `margin_limit`), when the batch
     differs from the rows alone, when contributions miss their margin, or when the bundle keeps no rows for a server.
@@ -25,7 +28,7 @@ def replay(model: Model) -> int:
     f, k = bundle.manifest.n_features, bundle.manifest.n_outputs
     if GOLDEN_ROWS not in bundle.manifest.files:
         raise BundleError(f"{bundle.path}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
-    golden = read_golden_rows(bundle.file(GOLDEN_ROWS), f, k)
+    golden = read_golden_rows(golden_rows or bundle.file(GOLDEN_ROWS), f, k)
     finite = [abs(m) for m in golden.margins if math.isfinite(m)]
     mean = sum(finite) / max(1, len(finite))
     together = model.engine.margins(golden.rows)

@@ -264,6 +264,14 @@ def test_a_page_shows_whole_messages_alone():
     assert reading.read() == Plan(4)
 
 
+def test_who_is_born_while_a_message_is_written_has_seen_the_one_before():
+    words = ControlBlock(1, 512).row(0)
+    inherited = Page(words, Plan)
+    inherited.write(Plan(3, {"m": OLD}))
+    words[0] = 0
+    assert inherited.read() == Plan(3, {"m": OLD})
+
+
 def test_a_replacement_writes_on_under_new_numbers():
     words = ControlBlock(1, 512).row(0)
     reading = Page(words, Plan)

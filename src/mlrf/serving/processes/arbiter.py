@@ -309,6 +309,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def _equip(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
         worker.slot = self._next
         worker.boot = self._boot
+        worker.plan = self._reloading.plan
         worker.sockets = [self._slots[self._next].listener]
         worker.siblings = {n: slot.listener for n, slot in enumerate(self._slots) if n != self._next}
 

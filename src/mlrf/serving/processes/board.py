@@ -104,6 +104,8 @@ class Page(Generic[M]):
         self._bytes[: len(content)] = content
         self._bytes[len(content) :] = bytes(len(self._bytes) - len(content))
         self._words[0] = self._written
+        # Who is forked while the next one is written has seen this one.
+        self._seen = (self._written, message)
 
     def read(self) -> M:
         """Return the message; the last one seen where another is being written."""

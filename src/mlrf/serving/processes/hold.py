@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mlrf.core.bundle import MANIFEST, SCHEMA, Bundle
+from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, SCHEMA, Bundle
 from mlrf.core.errors import BundleError
 from mlrf.engines.choice import engine_file
 
@@ -36,8 +36,9 @@ def hold_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
     """Return descriptors, by name, of copies of all that a worker needs of a bundle; errors as of `hold_model`."""
     held: dict[str, int] = {}
     try:
-        for name in (MANIFEST, SCHEMA, engine_file(bundle, engine)):
-            held[name] = _copy(bundle, name)
+        for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, engine_file(bundle, engine)):
+            if name == MANIFEST or name in bundle.manifest.files:
+                held[name] = _copy(bundle, name)
     except BundleError:
         give_back(held)
         raise

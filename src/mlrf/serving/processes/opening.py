@@ -7,7 +7,7 @@ read when somebody asks for it, and from then on opened from memory (`hold`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -26,14 +26,15 @@ def bundles_of(boot: Boot, plan: Plan) -> Iterator[list[Bundle]]:
 
     They are to be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
     """
-    with ExitStack() as stack:
-        keeping, boot.keeping = boot.keeping, {}
-        for held in keeping.values():
-            stack.callback(give_back, held)
-        yield [_of_plan(boot, plan, bundle, stack) for bundle in boot.bundles]
+    try:
+        yield [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
+    finally:
+        for held in boot.keeping.values():
+            give_back(held)
+        boot.keeping = {}
 
 
-def _of_plan(boot: Boot, plan: Plan, bundle: Bundle, stack: ExitStack) -> Bundle:
+def _of_plan(boot: Boot, plan: Plan, bundle: Bundle) -> Bundle:
     name, in_repository = bundle.name, bundle.name in boot.shelves
     if name in plan.unloaded:
         # It may be gone from disk, and is only looked at to tell what callers were promised.
@@ -43,9 +44,11 @@ def _of_plan(boot: Boot, plan: Plan, bundle: Bundle, stack: ExitStack) -> Bundle
                 return boot.shelves[name].read(last)
         return msgspec.structs.replace(bundle, held={})
     version = plan.versions[name]
-    if version.digest == bundle.version and not (in_repository and boot.has_answered()) and name not in plan.held:
-        return bundle
-    return stack.enter_context(opened(boot, name, version, plan.held.get(name, {})))
+    if name in plan.held:
+        return read_held(bundle.path, version.digest, boot.keeping[name])
+    if in_repository and (version.digest != bundle.version or boot.has_answered()):
+        return boot.shelves[name].read(version)
+    return bundle
 
 
 def find(boot: Boot, name: str, asked: str | None) -> tuple[Version, dict[str, int]]:

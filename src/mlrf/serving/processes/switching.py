@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from mlrf.core.bundle import GOLDEN_ROWS, Bundle
-from mlrf.core.errors import MlrfError, SchemaChangedError
+from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
 from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Version
 from mlrf.model.replay import replay
@@ -64,8 +64,16 @@ class Switching:
             plan = self._boot.board.plan.read()
             for name, version in self._lacking(plan).items():
                 notify()
-                self._put(await self._aside(partial(self._open, name, version, plan.held.get(name, {}))))
-            self._settle(plan)
+                try:
+                    served = await self._aside(partial(self._open, name, version, plan.held.get(name, {})))
+                except BundleError:
+                    if self._boot.board.plan.read().generation == plan.generation:
+                        raise
+                    # It went out of service while this worker was about to open it.
+                    break
+                self._put(served)
+            else:
+                self._settle(plan)
 
     def follow(self) -> None:
         """Do what the plan asks for now: begin to prepare, switch, or give up what was prepared."""
@@ -122,9 +130,9 @@ class Switching:
             if not attempt.allow_schema_change:
                 check_contract(old, bundle)
             served = self._service.open(bundle, attempt.version.number)
-        # What was built before there were golden rows for servers can be served from a directory, not published.
-        if attempt.model in self._boot.shelves or GOLDEN_ROWS in bundle.manifest.files:
-            replay(served.model)
+            # What was built before there were golden rows for servers can be served from a directory, not published.
+            if attempt.model in self._boot.shelves or GOLDEN_ROWS in bundle.manifest.files:
+                replay(served.model, bundle.file(GOLDEN_ROWS))
         return served
 
     def _open(self, name: str, version: Version, held: Mapping[str, int]) -> Served:

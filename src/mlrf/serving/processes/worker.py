@@ -53,14 +53,14 @@ _M_ARENA_MAX = -8
 
 
 class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
-    """One worker process. `slot`, `boot` and `siblings` are set by the arbiter before the fork."""
+    """One worker process. `slot`, `boot`, `plan` and `siblings` are set by the arbiter before the fork."""
 
     slot: int
     boot: Boot
     siblings: Mapping[int, socket.socket]
     """The listeners of other slots, which this process accepts from while they have no worker."""
     plan: Plan
-    """What the models were opened by."""
+    """What the models are opened by: the plan of the moment when the arbiter held what `boot.keeping` says."""
 
     def init_signals(self) -> None:
         """Leave signals to the event loop; until it runs, they have their default effect."""
@@ -79,7 +79,6 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.meter = WorkerMeter(boot.layout, boot.block.row(self.slot))
         booted = threading.Event()
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
-        self.plan = boot.board.plan.read()
         try:
             self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}

@@ -37,11 +37,13 @@ def bench(
     found = read_bundle(bundle)
     table, source = rows_for(found, rows)
     engines = [name for name, file in _FILES.items() if file in found.manifest.files]
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
         # Its thread would be counted among the processor time.
         auto_refresh=False,
     ) as bars:

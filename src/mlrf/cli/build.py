@@ -124,4 +124,4 @@ class _Steps:
 
 def _bars(console: Console) -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=not console.is_terminal)
+    return Progress(*columns, console=console, disable=not console.is_terminal)

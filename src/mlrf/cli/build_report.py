@@ -13,6 +13,13 @@ from mlrf.cli.terminal import harmless
 from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, Manifest, RowsEntry
 from mlrf.core.schema import Kind
 
+_ORIGINS = {
+    "lightgbm": "a LightGBM model",
+    "xgboost": "an XGBoost model",
+    "catboost": "a CatBoost model",
+    "onnxruntime": "an ONNX file",
+}
+"""What was read, by the distribution that it was proven against."""
 _RACE_ROWS = 1000
 _RACE_TURNS = 2
 _SHOWN_NAMES = 10
@@ -50,7 +57,7 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
 
 def _recognised(manifest: Manifest) -> list[str]:
     version = manifest.libraries.get(manifest.library, "")
-    origin = "an ONNX file" if manifest.library == "onnxruntime" else f"a {manifest.library} model"
+    origin = _ORIGINS.get(manifest.library, f"a {manifest.library} model")
     lines = [
         (
             f"{manifest.name}: {manifest.task} ({manifest.objective}), {manifest.parts}, {manifest.n_features} features"

@@ -197,6 +197,6 @@ def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Cal
 def _bar(n_rows: int) -> Iterator[Callable[[int], None]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(harmless("loading rows"), total=n_rows)
         yield lambda done: bars.update(task, completed=done)

@@ -50,7 +50,8 @@ def verify(
         limit = margin_limit  # its margins are its predictions
     # A float32 softmax loses the digits of its small numbers.
     typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
-    rows = track(range(len(golden.rows)), "replaying golden rows", console=Console(stderr=True), transient=True)
+    console, numbers = Console(stderr=True), range(len(golden.rows))
+    rows = track(numbers, "replaying golden rows", console=console, transient=True, disable=not console.is_terminal)
     equal = 0
     for index in rows:
         # One by one, as a server answers most; the whole table, as it answers batches, is held to the same below.

@@ -9,6 +9,7 @@ import pytest
 
 from forests import goes_left, random_forest
 from mlrf.builder.front import import_model
+from mlrf.builder.parity import golden
 from mlrf.builder.parity.golden import KINDS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
 
@@ -28,9 +29,9 @@ def visits(forest, rows):
 
 def test_every_node_of_a_real_model_is_stood_on(booster, frame):
     forest = import_model(booster).forest
-    golden = golden_rows(forest, None, lambda _: None)
-    probes = np.isin(golden.kinds, [KINDS.index(k) for k in ("threshold", "missing", "categories", "zero")])
-    seen = visits(forest, golden.rows[probes])
+    found = golden_rows(forest, None, lambda _: None)
+    probes = np.isin(found.kinds, [KINDS.index(k) for k in ("threshold", "missing", "categories", "zero")])
+    seen = visits(forest, found.rows[probes])
     for node in np.flatnonzero(forest.feature != LEAF).tolist():
         if forest.category_set[node] == NUMERIC:
             t = float(forest.threshold[node])
@@ -45,11 +46,11 @@ def test_every_node_of_a_real_model_is_stood_on(booster, frame):
 @pytest.mark.parametrize("seed", range(12))
 def test_reached_and_unreachable_nodes_add_up_on_odd_forests(seed):
     forest = random_forest(seed, trees=3, depth=5)
-    golden = golden_rows(forest, None, lambda _: None)
+    found = golden_rows(forest, None, lambda _: None)
     inner = int(np.count_nonzero(forest.feature != LEAF))
-    assert golden.coverage.nodes + golden.coverage.unreachable == inner
-    seen = visits(forest, golden.rows)
-    assert len(seen) >= golden.coverage.nodes
+    assert found.coverage.nodes + found.coverage.unreachable == inner
+    seen = visits(forest, found.rows)
+    assert len(seen) >= found.coverage.nodes
 
 
 def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
@@ -63,3 +64,14 @@ def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
     assert np.any(np.signbit(zero) & (zero == 0.0))
     missing = one.rows[one.kinds == KINDS.index("missing")]
     assert np.any(np.all(np.isnan(missing), axis=1))
+
+
+def test_many_trees_are_asked_on_fewer_rows_that_still_stand_on_nodes(monkeypatch):
+    forest = random_forest(3, trees=30, depth=6)
+    whole = len(golden_rows(forest, None, lambda _: None).rows)
+    limit = golden.RANDOM_ROWS + 1_000
+    monkeypatch.setattr(golden, "MAX_WALKS", limit * forest.n_trees)
+    fewer = golden_rows(forest, None, lambda _: None)
+    assert limit <= len(fewer.rows) < min(whole, limit + 100)
+    assert np.count_nonzero(fewer.kinds == KINDS.index("threshold")) > 0
+    assert 0 < fewer.coverage.nodes < np.count_nonzero(forest.feature != LEAF)

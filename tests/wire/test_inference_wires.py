@@ -448,7 +448,7 @@ DAMAGED = {
     "no JSON": ("REST, JSON", lambda _b, _n: (b"{", 0), MALFORMED, ["inputs", "send"]),
     "nothing": ("REST, JSON", lambda _b, _n: (b"", 0), MALFORMED, ["inputs", "send"]),
     "another document": ("REST, JSON", lambda _b, _n: (b"[1]", 0), MALFORMED, ["inputs", "send"]),
-    "deep": ("REST, JSON", with_(b"[9.5", b"[" * 90_000 + b"9.5"), MALFORMED, ["inputs", "send"]),
+    "deep": ("REST, JSON", with_(b"[9.5", b"[" * 90_000 + b"9.5"), TENSOR, ["features", "FP64"]),
     "no data": ("REST, JSON", lambda b, n: (b.partition(b', "data"')[0] + b"}]}", n), TENSOR, ["features", "data"]),
     "a shape of text": ("REST, JSON", with_(b"[1, 7]", b'["1", 7]'), MALFORMED, ["shape"]),
     "half a dimension": ("REST, JSON", with_(b"[1, 7]", b"[1.5, 7]"), MALFORMED, ["shape"]),

@@ -13,6 +13,7 @@ import pytest
 from mlrf.serving.inference import json_values
 from mlrf.serving.inference.datatypes import DATATYPES
 from mlrf.serving.inference.json_values import PIECE_BYTES, TooManyValuesError, read_values, write_values
+from mlrf.serving.rest.cutting import cut
 
 N, WIDTH = 24_000, 6
 DICE = random.Random(5)
@@ -96,3 +97,43 @@ def test_a_long_array_is_written_as_at_once():
     assert bytes(write_values(values)) == msgspec.json.encode(values.tolist())
     assert bytes(write_values(array("d"))) == b"[]"
     assert bytes(write_values(["a", None])) == b'["a",null]'
+
+
+@pytest.mark.parametrize(
+    "wrong", ["[{},]", "[,{}]", "[{},,1]", "[{}", "{}]", "[{}]]", "[[{}]", "[{} 1]", "[{},01]", "[{},.5]"]
+)
+def test_text_that_is_no_json_is_refused_though_nobody_looked_at_it_before(wrong):
+    text = wrong.format(",".join(["0.25"] * 40_000)).encode()
+    with pytest.raises(msgspec.MsgspecError):
+        read_values(text, DATATYPES["FP64"], [50_000], 50_000)
+
+
+def test_a_comma_where_a_piece_ends_is_no_end_of_the_array():
+    for n in range(30_000, 30_000 + 40):
+        written = ",".join(["0.25"] * n)
+        for text in (f"[{written},]", f"[{written[:-4]},,0.25]"):
+            with pytest.raises(msgspec.MsgspecError):
+                read_values(text.encode(), DATATYPES["FP64"], [n], n)
+
+
+def document(*data, key='"data"'):
+    inputs = ",".join(
+        f'{{"name": "a\\"data\\": [", "shape": [9], {key} : {each}, "datatype": "FP64"}}' for each in data
+    )
+    return f'{{"id": "\\"data\\":[1]", "inputs": [{inputs}], "outputs": [{{"name": "data"}}]}}'.encode()
+
+
+def test_long_arrays_of_numbers_are_cut_out_and_nothing_else():
+    long, nested = json.dumps([0.5] * 30_000), json.dumps([[0.5, None]] * 20_000)
+    strings, short = json.dumps(["x"] * 30_000), "[1, 2]"
+    whole = document(short, long, strings, nested, long.replace("0.5", "NaN"))
+    text, arrays = cut(whole)
+    assert len(text) < len(whole) - len(long) - len(nested)
+    assert list(arrays.values()) == [long.encode(), nested.encode(), long.replace("0.5", "null").encode()]
+    for name, array_text in arrays.items():
+        assert text.count(name) == 1
+        text = text.replace(name, array_text)
+    assert text == whole.replace(b"NaN", b"null")
+    for untouched in (document(short), document(strings), b"", b'"data"', b'{"data":', b'{"data":[' + b"1," * 60_000):
+        assert cut(untouched) == (untouched, {})
+    assert cut(document(long, key='"date"')).arrays == {}

@@ -53,7 +53,7 @@ _DECODERS = {name: _decoders(datatype) for name, datatype in DATATYPES.items()}
 def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int) -> Sequence[Any]:
     """Return the values of an array of JSON, flat or nested as a shape of two dimensions is; null is None, or NaN.
 
-    The text is known to be JSON. MsgspecError for values that are no such array, TooManyValuesError for a long text with more
+    MsgspecError for values that are no such array, TooManyValuesError for a long text with more
     than `most`.
     """
     flat, by_row = _DECODERS[datatype.name]
@@ -91,15 +91,15 @@ def _flattened(pieces: Iterator[list[list[Any]]], shape: Sequence[int]) -> Itera
 
 def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[list[Any]]:
     end = len(text) - 1
-    if end < PIECE_BYTES or text[:1] != b"[":
+    if end < PIECE_BYTES or text[:1] + text[-1:] != b"[]":
         yield decode(text)
         return
-    place = 1
-    while place < end:
+    place, found = 1, None
+    while True:
         begin = place + PIECE_BYTES
         for tried in range(_TRIES):
             found = gap.search(text, begin, end)
-            cut, following = (end, end) if found is None else (found.end(1), found.end())
+            cut = end if found is None else found.end(1)
             try:
                 piece = decode(b"[%b]" % text[place:cut])
             except msgspec.MsgspecError:
@@ -109,5 +109,9 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
                 begin = found.start() + 1
             else:
                 break
+        if not piece:
+            raise msgspec.DecodeError("a value is missing beside a comma")
         yield piece
-        place = following
+        if found is None:
+            return
+        place = found.end()

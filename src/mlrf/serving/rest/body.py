@@ -14,8 +14,9 @@ from msgspec import UNSET, Raw, UnsetType
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.inference.datatypes import DATATYPES
-from mlrf.serving.inference.json_values import TooManyValuesError, read_values
+from mlrf.serving.inference.json_values import PIECE_BYTES, TooManyValuesError, read_values
 from mlrf.serving.inference.messages import NO_PARAMETERS, NOT_OFFERED, InferRequest, InputTensor, not_offered
+from mlrf.serving.rest.cutting import Cut, cut
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
 
@@ -70,25 +71,16 @@ def read_body(
     A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
     MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
     """
-    if header_bytes is None:
-        document, blobs = _document(body), memoryview(b"")
-    else:
-        if header_bytes > len(body):
-            raise MalformedRequestError(
-                f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
-                "its JSON",
-                header_bytes=header_bytes,
-                body_bytes=len(body),
-            )
-        whole = memoryview(body)
-        document, blobs = _document(whole[:header_bytes]), whole[header_bytes:]
+    raw, blobs = _parted(body, header_bytes)
+    raw, arrays = cut(bytes(raw)) if len(raw) > PIECE_BYTES else Cut(raw, {})
+    document = _document(raw)
     inputs, place = [], 0
     for each in document.inputs:
         if each.parameters is not None and each.parameters.shared_memory_region is not UNSET:
             raise not_offered("input", each.name, "shared_memory_region")
         size = UNSET if each.parameters is None else each.parameters.binary_data_size
         if size is UNSET:
-            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, most_values)))
+            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, arrays, most_values)))
             continue
         if size < 0 or place + size > len(blobs):
             raise InvalidTensorError(
@@ -136,6 +128,20 @@ def _check_offered(output: _Output) -> None:
             raise not_offered("output", output.name, name)
 
 
+def _parted(body: bytes | memoryview, header_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+    if header_bytes is None:
+        return body, memoryview(b"")
+    if header_bytes > len(body):
+        raise MalformedRequestError(
+            f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
+            "its JSON",
+            header_bytes=header_bytes,
+            body_bytes=len(body),
+        )
+    whole = memoryview(body)
+    return whole[:header_bytes], whole[header_bytes:]
+
+
 def _document(raw: bytes | memoryview) -> _Document:
     try:
         return _decode(raw)
@@ -154,7 +160,7 @@ def _document(raw: bytes | memoryview) -> _Document:
         ) from error
 
 
-def _values(tensor: _Input, most_values: int) -> Sequence[Any]:
+def _values(tensor: _Input, arrays: Mapping[bytes, bytes], most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
@@ -172,7 +178,8 @@ def _values(tensor: _Input, most_values: int) -> Sequence[Any]:
     if most > most_values:
         return ()
     try:
-        return read_values(bytes(tensor.data), datatype, tensor.shape, most)
+        text = bytes(tensor.data)
+        return read_values(arrays.get(text, text), datatype, tensor.shape, most)
     except TooManyValuesError as error:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",

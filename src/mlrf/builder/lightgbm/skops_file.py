@@ -43,7 +43,7 @@ def read_skops(content: bytes) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
             held = json.loads(archive.read(_SCHEMA))
             state = held["content"]["content"]
             booster = state["_Booster"]["content"]["content"] if "_Booster" in state else state
-            text = _value(booster["_handle"])
+            text = _value(booster["_handle"] if "_handle" in booster else booster["handle"])  # as LightGBM 3 calls it
             labels = _labels(state.get("_classes"), archive)
     except (
         OSError,

@@ -143,8 +143,15 @@ def test_outputs_are_named_as_they_were_asked(server):
     for name in ("probabilities", "output__0", "prediction"):
         (output,) = infer(server, tensor(three), path=path, outputs=[{"name": name}]).json["outputs"]
         assert (output["name"], output["shape"], output["data"]) == (name, [1, 3], wanted)
-    (output,) = infer(server, tensor(three, name="input__0"), path=path).json["outputs"]
-    assert output["name"] == "output__0"
+    for name, named in (
+        ("input__0", "output__0"),
+        ("input-0", "output-0"),
+        ("input-1", "output-1"),
+        ("predict", "predict"),
+        ("features", "probabilities"),
+    ):
+        (output,) = infer(server, tensor(three, name=name), path=path).json["outputs"]
+        assert (output["name"], output["data"]) == (named, wanted)
     answer = infer(server, tensor(ROW), path="/v2/models/binary/infer", outputs=[{"name": "probabilities"}], id="7")
     told = native(server, [*ROW[:2], True, *ROW[3:]], "binary")
     assert answer.json["outputs"][0]["data"] == told["probabilities"]

@@ -24,7 +24,13 @@ from mlrf.serving.inference.datatypes import DATATYPES, FP64, Buffer, Datatype
 from mlrf.serving.inference.messages import InputTensor
 
 ONE_TENSOR = "features"
-ALSO_KNOWN = {ONE_TENSOR: "", "input__0": "output__0", "input-0": "output-0", "predict": "predict"}
+ALSO_KNOWN = {
+    ONE_TENSOR: "",
+    "input__0": "output__0",
+    "input-0": "output-0",
+    "input-1": "output-1",
+    "predict": "predict",
+}
 """What clients of other servers name the one tensor, and the first output in answer to it ("" for our name)."""
 _DIMENSIONS = 2
 _SHOWN = 5

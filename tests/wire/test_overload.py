@@ -194,6 +194,22 @@ def test_connections_beyond_the_limit_are_told_so_and_those_before_live_on(path)
         eventually(lambda: _answers(server.port), what="a place")
 
 
+def test_lengths_that_are_told_and_not_sent_take_no_room_from_others(path):
+    """Together they tell of more than a worker has room for, down to the last bytes of it."""
+    told = [8_388_000] * 15 + [1_000_000] * 8 + [100_000] * 5 + [10_000] * 12 + [1_000] * 20 + [200] * 20
+    body = request("POST", "/predict/batch", {"instances": [{"features": ROW}] * 20})
+    with serving(path) as server, contextlib.ExitStack() as opened:
+        for length in told:
+            slow = opened.enter_context(server.client())
+            slow.send(b"POST /predict HTTP/1.1\r\nHost: slow\r\nContent-Length: %d\r\n\r\n{" % length)
+        eventually(lambda: server.metrics()["mlrf_open_connections"] > len(told), what="all of them")
+        with server.client() as client:
+            client.send(body[:-500])
+            time.sleep(0.05)
+            client.send(body[-500:])
+            assert client.answer().status == 200
+
+
 def test_idle_connections_make_room_for_those_that_come(path):
     with serving(path, options=["--max-connections", "20"]) as server, contextlib.ExitStack() as opened:
         crowd = [opened.enter_context(server.client()) for _ in range(30)]

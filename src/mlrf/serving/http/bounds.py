@@ -31,7 +31,7 @@ class Bounded(Answering):
         self._reading: ChunkedBody | DroppedBody | None = None
         """What takes the bytes of a body that is not read in one piece."""
         self._held_bytes = 0
-        """What this connection holds, or will, of the room that the worker has for unfinished bodies."""
+        """What this connection holds of the room that the worker has for unfinished bodies."""
         self._unsent_since = 0.0
 
     def _begin(self) -> None:

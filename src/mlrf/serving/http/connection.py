@@ -88,6 +88,8 @@ class Connection(Bounded):
             self._keep(data, 0, 0)
             return
         if self._buffer:
+            if self._call is not None and not self._hold(self._call, len(data)):
+                return
             self._buffer += data
             if len(self._buffer) < self._needed or self._paused_since:
                 return
@@ -199,7 +201,8 @@ class Connection(Bounded):
 
     def _await_body(self, call: Call, data: bytes, position: int, needed: int) -> None:
         if self._call is None:
-            if not self._hold(call, needed):
+            # What has come, not what is told: lengths alone must not fill the room that others need.
+            if not self._hold(call, len(data) - position):
                 return
             if call.expects_continue:
                 self._transport.write(_CONTINUE)

@@ -67,8 +67,7 @@ def read_kind(estimator: Any) -> Kind:
         raise ModelUnreadableError(f"the {name} is not fitted; call its fit first")
     if family == "histogram" and not hasattr(estimator, "_preprocessor"):
         raise UnsupportedModelError(
-            f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; load it there and export it to ONNX "
-            "with skl2onnx, or train it again"
+            f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; train it again"
         )
     if getattr(estimator, "n_outputs_", 1) != 1:
         raise UnsupportedModelError(

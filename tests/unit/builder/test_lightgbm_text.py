@@ -59,6 +59,12 @@ def test_a_file_without_parameters_ends_with_pythons_line(read, text):
         read(text[: start + 20] + text[pandas:])
 
 
+def test_the_line_ends_of_windows_change_nothing(read, text):
+    found, wanted = read(text.replace(b"\n", b"\r\n")), read(text)
+    assert found.source == wanted.source
+    assert np.array_equal(found.forest.value, wanted.forest.value)
+
+
 def test_a_model_without_trees_says_so(read, text):
     head = text[: text.index(b"Tree=0")]
     with pytest.raises(UnsupportedModelError, match="has no trees"):
@@ -157,7 +163,7 @@ def test_versions_and_kinds_of_file(read, text, tmp_path):
         assert read(text.replace(b"version=v4", b"version=" + version, 1)).forest.n_trees == 4
     with pytest.raises(UnsupportedModelError, match="v9"):
         read(text.replace(b"version=v4", b"version=v9", 1))
-    for other in (b"", b"{}", b"tree\n", text.replace(b"\n", b"\r\n")):
+    for other in (b"", b"{}", b"tree\n", b"tree\r\n", text.replace(b"\n", b"\r\n")[:-9], text.replace(b"\n", b"\r")):
         with pytest.raises(ModelUnreadableError):
             read(other)
     with pytest.raises(ModelUnreadableError, match="does not exist"):

@@ -15,7 +15,12 @@ def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     Of a Booster, what its predict uses: the trees up to its best iteration.
     """
     if isinstance(source, ModelFile):
-        return read_skops(source.content) if is_skops(source.content) else (source.content, None)
+        if is_skops(source.content):
+            return read_skops(source.content)
+        # Checked out on Windows; each tree's size is held against the text all the same.
+        return source.content.replace(b"\r\n", b"\n") if source.content.startswith(
+            b"tree\r\n"
+        ) else source.content, None
     model, classes = source.value, None
     if hasattr(model, "boosters"):
         raise UnsupportedModelError(

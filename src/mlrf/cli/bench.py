@@ -15,6 +15,7 @@ from rich.table import Table
 
 import mlrf
 from mlrf.cli.engine_race import FIGURES, Figures, race, rows_for
+from mlrf.cli.terminal import progress_console
 from mlrf.core.bundle import FOREST, ONNX_MODEL, read_bundle
 
 _FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
@@ -37,13 +38,11 @@ def bench(
     found = read_bundle(bundle)
     table, source = rows_for(found, rows)
     engines = [name for name, file in _FILES.items() if file in found.manifest.files]
-    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        console=console,
+        console=progress_console(),
         transient=True,
-        disable=not console.is_terminal,
         # Its thread would be counted among the processor time.
         auto_refresh=False,
     ) as bars:

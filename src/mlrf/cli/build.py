@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from mlrf.builder.needed import require_packages
 from mlrf.cli.build_report import tell_build
 from mlrf.cli.paths import some_path
+from mlrf.cli.terminal import progress_console
 from mlrf.core.bundle import NAME_RULE, read_bundle
 
 
@@ -85,8 +86,7 @@ def build(
     require_packages()
     from mlrf.builder.build import build as build_bundle  # noqa: PLC0415  --help needs none of it
 
-    console = Console(stderr=True)
-    with _bars(console) as bars:
+    with _bars() as bars:
         path = build_bundle(
             model,
             out,
@@ -122,6 +122,6 @@ class _Steps:
         self._bars.update(self._tasks[step], completed=done, total=1.0 if done else None)
 
 
-def _bars(console: Console) -> Progress:
+def _bars() -> Progress:
     columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=progress_console())

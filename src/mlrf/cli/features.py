@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mlrf.cli.keyed_files import read_key_text, read_rows
 from mlrf.cli.paths import some_path
-from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.cli.terminal import harmless, harmless_json, progress_console
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.features.documents import show_document
@@ -195,8 +194,7 @@ def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Cal
 
 @contextmanager
 def _bar(n_rows: int) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=progress_console()) as bars:
         task = bars.add_task(harmless("loading rows"), total=n_rows)
         yield lambda done: bars.update(task, completed=done)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.progress import track
 
+from mlrf.cli.terminal import progress_console
 from mlrf.core.bundle import FOREST, GOLDEN, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.choice import open_engine
@@ -50,8 +50,7 @@ def verify(
         limit = margin_limit  # its margins are its predictions
     # A float32 softmax loses the digits of its small numbers.
     typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
-    console, numbers = Console(stderr=True), range(len(golden.rows))
-    rows = track(numbers, "replaying golden rows", console=console, transient=True, disable=not console.is_terminal)
+    rows = track(range(len(golden.rows)), "replaying golden rows", console=progress_console(), transient=True)
     equal = 0
     for index in rows:
         # One by one, as a server answers most; the whole table, as it answers batches, is held to the same below.

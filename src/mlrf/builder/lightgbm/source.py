@@ -17,10 +17,10 @@ def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     if isinstance(source, ModelFile):
         if is_skops(source.content):
             return read_skops(source.content)
-        # Checked out on Windows; each tree's size is held against the text all the same.
-        return source.content.replace(b"\r\n", b"\n") if source.content.startswith(
-            b"tree\r\n"
-        ) else source.content, None
+        if source.content.startswith(b"tree\r\n"):
+            # A checkout on Windows; each tree's size is held against the text all the same.
+            return source.content.replace(b"\r\n", b"\n"), None
+        return source.content, None
     model, classes = source.value, None
     if hasattr(model, "boosters"):
         raise UnsupportedModelError(

@@ -24,6 +24,7 @@ from typing import Any
 
 import grpc
 import uvloop
+from grpc_frames import FramesClient
 
 from mlrf.serving.grpc.messages import message
 
@@ -31,7 +32,7 @@ CALL = "/inference.GRPCInferenceService/ModelInfer"
 LENGTH = "Inference-Header-Content-Length"
 BATCHES, CHECKED, WAITED = 100, 20, 500
 REQUEST, RESPONSE = message("ModelInferRequest"), message("ModelInferResponse")
-LIMIT_S = 30.0
+LIMIT_S, SETTLED_S = 30.0, 0.3
 
 
 def tables(home: Path, n_rows: int) -> list[bytes]:
@@ -82,31 +83,52 @@ def check(home: Path, answers: list[bytes]) -> None:
 
 
 async def load(
-    model: str, address: str, home: Path, n_rows: int, at_once: int, channels: int, seconds: float
+    model: str, host: str, port: int, home: Path, n_rows: int, at_once: int, channels: int, seconds: float
 ) -> dict[str, Any]:
-    """Ask over gRPC as fast as answers come."""
+    """Ask over gRPC as fast as answers come, by frames over `channels` connections, or by grpcio where that is 0."""
     bodies = grpc_bodies(model, home, n_rows)
-    opened = [grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(channels)]
-    calls = [each.unary_unary(CALL) for each in opened]
-    first = [await calls[0](body, wait_for_ready=True, timeout=LIMIT_S) for body in bodies[:CHECKED]]
-    check(home, [RESPONSE.FromString(each).raw_output_contents[0] for each in first])
+    async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+        call = channel.unary_unary(CALL)
+        first = [await call(body, wait_for_ready=True, timeout=LIMIT_S) for body in bodies[:CHECKED]]
+        check(home, [RESPONSE.FromString(each).raw_output_contents[0] for each in first])
+        if channels:
+            elapsed = await by_frames(host, port, bodies, at_once, channels, seconds)
+        else:
+            elapsed = await by_grpcio(call, bodies, at_once, seconds)
+    elapsed.sort()
+    p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
+    told = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
+    return told | {"p50_ms": p50_ms, "p99_ms": p99_ms}
+
+
+async def by_frames(
+    host: str, port: int, bodies: list[bytes], at_once: int, channels: int, seconds: float
+) -> list[float]:
+    loop = asyncio.get_running_loop()
+    clients = [FramesClient(CALL, bodies[number:] + bodies[:number], at_once // channels) for number in range(channels)]
+    for client in clients:
+        await loop.create_connection(lambda client=client: client, host, port)
+    await asyncio.sleep(seconds)
+    for client in clients:
+        client.stopped = True
+    await asyncio.sleep(SETTLED_S)
+    refused = [each for client in clients for each in client.refused]
+    assert not refused, refused[:3]
+    return [each for client in clients for each in client.elapsed_s]
+
+
+async def by_grpcio(call: Any, bodies: list[bytes], at_once: int, seconds: float) -> list[float]:
     elapsed: list[float] = []
     until = perf_counter() + seconds
 
     async def ask(number: int) -> None:
-        call = calls[number % channels]
         while (began := perf_counter()) < until:
             await call(bodies[number % len(bodies)], timeout=LIMIT_S)
             elapsed.append(perf_counter() - began)
             number += at_once
 
     await asyncio.gather(*map(ask, range(at_once)))
-    for each in opened:
-        await each.close()
-    elapsed.sort()
-    p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
-    told = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
-    return told | {"p50_ms": p50_ms, "p99_ms": p99_ms}
+    return elapsed
 
 
 def wait(model: str, host: str, home: Path, port: int, grpc_port: int) -> dict[str, float]:
@@ -156,7 +178,7 @@ def main(host: str, model: str, what: str, home: Path, *numbers: str) -> None:
             found = write(home, int(numbers[0]), Path(numbers[1]))
         case "load":
             n_rows, port, at_once, channels, seconds = map(int, numbers)
-            found = uvloop.run(load(model, f"{host}:{port}", home, n_rows, at_once, channels, seconds))
+            found = uvloop.run(load(model, host, port, home, n_rows, at_once, channels, seconds))
         case "wait":
             found = wait(model, host, home, int(numbers[0]), int(numbers[1]))
     print(json.dumps(found))

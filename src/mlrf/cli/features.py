@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mlrf.cli.bars import progress_console
 from mlrf.cli.keyed_files import read_key_text, read_rows
 from mlrf.cli.paths import some_path
-from mlrf.cli.terminal import harmless, harmless_json, progress_console
+from mlrf.cli.terminal import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.features.documents import show_document

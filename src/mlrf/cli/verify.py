@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from mlrf.cli.terminal import progress_console
+from mlrf.cli.bars import progress_console
 from mlrf.core.bundle import FOREST, GOLDEN, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.choice import open_engine

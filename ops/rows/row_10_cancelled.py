@@ -19,11 +19,11 @@ _PRICES = (0.0, 1.0, 2.0)
 _CLIENTS = 8
 _MIXES = """
 from mlrf.serving.cache.answers import Shelf
-answer, last = Shelf.answer, [None]
-def mixed(self, body):
-    said, last[0] = last[0], answer(self, body)
+find, last = Shelf.find, [None]
+def mixed(self, make, body):
+    said, last[0] = last[0], find(self, make, body)
     return last[0] if said is None else said
-Shelf.answer = mixed
+Shelf.find = mixed
 """
 """A server that gives each request the answer of the one before."""
 

@@ -72,7 +72,7 @@ def main(home: Path) -> None:
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
     bodies = {kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("positional", "named", "batch")}
     rows = [decoder.row(body)[0] for body in bodies["positional"]]
-    tables = [model.table([row for row, _ in decoder.rows(body)]) for body in bodies["batch"]]
+    tables = [model.table([row for row, *_ in decoder.rows(body)]) for body in bodies["batch"]]
     margins = [model.engine.margins(table) for table in tables]
     gc.collect()
     gc.freeze()  # as a worker does
@@ -84,7 +84,7 @@ def main(home: Path) -> None:
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
         "batch of 100: decode": (decoder.rows, bodies["batch"]),
         "batch of 100: decode, and rows to a table": (
-            lambda body: model.table([row for row, _ in decoder.rows(body)]),
+            lambda body: model.table([row for row, *_ in decoder.rows(body)]),
             bodies["batch"],
         ),
         f"batch of 100: engine {model.engine.name}": (model.engine.margins, tables),

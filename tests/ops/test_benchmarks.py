@@ -1,0 +1,26 @@
+"""The benchmark that reaches inside the worker still finds what it measures; those that ask over sockets name no part of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bundles import ALL_KINDS, write_tree_bundle
+
+HOT_PATH = Path(__file__).parents[2] / "benchmarks" / "hot_path.py"
+
+
+def test_the_parts_of_a_request_are_found_and_timed(tmp_path):
+    write_tree_bundle(tmp_path / "bundle", name="regression")
+    named = {"features": ALL_KINDS.example()}
+    positional = {"features": list(ALL_KINDS.row(ALL_KINDS.example()))}
+    bodies = {"named": named, "positional": positional, "batch": {"instances": [named, positional]}}
+    for kind, body in bodies.items():
+        (tmp_path / f"{kind}.jsonl").write_text(json.dumps(body) + "\n")
+    told = subprocess.run([sys.executable, HOT_PATH, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 0, told.stderr
+    parts = json.loads(told.stdout)
+    assert len(parts) >= 9
+    assert all(passes and min(passes) >= 0 for passes in parts.values())

@@ -7,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import write_tree_bundle
+from mlrf.core.schema import Feature, Schema
 
+SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(4)))
 HOT_PATH = Path(__file__).parents[2] / "benchmarks" / "hot_path.py"
 
 
 def test_the_parts_of_a_request_are_found_and_timed(tmp_path):
-    write_tree_bundle(tmp_path / "bundle", name="regression")
-    named = {"features": ALL_KINDS.example()}
-    positional = {"features": list(ALL_KINDS.row(ALL_KINDS.example()))}
+    write_tree_bundle(tmp_path / "bundle", name="regression", schema=SCHEMA)
+    named = {"features": SCHEMA.example()}
+    positional = {"features": [0.5] * 4}
     bodies = {"named": named, "positional": positional, "batch": {"instances": [named, positional]}}
     for kind, body in bodies.items():
         (tmp_path / f"{kind}.jsonl").write_text(json.dumps(body) + "\n")

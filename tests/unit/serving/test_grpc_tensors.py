@@ -35,6 +35,8 @@ def outputs(*shapes):
         InferResponse("m" * 127, "12", "x", {}, ONE),
         InferResponse("m" * 128, "1" * 300, "Ä" * 64, {}, ONE),
         InferResponse("m", "1", "", {}, []),
+        InferResponse("m", "1", "\0\n€🌍" * 4000, {"ü": "€" * 200}, ONE),
+        InferResponse("m", "1", "", {}, outputs([], [0], [0, 7], [-1, 7], [-(1 << 63), (1 << 63) - 1])),
         InferResponse("m", "1", "", {}, outputs([1], [1, 27], [127, 128], [10_000, 300, 7], [1 << 40])),
         *(
             InferResponse("m", "1", "", {"a": value}, ONE)

@@ -20,7 +20,8 @@ _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
 _LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""To the end of the text where nothing ends it: an end that is not there would be looked for from each of its quotes."""
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096

@@ -13,6 +13,7 @@ from mlrf.core.schema import clip, shown_name
 from mlrf.serving.grpc.messages import message, parsed
 from mlrf.serving.grpc.wire import delimited, head
 from mlrf.serving.inference.messages import (
+    MOST_DIMENSIONS,
     NO_PARAMETERS,
     NOT_OFFERED,
     InferRequest,
@@ -135,8 +136,8 @@ def _typed(tensor: Any) -> InputTensor:
                     datatype=tensor.datatype,
                 )
         values = getattr(contents, field)
-        if len(values) == math.prod(tensor.shape):
-            # Of another number they are refused, and so many as a message holds take long to copy.
+        # Of another number they are refused: so many as a message holds take long to copy, and its dimensions to multiply.
+        if len(tensor.shape) <= MOST_DIMENSIONS and len(values) == math.prod(tensor.shape):
             values = list(values)
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
 

@@ -33,6 +33,8 @@ from mlrf.serving.inference.reading import Table, TensorReader
 
 _ASIDE_BYTES = 256 << 10
 """Tensors of more are read in the worker's thread."""
+_ASIDE_TENSORS = 8192
+"""And more of them: no row that large is looked for on the shelf."""
 
 Write = Callable[[InferResponse], bytes]
 
@@ -106,7 +108,7 @@ class Inferring:
         size = 0
         for each in request.inputs:
             size += len(each.data)
-        if size > _ASIDE_BYTES:
+        if size > _ASIDE_BYTES or len(request.inputs) > _ASIDE_TENSORS:
             return self.infer_aside(lambda: request, write, may_explain=may_explain)
         try:
             run = self._begin(request, write, began_s, may_explain)

@@ -18,6 +18,8 @@ from mlrf.serving.inference.datatypes import Buffer
 
 Parameter = bool | int | float | str
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+MOST_DIMENSIONS = 2
+"""Of an input: [rows], or [rows, columns]; one of more is refused by its shape alone."""
 NOT_OFFERED = ("shared_memory_region", "classification")
 """What Triton lets a tensor's parameters ask, and must not be passed over: the client would read elsewhere."""
 

@@ -25,7 +25,6 @@ PROBABILITIES: Final = "probabilities"
 SHAP_VALUES: Final = "shap_values"
 SHAP_BASE: Final = "shap_base"
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
-_MOST_OUTPUTS = 16
 _REASONS = frozenset((SHAP_VALUES, SHAP_BASE))
 _TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
 
@@ -97,8 +96,8 @@ class Outputs:
                     f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",
                     output=clip(name),
                 )
-        if len(set(names)) != len(names) or len(names) > _MOST_OUTPUTS:
-            twice = next((name for name in names if names.count(name) > 1), names[-1])
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
             raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
         return _wanted([(name, self._kinds[name]) for name in names])
 

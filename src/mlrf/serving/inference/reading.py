@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from mlrf.features.key import EntityKey
 from mlrf.serving.api.asked import ByKey
 from mlrf.serving.inference.columns import category_column, key_column, number_column
 from mlrf.serving.inference.datatypes import DATATYPES, FP64, Buffer, Datatype
-from mlrf.serving.inference.messages import InputTensor
+from mlrf.serving.inference.messages import MOST_DIMENSIONS, InputTensor
 
 ONE_TENSOR = "features"
 ALSO_KNOWN = {
@@ -32,7 +33,6 @@ ALSO_KNOWN = {
     "predict": "predict",
 }
 """What clients of other servers name the one tensor, and the first output in answer to it ("" for our name)."""
-_DIMENSIONS = 2
 _SHOWN = 5
 
 
@@ -90,7 +90,7 @@ class TensorReader:
     def _whole(self, tensor: InputTensor) -> Table:
         width = len(self._schema.features)
         shape = tensor.shape
-        if len(shape) != _DIMENSIONS or shape[1] != width:
+        if len(shape) != MOST_DIMENSIONS or shape[1] != width:
             raise InvalidTensorError(
                 f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is not [rows, {width}]; send rows of the "
                 f"{width} features in the order of the model's metadata, or one tensor a feature",
@@ -124,8 +124,8 @@ class TensorReader:
     def _named(self, inputs: Sequence[InputTensor]) -> dict[str, InputTensor]:
         named = {each.name: each for each in inputs}
         if len(named) != len(inputs):
-            names = [each.name for each in inputs]
-            twice = next(name for name in names if names.count(name) > 1)
+            times = Counter(each.name for each in inputs)
+            twice = next(name for name, n in times.items() if n > 1)
             raise InvalidTensorError(f"two inputs are named {shown_name(twice)}; send each once", input=clip(twice))
         return named
 
@@ -157,7 +157,7 @@ class TensorReader:
         count = tensors[0].shape[0] if tensors[0].shape else 0
         for tensor in tensors:
             shape = tensor.shape
-            if not shape or len(shape) > _DIMENSIONS or (len(shape) == _DIMENSIONS and shape[1] != 1):
+            if not shape or len(shape) > MOST_DIMENSIONS or (len(shape) == MOST_DIMENSIONS and shape[1] != 1):
                 raise InvalidTensorError(
                     f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is neither [rows] nor [rows, 1]; send "
                     "[rows, 1]",

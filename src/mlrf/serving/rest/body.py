@@ -15,10 +15,18 @@ from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
 from mlrf.serving.inference.datatypes import DATATYPES
 from mlrf.serving.inference.json_values import PIECE_BYTES, TooManyValuesError, read_values
-from mlrf.serving.inference.messages import NO_PARAMETERS, NOT_OFFERED, InferRequest, InputTensor, not_offered
+from mlrf.serving.inference.messages import (
+    MOST_DIMENSIONS,
+    NO_PARAMETERS,
+    NOT_OFFERED,
+    InferRequest,
+    InputTensor,
+    not_offered,
+)
 from mlrf.serving.rest.cutting import Cut, cut
 
-_NO_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+"""Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
 
 
 class _InputParameters(msgspec.Struct, gc=False):
@@ -71,8 +79,8 @@ def read_body(
     A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
     MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
     """
-    raw, blobs = _parted(body, header_bytes)
-    raw, arrays = cut(bytes(raw)) if len(raw) > PIECE_BYTES else Cut(raw, {})
+    text, blobs = _parted(body, header_bytes)
+    raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else Cut(text, {})
     document = _document(raw)
     inputs, place = [], 0
     for each in document.inputs:
@@ -99,6 +107,9 @@ def read_body(
         raise MalformedRequestError(
             f"{len(blobs) - place} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
         )
+    if arrays:
+        # Nobody has read these, which are no input's data: they may be no JSON, and the prediction log keeps the body.
+        _document(text)
     parameters = document.parameters or NO_PARAMETERS
     outputs = document.outputs or ()
     for output in outputs:
@@ -160,26 +171,23 @@ def _document(raw: bytes | memoryview) -> _Document:
         ) from error
 
 
-def _values(tensor: _Input, arrays: Mapping[bytes, bytes], most_values: int) -> Sequence[Any]:
+def _values(tensor: _Input, arrays: dict[bytes, bytes], most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
             input=clip(tensor.name),
         )
+    text = bytes(tensor.data)
+    text = arrays.pop(text, text)
     datatype = DATATYPES.get(tensor.datatype)
-    if datatype is None:
-        raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not taken; send one of "
-            f"{', '.join(DATATYPES)}",
-            input=clip(tensor.name),
-            datatype=clip(tensor.datatype),
-        )
+    # Whoever reads the tensor refuses these; to multiply a body's worth of dimensions would hold the interpreter for minutes.
+    if datatype is None or len(tensor.shape) > MOST_DIMENSIONS:
+        return ()
     most = max(0, math.prod(tensor.shape))
     if most > most_values:
         return ()
     try:
-        text = bytes(tensor.data)
-        return read_values(arrays.get(text, text), datatype, tensor.shape, most)
+        return read_values(text, datatype, tensor.shape, most)
     except TooManyValuesError as error:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",

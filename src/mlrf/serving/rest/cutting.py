@@ -39,8 +39,9 @@ def cut(document: bytes) -> Cut:
             continue
         start = opening.end() - 1
         # No number holds a quote or a brace: the array ends with the last bracket before the first of them.
-        ends = [end for each in (b'"', b"}") if (end := document.find(each, start)) >= 0]
-        end = document.rfind(b"]", start, min(ends, default=start)) + 1
+        quote = document.find(b'"', start)
+        brace = document.find(b"}", start, len(document) if quote < 0 else quote)
+        end = document.rfind(b"]", start, max(start, quote if brace < 0 else brace)) + 1
         if end - start <= PIECE_BYTES:
             continue
         name = b'"%b %d"' % (_TOKEN, len(arrays))

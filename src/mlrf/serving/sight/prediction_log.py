@@ -18,7 +18,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from mlrf.core.errors import MlrfError
 from mlrf.serving.sight.log_thread import LogThread
 from mlrf.serving.sight.logs import Log, stamp
 
@@ -85,7 +84,7 @@ class PredictionLog:
                 continue
             try:
                 self._append(_line(each))
-            except (OSError, ValueError, zlib.error, msgspec.MsgspecError, MlrfError) as error:
+            except Exception as error:  # noqa: BLE001  whatever a request holds, the next one's line is written
                 lost += 1
                 self._give_up(error)
             else:

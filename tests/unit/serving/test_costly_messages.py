@@ -1,0 +1,88 @@
+"""Messages that are written to cost a server far more than they cost their sender: refused for what it takes to pass over them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+
+import msgspec
+import pytest
+
+from bundles import NUMBERS
+from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.schema import Leniency
+from mlrf.serving.api.json_text import whole_document
+from mlrf.serving.grpc.messages import message
+from mlrf.serving.grpc.tensors import read_request
+from mlrf.serving.inference.messages import InputTensor
+from mlrf.serving.inference.reading import TensorReader
+from mlrf.serving.rest.body import read_body
+from mlrf.serving.rest.cutting import cut
+
+READER = TensorReader(NUMBERS, Leniency(), 10, None, 10)
+LONG = b"1 " * 40_000
+"""More than is read in one piece, and no JSON."""
+
+
+@contextmanager
+def soon():
+    """Within a tenth of what each of these took where its cost was the square of its length."""
+    began = time.thread_time()
+    yield
+    assert time.thread_time() - began < 1.0
+
+
+@pytest.mark.parametrize("n", [3, 400_000])
+def test_dimensions_are_counted_before_they_are_multiplied(n):
+    body = b'{"inputs":[{"name":"features","datatype":"FP64","data":[1,1,1],"shape":[%b]}]}' % b",".join([b"99"] * n)
+    tensor = {"name": "features", "datatype": "FP64", "shape": [99] * n, "contents": {"fp64_contents": [1.0] * 3}}
+    sent = message("ModelInferRequest")(model_name="m", inputs=[tensor]).SerializeToString()
+    with soon():
+        for request in (read_body("m", body, None, 0.0, 30).request, read_request(sent)):
+            with pytest.raises(InvalidTensorError, match=r"the shape \[99, 99, 99.*\] is not \[rows, 3\]"):
+                READER.table(request.inputs)
+
+
+def test_the_input_that_comes_twice_is_found_in_one_pass():
+    inputs = [InputTensor(f"n{i}", "FP64", [1], [0.5]) for i in range(40_000)]
+    with soon(), pytest.raises(InvalidTensorError, match='two inputs are named "n39999"'):
+        READER.table([*inputs, inputs[-1]])
+
+
+def test_arrays_that_end_nowhere_are_looked_through_once():
+    for opening in (b'"data":[', b'"data":[}'):
+        document = opening * 200_000
+        with soon():
+            assert cut(document) == (document, {})
+
+
+def test_a_string_that_ends_nowhere_is_looked_through_once():
+    for body in (b'{"id": NaN, "x": "' + b'\\"' * 20_000, b'{"id": NaN, "x": "' + b'\\"' * 20_000 + b"\\"):
+        with soon(), pytest.raises(MalformedRequestError):
+            read_body("m", body, None, 0.0)
+    with soon(), pytest.raises(MalformedRequestError, match="value 1 of features"):
+        whole_document(b'{"features": [1, "' + b'\\",' * 20_000 + b"\\x", NUMBERS.names)
+
+
+def test_nan_is_a_missing_number_and_in_a_string_what_it_is():
+    text = b'{"inputs":[{"name":"NaN","datatype":"BYTES","shape":[2],"data":["NaN","\\"NaN\\""]}],"id":"NaN","parameters":{"x":NaN}}'
+    request = read_body("m", text, None, 0.0).request
+    assert (request.id, request.inputs[0].name, request.inputs[0].data) == ("NaN", "NaN", ["NaN", '"NaN"'])
+    assert request.parameters == {"x": None}
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        b'"parameters":{"data":[%b]},"inputs":[{"name":"features","datatype":"FP64","shape":[1,3],"data":[1,1,1]}]',
+        b'"inputs":[{"data":[%b],"name":"features","datatype":"FP64","shape":[1,3],"data":[1,1,1]}]',
+    ],
+    ids=["no input's", "given twice"],
+)
+def test_a_long_array_that_is_no_inputs_data_is_json_all_the_same(where):
+    """The prediction log keeps bodies as they came."""
+    with pytest.raises(MalformedRequestError):
+        read_body("m", b"{%b}" % (where % LONG), None, 0.0)
+    sound = b"{%b}" % (where % LONG.replace(b" ", b",").rstrip(b","))
+    assert list(read_body("m", sound, None, 0.0).request.inputs[0].data) == [1.0] * 3
+    assert msgspec.json.decode(sound)

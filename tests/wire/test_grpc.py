@@ -14,9 +14,12 @@ import pytest
 from bundles import write_tree_bundle
 from certificates import make_certificate
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
+from inference_rows import ROW
 from mlrf.serving.access.keys import make_key, write_keys
 from mlrf.serving.grpc.messages import FILES, message
 from running import eventually, run_to_its_end, serving
+
+OPTIONS = ["--grpc-port", "0", "--max-body-bytes", "100000", "--max-infer-rows", "3000000000"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(path):
-    with serving(path, workers=2, options=["--grpc-port", "0", "--max-body-bytes", "100000"]) as running:
+    with serving(path, workers=2, options=OPTIONS) as running:
         running.booted(2)
         pids = running.workers()
         yield running
@@ -55,6 +58,11 @@ def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
     told = dict(error.trailing_metadata())
     assert told["mlrf-code"] == "MODEL_NOT_FOUND"
     assert told["x-request-id"]
+
+
+def test_more_rows_than_a_configuration_can_tell_are_told_as_the_most_it_can(peer):
+    asked = message("ModelConfigRequest")(name="sales").SerializeToString()
+    assert message("ModelConfigResponse").FromString(peer.ask("ModelConfig", asked)).config.max_batch_size == 2**31 - 1
 
 
 def test_bytes_that_are_no_message_are_an_invalid_argument(peer):
@@ -161,6 +169,21 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         assert peer.code("ModelInfer", **bearer("admin")) == grpc.StatusCode.PERMISSION_DENIED
         assert peer.code("RepositoryModelLoad", load, **bearer("predict")) == grpc.StatusCode.PERMISSION_DENIED
         assert peer.code("RepositoryModelLoad", load, **bearer("admin")) == grpc.StatusCode.OK
+        row = {"name": "features", "datatype": "FP64", "shape": [1, 7], "contents": {"fp64_contents": ROW}}
+        plain = message("ModelInferRequest")(model_name="sales", inputs=[row])
+        reasons = message("ModelInferRequest")(model_name="sales", inputs=[row], outputs=[{"name": "shap_values"}])
+        bodies = [each.SerializeToString() for each in (plain, reasons, plain)]
+        streaming = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")
+        answers = [
+            message("ModelStreamInferResponse").FromString(each)
+            for each in streaming(iter(bodies), timeout=LIMIT_S, **bearer("predict"))
+        ]
+        # Who may infer, and not ask for reasons, has that one request refused; the stream of who may not infer ends.
+        assert ["'explain'" in each.error_message for each in answers] == [False, True, False]
+        assert answers[0].infer_response.raw_output_contents == answers[2].infer_response.raw_output_contents != []
+        with pytest.raises(grpc.RpcError) as refused:
+            next(streaming(iter(bodies), timeout=LIMIT_S, **bearer("admin")))
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
         reflecting = peer.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.RpcError) as refused:
             next(reflecting(iter([b"\x3a\x00"]), timeout=LIMIT_S))

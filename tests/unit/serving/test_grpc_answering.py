@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from urllib.parse import quote
 
 import grpc
 import pytest
 
+from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.grpc.answering import Answering
 from mlrf.serving.grpc.calls import simple
 from mlrf.serving.http.limits import HttpLimits
@@ -105,6 +107,17 @@ def test_work_whose_turn_comes_too_late_is_not_begun():
     assert begun == []
     assert late_one.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert sorted(meter.statuses) == [200, 504]
+
+
+def test_a_long_sentence_is_cut_to_what_a_header_holds_however_it_is_spelled():
+    def handler(body):
+        raise MalformedRequestError("x" + "ü" * 3000)
+
+    context = Context()
+    answered(handler, context)
+    assert context.details == "x" + "ü" * 999
+    # Each byte of a letter beyond ASCII takes three in the header, of which clients take 8 KB in all.
+    assert len(quote(context.details)) < 6500
 
 
 def test_what_nobody_foresaw_says_nothing_of_itself():

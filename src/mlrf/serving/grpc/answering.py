@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from mlrf.core.errors import NotReadyError, RequestTimeoutError
+from mlrf.core.errors import NotPermittedError, NotReadyError, RequestTimeoutError, UnauthenticatedError
 from mlrf.serving.access.guard import ADMIN, Guard
 from mlrf.serving.grpc.calls import CallHandlers
 from mlrf.serving.http.head import REQUEST_ID
@@ -25,8 +25,8 @@ from mlrf.serving.refusals import Refusals, Told
 from mlrf.serving.routes import GRPC_ALWAYS, SCOPES, grpc_route
 
 _OK = 200
-_MAX_DETAILS_CHARS = 2000
-"""Details travel in a header, of which clients take 8 KB."""
+_MAX_DETAILS_BYTES = 2000
+"""Details travel in a header, of which clients take 8 KB; a byte that is no plain character takes three there."""
 _PUSHBACK_MS = "1000"
 _CODES = {code.name: code for code in grpc.StatusCode}
 _OF_CALLER = frozenset(("authorization", "x-request-id", "traceparent"))
@@ -114,7 +114,7 @@ class Answering:
                     one = self._one(route, caller, body)
                     made = frame(one if isinstance(one, bytes) else await one)
                 except _RefusedError as refused:
-                    if tell is None or refused.code in _OF_ACCESS:
+                    if tell is None or (refused.code in _OF_ACCESS and not self._is_admitted(route, caller)):
                         await refused.abort(context)
                         raise
                     made = tell(body, refused.details)
@@ -221,6 +221,13 @@ class Answering:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
         return self._guard is None or self._guard.check(caller.authorization, route)
 
+    def _is_admitted(self, route: int, caller: _Caller) -> bool:
+        try:
+            self._may_explain(route, caller)
+        except (UnauthenticatedError, NotPermittedError):
+            return False
+        return True
+
     async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
         """Wait for an answer that takes its time."""
         while not isinstance(work, bytes):
@@ -248,7 +255,8 @@ class Answering:
             details = f"{details}; request {text}"
         if call is not None:
             self._count(call, told.http, details.encode(), started)
-        return _RefusedError(told, details[:_MAX_DETAILS_CHARS], tuple(metadata))
+        short = details.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
+        return _RefusedError(told, short, tuple(metadata))
 
     def _count(self, call: Call, status: int, content: bytes, started: float) -> None:
         http = self._http

@@ -14,6 +14,8 @@ from mlrf.serving.inference.outputs import Outputs
 from mlrf.serving.inference.reading import ONE_TENSOR
 
 _LEAST_DIGITS = 6
+_MOST_ROWS = (1 << 31) - 1
+"""What the protocol's configuration can tell."""
 
 
 class DescribedModel:
@@ -62,7 +64,7 @@ class DescribedModel:
             "platform": f"mlrf_{self._outputs.engine}",
             "backend": "mlrf",
             "version_policy": {"specific": {"versions": [int(self.version)]}},
-            "max_batch_size": self._max_rows,
+            "max_batch_size": min(self._max_rows, _MOST_ROWS),
             "input": [_configured(each) for each in self._inputs()],
             "output": [_configured(each) for each in self._outputs.described()],
             "parameters": {name: {"string_value": value} for name, value in told.items()},

@@ -160,9 +160,18 @@ def test_outputs_are_named_as_they_were_asked(server):
 
 def test_a_version_is_named_by_number_or_digest(server):
     digest = server.ask("GET", "/models").json["models"][0]["digest"]
-    for version in ("1", digest[:12], digest):
+    for version in ("1", digest[:6], digest[:12], digest[:13], digest):
         assert server.ask("GET", f"/v2/models/sample/versions/{version}/ready").status == 200
-    for path in ("/v2/models/sample/versions/2", "/v2/models/none", "/v2/models/none/infer"):
+        assert infer(server, tensor(ROW), path=f"/v2/models/sample/versions/{version}/infer").status == 200
+        answer = server.ask("GET", f"/v2/models/sample/versions/{version}/nothing")
+        assert (answer.status, answer.code) == (404, "ROUTE_NOT_FOUND")
+    assert server.ask("GET", "/v2/models/sample/versions//ready").code == "ROUTE_NOT_FOUND"
+    for path in (
+        "/v2/models/sample/versions/2",
+        f"/v2/models/sample/versions/{digest[:5]}/ready",
+        "/v2/models/none",
+        "/v2/models/none/infer",
+    ):
         answer = server.ask("GET", path)
         assert (answer.status, answer.code) == (404, "MODEL_NOT_FOUND")
 

@@ -90,7 +90,11 @@ class Generation:
             elif len(parts) > 3 and parts[1] == "models":  # noqa: PLR2004  /models/{name}/…
                 self.plane.find(parts[2])
             elif len(parts) > 3 and parts[1:3] == ["v2", "models"]:  # noqa: PLR2004  /v2/models/{name}…
-                self.plane.find(parts[3], parts[5] if len(parts) > 5 and parts[4] == "versions" else "")  # noqa: PLR2004
+                version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""  # noqa: PLR2004
+                model = self.plane.find(parts[3], version)
+                if version:
+                    # Fewer digits of its digest than a route is made of.
+                    return self.routes.get("/".join((*parts[:5], model.version, *parts[6:])))
         except ModelNotFoundError as error:
             return error
         return repository_route(path, lambda: self.plane)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +14,8 @@ import pytest
 
 from bundles import write_tree_bundle
 from mlrf.serving.grpc.messages import DESCRIPTORS
+from mlrf.serving.grpc.server import listen_to_grpc
+from mlrf.serving.sight.logs import Log
 
 PYTHON = Path(__file__).parents[3] / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
 WITHOUT = """
@@ -47,3 +52,24 @@ def test_who_lacks_a_package_hears_how_to_install_it_before_anything_starts(miss
     assert f"--grpc-port: {missing} cannot be imported" in done.stderr
     assert 'pip install "mlrf[grpc]"' in done.stderr
     assert "listening" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [(asyncio.CancelledError(), []), (ValueError("7 bytes"), ["called: 7 bytes"])]
+)
+def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, told):
+    reading, writing = os.pipe()
+    logger = logging.getLogger("grpc")
+    before = logger.handlers, logger.propagate
+    try:
+        listen_to_grpc(Log(descriptor=writing))
+        try:
+            raise fault
+        except (asyncio.CancelledError, ValueError):
+            logging.getLogger("grpc._cython.cygrpc").exception("called")
+    finally:
+        logger.handlers, logger.propagate = before
+        os.close(writing)
+    with os.fdopen(reading) as lines:
+        heard = [json.loads(line) for line in lines]
+    assert [f"{each['reason']}: {each['fault']}" for each in heard] == told

@@ -59,7 +59,7 @@ class GrpcServer:
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while nobody should call."""
-        _tell(log)
+        listen_to_grpc(log)
         self._answering = Answering(http, refusals, access.guard(), limits.write_timeout_s)
         self._access = access
         self._health = Health((INFERENCE,), check_ready)
@@ -140,15 +140,16 @@ class _Told(logging.Handler):
         self._due_s = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log a record, unless one was logged a short while ago."""
+        """Log a record, unless one was logged a short while ago; a call that was called off is nothing to be told of."""
+        fault = record.exc_info[1] if record.exc_info else None
         now_s = time.monotonic()
-        if now_s >= self._due_s:
+        if now_s >= self._due_s and not isinstance(fault, asyncio.CancelledError):
             self._due_s = now_s + _QUIET_S
-            fault = record.exc_info[1] if record.exc_info else None
             self._log.warning("gRPC complains", reason=record.getMessage(), fault=fault)
 
 
-def _tell(log: Log) -> None:
+def listen_to_grpc(log: Log) -> None:
+    """Put what grpcio has to say into this log, and nowhere else."""
     logger = logging.getLogger("grpc")
     logger.handlers = [_Told(log)]
     logger.propagate = False

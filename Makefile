@@ -47,8 +47,8 @@ $(VENV)-clients/.ready: requirements/clients.txt
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
 	@touch $@
 
-proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/grpc/*.proto
-	cd src/mlrf/serving/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
+proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
+	cd src/mlrf/serving/oip/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
 
 parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))

@@ -56,14 +56,14 @@ def main(home: Path) -> None:
     from hot_path import Sink, microseconds, requests  # noqa: PLC0415  the runner must not import what they import
 
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415
-    from mlrf.serving.configuration import read_settings  # noqa: PLC0415
-    from mlrf.serving.control import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
     from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.models.service import Service  # noqa: PLC0415
+    from mlrf.serving.processes.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
-    from mlrf.serving.service import Service  # noqa: PLC0415
-    from mlrf.serving.sight.exposition import Exposition  # noqa: PLC0415
-    from mlrf.serving.sight.metrics import WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
+    from mlrf.serving.telemetry.metrics import WorkerMeter  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as state:
         settings = read_settings([str(home / "keyed"), "--state-dir", state, "--cache", "0"], {})

@@ -52,7 +52,7 @@ MLRF = Contender("mlrf")
 def mlrf_contenders() -> list[Contender]:
     """Return mlrf with the engine it chooses, and with ONNX Runtime where that is not its choice."""
     # In a process of its own: the runner must share no page with the servers.
-    program = "from mlrf.engines.choice import ENGINES; print(*ENGINES)"
+    program = "from mlrf.engines.selection import ENGINES; print(*ENGINES)"
     engines = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     return [MLRF] if len(engines) == 1 else [MLRF, Contender("mlrf+onnxruntime", ("--engine", "onnxruntime"))]
 

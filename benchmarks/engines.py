@@ -53,10 +53,10 @@ def main(home: Path, n_rows: int) -> None:
     import numpy as np  # noqa: PLC0415
 
     from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
-    from mlrf.engines.trees import TreesEngine  # noqa: PLC0415
+    from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
 
     forest = home / "bundle" / "forest.bin"
-    trees, onnx = TreesEngine(forest), OnnxRuntimeEngine(home / "bundle" / "model.onnx")
+    trees, onnx = TreeEngine(forest), OnnxRuntimeEngine(home / "bundle" / "model.onnx")
     booster = lightgbm.Booster(model_file=str(home / "model.txt"))
     sent = [json.loads(line)["features"] for line in (home / "positional.jsonl").read_text().splitlines()]
     columns = np.array(sent, dtype=np.float64).T
@@ -69,7 +69,7 @@ def main(home: Path, n_rows: int) -> None:
     def contributions(table: np.ndarray) -> object:
         return booster.predict(table, pred_contrib=True, num_threads=1)
 
-    found = {"open": {"ms": [1e3 * seconds_of(lambda: TreesEngine(forest), time.perf_counter) for _ in range(20)]}}
+    found = {"open": {"ms": [1e3 * seconds_of(lambda: TreeEngine(forest), time.perf_counter) for _ in range(20)]}}
     one: Works = {
         "trees": lambda: [trees.margin(row) for row in lists],
         "onnxruntime": lambda: [onnx.margin(row) for row in lists],

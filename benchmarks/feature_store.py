@@ -25,9 +25,9 @@ from figures import Figure, at_least, at_most
 from plan import Plan
 
 from mlrf.core.schema import Feature, Kind, Schema
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.key import entity_key
-from mlrf.features.loading import load_rows
+from mlrf.features.bulk_load import load_rows
+from mlrf.features.entity_key import entity_key
+from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import RowFormat
 
 ROWS = 1_000_000
@@ -106,9 +106,9 @@ def asked(*command: object) -> dict[str, Any]:
 
 
 def load(path: Path, state: Path) -> dict[str, Any]:
-    from mlrf.features.rows_file import RowsFile  # noqa: PLC0415  counted with the load
+    from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415  counted with the load
 
-    store = EmbeddedStore(state, FORMAT)
+    store = LmdbStore(state, FORMAT)
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     loaded = load_rows(store, RowsFile(path, FORMAT, as_of_column="at"), path.name)
     seconds, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
@@ -124,7 +124,7 @@ def load(path: Path, state: Path) -> dict[str, Any]:
 
 
 def look_up(state: Path) -> dict[str, Any]:
-    store = EmbeddedStore(state, FORMAT)
+    store = LmdbStore(state, FORMAT)
     keys = [key(int(p)) for p in np.random.default_rng(2).integers(0, store.count().rows, 100)]
     encoded = [FORMAT.key.encode(k) for k in keys]
     # Short turns: on a busy machine a long one is always interrupted.
@@ -136,7 +136,7 @@ def look_up(state: Path) -> dict[str, Any]:
 
 def hold(state: Path) -> None:
     """Read every row, say so, and stay until standard input ends."""
-    store = EmbeddedStore(state, FORMAT)
+    store = LmdbStore(state, FORMAT)
     n = sum(len(batch.keys) for batch in store.in_order(10_000))
     print(json.dumps({"rows": n}), flush=True)
     sys.stdin.read()
@@ -175,7 +175,7 @@ def mapped_bytes(pid: int) -> tuple[int, int]:
 
 def push(state: Path, seconds: float) -> tuple[float, float]:
     """Push as fast as it goes beside a thread that looks up; return rows and look-ups a second."""
-    store = EmbeddedStore(state, FORMAT)
+    store = LmdbStore(state, FORMAT)
     n_rows = store.count().rows
     rng = np.random.default_rng(3)
     reads, done = [0], threading.Event()

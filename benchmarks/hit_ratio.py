@@ -46,7 +46,7 @@ def trace() -> array[int]:
 
 def ours(keys: array[int]) -> float:
     """Ask the cache itself, with bodies and answers as long as those of 27 features."""
-    from mlrf.serving.cache.answers import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
+    from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
     from mlrf.serving.cache.sieve import Entry  # noqa: PLC0415
 
     n_hits = 0
@@ -60,7 +60,9 @@ def ours(keys: array[int]) -> float:
     entry = Entry(_BODY % (KEYS, rest), answer_bytes, {}, None)
     counts = CacheCounts(hit, lambda _n: None, lambda _n: None, lambda _n: None)
     answer = (
-        AnswerCache(ROOM * entry.size_bytes, None, counts).shelves("00").keep(lambda _body: answer_bytes, "/predict")
+        AnswerCache(ROOM * entry.size_bytes, None, counts)
+        .model_directories("00")
+        .keep(lambda _body: answer_bytes, "/predict")
     )
     for key in keys:
         answer(_BODY % (key, rest))

@@ -51,15 +51,15 @@ def main(home: Path) -> None:
     """Measure, and print microseconds by part as JSON."""
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
     from mlrf.model import load  # noqa: PLC0415
-    from mlrf.serving.api.decode import RowDecoder  # noqa: PLC0415
-    from mlrf.serving.configuration import read_settings  # noqa: PLC0415
-    from mlrf.serving.control import ControlBlock  # noqa: PLC0415
+    from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
     from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.models.service import Service  # noqa: PLC0415
+    from mlrf.serving.native.fast_parser import RowDecoder  # noqa: PLC0415
+    from mlrf.serving.processes.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
-    from mlrf.serving.service import Service  # noqa: PLC0415
-    from mlrf.serving.sight.exposition import Exposition  # noqa: PLC0415
-    from mlrf.serving.sight.metrics import WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
+    from mlrf.serving.telemetry.metrics import WorkerMeter  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
     places = layout(["regression"])

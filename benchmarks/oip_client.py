@@ -26,7 +26,7 @@ import grpc
 import uvloop
 from grpc_frames import FramesClient
 
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.oip.grpc.message_types import message
 
 CALL = "/inference.GRPCInferenceService/ModelInfer"
 LENGTH = "Inference-Header-Content-Length"

@@ -15,11 +15,11 @@ import xgboost
 from engines import Works, take_turns
 from sklearn.ensemble import RandomForestRegressor
 
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
-from mlrf.engines.trees import TreesEngine
+from mlrf.engines.tree_kernel import TreeEngine
 
 FEATURES, TRAINED, ASKED, SINGLES, TURNS = 27, 30_000, 5_000, 1_000, 5
 BARS = {"one row": 3.0, "100 rows": 3.5, f"{ASKED:,} rows": 4.0}
@@ -42,14 +42,14 @@ def main(chosen: list[str]) -> None:
         with tempfile.TemporaryDirectory() as home:
             (Path(home) / "forest.bin").write_bytes(encode_forest(model.forest))
             (Path(home) / "model.onnx").write_bytes(export_onnx(model.forest, model.link))
-            trees, onnx = TreesEngine(Path(home) / "forest.bin"), OnnxRuntimeEngine(Path(home) / "model.onnx")
+            trees, onnx = TreeEngine(Path(home) / "forest.bin"), OnnxRuntimeEngine(Path(home) / "model.onnx")
             before = os.sched_getaffinity(0)
             os.sched_setaffinity(0, {min(before)})
             compare(trees, onnx, rng.normal(size=(ASKED, FEATURES)))
             os.sched_setaffinity(0, before)
 
 
-def compare(trees: TreesEngine, onnx: OnnxRuntimeEngine, asked: np.ndarray) -> None:
+def compare(trees: TreeEngine, onnx: OnnxRuntimeEngine, asked: np.ndarray) -> None:
     """Let both answer one row, a hundred and all, in turns."""
     singles, hundreds = asked[:SINGLES].tolist(), [asked[i : i + 100] for i in range(0, ASKED, 100)]
     works: list[tuple[int, Works]] = [

@@ -50,8 +50,8 @@ def staged(*options: str, n_bodies: int = 50, n_trees: int = 100, workers: int =
         rows = [ALL_KINDS.example() | {"price": 0.01 * i, "count": i} for i in range(n_bodies)]
         truth = {read_bundle(p).short_version: load(p).predict(rows).tolist() for p in paths}
         for path in paths:
-            shelf, _ = publish(path, home / "models")
-        rollback(shelf)
+            model_directory, _ = publish(path, home / "models")
+        rollback(model_directory)
         admin = home / "admin.sock"
         with serving(home / "models", workers=workers, options=["--admin", f"unix:{admin}", *options]) as server:
             server.booted(workers)

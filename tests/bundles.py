@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from onnx import TensorProto, helper
 
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.core.bundle import (
     FORMAT,
     FileEntry,
@@ -27,11 +27,11 @@ from mlrf.core.bundle import (
     digest_file,
 )
 from mlrf.core.forest import Forest
-from mlrf.core.golden import encode_golden_rows
+from mlrf.core.golden_rows import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature, Kind, Schema
-from mlrf.engines.trees import TreesEngine
+from mlrf.engines.tree_kernel import TreeEngine
 from naive_forest import make_forest
 
 ALL_KINDS = Schema(
@@ -122,7 +122,7 @@ def _golden_rows(path: Path, schema: Schema, n_outputs: int, *, proven: bool) ->
     rows = np.random.default_rng(3).uniform(-1.0, 2.0, (_GOLDEN_ROWS, len(schema.features)))
     rows[::7] = math.nan
     if (path / "forest.bin").exists():
-        margins = np.frombuffer(TreesEngine(path / "forest.bin").margins(rows.data), dtype=np.float64)
+        margins = np.frombuffer(TreeEngine(path / "forest.bin").margins(rows.data), dtype=np.float64)
     else:
         margins = (
             np.array([margins_of(row, n_outputs) for row in rows.tolist()])

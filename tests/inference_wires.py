@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grpc_peer import Peer
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.oip.grpc.message_types import message
 from running import Server
 
 CODES = {
@@ -48,7 +48,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """A request; `parameters` and what else a document may hold is not told here."""
 
     inputs: Sequence[Tensor]
@@ -59,7 +59,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
+class ErrorStatus:
     """What came of a request: its outputs, or why there are none."""
 
     outputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -89,7 +89,9 @@ class RestWire:
         self._server = server
         self.binary = binary
 
-    def infer(self, asked: Asked, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = "") -> Told:
+    def infer(
+        self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
+    ) -> ErrorStatus:
         """What the server tells."""
         body, length = tamper(*self.message(asked))
         lines = [*headers, *([f"Inference-Header-Content-Length: {length}"] if length else [])]
@@ -98,7 +100,7 @@ class RestWire:
         answer = self._server.ask("POST", f"/v2/models/{asked.model}{version}/infer", body, lines)
         if answer.status != 200:
             told = answer.json
-            return Told(status=answer.status, code=told["code"], error=told["error"])
+            return ErrorStatus(status=answer.status, code=told["code"], error=told["error"])
         n = int(answer.headers.get("inference-header-content-length", len(answer.body)))
         document, rest = json.loads(answer.body[:n]), answer.body[n:]
         outputs = {}
@@ -112,9 +114,9 @@ class RestWire:
         assert rest == b""
         assert {each["datatype"] for each in document["outputs"]} == {"FP64"}
         shapes = {each["name"]: each["shape"] for each in document["outputs"]}
-        return Told(outputs, shapes, document["parameters"], document.get("id", ""))
+        return ErrorStatus(outputs, shapes, document["parameters"], document.get("id", ""))
 
-    def message(self, asked: Asked) -> tuple[bytes, int]:
+    def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
         """The body, and how much of it is JSON (0 for all)."""
         inputs, blobs = [], []
         for each in asked.inputs:
@@ -144,7 +146,9 @@ class GrpcWire:
         self._peer = peer
         self.binary = raw
 
-    def infer(self, asked: Asked, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = "") -> Told:
+    def infer(
+        self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
+    ) -> ErrorStatus:
         """What the server tells."""
         body, _ = tamper(*self.message(asked))
         metadata = [("authorization", f"Bearer {key}")] if key else []
@@ -152,10 +156,10 @@ class GrpcWire:
         answer = self._peer.ask("ModelInfer", body, metadata=metadata)
         if not isinstance(answer, bytes):
             trailing = dict(answer.trailing_metadata())
-            return Told(status=answer.code().name, code=trailing.get("mlrf-code", ""), error=answer.details())
+            return ErrorStatus(status=answer.code().name, code=trailing.get("mlrf-code", ""), error=answer.details())
         told = message("ModelInferResponse").FromString(answer)
         assert {each.datatype for each in told.outputs} == {"FP64"}
-        return Told(
+        return ErrorStatus(
             {
                 each.name: list(struct.unpack(f"<{len(data) // 8}d", data))
                 for each, data in zip(told.outputs, told.raw_output_contents, strict=True)
@@ -165,7 +169,7 @@ class GrpcWire:
             told.id,
         )
 
-    def message(self, asked: Asked) -> tuple[bytes, int]:
+    def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
         """The message, which has no JSON."""
         request = message("ModelInferRequest")(model_name=asked.model, model_version=asked.version, id=asked.id)
         for name in asked.outputs:

@@ -24,8 +24,8 @@ import grpc
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import INFERENCE, Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, one_tensor
-from inference_wires import Asked, GrpcWire, RestWire, Tensor
-from mlrf.serving.grpc.messages import message
+from inference_wires import GrpcWire, ParsedRequest, RestWire, Tensor
+from mlrf.serving.oip.grpc.message_types import message
 from raw_http import Client
 from running import serving
 
@@ -72,11 +72,13 @@ _TEXTS = (
 )
 _OTHER_CALLS = ("ModelMetadata", "ModelConfig", "ModelStatistics", "ModelReady", "RepositoryIndex", "ServerMetadata")
 SOUND = (
-    Asked(one_tensor([ROW, ROW], "FP64"), outputs=["prediction"], id="7"),
-    Asked(one_tensor([ROW], "FP32"), outputs=["shap_values", "shap_base"]),
-    Asked(a_tensor_a_feature([ROW, ROW], "FP64"), version="1"),
-    Asked(a_tensor_a_feature([[1, 3, 1, 1, 1, 7, 2]], "INT64", shape=(1,))),
-    Asked([Tensor("shop", "BYTES", ["a"], [1]), Tensor("sku", "INT64", [7], [1]), Tensor("open", "BOOL", [True], [1])]),
+    ParsedRequest(one_tensor([ROW, ROW], "FP64"), outputs=["prediction"], id="7"),
+    ParsedRequest(one_tensor([ROW], "FP32"), outputs=["shap_values", "shap_base"]),
+    ParsedRequest(a_tensor_a_feature([ROW, ROW], "FP64"), version="1"),
+    ParsedRequest(a_tensor_a_feature([[1, 3, 1, 1, 1, 7, 2]], "INT64", shape=(1,))),
+    ParsedRequest(
+        [Tensor("shop", "BYTES", ["a"], [1]), Tensor("sku", "INT64", [7], [1]), Tensor("open", "BOOL", [True], [1])]
+    ),
 )
 
 

@@ -2,7 +2,7 @@
 //
 // A header of fixed size, then a table of sections, then the sections: flat little-endian arrays, each starting at a multiple
 // of 64 bytes, used where they lie. Every number in the file is untrusted until `check_forest` has seen it. The writer is
-// src/mlrf/builder/forest_file/; a change on one side is a change of `kVersion` on both.
+// src/mlrf/builder/exporters/forest_file/; a change on one side is a change of `kVersion` on both.
 #pragma once
 
 #include <cstddef>

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import naive_forest as naive
-from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.forest import NOT_NEGATIVE, Forest
 
 N_ROWS = 150

@@ -28,7 +28,7 @@ SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 _ONE = request("POST", "/predict", {"features": [0.25] * 30})
 _PROBE = Path(__file__).parents[1] / "health_probe.py"
 _ADMITS_ALL = """
-from mlrf.serving.http.overload import Admission
+from mlrf.serving.runtime.admission import Admission
 Admission.refusal = lambda self, call: None
 Admission._is_full = lambda self: False
 """

@@ -16,7 +16,7 @@ _CLIENTS = 40
 _RUNS = 10
 """What was begun in time ends within the deadline and the work itself; a machine that is busy may stretch that."""
 _FORGETS = """
-from mlrf.serving.http.work import Work
+from mlrf.serving.runtime.executor import Work
 start = Work.start
 Work.start = lambda self, work, route, n_bytes, deadline_s: start(self, work, route, n_bytes, 0.0)
 """

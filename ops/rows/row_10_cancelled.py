@@ -18,12 +18,12 @@ _EXAMPLE = ALL_KINDS.example()
 _PRICES = (0.0, 1.0, 2.0)
 _CLIENTS = 8
 _MIXES = """
-from mlrf.serving.cache.answers import Shelf
-find, last = Shelf.find, [None]
+from mlrf.serving.cache.answer_cache import CachePartition
+find, last = CachePartition.find, [None]
 def mixed(self, make, body):
     said, last[0] = last[0], find(self, make, body)
     return last[0] if said is None else said
-Shelf.find = mixed
+CachePartition.find = mixed
 """
 """A server that gives each request the answer of the one before."""
 

@@ -14,14 +14,14 @@ from scoreboard import Bar, Finding, Row
 
 _WORKERS, _INSTANCES = 2, 200
 _EACH_FOR_ITSELF = """
-from mlrf.serving.http.work import Work
+from mlrf.serving.runtime.executor import Work
 start = Work.start
 def alone(self, *given):
     self._flights.clear()
     return start(self, *given)
 Work.start = alone
-from mlrf.serving.cache.answers import Shelf
-Shelf._fly = lambda *given: None
+from mlrf.serving.cache.answer_cache import CachePartition
+CachePartition._compute = lambda *given: None
 """
 
 

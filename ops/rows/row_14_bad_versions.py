@@ -70,20 +70,20 @@ def measure(planted: bool) -> Finding:
     """Offer each; with a fault, one of them is sound."""
     taken = []
     with staged() as stage:
-        shelf = stage.repository / "sample"
+        model_directory = stage.repository / "sample"
         pristine = stage.repository.parent / "pristine"
-        shutil.copytree(shelf / "2", pristine)
-        shutil.copytree(shelf / "2", shelf / "3")
+        shutil.copytree(model_directory / "2", pristine)
+        shutil.copytree(model_directory / "2", model_directory / "3")
         damages = {**DAMAGES, **({"nothing at all": lambda _place: None} if planted else {})}
         for what, damage in damages.items():
-            shutil.rmtree(shelf / "3")
-            shutil.copytree(pristine, shelf / "3")
-            damage(shelf / "3")
-            manifest = shelf / "3/manifest.json"
+            shutil.rmtree(model_directory / "3")
+            shutil.copytree(pristine, model_directory / "3")
+            damage(model_directory / "3")
+            manifest = model_directory / "3/manifest.json"
             digest = hashlib.sha256(manifest.read_bytes() if manifest.exists() else b"").hexdigest()
-            work = shelf / "pointer"
+            work = model_directory / "pointer"
             work.write_text(json.dumps({"number": 3, "digest": digest, "before": [1]}))
-            work.rename(shelf / POINTER)
+            work.rename(model_directory / POINTER)
             status, _ = stage.load()
             served = {stage.server.ask("POST", "/predict", stage.bodies[0]).json["version"] for _ in range(8)}
             if status != 409 or served != {stage.versions[0]}:

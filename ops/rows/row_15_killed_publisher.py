@@ -15,7 +15,7 @@ from pathlib import Path
 from bundles import write_bundle
 from mlrf.core.errors import BundleError, RepositoryError
 from mlrf.core.publishing import publish
-from mlrf.core.repository import POINTER, Shelf
+from mlrf.core.repository import POINTER, ModelDirectory
 from scoreboard import Finding, Row
 
 _MOMENTS, _FULL = 200, 20
@@ -23,11 +23,13 @@ _MOMENTS, _FULL = 200, 20
 
 def _careless(bundle: Path, repository: Path) -> None:
     """Write in place, as a script would: the copy where it is served, the pointer over the old one."""
-    shelf = repository / "sample"
-    shutil.rmtree(shelf / "2", ignore_errors=True)
-    (shelf / POINTER).write_text("")
-    shutil.copytree(bundle, shelf / "2")
-    (shelf / POINTER).write_text('{"number":2,"digest":"' + Shelf(shelf).version(2).digest + '","before":[1]}')
+    model_directory = repository / "sample"
+    shutil.rmtree(model_directory / "2", ignore_errors=True)
+    (model_directory / POINTER).write_text("")
+    shutil.copytree(bundle, model_directory / "2")
+    (model_directory / POINTER).write_text(
+        '{"number":2,"digest":"' + ModelDirectory(model_directory).version(2).digest + '","before":[1]}'
+    )
 
 
 def _killed_after(delay_s: float, call: Callable[[], object]) -> None:
@@ -56,11 +58,11 @@ def _filled(limit_bytes: int, call: Callable[[], object]) -> None:
     os.waitpid(child, 0)
 
 
-def _is_valid(shelf: Shelf) -> bool:
+def _is_valid(model_directory: ModelDirectory) -> bool:
     try:
-        shelf.read(shelf.pointer().version)
-        for number in shelf.numbers():
-            shelf.read(shelf.version(number))
+        model_directory.read(model_directory.pointer().version)
+        for number in model_directory.numbers():
+            model_directory.read(model_directory.version(number))
     except BundleError:
         return False
     return True
@@ -73,7 +75,7 @@ def measure(planted: bool) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         one, two = write_bundle(home / "one"), write_bundle(home / "two", task="ranking")
-        shelf, _ = publish(one, home / "models", allow_schema_change=True)
+        model_directory, _ = publish(one, home / "models", allow_schema_change=True)
 
         def again() -> None:
             if planted:
@@ -85,16 +87,16 @@ def measure(planted: bool) -> Finding:
         again()
         whole_s = time.monotonic() - began
         for number in range(_MOMENTS + _FULL):
-            shutil.rmtree(shelf.path)
+            shutil.rmtree(model_directory.path)
             publish(one, home / "models", allow_schema_change=True)
             if number < _MOMENTS:
                 _killed_after(moving.uniform(0, 1.5 * whole_s), again)
             else:
                 _filled(moving.randrange(4000), again)
-            bad += not _is_valid(shelf)
+            bad += not _is_valid(model_directory)
         if not planted:
             again()
-            left = sorted(path.name for path in shelf.path.iterdir())
+            left = sorted(path.name for path in model_directory.path.iterdir())
             bad += left != ["1", "2", POINTER]
     return Finding(f"{bad} of {_MOMENTS + _FULL} times the pointer or a version was not whole", bad == 0)
 

@@ -30,15 +30,15 @@ _CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance
 _PART_CASES = 50
 """Cases that hypothesis is asked for at a time: it remembers what it tried, and grows slower and larger with it."""
 _MISSPELT = """
-from mlrf.serving.http.answering import Answering
-send = Answering._send
+from mlrf.serving.http.response_writer import ResponseWriter
+send = ResponseWriter._send
 def misspelt(self, call, identity, started, content_type, status, content, extra):
     if content.startswith(b'{"prediction'):
         content = content.replace(b'"version"', b'"Version"')
     if content.startswith(b'{"model_name'):
         content = content.replace(b'"model_version"', b'"model_Version"')
     send(self, call, identity, started, content_type, status, content, extra)
-Answering._send = misspelt
+ResponseWriter._send = misspelt
 """
 
 

@@ -15,8 +15,8 @@ _EXAMPLE = ALL_KINDS.example()
 _ROUTES = ("/predict", "/predict/batch", "/explain")
 _COUNTS_NOTHING = """
 import json
-from mlrf.serving.api import json_text
-json_text.values_at_most = lambda raw: json.loads(bytes(raw)) and 0
+from mlrf.serving.native import json_scanner
+json_scanner.values_at_most = lambda raw: json.loads(bytes(raw)) and 0
 """
 
 

@@ -22,7 +22,7 @@ TRAVERSAL = [
 _INSIDE = ("Traceback", "site-packages", ".py", "manifest", "forest.bin", "model.onnx", "/usr/", "root:", "Errno")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789/._-%~"
 _NEAREST = """
-from mlrf.serving.http.route import Router
+from mlrf.serving.http.router import Router
 exactly = Router._route
 Router._route = lambda self, head: self.routes["/models"] if head.target.endswith(b"/models") else exactly(self, head)
 """

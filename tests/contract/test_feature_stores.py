@@ -10,11 +10,11 @@ import pytest
 
 from bundles import ALL_KINDS
 from mlrf.core.errors import FeaturesUnavailableError
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.key import entity_key
-from mlrf.features.port import FeatureStore
+from mlrf.features.entity_key import entity_key
+from mlrf.features.interface import FeatureStore
+from mlrf.features.lmdb_store import LmdbStore
+from mlrf.features.redis_store import RedisStore
 from mlrf.features.row_format import RowFormat
-from mlrf.features.shared import SharedStore
 from redis_server import redis_server
 
 ROWS = RowFormat(ALL_KINDS, entity_key([("id", "integer"), ("city", "string")]))
@@ -38,9 +38,9 @@ def server(tmp_path_factory):
 @pytest.fixture(params=["embedded", "shared"])
 def store(request, tmp_path) -> FeatureStore:
     if request.param == "embedded":
-        return EmbeddedStore(tmp_path / "rows", ROWS)
+        return LmdbStore(tmp_path / "rows", ROWS)
     # A model of its own: the server is the same for all tests.
-    return SharedStore(request.getfixturevalue("server").url, uuid4().hex, ROWS, timeout_s=10.0)
+    return RedisStore(request.getfixturevalue("server").url, uuid4().hex, ROWS, timeout_s=10.0)
 
 
 def told(store: FeatureStore, story):

@@ -15,7 +15,7 @@ from bundles import write_tree_bundle
 from documents import ROOT, blocks, commands, shell
 from grpc_peer import address_of
 from mlrf.core.schema import Feature, Kind, Schema
-from mlrf.serving.access.keys import make_key, write_keys
+from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client
 from running import serving
 
@@ -145,4 +145,4 @@ def test_every_file_that_the_page_points_to_is_there():
     for target in ("serving.md",):
         assert f"]({target}" in PAGE
         assert (ROOT / "docs" / target).exists()
-    assert (Path(ROOT) / "src/mlrf/serving/grpc").is_dir()
+    assert (Path(ROOT) / "src/mlrf/serving/oip/grpc").is_dir()

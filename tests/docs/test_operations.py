@@ -11,13 +11,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from mlrf.serving.control import ControlBlock
+from mlrf.serving.config.settings import OPTIONS
+from mlrf.serving.error_status import CODES
 from mlrf.serving.processes.arbiter import SlotArbiter
-from mlrf.serving.refusals import CODES
+from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
-from mlrf.serving.settings import OPTIONS
-from mlrf.serving.sight.exposition import Exposition
-from mlrf.serving.sight.metrics import WorkerMeter
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

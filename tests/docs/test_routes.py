@@ -9,15 +9,15 @@ import pytest
 
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
-from mlrf.serving.api import docs_page, openapi
-from mlrf.serving.control import ControlBlock
-from mlrf.serving.loading import Loading
-from mlrf.serving.processes.board import Board
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.load_requests import Loading
+from mlrf.serving.models.service import Service
+from mlrf.serving.pages import docs, openapi
+from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.processes.reload_board import ReloadBoard
 from mlrf.serving.routes import LABELS, layout
-from mlrf.serving.service import Service
-from mlrf.serving.settings import ServeSettings
-from mlrf.serving.sight.exposition import Exposition
-from mlrf.serving.sight.metrics import WorkerMeter
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.metrics import WorkerMeter
 
 PAGE = Path(__file__).parents[2] / "docs/serving.md"
 
@@ -38,7 +38,7 @@ def service(bundles, tmp_path_factory):
         WorkerMeter(layout(["one", "two"]), block.row(0)),
         Exposition(layout(["one", "two"]), block, [], "0"),
     )
-    board = Board(1, 0)
+    board = ReloadBoard(1, 0)
     Loading(board.asks[0], board.answers[0], 1.0, lambda: None, find=None).add_to(service.admin, ["one", "two"])
     return service
 
@@ -77,7 +77,7 @@ def test_the_contract_has_every_route_and_no_other(bundles, served):
 
 
 def test_the_page_for_a_person_has_every_route_and_no_other(bundles, served):
-    page = docs_page.page(bundles, "one", "0", 100).decode().partition("<h2>")[0]
+    page = docs.page(bundles, "one", "0", 100).decode().partition("<h2>")[0]
     rows = re.findall(r"<tr><td>(\w+)</td><td><code>([^<]+)</code></td><td>(.*?)</td></tr>", page)
     shown = {(method, path) for method, path, _ in rows}
     ((method, by_name, text),) = [row for row in rows if row[1].startswith("/models/{name}")]

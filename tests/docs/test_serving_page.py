@@ -14,13 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 import mlrf
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
-from mlrf.serving.configuration import shown
-from mlrf.serving.control import ControlBlock
-from mlrf.serving.refusals import STATUSES, told_of
+from mlrf.serving.config.loader import shown
+from mlrf.serving.config.settings import OPTIONS
+from mlrf.serving.error_status import STATUSES, error_status_of
+from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
-from mlrf.serving.settings import OPTIONS
-from mlrf.serving.sight.exposition import Exposition
-from mlrf.serving.sight.metrics import WorkerMeter
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def documented_codes() -> dict[str, int]:
 
 def test_every_code_that_a_request_can_meet_is_in_the_table_with_its_status():
     asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in STATUSES)]
-    wanted = {kind.code: told_of(kind("")).http for kind in asked} | {"INTERNAL": 500}
+    wanted = {kind.code: error_status_of(kind("")).http for kind in asked} | {"INTERNAL": 500}
     assert documented_codes() == wanted
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import ConfigError
-from mlrf.serving.admin import AdminRoutes
+from mlrf.serving.models.admin_routes import AdminRoutes
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
 from raw_http import Client
 from running import eventually, run_to_its_end, serving

@@ -54,4 +54,4 @@ def test_a_worker_imports_no_builders_libraries():
         "grpc",
         "google",
     }
-    assert modules_after("import mlrf.serving.service, mlrf.engines.onnxruntime, mlrf.model") & heavy == set()
+    assert modules_after("import mlrf.serving.models.service, mlrf.engines.onnxruntime, mlrf.model") & heavy == set()

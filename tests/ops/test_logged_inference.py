@@ -13,9 +13,9 @@ import pytest
 from bundles import write_tree_bundle
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, one_tensor
-from inference_wires import Asked, GrpcWire, RestWire, wires
+from inference_wires import GrpcWire, ParsedRequest, RestWire, wires
 from mlrf.core.bundle import read_bundle
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.oip.grpc.message_types import message
 from running import eventually, serving
 
 ROUTE = "/v2/models/{name}/infer"
@@ -43,11 +43,11 @@ def test_every_form_is_logged_with_the_same_inputs_and_outputs(bundle, tmp_path)
     options = ["--prediction-log", str(tmp_path), "--grpc-port", "0"]
     with serving(bundle, workers=2, options=options) as server, Peer(address_of(server)) as peer:
         ways = list(wires(server, peer).values())
-        wanted = ways[0].infer(Asked(one_tensor(rows, "FP64"), id="0")).outputs["prediction"]
+        wanted = ways[0].infer(ParsedRequest(one_tensor(rows, "FP64"), id="0")).outputs["prediction"]
         for number, wire in enumerate((*ways, *ways), 1):
             inputs = one_tensor(rows, "FP64") if number % 2 else a_tensor_a_feature(rows, "FP64")
-            wire.infer(Asked(inputs, id=str(number), outputs=["prediction"]))
-        assert ways[1].infer(Asked(one_tensor([ROW[1:]], "FP64"))).status == 422
+            wire.infer(ParsedRequest(inputs, id=str(number), outputs=["prediction"]))
+        assert ways[1].infer(ParsedRequest(one_tensor([ROW[1:]], "FP64"))).status == 422
         logged = records(server, tmp_path, 9)
     version = read_bundle(bundle).short_version
     for number, record in enumerate(logged):
@@ -68,7 +68,7 @@ def test_what_is_compressed_or_says_nan_is_logged_as_json(bundle, tmp_path):
         "inputs": [{"name": "features", "shape": [200, 7], "datatype": "FP64", "data": [math.nan, *ROW[1:]] * 200}]
     }
     body = json.dumps(document).encode()
-    asked = Asked(one_tensor([ROW] * 200, "FP64"), id="binary")
+    asked = ParsedRequest(one_tensor([ROW] * 200, "FP64"), id="binary")
     binary, length = RestWire(None, binary=True).message(asked)
     with serving(bundle, options=["--prediction-log", str(tmp_path)]) as server:
         path = "/v2/models/sample/infer"
@@ -87,7 +87,9 @@ def test_what_is_compressed_or_says_nan_is_logged_as_json(bundle, tmp_path):
 
 
 def test_each_request_of_a_stream_is_logged(bundle, tmp_path):
-    bodies = [GrpcWire(None, raw=True).message(Asked(one_tensor([ROW], "FP64"), id=str(n)))[0] for n in range(3)]
+    bodies = [
+        GrpcWire(None, raw=True).message(ParsedRequest(one_tensor([ROW], "FP64"), id=str(n)))[0] for n in range(3)
+    ]
     options = ["--prediction-log", str(tmp_path), "--grpc-port", "0"]
     with serving(bundle, options=options) as server, Peer(address_of(server)) as peer:
         call = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(bodies), timeout=LIMIT_S)
@@ -100,7 +102,7 @@ def test_each_request_of_a_stream_is_logged(bundle, tmp_path):
 
 def test_what_is_passed_over_in_a_body_leaves_the_log_readable(bundle, tmp_path):
     with serving(bundle, options=["--prediction-log", str(tmp_path)]) as server:
-        sound, _ = RestWire(server, binary=False).message(Asked(one_tensor([ROW], "FP64"), id="seven"))
+        sound, _ = RestWire(server, binary=False).message(ParsedRequest(one_tensor([ROW], "FP64"), id="seven"))
         body = sound.replace(b'"id"', b'"\xff\xfe": 1, "id"')
         assert server.ask("POST", "/v2/models/sample/infer", body).status == 200
         (record,) = records(server, tmp_path, 1)

@@ -130,9 +130,9 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
 
 
 def rollback_and_ask(server, repository, admin, old):
-    from mlrf.core.repository import shelves  # noqa: PLC0415
+    from mlrf.core.repository import model_directories  # noqa: PLC0415
 
-    rollback(shelves(repository)[0])
+    rollback(model_directories(repository)[0])
     assert ask_admin(admin).json["version"] == old
     assert versions_of(server) == {old}
 
@@ -167,16 +167,16 @@ def test_a_version_that_was_refused_is_tried_again_when_it_is_published_again(re
 
 def damaged(repository, how):
     """A second version whose pointer is in place and which is not what it should be."""
-    shelf = repository / "sample"
-    place = shelf / "2"
+    model_directory = repository / "sample"
+    place = model_directory / "2"
     how(place)
-    (shelf / "current.json").unlink()
+    (model_directory / "current.json").unlink()
     raw = (place / "manifest.json").read_bytes()
     import hashlib  # noqa: PLC0415
 
     pointer = {"number": 2, "digest": hashlib.sha256(raw).hexdigest(), "before": [1]}
-    (shelf / "current.new").write_text(json.dumps(pointer))
-    (shelf / "current.new").rename(shelf / "current.json")
+    (model_directory / "current.new").write_text(json.dumps(pointer))
+    (model_directory / "current.new").rename(model_directory / "current.json")
 
 
 def flipped(place):
@@ -269,9 +269,9 @@ def test_another_schema_is_taken_when_that_is_asked_for(repository, tmp_path, ad
 
 
 def rollback_one(repository):
-    from mlrf.core.repository import shelves  # noqa: PLC0415
+    from mlrf.core.repository import model_directories  # noqa: PLC0415
 
-    rollback(shelves(repository)[0])
+    rollback(model_directories(repository)[0])
 
 
 def test_what_is_asked_wrongly_is_refused_with_a_reason(served):

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from bundles import write_bundle
-from mlrf.serving.sight.log_thread import LogThread
-from mlrf.serving.sight.logs import Log
-from mlrf.serving.sight.prediction_log import Predicted, PredictionLog
+from mlrf.serving.telemetry.log_thread import LogThread
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog
 from raw_http import Client, request
 from running import Server, command, eventually, serving
 

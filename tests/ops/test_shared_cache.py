@@ -48,7 +48,7 @@ def model(path):
     return mlrf.load(path)
 
 
-class Asked:
+class ParsedRequest:
     """A batch that is dear to explain, and its right answer."""
 
     def __init__(self, model, seed):
@@ -71,7 +71,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def asked(model):
-    return [Asked(model, seed) for seed in range(40)]
+    return [ParsedRequest(model, seed) for seed in range(40)]
 
 
 def sharing(path, url, *options):
@@ -344,7 +344,7 @@ def test_clients_that_hang_up_midway_take_no_answer_and_get_nobody_elses(path, a
 
 def test_it_stands_behind_a_cache_and_says_so():
     from mlrf.core.errors import ConfigError  # noqa: PLC0415
-    from mlrf.serving.configuration import read_settings  # noqa: PLC0415
+    from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
 
     with pytest.raises(ConfigError, match="stands behind --cache"):
         read_settings(["bundle", "--cache", "0", "--shared-cache", "redis://h/0"], {})

@@ -61,7 +61,7 @@ def connected(server):
 def test_nothing_of_the_old_version_is_answered_once_the_new_one_is_acknowledged(tmp_path):
     first, second = (write_tree_bundle(tmp_path / str(seed), seed=seed, schema=SCHEMA) for seed in (7, 8))
     models, admin = tmp_path / "models", tmp_path / "admin.sock"
-    shelf, _ = publish(first, models)
+    model_directory, _ = publish(first, models)
     contents = [request("POST", "/predict", {"features": row(n)}) for n in range(N_KEYS)]
     rights = [load(path).predict([row(n) for n in range(N_KEYS)]).tolist() for path in (first, second)]
     short = [read_bundle(path).short_version for path in (first, second)]
@@ -83,7 +83,7 @@ def test_nothing_of_the_old_version_is_answered_once_the_new_one_is_acknowledged
         assert server.metrics()["mlrf_cache_bytes"] == empty
         check_fresh(clients, contents, rights[1], short[1])
         warm(server, clients, contents, rights[1])
-        rollback(shelf)
+        rollback(model_directory)
         take()
         check_fresh(clients, contents, rights[0], short[0])
         assert server.troubles == []

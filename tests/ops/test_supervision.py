@@ -16,8 +16,8 @@ import pytest
 
 from bundles import ALL_KINDS, write_bundle
 from load import BODY, PREDICTION, Load
-from mlrf.serving.processes.accepting import covered_by
-from mlrf.serving.processes.slots import BOOT_TRIES, Slot, hopeless
+from mlrf.serving.processes.accept import covered_by
+from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, hopeless
 from running import Server, children_of, command, eventually, is_alive, serving
 
 pytestmark = pytest.mark.alone  # bars of a second or less

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bundles import write_bundle
-from mlrf.serving.sight.traceparent import Parent, parse, write
+from mlrf.serving.telemetry.traceparent import Parent, parse, write
 from running import eventually, serving
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

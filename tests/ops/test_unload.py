@@ -17,7 +17,7 @@ import pytest
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
-from mlrf.core.repository import shelves
+from mlrf.core.repository import model_directories
 from raw_http import Client, request
 from running import eventually, is_alive, serving
 
@@ -337,4 +337,4 @@ def test_what_nobody_knows_is_not_found(repository, admin):
             assert (answer.status, answer.code) == (404, "MODEL_NOT_FOUND")
             assert "sample" in answer.json["error"]
         assert ask_admin(admin, "unload", body={"version": 1}).code == "INVALID_REQUEST"
-        assert shelves(repository)[0].name == "sample"
+        assert model_directories(repository)[0].name == "sample"

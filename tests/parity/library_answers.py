@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.imported import ImportedModel
-from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.golden import golden_rows
-from mlrf.builder.parity.runtime import run_onnx
-from mlrf.engines.trees import TreesEngine
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.exports import run_onnx
+from mlrf.builder.parity.golden_rows import golden_rows
+from mlrf.engines.tree_kernel import TreeEngine
 
 
 def rows_of(model: ImportedModel, most: int = 4_000) -> np.ndarray:
@@ -24,7 +24,7 @@ def rows_of(model: ImportedModel, most: int = 4_000) -> np.ndarray:
 
 def assert_library_agrees(
     model: ImportedModel, folder: Path, *, onnx: bool = True, most: int = 4_000, link_limit: float = 1e-9
-) -> TreesEngine:
+) -> TreeEngine:
     """Ask the library itself in this process, as the gate does in one of its own; returns the engine."""
     rows = rows_of(model, most)
     (folder / "model").write_bytes(model.source)
@@ -34,7 +34,7 @@ def assert_library_agrees(
     )
     margins, predictions = margins.reshape(len(rows), -1), predictions.reshape(200, -1)
     assert version
-    engine = TreesEngine(folder / "forest.bin")
+    engine = TreeEngine(folder / "forest.bin")
     got = np.array(engine.margins(np.ascontiguousarray(rows))).reshape(len(rows), -1)
     off = np.flatnonzero(np.any(got != margins, axis=1))
     assert not len(off), f"{len(off)} of {len(rows)}: {rows[off[0]].tolist()} {got[off[0]]} {margins[off[0]]}"
@@ -54,6 +54,6 @@ def assert_library_agrees(
     return engine
 
 
-def contributions(engine: TreesEngine, rows: np.ndarray) -> np.ndarray:
+def contributions(engine: TreeEngine, rows: np.ndarray) -> np.ndarray:
     """[n, F, K]"""
     return np.array(engine.contributions_many(np.ascontiguousarray(rows))).reshape(*rows.shape, -1)

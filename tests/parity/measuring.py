@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from mlrf.builder.covers import with_covers
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import ImportedModel
-from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.golden import KINDS, golden_rows
-from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.exports import run_onnx, run_trees
+from mlrf.builder.parity.golden_rows import KINDS, golden_rows
 from mlrf.model.explanation import additivity_gap
 from zoo import Grown
 

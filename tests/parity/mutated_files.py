@@ -18,9 +18,9 @@ import numpy as np
 import skops.io
 
 import onnx_exports
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import ImportedModel
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.errors import MlrfError
 from zoo import Cell, grow
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import mlrf
 from library_answers import assert_library_agrees, contributions
-from mlrf.builder.catboost.city import category_hash, city_hash
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import Wishes
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.catboost.city_hash import category_hash, city_hash
+from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 from naive_forest import brute_force
 
@@ -145,7 +145,7 @@ def test_wrappers_keep_names_and_labels(tmp_path):
     assert [feature.name for feature in model.features] == list(frame.columns)
     assert_library_agrees(model, tmp_path, onnx=False)
     renamed = import_model(
-        cb.CatBoostClassifier(iterations=3, **QUIET).fit(frame, words), Wishes(classes=("H", "L", "M"))
+        cb.CatBoostClassifier(iterations=3, **QUIET).fit(frame, words), ImportOptions(classes=("H", "L", "M"))
     )
     assert renamed.classes == ("H", "L", "M")
     assert import_model(cb.CatBoostClassifier(iterations=1, **QUIET).fit(frame, target > 0)).classes == (False, True)
@@ -192,7 +192,7 @@ def test_one_hot_categories(tmp_path, kind, policy):
     with pytest.raises(SampleError, match=r"'word' is categorical.*--categories"):
         import_model(path)
     lists = {"word": ["never seen", *sorted(frame["word"].unique())], "flag": [False, True]}
-    model = import_model(path, Wishes(lists))
+    model = import_model(path, ImportOptions(lists))
     assert [feature.nullable for feature in model.features] == [True, False, False, False]
     # Integers are found by trying them.
     assert model.features[2].categories is None
@@ -227,7 +227,7 @@ def test_lists_that_do_not_fit_are_refused(lists, reason):
     frame, target = categories(np.random.default_rng(7))
     trained = cb.CatBoostRegressor(iterations=2, one_hot_max_size=9, cat_features=["word", "code", "flag"], **QUIET)
     with pytest.raises(SampleError, match=reason):
-        import_model(trained.fit(frame, target), Wishes({"word": ["a", ""], "flag": [False, True], **lists}))
+        import_model(trained.fit(frame, target), ImportOptions({"word": ["a", ""], "flag": [False, True], **lists}))
 
 
 @pytest.mark.parametrize("kind", ["cbm", "json"])
@@ -235,7 +235,7 @@ def test_target_statistics_are_refused_by_name(tmp_path, kind):
     frame, target = categories(np.random.default_rng(8))
     trained = cb.CatBoostRegressor(iterations=5, cat_features=["word", "code", "flag"], **QUIET).fit(frame, target)
     with pytest.raises(UnsupportedModelError, match=r"CTR features.*'word'.*one_hot_max_size"):
-        import_model(saved(trained, tmp_path, kind), Wishes({"word": ["a"], "flag": [False, True]}))
+        import_model(saved(trained, tmp_path, kind), ImportOptions({"word": ["a"], "flag": [False, True]}))
 
 
 @pytest.mark.parametrize(

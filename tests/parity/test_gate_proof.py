@@ -7,14 +7,14 @@ import contextlib
 import numpy as np
 import pytest
 
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.parity.comparison import rounding_limit
+from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.gate import Exports, judge, judge_trees, kept_rows, prove
-from mlrf.builder.parity.golden import golden_rows
-from mlrf.builder.parity.judge import rounding_limit
-from mlrf.builder.parity.library import ask_library
-from mlrf.builder.parity.runtime import run_onnx, run_trees
+from mlrf.builder.parity.golden_rows import golden_rows
+from mlrf.builder.parity.reference import ask_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
 from models import data, train
@@ -46,7 +46,7 @@ def proven(request):
     model = import_model(train(objective, data(3), **options))
     golden = golden_rows(model.forest, None, lambda _: None)
     kept = kept_rows(golden)
-    return model, Schema(model.features), golden, kept, ask_library(model, golden.rows, kept)
+    return model, Schema(model.features), golden, kept, ask_reference_library(model, golden.rows, kept)
 
 
 def test_the_right_export_passes_to_the_bit(proven):

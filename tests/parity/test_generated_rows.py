@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlrf.builder.front import import_model
-from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.runtime import run_onnx
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.parity.exports import run_onnx
 from models import data, train
 
 MODELS_AN_OBJECTIVE = 24

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightgbm_text import read_model_text
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.engines.trees import TreesEngine
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.engines.tree_kernel import TreeEngine
 
 N_FEATURES = 7
 N_CATEGORIES = 40
@@ -111,7 +111,7 @@ def test_margins_are_lightgbms_bits(
     booster = train(rng, {"objective": objective} | shape, n_rounds)
     path = tmp_path_factory.mktemp("parity") / "forest.bin"
     path.write_bytes(encode_forest(read_model_text(booster.model_to_string())))
-    engine = TreesEngine(path)
+    engine = TreeEngine(path)
     rows = np.vstack([make_rows(rng, 9_000), make_odd_rows(rng, booster, 4_000)])
     want = np.asarray(booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64).reshape(len(rows), -1)
     if shape["boosting"] == "rf":
@@ -127,7 +127,7 @@ def test_contributions_are_lightgbms(tmp_path: Path, objective: str) -> None:
     rng = np.random.default_rng(4)
     booster = train(rng, {"objective": objective, "num_leaves": 63, "min_data_in_leaf": 2}, 60, n_rows=3000)
     (tmp_path / "forest.bin").write_bytes(encode_forest(read_model_text(booster.model_to_string())))
-    engine = TreesEngine(tmp_path / "forest.bin")
+    engine = TreeEngine(tmp_path / "forest.bin")
     rows = make_rows(rng, 60)
     want = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), engine.n_outputs, N_FEATURES + 1)
     got = np.array(engine.contributions_many(rows)).reshape(len(rows), N_FEATURES, engine.n_outputs)

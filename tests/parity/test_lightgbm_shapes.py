@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from library_answers import assert_library_agrees
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import Wishes
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from models import QUIET, data, train
 
@@ -125,17 +125,17 @@ def test_a_hundred_thousand_features(tmp_path):
     assert (model.forest.n_features, model.features[shift + 5].kind) == (n, "categorical")
     rows = np.zeros((6, n))
     rows[:, shift : shift + 6] = trained.rows[:6]
-    from mlrf.builder.forest_file.encode import encode_forest  # noqa: PLC0415
-    from mlrf.engines.trees import TreesEngine  # noqa: PLC0415
+    from mlrf.builder.exporters.forest_file.encode import encode_forest  # noqa: PLC0415
+    from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
 
     (tmp_path / "forest.bin").write_bytes(encode_forest(model.forest))
-    engine = TreesEngine(tmp_path / "forest.bin")
+    engine = TreeEngine(tmp_path / "forest.bin")
     assert np.array_equal(np.array(engine.margins(rows)), lgb.Booster(model_file=path).predict(rows))
 
 
 def test_labels_of_classes(tmp_path):
     booster = train("multiclass", data(27))
     assert import_model(booster).classes == (0, 1, 2)
-    assert import_model(booster, Wishes(classes=("a", "b", "c"))).classes == ("a", "b", "c")
+    assert import_model(booster, ImportOptions(classes=("a", "b", "c"))).classes == ("a", "b", "c")
     with pytest.raises(SampleError, match="3 classes"):
-        import_model(booster, Wishes(classes=("a", "b")))
+        import_model(booster, ImportOptions(classes=("a", "b")))

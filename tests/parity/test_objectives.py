@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrf.builder.front import import_model
-from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.runtime import run_onnx
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.parity.exports import run_onnx
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF
 from models import QUIET, data, labels, train

@@ -13,8 +13,8 @@ import mlrf
 import onnx_files as files
 from library_answers import assert_library_agrees
 from mlrf.builder.covers import routed_covers
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import ImportedGraph, ImportedModel, Wishes
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BuildError, ModelUnreadableError, NotExplainableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import LEAF
@@ -135,7 +135,7 @@ def test_a_chain_of_equalities_is_one_set(tmp_path):
     model = agrees(files.model(files.version_3(trees)), tmp_path)
     assert [len(model.forest.category_codes(0)), len(model.forest.set_offsets) - 1] == [12, 1]
     assert model.forest.n_nodes <= 12 * (1 + 7 + 3)
-    named = import_model(files.model(files.version_3(trees)), Wishes({"x1": [f"shop {i}" for i in range(41)]}))
+    named = import_model(files.model(files.version_3(trees)), ImportOptions({"x1": [f"shop {i}" for i in range(41)]}))
     assert named.features[1].categories[40] == "shop 40"
 
 
@@ -234,7 +234,7 @@ def test_routed_covers_follow_the_engines_rules():
         for a, b in zip(model.forest.tree_offsets[:-1], model.forest.tree_offsets[1:], strict=True)
     )
     settings = dict(model.settings)
-    from mlrf.builder.onnx_file.answers import _run  # noqa: PLC0415
+    from mlrf.builder.importers.onnx_trees.reference import _run  # noqa: PLC0415
 
     answers = _run(onnx.load_model_from_string(model.source), settings["margin"], rows, settings)
     assert mean == pytest.approx(float(answers.mean()), rel=1e-5)
@@ -349,14 +349,14 @@ def test_what_is_not_served_is_refused_by_name(tmp_path, what):
 
 def test_wishes_that_do_not_fit_are_refused():
     model = files.model(files.version_3([split("BRANCH_EQ", 1, 3.0, STUMP, leaf((0, 1.0)))]))
-    for wishes, reason in (
-        (Wishes({"nowhere": ["a"]}), "no feature of the model"),
-        (Wishes({"x0": ["a"]}), "splits it as a number"),
-        (Wishes({"x1": ["a", "b"]}), "code 3, but only 2"),
-        (Wishes(classes=("a", "b")), "no classifier"),
+    for import_options, reason in (
+        (ImportOptions({"nowhere": ["a"]}), "no feature of the model"),
+        (ImportOptions({"x0": ["a"]}), "splits it as a number"),
+        (ImportOptions({"x1": ["a", "b"]}), "code 3, but only 2"),
+        (ImportOptions(classes=("a", "b")), "no classifier"),
     ):
         with pytest.raises(SampleError, match=reason):
-            import_model(model, wishes)
+            import_model(model, import_options)
 
 
 def test_what_is_cut_off_or_no_model_is_refused(tmp_path):

@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 import graph_models as models
 import mlrf
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import ImportedGraph, Wishes
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
 from mlrf.core.bundle import ModelFacts, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BuildError, ConfigError, NonFiniteResultError, NotExplainableError, UnsupportedModelError
-from mlrf.engines.choice import open_engine
+from mlrf.engines.selection import open_engine
 from mlrf.model.replay import replay
 
 OF_FRAME = ("pipeline", "strict pipeline", "codes and a forest")
@@ -266,8 +266,8 @@ def test_a_forest_is_not_told_what_it_is(tmp_path):
         files.version_3([files.split("BRANCH_LEQ", 0, 0.5, files.leaf((0, 1.0)), files.leaf((0, 2.0)))])
     )
     with pytest.raises(BuildError, match="trees say themselves"):
-        import_model(trees, Wishes(task="raw"))
-    assert import_model(trees, Wishes(feature_names=("a", "b", "c", "d"))).features[3].name == "d"
+        import_model(trees, ImportOptions(task="raw"))
+    assert import_model(trees, ImportOptions(feature_names=("a", "b", "c", "d"))).features[3].name == "d"
 
 
 def test_the_tree_engine_is_refused_by_name(served):
@@ -288,7 +288,7 @@ def test_the_same_file_gives_the_same_bundle(served, tmp_path):
 
 
 def test_an_engine_that_answers_otherwise_does_not_pass(tmp_path, monkeypatch):
-    from mlrf.engines.graph import GraphEngine  # noqa: PLC0415
+    from mlrf.engines.onnx_graph import GraphEngine  # noqa: PLC0415
 
     honest = GraphEngine.margin
     monkeypatch.setattr(GraphEngine, "margin", lambda self, row: [np.nextafter(x, 9.0) for x in honest(self, row)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bundles import write_bundle
-from mlrf.builder.front import import_model
+from mlrf.builder.detect import import_model
 from mlrf.core.bundle import LinkEntry
 from mlrf.core.schema import Feature, Kind, Schema
 from models import data, train

@@ -23,8 +23,8 @@ from sklearn import ensemble, linear_model, model_selection, multioutput, pipeli
 
 import mlrf
 from library_answers import assert_library_agrees, contributions
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import Wishes
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 
 with warnings.catch_warnings():
@@ -202,7 +202,7 @@ def test_categories_of_an_array_and_of_pandas(tmp_path):
     model = import_model(estimator.fit(rows, (rows[:, 0] % 3 == 1) ^ (rows[:, 1] > 0)))
     assert [feature.name for feature in model.features] == ["x0", "x1"]
     assert_library_agrees(model, tmp_path, onnx=False)
-    named = import_model(estimator, Wishes({"x0": [f"shop {i}" for i in range(12)]}, ("no", "yes")))
+    named = import_model(estimator, ImportOptions({"x0": [f"shop {i}" for i in range(12)]}, ("no", "yes")))
     assert named.features[0].categories[11] == "shop 11"
     assert named.classes == ("no", "yes")
     frame = pd.DataFrame({"shop": pd.Categorical(rng.choice(["x", "y", "z"], ROWS)), "size": rows[:, 1]})
@@ -215,18 +215,18 @@ def test_categories_of_an_array_and_of_pandas(tmp_path):
 @pytest.mark.parametrize(
     ("wishes", "reason"),
     [
-        (Wishes({"nowhere": ["a"]}), "no feature of the model"),
-        (Wishes({"x1": ["a"]}), "splits it as a number"),
-        (Wishes({"x0": ["a", "b"]}), "code 11, but only 2"),
-        (Wishes(classes=("a", "b")), "no classifier"),
+        (ImportOptions({"nowhere": ["a"]}), "no feature of the model"),
+        (ImportOptions({"x1": ["a"]}), "splits it as a number"),
+        (ImportOptions({"x0": ["a", "b"]}), "code 11, but only 2"),
+        (ImportOptions(classes=("a", "b")), "no classifier"),
     ],
 )
-def test_wishes_that_do_not_fit_are_refused(wishes, reason):
+def test_wishes_that_do_not_fit_are_refused(import_options, reason):
     rng = np.random.default_rng(7)
     rows = np.column_stack([np.arange(ROWS) % 12, rng.normal(size=ROWS)])
     estimator = ensemble.HistGradientBoostingRegressor(max_iter=2, categorical_features=[0]).fit(rows, rows[:, 1])
     with pytest.raises(SampleError, match=reason):
-        import_model(estimator, wishes)
+        import_model(estimator, import_options)
 
 
 def refused():

@@ -11,16 +11,16 @@ import pytest
 import xgboost as xgb
 
 import mlrf
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import ImportedModel, Wishes
-from mlrf.builder.onnx.export import export_onnx
-from mlrf.builder.parity.golden import golden_rows
-from mlrf.builder.parity.runtime import run_onnx, run_trees
-from mlrf.builder.xgboost import answers
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.importers.xgboost import reference
+from mlrf.builder.parity.exports import run_onnx, run_trees
+from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.schema import Kind
-from mlrf.engines.trees import TreesEngine
+from mlrf.engines.tree_kernel import TreeEngine
 from xgboost_models import OBJECTIVES, data, train
 
 VARIANTS = {
@@ -35,9 +35,9 @@ def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
     """Both exports answer golden rows as XGBoost does: margins to the bit, predictions to float32."""
     tried = golden_rows(model.forest, None, lambda _: None).rows if rows is None else rows
     tried = tried[np.unique(np.linspace(0, len(tried) - 1, 3000).astype(int))]
-    booster = answers.load(model.source, model.settings, 1)
+    booster = reference.load(model.source, model.settings, 1)
     limits = (0, model.settings["iterations"])
-    expected = booster.predict(answers.matrix(booster, tried), output_margin=True, iteration_range=limits)
+    expected = booster.predict(reference.matrix(booster, tried), output_margin=True, iteration_range=limits)
     expected = expected.reshape(len(tried), -1).astype(np.float64)
     kept = np.arange(0, len(tried), 10)
     trees = run_trees(encode_forest(model.forest), tried, kept)
@@ -45,7 +45,7 @@ def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
     np.testing.assert_array_equal(trees.single, expected[kept])
     margins, predictions = run_onnx(export_onnx(model.forest, model.link), tried)
     np.testing.assert_array_equal(margins, expected)
-    told = booster.predict(answers.matrix(booster, tried), iteration_range=limits).reshape(len(tried), -1)
+    told = booster.predict(reference.matrix(booster, tried), iteration_range=limits).reshape(len(tried), -1)
     np.testing.assert_allclose(predictions, told, rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
     linked = [model.link.vector()(row) for row in trees.margins[kept].tolist()]
     np.testing.assert_allclose(linked, told[kept], rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
@@ -86,9 +86,9 @@ def test_contributions_are_xgboosts_and_give_the_margin(objective, tmp_path):
     model = import_model(booster)
     rows, _ = data(0)
     (tmp_path / "f").write_bytes(encode_forest(model.forest))
-    engine = TreesEngine(tmp_path / "f")
+    engine = TreeEngine(tmp_path / "f")
     ours = np.array(engine.contributions_many(rows[:200])).reshape(200, 5, -1)
-    theirs = booster.predict(answers.matrix(booster, rows[:200]), pred_contribs=True).reshape(200, -1, 6)
+    theirs = booster.predict(reference.matrix(booster, rows[:200]), pred_contribs=True).reshape(200, -1, 6)
     size = np.abs(theirs).sum(axis=2).max()
     np.testing.assert_allclose(ours, theirs[:, :, :5].transpose(0, 2, 1), rtol=0, atol=1e-5 * size)
     np.testing.assert_allclose(np.tile(engine.base, (200, 1)), theirs[:, :, 5], rtol=0, atol=1e-5 * size)
@@ -133,15 +133,15 @@ def test_a_frame_tells_names_kinds_and_categories(tmp_path):
     assert model.features[1].categories == ("east", "north", "south")
     assert model.features[2].categories == (10, 20, 30)
     with pytest.raises(SampleError, match="another order"):
-        import_model(booster, Wishes({"shop": ["north", "east", "south"]}))
+        import_model(booster, ImportOptions({"shop": ["north", "east", "south"]}))
     with pytest.raises(SampleError, match="trained on it as a number"):
-        import_model(booster, Wishes({"price": ["a"]}))
+        import_model(booster, ImportOptions({"price": ["a"]}))
     with pytest.raises(SampleError, match="no feature"):
-        import_model(booster, Wishes({"prize": ["a"]}))
+        import_model(booster, ImportOptions({"prize": ["a"]}))
     umlauts = table.assign(shop=table["shop"].cat.rename_categories({"south": "süd"}))
     other = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(umlauts, target, enable_categorical=True), 5)
     assert import_model(other).features[1].categories is None
-    assert import_model(other, Wishes({"shop": ["east", "north", "süd"]})).features[1].categories[2] == "süd"
+    assert import_model(other, ImportOptions({"shop": ["east", "north", "süd"]})).features[1].categories[2] == "süd"
     bundle = mlrf.build(booster, tmp_path / "b", name="m", sample=table)
     served = mlrf.load(bundle)
     margins = booster.predict(xgb.DMatrix(table, enable_categorical=True), output_margin=True)

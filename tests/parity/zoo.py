@@ -18,9 +18,9 @@ from sklearn import ensemble, tree
 import models as lightgbm_models
 import onnx_exports
 import xgboost_models
-from mlrf.builder.catboost import answers as catboost_answers
-from mlrf.builder.front import import_model
-from mlrf.builder.xgboost import answers as xgboost_answers
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.catboost import reference as catboost_answers
+from mlrf.builder.importers.xgboost import reference as xgboost_answers
 
 Rows = np.ndarray
 Contributions = Callable[[Rows], Rows | None]

@@ -37,7 +37,7 @@ ROWS = [
 ]
 
 
-class Served:
+class LoadedModel:
     """A server of models asked by key, its model in this process, and the admin socket."""
 
     def __init__(self, server, admin_path, models):
@@ -66,7 +66,7 @@ def running(tmp_path_factory):
     ]
     options = ["--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}"]
     with serving(*paths, workers=2, options=options) as server:
-        yield Served(server, folder / "admin.sock", {path.name: mlrf.load(path) for path in paths})
+        yield LoadedModel(server, folder / "admin.sock", {path.name: mlrf.load(path) for path in paths})
 
 
 @pytest.fixture

@@ -149,9 +149,10 @@ def test_all_of_a_batch_is_explained_when_the_batch_asks(server, models):
 
 
 def test_instances_that_ask_are_explained_and_the_others_are_null(server, models):
-    wishes = [2, False, True, None]
+    import_options = [2, False, True, None]
     instances = [
-        {"features": row} | ({} if wish is None else {"explain": wish}) for row, wish in zip(ROWS, wishes, strict=True)
+        {"features": row} | ({} if wish is None else {"explain": wish})
+        for row, wish in zip(ROWS, import_options, strict=True)
     ]
     explanations = server.ask("POST", "/predict/batch", {"instances": instances}).json["explanations"]
     check(explanations[0], models["trees"], ROWS[0], k=2)

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 import graph_models as models
 import mlrf
 from grpc_peer import Peer, address_of
-from inference_wires import Asked, Tensor, wires
+from inference_wires import ParsedRequest, Tensor, wires
 from mlrf.core.publishing import publish
-from mlrf.core.repository import Shelf
+from mlrf.core.repository import ModelDirectory
 from raw_http import Client
 from running import serving
 
@@ -153,7 +153,7 @@ def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
     wanted = natively(server, "pipeline", rows)
     inputs = tensors(server, "pipeline", rows)
     assert {each.datatype for each in inputs} == {"FP64", "BYTES", "INT64"}
-    told = wire.infer(Asked(inputs, "pipeline", outputs=["probabilities", "prediction"]))
+    told = wire.infer(ParsedRequest(inputs, "pipeline", outputs=["probabilities", "prediction"]))
     assert told.outputs == {
         "probabilities": np.ravel(wanted["probabilities"]).tolist(),
         "prediction": wanted["predictions"],
@@ -165,7 +165,7 @@ def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
         f["name"]: {category: place for place, category in enumerate(f.get("categories", ()))} for f in categories
     }
     flat = [places[name].get(value, value) for row in rows for name, value in row.items()]
-    told = wire.infer(Asked([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
+    told = wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
     assert told.outputs == {"prediction": wanted["predictions"]}
 
 
@@ -178,25 +178,29 @@ def test_every_type_of_a_graphs_inputs_is_told_and_taken(server, wire):
     wanted = natively(server, "types", rows)["predictions"]
     datatypes = ("INT8", "INT64", "BOOL", "FP64", "FP64")
     inputs = [Tensor(n, kind, [row[n] for row in rows], [2]) for n, kind in zip(rows[0], datatypes, strict=True)]
-    assert wire.infer(Asked(inputs, "types")).outputs == {"prediction": wanted}
+    assert wire.infer(ParsedRequest(inputs, "types")).outputs == {"prediction": wanted}
     flat = [float(value) for row in rows for value in row.values()]
-    assert wire.infer(Asked([Tensor("features", "FP64", flat, [2, 5])], "types")).outputs == {"prediction": wanted}
+    assert wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [2, 5])], "types")).outputs == {
+        "prediction": wanted
+    }
 
 
 def test_a_slow_graph_answers_every_form_beside_the_loop(server, wire):
     rows = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
     wanted = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
     for datatype in ("FP32", "FP64"):
-        told = wire.infer(Asked([Tensor("features", datatype, rows.ravel().tolist(), [3, 1200])], "network", id="x"))
+        told = wire.infer(
+            ParsedRequest([Tensor("features", datatype, rows.ravel().tolist(), [3, 1200])], "network", id="x")
+        )
         assert (told.outputs, told.shapes, told.id) == ({"probabilities": wanted}, {"probabilities": [3, 3]}, "x")
 
 
 def test_what_a_graph_does_not_take_or_give_is_refused_by_name(server, wire):
     rows = [customer(1), customer(2) | {"city": "Bonn"}]
-    told = wire.infer(Asked(tensors(server, "pipeline", rows), "pipeline"))
+    told = wire.infer(ParsedRequest(tensors(server, "pipeline", rows), "pipeline"))
     assert (told.code, told.outputs) == ("UNKNOWN_CATEGORY", {})
     assert all(word in told.error for word in ("city", "row 1", "Bonn"))
-    told = wire.infer(Asked(tensors(server, "pipeline", rows[:1]), "pipeline", outputs=["shap_values"]))
+    told = wire.infer(ParsedRequest(tensors(server, "pipeline", rows[:1]), "pipeline", outputs=["shap_values"]))
     assert told.code == "NOT_EXPLAINABLE"
     assert "graph of operators" in told.error
 
@@ -205,7 +209,7 @@ def test_rows_of_a_graph_are_looked_up_in_every_form(server, wire):
     row = {"key": {"customer": 7}, "features": customer(7), "as_of": "2026-02-01T00:00:00Z"}
     with Client(server.admin_path) as admin:
         assert admin.ask("POST", "/admin/models/pipeline/features", {"rows": [row]}).status == 200
-    told = wire.infer(Asked([Tensor("customer", "INT64", [7], [1])], "pipeline"))
+    told = wire.infer(ParsedRequest([Tensor("customer", "INT64", [7], [1])], "pipeline"))
     assert told.outputs["prediction"] == directly([customer(7)])[1]
     assert told.parameters["features_as_of"] == "2026-02-01T00:00:00Z"
 
@@ -229,6 +233,6 @@ def test_another_version_is_taken_into_service(server, repository, tmp_path):
     publish(sampled, repository)
     with Client(server.admin_path) as admin:
         answer = admin.ask("POST", "/admin/models/pipeline/load", {})
-    assert (answer.status, answer.json["number"]) == (200, Shelf(repository / "pipeline").pointer().number)
+    assert (answer.status, answer.json["number"]) == (200, ModelDirectory(repository / "pipeline").pointer().number)
     assert server.ask("POST", "/predict", {"features": customer(1)}).json["version"] == answer.json["version"]
     assert json.loads(answer.body)["number"] == 2

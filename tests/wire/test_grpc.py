@@ -15,8 +15,8 @@ from bundles import write_tree_bundle
 from certificates import make_certificate
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from inference_rows import ROW
-from mlrf.serving.access.keys import make_key, write_keys
-from mlrf.serving.grpc.messages import FILES, message
+from mlrf.serving.auth.keys import make_key, write_keys
+from mlrf.serving.oip.grpc.message_types import FILES, message
 from running import eventually, run_to_its_end, serving
 
 OPTIONS = ["--grpc-port", "0", "--max-body-bytes", "100000", "--max-infer-rows", "3000000000"]

@@ -15,12 +15,12 @@ import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, native, one_tensor
-from inference_wires import Asked, RestWire, Tensor, wires
+from inference_wires import ParsedRequest, RestWire, Tensor, wires
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
 from mlrf.core.schema import Feature, Schema
 from mlrf.features.row_format import row_format
-from mlrf.serving.access.keys import make_key, write_keys
+from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client, request
 from running import serving
 
@@ -84,7 +84,7 @@ def test_a_row_is_computed_twice_however_it_is_told(server, ways):
     n_asked = 0
     for wire in ways:
         for inputs in (one_tensor(rows, "FP64"), one_tensor(rows, "FP32"), a_tensor_a_feature(rows, "FP64")):
-            told = wire.infer(Asked(inputs, id=f"{wire.name} {n_asked}"))
+            told = wire.infer(ParsedRequest(inputs, id=f"{wire.name} {n_asked}"))
             assert told.outputs == {"prediction": wanted}
             assert told.id == f"{wire.name} {n_asked}"
             n_asked += 1
@@ -99,26 +99,28 @@ def test_a_row_is_computed_twice_however_it_is_told(server, ways):
 )
 def test_the_third_answer_has_the_outputs_of_the_first_as_they_were_asked(server, ways, outputs):
     inputs = one_tensor([row_of(7.75)], "FP64")
-    first, *others = [wire.infer(Asked(inputs, outputs=outputs)) for wire in (*ways, *ways)]
+    first, *others = [wire.infer(ParsedRequest(inputs, outputs=outputs)) for wire in (*ways, *ways)]
     assert list(first.outputs) == outputs
     assert others == [first] * len(others)
     counts = Counts(server)
-    assert ways[0].infer(Asked(inputs, outputs=outputs)) == first
+    assert ways[0].infer(ParsedRequest(inputs, outputs=outputs)) == first
     assert (counts["cache_hit"], counts["inferences"]) == (1, 0)
 
 
 def test_rows_of_which_one_output_is_kept_are_asked_anew_for_another(server, ways):
     inputs = one_tensor([row_of(8.125)], "FP64")
     for _ in range(3):
-        assert list(ways[1].infer(Asked(inputs)).outputs) == ["prediction"]
+        assert list(ways[1].infer(ParsedRequest(inputs)).outputs) == ["prediction"]
     counts = Counts(server)
-    told = ways[1].infer(Asked(inputs, outputs=["shap_base"]))
+    told = ways[1].infer(ParsedRequest(inputs, outputs=["shap_base"]))
     assert told.shapes == {"shap_base": [1]}
     assert counts["cache_miss"] == 1
 
 
 def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(server):
-    asked = Asked([Tensor("features", "FP64", [0.125] * 30 * N_LONG, [N_LONG, 30])], "long", outputs=["shap_values"])
+    asked = ParsedRequest(
+        [Tensor("features", "FP64", [0.125] * 30 * N_LONG, [N_LONG, 30])], "long", outputs=["shap_values"]
+    )
     holding = replace(asked, inputs=[Tensor("features", "FP64", [0.25] * 30 * N_LONG, [N_LONG, 30])])
     wire = RestWire(None, binary=False)
     path = "/v2/models/long/infer"
@@ -142,7 +144,7 @@ def test_reasons_that_are_kept_are_given_to_nobody_without_the_scope(tmp_path):
     write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
     bundle = write_tree_bundle(tmp_path / "sample")
     options = ["--grpc-port", "0", "--keys", str(tmp_path / "keys")]
-    asked = Asked(one_tensor([ROW], "FP64"), outputs=["shap_values"])
+    asked = ParsedRequest(one_tensor([ROW], "FP64"), outputs=["shap_values"])
     with serving(bundle, options=options) as server, Peer(address_of(server)) as peer:
         for wire in wires(server, peer).values():
             for _ in range(3):
@@ -152,7 +154,7 @@ def test_reasons_that_are_kept_are_given_to_nobody_without_the_scope(tmp_path):
 
 
 def test_without_a_cache_nothing_is_kept_and_the_bits_are_the_same(server, ways, tmp_path):
-    asked = Asked(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
+    asked = ParsedRequest(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
     kept = [wire.infer(asked) for wire in ways]
     with serving(write_tree_bundle(tmp_path / "sample"), options=["--grpc-port", "0", "--cache", "0"]) as bare:
         counts = Counts(bare)
@@ -201,8 +203,8 @@ def push(server, price, as_of):
 
 
 def test_neither_an_old_version_nor_an_old_row_is_answered(replaced):
-    by_row = Asked(one_tensor([row_of(3.5)], "FP64"))
-    by_key = Asked([Tensor("sku", "INT64", [1], [1])])
+    by_row = ParsedRequest(one_tensor([row_of(3.5)], "FP64"))
+    by_key = ParsedRequest([Tensor("sku", "INT64", [1], [1])])
     models = [mlrf.load(bundle) for bundle in replaced.bundles]
     versions = [read_bundle(bundle).short_version for bundle in replaced.bundles]
 
@@ -252,8 +254,8 @@ def test_a_row_that_spells_a_key_is_no_key_and_a_row_too_old_is_given_by_nobody(
         row = {"key": {"name": name}, "features": dict.fromkeys(schema.names, -0.5), "as_of": as_of}
         with Client(admin) as client:
             assert client.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
-        by_key = Asked([Tensor("name", "BYTES", [name], [1])])
-        by_row = Asked([Tensor("features", "FP64", numbers, [1, 7])])
+        by_key = ParsedRequest([Tensor("name", "BYTES", [name], [1])])
+        by_row = ParsedRequest([Tensor("features", "FP64", numbers, [1, 7])])
         ways = list(wires(server, peer).values())
         wanted = [float(x) for x in mlrf.load(bundle).predict([numbers, [-0.5] * 7])]
         assert wanted[0] != wanted[1]

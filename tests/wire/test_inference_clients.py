@@ -16,7 +16,7 @@ from inference_rows import ROW, a_tensor_a_feature, native, one_tensor, some_row
 from inference_wires import CODES
 from mlrf.core.bundle import read_bundle
 from mlrf.model import load
-from mlrf.serving.access.keys import make_key, write_keys
+from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client
 from running import serving
 

@@ -17,13 +17,13 @@ import pytest
 from bundles import write_tree_bundle
 from certificates import TlsClient, make_certificate, trusting
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
-from inference_wires import Asked, GrpcWire, RestWire, Tensor
+from inference_wires import GrpcWire, ParsedRequest, RestWire, Tensor
 from mlrf.core.bundle import read_bundle
 from mlrf.core.publishing import publish
 from mlrf.core.schema import Feature, Schema
 from mlrf.model import load
-from mlrf.serving.access.keys import make_key, write_keys
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.auth.keys import make_key, write_keys
+from mlrf.serving.oip.grpc.message_types import message
 from raw_http import Client, request
 from running import eventually, serving
 
@@ -39,7 +39,7 @@ def rows(n, x=0.25):
 
 
 def infer_body(n, x=0.25, outputs=()):
-    return GrpcWire(None, raw=True).message(Asked(rows(n, x), outputs=outputs))[0]
+    return GrpcWire(None, raw=True).message(ParsedRequest(rows(n, x), outputs=outputs))[0]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_page_of_a_named_origin_may_ask_and_read_where_the_json_ends(light):
         assert (leave.status, leave.headers["access-control-allow-origin"]) == (200, "https://a.example")
         assert "Inference-Header-Content-Length" in leave.headers["access-control-allow-headers"]
         wire = RestWire(server, binary=True)
-        body, length = wire.message(Asked(rows(2)))
+        body, length = wire.message(ParsedRequest(rows(2)))
         lines = [f"Inference-Header-Content-Length: {length}"]
         for origin, seen in ((mine, "https://a.example"), (other, None)):
             for path, status in ((INFER, 200), ("/v2/models/nobody/infer", 404)):
@@ -98,7 +98,7 @@ def loaded(path):
 @contextlib.contextmanager
 def busy_thread(server):
     """A second or so in which the worker's thread is at work for another client."""
-    body, length = RestWire(server, binary=True).message(Asked(rows(N_LONG), outputs=["shap_base"]))
+    body, length = RestWire(server, binary=True).message(ParsedRequest(rows(N_LONG), outputs=["shap_base"]))
     with server.client() as client:
         client.socket.settimeout(60)
         client.send(request("POST", INFER, body, [f"Inference-Header-Content-Length: {length}"]))
@@ -115,7 +115,7 @@ def inferred(server):
 def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
     server, peer = loaded
     before = inferred(server)
-    asked = Asked(rows(2000), outputs=["shap_values"])
+    asked = ParsedRequest(rows(2000), outputs=["shap_values"])
     with busy_thread(server):
         late = peer.ask("ModelInfer", infer_body(2000, outputs=["shap_values"]), timeout=0.05)
         assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -139,16 +139,16 @@ def test_what_is_wrong_far_inside_a_long_request_is_named_by_row(loaded):
     values = [*tensor.values]
     values[4321 * 30 + 17] = float("inf")
     for wire in (RestWire(server, binary=True), GrpcWire(peer, raw=True), GrpcWire(peer, raw=False)):
-        told = wire.infer(Asked([Tensor("features", "FP64", values, tensor.shape)]))
+        told = wire.infer(ParsedRequest([Tensor("features", "FP64", values, tensor.shape)]))
         assert told.code == "INVALID_FEATURE"
         assert all(word in told.error for word in ("row 4321", "x17", "range of float64"))
-        told = wire.infer(Asked([Tensor("features", "FP64", values[:-1], tensor.shape)]))
+        told = wire.infer(ParsedRequest([Tensor("features", "FP64", values[:-1], tensor.shape)]))
         assert told.code == "INVALID_TENSOR"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "1s"])
 def test_a_deadline_that_is_no_time_is_refused(loaded, value):
-    told = RestWire(loaded[0], binary=True).infer(Asked(rows(1)), headers=[f"X-Request-Timeout-Ms: {value}"])
+    told = RestWire(loaded[0], binary=True).infer(ParsedRequest(rows(1)), headers=[f"X-Request-Timeout-Ms: {value}"])
     assert (told.status, told.code) == (400, "MALFORMED_REQUEST")
     assert "X-Request-Timeout-Ms" in told.error
 
@@ -158,7 +158,7 @@ def test_what_a_full_thread_cannot_take_is_told_to_come_again_and_health_is_answ
     server, peer = loaded
     infer = peer.channel.unary_unary(INFERENCE + "ModelInfer")
     bodies = [infer_body(100, number / 8, outputs=["shap_values"]) for number in range(200)]
-    body, length = RestWire(server, binary=True).message(Asked(rows(100), outputs=["shap_values"]))
+    body, length = RestWire(server, binary=True).message(ParsedRequest(rows(100), outputs=["shap_values"]))
     with contextlib.ExitStack() as opened:
         opened.enter_context(busy_thread(server))
         calls = [infer.future(each, timeout=60) for each in bodies]
@@ -175,7 +175,7 @@ def test_what_a_full_thread_cannot_take_is_told_to_come_again_and_health_is_answ
         trailing = dict(each.trailing_metadata())
         assert (each.code(), trailing["mlrf-code"]) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
         assert trailing["grpc-retry-pushback-ms"] == "1000"
-    assert RestWire(server, binary=True).infer(Asked(rows(100), outputs=["shap_values"])).error == ""
+    assert RestWire(server, binary=True).infer(ParsedRequest(rows(100), outputs=["shap_values"])).error == ""
 
 
 def test_a_client_that_reads_no_answer_of_its_stream_is_left(light):

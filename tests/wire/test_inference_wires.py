@@ -11,10 +11,10 @@ from google.protobuf import json_format
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_rows import N_ROWS, ROW, a_tensor_a_feature, native, one_tensor, some_rows
-from inference_wires import CODES, Asked, GrpcWire, Tensor, wires
+from inference_wires import CODES, GrpcWire, ParsedRequest, Tensor, wires
 from mlrf.core.bundle import LinkEntry
-from mlrf.serving.access.keys import make_key, write_keys
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.auth.keys import make_key, write_keys
+from mlrf.serving.oip.grpc.message_types import message
 from raw_http import Client
 from running import serving
 
@@ -84,7 +84,7 @@ def test_every_datatype_in_both_forms_is_answered_as_the_native_api_does(server,
         a_tensor_a_feature(rows, datatype),
         a_tensor_a_feature(rows, datatype, shape=(1,), order=-1),
     ):
-        told = wire.infer(Asked(inputs, id="seven"))
+        told = wire.infer(ParsedRequest(inputs, id="seven"))
         assert told.error == ""
         assert told.outputs == {"prediction": wanted}
         assert told.shapes == {"prediction": [N_ROWS]}
@@ -96,7 +96,7 @@ def test_every_output_is_the_native_apis(server, wire, model):
     rows = some_rows("FP64", 12)
     told = native(server, rows, model, explain=True)
     names = ["shap_values", "shap_base", "prediction"] + (["probabilities"] if model != "sample" else [])
-    got = wire.infer(Asked(one_tensor(rows, "FP64"), model, outputs=names))
+    got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=names))
     assert got.error == ""
     assert list(got.outputs) == names
     assert got.parameters == {"bundle_version": told["version"]}
@@ -112,7 +112,9 @@ def test_every_output_is_the_native_apis(server, wire, model):
     assert got.shapes["shap_values"] == [12, 7, *k]
     assert got.shapes["prediction"] == [12, *k]
     # Who names nothing gets the first output, and no reasons.
-    assert list(wire.infer(Asked(one_tensor(rows, "FP64"), model)).outputs) == [names[-1] if k else "prediction"]
+    assert list(wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model)).outputs) == [
+        names[-1] if k else "prediction"
+    ]
 
 
 def flat(values):
@@ -145,7 +147,7 @@ def test_of_many_at_once_each_gets_its_own_answer(server, ways):
         is_long, named = number % 3 == 0, ("prediction", "output__0")[number // 2 % 2]
         rows = (many if is_long else few)[which]
         outputs = [named, "shap_values"] if is_long else [named]
-        told = wire.infer(Asked(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
+        told = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
         assert (told.error, told.id, list(told.outputs)) == ("", f"n{number}", outputs)
         assert told.outputs[named] == (wanted[which] * 100)[: len(rows)]
         if is_long and which == 0:
@@ -173,7 +175,7 @@ DESCRIBED = {
 
 @pytest.mark.parametrize("path", DESCRIBED)
 def test_what_is_told_of_models_is_the_same_over_both(server, ways, path):
-    ways["gRPC, raw"].infer(Asked(one_tensor([ROW], "FP64")))
+    ways["gRPC, raw"].infer(ParsedRequest(one_tensor([ROW], "FP64")))
     call, asked, place = DESCRIBED[path]
     with Peer(address_of(server)) as peer:
         answer = peer.ask(call, message(f"{call}Request")(**asked).SerializeToString())
@@ -241,13 +243,17 @@ def stored(server):
 )
 def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, kinds):
     wanted = [server.ask("POST", "/models/sample/predict", {"key": row["key"]}).json for row in stored]
-    told = wire.infer(Asked(by_key([3, 2, 1, 2], kinds=kinds), outputs=["prediction", "shap_values", "shap_base"]))
+    told = wire.infer(
+        ParsedRequest(by_key([3, 2, 1, 2], kinds=kinds), outputs=["prediction", "shap_values", "shap_base"])
+    )
     assert told.error == ""
     predictions = [wanted[sku - 1]["prediction"] for sku in (3, 2, 1, 2)]
     assert len(set(predictions)) == 3
     assert told.outputs["prediction"] == predictions
     assert told.parameters == {"bundle_version": wanted[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
-    told = wire.infer(Asked(by_key([3], kinds=kinds, shape=(1,)), outputs=["shap_values", "shap_base", "prediction"]))
+    told = wire.infer(
+        ParsedRequest(by_key([3], kinds=kinds, shape=(1,)), outputs=["shap_values", "shap_base", "prediction"])
+    )
     explained = server.ask("POST", "/models/sample/explain", {"key": stored[2]["key"]}).json["explanation"]
     assert told.outputs == {
         "shap_values": [explained["contributions"][name] for name in ALL_KINDS.names],
@@ -259,13 +265,13 @@ def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, ki
 
 def test_a_key_of_no_row_is_not_found_and_one_that_is_none_is_refused(wire, stored):
     on_grpc = isinstance(wire, GrpcWire)
-    told = wire.infer(Asked(by_key([1, 9])))
+    told = wire.infer(ParsedRequest(by_key([1, 9])))
     assert (told.status, told.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
     assert "9" in told.error
-    told = wire.infer(Asked(by_key([1] * 101)))
+    told = wire.infer(ParsedRequest(by_key([1] * 101)))
     assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 413, "BATCH_TOO_LARGE")
     assert all(word in told.error for word in ("101", "100"))
-    told = wire.infer(Asked(by_key(["x"], kinds=("BYTES",) * 3)))
+    told = wire.infer(ParsedRequest(by_key(["x"], kinds=("BYTES",) * 3)))
     assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 422, "INVALID_KEY")
     assert all(word in told.error for word in ("sku", '"x"', "integer"))
 
@@ -281,7 +287,7 @@ def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
         with Client(admin) as client:
             assert client.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
         for wire in wires(server, peer).values():
-            told = wire.infer(Asked(by_key([1])))
+            told = wire.infer(ParsedRequest(by_key([1])))
             if stale == "flag":
                 assert told.parameters["features_stale"] is True
                 assert told.parameters["features_as_of"] == row["as_of"]
@@ -289,8 +295,8 @@ def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
                 assert told.status == ("FAILED_PRECONDITION" if isinstance(wire, GrpcWire) else 422)
                 assert told.code == "STALE_FEATURES"
             # Here a category that is none is a missing one, in every form.
-            unknown = wire.infer(Asked(features(store=Tensor("store", "BYTES", ["west"], [1]))))
-            missing = wire.infer(Asked(wide([*ROW[:3], None, *ROW[4:]])))
+            unknown = wire.infer(ParsedRequest(features(store=Tensor("store", "BYTES", ["west"], [1]))))
+            missing = wire.infer(ParsedRequest(wide([*ROW[:3], None, *ROW[4:]])))
             assert unknown.outputs == missing.outputs != {}
         assert server.troubles == []
 
@@ -299,8 +305,8 @@ def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
 def test_keys_are_wanted_and_reasons_are_for_those_that_have_the_scope(served, guarded_ways, name):
     wire, keys = guarded_ways[name], served[1].keys
     on_grpc = isinstance(wire, GrpcWire)
-    plain = Asked(one_tensor([ROW], "FP64"))
-    reasons = Asked(plain.inputs, outputs=["prediction", "shap_values"])
+    plain = ParsedRequest(one_tensor([ROW], "FP64"))
+    reasons = ParsedRequest(plain.inputs, outputs=["prediction", "shap_values"])
     assert list(wire.infer(plain, key=keys["predict"]).outputs) == ["prediction"]
     assert list(wire.infer(reasons, key=keys["predict+explain"]).outputs) == ["prediction", "shap_values"]
     for asked, key, http, grpc, words in (
@@ -308,7 +314,7 @@ def test_keys_are_wanted_and_reasons_are_for_those_that_have_the_scope(served, g
         (plain, "no.key", 401, "UNAUTHENTICATED", "key"),
         (plain, keys["admin"], 403, "PERMISSION_DENIED", "'predict'"),
         (reasons, keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
-        (Asked(plain.inputs, outputs=["shap_base"]), keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
+        (ParsedRequest(plain.inputs, outputs=["shap_base"]), keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
     ):
         told = wire.infer(asked, key=key)
         assert told.status == (grpc if on_grpc else http), told
@@ -331,56 +337,56 @@ def features(**changed):
 TENSOR = (422, "INVALID_ARGUMENT", "INVALID_TENSOR")
 REFUSED = {
     # What is asked: (the request, (HTTP, gRPC, our code), words of the sentence)
-    "unknown model": (Asked(wide(), "nobody"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["nobody", "sample"]),
-    "unknown version": (Asked(wide(), version="99"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["99", "'1'"]),
-    "unknown output": (Asked(wide(), outputs=["nothing"]), TENSOR, ["nothing", "prediction"]),
-    "output named twice": (Asked(wide(), outputs=["prediction", "prediction"]), TENSOR, ["prediction", "once"]),
-    "wrong name": (Asked(wide(name="nothing")), TENSOR, ["nothing", "'features'"]),
-    "no name": (Asked(wide(name="")), TENSOR, ["'features'"]),
-    "one dimension": (Asked(wide(shape=[7])), TENSOR, ["features", "[7]", "[rows, 7]"]),
-    "three dimensions": (Asked(wide(shape=[1, 7, 1])), TENSOR, ["features", "[1, 7, 1]", "[rows, 7]"]),
-    "no dimension": (Asked(wide(shape=[])), TENSOR, ["features", "[]", "[rows, 7]"]),
-    "a column too many": (Asked(wide([*ROW, 1], shape=[1, 8])), TENSOR, ["features", "[1, 8]", "[rows, 7]"]),
-    "a value too few": (Asked(wide(ROW[:6])), TENSOR, ["features", "[1, 7]", "FP64", "send"]),
-    "a value too many": (Asked(wide([*ROW, 1])), TENSOR, ["features", "[1, 7]", "FP64"]),
-    "a row too few": (Asked(wide(shape=[2, 7])), TENSOR, ["features", "[2, 7]", "FP64"]),
-    "no row": (Asked(wide([], shape=[0, 7])), (422, "INVALID_ARGUMENT", "EMPTY_BATCH"), ["features", "one or more"]),
-    "a negative dimension": (Asked(wide(shape=[-1, 7])), TENSOR, ["features", "[-1, 7]", "negative", "send"]),
-    "two negative dimensions": (Asked(wide(shape=[-1, -7])), TENSOR, ["features", "[-1, -7]", "[rows, 7]"]),
+    "unknown model": (ParsedRequest(wide(), "nobody"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["nobody", "sample"]),
+    "unknown version": (ParsedRequest(wide(), version="99"), (404, "NOT_FOUND", "MODEL_NOT_FOUND"), ["99", "'1'"]),
+    "unknown output": (ParsedRequest(wide(), outputs=["nothing"]), TENSOR, ["nothing", "prediction"]),
+    "output named twice": (ParsedRequest(wide(), outputs=["prediction", "prediction"]), TENSOR, ["prediction", "once"]),
+    "wrong name": (ParsedRequest(wide(name="nothing")), TENSOR, ["nothing", "'features'"]),
+    "no name": (ParsedRequest(wide(name="")), TENSOR, ["'features'"]),
+    "one dimension": (ParsedRequest(wide(shape=[7])), TENSOR, ["features", "[7]", "[rows, 7]"]),
+    "three dimensions": (ParsedRequest(wide(shape=[1, 7, 1])), TENSOR, ["features", "[1, 7, 1]", "[rows, 7]"]),
+    "no dimension": (ParsedRequest(wide(shape=[])), TENSOR, ["features", "[]", "[rows, 7]"]),
+    "a column too many": (ParsedRequest(wide([*ROW, 1], shape=[1, 8])), TENSOR, ["features", "[1, 8]", "[rows, 7]"]),
+    "a value too few": (ParsedRequest(wide(ROW[:6])), TENSOR, ["features", "[1, 7]", "FP64", "send"]),
+    "a value too many": (ParsedRequest(wide([*ROW, 1])), TENSOR, ["features", "[1, 7]", "FP64"]),
+    "a row too few": (ParsedRequest(wide(shape=[2, 7])), TENSOR, ["features", "[2, 7]", "FP64"]),
+    "no row": (ParsedRequest(wide([], shape=[0, 7])), (422, "INVALID_ARGUMENT", "EMPTY_BATCH"), ["features", "one or more"]),
+    "a negative dimension": (ParsedRequest(wide(shape=[-1, 7])), TENSOR, ["features", "[-1, 7]", "negative", "send"]),
+    "two negative dimensions": (ParsedRequest(wide(shape=[-1, -7])), TENSOR, ["features", "[-1, -7]", "[rows, 7]"]),
     "a huge dimension": (
-        Asked(wide(shape=[(1 << 62) + 1, 7])), (413, "INVALID_ARGUMENT", "BATCH_TOO_LARGE"), ["features", str(MOST_ROWS)],
+        ParsedRequest(wide(shape=[(1 << 62) + 1, 7])), (413, "INVALID_ARGUMENT", "BATCH_TOO_LARGE"), ["features", str(MOST_ROWS)],
     ),
-    "two huge dimensions": (Asked(wide(shape=[1 << 32, 1 << 32])), TENSOR, ["features", "[rows, 7]"]),
-    "many dimensions": (Asked(wide(shape=[1] * 3000)), TENSOR, ["features", "[rows, 7]"]),
+    "two huge dimensions": (ParsedRequest(wide(shape=[1 << 32, 1 << 32])), TENSOR, ["features", "[rows, 7]"]),
+    "many dimensions": (ParsedRequest(wide(shape=[1] * 3000)), TENSOR, ["features", "[rows, 7]"]),
     "more rows than are taken": (
-        Asked(wide(ROW * (MOST_ROWS + 1), shape=[MOST_ROWS + 1, 7])),
+        ParsedRequest(wide(ROW * (MOST_ROWS + 1), shape=[MOST_ROWS + 1, 7])),
         (413, "INVALID_ARGUMENT", "BATCH_TOO_LARGE"), ["features", "501", "500", "several"],
     ),
-    "a datatype that is not taken": (Asked(wide(datatype="FP16")), TENSOR, ["features", "FP16", "FP64"]),
-    "no datatype": (Asked(wide(datatype="")), TENSOR, ["features", "FP64"]),
-    "text for numbers": (Asked(wide(list("abcdefg"), datatype="BYTES")), TENSOR, ["features", "BYTES", "FP64"]),
+    "a datatype that is not taken": (ParsedRequest(wide(datatype="FP16")), TENSOR, ["features", "FP16", "FP64"]),
+    "no datatype": (ParsedRequest(wide(datatype="")), TENSOR, ["features", "FP64"]),
+    "text for numbers": (ParsedRequest(wide(list("abcdefg"), datatype="BYTES")), TENSOR, ["features", "BYTES", "FP64"]),
     "numbers for text": (
-        Asked(features(store=Tensor("store", "INT64", [1], [1]))), TENSOR, ["store", "INT64", "BYTES"],
+        ParsedRequest(features(store=Tensor("store", "INT64", [1], [1]))), TENSOR, ["store", "INT64", "BYTES"],
     ),
-    "half a count": (Asked(wide([9.5, 3.5, *ROW[2:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 0", "count", "3.5", "an integer"]),
-    "a boolean that is none": (Asked(wide([9.5, 3, 2, *ROW[3:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["promo", "2", "true or false"]),
-    "a code that is none": (Asked(wide([9.5, 3, 1, 3, *ROW[4:]])), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "3", "codes 0 to 2"]),
-    "what may not be missing": (Asked(wide([*ROW[:6], None])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["depth", "may not be missing"]),
+    "half a count": (ParsedRequest(wide([9.5, 3.5, *ROW[2:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 0", "count", "3.5", "an integer"]),
+    "a boolean that is none": (ParsedRequest(wide([9.5, 3, 2, *ROW[3:]])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["promo", "2", "true or false"]),
+    "a code that is none": (ParsedRequest(wide([9.5, 3, 1, 3, *ROW[4:]])), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "3", "codes 0 to 2"]),
+    "what may not be missing": (ParsedRequest(wide([*ROW[:6], None])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["depth", "may not be missing"]),
     "the second row alone": (
-        Asked(wide([*ROW, 9.5, 3.5, *ROW[2:]], shape=[2, 7])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 1", "count", "3.5"],
+        ParsedRequest(wide([*ROW, 9.5, 3.5, *ROW[2:]], shape=[2, 7])), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["row 1", "count", "3.5"],
     ),
     "an unknown category": (
-        Asked(features(store=Tensor("store", "BYTES", ["west"], [1]))), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "west", "north"],
+        ParsedRequest(features(store=Tensor("store", "BYTES", ["west"], [1]))), (422, "INVALID_ARGUMENT", "UNKNOWN_CATEGORY"), ["store", "west", "north"],
     ),
-    "a missing tensor": (Asked(features(depth=None)), TENSOR, ["depth", "missing", "'features'"]),
-    "all tensors missing": (Asked([]), TENSOR, ["price", "missing", "'features'"]),
-    "a tensor too many": (Asked(features(extra=Tensor("extra", "FP64", [1.0], [1]))), TENSOR, ["extra", "leave it out"]),
-    "two of a name": (Asked(wide() * 2), TENSOR, ["features", "once"]),
+    "a missing tensor": (ParsedRequest(features(depth=None)), TENSOR, ["depth", "missing", "'features'"]),
+    "all tensors missing": (ParsedRequest([]), TENSOR, ["price", "missing", "'features'"]),
+    "a tensor too many": (ParsedRequest(features(extra=Tensor("extra", "FP64", [1.0], [1]))), TENSOR, ["extra", "leave it out"]),
+    "two of a name": (ParsedRequest(wide() * 2), TENSOR, ["features", "once"]),
     "rows that do not match": (
-        Asked(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [2]))), TENSOR, ["depth", "2", "price", "as many"],
+        ParsedRequest(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [2]))), TENSOR, ["depth", "2", "price", "as many"],
     ),
     "a tensor a feature of two columns": (
-        Asked(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [1, 2]))), TENSOR, ["depth", "[1, 2]", "send [rows, 1]"],
+        ParsedRequest(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [1, 2]))), TENSOR, ["depth", "[1, 2]", "send [rows, 1]"],
     ),
 }  # fmt: skip
 
@@ -490,7 +496,7 @@ DAMAGED = {
 def test_a_damaged_message_is_refused(ways, what):
     name, tamper, (http, grpc, code), words = DAMAGED[what]
     wire = ways[name]
-    told = wire.infer(Asked(wide()), tamper)
+    told = wire.infer(ParsedRequest(wide()), tamper)
     assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
     for word in words:
         assert word in told.error
@@ -498,13 +504,13 @@ def test_a_damaged_message_is_refused(ways, what):
 
 @pytest.mark.parametrize("name", WIRES[1:])
 def test_an_infinite_number_is_refused_where_it_can_be_said(ways, name):
-    told = ways[name].infer(Asked(wide([math.inf, *ROW[1:]])))
+    told = ways[name].infer(ParsedRequest(wide([math.inf, *ROW[1:]])))
     assert told.code == "INVALID_FEATURE"
     assert all(word in told.error for word in ("features", "row 0", "price", "range of float64"))
 
 
 def test_texts_that_are_none_are_refused(ways):
     for name, blob in (("REST, binary", b"\x09\0\0\0abc"), ("gRPC, raw", b"\xff\xff\xff\xffabc")):
-        told = ways[name].infer(Asked(features(store=Tensor("store", "BYTES", [], [1], blob))))
+        told = ways[name].infer(ParsedRequest(features(store=Tensor("store", "BYTES", [], [1], blob))))
         assert told.code == "INVALID_TENSOR"
         assert all(word in told.error for word in ("store", "4 bytes"))

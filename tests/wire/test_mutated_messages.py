@@ -5,7 +5,7 @@ from __future__ import annotations
 from mutated_messages import try_both
 
 UNFORESEEN = (
-    "from mlrf.core import errors\nfrom mlrf.serving.refusals import TABLE\ndel TABLE[errors.InvalidRequestError]\n"
+    "from mlrf.core import errors\nfrom mlrf.serving.error_status import TABLE\ndel TABLE[errors.InvalidRequestError]\n"
 )
 
 

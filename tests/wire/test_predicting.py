@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 from bundles import ALL_KINDS, NUMBERS, margins_of
 from mlrf.core.errors import UnknownCategoryError
 from mlrf.core.schema import Leniency
-from mlrf.serving.refusals import STATUSES
+from mlrf.serving.error_status import STATUSES
 from running import cpu_ns, serving
 
 EXAMPLE = ALL_KINDS.example()

@@ -13,8 +13,8 @@ from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_rows import ROW
 from mlrf.core.publishing import publish
-from mlrf.serving.access.keys import make_key, write_keys
-from mlrf.serving.grpc.messages import message
+from mlrf.serving.auth.keys import make_key, write_keys
+from mlrf.serving.oip.grpc.message_types import message
 from raw_http import Client
 from running import serving
 

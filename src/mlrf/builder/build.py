@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from mlrf.builder.bundle_writer import check_output, side_folder, write_bundle
+from mlrf.builder.bundle.explained_rows import write_explanations
+from mlrf.builder.bundle.forest_bundle import ForestBundle
+from mlrf.builder.bundle.graph_bundle import GraphBundle
+from mlrf.builder.bundle.keyed_rows import keyed_rows, keyed_rows_options
+from mlrf.builder.bundle.writer import check_output, side_folder, write_bundle
 from mlrf.builder.category_lists import read_category_lists
 from mlrf.builder.class_labels import read_class_labels
-from mlrf.builder.explained_rows import write_explanations
-from mlrf.builder.forest_bundle import ForestBundle
-from mlrf.builder.front import import_model
-from mlrf.builder.graph_bundle import GraphBundle
-from mlrf.builder.imported import ClassLabel, ImportedGraph, ImportedModel, Wishes
-from mlrf.builder.keyed_rows import keyed_rows, rows_wanted
-from mlrf.builder.wishes import read_names, read_task
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.import_options import read_names, read_task
+from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
 from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.errors import ConfigError, SampleError
 from mlrf.core.json_schema import to_json_schema
@@ -71,14 +71,14 @@ def build(
     for what, path in (("model", model), ("out", out)):
         if isinstance(path, str | bytes) and not path:
             raise ConfigError(f"{what} is an empty path")
-    wanted = rows_wanted(features, key, as_of_column, partial=partial, explain=explain)
+    wanted = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
-    wishes = Wishes(
+    import_options = ImportOptions(
         read_category_lists(categories), read_class_labels(classes), read_names(feature_names), read_task(task)
     )
-    imported = import_model(model, wishes, allow_pickle=allow_pickle)
+    imported = import_model(model, import_options, allow_pickle=allow_pickle)
     told("reading the model", 1.0)
     part = _part(imported, sample, told)
     if explain and part.unexplained is not None:

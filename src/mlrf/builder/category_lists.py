@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from mlrf.builder.imported import CategoryLists
+from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.core.errors import SampleError
 from mlrf.core.schema import Category
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlrf.builder.imported import ClassLabel
+from mlrf.builder.importers.imported_model import ClassLabel
 from mlrf.core.errors import SampleError
 
 

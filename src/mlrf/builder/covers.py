@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlrf.builder.imported import ImportedModel
+from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Bool, Forest, Missing
 
 NO_COVERS = (

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrf.core.columns import find_columns
+from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError, ModelUnreadableError, RequestError, SampleError
 from mlrf.core.forest import F64
 from mlrf.core.schema import Feature, Kind, Leniency, Schema

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; `argv` without the program's name."""
-    from mlrf.cli.exits import reported  # noqa: PLC0415  with what it needs of the error tree alone
+    from mlrf.cli.exit_status import reported  # noqa: PLC0415  with what it needs of the error tree alone
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     with reported() as outcome:

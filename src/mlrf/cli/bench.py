@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 import mlrf
-from mlrf.cli.bars import progress_console
-from mlrf.cli.engine_race import FIGURES, Figures, race, rows_for
+from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for
+from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import FOREST, ONNX_MODEL, read_bundle
 
 _FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}

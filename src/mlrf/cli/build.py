@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from mlrf.builder.needed import require_packages
-from mlrf.cli.bars import progress_console
+from mlrf.builder.required_packages import require_packages
 from mlrf.cli.build_report import tell_build
-from mlrf.cli.paths import some_path
+from mlrf.cli.path_arguments import some_path
+from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import NAME_RULE, read_bundle
 
 

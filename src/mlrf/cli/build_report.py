@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.engine_race import Figures, race, rows_for
-from mlrf.cli.terminal import harmless
+from mlrf.cli.engine_timing import Figures, race, rows_for
+from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, Manifest, RowsEntry
 from mlrf.core.schema import Kind
 

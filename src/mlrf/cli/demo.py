@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.paths import some_path
+from mlrf.cli.path_arguments import some_path
 from mlrf.demo.story import DEFAULT_OUT, run
 
 

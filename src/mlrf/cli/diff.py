@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mlrf.cli.paths import some_path
-from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.cli.path_arguments import some_path
+from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import GOLDEN_ROWS, Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
-from mlrf.core.golden import read_golden_rows
-from mlrf.core.repository import shelves
+from mlrf.core.golden_rows import read_golden_rows
+from mlrf.core.repository import model_directories
 from mlrf.core.schema import Feature, Leniency, Schema
-from mlrf.engines.choice import open_engine
+from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 
 
@@ -62,7 +62,7 @@ def diff(
 
 
 def _open(path: Path) -> Bundle:
-    found = shelves(path)
+    found = model_directories(path)
     if len(found) > 1:
         raise ConfigError(f"{path} is a repository of several models; name one: {', '.join(s.name for s in found)}")
     return read_bundle(path) if not found else found[0].read(found[0].pointer().version)
@@ -110,7 +110,7 @@ def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str
         return compared
     if any(model.bundle.manifest.task != "regression" for model in models):
         raise ConfigError("--label: errors are told of regressions; leave it out")
-    from mlrf.model.table import read_rows  # noqa: PLC0415
+    from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
     column = Schema((Feature(label),))
     truth = read_rows(column, read_file(rows, column), lenient)[:, 0].tolist()

@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 
 from mlrf.cli.row_files import leniency_of, read_file
-from mlrf.cli.terminal import harmless
+from mlrf.cli.terminal_text import harmless
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model, load
-from mlrf.model.table import Table, read_rows
-from mlrf.serving.api.explaining import ExplanationWriter
+from mlrf.model.table_input import Table, read_rows
+from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 _SHOWN = 10
 _SLICE_ROWS = 1000

@@ -11,17 +11,17 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mlrf.cli.bars import progress_console
 from mlrf.cli.keyed_files import read_key_text, read_rows
-from mlrf.cli.paths import some_path
-from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.cli.path_arguments import some_path
+from mlrf.cli.progress import progress_console
+from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
-from mlrf.features.documents import show_document
-from mlrf.features.place import default_state_dir, place_of, wrong_in_address
-from mlrf.features.port import FeatureStore
+from mlrf.features.interface import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
-from mlrf.features.seeding import mark_seeded
+from mlrf.features.row_json import show_document
+from mlrf.features.seed_store import mark_seeded
+from mlrf.features.store_location import default_state_dir, store_location, wrong_in_address
 
 features = typer.Typer(
     name="features",
@@ -63,7 +63,7 @@ def load(
 
     Example: mlrf features load sales rows.parquet --as-of-column updated_at --state-dir /var/lib/mlrf
     """
-    from mlrf.features.rows_file import RowsFile  # noqa: PLC0415  --help needs no pyarrow
+    from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415  --help needs no pyarrow
 
     found, format_ = _keyed(bundle)
     file = RowsFile(rows, format_, as_of_column=as_of_column, partial=partial)
@@ -146,7 +146,7 @@ def _check_url(url: str | None) -> None:
 
 def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
     """Return what the store answers; what the bundle brings has been taken before."""
-    from mlrf.features.opening import open_store  # noqa: PLC0415  --help needs no LMDB
+    from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
 
     _check_url(url)
     store = open_store(bundle, state_dir or default_state_dir(), url, timeout_s=10.0)
@@ -163,11 +163,11 @@ def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callabl
 
 
 def _load_here(bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | None, told: Callable[[int], None]) -> Any:
-    from mlrf.features.embedded import EmbeddedStore  # noqa: PLC0415
-    from mlrf.features.loading import load_rows  # noqa: PLC0415
+    from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
+    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415
 
-    place = place_of(state_dir or default_state_dir(), bundle, rows)
-    store = EmbeddedStore(place.rows, rows)
+    place = store_location(state_dir or default_state_dir(), bundle, rows)
+    store = LmdbStore(place.rows, rows)
     try:
         loaded = load_rows(store, file, file.path.name, told)
     finally:
@@ -178,13 +178,13 @@ def _load_here(bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | Non
 
 
 def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Callable[[int], None]) -> Any:
-    from mlrf.features.shared import SharedStore  # noqa: PLC0415
-    from mlrf.features.shared_loading import load_shared  # noqa: PLC0415
+    from mlrf.features.redis_bulk_load import load_shared  # noqa: PLC0415
+    from mlrf.features.redis_store import RedisStore  # noqa: PLC0415
 
     _check_url(url)
 
     async def whole() -> Any:
-        store = SharedStore(url, bundle.name, rows)
+        store = RedisStore(url, bundle.name, rows)
         try:
             return await load_shared(store, file, file.path.name, told)
         finally:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.build_report import parity_table, told_rows
-from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.schema import Feature
 

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from mlrf.cli.row_files import read_bytes, read_cell
-from mlrf.core.columns import find_columns
+from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError, RowsError
-from mlrf.features.documents import read_document
-from mlrf.features.key import EntityKey, KeyType
-from mlrf.features.port import Key, Record
+from mlrf.features.entity_key import EntityKey, KeyType
+from mlrf.features.interface import Key, Record
 from mlrf.features.row_format import RowFormat
+from mlrf.features.row_json import read_document
 
 MAX_PUSHED_ROWS = 1_000_000
 _INTEGER_CHARS = 20
@@ -56,7 +56,7 @@ def read_key_text(fields: Sequence[str], key: EntityKey) -> dict[str, Any]:
 
 
 def _parquet(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: bool) -> Iterator[tuple[Key, Record]]:
-    from mlrf.features.rows_file import RowsFile  # noqa: PLC0415  only Parquet needs pyarrow
+    from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415  only Parquet needs pyarrow
 
     file = RowsFile(path, rows, as_of_column=as_of_column, partial=partial)
     if file.n_rows > MAX_PUSHED_ROWS:

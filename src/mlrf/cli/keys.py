@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.access.keys import SCOPES, make_key, read_keys, write_keys
+from mlrf.serving.auth.keys import SCOPES, make_key, read_keys, write_keys
 
 _NAME = re.compile(r"[A-Za-z0-9._:@/-]{1,64}")
 

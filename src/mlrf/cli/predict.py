@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mlrf.cli.paths import some_path
+from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import leniency_of, read_file
 from mlrf.core.errors import BuildError
 from mlrf.model import load

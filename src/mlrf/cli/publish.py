@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.paths import some_path
+from mlrf.cli.path_arguments import some_path
 from mlrf.core import publishing
 from mlrf.core.errors import ConfigError
-from mlrf.core.repository import shelves
+from mlrf.core.repository import model_directories
 
 
 def publish(
@@ -30,8 +30,8 @@ def publish(
 
     Example: mlrf publish sales-bundle models
     """
-    shelf, version = publishing.publish(bundle, repository, allow_schema_change=allow_schema_change)
-    typer.echo(f"{shelf.path}: version {version} is current")
+    model_directory, version = publishing.publish(bundle, repository, allow_schema_change=allow_schema_change)
+    typer.echo(f"{model_directory.path}: version {version} is current")
 
 
 def rollback(
@@ -42,9 +42,9 @@ def rollback(
 
     Example: mlrf rollback models/sales
     """
-    found = shelves(model)
+    found = model_directories(model)
     if len(found) != 1:
-        names = ", ".join(str(model / shelf.name) for shelf in found)
+        names = ", ".join(str(model / model_directory.name) for model_directory in found)
         raise ConfigError(f"{model} is no model of a repository" + (f"; name one of {names}" if names else ""))
     version = publishing.rollback(found[0], to)
     typer.echo(f"{model}: version {version} is current")

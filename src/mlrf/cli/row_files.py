@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mlrf.core.columns import find_columns
+from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from mlrf.serving.configuration import read_configuration
+from mlrf.serving.config.loader import read_configuration
 
 _LAST_STANDARD = 2
 

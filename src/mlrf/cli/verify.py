@@ -9,16 +9,16 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from mlrf.cli.bars import progress_console
+from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import FOREST, GOLDEN, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
-from mlrf.engines.choice import open_engine
-from mlrf.engines.port import Explainer
+from mlrf.engines.interface import Explainer
+from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
 if TYPE_CHECKING:
-    from mlrf.builder.golden_file import Golden
+    from mlrf.builder.bundle.golden_parquet import Golden
 
 _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
@@ -35,7 +35,7 @@ def verify(
     Example: mlrf verify sales
     """
     try:
-        from mlrf.builder.golden_file import read_golden  # noqa: PLC0415  a server may lack pyarrow
+        from mlrf.builder.bundle.golden_parquet import read_golden  # noqa: PLC0415  a server may lack pyarrow
     except ImportError as error:
         raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     found = read_bundle(bundle)

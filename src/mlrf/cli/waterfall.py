@@ -10,7 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.terminal import harmless
+from mlrf.cli.terminal_text import harmless
 from mlrf.core.schema import Value
 
 _LOWERS, _RAISES = "blue", "red"

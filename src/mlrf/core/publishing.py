@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from mlrf.core.atomic_files import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
 from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
-from mlrf.core.durable import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
-from mlrf.core.repository import POINTER, Pointer, Shelf, Version
+from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
 
 _WORK = ".publishing-"
 _MAX_BEFORE = 100
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 1 << 20
 _SHOWN, _LISTED = 5, 20
 
 
-def publish(source: Path, repository: Path, *, allow_schema_change: bool = False) -> tuple[Shelf, Version]:
+def publish(source: Path, repository: Path, *, allow_schema_change: bool = False) -> tuple[ModelDirectory, Version]:
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
     The same bundle gets no second number; servers that refused it try it again. BundleError when it is not sound or cannot be
@@ -31,49 +31,51 @@ def publish(source: Path, repository: Path, *, allow_schema_change: bool = False
     bundle = read_bundle(source)
     if GOLDEN_ROWS not in bundle.manifest.files:
         raise BundleError(f"{source}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
-    shelf = Shelf(repository.absolute() / bundle.name)
+    model_directory = ModelDirectory(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
     if bundle.name in (MANIFEST, POINTER):
         raise RepositoryError(f"a model of a repository cannot be named {bundle.name}; build it under another --name")
-    before = shelf.pointer() if os.path.lexists(shelf.path / POINTER) else None
+    before = model_directory.pointer() if os.path.lexists(model_directory.path / POINTER) else None
     if before is not None and not allow_schema_change:
-        check_contract(shelf.read(before.version), bundle)
+        check_contract(model_directory.read(before.version), bundle)
     try:
-        shelf.path.mkdir(parents=True, exist_ok=True)
-        sync_directory(shelf.path.parent)
-        _sweep(shelf)
-        version = _standing(shelf, bundle) or _add(shelf, bundle)
-        _point(shelf, version, before)
+        model_directory.path.mkdir(parents=True, exist_ok=True)
+        sync_directory(model_directory.path.parent)
+        _sweep(model_directory)
+        version = _standing(model_directory, bundle) or _add(model_directory, bundle)
+        _point(model_directory, version, before)
     except OSError as error:
         raise RepositoryError(
-            f"{shelf.path} could not be written: {error.strerror}; the pointer is as it was"
+            f"{model_directory.path} could not be written: {error.strerror}; the pointer is as it was"
         ) from error
-    return shelf, version
+    return model_directory, version
 
 
-def rollback(shelf: Shelf, asked: str | None = None) -> Version:
+def rollback(model_directory: ModelDirectory, asked: str | None = None) -> Version:
     """Point to the version that was current before, or to the one asked for; RepositoryError when there is none before.
 
     The version is read and checked first: BundleError when it is not sound.
     """
-    pointer = shelf.pointer()
+    pointer = model_directory.pointer()
     if asked is not None:
-        version = shelf.find(asked)
+        version = model_directory.find(asked)
         before = (*pointer.before, pointer.number)
     elif pointer.before:
-        version = shelf.version(pointer.before[-1])
+        version = model_directory.version(pointer.before[-1])
         before = pointer.before[:-1]
     else:
-        raise RepositoryError(f"{shelf.path}: no version was current before {pointer.number}; name one with --to")
+        raise RepositoryError(
+            f"{model_directory.path}: no version was current before {pointer.number}; name one with --to"
+        )
     if version == pointer.version:
         return version
-    shelf.read(version)
+    model_directory.read(version)
     try:
-        _write_pointer(shelf, Pointer(version.number, version.digest, before[-_MAX_BEFORE:]))
+        _write_pointer(model_directory, Pointer(version.number, version.digest, before[-_MAX_BEFORE:]))
     except OSError as error:
         raise RepositoryError(
-            f"{shelf.path} could not be written: {error.strerror}; the pointer is as it was"
+            f"{model_directory.path} could not be written: {error.strerror}; the pointer is as it was"
         ) from error
     return version
 
@@ -89,17 +91,17 @@ def check_contract(old: Bundle, new: Bundle) -> None:
         )
 
 
-def _standing(shelf: Shelf, bundle: Bundle) -> Version | None:
-    for number in reversed(shelf.numbers()):
-        version = shelf.version(number)
+def _standing(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
+    for number in reversed(model_directory.numbers()):
+        version = model_directory.version(number)
         if version.digest == bundle.version:
-            shelf.read(version)
+            model_directory.read(version)
             return version
     return None
 
 
-def _add(shelf: Shelf, bundle: Bundle) -> Version:
-    work = shelf.path / f"{_WORK}{os.getpid()}"
+def _add(model_directory: ModelDirectory, bundle: Bundle) -> Version:
+    work = model_directory.path / f"{_WORK}{os.getpid()}"
     try:
         work.mkdir()
         for name in (*bundle.manifest.files, MANIFEST):
@@ -108,15 +110,15 @@ def _add(shelf: Shelf, bundle: Bundle) -> Version:
         # What was read from the source may have changed while it was copied.
         if read_bundle(work).version != bundle.version:
             raise BundleError(f"{bundle.path}: was altered while it was published; publish it again", file=MANIFEST)
-        number = max(shelf.numbers(), default=0) + 1
+        number = max(model_directory.numbers(), default=0) + 1
         while True:
             try:
-                rename(work, shelf.path / str(number), RENAME_NOREPLACE)
+                rename(work, model_directory.path / str(number), RENAME_NOREPLACE)
                 break
             except FileExistsError:
                 # Somebody else published meanwhile.
                 number += 1
-        sync_directory(shelf.path)
+        sync_directory(model_directory.path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Version(number, bundle.version)
@@ -131,25 +133,27 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(writing.fileno())
 
 
-def _point(shelf: Shelf, version: Version, before: Pointer | None) -> None:
+def _point(model_directory: ModelDirectory, version: Version, before: Pointer | None) -> None:
     if before is None:
-        _write_pointer(shelf, Pointer(version.number, version.digest))
+        _write_pointer(model_directory, Pointer(version.number, version.digest))
     elif before.version == version:
         # A pointer that was replaced by its like: servers that refused the version try it again.
-        _write_pointer(shelf, before)
+        _write_pointer(model_directory, before)
     else:
-        _write_pointer(shelf, Pointer(version.number, version.digest, (*before.before, before.number)[-_MAX_BEFORE:]))
+        _write_pointer(
+            model_directory, Pointer(version.number, version.digest, (*before.before, before.number)[-_MAX_BEFORE:])
+        )
 
 
-def _write_pointer(shelf: Shelf, pointer: Pointer) -> None:
-    replace_file(shelf.path / POINTER, msgspec.json.encode(pointer) + b"\n")
+def _write_pointer(model_directory: ModelDirectory, pointer: Pointer) -> None:
+    replace_file(model_directory.path / POINTER, msgspec.json.encode(pointer) + b"\n")
 
 
-def _sweep(shelf: Shelf) -> None:
+def _sweep(model_directory: ModelDirectory) -> None:
     """Remove what publishers that were killed left here."""
-    for path in shelf.path.glob(f"{_WORK}*"):
+    for path in model_directory.path.glob(f"{_WORK}*"):
         if is_abandoned(path.name.removeprefix(_WORK)):
             shutil.rmtree(path, ignore_errors=True)
-    for path in shelf.path.glob(f".{POINTER}.writing-*"):
+    for path in model_directory.path.glob(f".{POINTER}.writing-*"):
         if is_abandoned(path.name.rpartition("-")[2]):
             path.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ class Pointer(Version, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class ModelDirectory:
     """The versions of one model in a repository."""
 
     path: Path
@@ -118,17 +118,17 @@ class Shelf:
         return bundle
 
 
-def shelves(path: Path) -> list[Shelf]:
+def model_directories(path: Path) -> list[ModelDirectory]:
     """Return the models of a repository, or of the one model that a path within it names; none when it is no repository."""
     if (path / MANIFEST).exists():
         return []
     if (path / POINTER).exists():
-        return [Shelf(path.resolve())]
+        return [ModelDirectory(path.resolve())]
     try:
         found = sorted(entry.name for entry in os.scandir(path) if NAME_PATTERN.fullmatch(entry.name))
     except OSError:
         return []
-    return [Shelf(path.resolve() / name) for name in found if (path / name / POINTER).exists()]
+    return [ModelDirectory(path.resolve() / name) for name in found if (path / name / POINTER).exists()]
 
 
 def _read_regular(path: Path, max_bytes: int) -> bytes:

@@ -28,7 +28,7 @@ import uvloop
 from mlrf.core.errors import ConfigError
 from mlrf.demo.connection import Connection
 from mlrf.demo.load_report import LoadReport, percentile
-from mlrf.demo.pacemaker import Pacemaker
+from mlrf.demo.pacing import Pacer
 
 __all__ = ["LoadReport", "drive", "drive_and_wait"]
 
@@ -127,7 +127,7 @@ class _Load:
         self._open: set[Connection] = set()
         self._idle: deque[Connection] = deque()
         self._reconnecting: set[asyncio.Task[None]] = set()
-        self._pacemaker: Pacemaker | None = None
+        self._pacemaker: Pacer | None = None
         self._started_at = math.inf  # nothing is due before the clock starts
         self._finished = asyncio.Event()
         self._over = False
@@ -150,9 +150,7 @@ class _Load:
 
     async def run(self, limit_s: float, on_second: OnSecond | None) -> LoadReport:
         self._started_at = time.perf_counter()
-        self._pacemaker = Pacemaker(
-            self._loop, self._send_due, started_at=self._started_at, rate=self._rate, due=self._due
-        )
+        self._pacemaker = Pacer(self._loop, self._send_due, started_at=self._started_at, rate=self._rate, due=self._due)
         self._pacemaker.start()
         while (left_s := self._started_at + limit_s - time.perf_counter()) > 0:
             try:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mlrf.builder.bundle_writer import check_output
+from mlrf.builder.bundle.writer import check_output
 from mlrf.core.errors import ConfigError, OutputExistsError
 from mlrf.demo.server import require_free_port
 
 if TYPE_CHECKING:
-    from mlrf.demo.acts import Means
+    from mlrf.demo.steps import DemoOptions
 
 DEFAULT_OUT = Path("demo-bundle")
 
@@ -37,7 +37,7 @@ def run(
     out: Path | None,
     rate: int,
     seconds: int,
-    means: Means | None = None,
+    means: DemoOptions | None = None,
     console: Console | None = None,
 ) -> int:
     """Tell the story and return the exit status: 0 done, 1 when a request of the load failed or it was stopped midway.
@@ -64,10 +64,10 @@ def run(
             path=str(out),
         ) from error
 
-    from mlrf.demo.acts import Means, Story  # noqa: PLC0415  after the check that what it imports is there
+    from mlrf.demo.steps import DemoOptions, DemoRun  # noqa: PLC0415  after the check that what it imports is there
 
     console = console or Console()
-    story = Story(console, means or Means(), port=port, workers=workers, out=out)
+    story = DemoRun(console, means or DemoOptions(), port=port, workers=workers, out=out)
     try:
         with _interrupted_once():
             status = story.tell(rate=rate, seconds=seconds, once=once)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlrf.demo.panel import Panel
+from mlrf.demo.feature_panel import Panel
 
 HOLD_OUT_DAYS = 28
 TREES = 300

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mlrf import _kernel
-from mlrf.engines.port import Rows
+from mlrf.engines.interface import Rows
 
 
 class ColumnRule(NamedTuple):

@@ -15,8 +15,8 @@ import numpy as np
 import onnxruntime as ort
 
 from mlrf.core.errors import BundleError, EngineError
-from mlrf.engines.port import Row, Rows
-from mlrf.engines.session import start_session
+from mlrf.engines.interface import Row, Rows
+from mlrf.engines.onnx_session import start_session
 
 INPUT = "features"
 OUTPUT = "margin"

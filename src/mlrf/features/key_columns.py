@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlrf.core.errors import RowsError
 from mlrf.core.schema import clip, shown
-from mlrf.features.key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, encode_value, expected_of
+from mlrf.features.entity_key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, encode_value, expected_of
 
 _DAY_US = 86_400_000_000
 _EPOCH_ORDINAL = 719_163

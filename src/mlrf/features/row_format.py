@@ -20,8 +20,8 @@ import msgspec
 from mlrf.core.bundle import MANIFEST, Bundle
 from mlrf.core.errors import BundleError
 from mlrf.core.schema import Schema
-from mlrf.features.key import EntityKey, entity_key
-from mlrf.features.port import StoredRow
+from mlrf.features.entity_key import EntityKey, entity_key
+from mlrf.features.interface import StoredRow
 
 FORMAT = 1
 NO_TIME = -(1 << 63)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.schema import STRICT, Category, Leniency
-from mlrf.engines.choice import open_engine
-from mlrf.engines.port import Engine, Explainer, Row
+from mlrf.engines.interface import Engine, Explainer, Row
+from mlrf.engines.selection import open_engine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +129,7 @@ class Model:
         """
         import numpy as np  # noqa: PLC0415
 
-        from mlrf.model.table import read_rows  # noqa: PLC0415
+        from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
         table = read_rows(self.schema, rows, leniency)
         margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
@@ -152,7 +152,7 @@ class Model:
         import numpy as np  # noqa: PLC0415
 
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
-        from mlrf.model.table import read_rows  # noqa: PLC0415
+        from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
         explainer = self.explainer()
         table = read_rows(self.schema, rows, leniency)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mlrf.core.bundle import GOLDEN_ROWS
 from mlrf.core.errors import BundleError
-from mlrf.core.golden import GoldenRows, read_golden_rows
-from mlrf.engines.port import Explainer
+from mlrf.core.golden_rows import GoldenRows, read_golden_rows
+from mlrf.engines.interface import Explainer
 from mlrf.model.model import Model
 
 _EXPLAINED_ROWS = 16

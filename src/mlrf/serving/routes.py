@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlrf.serving.access.guard import ADMIN, OPEN
-from mlrf.serving.http.route import JSON, OTHER, Fit, Handler, Route
-from mlrf.serving.sight.metrics import Layout
+from mlrf.serving.auth.guard import ADMIN, OPEN
+from mlrf.serving.http.router import JSON, OTHER, Fit, Handler, Route
+from mlrf.serving.telemetry.metrics import Layout
 
 LABELS = (
     "other",

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlrf
-from mlrf.builder.front import import_model
-from mlrf.builder.golden_file import read_golden
-from mlrf.builder.imported import ImportedModel
-from mlrf.builder.parity.library import ask_library
+from mlrf.builder.bundle.golden_parquet import read_golden
+from mlrf.builder.detect import import_model
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.reference import ask_reference_library
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
@@ -32,7 +32,7 @@ from mlrf.core.errors import (
     OutputExistsError,
     SampleError,
 )
-from mlrf.core.golden import read_golden_rows
+from mlrf.core.golden_rows import read_golden_rows
 from mlrf.core.schema import Kind
 
 
@@ -189,21 +189,21 @@ def altered(model: ImportedModel, source: bytes) -> ImportedModel:
 def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_path):
     model = import_model(booster)
     rows, wanted = np.zeros((3, 4)), np.array([0])
-    answers = ask_library(model, rows, wanted)
+    answers = ask_reference_library(model, rows, wanted)
     assert answers.margins.shape == (3, 1)
     assert answers.predictions.shape == (1, 1)
     with pytest.raises(ModelUnreadableError, match="lightgbm refuses"):
-        ask_library(altered(model, b"no model"), rows, wanted)
+        ask_reference_library(altered(model, b"no model"), rows, wanted)
     with pytest.raises(BuildError, match=r"within 0 s"):
-        ask_library(model, rows, wanted, time_limit_s=0.01)
+        ask_reference_library(model, rows, wanted, time_limit_s=0.01)
     # A lightgbm that cannot be imported, and one that dies of a signal, stand before the real one on the child's path.
     (tmp_path / "lightgbm.py").write_text("raise ImportError('no lightgbm here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(BuildError, match=r"pip install lightgbm .*no lightgbm here"):
-        ask_library(model, rows, wanted)
+        ask_reference_library(model, rows, wanted)
     (tmp_path / "lightgbm.py").write_text("import os; os.kill(os.getpid(), 11)")
     with pytest.raises(BuildError, match=r"crashed on this model .signal 11"):
-        ask_library(model, rows, wanted)
+        ask_reference_library(model, rows, wanted)
 
 
 def test_golden_rows_that_are_none_are_refused(tmp_path):
@@ -218,7 +218,7 @@ def test_golden_rows_that_are_none_are_refused(tmp_path):
 
 def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_package(model_file):
     script = (
-        "import sys, mlrf; from mlrf.builder.front import import_model; import_model(sys.argv[1]);"
+        "import sys, mlrf; from mlrf.builder.detect import import_model; import_model(sys.argv[1]);"
         "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert 'onnx' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script, model_file], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlrf.builder.bundle_writer import write_bundle
+from mlrf.builder.bundle.writer import write_bundle
 from mlrf.core.bundle import LinkEntry, Manifest, ModelFacts, read_bundle
 from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.core.json_schema import to_json_schema

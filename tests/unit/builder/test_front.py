@@ -11,8 +11,8 @@ import lightgbm
 import numpy as np
 import pytest
 
-from mlrf.builder import source as source_room
-from mlrf.builder.front import import_model
+from mlrf.builder import model_source as source_room
+from mlrf.builder.detect import import_model
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 

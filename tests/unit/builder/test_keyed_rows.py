@@ -20,10 +20,10 @@ from mlrf.cli import main
 from mlrf.core.bundle import FileEntry, read_bundle
 from mlrf.core.errors import BundleError, ConfigError, RowsError
 from mlrf.core.schema import Schema
-from mlrf.features.opening import open_explanations, open_store
-from mlrf.features.place import place_of
+from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
-from mlrf.features.seeding import take_rows
+from mlrf.features.seed_store import take_rows
+from mlrf.features.store_location import store_location
 from redis_server import redis_server
 
 KEY = ["shop", "stock", "day"]
@@ -147,7 +147,7 @@ def test_another_model_on_the_same_rows_keeps_them_and_another_schema_does_not(b
     files = {**first.manifest.files, "explanations.parquet": FileEntry("0" * 64, 1)}
     retrained = replace(first, manifest=replace(first.manifest, files=files))
     other = replace(first, schema=Schema(first.schema.features[::-1]))
-    places = [place_of(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
+    places = [store_location(tmp_path, bundle, row_format(bundle)) for bundle in (first, retrained, other)]
     assert places[0].rows == places[1].rows != places[2].rows
     assert len({place.explanations for place in places}) == 3
 
@@ -162,7 +162,7 @@ def test_rows_that_were_pushed_survive_a_new_start_and_rows_that_were_loaded_are
     store.upsert([(key, format_.pack([9.0] * 4))])
     store.release()
     # As if the server had died before it noted that the rows were taken.
-    (place_of(tmp_path, bundle, format_).rows / "seeded").unlink()
+    (store_location(tmp_path, bundle, format_).rows / "seeded").unlink()
     store = open_store(bundle, tmp_path)
     assert store.read(key).values[0] == 9.0
     store.release()
@@ -250,7 +250,7 @@ def test_a_server_needs_pyarrow_only_to_take_rows(built, tmp_path):
 import sys
 from pathlib import Path
 from mlrf.core.bundle import read_bundle
-from mlrf.features.opening import open_explanations, open_store
+from mlrf.features.open_stores import open_explanations, open_store
 bundle = read_bundle({str(built)!r})
 open_store(bundle, Path({str(tmp_path)!r})); open_explanations(bundle, Path({str(tmp_path)!r}))
 print([name for name in ("pyarrow", "numpy", "redis") if name in sys.modules])

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mlrf.builder.class_labels import read_class_labels
-from mlrf.builder.front import import_model
-from mlrf.builder.imported import Wishes
-from mlrf.builder.onnx.export import export_onnx
+from mlrf.builder.detect import import_model
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.schema import Kind
 
@@ -23,7 +23,7 @@ def read(tmp_path):
     def from_bytes(raw, **options):
         path = tmp_path / "read.txt"
         path.write_bytes(raw)
-        return import_model(path, Wishes(**options))
+        return import_model(path, ImportOptions(**options))
 
     return from_bytes
 

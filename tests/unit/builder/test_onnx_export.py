@@ -11,9 +11,9 @@ import pytest
 
 import naive_forest as naive
 from forests import margins, odd_rows, random_forest
-from mlrf.builder.onnx.categories import rank_columns
-from mlrf.builder.onnx.export import LEAF_COVERS, NODE_COVERS, export_onnx
-from mlrf.builder.parity.runtime import run_onnx
+from mlrf.builder.exporters.onnx.export import LEAF_COVERS, NODE_COVERS, export_onnx
+from mlrf.builder.exporters.onnx.rank_columns import rank_columns
+from mlrf.builder.parity.exports import run_onnx
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import LEAF, NOT_NEGATIVE, TRUNCATED
 from mlrf.core.link import Link

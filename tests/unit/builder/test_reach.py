@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from forests import goes_left, random_forest
-from mlrf.builder.front import import_model
-from mlrf.builder.parity import golden
-from mlrf.builder.parity.golden import KINDS, golden_rows
+from mlrf.builder.detect import import_model
+from mlrf.builder.parity.golden_rows import KINDS, RANDOM_ROWS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
 
 
@@ -69,8 +68,8 @@ def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
 def test_many_trees_are_asked_on_fewer_rows_that_still_stand_on_nodes(monkeypatch):
     forest = random_forest(3, trees=30, depth=6)
     whole = len(golden_rows(forest, None, lambda _: None).rows)
-    limit = golden.RANDOM_ROWS + 1_000
-    monkeypatch.setattr(golden, "MAX_WALKS", limit * forest.n_trees)
+    limit = RANDOM_ROWS + 1_000
+    monkeypatch.setattr("mlrf.builder.parity.golden_rows.MAX_WALKS", limit * forest.n_trees)
     fewer = golden_rows(forest, None, lambda _: None)
     assert limit <= len(fewer.rows) < min(whole, limit + 100)
     assert np.count_nonzero(fewer.kinds == KINDS.index("threshold")) > 0

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import mlrf
-from mlrf.builder.bundle_writer import write_bundle
-from mlrf.builder.golden_file import encode_golden, read_golden
+from mlrf.builder.bundle.golden_parquet import encode_golden, read_golden
+from mlrf.builder.bundle.writer import write_bundle
 from mlrf.cli import main
-from mlrf.cli.exits import EXIT_STATUS, exit_status
+from mlrf.cli.exit_status import EXIT_STATUS, exit_status
 from mlrf.cli.row_files import read_file
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (

@@ -11,11 +11,11 @@ import pytest
 import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.cli import main
-from mlrf.cli.engine_race import FIGURES, rows_for
+from mlrf.cli.engine_timing import FIGURES, rows_for
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.bundle import LinkEntry, read_bundle
 from mlrf.core.schema import Kind
-from mlrf.serving.api.explaining import ExplanationWriter
+from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 NAMES = list(ALL_KINDS.names)
 ROWS = [

@@ -10,8 +10,8 @@ import pytest
 import mlrf
 from bundles import write_bundle, write_tree_bundle
 from mlrf.cli import main
-from mlrf.cli.exits import reported
-from mlrf.cli.terminal import harmless, harmless_json
+from mlrf.cli.exit_status import reported
+from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.errors import BundleError
 from mlrf.core.schema import Feature, Kind, Schema
 from running import serving

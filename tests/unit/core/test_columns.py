@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlrf.core.columns import find_columns
+from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError
 
 

@@ -19,7 +19,7 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
 from mlrf.core.publishing import publish, rollback
-from mlrf.core.repository import Shelf, Version, shelves
+from mlrf.core.repository import ModelDirectory, Version, model_directories
 from mlrf.core.schema import Feature, Kind, Schema
 
 
@@ -37,53 +37,57 @@ def versions(tmp_path_factory):
 
 
 def test_versions_are_numbered_in_order_and_the_pointer_follows(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
+    model_directory, first = publish(versions / "one", tmp_path)
     assert (first.number, first.digest) == (1, read_bundle(versions / "one").version)
-    assert shelf.read(first).name == "sample"
+    assert model_directory.read(first).name == "sample"
     _, second = publish(versions / "two", tmp_path)
-    assert (second.number, shelf.pointer().before) == (2, (1,))
-    assert shelf.find(None) == second == shelf.find("2") == shelf.find(second.digest[:8])
-    assert {stat.S_IMODE(file.stat().st_mode) for file in (shelf.path / "2").iterdir()} == {0o444}
-    assert [s.name for s in shelves(tmp_path)] == [s.name for s in shelves(tmp_path / "sample")] == ["sample"]
-    assert shelves(versions / "one") == []
+    assert (second.number, model_directory.pointer().before) == (2, (1,))
+    assert model_directory.find(None) == second == model_directory.find("2") == model_directory.find(second.digest[:8])
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (model_directory.path / "2").iterdir()} == {0o444}
+    assert (
+        [s.name for s in model_directories(tmp_path)]
+        == [s.name for s in model_directories(tmp_path / "sample")]
+        == ["sample"]
+    )
+    assert model_directories(versions / "one") == []
 
 
 def test_the_same_bundle_gets_no_second_number(versions, tmp_path):
     publish(versions / "one", tmp_path)
     publish(versions / "two", tmp_path)
-    shelf, again = publish(versions / "one", tmp_path)
+    model_directory, again = publish(versions / "one", tmp_path)
     assert again.number == 1
-    assert shelf.numbers() == [1, 2]
-    assert shelf.pointer().before == (1, 2)
+    assert model_directory.numbers() == [1, 2]
+    assert model_directory.pointer().before == (1, 2)
 
 
 def test_rolling_back_goes_the_way_back_and_ends_with_a_sentence(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
+    model_directory, first = publish(versions / "one", tmp_path)
     _, second = publish(versions / "two", tmp_path)
-    assert rollback(shelf) == first
+    assert rollback(model_directory) == first
     with pytest.raises(RepositoryError, match="no version was current before"):
-        rollback(shelf)
-    assert rollback(shelf, "2") == second
-    assert rollback(shelf) == first
+        rollback(model_directory)
+    assert rollback(model_directory, "2") == second
+    assert rollback(model_directory) == first
     with pytest.raises(BundleError, match="'7' is no version"):
-        rollback(shelf, "7")
+        rollback(model_directory, "7")
 
 
 def test_rolling_back_to_a_damaged_version_is_refused(versions, tmp_path):
-    shelf, _ = publish(versions / "one", tmp_path)
+    model_directory, _ = publish(versions / "one", tmp_path)
     _, second = publish(versions / "two", tmp_path)
-    (shelf.path / "1/model.onnx").chmod(0o644)
-    (shelf.path / "1/model.onnx").write_bytes(b"other")
+    (model_directory.path / "1/model.onnx").chmod(0o644)
+    (model_directory.path / "1/model.onnx").write_bytes(b"other")
     with pytest.raises(BundleError, match=r"model\.onnx"):
-        rollback(shelf)
-    assert shelf.pointer().version == second
+        rollback(model_directory)
+    assert model_directory.pointer().version == second
 
 
 def test_a_version_that_asks_other_things_of_its_callers_needs_leave(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
+    model_directory, first = publish(versions / "one", tmp_path)
     with pytest.raises(SchemaChangedError, match="'price' is gone"):
         publish(versions / "other", tmp_path)
-    assert (shelf.pointer().version, shelf.numbers()) == (first, [1])
+    assert (model_directory.pointer().version, model_directory.numbers()) == (first, [1])
     assert publish(versions / "other", tmp_path, allow_schema_change=True)[1].number == 2
 
 
@@ -116,16 +120,16 @@ def test_a_pointer_that_points_nowhere_is_refused(tmp_path, content):
     (tmp_path / "m").mkdir()
     (tmp_path / "m/current.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"current\.json"):
-        Shelf(tmp_path / "m").pointer()
+        ModelDirectory(tmp_path / "m").pointer()
 
 
 def test_another_bundle_in_a_versions_place_is_refused(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
+    model_directory, first = publish(versions / "one", tmp_path)
     with pytest.raises(BundleError, match="as published"):
-        shelf.read(Version(1, "0" * 64))
+        model_directory.read(Version(1, "0" * 64))
     (tmp_path / "sample").rename(tmp_path / "renamed")
     with pytest.raises(BundleError, match="holds the model 'sample'"):
-        Shelf(tmp_path / "renamed").read(first)
+        ModelDirectory(tmp_path / "renamed").read(first)
 
 
 def killed_at(point, call):
@@ -150,23 +154,23 @@ def killed_at(point, call):
 
 
 def test_a_publisher_that_is_killed_at_any_point_leaves_a_valid_pointer(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
+    model_directory, first = publish(versions / "one", tmp_path)
     point = 0
     while killed_at(point := point + 1, lambda: publish(versions / "two", tmp_path)):
-        pointer = shelf.pointer()
-        shelf.read(pointer.version)
-        for number in shelf.numbers():
-            shelf.read(shelf.version(number))
+        pointer = model_directory.pointer()
+        model_directory.read(pointer.version)
+        for number in model_directory.numbers():
+            model_directory.read(model_directory.version(number))
     assert point > 30, "the call was killed at too few points to mean anything"
-    assert shelf.pointer().before == (1,)
+    assert model_directory.pointer().before == (1,)
     publish(versions / "one", tmp_path)
-    assert sorted(os.listdir(shelf.path)) == ["1", "2", "current.json"], "what the killed left is swept"
-    assert shelf.find(None) == first
+    assert sorted(os.listdir(model_directory.path)) == ["1", "2", "current.json"], "what the killed left is swept"
+    assert model_directory.find(None) == first
 
 
 def test_a_full_disk_leaves_the_old_pointer_and_nothing_else(versions, tmp_path):
-    shelf, first = publish(versions / "one", tmp_path)
-    before = sorted(os.listdir(shelf.path))
+    model_directory, first = publish(versions / "one", tmp_path)
+    before = sorted(os.listdir(model_directory.path))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -177,22 +181,22 @@ def test_a_full_disk_leaves_the_old_pointer_and_nothing_else(versions, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert (shelf.pointer().version, sorted(os.listdir(shelf.path))) == (first, before)
+    assert (model_directory.pointer().version, sorted(os.listdir(model_directory.path))) == (first, before)
 
 
 def test_two_publishers_at_once_get_two_numbers(versions, tmp_path):
     """The other one publishes between our look at the numbers and our rename."""
-    shelf, _ = publish(versions / "one", tmp_path)
-    shutil.copytree(versions / "two", shelf.path / "2")
-    listed = shelf.numbers()
-    (shelf.path / "2").rename(shelf.path / "aside")
+    model_directory, _ = publish(versions / "one", tmp_path)
+    shutil.copytree(versions / "two", model_directory.path / "2")
+    listed = model_directory.numbers()
+    (model_directory.path / "2").rename(model_directory.path / "aside")
 
     armed = [True]  # a hook cannot be taken away again
 
     def other(event, _arguments):
         if event == "ctypes.dlopen" and armed:
             armed.clear()
-            (shelf.path / "aside").rename(shelf.path / "2")
+            (model_directory.path / "aside").rename(model_directory.path / "2")
 
     sys.addaudithook(other)
     _, version = publish(versions / "two", tmp_path)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrf.demo.daily import Daily, sum_by_day
-from mlrf.demo.panel import WARM_UP_DAYS, Panel, make_panel
+from mlrf.demo.daily_totals import Daily, sum_by_day
+from mlrf.demo.feature_panel import WARM_UP_DAYS, Panel, make_panel
 
 MONEY = ["revenue", "retail_discount", "coupon_discount", "lines", "discounted_lines", "baskets"]
 

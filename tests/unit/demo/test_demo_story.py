@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 
 from mlrf.core.errors import ConfigError, MlrfError, OutputExistsError
-from mlrf.demo.acts import Means
-from mlrf.demo.rows import key_of, named_instances
+from mlrf.demo.request_rows import key_of, named_instances
 from mlrf.demo.server import Server, require_free_port, serve_command
+from mlrf.demo.steps import DemoOptions
 from mlrf.demo.story import _interrupted_once, run
 
 STAND_IN = str(Path(__file__).with_name("stand_in_server.py"))
@@ -48,7 +48,7 @@ def command(bundle, *, port, workers):
 
 @pytest.fixture
 def means(retail):
-    return Means(read=lambda: retail, trees=3, build=build, command=command)
+    return DemoOptions(read=lambda: retail, trees=3, build=build, command=command)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_taken_port_is_refused_before_the_long_work(port, console):
         taken.bind(("127.0.0.1", port))
         taken.listen()
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
-            run(once=True, port=port, out=None, means=Means(read=never), console=console, **OPTIONS)
+            run(once=True, port=port, out=None, means=DemoOptions(read=never), console=console, **OPTIONS)
 
 
 def test_a_place_that_holds_no_bundle_is_refused_before_the_long_work(port, console, tmp_path):
@@ -152,7 +152,7 @@ def test_a_place_that_holds_no_bundle_is_refused_before_the_long_work(port, cons
 
     (tmp_path / "thesis").write_text("years of work")
     with pytest.raises(OutputExistsError, match="the demo does not replace it; name another place with -o"):
-        run(once=True, port=port, out=tmp_path, means=Means(read=never), console=console, **OPTIONS)
+        run(once=True, port=port, out=tmp_path, means=DemoOptions(read=never), console=console, **OPTIONS)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlrf.demo import rows
-from mlrf.demo.daily import sum_by_day
-from mlrf.demo.panel import make_panel
+from mlrf.demo import request_rows
+from mlrf.demo.daily_totals import sum_by_day
+from mlrf.demo.feature_panel import make_panel
 from mlrf.demo.training import HOLD_OUT_DAYS, measure, train
 
 
@@ -47,8 +47,8 @@ def test_rows_become_requests_in_both_forms(panel):
     missing = features["discount_share_7"].isna().to_numpy()
     assert missing.any()
     row = int(np.flatnonzero(missing)[0])
-    named = rows.named_instances(features)[row]
-    positional = rows.positional_instances(features)[row]
+    named = request_rows.named_instances(features)[row]
+    positional = request_rows.positional_instances(features)[row]
     assert list(named) == list(features)
     assert named["discount_share_7"] is None
     assert type(named["is_weekend"]) is bool
@@ -56,15 +56,15 @@ def test_rows_become_requests_in_both_forms(panel):
     assert type(named["department"]) is str
     assert positional[-2:] == [features["store_id"].cat.codes[row], features["department"].cat.codes[row]]
     assert positional[:-2] == list(named.values())[:-2]
-    assert rows.predict_bodies([{"a": None, "b": True}, [1.5]]) == [
+    assert request_rows.predict_bodies([{"a": None, "b": True}, [1.5]]) == [
         b'{"features":{"a":null,"b":true}}',
         b'{"features":[1.5]}',
     ]
 
 
 def test_examples_are_of_the_last_day_one_a_department_chosen_by_the_past(panel):
-    chosen = rows.busiest_on_the_last_day(panel, 3)
+    chosen = request_rows.busiest_on_the_last_day(panel, 3)
     assert (panel.day[chosen] == panel.day.max()).all()
     assert panel.features["department"].iloc[chosen].is_unique
     panel.revenue[:] = 0
-    assert rows.busiest_on_the_last_day(panel, 3).tolist() == chosen.tolist()
+    assert request_rows.busiest_on_the_last_day(panel, 3).tolist() == chosen.tolist()

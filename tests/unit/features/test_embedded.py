@@ -13,9 +13,9 @@ import pytest
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.schema import Feature, Schema
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.explanations import EmbeddedExplanations
-from mlrf.features.key import entity_key
+from mlrf.features.entity_key import entity_key
+from mlrf.features.explanation_store import EmbeddedExplanations
+from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import RowFormat, row_digest
 from running import eventually
 
@@ -23,8 +23,8 @@ _STORED = """
 import sys
 from pathlib import Path
 from mlrf.core.schema import Feature, Schema
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.key import entity_key
+from mlrf.features.lmdb_store import LmdbStore
+from mlrf.features.entity_key import entity_key
 from mlrf.features.row_format import RowFormat
 
 ROWS = RowFormat(Schema(tuple(Feature(f"x{i}") for i in range(3))), entity_key([("id", "integer")]))
@@ -42,7 +42,7 @@ def record(x: float) -> bytes:
     return ROWS.pack([x] * 3)
 
 
-_ANOTHER = _STORED + "store = EmbeddedStore(Path(sys.argv[1]), ROWS)\n"
+_ANOTHER = _STORED + "store = LmdbStore(Path(sys.argv[1]), ROWS)\n"
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def store(path):
-    made = EmbeddedStore(path, ROWS)
+    made = LmdbStore(path, ROWS)
     yield made
     made.release()
 
@@ -84,7 +84,7 @@ def test_what_another_process_pushes_is_found_at_once(store, path):
 
 
 def test_one_process_may_open_a_store_twice(store, path):
-    again = EmbeddedStore(path, ROWS)
+    again = LmdbStore(path, ROWS)
     again.upsert([(key(1), record(1.0))])
     again.release()
     assert store.read(key(1)) is not None
@@ -94,7 +94,7 @@ def test_a_store_that_nobody_holds_any_more_gives_its_files_back(path):
     def mapped() -> bool:
         return str(path / "data.mdb") in Path("/proc/self/maps").read_text()
 
-    one, two = EmbeddedStore(path, ROWS), EmbeddedStore(path, ROWS)
+    one, two = LmdbStore(path, ROWS), LmdbStore(path, ROWS)
     two.release()
     two.release()
     assert mapped()
@@ -105,12 +105,12 @@ def test_a_store_that_nobody_holds_any_more_gives_its_files_back(path):
 
 def test_rows_of_another_schema_are_refused(store, path):
     with pytest.raises(ConfigError, match="holds rows of another schema or key"):
-        EmbeddedStore(path, RowFormat(Schema((Feature("x"),)), ROWS.key))
+        LmdbStore(path, RowFormat(Schema((Feature("x"),)), ROWS.key))
 
 
 def test_a_map_that_is_too_small_grows_and_others_follow(path):
     few = 1 << 18
-    store = EmbeddedStore(path, ROWS, map_bytes=few)
+    store = LmdbStore(path, ROWS, map_bytes=few)
     try:
         assert store.upsert([(key(i), record(1.0)) for i in range(20_000)]).written == 20_000
         # The other's map is 1 TiB, and reaches beyond ours.
@@ -164,8 +164,8 @@ def test_what_a_load_that_was_killed_has_left_goes_with_the_next_push(store, pat
     store.upsert([(key(1), record(1.0))])
     loads = """
 import os
-from mlrf.features.loading import load_rows
-from mlrf.features.port import Batch
+from mlrf.features.bulk_load import load_rows
+from mlrf.features.interface import Batch
 class Rows:
     def batches(self):
         yield Batch([key(i) for i in range(40_000)], [record(2.0)] * 40_000)

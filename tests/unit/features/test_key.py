@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlrf.core.errors import InvalidKeyError
-from mlrf.features.key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, entity_key
+from mlrf.features.entity_key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, entity_key
 
 SALES = entity_key([("store_id", "integer"), ("department", "string"), ("date", "date"), ("promo", "boolean")])
 RIGHT = {"store_id": 54, "department": "süd\0e", "date": "2026-01-31", "promo": True}

@@ -15,12 +15,12 @@ import pytest
 
 from bundles import ALL_KINDS
 from mlrf.core.errors import FeaturesUnavailableError, RowsError
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.key import entity_key
-from mlrf.features.loading import load_rows
-from mlrf.features.port import Batch
+from mlrf.features.bulk_load import load_rows
+from mlrf.features.entity_key import entity_key
+from mlrf.features.interface import Batch
+from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import RowFormat
-from mlrf.features.rows_file import RowsFile, column_types
+from mlrf.features.rows_parquet import RowsFile, column_types
 
 ROWS = RowFormat(ALL_KINDS, entity_key([("id", "integer"), ("city", "string"), ("day", "date"), ("open", "boolean")]))
 DAY = dt.date(2026, 1, 31)
@@ -52,7 +52,7 @@ def write(path, columns) -> object:
 
 @pytest.fixture
 def store(tmp_path):
-    made = EmbeddedStore(tmp_path / "store", ROWS)
+    made = LmdbStore(tmp_path / "store", ROWS)
     yield made
     made.release()
 

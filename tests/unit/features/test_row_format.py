@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bundles import ALL_KINDS, NUMBERS
 from mlrf.core.schema import Schema
 from mlrf.features.as_of import read_as_of, show_as_of
-from mlrf.features.key import entity_key
+from mlrf.features.entity_key import entity_key
 from mlrf.features.row_format import ForeignRowError, RowFormat, row_digest
 
 FORMAT = RowFormat(ALL_KINDS, entity_key([("id", "integer")]))

@@ -10,10 +10,10 @@ import pytest
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.schema import Feature, Schema
-from mlrf.features.key import entity_key
-from mlrf.features.round_trips import round_trips
+from mlrf.features.entity_key import entity_key
+from mlrf.features.redis_commands import round_trips
+from mlrf.features.redis_store import RedisStore
 from mlrf.features.row_format import RowFormat
-from mlrf.features.shared import SharedStore
 from redis_server import redis_server
 
 ROWS = RowFormat(Schema((Feature("x"),)), entity_key([("id", "integer")]))
@@ -37,7 +37,7 @@ def server(tmp_path):
 
 def told(url, story):
     async def whole():
-        store = SharedStore(url, "model", ROWS, timeout_s=LIMIT_S)
+        store = RedisStore(url, "model", ROWS, timeout_s=LIMIT_S)
         try:
             return await story(store)
         finally:
@@ -124,7 +124,7 @@ def test_what_is_not_whole_is_no_answer(server, fault):
                 await ask("SET", name, "x")
             case "another schema":
                 other = RowFormat(Schema((Feature("y"),)), ROWS.key)
-                beside = SharedStore(server.url, "model", other)
+                beside = RedisStore(server.url, "model", other)
                 await beside.push([(key(1), other.pack([1.0]))])
                 await beside.close()
                 return await store.fetch([key(1)])
@@ -198,9 +198,9 @@ def test_who_follows_another_finds_its_connections_open(server):
     async def story(first):
         await first.connect(5.0)
         assert first._trips._free.qsize() == 1
-        second = SharedStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
+        second = RedisStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
         await second.connect(5.0)
-        third = SharedStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
+        third = RedisStore(server.url, "model", ROWS, timeout_s=LIMIT_S, trips=round_trips(server.url))
         assert third._trips is second._trips is not first._trips
         await third.close()
         assert round_trips(server.url) is not third._trips
@@ -239,4 +239,4 @@ def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):
 
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="--features: not the address of a store"):
-        SharedStore("redis://host:port/0", "model", ROWS)
+        RedisStore("redis://host:port/0", "model", ROWS)

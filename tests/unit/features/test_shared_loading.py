@@ -9,12 +9,12 @@ import pytest
 
 from mlrf.core.errors import FeaturesUnavailableError
 from mlrf.core.schema import Feature, Schema
-from mlrf.features import shared, shared_loading
-from mlrf.features.key import entity_key
-from mlrf.features.port import Batch
+from mlrf.features import redis_bulk_load, redis_store
+from mlrf.features.entity_key import entity_key
+from mlrf.features.interface import Batch
+from mlrf.features.redis_bulk_load import load_shared
+from mlrf.features.redis_store import RedisStore
 from mlrf.features.row_format import RowFormat
-from mlrf.features.shared import SharedStore
-from mlrf.features.shared_loading import load_shared
 from redis_server import redis_server
 
 ROWS = RowFormat(Schema((Feature("x"),)), entity_key([("id", "integer")]))
@@ -45,7 +45,7 @@ def server(tmp_path):
 
 def told(url, story):
     async def whole():
-        store, other = (SharedStore(url, "model", ROWS, timeout_s=10.0) for _ in range(2))
+        store, other = (RedisStore(url, "model", ROWS, timeout_s=10.0) for _ in range(2))
         try:
             return await story(store, other)
         finally:
@@ -80,8 +80,8 @@ def test_a_load_replaces_all_rows_also_by_none_and_keeps_what_is_pushed_meanwhil
 
 
 def test_a_file_that_takes_long_to_sort_is_loaded_all_the_same(server, monkeypatch):
-    monkeypatch.setattr(shared, "LOAD_TTL_S", 3)
-    monkeypatch.setattr(shared_loading, "LOAD_TTL_S", 3)
+    monkeypatch.setattr(redis_store, "LOAD_TTL_S", 3)
+    monkeypatch.setattr(redis_bulk_load, "LOAD_TTL_S", 3)
 
     async def story(store, _other):
         await load_shared(store, Given(*({i: float(i)} for i in range(6)), pause_s=0.7), "slow.parquet")

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import naive_forest as naive
 from mlrf import _kernel
-from mlrf.builder.forest_file.encode import encode_forest
+from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.core.errors import BundleError
 from mlrf.core.forest import NOT_NEGATIVE, TRUNCATED, Forest
-from mlrf.engines.trees import TreesEngine
+from mlrf.engines.tree_kernel import TreeEngine
 
 
 def levels() -> list[str]:
@@ -266,7 +266,7 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
     def refuses(data: bytes, reason: str) -> None:
         path.write_bytes(data)
         with pytest.raises(BundleError, match=reason):
-            TreesEngine(path)
+            TreeEngine(path)
 
     refuses(b"", "not a forest file")
     refuses(sound[:-1], "length")
@@ -284,7 +284,7 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
     refuses(sound[:84] + b"\x01" + sound[85:], "does not know")
     refuses(sound[:64] + bytes(8) + sound[72:], "scale")
     with pytest.raises(BundleError, match="cannot open"):
-        TreesEngine(tmp_path / "absent.bin")
+        TreeEngine(tmp_path / "absent.bin")
 
     rng = np.random.default_rng(10)
     refused = 0
@@ -294,7 +294,7 @@ def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
         data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
         path.write_bytes(data)
         try:
-            engine = TreesEngine(path)
+            engine = TreeEngine(path)
         except BundleError:
             refused += 1
             continue

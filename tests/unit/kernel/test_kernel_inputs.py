@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import naive_forest as naive
-from mlrf.builder.forest_file.encode import encode_forest
-from mlrf.engines.trees import TreesEngine
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.engines.tree_kernel import TreeEngine
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def engine(tmp_path_factory):
     forest = naive.make_forest(np.random.default_rng(3), n_trees=30, max_leaves=20)
     path = tmp_path_factory.mktemp("inputs") / "forest.bin"
     path.write_bytes(encode_forest(forest))
-    return TreesEngine(path)
+    return TreeEngine(path)
 
 
 def row_of(engine, seed):

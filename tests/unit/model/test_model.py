@@ -25,7 +25,7 @@ from mlrf.core.errors import (
     UnknownFeatureError,
 )
 from mlrf.core.schema import Leniency
-from mlrf.engines.choice import open_engine
+from mlrf.engines.selection import open_engine
 from mlrf.model import load
 
 LINKS = ["identity", "sigmoid", "exp", "signed_square", "log1p_exp"]

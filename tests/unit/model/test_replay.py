@@ -11,8 +11,8 @@ import pytest
 from bundles import entry_of, write_bundle, write_manifest, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.golden import MAX_BYTES, MAX_ROWS, n_kept
-from mlrf.engines.choice import open_engine
+from mlrf.core.golden_rows import MAX_BYTES, MAX_ROWS, n_kept
+from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.replay import replay
 

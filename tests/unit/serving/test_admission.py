@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlrf.core.errors import OverloadedError
-from mlrf.serving.http.overload import MOST_WAITING, Admission
-from mlrf.serving.http.route import Call
+from mlrf.serving.http.router import Call
+from mlrf.serving.runtime.admission import MOST_WAITING, Admission
 
 ROUTE = 2
 

@@ -15,21 +15,21 @@ import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.errors import FeaturesUnavailableError, KeyNotFoundError, StaleFeaturesError
 from mlrf.core.schema import Leniency
-from mlrf.features import environment
-from mlrf.features.embedded import EmbeddedStore
-from mlrf.features.explanations import EmbeddedExplanations, model_digest
+from mlrf.features import lmdb_environment
+from mlrf.features.explanation_store import EmbeddedExplanations, model_digest
+from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import row_digest, row_format
-from mlrf.serving.api.decode import RowDecoder
-from mlrf.serving.api.keyed import KeyedAnswer
-from mlrf.serving.api.predicting import Predicting
-from mlrf.serving.api.stored_rows import AgeLimit, LookupMeter, StoredRows
-from mlrf.serving.http.route import Awaited, Deferred
-from mlrf.serving.inference.counts import InferenceCounts
-from mlrf.serving.inference.inferring import Inferring
-from mlrf.serving.inference.messages import InferRequest, InputTensor
-from mlrf.serving.inference.reading import TensorReader
+from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.keyed_answer import KeyedAnswer
+from mlrf.serving.native.predict_handler import PredictHandler
+from mlrf.serving.oip.infer import ModelInference
+from mlrf.serving.oip.messages import InferRequest, InputTensor
+from mlrf.serving.oip.statistics import InferenceCounts
+from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.routes import layout
-from mlrf.serving.sight.metrics import WorkerMeter
+from mlrf.serving.runtime.results import Awaited, Deferred
+from mlrf.serving.telemetry.metrics import WorkerMeter
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
 PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]
@@ -43,7 +43,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def store(model, tmp_path):
-    opened = EmbeddedStore(tmp_path / "rows", row_format(model.bundle))
+    opened = LmdbStore(tmp_path / "rows", row_format(model.bundle))
     yield opened
     opened.release()
 
@@ -66,7 +66,7 @@ def count(counted):
 def predicting(model, store, counted, limit=AgeLimit(), explanations=None):
     rows = StoredRows(row_format(model.bundle), store, limit, LookupMeter(count(counted)), explanations)
     decoder = RowDecoder(model.schema, Leniency(), 100, rows.format.key)
-    return Predicting(model, decoder, lambda _n: None, lambda _n: None, rows)
+    return PredictHandler(model, decoder, lambda _n: None, lambda _n: None, rows)
 
 
 def put(store, sku=1, price=None, as_of_us=None):
@@ -214,11 +214,11 @@ def test_reasons_from_beforehand_survive_no_change_of_the_row(model, store, coun
 
 def test_the_files_of_rows_go_with_the_last_who_asks_there(model, tmp_path, counted):
     path = tmp_path / "own"
-    handlers = predicting(model, EmbeddedStore(path, row_format(model.bundle)), counted)
-    assert environment._identity(path) in environment._registry
+    handlers = predicting(model, LmdbStore(path, row_format(model.bundle)), counted)
+    assert lmdb_environment._identity(path) in lmdb_environment._registry
     del handlers
     gc.collect()
-    assert environment._identity(path) not in environment._registry
+    assert lmdb_environment._identity(path) not in lmdb_environment._registry
 
 
 def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model, store, counted, explanations):
@@ -226,7 +226,7 @@ def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model
     reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
     place = layout([model.name])
     counts = InferenceCounts(WorkerMeter(place, memoryview(array("Q", bytes(8 * place.n_words)))), model.name)
-    inferring = Inferring(model, "1", reader, counts, rows)
+    inferring = ModelInference(model, "1", reader, counts, rows)
     made = []
 
     def reasons(*ids):

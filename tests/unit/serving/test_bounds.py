@@ -6,12 +6,12 @@ import socket
 
 import pytest
 
+from mlrf.serving.error_status import ErrorEncoder
 from mlrf.serving.http.connection import Connection, new_connection
-from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.http.route import Route, Router
+from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.refusals import Refusals
-from mlrf.serving.sight.logs import Log
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.telemetry.logs import Log
 
 MOST_HEADS = 1024
 LINGER_S = 1.0
@@ -67,7 +67,7 @@ class Transport:
 @pytest.fixture
 def server():
     routes = {"/healthz": Route(1, "/healthz", {b"GET": lambda _body: b"{}"})}
-    return HttpServer(Router(routes, 1024), HttpLimits(), CutsCounted(), Refusals(Log()), lambda: None)
+    return HttpServer(Router(routes, 1024), HttpLimits(), CutsCounted(), ErrorEncoder(Log()), lambda: None)
 
 
 @pytest.fixture

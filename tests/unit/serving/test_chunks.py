@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
-from mlrf.serving.http.chunks import ChunkedBody
+from mlrf.serving.http.chunked_body import ChunkedBody
 from raw_http import chunked
 
 

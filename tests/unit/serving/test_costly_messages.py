@@ -11,13 +11,13 @@ import pytest
 from bundles import NUMBERS
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import Leniency
-from mlrf.serving.api.json_text import whole_document
-from mlrf.serving.grpc.messages import message
-from mlrf.serving.grpc.tensors import read_request
-from mlrf.serving.inference.messages import InputTensor
-from mlrf.serving.inference.reading import TensorReader
-from mlrf.serving.rest.body import read_body
-from mlrf.serving.rest.cutting import cut
+from mlrf.serving.native.json_scanner import whole_document
+from mlrf.serving.oip.grpc.message_codec import read_request
+from mlrf.serving.oip.grpc.message_types import message
+from mlrf.serving.oip.messages import InputTensor
+from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.oip.rest.request_body import read_body
+from mlrf.serving.oip.tensor_reader import TensorReader
 
 READER = TensorReader(NUMBERS, Leniency(), 10, None, 10)
 LONG = b"1 " * 40_000

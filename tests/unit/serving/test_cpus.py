@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mlrf.serving.cpus import usable_cpus
+from mlrf.serving.config.cpus import usable_cpus
 
 ALLOWED = len(os.sched_getaffinity(0))
 V1 = "12:cpuset:/\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"

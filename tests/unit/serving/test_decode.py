@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
-from mlrf.features.key import EntityKey, KeyField, KeyType
-from mlrf.serving.api.asked import ByKey
-from mlrf.serving.api.careful import Reader
-from mlrf.serving.api.decode import RowDecoder
+from mlrf.features.entity_key import EntityKey, KeyField, KeyType
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.requests import ByKey
+from mlrf.serving.native.strict_parser import Reader
 
 MAX_INSTANCES = 3
 

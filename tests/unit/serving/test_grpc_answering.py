@@ -1,4 +1,4 @@
-"""Answering over gRPC: what a call's context says is held to before a handler is called."""
+"""CallHandler over gRPC: what a call's context says is held to before a handler is called."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import grpc
 import pytest
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.grpc.answering import Answering
-from mlrf.serving.grpc.calls import simple
-from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.http.route import Deferred, Router
+from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.http.router import Router
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.refusals import Refusals
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.oip.grpc.call_handler import CallHandler
+from mlrf.serving.oip.grpc.calls import simple
 from mlrf.serving.routes import grpc_route
-from mlrf.serving.sight.logs import Log
+from mlrf.serving.runtime.results import Deferred
+from mlrf.serving.telemetry.logs import Log
 
 PATH = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -63,9 +64,9 @@ def answered(handler, *contexts):
     """Have a handler answer in all contexts at once; return the meter."""
 
     async def run():
-        meter, refusals = Meter(), Refusals(Log("error"))
+        meter, refusals = Meter(), ErrorEncoder(Log("error"))
         http = HttpServer(Router({}, 1000), HttpLimits(), meter, refusals, lambda: None)
-        answering = Answering(http, refusals, None, 1.0)
+        answering = CallHandler(http, refusals, None, 1.0)
         answering.answer_by({PATH: simple(handler)})
         answer = answering.unary(grpc_route(PATH))
         await asyncio.gather(*(answer(b"", each) for each in contexts), return_exceptions=True)

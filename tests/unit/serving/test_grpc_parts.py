@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bundles import write_tree_bundle
-from mlrf.serving.grpc.messages import DESCRIPTORS
-from mlrf.serving.grpc.server import listen_to_grpc
-from mlrf.serving.sight.logs import Log
+from mlrf.serving.oip.grpc.message_types import DESCRIPTORS
+from mlrf.serving.oip.grpc.server import listen_to_grpc
+from mlrf.serving.telemetry.logs import Log
 
 PYTHON = Path(__file__).parents[3] / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
 WITHOUT = """

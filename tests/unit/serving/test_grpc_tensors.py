@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlrf.serving.grpc.messages import message
-from mlrf.serving.grpc.tensors import streamed, write_response
-from mlrf.serving.grpc.wire import delimited
-from mlrf.serving.inference.messages import InferResponse, OutputTensor
+from mlrf.serving.oip.grpc.message_codec import streamed, write_response
+from mlrf.serving.oip.grpc.message_types import message
+from mlrf.serving.oip.grpc.protobuf_wire import delimited
+from mlrf.serving.oip.messages import InferResponse, OutputTensor
 
 RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
 ONE = (OutputTensor("prediction", "FP64", [1], bytes(8)),)

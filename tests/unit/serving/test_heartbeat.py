@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from mlrf.serving.error_status import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
-from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.http.route import Route, Router
+from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
-from mlrf.serving.refusals import Refusals
-from mlrf.serving.sight.logs import Log
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.telemetry.logs import Log
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -33,7 +33,7 @@ def test_answers_alone_keep_a_worker_alive():
     async def answer_for_a_while():
         loop = asyncio.get_running_loop()
         server = HttpServer(
-            Router(routes, 1024), HttpLimits(), NothingCounted(), Refusals(Log()), lambda: beats.append(loop.time())
+            Router(routes, 1024), HttpLimits(), NothingCounted(), ErrorEncoder(Log()), lambda: beats.append(loop.time())
         )
         listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())

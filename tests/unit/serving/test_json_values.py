@@ -10,10 +10,10 @@ from array import array
 import msgspec
 import pytest
 
-from mlrf.serving.inference import json_values
-from mlrf.serving.inference.datatypes import DATATYPES
-from mlrf.serving.inference.json_values import PIECE_BYTES, TooManyValuesError, read_values, write_values
-from mlrf.serving.rest.cutting import cut
+from mlrf.serving.oip import json_arrays
+from mlrf.serving.oip.datatypes import DATATYPES
+from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values, write_values
+from mlrf.serving.oip.rest.number_arrays import cut
 
 N, WIDTH = 24_000, 6
 DICE = random.Random(5)
@@ -46,8 +46,8 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
 
         return read
 
-    flat, by_row = json_values._DECODERS[datatype]
-    monkeypatch.setitem(json_values._DECODERS, datatype, (watched(flat), watched(by_row)))
+    flat, by_row = json_arrays._DECODERS[datatype]
+    monkeypatch.setitem(json_arrays._DECODERS, datatype, (watched(flat), watched(by_row)))
     for document in (values, rows):
         text = json.dumps(document, separators=separators, ensure_ascii=False).encode()
         assert len(text) > PIECE_BYTES

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 
-from mlrf.serving.sight.logs import Log
+from mlrf.serving.telemetry.logs import Log
 
 
 def test_a_path_that_is_no_utf8_is_logged(tmp_path):

@@ -13,13 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
-from mlrf.serving import refusals
-from mlrf.serving.control import ControlBlock
+from mlrf.serving import error_status
+from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS
-from mlrf.serving.sight.exposition import Exposition
-from mlrf.serving.sight.logs import Log
-from mlrf.serving.sight.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
-from mlrf.serving.sight.process_figures import FIGURES, read_figures
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
+from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 from running import resident_bytes
 
 ROUTES = Layout(("other", "/a", "/b"), ("m",))
@@ -102,8 +102,8 @@ def test_no_two_counts_share_a_word():
 
 
 def test_every_status_that_can_be_answered_can_be_counted():
-    assert {200, refusals.INTERNAL, *refusals.STATUSES.values()} <= set(STATUSES)
-    assert all(issubclass(fault, MlrfError) for fault in refusals.STATUSES)
+    assert {200, error_status.INTERNAL, *error_status.STATUSES.values()} <= set(STATUSES)
+    assert all(issubclass(fault, MlrfError) for fault in error_status.STATUSES)
 
 
 def test_every_family_can_be_counted_and_is_read_back(block):
@@ -168,7 +168,7 @@ def test_processor_time_goes_on_over_a_replacement(block):
 
 def test_a_refusal_is_counted_by_its_code(block):
     meter = WorkerMeter(ROUTES, block.row(0))
-    refuse = refusals.Refusals(Log("critical"), meter.counters("mlrf_refusals_total"))
+    refuse = error_status.ErrorEncoder(Log("critical"), meter.counters("mlrf_refusals_total"))
     for fault in (errors.MissingFeatureError(""), errors.OverloadedError(""), ValueError(), errors.EngineError("")):
         refuse(fault, b"1")
     found = samples(block)
@@ -177,4 +177,4 @@ def test_a_refusal_is_counted_by_its_code(block):
         for values in ROUTES.samples(FAMILY["mlrf_refusals_total"])
     }
     assert {code: n for code, n in counts.items() if n} == {"MISSING_FEATURE": 1, "OVERLOADED": 1, "INTERNAL": 2}
-    assert set(counts) >= {kind.code for kind in refusals.STATUSES}
+    assert set(counts) >= {kind.code for kind in error_status.STATUSES}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Schema
-from mlrf.features.key import EntityKey, KeyField, KeyType
+from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.features.row_format import RowFormat
-from mlrf.serving.api.pushing import PushReader
+from mlrf.serving.native.push_handler import PushReader
 from random_schemas import VALUES, instances, schemas
 
 KEY = EntityKey((KeyField("id!", KeyType.INTEGER), KeyField("day!", KeyType.DATE)))

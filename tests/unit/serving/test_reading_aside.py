@@ -9,9 +9,9 @@ import pytest
 import mlrf
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Leniency
-from mlrf.serving.api.decode import RowDecoder
-from mlrf.serving.api.predicting import Predicting
-from mlrf.serving.http.route import Deferred
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.predict_handler import PredictHandler
+from mlrf.serving.runtime.results import Deferred
 
 LONG, LONG_FOR_CAREFUL_READING = 256 << 10, 16 << 10
 
@@ -24,7 +24,7 @@ def counted():
 @pytest.fixture
 def predicting(bundle, counted):
     model = mlrf.load(bundle)
-    return Predicting(model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append)
+    return PredictHandler(model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append)
 
 
 @pytest.fixture

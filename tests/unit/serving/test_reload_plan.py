@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mlrf.core.repository import Pointer, Shelf, Version
-from mlrf.serving.control import ControlBlock
-from mlrf.serving.processes.board import Answer, Ask, Board, Page, Plan, Report, clipped
-from mlrf.serving.processes.reloading import SWITCH_LIMIT_S, Hands, Reloading
-from mlrf.serving.sight.logs import Log
+from mlrf.core.repository import ModelDirectory, Pointer, Version
+from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.processes.reload_board import Answer, Ask, Page, Plan, ReloadBoard, Report, clipped
+from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, Hands, ReloadCoordinator
+from mlrf.serving.telemetry.logs import Log
 
 OLD, NEW = Version(1, "a" * 64), Version(2, "b" * 64)
 BOTH = {0, 1}
@@ -17,14 +17,14 @@ BOTH = {0, 1}
 
 class Play:
     def __init__(self, folder):
-        self.shelf = Shelf(folder / "m")
-        self.shelf.path.mkdir()
+        self.model_directory = ModelDirectory(folder / "m")
+        self.model_directory.path.mkdir()
         self.point(OLD)
-        self.board = Board(2, 1)
+        self.board = ReloadBoard(2, 1)
         self.ended: list[int] = []
         self.outcomes: list[str] = []
-        self.reloading = Reloading(
-            self.board, {"m": self.shelf}, 10.0, False, Hands(lambda: None, self.ended.append, self.outcomes.append), Log("error")
+        self.reloading = ReloadCoordinator(
+            self.board, {"m": self.model_directory}, 10.0, False, Hands(lambda: None, self.ended.append, self.outcomes.append), Log("error")
         )  # fmt: skip
         self.reloading.begin({"m": OLD})
         self.now = 0.0
@@ -32,9 +32,9 @@ class Play:
             self.report(slot)
 
     def point(self, version):
-        work = self.shelf.path / "work"
+        work = self.model_directory.path / "work"
         work.write_bytes(msgspec.json.encode(Pointer(version.number, version.digest)))
-        work.rename(self.shelf.path / "current.json")
+        work.rename(self.model_directory.path / "current.json")
 
     def step(self, ready=BOTH, *, after_s=0.0):
         self.now += after_s
@@ -178,7 +178,7 @@ def test_a_pointer_that_moved_before_anybody_looked_is_followed(play):
 
 
 def test_a_pointer_that_cannot_be_read_changes_nothing(play):
-    (play.shelf.path / "current.json").write_text("{")
+    (play.model_directory.path / "current.json").write_text("{")
     assert play.step().attempt is None
     assert play.step().versions == {"m": OLD}
 
@@ -288,5 +288,5 @@ def test_a_message_that_does_not_fit_is_refused():
 
 def test_every_reason_fits_a_page():
     report = Report(1, 1, 1, False, clipped("\x00" * 100_000))
-    Board(1, 0).reports[0].write(report)
-    assert Board(1, 0).reports[0].read() == Report()
+    ReloadBoard(1, 0).reports[0].write(report)
+    assert ReloadBoard(1, 0).reports[0].read() == Report()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlrf.serving.sight.sampling import NEVER, Sampler
+from mlrf.serving.telemetry.sampling import NEVER, Sampler
 
 
 def picked(rate, n, seed=1):

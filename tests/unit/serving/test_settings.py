@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mlrf.core.errors import ConfigError
-from mlrf.serving.configuration import gather, read_configuration, read_settings
+from mlrf.serving.config.loader import gather, read_configuration, read_settings
+from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.processes.listeners import bind_listeners
-from mlrf.serving.settings import OPTIONS, ServeSettings
 
 WRONG = [
     ("--port", "-1"), ("--grpc-port", "65536"), ("--grpc-port", "-1"), ("--port", "65536"), ("--workers", "0"), ("--workers", "257"), ("--max-batch", "0"), ("--max-infer-rows", "0"), ("--backlog", "0"),

@@ -12,16 +12,16 @@ import pytest
 
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
-from mlrf.serving.control import ControlBlock
-from mlrf.serving.http.route import Call
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.http.router import Call
+from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
-from mlrf.serving.served import Served
-from mlrf.serving.settings import ServeSettings
-from mlrf.serving.sight.logs import Log
-from mlrf.serving.sight.metrics import WorkerMeter
-from mlrf.serving.sight.settings import SightSettings
-from mlrf.serving.sight.stages import Stage, Stages, durations
-from mlrf.serving.sight.watch import SightWatch
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.request_observer import TelemetryObserver
+from mlrf.serving.telemetry.settings import TelemetrySettings
+from mlrf.serving.telemetry.stages import Stage, Stages, durations
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def bundle(tmp_path_factory):
 
 def test_timed_handlers_answer_alike(bundle, meter):
     stages = Stages()
-    served = Served(bundle, ServeSettings(bundles=(bundle.path,)), meter, None, stages)
+    served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter, None, stages)
     one = {"features": served.model.schema.example()}
     bodies = {"/predict": one, "/predict/batch": {"instances": [one, one]}}
     for label, document in bodies.items():
@@ -79,7 +79,7 @@ def call(route=1):
 
 
 def test_due_requests_are_looked_at_and_others_are_not(meter):
-    watch = SightWatch(SightSettings(access_log_rate=0.5), LABELS, 0, meter, Log("critical", 2))
+    watch = TelemetryObserver(TelemetrySettings(access_log_rate=0.5), LABELS, 0, meter, Log("critical", 2))
     looked = passed = 0
     for _ in range(2000):
         passed += watch.skip()
@@ -95,8 +95,8 @@ def test_a_caller_is_followed_only_where_there_is_tracing(meter):
         return None if header is None else header == b"yes"
 
     tracing = SimpleNamespace(follows=follows, span=lambda *_: b"", close=lambda _limit_s: None)
-    without = SightWatch(SightSettings(), LABELS, 0, meter, Log("critical"))
-    within = SightWatch(SightSettings(trace_rate=1.0), LABELS, 0, meter, Log("critical"), tracing)
+    without = TelemetryObserver(TelemetrySettings(), LABELS, 0, meter, Log("critical"))
+    within = TelemetryObserver(TelemetrySettings(trace_rate=1.0), LABELS, 0, meter, Log("critical"), tracing)
     asked = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"yes")
     unwanted = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"no")
     assert without.begin(asked, b"id", b"", "", is_due=False) is None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from mlrf.serving.http.overload import Admission
-from mlrf.serving.http.route import Awaited
-from mlrf.serving.http.work import Work
+from mlrf.serving.runtime.admission import Admission
+from mlrf.serving.runtime.executor import Executor
+from mlrf.serving.runtime.results import Awaited
 
 
 def test_who_leaves_while_others_are_asked_makes_no_count_negative():
     async def story():
-        work = Work(Admission())
+        work = Executor(Admission())
         never = asyncio.Event()
 
         async def wait():

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlrf.builder.imported import ImportedModel
-from mlrf.builder.parity.golden import KINDS, GoldenRows, golden_rows
-from mlrf.builder.parity.judge import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
-from mlrf.builder.parity.library import Answers, ask_library
-from mlrf.builder.parity.reach import Coverage
-from mlrf.builder.parity.runtime import TreesRun, run_onnx, run_trees
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
+from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
+from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows
+from mlrf.builder.parity.node_probes import Coverage
+from mlrf.builder.parity.reference import Answers, ask_reference_library
 from mlrf.core.bundle import ParityRows
 from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
-from mlrf.engines.trees import TreesEngine
+from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
 MAX_STORED_A_KIND = 500
@@ -58,12 +58,12 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     progress("golden rows", 1.0)
     kept = kept_rows(golden)
     progress(f"asking {model.library}", 0.0)
-    answers = ask_library(model, golden.rows, kept)
+    answers = ask_reference_library(model, golden.rows, kept)
     progress(f"asking {model.library}", 1.0)
     got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
     progress("asking ONNX Runtime", 1.0)
     parity = {
-        TreesEngine.name: judge_trees(
+        TreeEngine.name: judge_trees(
             model, schema, golden, kept, answers, run_trees(exports.forest, golden.rows, kept)
         ),
         OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from mlrf.features.place import wrong_in_address
+from mlrf.features.store_location import wrong_in_address
 from mlrf.serving.option import Group, option, seconds
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?((?:[KMG]i)?B?)", re.ASCII | re.IGNORECASE)

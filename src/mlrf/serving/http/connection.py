@@ -11,11 +11,11 @@ from time import perf_counter
 from typing import cast
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
-from mlrf.serving.http.bounds import Bounded
-from mlrf.serving.http.chunks import ChunkedBody, DroppedBody
-from mlrf.serving.http.descriptors import CROWD_REFUSED
+from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
+from mlrf.serving.http.connection_limits import LimitedConnection
+from mlrf.serving.http.file_descriptors import CROWD_REFUSED
 from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
-from mlrf.serving.http.route import Call
+from mlrf.serving.http.router import Call
 from mlrf.serving.http.server import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -28,7 +28,7 @@ _LEAST_TURN_S = 5e-5
 very many. A single request takes what it takes."""
 
 
-class Connection(Bounded):
+class Connection(LimitedConnection):
     """The server's side of one connection."""
 
     __slots__ = ("_needed", "_rested")

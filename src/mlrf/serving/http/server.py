@@ -13,13 +13,13 @@ from time import perf_counter
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
-from mlrf.serving.http.clock import Clock
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.limits import HttpLimits
-from mlrf.serving.http.overload import PROBE_S, Admission, LagProbe
-from mlrf.serving.http.route import Call, Router, Wrap, preflight_call
-from mlrf.serving.http.watch import NEVER, Watch
-from mlrf.serving.http.work import Work
+from mlrf.serving.http.observer import NEVER, RequestObserver
+from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.runtime.admission import PROBE_S, Admission, LagProbe
+from mlrf.serving.runtime.clock import Clock
+from mlrf.serving.runtime.executor import Executor
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
@@ -105,7 +105,7 @@ class HttpServer:
         meter: Meter,
         refusal: Refusal,
         heartbeat: Callable[[], None],
-        watch: Watch | None = None,
+        watch: RequestObserver | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
@@ -128,7 +128,7 @@ class HttpServer:
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
         self.admission = Admission()
-        self.work = Work(self.admission)
+        self.work = Executor(self.admission)
         self._probe: LagProbe | None = None
         self.guard: Guard | None = None
         self.cors: Cors | None = None

@@ -23,25 +23,25 @@ from gunicorn.errors import HaltServer
 from mlrf import __version__
 from mlrf.core.errors import MlrfError
 from mlrf.core.repository import Version
-from mlrf.features.seeding import take_rows
-from mlrf.serving.access.access import Access
-from mlrf.serving.control import ControlBlock
+from mlrf.features.seed_store import take_rows
+from mlrf.serving.auth.access_control import AccessControl
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.service import default_name
 from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
-from mlrf.serving.processes.board import WAKE, Board
-from mlrf.serving.processes.boot import BOOT_WORDS, Boot
+from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
-from mlrf.serving.processes.reloading import Hands, Reloading
-from mlrf.serving.processes.rereading import merged
-from mlrf.serving.processes.slots import Slot, hopeless
-from mlrf.serving.processes.sources import Sources
+from mlrf.serving.processes.model_sources import ModelSources
+from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
+from mlrf.serving.processes.reload_coordinator import Hands, ReloadCoordinator
+from mlrf.serving.processes.settings_reload import merged
 from mlrf.serving.processes.systemd import Notifier, inherited_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
+from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
+from mlrf.serving.processes.worker_slots import Slot, hopeless
 from mlrf.serving.routes import layout
-from mlrf.serving.service import default_name
-from mlrf.serving.settings import ServeSettings
-from mlrf.serving.sight.exposition import Exposition
-from mlrf.serving.sight.logs import ArbiterLog, Log
-from mlrf.serving.sight.metrics import clear_gauges
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.logs import ArbiterLog, Log
+from mlrf.serving.telemetry.metrics import clear_gauges
 
 _NO_LOOK_S = 2.0
 """An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""
@@ -58,7 +58,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     log = Log(settings.log_level)
     notifier = Notifier(os.environ)
     inherited = inherited_listeners(os.environ)
-    sources = Sources(settings)
+    sources = ModelSources(settings)
     bundles = sources.bundles
     listeners = (
         spread_listeners(inherited, settings.workers)
@@ -76,9 +76,11 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)
-    board = Board(settings.workers, len(bundles))
+    board = ReloadBoard(settings.workers, len(bundles))
     access = _access(settings, log)
-    boot = Boot(settings, bundles, places, block, exposition, log, board, access, sources.shelves, admin, grpc)
+    boot = WorkerBoot(
+        settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
+    )
     boot.arbiter = os.getpid()
     boot.keeping = {bundle.name: bundle.held for bundle in bundles if bundle.held}
     models = {b.name: b.short_version for b in bundles}
@@ -116,8 +118,8 @@ def _reserve(settings: ServeSettings) -> Reservation | None:
     return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
 
 
-def _access(settings: ServeSettings, log: Log) -> Access:
-    return Access(settings.access, settings.limits.header_timeout_s, log)
+def _access(settings: ServeSettings, log: Log) -> AccessControl:
+    return AccessControl(settings.access, settings.limits.header_timeout_s, log)
 
 
 def _leave(*_signal: object) -> None:
@@ -134,7 +136,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def __init__(
         self,
         app: _Application,
-        boot: Boot,
+        boot: WorkerBoot,
         listeners: Listeners,
         versions: dict[str, Version],
         notifier: Notifier,
@@ -158,9 +160,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._leaving = 0
         self._umask = os.umask(0)
         os.umask(self._umask)
-        self._reloading = Reloading(
+        self._reloading = ReloadCoordinator(
             boot.board,
-            boot.shelves,
+            boot.model_directories,
             boot.settings.reload_timeout_s,
             boot.settings.allow_schema_change,
             Hands(self._wake_workers, self._end_worker, boot.count_reload),

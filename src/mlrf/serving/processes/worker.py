@@ -21,25 +21,25 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.serving.error_status import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
-from mlrf.serving.http.descriptors import connections_that_fit
-from mlrf.serving.http.limits import HttpLimits
+from mlrf.serving.http.file_descriptors import connections_that_fit
 from mlrf.serving.http.server import BEAT_S, HttpServer
-from mlrf.serving.inference.repository import Repository
-from mlrf.serving.loading import Loading
-from mlrf.serving.processes.accepting import Accepting, covered_by
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.models.load_requests import Loading
+from mlrf.serving.models.service import Service
+from mlrf.serving.oip.repository import Repository
+from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
-from mlrf.serving.processes.board import WAKE, Plan
-from mlrf.serving.processes.boot import Boot
-from mlrf.serving.processes.opening import bundles_of, find
-from mlrf.serving.processes.switching import Switching
-from mlrf.serving.refusals import Refusals
-from mlrf.serving.service import Service
-from mlrf.serving.sight.metrics import WorkerMeter
-from mlrf.serving.sight.watch import open_watch
+from mlrf.serving.processes.bundle_lookup import bundles_of, find
+from mlrf.serving.processes.reload_board import WAKE, Plan
+from mlrf.serving.processes.reload_worker import WorkerReload
+from mlrf.serving.processes.worker_boot import WorkerBoot
+from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.request_observer import open_observer
 
 if TYPE_CHECKING:
-    from mlrf.serving.grpc.server import GrpcServer
+    from mlrf.serving.oip.grpc.server import GrpcServer
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
@@ -47,7 +47,7 @@ _MAX_BOOT_S = 300.0
 _SWITCH_S = 5e-4
 _CONNECT_S = 0.25
 """How long a worker waits at its start for a store that machines share: without a connection its first request is late."""
-_GRPC = "mlrf.serving.grpc.server"
+_GRPC = "mlrf.serving.oip.grpc.server"
 _M_ARENA_MAX = -8
 """As malloc.h has it."""
 
@@ -56,7 +56,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     """One worker process. `slot`, `boot`, `plan` and `siblings` are set by the arbiter before the fork."""
 
     slot: int
-    boot: Boot
+    boot: WorkerBoot
     siblings: Mapping[int, socket.socket]
     """The listeners of other slots, which this process accepts from while they have no worker."""
     plan: Plan
@@ -80,7 +80,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         booted = threading.Event()
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
         try:
-            self.watch = open_watch(boot.settings.sight, boot.layout.routes, self.slot, self.meter, boot.log)
+            self.watch = open_observer(boot.settings.telemetry, boot.layout.routes, self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
             self.loading = Loading(
                 boot.board.asks[self.slot],
@@ -129,13 +129,13 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        refusals = Refusals(boot.log, self.meter.counters("mlrf_refusals_total"))
+        refusals = ErrorEncoder(boot.log, self.meter.counters("mlrf_refusals_total"))
         limits = _limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
         boot.access.apply(server)
         servers = [server]
-        accepting = Accepting(server, self.sockets[0], self.siblings, settings.backlog)
+        accepting = ConnectionAcceptor(server, self.sockets[0], self.siblings, settings.backlog)
         grpc: GrpcServer | None = None
 
         def route() -> None:
@@ -143,7 +143,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             if grpc is not None:
                 grpc.answer_by(service.generation.plane)
 
-        switching = Switching(boot, self.slot, service, self.plan, route)
+        switching = WorkerReload(boot, self.slot, service, self.plan, route)
 
         def follow() -> None:
             switching.follow()
@@ -183,7 +183,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.boot.note_leaving(self.slot)
         self.meter.set_ready(ready=False)
 
-    def _admin_server(self, listener: AdminListener, refusals: Refusals) -> HttpServer:
+    def _admin_server(self, listener: AdminListener, refusals: ErrorEncoder) -> HttpServer:
         limits = self.boot.settings.limits
         server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
         if listener.socket.family != socket.AF_UNIX and self.boot.access.wants_keys:
@@ -201,9 +201,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         if left:
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
-    async def _open_grpc(self, server: HttpServer, refusals: Refusals) -> GrpcServer:
+    async def _open_grpc(self, server: HttpServer, refusals: ErrorEncoder) -> GrpcServer:
         """Answer over gRPC too; where the port cannot be had, this worker cannot boot."""
-        from mlrf.serving.grpc.server import GrpcServer  # noqa: PLC0415  as above
+        from mlrf.serving.oip.grpc.server import GrpcServer  # noqa: PLC0415  as above
 
         boot = self.boot
         if boot.grpc is None:
@@ -225,7 +225,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             raise SystemExit(1) from error
         return grpc
 
-    async def _be_ready(self, switching: Switching) -> None:
+    async def _be_ready(self, switching: WorkerReload) -> None:
         """Say that this worker answers, and have it answer from what is served by then.
 
         Ready before the plan is looked at again: of two that change, one sees the other, and nothing old is answered.

@@ -1,0 +1,103 @@
+"""A forest on its way into a bundle: schema, exports, proof, manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
+from mlrf.builder.covers import NO_COVERS, with_covers
+from mlrf.builder.exporters.forest_file.encode import encode_forest
+from mlrf.builder.exporters.onnx.export import export_onnx
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
+from mlrf.builder.sample import schema_of
+from mlrf.builder.versions import library_versions
+from mlrf.core.bundle import (
+    FOREST,
+    FORMAT,
+    GOLDEN,
+    GOLDEN_ROWS,
+    ONNX_MODEL,
+    CoverageEntry,
+    LinkEntry,
+    Manifest,
+    ModelFacts,
+)
+from mlrf.core.forest import LEAF, Forest
+from mlrf.core.golden_rows import encode_golden_rows, n_kept
+from mlrf.core.schema import Kind
+
+
+class ForestBundle:
+    """Exports a model of trees for both engines, and proves both."""
+
+    def __init__(self, imported: ImportedModel, sample: Any, told: Progress) -> None:
+        """Read the sample and export; SampleError when the sample does not fit."""
+        self.schema, self._sampled = schema_of(imported.features, sample)
+        self._imported = with_covers(imported, self._sampled)
+        self.unexplained = NO_COVERS if self._imported.covers == "none" else None
+        """Why there are no reasons; None where there are."""
+        told("exporting", 0.0)
+        self._exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(self._imported.forest))
+        told("exporting", 1.0)
+
+    def prove(self, name: str, told: Progress) -> tuple[dict[str, bytes], Manifest]:
+        """Return the files and the manifest of the bundle; ParityError when an export does not answer as the library does."""
+        proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=told)
+        golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
+        files = {
+            ONNX_MODEL: self._exports.onnx,
+            FOREST: self._exports.forest,
+            GOLDEN: encode_golden(golden),
+            GOLDEN_ROWS: _golden_rows(proof),
+        }
+        return files, self._manifest(name, proof)
+
+    def _manifest(self, name: str, proof: Proof) -> Manifest:
+        imported, forest = self._imported, self._imported.forest
+        return Manifest(
+            format=FORMAT,
+            name=name,
+            task=imported.task,
+            objective=imported.objective,
+            link=LinkEntry(imported.link.kind, imported.link.scale),
+            classes=None if imported.classes is None else list(imported.classes),
+            class_at_half=imported.class_at_half,
+            n_features=forest.n_features,
+            n_outputs=forest.n_outputs,
+            base=forest.expected_margin(),
+            facts=ModelFacts(
+                trees=forest.n_trees,
+                leaves=forest.n_leaves,
+                max_depth=_depth(forest),
+                categorical_features=sum(f.kind is Kind.CATEGORICAL for f in self.schema.features),
+            ),
+            libraries=library_versions(imported.library, proof.library_version),
+            parity=proof.parity,
+            precision=forest.rounding,
+            covers=imported.covers,
+            library=imported.library,
+            notes=list(imported.notes),
+            coverage=CoverageEntry(**asdict(proof.coverage)),
+            files={},
+        )
+
+
+def _golden_rows(proof: Proof) -> bytes:
+    n = n_kept(*proof.rows.shape)
+    # Evenly over all kinds of rows.
+    kept = np.linspace(0, len(proof.rows) - 1, n).astype(np.int64)
+    return encode_golden_rows(proof.rows[kept].tobytes(), proof.margins[kept].tobytes(), n)
+
+
+def _depth(forest: Forest) -> int:
+    """Return the largest number of splits on a path."""
+    depth = [0] * forest.n_nodes
+    left, right = forest.left.tolist(), forest.right.tolist()
+    for node, feature in enumerate(forest.feature.tolist()):  # parents come before their children
+        if feature != LEAF:
+            depth[left[node]] = depth[right[node]] = depth[node] + 1
+    return max(depth)

@@ -1,0 +1,86 @@
+"""A graph of operators on its way into a bundle: what it answers, schema, proof, manifest. The file goes in as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
+from mlrf.builder.importers.imported_model import ImportedGraph
+from mlrf.builder.importers.onnx_graph.inputs import that_may_be_missing
+from mlrf.builder.importers.onnx_graph.proof import GraphProof, Progress, prove_graph
+from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, ask_graph
+from mlrf.builder.importers.onnx_graph.rows import graph_rows, rows_to_try
+from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_meaning
+from mlrf.builder.sample import schema_of
+from mlrf.builder.versions import library_versions
+from mlrf.core.bundle import FORMAT, GOLDEN, GOLDEN_ROWS, ONNX_MODEL, GraphEntry, LinkEntry, Manifest
+from mlrf.core.golden_rows import encode_golden_rows, n_kept
+
+_SHOWN_OPERATORS = 3
+
+
+class GraphBundle:
+    """Asks a graph what it is, and proves that it is served as it answers."""
+
+    def __init__(self, imported: ImportedGraph, sample: Any, told: Progress) -> None:
+        """Ask the graph and read the sample; the BuildError that says what does not fit."""
+        told("trying the graph", 0.0)
+        rows, lacking = rows_to_try(imported)
+        answers = ask_graph(imported, rows)
+        n_tried = len(rows) - len(lacking)
+        self._meaning = read_meaning(imported, _first(answers, n_tried))
+        missing = missing_answered(imported.may_lack, lacking, answers.numbers[n_tried:])
+        told("trying the graph", 1.0)
+        self._imported = replace(imported, features=that_may_be_missing(imported.features, missing))
+        self.schema, self._sampled = schema_of(self._imported.features, sample)
+        self.unexplained = "a graph of operators has none: they are given for tree ensembles"
+
+    def prove(self, name: str, told: Progress) -> tuple[dict[str, bytes], Manifest]:
+        """Return the files and the manifest of the bundle; ParityError when the engine does not answer as the file does."""
+        imported, meaning = self._imported, self._meaning
+        entry = GraphEntry(imported.settings["output"], meaning.column, imported.settings["keys"], imported.operators)
+        golden = graph_rows(imported, self.schema.features, self._sampled)
+        proof = prove_graph(imported, self.schema, meaning, entry, golden, told)
+        files = {
+            ONNX_MODEL: imported.source,
+            GOLDEN: encode_golden(Golden(proof.kinds, proof.rows, proof.margins, proof.margins)),
+            GOLDEN_ROWS: _golden_rows(proof),
+        }
+        return files, self._manifest(name, entry, proof)
+
+    def _manifest(self, name: str, entry: GraphEntry, proof: GraphProof) -> Manifest:
+        imported, meaning = self._imported, self._meaning
+        return Manifest(
+            format=FORMAT,
+            name=name,
+            task=meaning.task,
+            objective=" ".join(list(imported.operators)[:_SHOWN_OPERATORS]),
+            link=LinkEntry("identity"),
+            classes=None if meaning.classes is None else list(meaning.classes),
+            class_at_half=proof.class_at_half,
+            n_features=len(self.schema.features),
+            n_outputs=meaning.n_outputs,
+            base=[],
+            facts=None,
+            graph=entry,
+            libraries=library_versions("onnxruntime", proof.version),
+            parity=proof.parity,
+            precision="float64" if imported.is_double else "float32",
+            covers="none",
+            library="onnxruntime",
+            notes=[*imported.notes, *meaning.notes, *proof.notes],
+            files={},
+        )
+
+
+def _first(answers: GraphAnswers, n_rows: int) -> GraphAnswers:
+    return replace(answers, numbers=answers.numbers[:n_rows], labels=answers.labels[:n_rows])
+
+
+def _golden_rows(proof: GraphProof) -> bytes:
+    n = min(n_kept(*proof.rows.shape), proof.n_replayed)
+    kept = np.linspace(0, len(proof.rows) - 1, n).astype(np.int64)
+    return encode_golden_rows(proof.rows[kept].tobytes(), proof.margins[kept].tobytes(), n)

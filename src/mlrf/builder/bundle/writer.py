@@ -1,0 +1,150 @@
+"""Writing a bundle so that a reader sees all of it or none: beside its place, synced, then renamed into it.
+
+The work stands under a hidden name in the same directory until it is whole. Replacing a bundle swaps two directories in
+one step of the kernel (renameat2 with RENAME_EXCHANGE), so there is no moment without a bundle; where a file system cannot
+do that the old one steps aside for two renames and steps back if the second fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from mlrf.core.atomic_files import (
+    RENAME_EXCHANGE,
+    RENAME_NOREPLACE,
+    UNSUPPORTED,
+    is_abandoned,
+    rename,
+    sync_directory,
+    write_file,
+)
+from mlrf.core.bundle import MANIFEST, FileEntry, Manifest, digest_file
+from mlrf.core.errors import BuildError, OutputExistsError
+
+_REPLACED, _ASIDE = "old", "rows"
+"""What follows the number of the process in the names of a bundle that steps aside, and of a folder for large files."""
+
+
+def check_output(out: Path, *, force: bool) -> None:
+    """Refuse a place that is taken: OutputExistsError, with `force` only where what stands there is no bundle."""
+    if not os.path.lexists(out):
+        return
+    if not force:
+        raise OutputExistsError(f"{out} exists; replace it with --force, or choose another place", path=str(out))
+    if out.is_symlink() or not (out / MANIFEST).is_file():
+        raise OutputExistsError(
+            f"{out} is no bundle, so not even --force replaces it; choose another place", path=str(out)
+        )
+
+
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, force: bool) -> Path:
+    """Write a bundle and return its path; `manifest.files` is filled in here. A file given by its path is moved into it.
+
+    OutputExistsError when the place is taken; BuildError when the disk is full or may not be written. Whatever happens, an
+    interrupt included, what stood at `out` before stands there whole, or the new bundle does; nothing else is left.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  Path.resolve would follow a link at `out` itself
+    check_output(out, force=force)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        work = out.parent / f".{out.name}.building-{os.getpid()}"
+        try:
+            _fill(work, manifest, files)
+            _put(work, out, force=force)
+        finally:
+            # After an exchange this is the old bundle.
+            shutil.rmtree(work, ignore_errors=True)
+        sync_directory(out.parent)
+    except OSError as error:
+        raise BuildError(f"{out} could not be written: {error.strerror}; nothing was left behind") from error
+    return out
+
+
+@contextmanager
+def side_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder on the disk of a bundle to be, for files that are too large for memory; it is gone afterwards.
+
+    BuildError when it cannot be made.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  as above
+    folder = out.parent / f".{out.name}.building-{os.getpid()}-{_ASIDE}"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(out)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        raise BuildError(f"{out} could not be written: {error.strerror}; nothing was left behind") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(work: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
+    work.mkdir()
+    entries = {}
+    for name, content in sorted(files.items()):
+        if isinstance(content, Path):
+            content.rename(work / name)
+            with (work / name).open("rb") as file:
+                os.fsync(file.fileno())
+            entries[name] = FileEntry(digest_file(work / name), (work / name).stat().st_size)
+            continue
+        write_file(work / name, content)
+        entries[name] = FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+    whole = msgspec.structs.replace(manifest, files=entries)
+    write_file(work / MANIFEST, msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
+    sync_directory(work)
+
+
+def _put(work: Path, out: Path, *, force: bool) -> None:
+    try:
+        rename(work, out, RENAME_NOREPLACE)
+    except FileExistsError:
+        # Built meanwhile, or there all along.
+        check_output(out, force=force)
+        _exchange(work, out)
+
+
+def _exchange(work: Path, out: Path) -> None:
+    try:
+        rename(work, out, RENAME_EXCHANGE)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        aside = work.with_name(f"{work.name}-{_REPLACED}")
+        out.rename(aside)
+        try:
+            work.rename(out)
+        except BaseException:
+            aside.rename(out)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what builds that were killed left here; a living build's work stays."""
+    prefix = f".{out.name}.building-"
+    for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
+        owner, _, aside = path.name.removeprefix(prefix).partition("-")
+        is_in_use = aside == _ASIDE and owner == str(os.getpid())
+        if is_in_use or not is_abandoned(owner):
+            continue
+        if aside == _REPLACED and not os.path.lexists(out):
+            # Killed between the two renames of a replacement: the old bundle goes back.
+            path.rename(out)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

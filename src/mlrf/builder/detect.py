@@ -1,0 +1,72 @@
+"""The front of the build: which library made this model, and the reader of that library.
+
+A room a library (`lightgbm/`, `xgboost/`, …). Each names a `Library`: how its files and objects are recognised, and who reads
+them. Recognising looks at bytes and class names alone: no training library is imported for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.builder.importers import catboost, lightgbm, onnx_trees, sklearn, xgboost
+from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
+from mlrf.builder.model_source import ModelFile, Source, open_source
+from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+
+LIBRARIES: tuple[Library, ...] = (
+    lightgbm.LIBRARY,
+    xgboost.LIBRARY,
+    catboost.LIBRARY,
+    sklearn.LIBRARY,
+    onnx_trees.LIBRARY,
+)
+"""In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too, and an ONNX
+file has no magic number."""
+
+_SHOWN_BYTES = 12
+
+
+def import_model(
+    model: Any, import_options: ImportOptions | None = None, *, allow_pickle: bool = False
+) -> ImportedModel | ImportedGraph:
+    """Recognise a model and read it.
+
+    ModelUnreadableError when nobody knows the file, or it is damaged; UnsupportedModelError when it is known and not served.
+    """
+    source = open_source(model, allow_pickle=allow_pickle)
+    library, import_options = recognise(source), import_options or ImportOptions()
+    if not library.is_told and (import_options.feature_names is not None or import_options.task is not None):
+        what = "feature names are" if import_options.task is None else "a task is"
+        raise SampleError(f"{what} given, and a model of {library.name} says that itself; leave them out")
+    return library.read(source, import_options)
+
+
+def recognise(source: Source) -> Library:
+    """Return the library that a source is of."""
+    for library in LIBRARIES:
+        if isinstance(source, ModelFile):
+            if library.recognises(source.content):
+                return library
+        elif any(source.is_of(package) for package in library.packages):
+            return library
+    kinds = "; ".join(library.reads for library in LIBRARIES)
+    if isinstance(source, ModelFile):
+        raise ModelUnreadableError(
+            f"the file {source.path} is no model that mlrf knows: {_describe(source.content)}. mlrf reads {kinds}"
+        )
+    kind = type(source.value)
+    if isinstance(source.value, dict | list | tuple):
+        raise UnsupportedModelError(
+            f"mlrf builds from a model, and this is a {kind.__name__} of {len(source.value)} things; take the model out of it: "
+            "mlrf.build(it[…], …) in Python, or save that alone"
+        )
+    raise UnsupportedModelError(
+        f"mlrf builds from a model file or a fitted model, not from {kind.__module__}.{kind.__qualname__}. mlrf reads {kinds}"
+    )
+
+
+def _describe(content: bytes) -> str:
+    start = content[:_SHOWN_BYTES]
+    if start.isascii() and all(byte >= ord(" ") or byte in b"\t\r\n" for byte in start):
+        return f"it is text that begins with {start.decode('ascii')!r}"
+    return f"it begins with the bytes {start.hex(' ')}"

@@ -1,0 +1,198 @@
+"""Write the forest file: the tree IR laid out as the kernel reads it, in place, from a shared mapping.
+
+`kernel/src/format.hpp` says what each section holds; the two change together, with the version. The same forest gives the same
+bytes. What the kernel would otherwise compute at load (ranks, columns, three orders of the nodes) is computed here, once, and
+level by level in NumPy, so that a deep tree needs no recursion.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlrf.builder.exporters.forest_file.column_layout import Columns, lay_out_columns
+from mlrf.builder.exporters.forest_file.shap_layout import lay_out_shap
+from mlrf.builder.exporters.forest_file.tree_shape import Shape, measure_shape
+from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.forest import LEAF, TRUNCATED, Forest
+
+MAGIC = b"MLRFTREE"
+VERSION = 2
+ALIGNMENT_BYTES = 64
+
+NARROW_LIMIT = 0xFFFF
+"""Ranks, columns and leaf numbers of the narrow layout fit 16 bits; 65,535 itself means "right of every threshold"."""
+
+SWEEP_LEAVES = 1024
+"""A larger tree costs more to sweep than to walk."""
+STEP_LEAVES = 24
+"""Leaves that are swept, two bytes a lane, in the time of one step of a walked block."""
+MOST_SCATTERED = 512
+"""Columns of category sets that a walked block fills (`kMostScatteredColumns`); with more of them rows walk alone."""
+
+BYTE_LEAVES = 256
+BYTE_THRESHOLDS = 254
+"""Leaf numbers and ranks that fit sweep lanes of one byte."""
+
+NARROW_NODE = np.dtype([("column", "<u2"), ("rank", "<u2"), ("child", "<u4")])
+WIDE_NODE = np.dtype([("column", "<u4"), ("rank", "<u4"), ("child", "<u4"), ("reserved", "<u4")])
+SWEEP_NODE = np.dtype([("column", "<u2"), ("rank", "<i2"), ("left", "<i2"), ("right", "<i2")])
+TREE = np.dtype(
+    [("output", "<u4"), ("root", "<u4"), ("first_value", "<u4"), ("n_leaves", "<u4"), ("first_sweep", "<u4")]
+)
+WALK_TREE = np.dtype([("tree", "<u4"), ("depth", "<u4")])
+
+Section = npt.NDArray[Any]
+
+
+def encode_forest(forest: Forest) -> bytes:
+    """Return the bytes of the forest file.
+
+    ModelUnreadableError when the forest is not sound, UnsupportedModelError when it is larger than the format.
+    """
+    forest.validate()
+    if forest.n_features > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
+        raise UnsupportedModelError(
+            "the model is too large for the tree engine: more than 16,777,216 features, 65,536 outputs or 2,147,483,647 nodes"
+        )
+    shape = measure_shape(forest)
+    columns = lay_out_columns(forest)
+    layout = _choose_layout(shape, columns)
+    walk = _lay_out_walk(forest, shape, columns, layout)
+    shap = lay_out_shap(forest, shape, columns)
+    sections: list[Section] = [
+        forest.base.astype("<f8"),
+        np.asarray(forest.expected_margin(), dtype="<f8"),
+        columns.numeric_features,
+        columns.thresholds.astype("<f8"),
+        columns.rules,
+        columns.category_features,
+        columns.category_codes.astype("<i4"),
+        columns.code_members.astype("<u4"),
+        columns.members.astype("<u4"),
+        columns.set_offsets.astype("<u4"),
+        columns.set_codes.astype("<u4"),
+        columns.code_bits.astype("<u2"),
+        columns.set_bits,
+        columns.category_defaults,
+        walk.trees,
+        walk.order,
+        walk.nodes,
+        walk.leaf_values,
+        walk.sweep_nodes,
+        shap.features.astype("<u4"),
+        shap.chunks,
+        shap.runs,
+        shap.nodes,
+        shap.leaves.astype("<f8"),
+    ]
+    header_bytes = 88 + 16 * len(sections)
+    offset = header_bytes
+    table = b""
+    parts: list[bytes] = []
+    for section in sections:
+        padding = -offset % ALIGNMENT_BYTES
+        parts.append(bytes(padding))
+        offset += padding
+        table += struct.pack("<QQ", offset, len(section))
+        parts.append(section.tobytes())
+        offset += section.nbytes
+    header = struct.pack(
+        "<8sIIIIIIQIIIIddIIII",
+        MAGIC,
+        VERSION,
+        0 if layout.is_narrow else 1,
+        0 if forest.rounding == "float64" else 1,
+        0 if forest.inputs == "float64" else 1,
+        0,
+        len(sections),
+        offset,
+        forest.n_features,
+        forest.n_outputs,
+        forest.n_trees,
+        columns.count,
+        forest.divisor,
+        forest.scale,
+        layout.sweep_lane_bytes,
+        0 if forest.base_order == "first" else 1,
+        0 if forest.no_code_up_to == TRUNCATED else 1,
+        0,
+    )
+    return header + table + b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    is_narrow: bool
+    sweep_lane_bytes: int
+
+
+def _choose_layout(shape: Shape, columns: Columns) -> _Layout:
+    most_leaves = int(shape.tree_leaves.max(initial=1))
+    is_narrow = columns.most_thresholds < NARROW_LIMIT and columns.count <= NARROW_LIMIT and most_leaves <= NARROW_LIMIT
+    if not is_narrow or most_leaves > SWEEP_LEAVES:
+        return _Layout(is_narrow, 0)
+    if most_leaves <= BYTE_LEAVES and columns.most_thresholds <= BYTE_THRESHOLDS:
+        return _Layout(True, 1)
+    depths = np.zeros(len(shape.tree_leaves), dtype=np.int64)
+    np.maximum.at(depths, shape.tree, shape.depth)
+    walks = STEP_LEAVES * int(depths.sum()) < int(shape.tree_leaves.sum())
+    return _Layout(True, 0 if walks and len(columns.category_defaults) <= MOST_SCATTERED else 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    trees: Section
+    order: Section
+    nodes: Section
+    leaf_values: Section
+    sweep_nodes: Section
+
+
+def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layout) -> _Walk:
+    """Lay the nodes out for both ways of scoring: by tree and level, siblings adjacent; and by tree, children first."""
+    n_nodes, n_trees = forest.n_nodes, forest.n_trees
+    inner = forest.feature != LEAF
+    # Level by level, from left to right: siblings are neighbours, for nothing of their level lies between their leaves.
+    by_level = np.lexsort((shape.first_leaf, shape.depth, shape.tree))
+    place = np.empty(n_nodes, dtype=np.int64)
+    place[by_level] = np.arange(n_nodes)
+    nodes = np.zeros(n_nodes, dtype=NARROW_NODE if layout.is_narrow else WIDE_NODE)
+    nodes["column"][place] = np.where(inner, columns.node_column, 0)
+    nodes["rank"][place] = np.where(inner, columns.node_rank, shape.first_leaf)
+    nodes["child"][place] = np.where(inner, place[np.where(inner, forest.left, 0)], place)
+
+    leaves = np.flatnonzero(~inner)
+    leaves = leaves[np.lexsort((shape.first_leaf[leaves], shape.tree[leaves]))]
+
+    trees = np.zeros(n_trees, dtype=TREE)
+    trees["output"] = forest.tree_output
+    trees["root"] = forest.tree_offsets[:-1]
+    trees["n_leaves"] = shape.tree_leaves
+    trees["first_value"] = np.cumsum(shape.tree_leaves) - shape.tree_leaves
+    depths = np.zeros(n_trees, dtype=np.int64)
+    np.maximum.at(depths, shape.tree, shape.depth)
+    order = np.zeros(n_trees, dtype=WALK_TREE)
+    order["tree"] = np.argsort(depths, kind="stable")
+    order["depth"] = depths[order["tree"]]
+
+    sweep_nodes = np.zeros(0, dtype=SWEEP_NODE)
+    if layout.sweep_lane_bytes:
+        splits = np.flatnonzero(inner)
+        before_parents = np.lexsort((shape.first_leaf[splits], -shape.depth[splits], shape.tree[splits]))
+        splits = splits[before_parents]
+        first_sweep = np.cumsum(shape.tree_leaves - 1) - (shape.tree_leaves - 1)
+        trees["first_sweep"] = first_sweep
+        reference = -1 - shape.first_leaf
+        reference[splits] = np.arange(len(splits)) - first_sweep[shape.tree[splits]]
+        bias = 1 << (8 * layout.sweep_lane_bytes - 1)
+        sweep_nodes = np.zeros(len(splits), dtype=SWEEP_NODE)
+        sweep_nodes["column"] = columns.node_column[splits]
+        sweep_nodes["rank"] = columns.node_rank[splits] - bias
+        sweep_nodes["left"] = reference[forest.left[splits]]
+        sweep_nodes["right"] = reference[forest.right[splits]]
+    return _Walk(trees, order, nodes, forest.value[leaves].astype("<f8"), sweep_nodes)

@@ -1,0 +1,18 @@
+"""The reader of CatBoost models: `.cbm`, JSON or an object in, `ImportedModel` out; catboost itself is not needed for files.
+
+source (bytes in whatever a caller holds), binary with flat, and json_file (bytes to `Document`), document (what both say),
+shapes (of its trees), trees and columns (`Document` to the IR and the schema), city (the hash of category strings), objective
+(what a loss makes of the raw value), reader (the whole), answers (CatBoost itself, asked in a process of its own).
+"""
+
+from mlrf.builder.importers.catboost.reader import read_catboost
+from mlrf.builder.importers.catboost.source import is_catboost_file
+from mlrf.builder.importers.imported_model import Library
+
+LIBRARY = Library(
+    name="catboost",
+    reads="CatBoost models (.cbm, JSON, fitted objects)",
+    packages=("catboost",),
+    recognises=is_catboost_file,
+    read=read_catboost,
+)

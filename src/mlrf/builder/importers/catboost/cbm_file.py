@@ -1,0 +1,200 @@
+"""CatBoost's `.cbm` format: bytes in, `Document` out.
+
+Four bytes `CBM1`, the size of what follows, and a FlatBuffers table. Field numbers are those of the schema in CatBoost's
+sources (libs/model/flatbuffers, model.fbs and features.fbs).
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.catboost.document import Column, Document, Split, Tree, refuse_ctr, refuse_kind
+from mlrf.builder.importers.catboost.flatbuffers import Table
+from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.forest import F64, I64
+
+MAGIC = b"CBM1"
+_HEADER_BYTES = 8
+_FORMATS = ("FlabuffersModel_v1",)  # CatBoost's own spelling
+_NAN_AS_TRUE = 2
+
+
+class _Core(IntEnum):
+    FORMAT, TREES, INFO = 0, 1, 2
+
+
+class _Trees(IntEnum):
+    DIMENSION, SPLITS, SIZES, STARTS, CATEGORIES, FLOATS, ONE_HOT, CTR, VALUES, WEIGHTS, STEPS, LEAVES = range(12)
+    TEXT, ESTIMATED, SCALE, BIAS, MULTI_BIAS, REPACKED, EMBEDDING = range(12, 19)
+
+
+class _Float(IntEnum):
+    HAS_NANS, INDEX, FLAT, BORDERS, NAME, TREATMENT = range(6)
+
+
+class _Category(IntEnum):
+    INDEX, FLAT, NAME = range(3)
+
+
+class _OneHot(IntEnum):
+    INDEX, VALUES = 0, 1
+
+
+def read_binary(raw: bytes) -> Document:
+    """Read a `.cbm` model; ModelUnreadableError or UnsupportedModelError say what is wrong."""
+    size = int.from_bytes(raw[4:_HEADER_BYTES], "little")
+    if not raw.startswith(MAGIC) or len(raw) < _HEADER_BYTES + size:
+        raise ModelUnreadableError("this is no whole .cbm model: it is shorter than its header says; copy it again")
+    core = Table.root(memoryview(raw)[_HEADER_BYTES : _HEADER_BYTES + size])
+    version = core.text(_Core.FORMAT)
+    if version not in _FORMATS:
+        raise UnsupportedModelError(f"the .cbm file says format {version!r}; mlrf reads {', '.join(_FORMATS)}")
+    trees = core.table(_Core.TREES)
+    if trees is None:
+        raise ModelUnreadableError("the .cbm file holds no trees")
+    info = {pair.text(0): _value(pair.text(1)) for pair in core.tables(_Core.INFO)}
+    return _Reader(trees).document(info)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+class _Reader:
+    def __init__(self, trees: Table) -> None:
+        for kind, field in (("text", _Trees.TEXT), ("embedding", _Trees.EMBEDDING)):
+            if trees.count(field):
+                raise refuse_kind(kind)
+        self._trees = trees
+        floats = list(trees.tables(_Trees.FLOATS))
+        self._floats = [
+            Column(
+                f.number(_Float.FLAT, "i", -1),
+                f.text(_Float.NAME),
+                nan_is_large=bool(f.number(_Float.HAS_NANS, "B", 0))
+                and f.number(_Float.TREATMENT, "b", 0) == _NAN_AS_TRUE,
+            )
+            for f in floats
+        ]
+        self._categories = {
+            c.number(_Category.INDEX, "i", -1): Column(
+                c.number(_Category.FLAT, "i", -1), c.text(_Category.NAME), is_category=True
+            )
+            for c in trees.tables(_Trees.CATEGORIES)
+        }
+        self._splits = [
+            Split(column.flat, border)
+            for f, column in zip(floats, self._floats, strict=True)
+            for border in f.vector(_Float.BORDERS, "<f4").astype(np.float64).tolist()
+        ]
+        for one_hot in trees.tables(_Trees.ONE_HOT):
+            column = self._categories.get(one_hot.number(_OneHot.INDEX, "i", -1))
+            if column is None:
+                raise ModelUnreadableError("the .cbm file splits by a category of a feature that does not exist")
+            values = one_hot.vector(_OneHot.VALUES, "<i4").tolist()
+            self._splits += [Split(column.flat, category=value & 0xFFFFFFFF) for value in values]
+        # Splits by statistics are numbered behind these: a model that only knows of them, and uses none, is served.
+        self._has_ctr = bool(trees.count(_Trees.CTR))
+
+    def document(self, info: dict[str, Any]) -> Document:
+        trees = self._trees
+        n_outputs = trees.number(_Trees.DIMENSION, "i", 0)
+        if n_outputs < 1:
+            raise ModelUnreadableError(f"the .cbm file says {n_outputs} outputs")
+        sizes = trees.vector(_Trees.SIZES, "<i4").astype(np.int64)
+        splits = trees.vector(_Trees.SPLITS, "<i4").astype(np.int64)
+        if not len(sizes) or np.any(sizes < 0) or int(sizes.sum()) != len(splits):
+            raise ModelUnreadableError(f"the .cbm file has {len(sizes)} trees and {len(splits)} splits that do not fit")
+        values = trees.vector(_Trees.VALUES, "<f8")
+        weights = trees.vector(_Trees.WEIGHTS, "<f8")
+        if trees.count(_Trees.STEPS):
+            read = self._grown(sizes, splits, values, weights, n_outputs)
+        else:
+            read = self._oblivious(sizes, splits, values, weights, n_outputs)
+        bias = trees.vector(_Trees.MULTI_BIAS, "<f8").tolist() or [trees.number(_Trees.BIAS, "d", 0.0)]
+        if len(bias) not in (1, n_outputs):
+            raise ModelUnreadableError(f"the .cbm file has {len(bias)} biases for {n_outputs} outputs")
+        return Document(
+            columns=(*self._floats, *self._categories.values()),
+            splits=tuple(self._splits),
+            trees=tuple(read),
+            n_outputs=n_outputs,
+            scale=trees.number(_Trees.SCALE, "d", 1.0),
+            bias=tuple(bias) if len(bias) == n_outputs else tuple(bias) * n_outputs,
+            info=info,
+        )
+
+    def _check(self, split: int) -> int:
+        if 0 <= split < len(self._splits):
+            return split
+        if self._has_ctr and split >= 0:
+            raise refuse_ctr([column.name for column in self._categories.values()])
+        raise ModelUnreadableError(f"the .cbm file has no split {split}")
+
+    def _oblivious(self, sizes: I64, splits: I64, values: F64, weights: F64, n_outputs: int) -> list[Tree]:
+        trees, first_split, first_leaf = [], 0, 0
+        for index, size in enumerate(sizes.tolist()):
+            n_leaves = 1 << min(size, 63)
+            own = [self._check(split) for split in splits[first_split : first_split + size].tolist()]
+            span = slice(first_leaf * n_outputs, (first_leaf + n_leaves) * n_outputs)
+            trees.append(
+                oblivious_tree(own, values[span], weights[first_leaf : first_leaf + n_leaves], n_outputs, index)
+            )
+            first_split, first_leaf = first_split + size, first_leaf + n_leaves
+        return trees
+
+    def _grown(self, sizes: I64, splits: I64, values: F64, weights: F64, n_outputs: int) -> list[Tree]:
+        """Return trees of a split a node: each node says how far on its two sides lie, 0 where a side ends in it."""
+        steps = self._trees.vector(_Trees.STEPS, np.dtype([("left", "<u2"), ("right", "<u2")]))
+        leaf_of = self._trees.vector(_Trees.LEAVES, "<u4").astype(np.int64)
+        if not len(steps) == len(leaf_of) == len(splits):
+            raise ModelUnreadableError("the .cbm file has steps and splits that do not fit")
+        if len(values) % n_outputs or len(weights) not in (0, len(values) // n_outputs):
+            raise ModelUnreadableError("the .cbm file has leaf values and weights that do not fit")
+        leaves = values.reshape(-1, n_outputs)
+        weight_of = weights if len(weights) else np.zeros(len(leaves))
+        distances = [steps["left"].tolist(), steps["right"].tolist()]
+        trees, start = [], 0
+        for size in sizes.tolist():
+            trees.append(self._one(start, start + size, distances, splits, leaf_of, leaves, weight_of, n_outputs))
+            start += size
+        return trees
+
+    def _one(
+        self,
+        first: int,
+        end: int,
+        distances: list[list[int]],
+        splits: I64,
+        leaf_of: I64,
+        leaves: F64,
+        weights: F64,
+        n_outputs: int,
+    ) -> Tree:
+        visited = 0
+
+        def children(node: tuple[int, bool]) -> tuple[int, tuple[int, bool], tuple[int, bool]] | None:
+            nonlocal visited
+            visited += 1
+            place, has_ended = node
+            if not first <= place < end or visited > 4 * (end - first):
+                raise ModelUnreadableError("the .cbm file has a tree that leads outside itself")
+            left, right = distances[0][place], distances[1][place]
+            if has_ended or (left == 0 and right == 0):
+                return None
+            return self._check(int(splits[place])), (place + left, left == 0), (place + right, right == 0)
+
+        split, left, right, ends = grow((first, False), children)
+        rows = leaf_of[[place for place, _ in ends]] // n_outputs
+        if np.any(rows >= len(leaves)):
+            raise ModelUnreadableError("the .cbm file has a tree without a leaf value")
+        number = (np.cumsum(split < 0) - 1).astype(np.int32)
+        return Tree(split, left, right, number, leaves[rows], weights[rows])

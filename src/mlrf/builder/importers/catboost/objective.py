@@ -1,0 +1,100 @@
+"""What a CatBoost loss makes of the raw value, as CatBoost's own regressors, classifiers and rankers return it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mlrf.builder.importers.imported_model import ClassLabel
+from mlrf.core.bundle import Task
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.link import Link
+
+_PLAIN = ("RMSE", "MAE", "Quantile", "Huber", "MAPE", "Expectile", "LogCosh", "Lq", "LogLinQuantile", "GroupQuantile",
+          "Cox", "SurvivalAft", "SMAPE", "MedianAbsoluteError", "FairLoss")  # fmt: skip
+_LOGARITHMIC = ("Poisson", "Tweedie")
+_BINARY = ("Logloss", "CrossEntropy", "Focal")
+_RANKING = ("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax",
+            "QueryCrossEntropy", "StochasticRank", "StochasticFilter", "LambdaMart", "Combination", "UserPerObjMetric",
+            "UserQuerywiseMetric")  # fmt: skip
+_SEVERAL = {
+    "MultiRMSE": "several targets",
+    "MultiRMSEWithMissingValues": "several targets",
+    "MultiQuantile": "several quantiles",
+    "RMSEWithUncertainty": "a mean and a variance",
+    "MultiLogloss": "several labels",
+    "MultiCrossEntropy": "several labels",
+}
+_CUSTOM = ("PythonUserDefinedPerObject", "PythonUserDefinedMultiTarget", "Custom", "UserDefined", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The loss's name, the task, the link, and a classifier's labels."""
+
+    name: str
+    task: Task
+    link: Link
+    classes: tuple[ClassLabel, ...] | None = None
+
+
+def read_objective(info: dict[str, Any], n_outputs: int) -> Objective:
+    """Read the trainer's notes; UnsupportedModelError names a loss that mlrf does not serve."""
+    name = _loss(info)
+    if name in _SEVERAL:
+        raise UnsupportedModelError(
+            f"the model's loss {name} predicts {_SEVERAL[name]} at once; mlrf serves one answer: train a model for each",
+            objective=name,
+        )
+    if name in ("MultiClass", "MultiClassOneVsAll"):
+        link = Link("softmax" if name == "MultiClass" else "sigmoid_each")
+        return Objective(name, "multiclass", link, _labels(info, n_outputs))
+    if n_outputs > 1:
+        raise UnsupportedModelError(
+            f"the model's loss {name or 'unknown'} has {n_outputs} outputs, which mlrf does not know"
+        )
+    if name in _BINARY:
+        return Objective(name, "binary", Link("sigmoid"), _labels(info, 2))
+    if name in _LOGARITHMIC:
+        return Objective(name, "regression", Link("exp"))
+    if name in _PLAIN:
+        return Objective(name, "regression", Link())
+    if name in _RANKING:
+        return Objective(name, "ranking", Link())
+    if name in _CUSTOM:
+        return Objective(name or "none", "raw", Link())
+    raise UnsupportedModelError(f"the model's loss {name!r} is not one that mlrf knows", objective=name)
+
+
+def _loss(info: dict[str, Any]) -> str:
+    params = _section(info, "params")
+    loss = params.get("loss_function", {})
+    name = loss.get("type", "") if isinstance(loss, dict) else loss
+    if not isinstance(name, str):
+        raise ModelUnreadableError("the model's loss has no name")
+    return name.split(":")[0]
+
+
+def _labels(info: dict[str, Any], count: int) -> tuple[ClassLabel, ...]:
+    said = _section(info, "class_params") or _section(info, "multiclass_params")
+    for key in ("class_names", "class_to_label"):
+        found = said.get(key)
+        if isinstance(found, list) and len(found) == count and all(map(_is_label, found)):
+            return tuple(int(label) if isinstance(label, float) and label.is_integer() else label for label in found)
+    return tuple(range(count))
+
+
+def _is_label(label: Any) -> bool:
+    return isinstance(label, str | int) or (isinstance(label, float) and math.isfinite(label))
+
+
+def _section(info: dict[str, Any], key: str) -> dict[str, Any]:
+    found = info.get(key)
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):
+            return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,62 @@
+"""CatBoost's own answers; runs in a process of its own, and is all of mlrf that imports CatBoost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import catboost
+import numpy as np
+import pandas as pd
+
+from mlrf.builder.importers.catboost.cbm_file import MAGIC
+from mlrf.core.forest import F64
+from mlrf.core.schema import Category
+
+_UNKNOWN = "\x00a category that nobody has"
+_PREDICTIONS = {"sigmoid": "Probability", "softmax": "Probability", "sigmoid_each": "Probability", "exp": "Exponent"}
+
+
+def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `wanted`, and CatBoost's version.
+
+    The settings: `link`, and `categories`: for each column the list that its codes are places in, None where a code is the
+    category.
+    """
+    with model.open("rb") as file:
+        kind = "cbm" if file.read(len(MAGIC)) == MAGIC else "json"
+    library = catboost.CatBoost()
+    library.load_model(str(model), format=kind)
+    by_category = library.get_cat_feature_indices()
+
+    def ask(part: F64, kind: str) -> F64:
+        table = _table(part, library, settings["categories"]) if by_category else part
+        answers = library.predict(table, prediction_type=kind, thread_count=threads)
+        return np.asarray(answers, np.float64).reshape(len(part), -1)
+
+    margins = ask(rows, "RawFormulaVal")
+    link = settings["link"]
+    predictions = ask(wanted, _PREDICTIONS.get(link, "RawFormulaVal"))
+    if link == "sigmoid":
+        predictions = predictions[:, 1:]  # of the two classes, the second
+    return margins, predictions, str(catboost.__version__)
+
+
+def _table(rows: F64, library: catboost.CatBoost, categories: Sequence[Sequence[Category] | None]) -> pd.DataFrame:
+    by_category = set(library.get_cat_feature_indices())
+    columns: dict[str, Any] = {}
+    for place, name in enumerate(library.feature_names_):
+        if place not in by_category:
+            columns[name] = rows[:, place]
+            continue
+        # As the engine reads a code: truncated toward zero. NaN is in no set; CatBoost has no NaN in a category.
+        codes = np.trunc(rows[:, place]).tolist()
+        columns[name] = np.array([_category(code, categories[place]) for code in codes], object)
+    return pd.DataFrame(columns)
+
+
+def _category(code: float, listed: Sequence[Category] | None) -> Category:
+    if code != code or (listed is not None and not 0 <= code < len(listed)):  # noqa: PLR0124  NaN alone
+        return _UNKNOWN
+    return int(code) if listed is None else listed[int(code)]

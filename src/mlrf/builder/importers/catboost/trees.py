@@ -1,0 +1,60 @@
+"""CatBoost's trees as trees of the IR.
+
+A row is rounded to float32; a numeric split is true for x > border and then leads right, so what it leads left is the IR's
+own `x <= border`. NaN is less than every border, or greater where the feature was trained so. A one-hot split is true for
+one hash; the IR's sets lead left, so its children are exchanged. Covers are CatBoost's leaf weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlrf.builder.importers.catboost.document import NO_SPLIT, Document, Tree
+from mlrf.builder.importers.catboost.features import Columns
+from mlrf.builder.importers.join_trees import CategorySet, TreeArrays
+from mlrf.core.forest import I32, LEAF, NUMERIC
+
+
+def to_trees(document: Document, columns: Columns) -> tuple[list[TreeArrays], list[CategorySet]]:
+    """Return the trees in CatBoost's order, and the category sets that they share."""
+    sets: dict[CategorySet, int] = {}
+    table = document.splits
+    category_set = np.full(len(table) + 1, NUMERIC, np.int32)
+    for place, split in enumerate(table):
+        codes = None if split.category is None else columns.codes.get((split.column, split.category))
+        if codes is not None:
+            category_set[place] = sets.setdefault(codes, len(sets))
+    large = {column.flat for column in document.columns if column.nan_is_large}
+    # The last place of each is a leaf's: NO_SPLIT is -1.
+    feature = np.array([*(split.column for split in table), LEAF], np.int32)
+    border = np.array([*(split.border for split in table), 0.0])
+    nan_left = np.array([*(split.category is None and split.column not in large for split in table), False], np.bool_)
+    outputs = tuple(range(document.n_outputs))
+
+    def convert(tree: Tree) -> TreeArrays:
+        by_category = category_set[tree.split] != NUMERIC
+        is_leaf = tree.split == NO_SPLIT
+        row: I32 = np.where(is_leaf, tree.leaf, 0).astype(np.int32)
+        return TreeArrays(
+            feature=feature[tree.split],
+            threshold=border[tree.split],
+            left=np.where(by_category, tree.right, tree.left).astype(np.int32),
+            right=np.where(by_category, tree.left, tree.right).astype(np.int32),
+            default_left=nan_left[tree.split],
+            values=tree.values[row],
+            cover=_covers(tree),
+            outputs=outputs,
+            category_set=category_set[tree.split],
+        )
+
+    return [convert(tree) for tree in document.trees], list(sets)
+
+
+def _covers(tree: Tree) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    cover = np.where(tree.split == NO_SPLIT, tree.weights[np.maximum(tree.leaf, 0)], 0.0)
+    left, right = tree.left.tolist(), tree.right.tolist()
+    sums = cover.tolist()
+    for node in range(len(sums) - 1, -1, -1):
+        if left[node] >= 0:
+            sums[node] = sums[left[node]] + sums[right[node]]
+    return np.array(sums)

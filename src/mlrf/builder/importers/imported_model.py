@@ -1,0 +1,109 @@
+"""What stands between the front of the build and the room of a library: what is asked, and what is handed back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlrf.core.bundle import Covers, Task
+from mlrf.core.forest import Forest
+from mlrf.core.link import Link
+from mlrf.core.schema import Category, Feature
+
+if TYPE_CHECKING:
+    from mlrf.builder.model_source import Source
+
+ClassLabel = str | int | float | bool
+CategoryLists = dict[str, list[Category]]
+"""Category lists by feature name, in the order of their codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What a caller says of a model that its file may not know."""
+
+    categories: CategoryLists = field(default_factory=dict)
+    classes: tuple[ClassLabel, ...] | None = None
+    """A classifier's labels in the order of its outputs."""
+    feature_names: tuple[str, ...] | None = None
+    """Names of the columns, in their order."""
+    task: Task | None = None
+    """What the outputs are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A training library, as the front of the build knows it."""
+
+    name: str
+    reads: str
+    """The models of it that mlrf reads, for a sentence."""
+    packages: tuple[str, ...]
+    """Import names of the packages whose objects are its models."""
+    recognises: Callable[[bytes], bool]
+    """Whether a file's content is one of its models, sound or damaged."""
+    read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
+    """Reads what was recognised; raises the BuildError that says what is wrong."""
+    is_told: bool = False
+    """Whether a caller may say what the columns are called and what the outputs are: its files do not always."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """A model that was read: its trees, what its margins mean, and what its columns are.
+
+    `source` is the model in the training library's own format: what the parity gate asks the library about, in a process
+    of its own, through the module `answers` (see parity/library_process.py).
+    """
+
+    forest: Forest
+    task: Task
+    objective: str
+    """As the training library names it."""
+    link: Link
+    classes: tuple[ClassLabel, ...] | None
+    features: tuple[Feature, ...]
+    library: str
+    """The distribution that can answer for `source`."""
+    source: bytes
+    answers: str
+    """Import name of the module whose `answer` asks the library."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What `answer` must know beside the source; JSON."""
+    class_at_half: Literal[0, 1] = 1
+    """The class that the library's own classifier names where two are equally probable."""
+    covers: Covers = "training"
+    """Where the forest's covers are from; without any the model is not explained."""
+    notes: tuple[str, ...] = ()
+    """What was read otherwise than a person may expect, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedGraph:
+    """An ONNX file that is more than trees, or holds none: it is served as it is, by ONNX Runtime.
+
+    What it answers tells the rest: which features may be missing, how many outputs there are, whether they are probabilities.
+    """
+
+    source: bytes
+    """The file."""
+    features: tuple[Feature, ...]
+    """In the order of the columns; none may be missing, as far as the file alone tells."""
+    may_lack: tuple[bool, ...]
+    """By feature: whether an operator may know what to do where it is missing."""
+    centres: tuple[float, ...]
+    spreads: tuple[float, ...]
+    """By feature: about where the numbers lie, for rows to try."""
+    operators: dict[str, int]
+    settings: Mapping[str, Any]
+    """What a question to the graph must know: inputs, output, label, keys, classes, categories; JSON."""
+    task: Task | None
+    """As the caller says."""
+    classes: tuple[ClassLabel, ...] | None
+    """As the caller says; those of the file are among the settings."""
+    ends_in: str
+    """The operator that makes the answer."""
+    is_double: bool
+    """Whether the answer is."""
+    notes: tuple[str, ...]

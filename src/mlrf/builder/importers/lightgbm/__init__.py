@@ -1,0 +1,20 @@
+"""LightGBM's text format (v2 to v4), read by ourselves: no LightGBM is needed to read a model file.
+
+text (sections, whole or refused) → tree (one block of fields) → forest (the IR), objective (task and link), features
+(names, kinds, categories); `reader` puts them together and `source` finds the text in a path, a Booster or a wrapper.
+"""
+
+from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.lightgbm.reader import read_lightgbm
+from mlrf.builder.importers.lightgbm.skops_file import is_skops
+
+_DUMPED = b'{"name":"tree"'
+"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+
+LIBRARY = Library(
+    name="LightGBM",
+    reads="LightGBM text models (Booster.save_model), Boosters and its scikit-learn wrappers",
+    packages=("lightgbm",),
+    recognises=lambda content: content.startswith((b"tree\n", b"tree\r", _DUMPED)) or is_skops(content),
+    read=read_lightgbm,
+)

@@ -1,0 +1,149 @@
+"""The inputs of a graph as features: by name and type, strings as categories of a closed list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+from onnx import TensorProto
+
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.importers.imported_model import CategoryLists
+from mlrf.builder.importers.onnx_graph.columns import Column
+from mlrf.core.errors import SampleError, UnsupportedModelError
+from mlrf.core.schema import Feature, Kind
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+_INTEGERS = (
+    TensorProto.INT8,
+    TensorProto.INT16,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.UINT8,
+    TensorProto.UINT16,
+    TensorProto.UINT32,
+    TensorProto.UINT64,
+)
+_MAX_FEATURES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input: `width` columns of one type."""
+
+    name: str
+    element: int
+    """Of TensorProto."""
+    width: int
+    is_flat: bool
+    """Whether it is [n], not [n, width]."""
+
+
+def read_inputs(graph: onnx.GraphProto, wished: Sequence[str] | None) -> list[Input]:
+    """Return the inputs; UnsupportedModelError names one that holds no columns. `wished` may say how many there are."""
+    constants = {tensor.name for tensor in graph.initializer}
+    given = [value for value in graph.input if value.name not in constants]
+    inputs = [_input(value, len(given), wished) for value in given]
+    count = sum(each.width for each in inputs)
+    if not 1 <= count <= _MAX_FEATURES:
+        raise UnsupportedModelError(f"the ONNX model has {count} columns; mlrf serves 1 to {_MAX_FEATURES}")
+    return inputs
+
+
+def column_names(inputs: Sequence[tuple[str, int]], wished: Sequence[str] | None) -> list[str]:
+    """Return the names of the columns of inputs (name, width): the wished ones, an input's own, or numbered."""
+    names = []
+    for name, width in inputs:
+        prefix = "x" if len(inputs) == 1 else f"{name}_"
+        names += [name] if width == 1 and len(inputs) > 1 else [f"{prefix}{place}" for place in range(width)]
+    if wished is None:
+        return names
+    if len(wished) != len(names):
+        raise SampleError(
+            f"{len(wished)} feature names are given, and the ONNX model has {len(names)} columns ({', '.join(names[:5])}"
+            f"{', …' if len(names) > 5 else ''})"  # noqa: PLR2004  as many as shown
+        )
+    return list(wished)
+
+
+def read_features(
+    inputs: Sequence[Input], known: Sequence[Column], lists: CategoryLists, wished: Sequence[str] | None
+) -> tuple[Feature, ...]:
+    """Return the features, none of which may be missing yet: what the graph answers then is not known.
+
+    SampleError for a list that names no feature; UnsupportedModelError for a string whose categories nobody knows.
+    """
+    names = column_names([(each.name, each.width) for each in inputs], wished)
+    elements = [each.element for each in inputs for _ in range(each.width)]
+    check_category_names(lists, names)
+    try:
+        return tuple(
+            _feature(name, element, column, lists) for name, element, column in zip(names, elements, known, strict=True)
+        )
+    except ValueError as error:
+        raise SampleError(str(error)) from error
+
+
+def _feature(name: str, element: int, column: Column, lists: CategoryLists) -> Feature:
+    categories = column.categories
+    if name in lists:
+        categories = tuple(lists[name])
+    elif categories is not None and element != TensorProto.STRING and not column.is_closed:
+        categories = None
+    is_string = element == TensorProto.STRING
+    if is_string and categories is None:
+        raise UnsupportedModelError(
+            f"the feature {name!r} of the ONNX model is a string, and the file does not say which strings there are; name them "
+            'with --categories (a JSON file: {"' + name + '": ["a", "b"]}); free text is not served'
+        )
+    if categories is not None:
+        if not categories or not all(isinstance(each, str) == is_string for each in categories):
+            kind = "strings" if is_string else "numbers"
+            raise SampleError(f"feature {name!r}: its categories must be {kind}", feature=name)
+        return Feature(name, Kind.CATEGORICAL, categories, nullable=False, example=categories[0])
+    if element == TensorProto.BOOL:
+        return Feature(name, Kind.BOOLEAN, nullable=False)
+    if element in _INTEGERS:
+        return Feature(name, Kind.INTEGER, nullable=False, example=round(column.centre))
+    return Feature(name, Kind.NUMERIC, nullable=False, example=column.centre)
+
+
+def that_may_be_missing(features: Sequence[Feature], missing: Sequence[bool]) -> tuple[Feature, ...]:
+    """Return the features, those nullable for which the graph has an answer where they are missing."""
+    return tuple(replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True))
+
+
+def _input(value: onnx.ValueInfoProto, n_inputs: int, wished: Sequence[str] | None) -> Input:
+    kind = value.type.tensor_type
+    element = kind.elem_type
+    if element not in (*_FLOATS, *_INTEGERS, TensorProto.BOOL, TensorProto.STRING):
+        known = value.type.HasField("tensor_type") and element in TensorProto.DataType.values()
+        name = TensorProto.DataType.Name(element).lower() if known else "no tensor of a known type"
+        raise UnsupportedModelError(
+            f"the input {value.name!r} of the ONNX model is {name}; mlrf serves numbers (float, double, integers), booleans "
+            "and strings"
+        )
+    dims = kind.shape.dim
+    if not kind.HasField("shape") or len(dims) not in (1, 2):
+        shown = f"{len(dims)} dimensions" if kind.HasField("shape") else "no shape"
+        raise UnsupportedModelError(
+            f"the input {value.name!r} of the ONNX model has {shown}; mlrf serves rows: an input [n, columns] or [n]"
+        )
+    if dims[0].dim_value > 1:
+        raise UnsupportedModelError(
+            f"the input {value.name!r} of the ONNX model takes {dims[0].dim_value} rows at a time; export it with an open "
+            "number of rows (dynamic_axes), or one"
+        )
+    width = 1 if len(dims) == 1 else dims[1].dim_value
+    if width < 1:
+        if n_inputs > 1:
+            raise UnsupportedModelError(
+                f"the ONNX model has several inputs and does not say how wide {value.name!r} is; export it with its shape"
+            )
+        if wished is None:
+            raise UnsupportedModelError(
+                f"the ONNX model does not say how many columns its input {value.name!r} has; name them: --feature-names a,b,c"
+            )
+        width = len(wished)
+    return Input(value.name, element, width, len(dims) == 1)

@@ -1,0 +1,138 @@
+"""The gate of a graph: the engine must answer every golden row as ONNX Runtime itself answers the user's file, to the bit."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mlrf.builder.importers.imported_model import ImportedGraph
+from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, ask_graph, ask_reference_evaluator
+from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
+from mlrf.builder.parity.comparison import compare, refuse, report
+from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
+from mlrf.core.bundle import ONNX_MODEL, GraphEntry, ParityRows
+from mlrf.core.errors import ModelUnreadableError
+from mlrf.core.forest import F64, I64
+from mlrf.core.schema import Schema
+from mlrf.engines.onnx_graph import GraphEngine
+
+REFERENCE = "onnx reference"
+_REFERENCE_ROWS = 48
+_ALONE_ROWS = 100
+_REFERENCE_LIMIT = 1e-4
+_REPLAY_S = 1.0
+_LEAST_REPLAYED = 16
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphProof:
+    """What the gate found, and the golden rows that the bundle keeps."""
+
+    parity: dict[str, dict[str, ParityRows]]
+    version: str
+    """Of ONNX Runtime."""
+    class_at_half: Literal[0, 1]
+    kinds: list[str]
+    rows: F64
+    """[n, F]"""
+    margins: F64
+    """[n, K]"""
+    n_replayed: int
+    """How many of them a server may ask before it serves, for they take time."""
+    notes: tuple[str, ...]
+
+
+def prove_graph(
+    graph: ImportedGraph, schema: Schema, meaning: Meaning, entry: GraphEntry, golden: GoldenRows, progress: Progress
+) -> GraphProof:
+    """Hold the engine against the file itself; ParityError says on which rows they differ."""
+    progress("asking onnxruntime", 0.0)
+    answers = ask_graph(graph, golden.rows)
+    progress("asking onnxruntime", 1.0)
+    golden, answers = _answered(golden, answers)
+    at_half = class_at_half(meaning, answers)
+    expected = meaning.margins(answers.numbers)
+    progress("asking the engine", 0.0)
+    together, alone, row_s = _served(graph, schema, entry, golden.rows, expected.shape[1])
+    progress("asking the engine", 1.0)
+    some = _spread(len(golden.rows), _ALONE_ROWS)
+    for what, got, kept in (("margin", together, np.arange(len(together))), ("margin, asked alone,", alone, some)):
+        verdict = compare(expected[kept], got, relative=0.0)
+        if np.any(verdict.off):
+            raise refuse(what, "onnxruntime", _part(golden, kept), verdict, expected[kept], got, schema)
+    parity = {GraphEngine.name: report(golden, compare(expected, together, relative=0.0))}
+    judged, notes = _second_judge(graph, meaning, golden, expected)
+    return GraphProof(
+        parity=parity | judged,
+        version=answers.version,
+        class_at_half=1 if at_half else 0,
+        kinds=[KINDS[number] for number in golden.kinds],
+        rows=golden.rows,
+        margins=expected,
+        n_replayed=max(_LEAST_REPLAYED, int(_REPLAY_S / max(row_s, 1e-9))),
+        notes=notes,
+    )
+
+
+def _answered(golden: GoldenRows, answers: GraphAnswers) -> tuple[GoldenRows, GraphAnswers]:
+    """Return the rows that have a finite answer: of the others there is nothing to prove."""
+    kept = np.flatnonzero(np.all(np.isfinite(answers.numbers), axis=1))
+    if not len(kept):
+        raise ModelUnreadableError("the ONNX model has no finite answer to any golden row")
+    return _part(golden, kept), replace(answers, numbers=answers.numbers[kept], labels=answers.labels[kept])
+
+
+def _served(
+    graph: ImportedGraph, schema: Schema, entry: GraphEntry, rows: F64, n_outputs: int
+) -> tuple[F64, F64, float]:
+    """Return the engine's answers to all rows as a batch, to some one by one, and the seconds that a row takes."""
+    lists = {i: f.categories for i, f in enumerate(schema.features) if f.categories is not None}
+    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
+        path = Path(folder) / ONNX_MODEL
+        path.write_bytes(graph.source)
+        engine = GraphEngine(path, entry, (rows.shape[1], n_outputs), lists)
+        together = np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1)
+        singles = rows[_spread(len(rows), _ALONE_ROWS)].tolist()
+        started = time.perf_counter()
+        alone = np.array([engine.margin(row) for row in singles]).reshape(len(singles), -1)
+        return together, alone, (time.perf_counter() - started) / len(singles)
+
+
+def _second_judge(
+    graph: ImportedGraph, meaning: Meaning, golden: GoldenRows, expected: F64
+) -> tuple[dict[str, dict[str, ParityRows]], tuple[str, ...]]:
+    """Return how ONNX's own evaluator answers some of the rows, and what a person should know of it.
+
+    It settles nothing: it lacks operators, and what users compare with is ONNX Runtime.
+    """
+    some = _spread(len(golden.rows), _REFERENCE_ROWS)
+    numbers = ask_reference_evaluator(graph, golden.rows[some])
+    if numbers is None:
+        return {}, ("ONNX's own evaluator does not run this graph, so ONNX Runtime is its only judge",)
+    judged = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))
+    if not len(judged) or numbers.shape[1] < expected.shape[1]:
+        return {}, ("ONNX's own evaluator does not answer as many numbers, so ONNX Runtime is the only judge",)
+    part, theirs = _part(golden, some[judged]), meaning.margins(numbers[judged])
+    verdict = compare(expected[some[judged]], theirs, relative=_REFERENCE_LIMIT)
+    notes: tuple[str, ...] = ()
+    if np.any(verdict.off):
+        told = (
+            f"{int(np.sum(verdict.off))} of {len(judged)} rows otherwise (by {float(np.max(verdict.difference)):.3g})"
+        )
+        notes = (f"ONNX's own evaluator answers {told} than ONNX Runtime, whose answers are served",)
+    return {REFERENCE: report(part, verdict)}, notes
+
+
+def _spread(n_rows: int, most: int) -> I64:
+    return np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
+
+
+def _part(golden: GoldenRows, kept: I64) -> GoldenRows:
+    return GoldenRows(np.ascontiguousarray(golden.rows[kept]), golden.kinds[kept], golden.coverage)

@@ -1,0 +1,48 @@
+"""Asking ONNX Runtime, or ONNX's own evaluator, what a graph answers, in processes of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlrf.builder.importers.imported_model import ImportedGraph
+from mlrf.builder.parity.reference import Question, run_reference_process
+from mlrf.core.errors import BuildError
+from mlrf.core.forest import F64
+
+_ANSWERS = "mlrf.builder.importers.onnx_graph.runtime_answers"
+_REFERENCE = "mlrf.builder.importers.onnx_graph.reference_answers"
+_TIME_LIMIT_S = 120.0
+"""For reading the model and asking it; a slow one answers as many rows as there is time for."""
+_BUDGET_S = 2.0
+_REFERENCE_LIMIT_S = 30.0
+_REFERENCE_BUDGET_S = 1.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphAnswers:
+    """Numbers [n, C] and the places of the graph's own labels among its classes [n]; NaN for none."""
+
+    numbers: F64
+    labels: F64
+    version: str
+
+
+def ask_graph(graph: ImportedGraph, rows: F64) -> GraphAnswers:
+    """Return ONNX Runtime's answers to rows [n, F], each asked alone.
+
+    ModelUnreadableError when it refuses the model; BuildError when it crashes or takes too long.
+    """
+    question = Question("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
+    found = run_reference_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S)
+    return GraphAnswers(found.margins, found.predictions[:, 0], found.version)
+
+
+def ask_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:
+    """Return the answers of ONNX's own evaluator [n, C], NaN where it has none; None where it does not know the operators."""
+    question = Question("onnx", _REFERENCE, graph.source, {**graph.settings, "budget_s": _REFERENCE_BUDGET_S})
+    try:
+        return run_reference_process(question, rows, np.arange(len(rows)), _REFERENCE_LIMIT_S).margins
+    except BuildError:
+        return None

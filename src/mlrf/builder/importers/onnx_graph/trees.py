@@ -1,0 +1,34 @@
+"""The tree operators of a graph, as far as they must be sound: ONNX Runtime follows the places that a file names."""
+
+from __future__ import annotations
+
+import onnx
+
+from mlrf.builder.importers.onnx_graph.operators import nodes_of
+from mlrf.builder.importers.onnx_trees.document import ML_DOMAIN, TREE_OPERATORS
+from mlrf.builder.importers.onnx_trees.ensemble import LEAF, read_ensemble
+from mlrf.core.errors import ModelUnreadableError
+
+
+def check_trees(model: onnx.ModelProto) -> None:
+    """Hold each tree operator to being trees; ModelUnreadableError says which is none."""
+    for node in nodes_of(model.graph):
+        if node.domain != ML_DOMAIN or node.op_type not in TREE_OPERATORS:
+            continue
+        nodes = read_ensemble(node).nodes
+        seen = bytearray(len(nodes.mode))
+        waiting = list(nodes.roots)
+        while waiting:
+            place = waiting.pop()
+            if seen[place]:
+                raise ModelUnreadableError(
+                    f"the trees of {node.op_type} share branches, or run in circles: a node has two parents; export it with "
+                    "trees of their own"
+                )
+            seen[place] = 1
+            if nodes.mode[place] != LEAF:
+                if nodes.feature[place] < 0:
+                    raise ModelUnreadableError(
+                        f"{node.op_type} tests column {nodes.feature[place]}; export the model again"
+                    )
+                waiting += (nodes.yes[place], nodes.no[place])

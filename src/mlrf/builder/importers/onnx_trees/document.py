@@ -1,0 +1,102 @@
+"""An ONNX file as a protobuf that was checked: of a size that can be, whole, and with all that it means inside itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from mlrf.builder.model_source import ModelFile, Source
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+MAX_BYTES = 1 << 30
+"""Trees of a gigabyte are millions of leaves; a protobuf ends at twice that."""
+ML_DOMAIN = "ai.onnx.ml"
+TREE_OPERATORS = ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")
+
+_IR_VERSION = 0x08
+"""The tag of the first field of an ONNX model, and of little else; the others' follow it in any order."""
+_NEXT_TAGS = frozenset((0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72))
+_MAX_IR_VERSION = 0x40
+_SHOWN_CHARS = 200
+
+
+def is_model(content: bytes) -> bool:
+    """Whether bytes begin as an ONNX model does, sound or damaged."""
+    return (
+        len(content) > 2  # noqa: PLR2004  tag, version, next tag
+        and content[0] == _IR_VERSION
+        and 1 <= content[1] < _MAX_IR_VERSION
+        and content[2] in _NEXT_TAGS
+    )
+
+
+def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
+    """Return a model and its bytes; ModelUnreadableError or UnsupportedModelError says what is wrong with it.
+
+    Weights in other files are refused, for nothing is read outside the file; so are functions.
+    """
+    raw = _bytes_of(source)
+    if len(raw) > MAX_BYTES:
+        raise UnsupportedModelError(f"the ONNX file has {len(raw)} bytes; mlrf reads up to {MAX_BYTES >> 30} GiB")
+    try:
+        model = onnx.load_model_from_string(raw)
+    except Exception as error:  # protobuf's errors differ from one implementation to the next
+        raise ModelUnreadableError("the ONNX file is damaged or cut off; export the model again") from error
+    if not model.graph.node:
+        raise ModelUnreadableError("the ONNX file holds no operator; export the model again")
+    _refuse_what_lies_outside(model)
+    return model, raw
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Hold a model to ONNX's own rules; ModelUnreadableError says which it breaks."""
+    if untyped := [place for place, value in enumerate(model.graph.output) if not value.HasField("type")]:
+        # skl2onnx declares none for what ZipMap makes, and ONNX Runtime asks for none.
+        whole, model = model, onnx.ModelProto()
+        model.CopyFrom(whole)
+        for place in untyped:
+            kind = onnx.helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, [None, None]).type
+            model.graph.output[place].type.CopyFrom(kind)
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # the checker's own, and whatever its C++ throws on a damaged model
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0][:_SHOWN_CHARS] if lines else type(error).__name__
+        raise ModelUnreadableError(f"the ONNX file breaks ONNX's own rules: {reason}") from error
+
+
+def _bytes_of(source: Source) -> bytes:
+    if isinstance(source, ModelFile):
+        return source.content
+    if not isinstance(source.value, onnx.ModelProto):
+        raise UnsupportedModelError(f"mlrf builds from an ONNX ModelProto, not from {type(source.value).__name__}")
+    return bytes(source.value.SerializeToString(deterministic=True))
+
+
+def _refuse_what_lies_outside(model: onnx.ModelProto) -> None:
+    if model.functions:
+        raise UnsupportedModelError(
+            f"the ONNX file defines functions ({model.functions[0].name!r}); export it with plain operators"
+        )
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
+        raise UnsupportedModelError(
+            "the ONNX file keeps tensors in other files (external data), and mlrf reads nothing outside the file; save it "
+            "whole: onnx.save(model, path, save_as_external_data=False)"
+        )
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield sparse.values
+        yield sparse.indices
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            if attribute.sparse_tensor.dims:
+                yield attribute.sparse_tensor.values
+                yield attribute.sparse_tensor.indices
+            for within in (attribute.g, *attribute.graphs):
+                yield from _tensors(within)

@@ -1,0 +1,210 @@
+"""An ONNX file, whole: bytes or a ModelProto in; `ImportedModel` out where it is trees alone, else `ImportedGraph`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.importers.imported_model import CategoryLists, ImportedGraph, ImportedModel, ImportOptions
+from mlrf.builder.importers.join_trees import TreeArrays, join_trees
+from mlrf.builder.importers.onnx_graph.inputs import column_names
+from mlrf.builder.importers.onnx_graph.reader import read_graph_model
+from mlrf.builder.importers.onnx_trees.document import check, read_document
+from mlrf.builder.importers.onnx_trees.ensemble import Ensemble, read_ensemble
+from mlrf.builder.importers.onnx_trees.graph import Graph, Input, read_graph
+from mlrf.builder.importers.onnx_trees.objective import Kind, read_kind
+from mlrf.builder.importers.onnx_trees.trees import TreeReader, has_real_hits
+from mlrf.builder.model_source import Source
+from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.forest import F64, Forest, Precision
+from mlrf.core.schema import Feature
+from mlrf.core.schema import Kind as Values
+
+_MAX_FEATURES = 1 << 20
+
+
+def read_onnx(source: Source, import_options: ImportOptions) -> ImportedModel | ImportedGraph:
+    """Read an ONNX file: one tree ensemble as trees, whatever else as the graph that it is.
+
+    The wished category lists name the codes of columns that trees test for equality, and the strings that a graph takes. Raises
+    the BuildError that says what is wrong.
+    """
+    try:
+        document, raw = read_document(source)
+        try:
+            return _read(document, raw, import_options)
+        except UnsupportedModelError as reason:
+            return read_graph_model(document, raw, import_options, str(reason))
+    except (ModelUnreadableError, UnsupportedModelError) as error:
+        # The names that a file holds may hold line ends.
+        raise type(error)(" ".join(str(error).split()), **error.details) from error
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        # A name of no UTF-8 comes as bytes, a number may be of any size: damage that no check foresaw.
+        raise ModelUnreadableError(f"the ONNX file is damaged: {' '.join(str(error).split())}") from error
+
+
+def _read(document: ModelProto, raw: bytes, import_options: ImportOptions) -> ImportedModel:
+    graph = read_graph(document)
+    check(document)
+    if import_options.task is not None:
+        raise SampleError("a task is given, and trees say themselves what they are; leave it out")
+    ensemble = read_ensemble(graph.node)
+    way = graph.way
+    kind = read_kind(ensemble, way.link, way.labels)
+    inputs, n_features = _columns(graph, ensemble, import_options.feature_names)
+    precision: Precision = "float32" if graph.is_float else "float64"
+    if precision == "float64" and ensemble.operator != "TreeEnsemble":
+        raise UnsupportedModelError(
+            f"the ONNX model feeds double numbers to {ensemble.operator}, which answers in float; mlrf serves it with inputs "
+            "of float, or as a TreeEnsemble of double"
+        )
+    if ensemble.is_double != (precision == "float64"):
+        raise UnsupportedModelError("the ONNX model's thresholds and inputs are not of one precision (float or double)")
+    if way.added and any(ensemble.base):
+        raise UnsupportedModelError("the ONNX model has base_values and an Add behind its sum; mlrf serves one of them")
+    if ensemble.aggregate == "AVERAGE" and way.divisor != 1.0:
+        raise UnsupportedModelError("the ONNX model divides an average again; mlrf serves one division")
+    if any(ensemble.base) and (way.divisor != 1.0 or way.scale != 1.0):
+        raise UnsupportedModelError("the ONNX model scales a sum that has base_values; mlrf serves one of them")
+    with_hits = has_real_hits(ensemble.nodes)
+    reader = TreeReader(ensemble.nodes, n_features, precision, with_hits=with_hits)
+    trees = [_of_output(tree, kind) for tree in reader.read()]
+    forest = join_trees(
+        trees,
+        n_features=n_features,
+        base=_base(ensemble, kind, way.added),
+        category_sets=reader.category_sets,
+        inputs=precision,
+        rounding=precision,
+        divisor=float(len(trees)) if ensemble.aggregate == "AVERAGE" else way.divisor,
+        scale=way.scale,
+        base_order="last",
+    )
+    return ImportedModel(
+        forest=forest,
+        task=kind.task,
+        objective=f"{ensemble.operator} {ensemble.transform}",
+        link=kind.link,
+        classes=choose_labels(
+            import_options.classes, kind.classes, None if kind.classes is None else len(kind.classes), "the ONNX model"
+        ),
+        features=_features(inputs, reader.categorical, import_options),
+        library="onnxruntime",
+        source=raw,
+        class_at_half=0,
+        answers="mlrf.builder.importers.onnx_trees.reference",
+        settings=_settings(graph, inputs, kind, forest, sorted(reader.categorical)),
+        covers="training" if with_hits else "none",
+        notes=_notes(document.producer_name, document.producer_version, kind),
+    )
+
+
+def _columns(graph: Graph, ensemble: Ensemble, names: Sequence[str] | None) -> tuple[tuple[Input, ...], int]:
+    inputs = graph.inputs
+    if len(inputs) == 1 and inputs[0].width is None and names is not None:
+        inputs = (replace(inputs[0], width=len(names)),)
+    if len(inputs) == 1 and inputs[0].width is None:
+        seen = [f for f, mode in zip(ensemble.nodes.feature, ensemble.nodes.mode, strict=True) if mode != "LEAF"]
+        inputs = (replace(inputs[0], width=max(seen, default=0) + 1),)
+    n_features = sum(i.width or 0 for i in inputs)
+    if not 1 <= n_features <= _MAX_FEATURES:
+        raise UnsupportedModelError(f"the ONNX model has {n_features} columns; mlrf serves 1 to {_MAX_FEATURES}")
+    return inputs, n_features
+
+
+def _of_output(tree: TreeArrays, kind: Kind) -> TreeArrays:
+    """Return a tree that adds to the one output that counts, where the others follow from it."""
+    if kind.output is None:
+        return tree
+    column = [place for place, output in enumerate(tree.outputs) if output == kind.output]
+    values = tree.values[:, column] if column else np.zeros((len(tree.feature), 1))
+    return replace(tree, values=values, outputs=(0,))
+
+
+def _base(ensemble: Ensemble, kind: Kind, added: float) -> F64:
+    if not ensemble.base:
+        return np.full(kind.n_outputs, added)
+    if kind.output is not None:
+        return np.array([ensemble.base[kind.output if len(ensemble.base) > 1 else 0]])
+    if len(ensemble.base) != kind.n_outputs:
+        raise ModelUnreadableError(
+            f"the ONNX file is damaged: it has {len(ensemble.base)} base_values for {kind.n_outputs} outputs"
+        )
+    return np.array(ensemble.base, np.float64)
+
+
+def _features(
+    inputs: Sequence[Input], categorical: dict[int, int], import_options: ImportOptions
+) -> tuple[Feature, ...]:
+    lists: CategoryLists = import_options.categories
+    kinds = []
+    for given in inputs:
+        kind = Values.BOOLEAN if given.element == TensorProto.BOOL else Values.INTEGER
+        if given.element in (TensorProto.FLOAT, TensorProto.DOUBLE):
+            kind = Values.NUMERIC
+        kinds += [kind] * (given.width or 0)
+    called = column_names([(given.name, given.width or 0) for given in inputs], import_options.feature_names)
+    names = list(zip(called, kinds, strict=True))
+    check_category_names(lists, called)
+    features = []
+    for column, (name, kind) in enumerate(names):
+        if column not in categorical:
+            if name in lists:
+                raise SampleError(
+                    f"feature {name!r}: the model splits it as a number; leave its list out", feature=name
+                )
+            features.append(Feature(name, kind, nullable=kind is Values.NUMERIC))
+            continue
+        listed = lists.get(name)
+        if listed is not None and categorical[column] >= len(listed):
+            raise SampleError(
+                f"feature {name!r}: the model tests category code {categorical[column]}, but only {len(listed)} categories are "
+                "listed",
+                feature=name,
+            )
+        try:
+            features.append(
+                Feature(
+                    name,
+                    Values.CATEGORICAL,
+                    None if listed is None else tuple(listed),
+                    nullable=kind is Values.NUMERIC,
+                    example=0 if listed is None else listed[0],
+                )
+            )
+        except ValueError as error:
+            raise SampleError(str(error), feature=name) from error
+    return tuple(features)
+
+
+def _settings(
+    graph: Graph, inputs: Sequence[Input], kind: Kind, forest: Forest, categorical: list[int]
+) -> dict[str, object]:
+    floats = (TensorProto.FLOAT, TensorProto.DOUBLE)
+    return {
+        "inputs": [[i.name, i.width] for i in inputs],
+        "declared": {
+            i.name: int(TensorProto.DOUBLE if i.is_cast else TensorProto.FLOAT)
+            for i in inputs
+            if i.element not in floats
+        },
+        "categorical": categorical,
+        "place": graph.place,
+        "margin": graph.way.margin,
+        "answer": graph.way.answer,
+        "link": kind.link.kind,
+        "n_outputs": kind.n_outputs,
+        "is_double": forest.rounding == "float64",
+    }
+
+
+def _notes(producer: str, version: str, kind: Kind) -> tuple[str, ...]:
+    notes = [f"the file was made by {f'{producer} {version}'.strip() or 'nobody who says so'}"]
+    if kind.task == "raw":
+        notes.append("the file gives scores, not probabilities: the prediction is the score of its second class")
+    return tuple(notes)

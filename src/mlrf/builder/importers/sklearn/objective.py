@@ -1,0 +1,153 @@
+"""Which scikit-learn estimators mlrf reads, what their raw margins are, and why the others are refused.
+
+The margin is what the trees add up to, before any link:
+
+- a decision tree or a forest: its prediction, or the share of each class in the leaves (a mean over the trees); a
+  classifier of two classes has the share of the second alone. There is no link;
+- gradient boosting: `decision_function`, or `predict` of a regressor before its inverse link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mlrf.builder.class_labels import fitted_labels
+from mlrf.builder.importers.imported_model import ClassLabel
+from mlrf.core.bundle import Task
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.link import Link
+
+Family = Literal["tree", "forest", "boosting", "histogram"]
+_FAMILIES: dict[str, Family] = {
+    "DecisionTreeClassifier": "tree",
+    "DecisionTreeRegressor": "tree",
+    "ExtraTreeClassifier": "tree",
+    "ExtraTreeRegressor": "tree",
+    "RandomForestClassifier": "forest",
+    "RandomForestRegressor": "forest",
+    "ExtraTreesClassifier": "forest",
+    "ExtraTreesRegressor": "forest",
+    "GradientBoostingClassifier": "boosting",
+    "GradientBoostingRegressor": "boosting",
+    "HistGradientBoostingClassifier": "histogram",
+    "HistGradientBoostingRegressor": "histogram",
+}
+_WRAPPERS = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+_LINKS_OF_LOSSES = {"IdentityLink": Link(), "LogLink": Link("exp"), "LogitLink": Link("sigmoid"),
+                    "HalfLogitLink": Link("sigmoid", 2.0), "MultinomialLogit": Link("softmax")}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a fitted estimator is."""
+
+    family: Family
+    name: str
+    """Of its class."""
+    objective: str
+    task: Task
+    link: Link
+    classes: tuple[ClassLabel, ...] | None
+    n_outputs: int
+
+
+def read_kind(estimator: Any) -> Kind:
+    """Return what a fitted estimator is; UnsupportedModelError names what mlrf does not serve, and what to do instead."""
+    kind = type(estimator)
+    name = kind.__name__
+    if name not in _FAMILIES or not kind.__module__.startswith("sklearn."):
+        raise UnsupportedModelError(_why_not(name, estimator), estimator=name)
+    family = _FAMILIES[name]
+    fitted = {"tree": "tree_", "histogram": "_predictors"}.get(family, "estimators_")
+    if not hasattr(estimator, fitted):
+        raise ModelUnreadableError(f"the {name} is not fitted; call its fit first")
+    if family == "histogram" and not hasattr(estimator, "_preprocessor"):
+        raise UnsupportedModelError(
+            f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; train it again"
+        )
+    if getattr(estimator, "n_outputs_", 1) != 1:
+        raise UnsupportedModelError(
+            f"the {name} predicts {estimator.n_outputs_} outputs at once; mlrf serves one: train a model for each"
+        )
+    labels = fitted_labels(getattr(estimator, "classes_", None)) if name.endswith("Classifier") else None
+    if labels is not None and len(labels) == 1:
+        raise UnsupportedModelError(f"the {name} was trained on the one class {labels[0]!r} and has nothing to decide")
+    task: Task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"  # noqa: PLR2004
+    is_boosted = family in ("boosting", "histogram")
+    return Kind(
+        family,
+        name,
+        f"{name} {estimator.loss if is_boosted else estimator.criterion}",
+        task,
+        _link(estimator, name, family) if is_boosted else Link(),
+        labels,
+        len(labels) if labels is not None and len(labels) > 2 else 1,  # noqa: PLR2004
+    )
+
+
+def initial_margin(estimator: Any, kind: Kind) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return where the sum of the trees starts, [K]; UnsupportedModelError when that depends on the row."""
+    if kind.family == "histogram":
+        base = np.asarray(estimator._baseline_prediction)  # noqa: SLF001  scikit-learn shows it nowhere else
+        if base.dtype != np.float64:
+            raise UnsupportedModelError(
+                f"the {kind.name} adds its trees in {base.dtype}, not in float64; train it again"
+            )
+        return np.broadcast_to(base.reshape(-1), (kind.n_outputs,)).copy()
+    if kind.family != "boosting":
+        return np.zeros(kind.n_outputs)
+    start = estimator.init_
+    is_constant = isinstance(start, str) or (
+        type(start).__name__ in ("DummyClassifier", "DummyRegressor")
+        and type(start).__module__ == "sklearn.dummy"
+        and start.strategy not in ("stratified", "uniform")
+    )
+    if not is_constant:
+        shown = f"{type(start).__name__}" + (f"({start.strategy!r})" if hasattr(start, "strategy") else "")
+        raise UnsupportedModelError(
+            f"the {kind.name} starts from another model, init={shown}, whose answer differs from row to row; "
+            "train it with init=None or init='zero'"
+        )
+    first = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))  # noqa: SLF001
+    return np.asarray(first, np.float64).reshape(-1)
+
+
+def takes_missing(estimator: Any, kind: Kind) -> bool:
+    """Whether the estimator answers rows with missing values at all."""
+    if kind.family == "boosting":  # its trees would, it refuses them before
+        return False
+    asked = estimator.estimators_[0] if kind.family == "forest" else estimator  # a forest asks its first tree
+    if hasattr(asked, "_support_missing_values"):
+        # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
+        return bool(asked._support_missing_values(None))  # noqa: SLF001
+    return bool(asked.__sklearn_tags__().input_tags.allow_nan)
+
+
+def _link(estimator: Any, name: str, family: Family) -> Link:
+    if family == "boosting" and name.endswith("Regressor"):
+        return Link()  # scikit-learn returns the raw value whatever the loss
+    link = type(estimator._loss.link).__name__  # noqa: SLF001
+    if link not in _LINKS_OF_LOSSES:
+        raise UnsupportedModelError(
+            f"the {name}'s loss {estimator.loss!r} has the link {link}, which mlrf does not know"
+        )
+    return _LINKS_OF_LOSSES[link]
+
+
+def _why_not(name: str, estimator: Any) -> str:
+    if hasattr(estimator, "steps"):
+        steps: Sequence[tuple[str, Any]] = estimator.steps
+        return (
+            f"mlrf does not serve a Pipeline of {', '.join(type(step).__name__ for _, step in steps)}: build from its last "
+            "step, pipeline[-1], and give the server rows as pipeline[:-1].transform returns them"
+        )
+    if name in _WRAPPERS:
+        return f"mlrf does not serve a {name}: build from its best_estimator_"
+    if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):
+        return f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; build from one of them"
+    known = ", ".join(_FAMILIES)
+    return f"mlrf does not serve a {name}; of scikit-learn it serves {known}"

@@ -1,0 +1,54 @@
+"""scikit-learn's own answers, in a process of its own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+
+from mlrf.builder.importers.sklearn.features import raw_columns
+from mlrf.builder.importers.sklearn.objective import Kind, read_kind
+from mlrf.builder.importers.sklearn.source import load_skops
+from mlrf.core.forest import F64
+
+
+def answer(
+    model: Path,
+    rows: F64,
+    wanted: F64,
+    settings: Mapping[str, Any],  # noqa: ARG001  the file says all
+    threads: int,  # noqa: ARG001  several add the trees in whatever order they end
+) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `wanted` (both with categories as codes), and scikit-learn's version."""
+    estimator = load_skops(model.read_bytes())
+    kind = read_kind(estimator)
+    if hasattr(estimator, "n_jobs"):  # get_params fails on a model that lacks a parameter of today's
+        estimator.n_jobs = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # rows without names
+        table = raw_columns(estimator, rows)
+        chosen = raw_columns(estimator, wanted)
+        margins = _margins(estimator, kind, table)
+        predictions = _predictions(estimator, kind, chosen)
+    return margins.reshape(len(rows), -1), predictions.reshape(len(wanted), -1), sklearn.__version__
+
+
+def _margins(estimator: Any, kind: Kind, table: Any) -> F64:
+    if kind.family in ("tree", "forest"):
+        return _predictions(estimator, kind, table)
+    if kind.classes is not None:
+        return np.asarray(estimator.decision_function(table), np.float64)
+    if kind.family == "histogram":
+        return np.asarray(estimator._raw_predict(table), np.float64)  # noqa: SLF001  a regressor shows it nowhere else
+    return np.asarray(estimator.predict(table), np.float64)
+
+
+def _predictions(estimator: Any, kind: Kind, table: Any) -> F64:
+    if kind.classes is None:
+        return np.asarray(estimator.predict(table), np.float64)
+    shares = np.asarray(estimator.predict_proba(table), np.float64)
+    return shares[:, 1] if kind.task == "binary" else shares

@@ -1,0 +1,152 @@
+"""The estimator in whatever a caller holds, and the same as a skops file: what the parity gate asks the library about.
+
+A skops file is read with skops' own loader, which runs no code of the file, and only when every type in it is one that a
+fitted tree model of scikit-learn has.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from mlrf.builder.importers.sklearn.objective import Kind, read_kind
+from mlrf.builder.model_source import ModelFile, Source
+from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
+
+MAX_UNPACKED_BYTES = 8 << 30
+_MAX_MEMBERS = 1_000_000
+_SHOWN_TYPES = 3
+_TRUSTED = (
+    # The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
+    "functools.partial",
+    "sklearn.utils.validation.check_array",
+    # What scikit-learn 1.6 keeps there too.
+    "sklearn.compose._column_transformer._RemainderColsList",
+)
+_TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.", "_loss.Cy")
+"""What tree models hold, in one version or another, beyond what skops itself trusts: types and functions of these modules."""
+_LOSSES, _LOSSES_BEFORE_1_7 = "sklearn._loss._loss", "_loss"
+"""Where scikit-learn's losses are, and what older versions called that module in the files that they wrote."""
+_OTHERS = {
+    "xgboost": "save_model('model.ubj')",
+    "catboost": "save_model('model.cbm')",
+}
+"""Libraries whose wrappers skops writes too, and how each saves them itself."""
+_OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
+                "train_score_", "validation_score_", "oob_improvement_", "oob_scores_")  # fmt: skip
+
+
+def is_archive(content: bytes) -> bool:
+    """Whether a file is a ZIP archive, as skops files are."""
+    return content.startswith(b"PK\x03\x04")
+
+
+def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:
+    """Return the estimator of an object or of a skops file, what it is, and the skops file of it."""
+    if isinstance(source, ModelFile):
+        estimator = load_skops(source.content)
+        return estimator, read_kind(estimator), source.content
+    estimator = source.value
+    kind = read_kind(estimator)  # what is not served is not written either
+    return estimator, kind, _dump_skops(estimator)
+
+
+def load_skops(raw: bytes) -> Any:
+    """Return the object of a skops file; UnsupportedModelError names types in it that no tree model has."""
+    skops = _skops()
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            members = archive.infolist()
+        if len(members) > _MAX_MEMBERS or sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
+            raise ModelUnreadableError(f"the skops file unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another version of scikit-learn: the golden rows decide
+            found = skops.get_untrusted_types(data=raw)
+            if strange := sorted(
+                name for name in found if name not in _TRUSTED and not name.startswith(_TRUSTED_ROOMS)
+            ):
+                for other, saved in _OTHERS.items():
+                    if held := [name for name in strange if name.startswith(f"{other}.")]:
+                        raise UnsupportedModelError(
+                            f"the skops file holds a model of {other} ({held[-1]}); load it with skops and save it in its own "
+                            f"format: model.{saved}"
+                        )
+                shown = ", ".join(strange[:_SHOWN_TYPES]) + (" …" if len(strange) > _SHOWN_TYPES else "")
+                raise UnsupportedModelError(
+                    f"the skops file holds {shown}, which no tree model of scikit-learn has, and is not loaded; "
+                    "dump the tree model alone",
+                    types=strange[:20],
+                )
+            with _older_losses():
+                return skops.loads(raw, trusted=sorted(found))
+    except BuildError:
+        raise
+    except Exception as error:  # a damaged file may raise whatever the types in it raise
+        wrote = _version_of(raw)
+        said = (
+            f"; scikit-learn {wrote} wrote it: load it there and export it to ONNX with skl2onnx, or train it again"
+            if wrote
+            else ""
+        )
+        raise ModelUnreadableError(f"the skops file cannot be read: {_line(error)}{said}") from error
+
+
+def _dump_skops(estimator: Any) -> bytes:
+    skops = _skops()
+    # skops cannot write a scorer, and nothing that only training uses is needed here.
+    fitted = copy.copy(estimator)
+    for name in _OF_TRAINING:
+        vars(fitted).pop(name, None)
+    try:
+        return bytes(skops.dumps(fitted))
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"the {type(estimator).__name__} holds what skops cannot write: {_line(error)}; train it with plain parameters"
+        ) from error
+
+
+def _skops() -> Any:
+    try:
+        import skops.io  # noqa: PLC0415  needed for this library alone
+    except ImportError as error:
+        raise BuildError(
+            f"a scikit-learn model needs skops and scikit-learn: pip install 'mlrf[sklearn]' ({error})"
+        ) from error
+    return skops.io
+
+
+@contextmanager
+def _older_losses() -> Iterator[None]:
+    """Have the losses under the name that versions before 1.7 wrote, for as long as a file is read."""
+    if _LOSSES_BEFORE_1_7 in sys.modules:
+        yield
+        return
+    sys.modules[_LOSSES_BEFORE_1_7] = import_module(_LOSSES)
+    try:
+        yield
+    finally:
+        del sys.modules[_LOSSES_BEFORE_1_7]
+
+
+def _version_of(raw: bytes) -> str | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive, archive.open("schema.json") as schema:
+            found = re.search(
+                rb'"_sklearn_version".{0,200}?"content": "\\"([\w.]+)\\""', schema.read(1 << 26), re.DOTALL
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    return found[1].decode() if found else None
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,0 +1,80 @@
+"""The arrays of `sklearn.tree` as trees of the IR.
+
+scikit-learn rounds a row to float32 and sends it left when it is at most the threshold, a float64: at most the greatest
+float32 below it. NaN takes the side that each node names. Covers are the weights of the training rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.join_trees import TreeArrays
+from mlrf.builder.importers.sklearn.objective import Kind
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.forest import F64, LEAF, Bool, floor32
+
+_SHARES_TOLERANCE = 1e-6
+
+
+def read_trees(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
+    """Return the trees in the order in which the estimator adds them, and what their sum is divided by."""
+    if kind.family == "tree":
+        return [_read_tree(estimator.tree_, kind, 0)], 1.0
+    if kind.family == "forest":
+        grown = list(estimator.estimators_)
+        return [_read_tree(tree.tree_, kind, index) for index, tree in enumerate(grown)], float(len(grown))
+    stages = np.asarray(estimator.estimators_, dtype=object)
+    if stages.ndim != 2 or stages.shape[1] != kind.n_outputs:  # noqa: PLR2004  iterations and outputs
+        raise ModelUnreadableError(f"the {kind.name} has trees of shape {stages.shape} for {kind.n_outputs} outputs")
+    scale = float(estimator.learning_rate)
+    trees = [
+        _read_tree(tree.tree_, kind, stage, scale=scale, output=output)
+        for stage, row in enumerate(stages)
+        for output, tree in enumerate(row)
+    ]
+    return trees, 1.0
+
+
+def _read_tree(tree: Any, kind: Kind, index: int, *, scale: float | None = None, output: int = 0) -> TreeArrays:
+    left = np.asarray(tree.children_left)
+    feature = np.where(left == LEAF, LEAF, np.asarray(tree.feature)).astype(np.int32)
+    inner = feature != LEAF
+    threshold = np.where(inner, np.asarray(tree.threshold, np.float64), 0.0)
+    if np.any(np.isnan(threshold)):
+        raise ModelUnreadableError(f"the {kind.name} is damaged: a threshold of tree {index} is not a number")
+    outputs: tuple[int, ...]
+    if scale is not None:
+        # The library multiplies a leaf by the learning rate as it adds it: the same product, rounded once.
+        values, outputs = scale * np.asarray(tree.value, np.float64)[:, 0, :1], (output,)
+    else:
+        values, outputs = _leaf_values(np.asarray(tree.value, np.float64)[:, 0, :], inner, kind, index)
+    return TreeArrays(
+        feature=feature,
+        threshold=floor32(threshold),
+        left=np.where(inner, left, LEAF).astype(np.int32),
+        right=np.where(inner, np.asarray(tree.children_right), LEAF).astype(np.int32),
+        default_left=np.asarray(tree.missing_go_to_left).astype(np.bool_),
+        values=values,
+        cover=np.asarray(tree.weighted_n_node_samples, np.float64),
+        outputs=outputs,
+    )
+
+
+def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, tuple[int, ...]]:
+    if kind.classes is None:
+        return value[:, :1], (0,)
+    if value.shape[1] != len(kind.classes):
+        raise ModelUnreadableError(
+            f"tree {index} of the {kind.name} knows {value.shape[1]} of {len(kind.classes)} classes"
+        )
+    # Until version 1.3 leaves held weights, not shares, and today's scikit-learn answers such a model wrongly itself.
+    if np.any(np.abs(value[~inner].sum(axis=1) - 1.0) > _SHARES_TOLERANCE):
+        raise UnsupportedModelError(
+            f"the leaves of the {kind.name} hold weights of classes instead of shares, as scikit-learn below 1.3 wrote them; "
+            "train the model again"
+        )
+    if kind.n_outputs == 1:
+        return value[:, 1:2], (0,)
+    return value, tuple(range(kind.n_outputs))

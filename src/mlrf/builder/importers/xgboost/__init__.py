@@ -1,0 +1,29 @@
+"""XGBoost's JSON and UBJSON formats (1.0 and later), read by ourselves: no XGBoost is needed to read a model file.
+
+ubjson (bytes → values), document (typed access) → forest (the IR), objective (task, link, base score), features (names, kinds,
+categories); `reader` puts them together. `answers` asks XGBoost itself, elsewhere.
+"""
+
+import re
+
+from mlrf.builder.importers.imported_model import Library
+from mlrf.builder.importers.xgboost.document import is_document
+from mlrf.builder.importers.xgboost.reader import read_xgboost
+
+_OLD_BINARY = re.compile(
+    rb"(?s)(binf|bs64)|.{136,200}?(reg|binary|multi|rank|count|survival):[a-z]+.{8,40}?(gbtree|dart|gblinear)"
+)
+"""The binary format up to XGBoost 2: a header of numbers, then the names of objective and booster."""
+
+_DUMPED = re.compile(rb'(booster\[\d+\]:|\[\s*\{\s*"nodeid")')
+"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+
+LIBRARY = Library(
+    name="XGBoost",
+    reads="XGBoost models (.json, .ubj: Booster.save_model), Boosters and its scikit-learn wrappers",
+    packages=("xgboost",),
+    recognises=lambda content: (
+        is_document(content) or _OLD_BINARY.match(content[:512]) is not None or _DUMPED.match(content[:64]) is not None
+    ),
+    read=read_xgboost,
+)

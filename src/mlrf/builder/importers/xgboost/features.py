@@ -1,0 +1,107 @@
+"""What an XGBoost file knows of its columns: names, kinds, and since 3.1 the categories of a data frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.importers.imported_model import CategoryLists
+from mlrf.builder.importers.xgboost.document import Member
+from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.schema import Feature, Kind
+
+_KINDS = {"c": Kind.CATEGORICAL, "int": Kind.INTEGER, "i": Kind.BOOLEAN}
+
+
+def read_features(
+    learner: Member, booster: Member, n_features: int, split_by_category: dict[int, int], lists: CategoryLists
+) -> tuple[Feature, ...]:
+    """Return the model's features in column order.
+
+    `split_by_category` names the columns that a categorical node tests, with the greatest code that one of them knows.
+    ModelUnreadableError when names and columns do not fit; SampleError when a category list does not.
+    """
+    names = learner.texts("feature_names") or [f"f{place}" for place in range(n_features)]
+    types = learner.texts("feature_types") or ["float"] * n_features
+    if len(names) != n_features or len(types) != n_features:
+        raise ModelUnreadableError(
+            f"the XGBoost model file has {n_features} columns, names {len(names)} and types {len(types)} of them"
+        )
+    if not all(names) or len(set(names)) != len(names):
+        raise ModelUnreadableError("the XGBoost model file leaves a feature without a name, or names two alike")
+    check_category_names(lists, names)
+    own = _own_lists(booster, n_features)
+    return tuple(
+        _feature(
+            name,
+            "c" if place in split_by_category else types[place],
+            lists.get(name),
+            own.get(place),
+            split_by_category.get(place, -1),
+        )
+        for place, name in enumerate(names)
+    )
+
+
+def _feature(name: str, kind: str, given: Any, own: Any, greatest: int) -> Feature:
+    if kind != "c":
+        if given is not None:
+            raise SampleError(
+                f"feature {name!r}: the model was trained on it as a number, so it has no categories; leave its list out",
+                feature=name,
+            )
+        return Feature(name, _KINDS.get(kind, Kind.NUMERIC))
+    if given is not None and own is not None and list(given) != list(own):
+        raise SampleError(
+            f"feature {name!r}: the model file knows its categories, in another order than the list given; leave it out",
+            feature=name,
+        )
+    listed = given if given is not None else own
+    if listed is None:
+        return Feature(name, Kind.CATEGORICAL, example=0)
+    if greatest >= len(listed):
+        raise SampleError(
+            f"feature {name!r}: the model splits by category code {greatest}, but only {len(listed)} categories are listed",
+            feature=name,
+        )
+    try:
+        return Feature(name, Kind.CATEGORICAL, tuple(listed), example=listed[0] if listed else None)
+    except ValueError as error:
+        raise SampleError(str(error), feature=name) from error
+
+
+def _own_lists(booster: Member, n_features: int) -> dict[int, list[Any]]:
+    """Return the categories of each column of the training frame that had any, in the order of their codes."""
+    if "cats" not in booster:
+        return {}
+    found = {}
+    encoded = booster.member("cats").items("enc")
+    for place, column in enumerate(encoded if len(encoded) == n_features else []):
+        listed = _decoded(column)
+        if listed:
+            found[place] = listed
+    return found
+
+
+def _decoded(column: Any) -> list[Any]:
+    """Return one column's categories: numbers as they are, text as Arrow keeps it (offsets into one run of bytes)."""
+    if not isinstance(column, dict):
+        return []
+    values = np.asarray(column.get("values", []))
+    if "offsets" not in column:
+        return list(values.tolist())
+    offsets = np.asarray(column["offsets"])
+    if offsets.ndim != 1 or values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
+        raise ModelUnreadableError("the XGBoost model file is damaged: its categories are no text")
+    if not offsets.size:
+        return []
+    ascending = offsets[0] == 0 and offsets[-1] == len(values) and np.all(np.diff(offsets) >= 0)
+    if not ascending:
+        raise ModelUnreadableError("the XGBoost model file is damaged: its categories end early")
+    raw = bytes((values.astype(np.int64) & 0xFF).astype(np.uint8))
+    if not raw.isascii():
+        # XGBoost 3.1 and 3.2 count characters where they write bytes, and so keep such text cut: nobody can tell what it was.
+        return []
+    return [raw[a:b].decode("ascii") for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]

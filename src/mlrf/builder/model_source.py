@@ -1,0 +1,111 @@
+"""What a caller calls a model: a path or an object, made one of two things: the bytes of a file, or an object of a library.
+
+Paths are followed to where the model really lies (an MLflow directory names its file). Pickles run code when they are read,
+so they are read only on an explicit word.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlrf.builder.importers.mlflow_directory import model_file_of
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+MAX_MODEL_BYTES = 4 << 30
+_COMPRESSED = (b"\x1f\x8b", b"x\x9c", b"x\x01", b"x\xda", b"x^", b"BZh", b"\xfd7zXZ", b"]\x00\x00", b"\x04\x22M\x18")
+"""gzip, zlib (four levels), bzip2, xz, lzma, lz4: how joblib writes with compress=…"""
+_OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n[(pq]")
+"""How a pickle of an object begins in protocols 0 and 1, which do not say so: module, name, and what is done with them."""
+_SHOWN_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model as bytes."""
+
+    path: Path
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ModelObject:
+    """A model as an object of its library, which is then imported already."""
+
+    value: Any
+
+    def is_of(self, package: str) -> bool:
+        """Whether the object's class, or one that it inherits from, is the package's."""
+        return any(kind.__module__.partition(".")[0] == package for kind in type(self.value).__mro__)
+
+
+Source = ModelFile | ModelObject
+
+
+def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
+    """Return what `model` stands for; ModelUnreadableError when a path leads to no model.
+
+    UnsupportedModelError for a pickle without `allow_pickle`: reading one runs whatever code it holds.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return ModelObject(model)
+    path = Path(model)
+    try:
+        if path.is_dir():
+            path = model_file_of(path)
+        content = _read(path)
+    except (OSError, ValueError) as error:
+        raise ModelUnreadableError(f"the model file {path} cannot be read: {error}") from error
+    if not content:
+        raise ModelUnreadableError(f"the model file {path} is empty; save the model again")
+    if _is_pickle(content) or content.startswith(_COMPRESSED):
+        return ModelObject(_unpickle(path, content, allow_pickle=allow_pickle))
+    return ModelFile(path, content)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise ModelUnreadableError(f"the model file {path} does not exist") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelUnreadableError(f"the model file {path} is no regular file")
+    if found.st_size > MAX_MODEL_BYTES:
+        raise ModelUnreadableError(f"the model file {path} is larger than {MAX_MODEL_BYTES >> 30} GiB")
+    return path.read_bytes()
+
+
+def _is_pickle(content: bytes) -> bool:
+    if _OLD_PICKLE.match(content[:512]):
+        return True
+    return content[0] == pickle.PROTO[0] and len(content) > 1 and content[1] <= pickle.HIGHEST_PROTOCOL
+
+
+def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
+    if not allow_pickle:
+        what = "a pickle" if _is_pickle(content) else "compressed, as joblib writes models"
+        raise UnsupportedModelError(
+            f"the model file {path} is {what}, and reading a pickle runs any code that it holds; save the model in its "
+            "library's own format (or with skops), or, if you trust whoever made the file, allow it with --allow-pickle",
+            path=str(path),
+        )
+    try:
+        import joblib  # noqa: PLC0415  comes with scikit-learn; plain pickles need none of it
+    except ImportError:
+        joblib = None
+    try:
+        if joblib is not None:
+            return joblib.load(io.BytesIO(content))
+        return pickle.loads(content)  # noqa: S301  asked for by name
+    except Exception as error:  # a pickle may raise anything
+        reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # other people's errors take lines
+        raise ModelUnreadableError(
+            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with, or load "
+            "it where it was made and save it in a format that lasts (its library's own; of scikit-learn ONNX, with skl2onnx)"
+        ) from error

@@ -1,0 +1,97 @@
+"""The comparison: how far two answers may lie apart, and the sentence that says where they do not agree.
+
+Margins are held to two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
+itself: T trees added in any order stay within (T - 1) u sum max|leaf| of each other and of the exact sum, twice that
+between two orders, so no right export exceeds it, while a branch taken wrongly does unless its leaves are equal to the
+bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`. u is
+2^-53, or 2^-24 where the library adds in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
+from mlrf.core.bundle import ParityRows
+from mlrf.core.errors import ParityError
+from mlrf.core.forest import F64, LEAF, Bool, Forest, Precision
+from mlrf.core.schema import Schema
+
+MARGIN_LIMIT = 1e-6
+PREDICTION_LIMITS: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-6}
+"""By the precision that the library computes in: its link in float32 keeps no more digits than that."""
+_UNIT_ROUNDOFF: dict[Precision, float] = {"float64": 2.0**-53, "float32": 2.0**-24}
+_SHOWN_FEATURES = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """One answer held against the other: which rows are off, which equal to the bit, and the differences."""
+
+    off: Bool
+    """[n]"""
+    equal: Bool
+    """[n]"""
+    difference: F64
+    """[n] the largest over the outputs; 0 where both are the same infinity."""
+
+
+def rounding_limit(forest: Forest) -> float:
+    """Return how far two orders of adding up a forest's leaves can lie apart."""
+    leaf = forest.feature == LEAF
+    largest = np.maximum.reduceat(np.where(leaf, np.abs(forest.value), 0.0), forest.tree_offsets[:-1])
+    total = float(np.sum(largest)) + float(np.sum(np.abs(forest.base)))
+    # Two more roundings: base and divisor.
+    return 2.0 * (forest.n_trees + 1) * _UNIT_ROUNDOFF[forest.rounding] * total * abs(forest.scale) / forest.divisor
+
+
+def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.inf) -> Verdict:
+    """Hold answers [n, K] against the expected ones: within `relative` of max(|x|, mean |x|) and within `absolute`."""
+    same = (expected == got) | (np.isnan(expected) & np.isnan(got))
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where(same, 0.0, np.abs(expected - got))
+        size = np.abs(expected)
+        finite = np.isfinite(expected)
+        mean = float(np.mean(size[finite])) if np.any(finite) else 0.0
+        limit = np.minimum(relative * np.maximum(size, mean), absolute)
+        # NaN beside a number is no difference that any limit holds.
+        off = ~same & ~(difference <= np.where(finite, limit, 0.0))
+    return Verdict(np.any(off, axis=1), np.all(same, axis=1), np.max(difference, axis=1))
+
+
+def report(golden: GoldenRows, verdict: Verdict) -> dict[str, ParityRows]:
+    """Return how each kind of golden rows came out."""
+    parity = {}
+    for number, kind in enumerate(KINDS):
+        rows = golden.kinds == number
+        if np.any(rows):
+            largest = float(np.max(verdict.difference[rows]))
+            parity[kind] = ParityRows(int(np.sum(rows)), int(np.sum(verdict.equal[rows])), largest)
+    return parity
+
+
+def refuse(
+    what: str, library: str, golden: GoldenRows, verdict: Verdict, expected: F64, got: F64, schema: Schema
+) -> ParityError:
+    """Return the error that says which kinds of rows are off, how many, and the worst of them."""
+    counts = {
+        kind: int(np.sum(verdict.off & (golden.kinds == number)))
+        for number, kind in enumerate(KINDS)
+        if np.any(verdict.off & (golden.kinds == number))
+    }
+    gaps = np.where(verdict.off, np.nan_to_num(verdict.difference, nan=np.inf), -1.0)
+    worst = int(np.argmax(gaps))
+    row = dict(zip(schema.names, golden.rows[worst].tolist(), strict=True))
+    told = ", ".join(f"{name}={value!r}" for name, value in list(row.items())[:_SHOWN_FEATURES])
+    more = f" and {len(row) - _SHOWN_FEATURES} more" if len(row) > _SHOWN_FEATURES else ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    answers = [[repr(x) for x in side[worst].tolist()] for side in (expected, got)]
+    return ParityError(
+        f"the exported model's {what} is not {library}'s on {int(np.sum(verdict.off))} of {len(golden.rows)} golden rows "
+        f"({kinds}); the worst is a {KINDS[golden.kinds[worst]]} row: {library} says {', '.join(answers[0])}, the export "
+        f"{', '.join(answers[1])}, for {told}{more}. Nothing was written; please report this model",
+        rows_off=counts,
+        worst={"features": {k: repr(v) for k, v in row.items()}, "expected": answers[0], "got": answers[1]},
+    )

@@ -1,0 +1,69 @@
+"""The exports' own answers: the ONNX model under plain ONNX Runtime, the forest file under the tree engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION
+from mlrf.core.bundle import FOREST
+from mlrf.core.errors import BuildError
+from mlrf.core.forest import F64, I64
+from mlrf.engines.tree_kernel import TreeEngine
+
+_CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache
+_SILENT = 4
+
+
+def run_onnx(model: bytes, rows: F64, progress: Callable[[float], None] = lambda _: None) -> tuple[F64, F64]:
+    """Return margins and predictions [n, K] of rows [n, F]; BuildError when ONNX Runtime refuses the model."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    margins, predictions = [], []
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            margin, prediction = session.run([MARGIN, PREDICTION], {INPUT: rows[start : start + _CHUNK_ROWS]})
+            margins.append(margin)
+            predictions.append(prediction)
+            progress(start / len(rows))
+    except Exception as error:  # ONNX Runtime has no error class of its own to catch
+        raise BuildError(f"ONNX Runtime {ort.__version__} refuses the exported model: {error}") from error
+    return np.concatenate(margins), np.concatenate(predictions)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreesRun:
+    """What the tree engine answered, each way that it is asked."""
+
+    margins: F64
+    """[n, K] of all rows, as a batch."""
+    single: F64
+    """[m, K] of the kept rows, one by one."""
+    contributions: F64
+    """[m, F, K] of the kept rows, as a batch."""
+    base: list[float]
+    """[K]"""
+
+
+def run_trees(forest_file: bytes, rows: F64, kept: I64) -> TreesRun:
+    """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError when it refuses the file."""
+    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
+        path = Path(folder) / FOREST
+        path.write_bytes(forest_file)
+        engine = TreeEngine(path)
+        part = np.ascontiguousarray(rows[kept])
+        contributions = np.frombuffer(engine.contributions_many(part.data), dtype=np.float64)
+        return TreesRun(
+            margins=np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1),
+            single=np.array([engine.margin(row) for row in part.tolist()]).reshape(len(part), -1),
+            contributions=contributions.reshape(len(part), rows.shape[1], -1),
+            base=engine.base,
+        )

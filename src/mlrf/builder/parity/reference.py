@@ -1,0 +1,105 @@
+"""Asking the training library: a child process with a time limit, rows and answers through files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.parity.reference_process import NOT_INSTALLED
+from mlrf.core.errors import BuildError, ModelUnreadableError
+from mlrf.core.forest import F64, I64
+
+TIME_LIMIT_S = 600.0
+_SHOWN_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Margins [n, K], predictions [w, K] of the wanted rows, and the version of the library that gave them."""
+
+    margins: F64
+    predictions: F64
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whom to ask about which model: a module's `answer`, a model in its library's format, and what it must know beside it."""
+
+    library: str
+    answers: str
+    source: bytes
+    settings: Mapping[str, Any]
+
+
+def ask_reference_library(
+    model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: float = TIME_LIMIT_S
+) -> Answers:
+    """Return the training library's answers to rows [n, F], and its predictions for the rows numbered `wanted` [w].
+
+    BuildError when the library is not installed, crashes or takes too long; ModelUnreadableError when it refuses the model.
+    """
+    found = run_reference_process(
+        Question(model.library, model.answers, model.source, model.settings), rows, wanted, time_limit_s
+    )
+    n_outputs = model.forest.n_outputs
+    if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_outputs:
+        raise ModelUnreadableError(
+            f"{model.library} answers {found.margins.shape[1]} outputs, the model file has {n_outputs}"
+        )
+    return found
+
+
+def run_reference_process(question: Question, rows: F64, wanted: I64, time_limit_s: float) -> Answers:
+    """Return what a process of its own answers to rows [n, F], and its predictions for those numbered `wanted` [w].
+
+    Errors as `ask_library`.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as name:
+        folder = Path(name)
+        try:
+            (folder / "model").write_bytes(question.source)
+            (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
+            np.save(folder / "rows.npy", rows, allow_pickle=False)
+            np.save(folder / "wanted.npy", wanted, allow_pickle=False)
+            version = _run(question, folder, time_limit_s)
+            margins, predictions = (
+                np.load(folder / f"{answer}.npy", allow_pickle=False) for answer in ("margins", "predictions")
+            )
+        except OSError as error:
+            raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
+    if len(margins) != len(rows) or len(predictions) != len(wanted):
+        raise ModelUnreadableError(f"{question.library} answers {len(margins)} of {len(rows)} rows")
+    return Answers(margins.astype(np.float64), predictions.astype(np.float64), version)
+
+
+def _run(model: Question, folder: Path, time_limit_s: float) -> str:
+    threads = str(len(os.sched_getaffinity(0)))
+    command = [sys.executable, "-m", "mlrf.builder.parity.reference_process", model.answers, str(folder), threads]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=time_limit_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{model.library} did not answer the golden rows within {time_limit_s:.0f} s") from error
+    if child.returncode == 0:
+        return child.stdout.strip()
+    reason = child.stderr.strip()[-_SHOWN_CHARS:].splitlines()
+    last = reason[-1] if reason else "it said nothing"
+    if child.returncode == NOT_INSTALLED:
+        raise BuildError(
+            f"{model.library} is not installed, and a model is proven against it: pip install {model.library} ({last})"
+        )
+    if child.returncode < 0:
+        raise BuildError(f"{model.library} crashed on this model (signal {-child.returncode}): {last}")
+    raise ModelUnreadableError(f"{model.library} refuses this model: {last}")

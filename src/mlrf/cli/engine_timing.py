@@ -1,0 +1,117 @@
+"""Engines timed in turns: what each takes of the processor for the same rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mlrf.core.bundle import GOLDEN, Bundle
+from mlrf.core.schema import Feature, Kind
+from mlrf.engines.interface import Engine, Explainer, Row
+from mlrf.engines.selection import open_engine
+
+Rows = npt.NDArray[np.float64]
+Figures = dict[str, float | None]
+"""An engine's figures by the keys of `FIGURES`; None for what it cannot do."""
+
+FIGURES = (
+    ("open_ms", "open the file", "ms"),
+    ("one_row_us", "one row", "µs"),
+    ("hundred_rows_us", "100 rows, each", "µs"),
+    ("many_rows_us", "{rows} rows, each", "µs"),
+    ("explain_one_row_us", "explain one row", "µs"),
+)
+"""Key, title and unit of each figure."""
+
+_TURNS = 7
+_TURN_S = 0.02
+_HUNDRED = 100
+_SINGLE_ROWS = 1000
+_MISSING_SHARE = 0.05
+_OPEN_CODES = 10
+_SEED = 5
+
+
+def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:
+    """Return random rows [n, F] that suit the model, the same each time, and where they come from."""
+    rng = np.random.default_rng(_SEED)
+    if GOLDEN in bundle.manifest.files:
+        try:
+            from mlrf.builder.bundle.golden_parquet import read_golden  # noqa: PLC0415  a server may lack pyarrow
+        except ImportError:
+            pass
+        else:
+            golden = read_golden(bundle.file(GOLDEN)).rows
+            if len(golden):
+                return np.ascontiguousarray(golden[rng.integers(len(golden), size=n_rows)]), "drawn from golden.parquet"
+    example = bundle.schema.row(bundle.schema.example())
+    columns = [_column(rng, f, x, n_rows) for f, x in zip(bundle.schema.features, example, strict=True)]
+    return np.ascontiguousarray(np.stack(columns, axis=1)), "made from the schema"
+
+
+def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: int) -> Rows:
+    """Return values that a feature may take, around its example."""
+    match feature.kind:
+        case Kind.BOOLEAN:
+            values = rng.integers(2, size=n_rows).astype(np.float64)
+        case Kind.CATEGORICAL:
+            count = _OPEN_CODES if feature.categories is None else max(1, len(feature.categories))
+            values = rng.integers(count, size=n_rows).astype(np.float64)
+        case Kind.INTEGER | Kind.NUMERIC:
+            centre = example if np.isfinite(example) else 0.0
+            values = centre + rng.normal(size=n_rows) * max(1.0, abs(centre))
+            values = np.floor(values) if feature.kind is Kind.INTEGER else values
+    return np.where(rng.random(n_rows) < _MISSING_SHARE, np.nan, values) if feature.nullable else values
+
+
+def race(
+    bundle: Bundle, names: Sequence[str], rows: Rows, told: Callable[[float], None], *, turns: int = _TURNS
+) -> dict[str, Figures]:
+    """Return the figures of each engine; `told` hears what share is done. BundleError when a file is refused."""
+    engines = {name: open_engine(bundle, name) for name in names}
+    works = {
+        (name, key): work for name, engine in engines.items() for key, work in _works(bundle, engine, rows).items()
+    }
+    best = dict.fromkeys(works, float("inf"))
+    for turn in range(turns):
+        for place, (which, (work, scale)) in enumerate(works.items()):
+            best[which] = min(best[which], scale * _seconds_a_call(work))
+            told((turn + (place + 1) / len(works)) / turns)
+    return {name: {key: best.get((name, key)) for key, _, _ in FIGURES} for name in names}
+
+
+def _works(bundle: Bundle, engine: Engine, rows: Rows) -> dict[str, tuple[Callable[[], object], float]]:
+    """Return by figure what to time, and the scale from seconds a call to the figure's unit."""
+    singles = rows[:_SINGLE_ROWS].tolist()
+    hundred = np.ascontiguousarray(rows[:_HUNDRED]).data
+    works: dict[str, tuple[Callable[[], object], float]] = {
+        "open_ms": (partial(open_engine, bundle, engine.name), 1e3),
+        "one_row_us": (partial(_each, engine.margin, singles), 1e6 / len(singles)),
+        "hundred_rows_us": (partial(engine.margins, hundred), 1e6 / _HUNDRED),
+        "many_rows_us": (partial(engine.margins, rows.data), 1e6 / len(rows)),
+    }
+    if isinstance(engine, Explainer):
+        works["explain_one_row_us"] = (partial(_each, engine.contributions, singles[:_HUNDRED]), 1e6 / _HUNDRED)
+    return works
+
+
+def _each(answer: Callable[[Row], object], rows: Sequence[Row]) -> None:
+    for row in rows:
+        answer(row)
+
+
+def _seconds_a_call(work: Callable[[], object]) -> float:
+    """Return the processor seconds of a call, over as many calls as make a turn."""
+    calls = 1
+    while True:
+        started = time.process_time()
+        for _ in range(calls):
+            work()
+        elapsed = time.process_time() - started
+        if elapsed > _TURN_S:
+            return elapsed / calls
+        calls *= 2

@@ -1,0 +1,71 @@
+"""Which engine answers for a bundle. Engines are imported here and only when chosen: each costs memory and time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, GraphEntry
+from mlrf.core.errors import BundleError, ConfigError
+from mlrf.engines.interface import Engine
+
+ENGINES = ("trees", "onnxruntime")
+
+
+def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
+    """Start the named engine for a bundle, or the best one that it has files for.
+
+    ConfigError for an unknown name; BundleError when the bundle's file for it is missing, refused, or of another shape.
+    """
+    if name not in (None, *ENGINES):
+        raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
+    graph = bundle.manifest.graph
+    if graph is not None and name == "trees":
+        raise ConfigError(
+            f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
+        )
+    engine = _start(bundle, name) if graph is None else _start_graph(bundle, graph)
+    expected = (bundle.manifest.n_features, bundle.manifest.n_outputs)
+    if (engine.n_features, engine.n_outputs) != expected:
+        raise BundleError(
+            f"{bundle.path}: the {engine.name} engine's model has {engine.n_features} features and {engine.n_outputs} outputs, "
+            f"the manifest says {expected[0]} and {expected[1]}",
+            file=FOREST if engine.name == "trees" else ONNX_MODEL,
+        )
+    return engine
+
+
+def engine_file(bundle: Bundle, name: str | None = None) -> str:
+    """Return the name of the file that the engine of a bundle reads."""
+    return FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files) else ONNX_MODEL
+
+
+def _start_graph(bundle: Bundle, graph: GraphEntry) -> Engine:
+    from mlrf.engines.onnx_graph import GraphEngine  # noqa: PLC0415
+
+    path = bundle.file(ONNX_MODEL)
+    shape = bundle.manifest.n_features, bundle.manifest.n_outputs
+    lists = {i: f.categories for i, f in enumerate(bundle.schema.features) if f.categories is not None}
+    try:
+        return GraphEngine(path, graph, shape, lists)
+    except BundleError as error:
+        raise _renamed(error, bundle, ONNX_MODEL, path) from error
+
+
+def _start(bundle: Bundle, name: str | None) -> Engine:
+    file = engine_file(bundle, name)
+    path = bundle.file(file)
+    try:
+        if file == FOREST:
+            from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
+
+            return TreeEngine(path)
+        from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
+
+        return OnnxRuntimeEngine(path)
+    except BundleError as error:
+        raise _renamed(error, bundle, file, path) from error
+
+
+def _renamed(error: BundleError, bundle: Bundle, file: str, path: Path) -> BundleError:
+    # A file that is held open has no name of its own; whoever reads the error looks for the bundle's.
+    return BundleError(str(error).replace(str(path), str(bundle.path / file)), file=file)

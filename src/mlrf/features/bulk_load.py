@@ -1,0 +1,190 @@
+"""A bulk load: all rows of the embedded store replaced at once, while it is read and even while it is written.
+
+Rows go into the table that is not current, a batch a transaction, so that memory holds a batch and no more; the last
+transaction makes the table current. What is pushed meanwhile is written to the current table and kept aside, and joins the
+new one in that last transaction. A load that fails or is killed leaves the store as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice, pairwise
+from typing import Protocol
+
+import lmdb
+import msgspec
+
+from mlrf.core.errors import FeaturesUnavailableError, RowsError
+from mlrf.features.external_sort import in_order
+from mlrf.features.interface import Batch, Key, Record
+from mlrf.features.lmdb_environment import unavailable
+from mlrf.features.lmdb_store import (
+    LOADING_KEY,
+    LOADING_LOCK,
+    SOURCE_KEY,
+    STATE,
+    STATE_KEY,
+    LmdbStore,
+    clear,
+    put_rows,
+    read_state,
+)
+from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
+
+_BATCH_ROWS = 1 << 15
+"""Rows a transaction, which waits for the disk at its end: 9 MB of them."""
+
+
+class RowsSource(Protocol):
+    """Rows that can be read from the start again: a `RowsFile`."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows in the source's order."""
+        ...
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What became of a load."""
+
+    rows: int
+    superseded: int
+    """Rows of the file that stepped back for a later one of the same key."""
+    transaction: int
+
+
+def load_rows(
+    store: LmdbStore,
+    rows: RowsSource,
+    source: str,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Loaded:
+    """Replace all rows of a store by those of a file; `progress` is told how many have been read.
+
+    Of rows with one key the one that was true last counts; RowsError where that cannot be told. `source` is kept as where the
+    rows came from. FeaturesUnavailableError when the disk is full, or another load is under way.
+    """
+    with _sole_load(store):
+        environment = store.environment
+        target = environment.write(lambda t: _begin(t, store))
+        try:
+            superseded = _add_directly(store, target, told_rows(rows, progress))
+            if superseded is None:
+                environment.write(lambda t: t.drop(store.tables[target], delete=False))
+                merged = in_order(told_rows(rows, progress), environment.path)
+                superseded = _add_all(store, target, _batched(merged))
+        except OSError as error:
+            environment.write(lambda t: clear(t, store, target))
+            raise unavailable("written", error) from error
+        except BaseException:
+            environment.write(lambda t: clear(t, store, target))
+            raise
+
+        def finish(transaction: lmdb.Transaction[bytes]) -> Loaded:
+            with transaction.cursor(store.pending) as pushed:
+                put_rows(transaction, store.tables[target], list(pushed))
+            current, changes = read_state(transaction, store.meta)
+            transaction.put(STATE_KEY, STATE.pack(target, changes + 1), db=store.meta)
+            transaction.put(SOURCE_KEY, source.encode(), db=store.meta)
+            clear(transaction, store, current)
+            return Loaded(transaction.stat(store.tables[target])["entries"], superseded, changes + 1)
+
+        return environment.write(finish)
+
+
+_Rows = list[tuple[Key, Record]]
+
+
+class _OutOfOrderError(Exception):
+    """The rows do not come in the order of their keys."""
+
+
+def told_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
+    """Yield the rows of a source in batches, and tell how many there were."""
+    read = 0
+    for batch in rows.batches():
+        yield list(zip(batch.keys, batch.records, strict=True))
+        read += len(batch.keys)
+        progress(read)
+
+
+def _followed(batches: Iterable[_Rows]) -> Iterator[_Rows]:
+    """Pass the batches on as long as each key follows, or equals, the one before; then give up."""
+    last = b""
+    for batch in batches:
+        keys = [last, *(key for key, _ in batch)]
+        if any(key < before for before, key in pairwise(keys)):
+            raise _OutOfOrderError
+        last = keys[-1]
+        yield batch
+
+
+def _batched(rows: Iterable[tuple[Key, Record]]) -> Iterator[_Rows]:
+    singles = iter(rows)
+    while batch := list(islice(singles, _BATCH_ROWS)):
+        yield batch
+
+
+def _begin(transaction: lmdb.Transaction[bytes], store: LmdbStore) -> int:
+    """Empty the table that is not current, whatever a load before left in it, and say that a load is under way."""
+    current, _ = read_state(transaction, store.meta)
+    target = 1 - current
+    clear(transaction, store, target)
+    transaction.put(LOADING_KEY, b"%d" % os.getpid(), db=store.meta)
+    return target
+
+
+def _add_directly(store: LmdbStore, target: int, batches: Iterator[_Rows]) -> int | None:
+    """Add batches that come in order, as `_add_all`; None when they do not."""
+    try:
+        return _add_all(store, target, _batched(chain.from_iterable(_followed(batches))))
+    except _OutOfOrderError:
+        return None
+
+
+def _add_all(store: LmdbStore, target: int, batches: Iterator[_Rows]) -> int:
+    """Append batches to the table, one a transaction; return how many rows stepped back for later ones."""
+    superseded = 0
+    for batch in batches:
+        superseded += store.environment.write(lambda t, batch=batch: _add(t, store, target, batch))  # type: ignore[misc]
+    return superseded
+
+
+def _add(transaction: lmdb.Transaction[bytes], store: LmdbStore, target: int, batch: _Rows) -> int:
+    table = store.tables[target]
+    superseded = 0
+    for key, record in batch:
+        # Appending fills pages whole, and refuses a key that is there.
+        if transaction.put(key, record, overwrite=False, append=True, db=table):
+            continue
+        superseded += 1
+        if is_later(store.format, key, record, transaction.get(key, b"", table)):
+            transaction.put(key, record, db=table)
+    return superseded
+
+
+def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
+    """Whether a row was true later than another of its key; RowsError where that cannot be told."""
+    mine, other = as_of_us_of(record), as_of_us_of(stands)
+    if mine == other:
+        named = rows.key.decode(key)
+        when = "without an as-of time" if mine == NO_TIME else "of the same as-of time"
+        remedy = "; keep one, or name the --as-of-column" if mine == NO_TIME else "; keep one"
+        raise RowsError(
+            f"two rows have the key {named}, both {when}: which one counts cannot be told{remedy}", key=named
+        )
+    return mine > other
+
+
+@contextmanager
+def _sole_load(store: LmdbStore) -> Iterator[None]:
+    descriptor = os.open(store.environment.path / LOADING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise FeaturesUnavailableError("another process is loading rows into this store; wait for it") from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""The stores that a bundle is served with; opened in a worker, after the fork."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlrf.core.bundle import EXPLANATIONS, Bundle
+from mlrf.features.interface import ExplanationStore, FeatureStore
+from mlrf.features.redis_commands import round_trips
+from mlrf.features.redis_store import TIMEOUT_S, RedisStore
+from mlrf.features.row_format import row_format
+from mlrf.features.seed_store import take_rows
+from mlrf.features.store_location import store_location
+
+
+def open_store(
+    bundle: Bundle, state_dir: Path, url: str | None = None, timeout_s: float = TIMEOUT_S
+) -> FeatureStore | None:
+    """Open the store of a bundle's rows: under `state_dir`, where it takes those that the bundle brings, or at `url`.
+
+    None where the bundle is not asked by key.
+
+    ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
+    """
+    rows = row_format(bundle)
+    if rows is None:
+        return None
+    if url is not None:
+        return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
+    take_rows(bundle, state_dir)
+    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
+
+    return LmdbStore(store_location(state_dir, bundle, rows).rows, rows)
+
+
+def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | None:
+    """Open the contributions that a bundle brings; None where it brings none. Errors as `open_store`."""
+    rows = row_format(bundle)
+    if rows is None or EXPLANATIONS not in bundle.manifest.files:
+        return None
+    take_rows(bundle, state_dir, shared=True)
+    from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
+
+    place = store_location(state_dir, bundle, rows).explanations
+    return None if place is None else EmbeddedExplanations(place, rows, model_digest(bundle))

@@ -1,0 +1,93 @@
+"""A bulk load of the shared store: rows streamed in the order of their keys, and current in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from pathlib import Path
+
+from mlrf.core.errors import FeaturesUnavailableError
+from mlrf.features.bulk_load import Loaded, RowsSource, is_later, told_rows
+from mlrf.features.external_sort import in_order
+from mlrf.features.interface import Key, Record
+from mlrf.features.redis_store import LOAD_TTL_S, RedisStore
+
+_ROWS_A_COMMAND = 2000
+
+
+async def load_shared(
+    store: RedisStore,
+    rows: RowsSource,
+    source: str,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Loaded:
+    """Replace all rows of a shared store by those of a file, as `load_rows` does for the embedded one."""
+    is_over = False
+
+    def tell(n_rows: int) -> None:
+        if is_over:
+            raise asyncio.CancelledError
+        progress(n_rows)
+
+    with tempfile.TemporaryDirectory() as folder:
+        merged = _Merged(store, in_order(told_rows(rows, tell), Path(folder)))
+        token = await store.begin_load()
+        try:
+            singles = iter(merged)
+            async with _kept_up(store, token):
+                # Before the first there is the whole file to sort, which takes longer than a load may say nothing.
+                while some := await asyncio.to_thread(lambda: list(islice(singles, _ROWS_A_COMMAND))):
+                    await store.add(token, some)
+            await store.finish_load(token, source, merged.n_rows)
+        except BaseException:
+            is_over = True
+            with suppress(FeaturesUnavailableError):  # silent: it forgets the load by itself
+                await store.abandon_load(token)
+            raise
+    return Loaded(merged.n_rows, merged.superseded, 0)
+
+
+@asynccontextmanager
+async def _kept_up(store: RedisStore, token: bytes) -> AsyncIterator[None]:
+    """Say every now and then that a load goes on; what cannot be said is found out by whoever adds rows."""
+
+    async def say() -> None:
+        while True:
+            await asyncio.sleep(LOAD_TTL_S / 4)
+            with suppress(FeaturesUnavailableError):
+                await store.add(token, [])
+
+    saying = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        saying.cancel()
+
+
+class _Merged:
+    """Rows in order, one a key: the one that was true last."""
+
+    def __init__(self, store: RedisStore, rows: Iterable[tuple[Key, Record]]) -> None:
+        self._store = store
+        self._rows = rows
+        self.n_rows = 0
+        self.superseded = 0
+
+    def __iter__(self) -> Iterator[tuple[Key, Record]]:
+        last: tuple[Key, Record] | None = None
+        for key, record in self._rows:
+            if last is None or key != last[0]:
+                if last is not None:
+                    self.n_rows += 1
+                    yield last
+                last = key, record
+                continue
+            self.superseded += 1
+            if is_later(self._store.format, key, record, last[1]):
+                last = key, record
+        if last is not None:
+            self.n_rows += 1
+            yield last

@@ -1,0 +1,186 @@
+"""Commands to a Redis or Valkey server, each on a connection that nobody else uses meanwhile, each with a limit.
+
+A connection whose command did not come to its end (late, cancelled, broken) is thrown away: its answer may still come, and
+would be taken for that of the next command. Nothing is retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mlrf.core.errors import ConfigError, FeaturesUnavailableError
+from mlrf.core.schema import clip
+from mlrf.features.circuit_breaker import ProbingBreaker
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+CONNECT_LIMIT_S = 1.0
+_GRACE_S = 0.001
+"""What a loop that was held up itself grants an answer that may have come meanwhile."""
+_MAX_CONNECTIONS = 4
+
+
+class RoundTrips:
+    """Connections to one server, made beside whoever needs them first. Belongs to the event loop that first asks."""
+
+    def __init__(self, url: str) -> None:
+        """Check the address; ConfigError when it is none, or redis is not installed."""
+        try:
+            from redis.asyncio import Redis  # noqa: PLC0415  an extra
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.exceptions import ResponseError  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(
+                f"a store that machines share needs redis: pip install 'mlrf[redis]' ({error})"
+            ) from error
+
+        def client() -> Redis:
+            return Redis.from_url(
+                url,
+                single_connection_client=True,
+                socket_timeout=None,
+                socket_connect_timeout=CONNECT_LIMIT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
+
+        try:
+            client()
+        except ValueError as error:
+            raise ConfigError(f"--features: not the address of a store: {error}", option="--features") from error
+        self.is_closed = False
+        self._client = client
+        self._refusal: type[Exception] = ResponseError
+        self._free: asyncio.Queue[Redis | Exception] = asyncio.Queue()
+        self._connections = 0
+        """Those that are free, busy or being made."""
+        self._waiting = 0
+        self._connecting: set[asyncio.Task[None]] = set()
+        self.breaker = ProbingBreaker(self._ping, CONNECT_LIMIT_S)
+
+    async def ask(self, *command: Any, limit_s: float) -> Any:
+        """Return the server's answer to a command; FeaturesUnavailableError when there is none within the limit.
+
+        Fails at once while the breaker is open.
+        """
+        if self.breaker.is_open:
+            raise silent(self.breaker.reason)
+        try:
+            answer = await self._within(limit_s, *command)
+        except _NoAnswerError as error:
+            self.breaker.failed(str(error))
+            raise silent(str(error)) from error
+        self.breaker.succeeded()
+        return answer
+
+    async def connect(self, limit_s: float) -> None:
+        """Make a connection ahead of whoever needs one, if that takes no longer than the limit; never raises."""
+        with suppress(_NoAnswerError, FeaturesUnavailableError):
+            await self._within(limit_s, "PING")
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        self.is_closed = True
+        self.breaker.stop()
+        for task in tuple(self._connecting):
+            task.cancel()
+        while not self._free.empty():
+            free = self._free.get_nowait()
+            if not isinstance(free, Exception):
+                await _drop(free)
+
+    async def _within(self, limit_s: float, *command: Any) -> Any:
+        task = asyncio.ensure_future(self._ask(*command))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=limit_s)
+            if not done:
+                done, _ = await asyncio.wait({task}, timeout=_GRACE_S)
+        finally:
+            task.cancel()
+        if not done:
+            raise _NoAnswerError(f"nothing within {limit_s * 1e3:g} ms")
+        return task.result()
+
+    async def _ask(self, *command: Any) -> Any:
+        client = await self._connection()
+        try:
+            answer: Any = await client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except self._refusal as error:
+            # An answer all the same: the connection is sound, and so is the server for what it does not refuse.
+            self._free.put_nowait(client)
+            raise FeaturesUnavailableError(f"the feature store refuses: {clip(str(error))}") from error
+        except BaseException as error:
+            self._connections -= 1
+            await _drop(client)
+            if isinstance(error, Exception):
+                raise _NoAnswerError(f"{type(error).__name__}: {error}") from error
+            raise
+        self._free.put_nowait(client)
+        return answer
+
+    async def _connection(self) -> Redis:
+        """Return a connection that is free; one is made beside it where there are few."""
+        if self._free.empty() and self._connections < _MAX_CONNECTIONS:
+            self._connections += 1
+            task = asyncio.get_running_loop().create_task(self._add_connection())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        self._waiting += 1
+        try:
+            free = await self._free.get()
+        finally:
+            self._waiting -= 1
+        if isinstance(free, Exception):
+            reason = f"{type(free).__name__}: {free}" if str(free) else f"no connection within {CONNECT_LIMIT_S:g} s"
+            raise _NoAnswerError(reason) from free
+        return free
+
+    async def _add_connection(self) -> None:
+        """Connect, which may take longer than a command may: who needs it finds it then."""
+        try:
+            client = self._client()
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await client.initialize()
+        except BaseException as error:
+            self._connections -= 1
+            if not isinstance(error, Exception):
+                raise
+            if self._waiting:
+                self._free.put_nowait(error)
+            return
+        self._free.put_nowait(client)
+
+    async def _ping(self) -> None:
+        await self._within(CONNECT_LIMIT_S, "PING")
+
+
+_known: weakref.WeakValueDictionary[str, RoundTrips] = weakref.WeakValueDictionary()
+
+
+def round_trips(url: str) -> RoundTrips:
+    """Return the connections of this process to a server, made when there are none: who follows another finds them open."""
+    known = _known.get(url)
+    if known is None or known.is_closed:
+        known = _known[url] = RoundTrips(url)
+    return known
+
+
+class _NoAnswerError(Exception):
+    """A command had no answer, and why."""
+
+
+async def _drop(client: Redis) -> None:
+    """Close a connection without waiting for the other side."""
+    connection, client.connection = client.connection, None
+    if connection is not None:
+        with suppress(OSError, RuntimeError):
+            await connection.disconnect(nowait=True)
+
+
+def silent(reason: str) -> FeaturesUnavailableError:
+    """Return the error for a store that does not answer."""
+    return FeaturesUnavailableError(f"the feature store does not answer: {reason}")

@@ -1,0 +1,253 @@
+"""The shared store: rows by key in a hash of a Redis or Valkey server, for several machines.
+
+One hash holds all rows of a model, schema and key: HMGET reads many from one state, and RENAME makes a bulk load current in
+one step. What a loop's requests ask within one turn goes out as one command. Each row carries a digest of its key and bytes:
+a value that is not whole is no answer.
+
+    mlrf:MODEL:FORMAT:rows      field: key, value: row and 8 bytes of its digest
+    mlrf:MODEL:FORMAT:meta      format, source
+    mlrf:MODEL:FORMAT:loading   whose bulk load is under way; `:next` and `:pending` are its rows and those pushed meanwhile
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from mlrf.core.errors import FeaturesUnavailableError
+from mlrf.features.interface import Key, Pushed, Record, StoredRow, StoreStats
+from mlrf.features.redis_commands import RoundTrips, silent
+from mlrf.features.row_format import ForeignRowError, RowFormat
+
+TIMEOUT_S = 0.005
+SLOW_S = 10.0
+"""For what is not asked by a request: pushes, loads, counts."""
+_DIGEST_BYTES = 8
+_DIGITS = 16
+_KEYS_A_COMMAND = 512
+MAX_PUSHED = 100_000
+_PUT = """
+local function later(value, other)
+  if not other or #other < 16 then return true end
+  local time = struct.unpack('<l', value, 9)
+  return time == -9223372036854775808 or struct.unpack('<l', other, 9) <= time
+end
+local function put(name, key, value)
+  if later(value, redis.call('HGET', name, key)) then
+    redis.call('HSET', name, key, value)
+    return 1
+  end
+  return 0
+end
+"""
+_PUSH = (
+    _PUT
+    + """
+local written = 0
+local loading = redis.call('EXISTS', KEYS[2]) == 1
+for i = 1, #ARGV, 2 do
+  written = written + put(KEYS[1], ARGV[i], ARGV[i + 1])
+  if loading then put(KEYS[3], ARGV[i], ARGV[i + 1]) end
+end
+if loading then redis.call('EXPIRE', KEYS[3], redis.call('TTL', KEYS[2]) + 1) end
+return written
+"""
+)
+_BEGIN = """
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
+redis.call('UNLINK', KEYS[2], KEYS[3])
+return 1
+"""
+_ADD = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[2]) end
+return 1
+"""
+_ABANDON = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3]) end
+"""
+_FINISH = (
+    _PUT
+    + """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[4]) then return -1 end
+local pushed = redis.call('HGETALL', KEYS[3])
+for i = 1, #pushed, 2 do put(KEYS[4], pushed[i], pushed[i + 1]) end
+redis.call('UNLINK', KEYS[1])
+redis.call('PERSIST', KEYS[4])
+if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('RENAME', KEYS[4], KEYS[1]) end
+redis.call('UNLINK', KEYS[2], KEYS[3])
+redis.call('HSET', KEYS[5], 'format', ARGV[2], 'source', ARGV[3])
+return 1
+"""
+)
+LOAD_TTL_S = 60
+"""How long a bulk load that says nothing keeps its place."""
+
+
+_Waiting = tuple[Sequence[Key], asyncio.Future[list[StoredRow | None]]]
+
+
+class RedisStore:
+    """Rows of one model and format on one server. Belongs to the event loop that first asks it."""
+
+    is_local: ClassVar[bool] = False
+
+    def __init__(
+        self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S, trips: RoundTrips | None = None
+    ) -> None:
+        """Make the store, on connections of its own unless told; nothing is asked yet.
+
+        ConfigError when redis is not installed or the address is none.
+        """
+        self.format = rows
+        self._url = url
+        self._timeout_s = timeout_s
+        self._trips = trips or RoundTrips(url)
+        name = f"mlrf:{model}:{rows.digest[:_DIGITS]}"
+        self._rows, self._meta, self._loading = f"{name}:rows", f"{name}:meta", f"{name}:loading"
+        self._next, self._pending = f"{name}:next", f"{name}:pending"
+        self._waiting: list[_Waiting] = []
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def fetch(self, keys: Sequence[Key]) -> list[StoredRow | None]:
+        """Return the row of each key, None where there is none, all from one state of the store."""
+        if not keys:
+            return []
+        if self._trips.breaker.is_open:
+            raise silent(self._trips.breaker.reason)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[StoredRow | None]] = loop.create_future()
+        self._waiting.append((keys, answer))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._send)
+        return await answer
+
+    async def push(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
+        """Insert or replace rows in one step; of a row that was true later than the one given, nothing is changed."""
+        given = list(rows)
+        if len(given) > MAX_PUSHED:
+            raise FeaturesUnavailableError(
+                f"a push of {len(given)} rows would hold up the store that machines share; push at most {MAX_PUSHED} at once, "
+                "or load the file"
+            )
+        flat = [part for key, record in given for part in (key, record + _digest(key, record))]
+        names = (self._rows, self._loading, self._pending)
+        written = await self._trips.ask("EVAL", _PUSH, len(names), *names, *flat, limit_s=SLOW_S)
+        return Pushed(written, len(given) - written, 0)
+
+    async def stats(self) -> StoreStats:
+        """Return the store's size and state."""
+        rows = await self._slowly("HLEN", self._rows)
+        size = await self._slowly("MEMORY", "USAGE", self._rows)
+        source = await self._slowly("HGET", self._meta, "source")
+        return StoreStats(
+            store=_without_password(self._url),
+            rows=rows,
+            size_bytes=size or 0,
+            transaction=0,
+            format_digest=self.format.digest,
+            loaded_from=None if source is None else source.decode(),
+        )
+
+    async def connect(self, limit_s: float) -> None:
+        """Make a connection before the first request needs it; whether that succeeds is found out by who asks."""
+        await self._trips.connect(limit_s)
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        for task in tuple(self._asking):
+            task.cancel()
+        await self._trips.close()
+
+    async def begin_load(self) -> bytes:
+        """Begin a bulk load; return what `add` and `finish` want. FeaturesUnavailableError when another is under way."""
+        token = secrets.token_hex(8).encode()
+        if not await self._slowly("EVAL", _BEGIN, 3, *self._of_a_load(), token, LOAD_TTL_S):
+            raise FeaturesUnavailableError("another process is loading rows into this store; wait for it")
+        return token
+
+    async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
+        """Add rows, each of another key, to a bulk load; also none, to say that it goes on: within `LOAD_TTL_S` each time."""
+        flat = [part for key, record in rows for part in (key, record + _digest(key, record))]
+        if not await self._slowly("EVAL", _ADD, 3, *self._of_a_load(), token, LOAD_TTL_S, *flat):
+            raise _given_up()
+
+    async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
+        """Make a bulk load of `n_rows` current, with what was pushed meanwhile, in one step."""
+        names = (self._rows, self._loading, self._pending, self._next, self._meta)
+        told = (token, self.format.digest, source, n_rows)
+        done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *told, limit_s=6 * SLOW_S)
+        if done == 0:
+            raise _given_up()
+        if done < 0:
+            raise FeaturesUnavailableError(
+                "the store has lost rows of the load: does it evict keys (maxmemory-policy)?"
+            )
+
+    async def abandon_load(self, token: bytes) -> None:
+        """Remove what a bulk load has added so far, unless another one took its place."""
+        await self._slowly("EVAL", _ABANDON, 3, *self._of_a_load(), token)
+
+    def _of_a_load(self) -> tuple[str, str, str]:
+        return self._loading, self._next, self._pending
+
+    def _send(self) -> None:
+        """Ask for what the requests of this turn of the loop wait for."""
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            some: list[_Waiting] = []
+            n_keys = 0
+            while waiting and (not some or n_keys + len(waiting[0][0]) <= _KEYS_A_COMMAND):
+                some.append(waiting.pop(0))
+                n_keys += len(some[-1][0])
+            task = asyncio.get_running_loop().create_task(self._answer(some))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _answer(self, waiting: Sequence[_Waiting]) -> None:
+        keys = [key for each, _ in waiting for key in each]
+        try:
+            values = await self._trips.ask("HMGET", self._rows, *keys, limit_s=self._timeout_s)
+        except FeaturesUnavailableError as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(FeaturesUnavailableError(str(error)))
+            return
+        place = 0
+        for each, future in waiting:
+            own = values[place : place + len(each)]
+            place += len(each)
+            if not future.done():
+                try:
+                    future.set_result([self._row(key, value) for key, value in zip(each, own, strict=True)])
+                except ForeignRowError as error:
+                    future.set_exception(FeaturesUnavailableError(f"the feature store cannot be read: {error}"))
+
+    def _row(self, key: Key, value: bytes | None) -> StoredRow | None:
+        if value is None:
+            return None
+        record = value[:-_DIGEST_BYTES]
+        if _digest(key, record) != value[-_DIGEST_BYTES:]:
+            raise ForeignRowError("the stored bytes are damaged")
+        return self.format.unpack(record, 0)
+
+    async def _slowly(self, *command: Any) -> Any:
+        return await self._trips.ask(*command, limit_s=SLOW_S)
+
+
+def _given_up() -> FeaturesUnavailableError:
+    return FeaturesUnavailableError("the load was given up by the store: another one took its place, or it fell silent")
+
+
+def _digest(key: Key, record: Record) -> bytes:
+    return hashlib.blake2b(key + record, digest_size=_DIGEST_BYTES).digest()
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

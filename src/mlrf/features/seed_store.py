@@ -1,0 +1,131 @@
+"""What a bundle brings, taken into the stores under the state directory before it is served from there the first time.
+
+Reading Parquet needs pyarrow, which costs a server 0.2 s and 60 MB and starts threads: a short process of its own does it,
+`python -m mlrf.features.seed_store`, and only where something is still to be taken. Several servers may start at once: one
+takes the rows, the others wait for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle, read_bundle
+from mlrf.core.errors import BundleError, ConfigError, MlrfError
+from mlrf.features.row_format import RowFormat, row_format
+from mlrf.features.store_location import SEEDED, StoreLocation, store_location
+
+_LIMIT_S = 3600.0
+_MODULE = "mlrf.features.seed_store"
+_BAD_BUNDLE = 3
+
+
+def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
+    """Take the rows and explanations that a bundle brings, unless that was done; return whether there was anything to do.
+
+    `shared`: the rows are in a store that machines share, and only the explanations are taken. ConfigError when the state
+    directory cannot be used or pyarrow is missing; BundleError when the bundle's files cannot be read.
+    """
+    rows = row_format(bundle)
+    if rows is None or store_location(state_dir, bundle, rows).is_seeded(bundle, shared=shared):
+        return False
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ConfigError(
+            f"{bundle.path} brings rows that this machine has not taken yet, which needs pyarrow: pip install 'mlrf[features]'"
+        )
+    command = [sys.executable, "-m", _MODULE, str(bundle.path), str(state_dir), bundle.version, str(int(shared))]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"the rows of {bundle.path} were not taken within {_LIMIT_S:g} s") from error
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
+        kind = BundleError if done.returncode == _BAD_BUNDLE else ConfigError
+        raise kind(f"the rows of {bundle.path} could not be taken: {reason[0]}")
+    return True
+
+
+def main(argv: Sequence[str]) -> int:
+    """Take what a bundle brings; the reason why not goes to standard error."""
+    path, state_dir, version, shared = argv
+    try:
+        bundle = read_bundle(path)
+        if bundle.version != version:
+            raise BundleError(f"{path} was replaced meanwhile; start again")
+        rows = row_format(bundle)
+        if rows is not None:
+            _take(bundle, rows, store_location(Path(state_dir), bundle, rows), shared=shared == "1")
+    except MlrfError as error:
+        sys.stderr.write(f"{error}\n")
+        return _BAD_BUNDLE if isinstance(error, BundleError) else 1
+    return 0
+
+
+def mark_seeded(folder: Path) -> None:
+    """Say that an environment holds what its bundle brought, or what was loaded since."""
+    with suppress(OSError):  # a read-only disk: it is found out anew each time
+        (folder / SEEDED).touch()
+
+
+def _take(bundle: Bundle, rows: RowFormat, place: StoreLocation, *, shared: bool) -> None:
+    folder = place.rows.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "seeding.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(f"--state-dir: {folder} cannot be written: {error.strerror}", option="--state-dir") from error
+    try:
+        # Whoever waits here is given up by its parent after a time.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not shared and not place.has_rows(bundle):
+            _take_rows(bundle, rows, place)
+        if place.explanations is not None and not place.has_explanations():
+            _take_explanations(bundle, rows, place.explanations)
+    finally:
+        os.close(descriptor)
+
+
+def _take_rows(bundle: Bundle, rows: RowFormat, place: StoreLocation) -> None:
+    from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
+    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
+    from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415
+
+    entry = bundle.manifest.rows
+    store = LmdbStore(place.rows, rows)
+    try:
+        if store.count().loaded_from is None:
+            as_of = None if entry is None else entry.as_of_column
+            file = RowsFile(bundle.file(FEATURES), rows, as_of_column=as_of, partial=True)
+            load_rows(store, file, f"{FEATURES} {bundle.manifest.files[FEATURES].sha256}")
+    finally:
+        store.release()
+    mark_seeded(place.rows)
+
+
+def _take_explanations(bundle: Bundle, rows: RowFormat, folder: Path) -> None:
+    from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415
+    from mlrf.features.explanations_parquet import read_explanations  # noqa: PLC0415
+
+    manifest = bundle.manifest
+    model = model_digest(bundle)
+    store = EmbeddedExplanations(folder, rows, model)
+    try:
+        store.clear()
+        width = manifest.n_features * manifest.n_outputs
+        for batch in read_explanations(bundle.file(EXPLANATIONS), rows, model, width):
+            store.append(batch)
+    finally:
+        store.release()
+    mark_seeded(folder)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

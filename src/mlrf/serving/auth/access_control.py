@@ -1,0 +1,64 @@
+"""What the options of access come to, kept up to date while a server serves.
+
+The arbiter keeps one too, from which workers begin: one that is born while a file is not sound begins with what held before.
+"""
+
+from __future__ import annotations
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.cors import Cors
+from mlrf.serving.auth.guard import Guard, read_again
+from mlrf.serving.auth.keys import KeyRing
+from mlrf.serving.auth.settings import AuthSettings
+from mlrf.serving.auth.tls import Tls
+from mlrf.serving.http.server import HttpServer
+from mlrf.serving.routes import SCOPES
+from mlrf.serving.telemetry.logs import Log
+
+
+class AccessControl:
+    """TLS, keys and origins of one process."""
+
+    def __init__(self, settings: AuthSettings, handshake_timeout_s: float, log: Log) -> None:
+        """Read the files; ConfigError when one is not sound."""
+        self._handshake_timeout_s = handshake_timeout_s
+        self._settings = settings
+        self._log = log
+        files = settings.tls_files
+        self.tls = None if files is None else Tls(files)
+        """What listeners are made with, None where they speak without."""
+        self._ring = None if settings.keys is None else KeyRing(settings.keys)
+
+    def apply(self, server: HttpServer) -> None:
+        """Hold the connections of a public server to TLS, keys and origins."""
+        server.guard = self.guard()
+        server.cors = Cors(self._settings.cors_origin) if self._settings.cors_origin else None
+        if self.tls is not None:
+            server.tls_options = {"ssl": self.tls.context, "ssl_handshake_timeout": self._handshake_timeout_s}
+
+    @property
+    def wants_keys(self) -> bool:
+        """Whether callers need keys."""
+        return self._ring is not None
+
+    def guard(self) -> Guard:
+        """Return the guard of a port, whichever transport it speaks."""
+        return Guard(self._ring, SCOPES, self._log)
+
+    def refresh(self) -> None:
+        """Take certificates that changed on disk; call it twice a second."""
+        if self.tls is None:
+            return
+        try:
+            if self.tls.refresh():
+                self._log.info("certificates read again")
+        except ConfigError as error:
+            self._log.error(
+                "certificates not read", reason=str(error), remedy="mend the files; until then the old ones hold"
+            )
+
+    def refresh_all(self) -> None:
+        """Take keys that changed on disk too, where no server with a guard asks for them."""
+        self.refresh()
+        if self._ring is not None:
+            read_again(self._ring, self._log)

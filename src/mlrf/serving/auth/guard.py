@@ -1,0 +1,138 @@
+"""What stands between a request's head and its handler: the key it carries must have the scope of its route.
+
+Decided once a head, before the body is read. Heads with keys are remembered like others, for a minute at the most, and
+forgotten as soon as the keys change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedError
+from mlrf.serving.auth.keys import KeyRing
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.router import Handler, Wrap
+from mlrf.serving.runtime.results import Result
+from mlrf.serving.telemetry.logs import Log
+
+OPEN = "open"
+"""The scope of what needs no key."""
+ANY = "any"
+"""The scope of what needs a key, whatever its scopes."""
+ADMIN = "admin"
+"""The scope of what changes the server for everybody."""
+
+
+@runtime_checkable
+class Reasoning(Protocol):
+    """A handler that knows by itself what is asked for, and how to refuse reasons."""
+
+    def without_reasons(self) -> Handler:
+        """Return the handler of who may not ask for reasons."""
+        ...
+
+
+_BEARER = b"bearer "
+_REMEMBERED_S = 60.0
+
+
+def read_again(ring: KeyRing, log: Log) -> None:
+    """Read the keys again if they changed, and say so."""
+    try:
+        if ring.refresh():
+            log.info("keys read again", keys=ring.n_keys)
+    except ConfigError as error:
+        log.error("keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold")  # noqa: TRY400  not logging
+
+
+class Guard:
+    """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key.
+
+    Without a ring of keys it stands before a port that anybody may reach: all may call but what takes an admin.
+    """
+
+    def __init__(self, ring: KeyRing | None, scopes: Mapping[int, str], log: Log) -> None:
+        self._ring = ring
+        self._scopes = scopes
+        self._log = log
+        self._forget_at_s = monotonic() + _REMEMBERED_S
+        self._edition = 0 if ring is None else ring.edition
+
+    def admit(self, head: Head, route: int) -> Wrap | None:
+        """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
+        if self.check(head.authorization, route) or self._scopes.get(route) != "predict":
+            return None
+        return _unexplained
+
+    def check(self, authorization: bytes | None, route: int) -> bool:
+        """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
+        scope = self._scopes.get(route, ANY)
+        if scope == OPEN:
+            return True
+        if self._ring is None:
+            if scope == ADMIN:
+                raise NotPermittedError(
+                    f"only a key of the scope {ADMIN!r} may ask this, and this server has no keys: name a file of them with "
+                    "--keys, or ask where --admin says",
+                    scope=ADMIN,
+                )
+            return True
+        presented = authorization or b""
+        if presented[: len(_BEARER)].lower() != _BEARER:
+            raise UnauthenticatedError("this server wants a key: send Authorization: Bearer KEY")
+        held = self._ring.scopes_of(presented[len(_BEARER) :].strip())
+        if held is None:
+            raise UnauthenticatedError("the key is none of this server's, or no longer")
+        if scope not in (ANY, *held):
+            raise NotPermittedError(f"the key lacks the scope {scope!r}", scope=scope)
+        return "explain" in held
+
+    def must_forget(self) -> bool:
+        """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""
+        if self._ring is None:
+            return False
+        now_s = monotonic()
+        read_again(self._ring, self._log)
+        if self._ring.edition != self._edition or now_s > self._forget_at_s:
+            self._edition = self._ring.edition
+            self._forget_at_s = now_s + _REMEMBERED_S
+            return True
+        return False
+
+
+class _Instance(msgspec.Struct, gc=False):
+    explain: Any = False
+
+
+class _Body(msgspec.Struct, gc=False):
+    explain: Any = False
+    instances: list[_Instance] = []
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def _unexplained(handler: Handler) -> Handler:
+    """Return a handler that refuses a body which asks for an explanation.
+
+    Here and not where explanations are made: an answer may come from a cache. What cannot be read for certain is refused too.
+    """
+    if isinstance(handler, Reasoning):
+        return handler.without_reasons()
+
+    def handle(body: bytes) -> Result:
+        if b"explain" in body or b"\\u" in body:
+            try:
+                asked = _decode(body)
+                explained = asked.explain is not False or any(each.explain is not False for each in asked.instances)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                explained = b"explain" in body
+            if explained:
+                raise NotPermittedError("the key lacks the scope 'explain', which \"explain\" needs", scope="explain")
+        return handler(body)
+
+    return handle

@@ -1,0 +1,143 @@
+"""API keys: a file that holds hashes, and the key of a request held to it.
+
+A line a key: its id, the SHA-256 of the whole key in hex, scopes, a name. A key is `ID.SECRET`: 9 and 32 random bytes in
+URL-safe base64. So much chance needs no slow hash; the id finds the line, and the hashes are compared in constant time.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.file_watch import is_passing, signature
+
+SCOPES = ("predict", "explain", "admin")
+_ID_BYTES, _SECRET_BYTES = 9, 32
+_LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
+_MOST_BYTES = 1 << 20
+_NOBODY = "0" * 64
+"""Compared with where no line has the id: whether an id exists takes as long to find out as whether a secret is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One line of the file."""
+
+    id: str
+    digest: str
+    scopes: frozenset[str]
+    name: str
+
+    def line(self) -> str:
+        """Return the line."""
+        return f"{self.id} {self.digest} {','.join(s for s in SCOPES if s in self.scopes)} {self.name}\n"
+
+
+def make_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
+    """Return a new key, to be told once, and the line to keep."""
+    identity = base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).decode()
+    key = f"{identity}.{secrets.token_urlsafe(_SECRET_BYTES)}"
+    return key, Key(identity, _digest(key.encode()), frozenset(scopes), name)
+
+
+def read_keys(path: Path) -> dict[str, Key]:
+    """Return the keys of a file by id; ConfigError names the line that is none. Lines that begin with # are passed over."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe (`<(…)`) tells its keys but once; whoever read it again would find none, and let nobody in.
+            raise ConfigError(f"--keys: {path} is no file", option="--keys")
+        content = path.read_bytes()[: _MOST_BYTES + 1]
+        text = content.decode("ascii")
+    except OSError as error:
+        raise ConfigError(f"--keys: {path} cannot be read: {error.strerror}", option="--keys") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--keys: {path} is not ASCII text", option="--keys") from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"--keys: {path} is longer than {_MOST_BYTES} bytes", option="--keys")
+    keys: dict[str, Key] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        key = _key(line.strip())
+        if key is None or key.id in keys:
+            # The line itself is not shown: it may be a key that somebody put there by mistake.
+            what = "is no line of a key (ID SHA256 SCOPES NAME)" if key is None else "has the id of a line before it"
+            raise ConfigError(f"--keys: line {number} of {path} {what}; `mlrf keys` writes them", option="--keys")
+        keys[key.id] = key
+    return keys
+
+
+def write_keys(path: Path, keys: Mapping[str, Key]) -> None:
+    """Replace the file in one step, readable by its owner alone; a server that reads it sees all of it or the one before."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}~")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("# id, SHA-256 of the key, scopes, name; kept by `mlrf keys`\n")
+            file.writelines(key.line() for key in keys.values())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}", file=str(path)) from error
+
+
+class KeyRing:
+    """The keys of a file, read anew when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; ConfigError when it is not sound."""
+        self._path = path
+        self._seen = signature(path)
+        self._keys = read_keys(path)
+        self.edition = 0
+        """How often the keys were read anew."""
+
+    @property
+    def n_keys(self) -> int:
+        """How many keys there are."""
+        return len(self._keys)
+
+    def refresh(self) -> bool:
+        """Read the file again if it changed; whether it did. ConfigError when it is not sound: then the keys before hold on."""
+        seen = signature(self._path)
+        if seen == self._seen:
+            return False
+        try:
+            self._keys = read_keys(self._path)
+        except ConfigError as error:
+            if not is_passing(error.__cause__):
+                self._seen = seen
+            raise
+        self._seen = seen
+        self.edition += 1
+        return True
+
+    def scopes_of(self, presented: bytes) -> frozenset[str] | None:
+        """Return what the holder of a key may do, None for no key of the file."""
+        identity = presented.partition(b".")[0].decode("ascii", "replace")
+        key = self._keys.get(identity)
+        same = hmac.compare_digest(_digest(presented), _NOBODY if key is None else key.digest)
+        return key.scopes if same and key is not None else None
+
+
+def _key(line: str) -> Key | None:
+    matched = _LINE.fullmatch(line)
+    if matched is None:
+        return None
+    scopes = frozenset(matched[3].split(","))
+    return Key(matched[1], matched[2], scopes, matched[4]) if scopes <= set(SCOPES) else None
+
+
+def _digest(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()

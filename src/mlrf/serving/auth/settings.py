@@ -1,0 +1,71 @@
+"""The options of access, and what of them cannot go together."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.cors import check_origin
+from mlrf.serving.auth.keys import read_keys
+from mlrf.serving.auth.tls import Tls, TlsFiles
+from mlrf.serving.option import Group, option
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Who may ask, and over what."""
+
+    keys: Path | None = option(
+        None, "file of keys that `mlrf keys` made; without one nobody needs a key", group=Group.ACCESS, kind=Path
+    )
+    tls_cert: Path | None = option(
+        None, "certificate chain (PEM); then https alone is spoken", group=Group.ACCESS, kind=Path
+    )
+    tls_key: Path | None = option(None, "its private key (PEM, no password)", group=Group.ACCESS, kind=Path)
+    tls_client_ca: Path | None = option(
+        None, "authorities (PEM) of the certificates that clients must show", group=Group.ACCESS, kind=Path
+    )
+    cors_origin: tuple[str, ...] = option(
+        (),
+        "an origin whose pages may read answers, or *",
+        group=Group.ACCESS,
+        kind=str,
+        metavar="ORIGIN",
+        check=check_origin,
+    )
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """The files of TLS, None for plain HTTP; ConfigError when one is missing."""
+        cert, key = self.tls_cert, self.tls_key
+        if cert is not None and key is not None:
+            return TlsFiles(cert, key, self.tls_client_ca)
+        if cert is None and key is None and self.tls_client_ca is None:
+            return None
+        missing = "--tls-cert" if cert is None else "--tls-key"
+        raise ConfigError(f"{missing}: a certificate and its key are named together", option=missing)
+
+    def check(self) -> None:
+        """Read every file that is named, as a worker will; ConfigError when one is not sound."""
+        if self.keys is not None:
+            read_keys(self.keys)
+        if (files := self.tls_files) is not None:
+            Tls(files)
+
+    def exposed(self, host: str) -> str | None:
+        """Return what to tell an operator whose server anybody may ask, None when nobody else can or keys are wanted."""
+        if self.keys is not None or self.tls_client_ca is not None or is_loopback(host):
+            return None
+        return f"{host} can be reached from outside, and nobody needs a key: name a file of keys with --keys"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,89 @@
+"""TLS: certificates that may be replaced while connections go on."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.file_watch import is_passing, signature
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """A certificate chain, its key, and the authorities whose certificates clients must show (None: they need show none)."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def signature(self) -> tuple[object, ...]:
+        """Return what changes when one of the files does."""
+        return tuple(signature(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
+
+
+class Tls:
+    """The context of a listener. `reload` takes new certificates for connections from then on."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        """Read the files; ConfigError when they do not fit."""
+        self.files = files
+        self.edition = 0
+        """How often the files were read anew."""
+        self._seen = files.signature()
+        self._current = _context(files)
+        self.context = _context(files)
+        """What a listener is made with: every handshake takes the current one in its place."""
+        self.context.sni_callback = self._choose
+
+    def reload(self) -> None:
+        """Read the files again; ConfigError when they do not fit, and the certificates before hold on."""
+        seen = self.files.signature()
+        self._current = _context(self.files)
+        self._seen = seen
+        self.edition += 1
+
+    def refresh(self) -> bool:
+        """Reload if a file changed; whether one did. ConfigError as `reload`, once a change."""
+        seen = self.files.signature()
+        if seen == self._seen:
+            return False
+        try:
+            self.reload()
+        except ConfigError as error:
+            if not is_passing(error.__cause__):
+                self._seen = seen
+            raise
+        return True
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+
+def _context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Without a password: asked for one, OpenSSL would read the terminal.
+        context.load_cert_chain(files.cert, files.key, password="")
+    except (OSError, ValueError) as error:
+        raise _unusable("--tls-cert, --tls-key", f"{files.cert} and {files.key}", error) from error
+    if files.client_ca is not None:
+        try:
+            context.load_verify_locations(files.client_ca)
+        except (OSError, ValueError) as error:
+            raise _unusable("--tls-client-ca", str(files.client_ca), error) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+        # A session that is resumed shows no certificate: it would outlive its authority's place among these.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    return context
+
+
+def _unusable(option: str, what: str, error: Exception) -> ConfigError:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+    if isinstance(error, ssl.SSLError) and error.reason is None:
+        reason = "not PEM of what is meant (a certificate, a private key), or a key with a password"
+    return ConfigError(f"{option}: {what} cannot be used: {reason}", option=option)

@@ -1,0 +1,240 @@
+"""Answers that machines share through Redis or Valkey: never waited for long, never trusted unread.
+
+A request takes a connection that is open already, waits `DEADLINE_S` at the most, and does without it otherwise: nothing is
+tried twice. After a few failures in a row nobody asks any more (a breaker), until the keeper, which opens connections and
+probes the server in the background, has had an answer in time. A connection whose command was cancelled or late is thrown away,
+for the answer to it may still come. A value carries the bundle's version, the hash of the key that it answers and a digest of
+itself, and is checked against all three; it is bytes, and never unpickled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from mlrf.core.errors import ConfigError
+from mlrf.features.circuit_breaker import PROBE_EVERY_S, Breaker
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+DEADLINE_S = 4e-3
+"""How long a request waits for the store."""
+_CONNECTIONS = 8
+_CONNECT_S = 1.0
+_PROBE_S = 0.1
+_SMOOTHING = 0.2
+_LIFE_S = 86_400
+_MAX_VALUE_BYTES = 1 << 20
+_HASH_BYTES = 16
+_MAGIC = b"mlrf1"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCounts:
+    """Where a worker counts: answers found, looked for in vain, and commands that failed; and whether the store is asked."""
+
+    hits: Callable[[int], None]
+    misses: Callable[[int], None]
+    failures: Callable[[int], None]
+    set_up: Callable[[int], None]
+
+
+class RedisCache:
+    """The answers of all servers that share a store. Belongs to one event loop, and asks nothing before its first use there."""
+
+    def __init__(self, url: str, life_s: float | None, counts: SharedCounts) -> None:
+        """Take the address; ConfigError when it is none, or the client for it is not installed."""
+        try:
+            from redis.asyncio import ConnectionPool  # noqa: PLC0415  an extra, and 0.1 s to import
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.exceptions import ResponseError  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError("--shared-cache: needs `pip install 'mlrf[redis]'`", option="--shared-cache") from error
+        self._said_no: type[Exception] = ResponseError
+        try:
+            self._pool: Any = ConnectionPool.from_url(
+                url, retry=Retry(NoBackoff(), 0), protocol=2, socket_connect_timeout=_CONNECT_S, health_check_interval=0
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"--shared-cache: not the address of a store: {error}", option="--shared-cache"
+            ) from error
+        self._life_s = math.ceil(life_s or _LIFE_S)
+        self._counts = counts
+        self._idle: list[AbstractConnection] = []
+        self._n_open = 0
+        self._keeper: asyncio.Task[None] | None = None
+        self._storing: set[asyncio.Task[None]] = set()
+        # Nobody asks before a first probe was answered.
+        self._breaker = Breaker(is_open=True)
+        self.round_trip_s = math.inf
+        """What an answer from the store lately took."""
+
+    def pays(self, cost_s: float) -> bool:
+        """Whether an answer that costs so much to make is worth a round trip; starts the keeper when it is first asked."""
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
+
+    async def get(self, version: str, key: bytes) -> bytes | None:
+        """Return the answer that another worker or server left under a key; None when there is none, or none to trust."""
+        began = perf_counter()
+        value = await self._ask(b"GET", _name(version, key))
+        if value is _NOTHING:
+            return None
+        self._note_round_trip(perf_counter() - began)
+        answer = _opened(value, version, key) if isinstance(value, bytes) else None
+        if answer is None:
+            self._counts.misses(1)
+            if value is not None:
+                self._counts.failures(1)
+            return None
+        self._counts.hits(1)
+        return answer
+
+    def put(self, version: str, key: bytes, answer: bytes) -> None:
+        """Leave an answer for others, in the background; dropped where no connection is free."""
+        if self._breaker.is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
+            return
+        value = _sealed(answer, version, key)
+        task = asyncio.get_running_loop().create_task(self._store(_name(version, key), value))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, name: bytes, value: bytes) -> None:
+        await self._ask(b"SET", name, value, b"EX", b"%d" % self._life_s)
+
+    async def _ask(self, *command: bytes) -> Any:
+        """Send a command over an idle connection; `_NOTHING` when no answer came that can be used."""
+        if not self._idle:
+            return _NOTHING
+        connection = self._idle.pop()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                value = await _command(connection, command)
+        except self._said_no:
+            # It answers, though not this (full, read-only, loading): the connection is sound.
+            self._counts.failures(1)
+            self._idle.append(connection)
+            return _NOTHING
+        except asyncio.CancelledError:
+            self._throw_away(connection)
+            raise
+        except Exception as error:  # noqa: BLE001  whatever the client library raises, the request does without it
+            self._throw_away(connection)
+            self._fail(error)
+            return _NOTHING
+        self._breaker.succeeded()
+        self._idle.append(connection)
+        return value
+
+    async def _keep(self) -> None:
+        """Open what connections are missing, and see how the server is, also while nobody asks it."""
+        while True:
+            # Whatever it is, the server is not there, or not well: again later.
+            with contextlib.suppress(Exception):
+                await self._probe()
+                while self._n_open < (1 if self._breaker.is_open else _CONNECTIONS):
+                    await self._connect()
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _connect(self) -> None:
+        connection: AbstractConnection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            await _close(connection)
+            self._fail(error)
+            raise
+        self._n_open += 1
+        self._idle.append(connection)
+
+    async def _probe(self) -> None:
+        """Ask the server for a sign of life; an answer in time closes the breaker."""
+        if not self._idle:
+            return
+        connection = self._idle.pop()
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                began = perf_counter()
+                await _command(connection, (b"PING",))
+        except BaseException as error:
+            self._throw_away(connection)
+            self._fail(error)
+            raise
+        self._idle.append(connection)
+        took_s = perf_counter() - began
+        if not self._breaker.is_open:
+            self._note_round_trip(took_s)
+        elif took_s <= DEADLINE_S:
+            self.round_trip_s = took_s
+            self._breaker.close()
+            self._counts.set_up(1)
+
+    def _fail(self, error: BaseException) -> None:
+        self._counts.failures(1)
+        if self._breaker.failed(str(error)):
+            self._counts.set_up(0)
+            # What is idle was opened before the server failed: whatever it does next, it does on new ones.
+            while self._idle:
+                self._throw_away(self._idle.pop())
+
+    def _throw_away(self, connection: AbstractConnection) -> None:
+        self._n_open -= 1
+        closing = asyncio.get_running_loop().create_task(_close(connection))
+        self._storing.add(closing)
+        closing.add_done_callback(self._storing.discard)
+
+    def _note_round_trip(self, took_s: float) -> None:
+        self.round_trip_s += (took_s - self.round_trip_s) * _SMOOTHING
+
+
+_NOTHING = object()
+"""No answer of the store: it may have the value or not."""
+
+
+async def _command(connection: AbstractConnection, command: tuple[bytes, ...]) -> Any:
+    if not connection.is_connected:
+        # The library would connect now, and a request would wait for it.
+        raise ConnectionError("the connection is gone")
+    await connection.send_command(*command, check_health=False)
+    return await connection.read_response(disable_decoding=True)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with contextlib.suppress(Exception):
+        await connection.disconnect(nowait=True)
+
+
+def _hash(version: str, key: bytes) -> bytes:
+    return blake2b(key, digest_size=_HASH_BYTES, key=bytes.fromhex(version)).digest()
+
+
+def _name(version: str, key: bytes) -> bytes:
+    return b"mlrf:%b:%b" % (version.encode(), _hash(version, key).hex().encode())
+
+
+def _sealed(answer: bytes, version: str, key: bytes) -> bytes:
+    head = _MAGIC + bytes.fromhex(version) + _hash(version, key)
+    return head + blake2b(answer, digest_size=_HASH_BYTES, key=head[:64]).digest() + answer
+
+
+def _opened(value: bytes, version: str, key: bytes) -> bytes | None:
+    """Return the answer in a value, None when it is not the answer to this key of this version, to the bit."""
+    head = _MAGIC + bytes.fromhex(version) + _hash(version, key)
+    start = len(head) + _HASH_BYTES
+    answer = value[start:]
+    sound = (
+        value.startswith(head)
+        and value[len(head) : start] == blake2b(answer, digest_size=_HASH_BYTES, key=head[:64]).digest()
+    )
+    return answer if sound else None

@@ -1,0 +1,257 @@
+"""Where the settings come from: command line > environment > settings file > default.
+
+Whatever names no option, or holds a value that its option does not take, stops the start with a sentence that names both. No
+part of this opens a socket or a bundle, so it can be read again while serving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.config.settings import OPTIONS, ServeSettings
+from mlrf.serving.option import Group, Option, made_of, refused, value_in
+
+CONFIG_VARIABLE = "MLRF_CONFIG"
+_PREFIX = "MLRF_"
+_NO_OPTIONS = frozenset((CONFIG_VARIABLE, "MLRF_KERNEL_LEVEL"))
+_SERVICE_LINK = re.compile(r"MLRF_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://.*")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_COMMAND_LINE, _DEFAULT = "command line", "default"
+_EPILOG = """\
+Each option may stand in the environment too (--max-batch as MLRF_MAX_BATCH) or in a TOML file (max_batch = 100); the command
+line counts before the environment, the environment before the file.
+
+examples:
+  mlrf serve sales-bundle                          one model on http://127.0.0.1:8080, a worker a processor
+  mlrf serve a-bundle b-bundle --default a         two models; /predict asks a, /models/b/predict asks b
+  mlrf serve sales-bundle --host 0.0.0.0 --port 80 --workers 4
+  mlrf serve sales-bundle --print-config > mlrf.toml && mlrf serve --config mlrf.toml
+
+  curl localhost:8080/docs shows the routes with an example request of the served model.
+
+exit status: 0 stopped, 1 failed, 2 an option is wrong or the port is in use, 3 a bundle is bad
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings, where each came from, and whether they are only to be shown."""
+
+    settings: ServeSettings
+    origins: Mapping[str, str]
+    """By the option's key; defaults are not in it."""
+    print_only: bool
+
+    def text(self) -> str:
+        """Return every effective value with its origin, as a settings file."""
+        lines = []
+        for each in OPTIONS:
+            value = value_in(self.settings, each)
+            line = f"{each.key} = {_as_toml(value)}"
+            if value is None or (each.secret and value):
+                line = f"# {each.key} is {'not set' if value is None else 'set, and not shown'}"
+            lines.append(f"{line:<44}  # {self.origins.get(each.key, _DEFAULT)}")
+        return "\n".join(lines) + "\n"
+
+
+def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
+    """Return the settings that arguments, environment and settings file ask for; ConfigError names what is wrong and where.
+
+    Leaves by SystemExit with 2 for an argument that is no option.
+    """
+    return read_configuration(argv, environ).settings
+
+
+def read_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
+    """Return the settings with their origins; errors as `read_settings`."""
+    found, print_only = gather(argv, environ)
+    values = {wanted.path: value for wanted, (value, _) in found.items()}
+    origins = {wanted.key: origin for wanted, (_, origin) in found.items()}
+    return Configuration(made_of(ServeSettings, values), origins, print_only)
+
+
+def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option, tuple[Any, str]], bool]:
+    """Return what the three sources say, each value by itself sound, and whether it is only to be shown."""
+    given = vars(_parser().parse_intermixed_args(list(argv)))
+    file = given["config"] or environ.get(CONFIG_VARIABLE)
+    in_file = _in_file(Path(file)) if file else {}
+    return {**in_file, **_in_environment(environ), **_in_arguments(given)}, given["print_config"]
+
+
+Found = dict[Option, tuple[Any, str]]
+"""The values of one source, each with the words for where it stands."""
+
+
+def _in_arguments(given: Mapping[str, Any]) -> Found:
+    found: Found = {}
+    for each in OPTIONS:
+        texts = given[each.key]
+        if texts is None or texts == []:
+            continue
+        value = texts if isinstance(texts, bool) else _read_texts(each, texts if each.many else [texts], each.flag)
+        found[each] = value, _COMMAND_LINE
+    return found
+
+
+def _in_environment(environ: Mapping[str, str]) -> Found:
+    by_variable = {each.variable: each for each in OPTIONS}
+    found: Found = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(_PREFIX) or name in _NO_OPTIONS or _is_service_link(name, text):
+            continue
+        wanted = by_variable.get(name)
+        if not text:
+            if wanted is not None and wanted.group is Group.ACCESS:
+                # A secret that was not filled in must not open the door.
+                raise refused(wanted, "it is set, and empty; give it a value, or unset it", name)
+            continue
+        if wanted is None:
+            raise ConfigError(
+                f"{name}: the environment names an option that mlrf serve does not have{_meant(name, by_variable)}",
+                option=name,
+            )
+        texts = [part for part in text.split(":" if wanted.kind is Path else ",") if part] if wanted.many else [text]
+        found[wanted] = _read_texts(wanted, texts, name), name
+    return found
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether a variable is of those that Kubernetes and Docker set in every container beside a service named mlrf."""
+    if _SERVICE_LINK.fullmatch(name) is None:
+        return False
+    return "_SERVICE_" in name or re.search(r"_PORT_\d", name) is not None or _LINK_VALUE.fullmatch(text) is not None
+
+
+def _in_file(file: Path) -> Found:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config: {file} cannot be read: {error.strerror}", option="--config") from error
+    except (ValueError, RecursionError) as error:
+        # Beside what is no TOML or no UTF-8: numbers of thousands of digits, lists within lists.
+        raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
+    by_key = {each.key: each for each in OPTIONS}
+    found: Found = {}
+    for key, value in document.items():
+        wanted = by_key.get(key)
+        if wanted is None:
+            raise ConfigError(
+                f"{file}: {key!r} names an option that mlrf serve does not have{_meant(key, by_key)}", option=key
+            )
+        source = f"{file}: {key}"
+        if wanted.many and not isinstance(value, list):
+            raise refused(wanted, f"{value!r} is not a list", source)
+        read = [_read_toml(wanted, each, file, source) for each in (value if wanted.many else [value])]
+        found[wanted] = _checked(wanted, tuple(read) if wanted.many else read[0], source), str(file)
+    return found
+
+
+def _read_texts(wanted: Option, texts: Sequence[str], source: str) -> Any:
+    values = tuple(_read_text(wanted, text, source) for text in texts)
+    return _checked(wanted, values if wanted.many else values[0], source)
+
+
+def _read_text(wanted: Option, text: str, source: str) -> Any:
+    if wanted.kind is bool:
+        if text.lower() not in _TRUTHS:
+            raise refused(wanted, f"{text!r} is neither true nor false", source)
+        return _TRUTHS[text.lower()]
+    if wanted.kind is int:
+        if _WHOLE.fullmatch(text) is None:
+            raise refused(wanted, f"{text!r} is not a whole number", source)
+        return int(text)
+    if wanted.kind is float:
+        try:
+            return float(text)
+        except ValueError as error:
+            raise refused(wanted, f"{text!r} is not a number", source) from error
+    if not text:
+        raise refused(wanted, "its value is empty", source)
+    return text if wanted.kind is str else Path(text)
+
+
+def _read_toml(wanted: Option, value: Any, file: Path, source: str) -> Any:
+    """Return a value of a settings file; paths in it are meant from where the file lies."""
+    kinds: dict[type, tuple[tuple[type, ...], str]] = {
+        bool: ((bool,), "true or false"),
+        int: ((int,), "a whole number"),
+        float: ((int, float), "a number"),
+        str: ((str,), "a text"),
+        Path: ((str,), "a path"),
+    }
+    taken, name = kinds[wanted.kind]
+    if type(value) not in taken or value == "":
+        raise refused(wanted, f"{value!r} is not {name}", source)
+    return file.parent / value if wanted.kind is Path else wanted.kind(value)
+
+
+def _checked(wanted: Option, value: Any, source: str) -> Any:
+    if (wrong := wanted.complaint(value)) is not None:
+        raise refused(wanted, wrong, source)
+    return value
+
+
+def _meant(name: str, known: Mapping[str, Option]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415  for an error alone
+
+    near = get_close_matches(name, known, 1, cutoff=0.8)
+    return f"; did you mean {near[0]}?" if near else "; `mlrf serve --help` lists them"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_as_toml(each) for each in value)}]"
+    if isinstance(value, float):
+        return repr(value)
+    # What JSON writes of a text, a whole number or a truth, TOML reads.
+    text = json.dumps(str(value.absolute()) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mlrf serve",
+        description="Serve bundles over HTTP.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help=f"read options from a TOML file too ({CONFIG_VARIABLE})")
+    parser.add_argument("--print-config", action="store_true", help="show every option's value and where it came from")
+    titles = dict.fromkeys(each.group for each in OPTIONS if not each.positional)
+    groups = {
+        group: parser.add_argument_group(group) for group in sorted(titles, key=list(type(OPTIONS[0].group)).index)
+    }
+    for each in OPTIONS:
+        text = (each.help + _default_words(each)).replace("%", "%%")
+        if each.positional:
+            parser.add_argument(each.key, nargs="*", metavar=each.metavar, help=text)
+        elif each.kind is bool:
+            groups[each.group].add_argument(each.flag, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            action = "append" if each.many else "store"
+            groups[each.group].add_argument(each.flag, dest=each.key, action=action, metavar=each.metavar, help=text)
+    return parser
+
+
+def _default_words(wanted: Option) -> str:
+    if wanted.default in (None, ()):
+        return ""
+    return f" ({'now ' if wanted.computed else ''}{shown(wanted.default)})"
+
+
+def shown(value: Any) -> str:
+    """Return a default as `--help` and the documents write it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

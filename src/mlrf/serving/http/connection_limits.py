@@ -1,0 +1,179 @@
+"""What bounds a connection: time limits, the memory that unfinished bodies take, and the refusals that follow."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from mlrf.core.errors import MlrfError, RequestTimeoutError
+from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
+from mlrf.serving.http.observer import client_of
+from mlrf.serving.http.response_writer import ResponseWriter
+from mlrf.serving.http.router import JSON, OTHER, Call
+from mlrf.serving.http.server import DRAIN_IDLE_S, HttpServer
+
+_DROPPED_BYTES = 1 << 20
+"""The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
+_LINGER_S = 1.0
+"""How long a client that was refused midway may go on sending, so that it reads the answer and meets no reset."""
+_IDLE_S = 1.0
+"""From when on an idle connection may have to make room for another."""
+
+
+class LimitedConnection(ResponseWriter):
+    """A connection that ends what takes too long and refuses what it will not read."""
+
+    __slots__ = ("_call", "_held_bytes", "_reading", "_unsent_since")
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server)
+        self._call: Call | None = None
+        """The call whose body is on its way."""
+        self._reading: ChunkedBody | DroppedBody | None = None
+        """What takes the bytes of a body that is not read in one piece."""
+        self._held_bytes = 0
+        """What this connection holds of the room that the worker has for unfinished bodies."""
+        self._unsent_since = 0.0
+
+    def _begin(self) -> None:
+        # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
+        if not self._came_s:
+            self._came_s = perf_counter()
+            self._since = self._server.clock.now
+
+    def check(self, now: float) -> None:
+        """End what has taken too long; called twice a second."""
+        limits = self._server.limits
+        if self._closing_since:
+            # Answers that are still on their way to a slow reader get the time that any answer gets.
+            if self._transport.get_write_buffer_size():
+                self._cut_if(now - self._closing_since > limits.write_timeout_s)
+            elif now - self._closing_since > _LINGER_S:
+                self._transport.abort()
+        elif self._paused_since:
+            self._cut_if(now - self._paused_since > limits.write_timeout_s)
+        elif self._is_stuck(now):
+            self._cut_if(True)
+        elif self._waiting is not None:
+            return
+        elif self._came_s:
+            self._check_unfinished(now)
+        elif now > self._idle_until():
+            self._transport.close()
+
+    def _cut_if(self, unread_for_too_long: bool) -> None:
+        if unread_for_too_long:
+            self._server.meter.count_cut("unread")
+            self._transport.abort()
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way here, and has not been for a moment: its client finds another connection as good."""
+        return not (
+            self._came_s
+            or self._waiting is not None
+            or self._paused_since
+            or self._closing_since
+            or self._transport.get_write_buffer_size()
+            or self._server.clock.now - self._since < _IDLE_S
+        )
+
+    def leave(self) -> None:
+        """Close an idle connection."""
+        self._closing_since = self._server.clock.now
+        self._transport.close()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Whether an answer too short to make reading pause has been on its way for too long."""
+        if not self._transport.get_write_buffer_size():
+            self._unsent_since = 0.0
+        elif not self._unsent_since:
+            self._unsent_since = now
+        return bool(self._unsent_since) and now - self._unsent_since > self._server.limits.write_timeout_s
+
+    def _check_unfinished(self, now: float) -> None:
+        limits = self._server.limits
+        in_head = self._call is None and self._reading is None
+        limit_s = min(limits.header_timeout_s, limits.request_timeout_s) if in_head else limits.request_timeout_s
+        if now - self._since <= limit_s:
+            return
+        if isinstance(self._reading, DroppedBody):
+            # It was answered already.
+            self._transport.abort()
+            return
+        what = "head of the request" if in_head else "request"
+        fault = RequestTimeoutError(f"the {what} was not whole after {limit_s:g} s")
+        self._refuse(fault, self._call.request_id if self._call is not None else None)
+
+    def _idle_until(self) -> float:
+        draining_since = self._server.draining_since
+        if draining_since is None:
+            return self._since + self._server.limits.idle_timeout_s
+        return max(self._since, draining_since) + DRAIN_IDLE_S
+
+    def _hold(self, call: Call, n_bytes: int) -> bool:
+        """Take room for an unfinished body; False when there is none, and the request was refused."""
+        try:
+            self._server.admission.hold(n_bytes)
+        except MlrfError as fault:
+            self._refuse(fault, call.request_id, call.route)
+            return False
+        self._held_bytes += n_bytes
+        return True
+
+    def _release(self) -> None:
+        self._server.admission.release(self._held_bytes)
+        self._held_bytes = 0
+
+    def _turn_away(self, call: Call, fault: MlrfError, n_there: int) -> int:
+        """Refuse a request before its body is read, and return how much of what is there belongs to that.
+
+        The rest of a body is dropped as it comes; where its end is not told, or far, the connection closes.
+        """
+        server = self._server
+        n_left = call.content_length - n_there
+        stays = call.keep_alive and server.draining_since is None and not call.expects_continue
+        if call.chunked or (n_left > 0 and not (stays and n_left <= _DROPPED_BYTES)):
+            self._refuse(fault, call.request_id, call.route)
+            return n_there
+        identity = call.request_id or server.new_request_id()
+        self._came_s = 0.0
+        if n_left > 0:
+            self._reading = DroppedBody(n_left)
+            self._begin()
+        status, content, extra = server.refusal(fault, identity)
+        self._send(call, identity, perf_counter(), JSON, status, content, extra + call.extra)
+        if server.watch is not None:
+            server.watch.refused(call, identity, status, client_of(self._transport))
+        return min(n_there, call.content_length)
+
+    def _refuse(
+        self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER, lines: bytes = b""
+    ) -> None:
+        """Answer a request that cannot be read to its end, and close.
+
+        What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
+        and take the answer with it.
+        """
+        server = self._server
+        identity = request_id or server.new_request_id()
+        status, content, extra = server.refusal(fault, identity)
+        self._transport.write(
+            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"
+            % (
+                server.status_lines[status],
+                server.clock.date_line,
+                JSON,
+                len(content),
+                identity,
+                extra + lines,
+                content,
+            )
+        )
+        server.meter.count_request(route, status, 0.0)
+        if server.watch is not None:
+            server.watch.refused(self._call, identity, status, client_of(self._transport))
+        self._release()
+        self._buffer.clear()
+        self._reading = self._call = None
+        self._closing_since = server.clock.now
+        if self._transport.can_write_eof():
+            self._transport.write_eof()

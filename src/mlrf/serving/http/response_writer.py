@@ -1,0 +1,177 @@
+"""The answering half of a connection: calls of handlers, bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from time import perf_counter
+
+from mlrf.core.errors import NotReadyError
+from mlrf.serving.http.observer import client_of
+from mlrf.serving.http.router import JSON, Call, Framed
+from mlrf.serving.http.server import HttpServer
+from mlrf.serving.runtime.executor import too_late
+from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result, followed
+
+_OK = 200
+
+
+class ResponseWriter(asyncio.Protocol):
+    """Answers one call after another; whoever reads the calls says how to go on after an answer that took its time."""
+
+    __slots__ = (
+        "_buffer",
+        "_came_s",
+        "_closing_since",
+        "_descriptor",
+        "_paused_since",
+        "_server",
+        "_since",
+        "_transport",
+        "_waiting",
+    )
+    _transport: asyncio.Transport
+    _descriptor: int
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._buffer = bytearray()
+        """Bytes of a request that is not whole, and of whatever follows it."""
+        self._waiting: asyncio.Future[Result] | None = None
+        """The answer that is being made in the worker's thread; what follows it must wait its turn."""
+        self._since = server.clock.now
+        """When this connection last became idle, or when its unfinished request began."""
+        self._came_s = 0.0
+        """When the first byte of a request came that is not answered yet (`perf_counter`); 0 when there is none."""
+        self._paused_since = 0.0
+        self._closing_since = 0.0
+
+    def _go_on(self) -> None:
+        raise NotImplementedError
+
+    def _answer(self, call: Call, body: bytes) -> None:
+        started = perf_counter()
+        server = self._server
+        identity = call.request_id or server.new_request_id()
+        deadline_s = 0.0
+        server.until_watched -= 1
+        if server.until_watched < 0 or call.traceparent is not None:
+            call = server.look(call, identity, body, client_of(self._transport))
+        try:
+            if call.timeout_s:
+                deadline_s = (self._came_s or started - server.admission.age_s(started)) + call.timeout_s
+                if started > deadline_s:
+                    raise too_late()
+            content = call.handler(body)
+            if not isinstance(content, bytes):
+                self._await(call, identity, started, content, len(body), deadline_s)
+                return
+        except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
+            self._send_refusal(call, identity, started, fault)
+        else:
+            self._send_answer(call, identity, started, content)
+
+    def _await(
+        self,
+        call: Call,
+        identity: bytes,
+        started: float,
+        work: Deferred | Awaited | Continued,
+        n_bytes: int,
+        deadline_s: float,
+    ) -> None:
+        work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
+
+        def finish(made: asyncio.Future[Result]) -> None:
+            self._waiting = None
+            stopped = NotReadyError("the server stopped before this request's turn came; ask another")
+            fault = stopped if made.cancelled() else made.exception()
+            if self._transport.is_closing():
+                return
+            content: Result = b""
+            try:
+                if fault is not None:
+                    raise fault
+                content = made.result()
+                if then is not None:
+                    content = followed(content, then)
+                if not isinstance(content, bytes):
+                    self._await(call, identity, started, content, n_bytes, deadline_s)
+                    return
+            except Exception as error:  # noqa: BLE001  as above
+                self._send_refusal(call, identity, started, error)
+            else:
+                self._send_answer(call, identity, started, content)
+            if not (self._closing_since or self._paused_since):
+                self._go_on()
+
+        future = self._server.work.start(work, call.route, n_bytes, deadline_s)
+        self._waiting = future
+        future.add_done_callback(finish)
+
+    def _send_answer(self, call: Call, identity: bytes, started: float, content: bytes) -> None:
+        kind, extra = call.content_type, call.extra
+        if type(content) is Framed:
+            kind, extra = content.content_type, content.lines + extra
+        self._send(call, identity, started, kind, _OK, content, extra)
+
+    def _send_refusal(self, call: Call, identity: bytes, started: float, fault: Exception) -> None:
+        status, content, extra = self._server.refusal(fault, identity)
+        self._send(call, identity, started, JSON, status, content, extra + call.extra)
+
+    def _send(
+        self,
+        call: Call,
+        identity: bytes,
+        started: float,
+        content_type: bytes,
+        status: int,
+        content: bytes,
+        extra: bytes,
+    ) -> None:
+        server = self._server
+        keep_alive = call.keep_alive and server.draining_since is None
+        if not keep_alive:
+            extra += b"Connection: close\r\n"
+        elif call.is_http10:
+            extra += b"Connection: keep-alive\r\n"
+        now_s = perf_counter()
+        elapsed_s = now_s - started
+        if call.watched is not None:
+            extra += call.watched.end(status, content, elapsed_s)
+        self._write(
+            b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
+            % (
+                server.status_lines[status],
+                server.clock.date_line,
+                content_type,
+                len(content),
+                identity,
+                elapsed_s * 1e3,
+                extra,
+                b"" if call.is_head else content,
+            )
+        )
+        server.meter.count_request(call.route, status, elapsed_s)
+        if now_s > server.due_s:
+            server.on_due(now_s)
+        if not keep_alive:
+            self._closing_since = server.clock.now
+            self._transport.close()
+
+    def _write(self, answer: bytes) -> None:
+        """Write at once what the socket takes, through the transport what it does not.
+
+        The transport would write after every other connection that is ready has been read: over 2,000 busy connections an
+        answer then waits for a thousand, and the socket has left the processor's cache (measured: 9 % of the time).
+        """
+        transport = self._transport
+        if not transport.get_write_buffer_size():
+            try:
+                sent = os.write(self._descriptor, answer)
+            except OSError:
+                sent = 0
+            if sent == len(answer):
+                return
+            answer = answer[sent:]
+        transport.write(answer)

@@ -1,0 +1,266 @@
+"""Routes, and what a head asks of them: the one decision between a parsed head and a call of a handler."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import unquote
+
+import httptools
+
+from mlrf.core.errors import (
+    BodyTooLargeError,
+    LengthRequiredError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    MlrfError,
+    NotPermittedError,
+    RouteNotFoundError,
+    UnauthenticatedError,
+    UnsupportedMediaTypeError,
+)
+from mlrf.serving.http.content_coding import unzip_at_once, unzip_whole
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.observer import ObservedRequest
+from mlrf.serving.runtime.results import Continued, Deferred, Result
+
+
+class Framed(bytes):
+    """An answer of another type than its route's, or with header lines that say how it is to be read."""
+
+    content_type: bytes
+    lines: bytes
+
+    def __new__(cls, content: bytes, content_type: bytes, lines: bytes) -> Self:
+        """Return the bytes `content` with what is said of them."""
+        answer = bytes.__new__(cls, content)
+        answer.content_type = content_type
+        answer.lines = lines
+        return answer
+
+
+Handler = Callable[[bytes], Result]
+"""From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
+
+Fit = Callable[[Handler, Head, int], Handler]
+"""From a handler, a head and the most bytes of a body to the handler of the bodies that come with the head."""
+Wrap = Callable[[Handler], Handler]
+"""What is put around a handler for one caller."""
+Leave = Callable[[Head, int], Wrap | None]
+"""Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
+
+
+JSON = b"application/json"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+
+OTHER = 0
+"""The route number under which requests to no route are counted."""
+_TIMEOUT_MS = re.compile(rb"[0-9]{1,8}")
+_CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path's handlers by method. `number` and `label` name it in metrics; several paths may share them."""
+
+    number: int
+    label: str
+    handlers: Mapping[bytes, Handler]
+    content_type: bytes = JSON
+    always: bool = False
+    """Whether it answers however busy the server is: what watches a server must see it then too."""
+    timed: Mapping[bytes, Handler] | None = None
+    """Handlers that give the same answers and take the time of each stage, for requests that are looked at."""
+    fit: Fit | None = None
+    """What reads bodies otherwise than as JSON, plain or in gzip, which is what the other routes take."""
+    bodiless: bool = False
+    """Whether a POST may come without a body, and then need not say how long that is: `curl -X POST` says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one head asks for, decided once: whose handler, how its body comes, and whether the connection stays."""
+
+    route: int
+    handler: Handler
+    content_type: bytes
+    content_length: int
+    chunked: bool
+    keep_alive: bool
+    is_http10: bool
+    is_head: bool
+    request_id: bytes | None
+    expects_continue: bool
+    always: bool = False
+    timeout_s: float = 0.0
+    """How long after its first byte the client still wants the answer, 0 for as long as it takes."""
+    method: bytes = b""
+    target: bytes = b""
+    traceparent: bytes | None = None
+    timed: Handler | None = None
+    """A handler that answers as `handler` does and takes the time of each stage."""
+    watched: ObservedRequest | None = None
+    """Who looks at this request; None where nobody does."""
+    extra: bytes = b""
+    """Header lines of any answer to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Finds the route of a target. `missing` may explain a path that no route has, or give it one."""
+
+    routes: Mapping[str, Route]
+    max_body_bytes: int
+    missing: Callable[[str], MlrfError | Route | None] = lambda _path: None
+
+    def call(self, head: Head, leave: Leave | None = None) -> Call:
+        """Return the call that a head asks for, and has `leave` to make.
+
+        A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
+        body is read. BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read; and so is
+        any fault of access, or where the client waits for leave to send its body (RFC 9110, 10.1.1).
+        """
+        if head.content_length is not None and head.content_length > self.max_body_bytes:
+            raise BodyTooLargeError(
+                f"the body of {head.content_length} bytes is longer than {self.max_body_bytes}",
+                max_bytes=self.max_body_bytes,
+            )
+        if (
+            head.method in (b"POST", b"PUT", b"PATCH")
+            and head.content_length is None
+            and not head.chunked
+            and not self._is_bodiless(head)
+        ):
+            raise LengthRequiredError("the request declares neither Content-Length nor Transfer-Encoding: chunked")
+        number, content_type, always, timeout_s = OTHER, JSON, False, 0.0
+        try:
+            route = self._route(head)
+            number, content_type, always = route.number, route.content_type, route.always
+            wrap = None if leave is None else leave(head, number)
+            handler = self._handler(route.handlers, head, wrap, route.fit)
+            timed = handler if route.timed is None else self._handler(route.timed, head, wrap, route.fit)
+            timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
+        except (UnauthenticatedError, NotPermittedError):
+            raise
+        except MlrfError as fault:
+            if number == OTHER and leave is not None:
+                # Who has no key does not learn which routes there are.
+                leave(head, OTHER)
+            if head.expects_continue:
+                raise
+            handler = timed = _raising(fault)
+        return Call(
+            route=number,
+            handler=handler,
+            content_type=content_type,
+            content_length=head.content_length or 0,
+            chunked=head.chunked,
+            keep_alive=head.keep_alive,
+            is_http10=head.is_http10,
+            is_head=head.method == b"HEAD",
+            request_id=head.request_id,
+            expects_continue=head.expects_continue,
+            always=always,
+            timeout_s=timeout_s,
+            timed=timed,
+            method=head.method,
+            target=head.target,
+            traceparent=head.traceparent,
+        )
+
+    def _is_bodiless(self, head: Head) -> bool:
+        try:
+            return self._route(head).bodiless
+        except MlrfError:
+            return False
+
+    def _route(self, head: Head) -> Route:
+        try:
+            path = unquote((httptools.parse_url(head.target).path or b"/").decode("ascii"), errors="strict")
+        except (httptools.HttpParserError, UnicodeDecodeError) as error:
+            raise MalformedRequestError("the request target is not a URL path") from error
+        route: Route | MlrfError | None = self.routes.get(path)
+        if route is None:
+            route = self.missing(path) or RouteNotFoundError("no route has this path; GET /docs lists the routes")
+        if isinstance(route, MlrfError):
+            raise route
+        return route
+
+    def _handler(self, handlers: Mapping[bytes, Handler], head: Head, wrap: Wrap | None, fit: Fit | None) -> Handler:
+        handler = handlers.get(b"GET" if head.method == b"HEAD" else head.method)
+        if handler is None:
+            allowed = sorted(method.decode() for method in handlers)
+            if "GET" in allowed:
+                allowed.append("HEAD")
+            raise MethodNotAllowedError(f"this route takes {', '.join(allowed)}", allow=allowed)
+        if wrap is not None:
+            handler = wrap(handler)
+        if head.method in (b"GET", b"HEAD"):
+            return handler
+        if fit is not None:
+            return fit(handler, head, self.max_body_bytes)
+        _check_content_type(head.content_type)
+        encoding = (head.content_encoding or b"identity").strip().lower()
+        if encoding == b"identity":
+            return handler
+        if encoding == b"gzip":
+            return unzipping(handler, self.max_body_bytes)
+        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+
+
+def _raising(fault: MlrfError) -> Handler:
+    def refuse(_body: bytes) -> bytes:
+        raise fault.with_traceback(None)
+
+    return refuse
+
+
+def preflight_call(head: Head, lines: bytes) -> Call:
+    """Return the call that answers a browser's preflight with these header lines and nothing else."""
+    return Call(
+        route=OTHER,
+        handler=lambda _body: b"",
+        content_type=TEXT,
+        content_length=head.content_length or 0,
+        chunked=head.chunked,
+        keep_alive=head.keep_alive,
+        is_http10=head.is_http10,
+        is_head=False,
+        request_id=head.request_id,
+        expects_continue=head.expects_continue,
+        extra=lines,
+    )
+
+
+def _timeout_s(value: bytes) -> float:
+    if not _TIMEOUT_MS.fullmatch(value) or not int(value):
+        raise MalformedRequestError("X-Request-Timeout-Ms is not a whole number of milliseconds, 1 to 99999999")
+    return int(value) / 1e3
+
+
+def _check_content_type(content_type: bytes | None) -> None:
+    if content_type is None:
+        return
+    media_type, _, parameters = content_type.partition(b";")
+    if media_type.strip().lower() != JSON:
+        raise UnsupportedMediaTypeError(
+            "the body must be declared as JSON: send Content-Type: application/json, or no Content-Type at all",
+            accepted=["application/json"],
+        )
+    if any(charset != b"utf-8" for charset in _CHARSET.findall(parameters.lower())):
+        raise UnsupportedMediaTypeError("JSON must be UTF-8", accepted=["application/json; charset=utf-8"])
+
+
+def unzipping(handler: Handler, max_bytes: int) -> Handler:
+    """Return a handler of gzip bodies: what inflates to little is handed on at once, the rest is inflated beside the loop."""
+
+    def handle(body: bytes) -> Result:
+        plain = unzip_at_once(body, max_bytes)
+        if plain is None:
+            return Continued(Deferred(lambda: unzip_whole(body, max_bytes)), handler)
+        return handler(plain)
+
+    return handle

@@ -1,0 +1,258 @@
+"""Rows by key: from what a request says about a row to the row itself, or to why there is none that may be answered with.
+
+A store on this machine is read where the request is; one that machines share is awaited. What is judged afterwards is the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from mlrf.core.errors import (
+    FeaturesUnavailableError,
+    KeyNotFoundError,
+    MissingFeatureError,
+    RequestError,
+    StaleFeaturesError,
+)
+from mlrf.core.schema import clip, shown_name
+from mlrf.features.as_of import show_as_of
+from mlrf.features.interface import ExplanationStore, FeatureStore, LocalStore, StoredRow
+from mlrf.features.redis_store import RedisStore
+from mlrf.features.row_format import RowFormat
+from mlrf.serving.native.requests import ByKey, OnStale
+
+_US = 1e-6
+_MS = 1e3
+_NO_KEY = b"\0"
+"""Any will do to see whether a store answers."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimit:
+    """How old a stored row may be, and what becomes of one that is older; None for any age."""
+
+    max_age_s: float | None = None
+    on_stale: OnStale = "refuse"
+
+
+class FoundRow(msgspec.Struct, gc=False):
+    """A row that may be answered with."""
+
+    row: Sequence[float]
+    """As an engine takes it, overrides in their place."""
+    key: bytes
+    stored: StoredRow
+    is_overridden: bool
+    is_stale: bool
+    fresh_until_s: float
+    """When it becomes too old for this answer, in seconds of `time.time`; `inf` for never."""
+
+    @property
+    def as_of(self) -> bytes:
+        """When the row was true as JSON: RFC 3339 in UTC; null where that is unknown."""
+        return as_of_json(self.stored.as_of_us)
+
+
+class LookupMeter:
+    """Counts look-ups; `counter` returns the function that counts a metric on."""
+
+    def __init__(self, counter: Callable[[str], Callable[[int], None]]) -> None:
+        self._looked_up = counter("mlrf_feature_lookups_total")
+        self._missed = counter("mlrf_feature_misses_total")
+        self._age_ms = counter("mlrf_feature_age_seconds_total")
+        self._store_errors = counter("mlrf_feature_store_errors_total")
+        self._precomputed = counter("mlrf_precomputed_explanations_total")
+
+    def count_lookups(self, found: int, missed: int, age_s: float) -> None:
+        """Count keys found and not found, and the ages of the rows found, added up."""
+        self._looked_up(found + missed)
+        if missed:
+            self._missed(missed)
+        if age_s > 0.0:
+            # A row may be of tomorrow: a forecast of the weather.
+            self._age_ms(int(age_s * _MS))
+
+    def count_store_error(self) -> None:
+        """Count a look-up that the store did not answer."""
+        self._store_errors(1)
+
+    def count_precomputed(self) -> None:
+        """Count an explanation that was served as it was computed beforehand."""
+        self._precomputed(1)
+
+
+class StoredRows:
+    """The rows of one model. `explanations` holds contributions computed beforehand, where the bundle has some."""
+
+    def __init__(
+        self,
+        rows: RowFormat,
+        store: FeatureStore,
+        limit: AgeLimit,
+        meter: LookupMeter,
+        explanations: ExplanationStore | None = None,
+    ) -> None:
+        self.format = rows
+        self.store = store
+        self._limit = limit
+        self._meter = meter
+        self._explanations = explanations
+        self.local: LocalStore | None = store if isinstance(store, LocalStore) else None
+        # A version of the model that was replaced goes with the last request that it answers, and its files with it.
+        for each in (self.local, explanations):
+            if each is not None:
+                weakref.finalize(self, each.release)
+
+    def read_one(self, asked: ByKey) -> FoundRow:
+        """Return one row from a store on this machine; errors as `read`."""
+        if self.local is None:
+            raise _not_local()
+        try:
+            stored = self.local.read(asked.key)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+        if stored is None:
+            self._meter.count_lookups(0, 1, 0.0)
+            raise self._not_found(asked)
+        now_s, time_us = time.time(), stored.as_of_us
+        self._meter.count_lookups(1, 0, 0.0 if time_us is None else now_s - time_us * _US)
+        return self._judge(asked, stored, now_s)
+
+    def read(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+        """Return the row of each from a store on this machine, all from one transaction of it.
+
+        KeyNotFoundError, MissingFeatureError or StaleFeaturesError say why one may not be answered with, and at which of
+        `places` in a batch it stands; FeaturesUnavailableError when the store does not answer.
+        """
+        if self.local is None:
+            raise _not_local()
+        try:
+            return self._judged(asked, self.local.read_many([each.key for each in asked]), places)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+
+    async def fetch(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+        """Return the row of each from any store, all from one state of it; errors as `read`."""
+        try:
+            return self._judged(asked, await self.store.fetch([each.key for each in asked]), places)
+        except FeaturesUnavailableError:
+            self._meter.count_store_error()
+            raise
+
+    def contributions(self, found: FoundRow) -> Sequence[float] | None:
+        """Return the contributions [F x K] that were computed of exactly this row beforehand; None where none were."""
+        if self._explanations is None or found.is_overridden:
+            return None
+        contributions = self._explanations.read(found.key, found.stored)
+        if contributions is not None:
+            self._meter.count_precomputed()
+        return contributions
+
+    async def connect(self, limit_s: float) -> None:
+        """Have a store that machines share reached before the first request needs it, if it can be within the limit."""
+        if isinstance(self.store, RedisStore):
+            await self.store.connect(limit_s)
+
+    async def check(self) -> None:
+        """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""
+        await self.store.fetch([_NO_KEY])
+
+    def _judged(
+        self, asked: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
+    ) -> list[FoundRow]:
+        now_s = time.time()
+        found = []
+        age_s = 0.0
+        try:
+            for each, stored in zip(asked, rows, strict=True):
+                if stored is None:
+                    raise self._not_found(each)
+                if stored.as_of_us is not None:
+                    age_s += now_s - stored.as_of_us * _US
+                found.append(self._judge(each, stored, now_s))
+        except RequestError as error:
+            if places is None:
+                raise
+            index = places[len(found)]
+            raise type(error)(f"instance {index}: {error}", index=index, **error.details) from error
+        finally:
+            missed = sum(stored is None for stored in rows)
+            self._meter.count_lookups(len(rows) - missed, missed, age_s)
+        return found
+
+    def _judge(self, asked: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
+        overrides = asked.overrides
+        if stored.absent:
+            self._check_absent(asked, stored)
+        is_stale, fresh_until_s = False, math.inf
+        limit_s = self._limit.max_age_s
+        if asked.max_age_s is not None and (limit_s is None or asked.max_age_s < limit_s):
+            limit_s = asked.max_age_s
+        if limit_s is not None:
+            fresh_until_s = -math.inf if stored.as_of_us is None else stored.as_of_us * _US + limit_s
+            if now_s >= fresh_until_s:
+                if (asked.on_stale or self._limit.on_stale) == "refuse":
+                    raise self._stale(asked, stored, now_s, limit_s)
+                # It will not become fresh again.
+                is_stale, fresh_until_s = True, math.inf
+        row: Sequence[float] = stored.values
+        if overrides is not None:
+            row = list(row)
+            for index, value in overrides.items():
+                row[index] = value
+        return FoundRow(row, asked.key, stored, overrides is not None, is_stale, fresh_until_s)
+
+    def _check_absent(self, asked: ByKey, stored: StoredRow) -> None:
+        absent = [self.format.schema.names[i] for i in stored.absent if i not in (asked.overrides or ())]
+        if absent:
+            raise MissingFeatureError(
+                f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push the row whole, or send "
+                'the value in "overrides"',
+                feature=absent[0],
+                missing=absent[:_SHOWN],
+                key=self.format.key.decode(asked.key),
+            )
+
+    def _not_found(self, asked: ByKey) -> KeyNotFoundError:
+        key = self.format.key.decode(asked.key)
+        shown = clip(msgspec.json.encode(key).decode())
+        return KeyNotFoundError(f"no row is stored under the key {shown}", key=key)
+
+    def _stale(self, asked: ByKey, stored: StoredRow, now_s: float, limit_s: float) -> StaleFeaturesError:
+        key = self.format.key.decode(asked.key)
+        if stored.as_of_us is None:
+            return StaleFeaturesError(
+                f"the stored row of this key does not say when it was true, and may be at most {limit_s:g} s old",
+                key=key,
+                features_as_of=None,
+                max_age_s=limit_s,
+            )
+        age_s = now_s - stored.as_of_us * _US
+        return StaleFeaturesError(
+            f"the stored row of this key is {age_s:.0f} s old, more than {limit_s:g} s; push a newer one, or ask for it with "
+            '"stale_features": "flag"',
+            key=key,
+            features_as_of=show_as_of(stored.as_of_us),
+            age_s=round(age_s, 3),
+            max_age_s=limit_s,
+        )
+
+
+@lru_cache(maxsize=4096)
+def as_of_json(as_of_us: int | None) -> bytes:
+    """Return an as-of time as JSON. Rows are loaded by the thousand, so few times differ."""
+    return b"null" if as_of_us is None else b'"%b"' % show_as_of(as_of_us).encode()
+
+
+def _not_local() -> AssertionError:
+    return AssertionError("a store that machines share is awaited")

@@ -1,0 +1,149 @@
+"""Taking versions of models into service, and models out of it: in every worker, and answered when all have switched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import BundleError, InvalidRequestError, MlrfError, ReloadRefusedError, SchemaChangedError
+from mlrf.core.repository import Version
+from mlrf.serving.models.admin_routes import AdminRoutes
+from mlrf.serving.processes.pinned_files import give_back
+from mlrf.serving.processes.reload_board import Answer, Ask, Page
+from mlrf.serving.runtime.results import Awaited
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_MARGIN_S = 15.0
+"""How much longer than the reload itself may take is waited for word of it."""
+Find = Callable[[str, str | None], tuple[Version, dict[str, int]]]
+"""From a model's name and what a caller names its version by (None: the current one) to the version and what is held of it."""
+
+
+class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body: which version (its number, or the first digits of its digest; the current one when absent)."""
+
+    version: str | int | None = None
+    allow_schema_change: bool = False
+
+
+class UnloadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body: nothing."""
+
+
+class Loading:
+    """A worker's desk for what operators ask: one ask at a time goes to the arbiter."""
+
+    def __init__(
+        self, asks: Page[Ask], answers: Page[Answer], limit_s: float, wake_arbiter: Callable[[], None], find: Find
+    ) -> None:
+        self._asks = asks
+        self._answers = answers
+        self._limit_s = limit_s + _MARGIN_S
+        self._wake_arbiter = wake_arbiter
+        self._find = find
+        self._turn = asyncio.Lock()
+        self._number = 0
+        self._answered = asyncio.Event()
+
+    def add_to(self, admin: AdminRoutes, names: Sequence[str]) -> None:
+        """Serve the routes of each model."""
+        for name in names:
+            admin.add("/admin/models/{name}/load", {b"POST": partial(self._load_by, name)}, name=name)
+            admin.add("/admin/models/{name}/unload", {b"POST": partial(self._unload_by, name)}, name=name)
+
+    def look(self) -> None:
+        """See whether the arbiter has answered."""
+        answer = self._answers.read()
+        if (answer.pid, answer.number) == (os.getpid(), self._number):
+            self._answered.set()
+
+    async def load(self, name: str, asked: LoadRequest | None = None) -> bytes:
+        """Take a version of a model into service, the current one unless another is asked for; return what is served now.
+
+        ReloadRefusedError or SchemaChangedError says why it is not.
+        """
+        asked = asked or LoadRequest()
+        wanted = None if asked.version is None else str(asked.version)
+        try:
+            async with asyncio.timeout(self._limit_s), self._turn:
+                version, held = await _aside(partial(self._find, name, wanted))
+                try:
+                    answer = await self._ask(name, version, held, allow_schema_change=asked.allow_schema_change)
+                finally:
+                    give_back(held)
+        except TimeoutError as error:
+            raise ReloadRefusedError(
+                f"no word of the reload of {name} within {self._limit_s:g} s", model=name
+            ) from error
+        except BundleError as error:
+            raise ReloadRefusedError(str(error), model=name) from error
+        if answer.reason:
+            refused: type[MlrfError] = SchemaChangedError if answer.schema_changed else ReloadRefusedError
+            raise refused(answer.reason, model=name, version=version.number)
+        return msgspec.json.encode(
+            {"model": name, "version": version.digest[:12], "digest": version.digest, "number": version.number}
+        )
+
+    async def unload(self, name: str) -> bytes:
+        """Take a model out of service, until it is loaded; return what is served now, which is nothing of it.
+
+        ReloadRefusedError says why that is not certain.
+        """
+        try:
+            async with asyncio.timeout(self._limit_s), self._turn:
+                answer = await self._ask(name, None)
+        except TimeoutError as error:
+            raise ReloadRefusedError(
+                f"no word of the unloading of {name} within {self._limit_s:g} s", model=name
+            ) from error
+        if answer.reason:
+            raise ReloadRefusedError(answer.reason, model=name)
+        return msgspec.json.encode({"model": name, "version": None})
+
+    def _load_by(self, name: str, body: bytes) -> Awaited:
+        asked = _read(body, LoadRequest, '{"version": …, "allow_schema_change": …}')
+        return Awaited(lambda: self.load(name, asked))
+
+    def _unload_by(self, name: str, body: bytes) -> Awaited:
+        _read(body, UnloadRequest, "{}")
+        return Awaited(lambda: self.unload(name))
+
+    async def _ask(
+        self,
+        name: str,
+        version: Version | None,
+        held: Mapping[str, int] = _NOTHING,
+        *,
+        allow_schema_change: bool = False,
+    ) -> Answer:
+        self._number += 1
+        self._answered.clear()
+        self._asks.write(Ask(os.getpid(), self._number, name, version, allow_schema_change, dict(held)))
+        self._wake_arbiter()
+        await self._answered.wait()
+        return self._answers.read()
+
+
+def _read(body: bytes, kind: type[msgspec.Struct], shown: str) -> Any:
+    if not body:
+        return kind()
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError(f"the body is not {shown}: {error}") from error
+
+
+async def _aside(find: Callable[[], tuple[Version, dict[str, int]]]) -> tuple[Version, dict[str, int]]:
+    thread = ThreadPoolExecutor(1, "mlrf-find")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(thread, find)
+    finally:
+        # Whoever no longer waits for it must not have the loop wait either.
+        thread.shutdown(wait=False)

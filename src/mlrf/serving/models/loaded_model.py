@@ -1,0 +1,143 @@
+"""One version of one model, ready to answer: what a worker opens, proves, puts into service and one day lets go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.schema import Feature
+from mlrf.engines.selection import open_engine
+from mlrf.features.open_stores import open_explanations, open_store
+from mlrf.features.row_format import row_format
+from mlrf.model import Model
+from mlrf.serving.cache.answer_cache import AnswerCache
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.http.router import Handler
+from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.predict_handler import PredictHandler
+from mlrf.serving.oip.infer import ModelInference
+from mlrf.serving.oip.outputs import Outputs
+from mlrf.serving.oip.served_model import OipModel
+from mlrf.serving.oip.statistics import InferenceCounts, Total
+from mlrf.serving.oip.tensor_reader import TensorReader
+from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.stages import Stages, timed, timed_parts
+
+
+class LoadedModel:
+    """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: ServeSettings,
+        meter: WorkerMeter,
+        cache: AnswerCache | None = None,
+        stages: Stages | None = None,
+        *,
+        number: int = 1,
+        total: Total = lambda *_: 0,
+    ) -> None:
+        """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
+        engine = open_engine(bundle, settings.engine)
+        # The engine has its file by now, and whoever held that may give it back.
+        self.bundle = bundle = msgspec.structs.replace(bundle, held={})
+        self.number = number
+        self.model = Model(bundle, engine)
+        self.rows = _open_rows(bundle, settings, meter)
+        key = None if self.rows is None else self.rows.format.key
+        decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
+        predicting = PredictHandler(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
+        self._partitions = None if cache is None else cache.partitions(bundle.version, _transaction(self.rows))
+        self.handlers = _handlers(predicting)
+        """By the label of their route."""
+        watched = predicting if stages is None else timed(predicting, self.model, decoder, self.rows, stages)
+        self.timed = _handlers(watched)
+        """Handlers that answer alike, and take the time of each stage where `stages` are given."""
+        if self._partitions is not None:
+            for label in self.handlers:
+                both = self._partitions.keep_both(self.handlers[label], self.timed[label], label)
+                self.handlers[label], self.timed[label] = both
+        self.described, self.described_timed = self._inference(settings, meter, stages, number, total)
+        """How the Open Inference Protocol tells of it and asks it; and the same with the times of each stage taken."""
+        self._example = self.model.schema.row(self.model.schema.example())
+        self._expected = _bits(self.model.engine.margin(self._example))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.bundle.name
+
+    def _inference(
+        self, settings: ServeSettings, meter: WorkerMeter, stages: Stages | None, number: int, total: Total
+    ) -> tuple[OipModel, OipModel]:
+        key = None if self.rows is None else self.rows.format.key
+        schema, max_rows = self.model.schema, settings.max_infer_rows
+        reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
+        counts = InferenceCounts(meter, self.name)
+        partition = None if self._partitions is None else self._partitions.partition("/v2")
+        inferring = ModelInference(self.model, str(number), reader, counts, self.rows, partition)
+        watched = inferring if stages is None else inferring.over(*timed_parts(self.model, self.rows, stages))
+        outputs = Outputs(self.model)
+        plain, beside = (OipModel(self.bundle, number, each, outputs, total, max_rows) for each in (inferring, watched))
+        return plain, beside
+
+    def forget_answers(self) -> None:
+        """Give back the memory of the answers that were kept, and keep none from now on."""
+        if self._partitions is not None:
+            self._partitions.close()
+
+    def repeats_itself(self) -> bool:
+        """Whether the example is answered as it was when the model was opened."""
+        return _bits(self.model.engine.margin(self._example)) == self._expected
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `GET /models` says of it."""
+        manifest = self.bundle.manifest
+        return {
+            "name": self.name,
+            "version": self.bundle.short_version,
+            "digest": self.bundle.version,
+            "task": manifest.task,
+            "objective": manifest.objective,
+            "classes": manifest.classes,
+            "engine": self.model.engine.name,
+            "features": [_feature(f) for f in self.bundle.schema.features],
+            "key": None if manifest.rows is None else {each.name: each.type for each in manifest.rows.key},
+        }
+
+
+def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> StoredRows | None:
+    rows, store = (
+        row_format(bundle),
+        open_store(bundle, settings.state_dir, settings.features, settings.features_timeout_s),
+    )
+    if rows is None or store is None:
+        return None
+    limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
+    return StoredRows(rows, store, limit, LookupMeter(meter.counter), open_explanations(bundle, settings.state_dir))
+
+
+def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
+    """Return what tells where the rows stand; None where there are none, or machines share them and nobody can tell."""
+    return None if rows is None or rows.local is None else rows.local.transaction
+
+
+def _handlers(predicting: PredictHandler) -> dict[str, Handler]:
+    return {"/predict": predicting.one, "/predict/batch": predicting.many, "/explain": predicting.explained}
+
+
+def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:
+    return tuple("nan" if math.isnan(m) else m for m in margins)
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": feature.name, "kind": feature.kind.value, "nullable": feature.nullable}
+    if feature.categories is not None:
+        described["categories"] = list(feature.categories)
+    return described

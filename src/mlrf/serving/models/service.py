@@ -1,0 +1,193 @@
+"""What one worker serves: a generation of models behind the routes of the contract, replaced as a whole.
+
+The routes' labels follow from the contract alone, so the arbiter can lay out the control block before any model is loaded;
+models are opened after the fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
+from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.http.router import Route, Router
+from mlrf.serving.models.admin_routes import AdminRoutes
+from mlrf.serving.models.generation import Generation, Unloaded
+from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.native.push_handler import PushHandler
+from mlrf.serving.oip.data_plane import DataPlane
+from mlrf.serving.oip.repository import ALONE, Repository
+from mlrf.serving.oip.rest.routes import repository_route, repository_routes
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.stages import Stages
+
+
+def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
+    """Return the model that routes without a name ask; ConfigError when it is not served or two share a name."""
+    names = [bundle.name for bundle in bundles]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two bundles are named {name!r}; build one of them under another --name", option="BUNDLE"
+            )
+    if asked is None:
+        return names[0]
+    if asked not in names:
+        raise ConfigError(f"--default: no bundle is named {asked!r}; served are {', '.join(names)}", option="--default")
+    return asked
+
+
+class Service:
+    """What a worker serves now, and the way to serve something else."""
+
+    def __init__(
+        self,
+        bundles: Sequence[Bundle],
+        settings: ServeSettings,
+        meter: WorkerMeter,
+        exposition: Exposition,
+        stages: Stages | None = None,
+        numbers: Mapping[str, int] = MappingProxyType({}),
+        unloaded: Collection[str] = (),
+        repository: Repository = ALONE,
+    ) -> None:
+        """Open every model but those that are `unloaded`.
+
+        BundleError when one cannot be, EngineError when one cannot answer its example. `numbers` tell the versions of models
+        from a repository, by name; `repository` loads and unloads them in all workers.
+        """
+        self._settings = settings
+        self._meter = meter
+        self._stages = stages
+        self._exposition = exposition
+        self._default = default_name(bundles, settings.default)
+        self._cache = _cache(settings, meter)
+        self.draining = False
+        self._repository = repository
+        self._models: dict[str, LoadedModel | Unloaded] = {}
+        """By name, in the order of the command line."""
+        for bundle in bundles:
+            number = numbers.get(bundle.name, 1)
+            made = Unloaded(bundle, number) if bundle.name in unloaded else self.open(bundle, number)
+            self._models[bundle.name] = made
+        self.generation = self._next()
+        self.admin = AdminRoutes()
+        self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
+        pushing = PushHandler(lambda name: self.generation.of(name).rows)
+        for bundle in bundles:
+            self.admin.add("/admin/models/{name}/features", pushing.handlers(bundle.name), name=bundle.name)
+            self.admin.add_routes(repository_routes(bundle.name, lambda: self.plane))
+
+    @property
+    def routes(self) -> dict[str, Route]:
+        """The routes of what is served now."""
+        return self.generation.routes
+
+    @property
+    def plane(self) -> DataPlane:
+        """The data plane of what is served now."""
+        return self.generation.plane
+
+    def admin_router(self) -> Router:
+        """Return the way from heads to the handlers of the admin listener."""
+        return Router(self.admin.routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
+
+    def open(self, bundle: Bundle, number: int = 1) -> LoadedModel:
+        """Open a version beside those that are served; from any thread, and nobody notices."""
+        total = self._exposition.total
+        return LoadedModel(bundle, self._settings, self._meter, self._cache, self._stages, number=number, total=total)
+
+    async def connect(self, limit_s: float) -> None:
+        """Reach the stores that machines share ahead of the first request, as far as the limit allows."""
+        rows = [each.rows for each in self.generation.served if each.rows is not None]
+        await asyncio.gather(*(each.connect(limit_s) for each in rows))
+
+    def bundle_of(self, name: str) -> Bundle:
+        """Return the bundle that is served under a name, or was before its model was unloaded."""
+        return self._models[name].bundle
+
+    def served_as(self, name: str) -> LoadedModel | None:
+        """Return what is served under a name; None while the model is unloaded."""
+        found = self._models[name]
+        return found if isinstance(found, LoadedModel) else None
+
+    def put(self, name: str, served: LoadedModel | None) -> Generation:
+        """Make the next generation, with a version in the place of a model's old one, or none; return the old generation.
+
+        The caller has the next requests find the new one, then releases the old one.
+        """
+        old, before = self.generation, self._models[name]
+        if isinstance(before, LoadedModel):
+            # Before the next request can ask for them. What is being made of the old version is answered, and not kept.
+            before.forget_answers()
+        self._models = {**self._models, name: served or Unloaded(before.bundle, before.number)}
+        self.generation = self._next()
+        return old
+
+    def _next(self) -> Generation:
+        bundles = [each.bundle for each in self._models.values() if isinstance(each, LoadedModel)]
+        self._exposition.set_bundles([{"model": b.name, "version": b.short_version} for b in bundles])
+        return Generation(
+            self._models, self._default, self._settings, self._exposition, self.check_serving, self._repository
+        )
+
+    def check_serving(self) -> None:
+        """Raise NotReadyError while this worker is to get no more requests."""
+        if self.draining:
+            raise NotReadyError("the server is shutting down")
+
+    def _missing_for_admins(self, path: str) -> MlrfError | Route | None:
+        """Explain an admin's path that no route has, when it asks for a model that nobody knows."""
+        parts = path.split("/")
+        if len(parts) == 5 and parts[1:3] == ["admin", "models"]:  # noqa: PLR2004  /admin/models/{name}/…
+            try:
+                self.plane.check_known(parts[3])
+            except ModelNotFoundError as error:
+                return error
+        return repository_route(path, lambda: self.plane) or RouteNotFoundError(
+            "the admin listener has no route of this path: GET /admin/models, and what docs/serving.md lists under Admin routes"
+        )
+
+    def _versions(self) -> dict[str, Any]:
+        versions = [(each.name, each.bundle) for each in self.generation.served]
+        return {
+            "models": [{"name": name, "version": b.short_version, "digest": b.version} for name, b in versions],
+            "unloaded": [name for name, each in self._models.items() if isinstance(each, Unloaded)],
+            "default": self._default,
+        }
+
+
+def _cache(settings: ServeSettings, meter: WorkerMeter) -> AnswerCache | None:
+    """Return this worker's part of the server's cache; None when there is none."""
+    caching = settings.caching
+    if not caching.size_bytes:
+        return None
+    counts = CacheCounts(
+        hits=meter.counter("mlrf_cache_hits_total"),
+        misses=meter.counter("mlrf_cache_misses_total"),
+        evictions=meter.counter("mlrf_cache_evictions_total"),
+        set_bytes=meter.gauge("mlrf_cache_bytes"),
+    )
+    shared = None
+    if caching.shared_cache is not None:
+        from mlrf.serving.cache.redis_cache import RedisCache, SharedCounts  # noqa: PLC0415  most servers have none
+
+        shared = RedisCache(
+            caching.shared_cache,
+            caching.cache_ttl_s,
+            SharedCounts(
+                hits=meter.counter("mlrf_shared_cache_hits_total"),
+                misses=meter.counter("mlrf_shared_cache_misses_total"),
+                failures=meter.counter("mlrf_shared_cache_failures_total"),
+                set_up=meter.gauge("mlrf_shared_cache_up"),
+            ),
+        )
+    return AnswerCache(caching.size_bytes // settings.workers, caching.cache_ttl_s, counts, shared)

@@ -1,0 +1,64 @@
+"""Explanations as the contract writes them: contributions by name, the rest of them in one number."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mlrf.core.schema import Category
+from mlrf.serving.native.requests import Explain
+
+Source = Literal["live", "precomputed"]
+"""Whether contributions were computed for this request, or when the bundle was built."""
+
+
+class ExplanationWriter:
+    """Writes explanations of one model: features `names`, and `classes` when it has an output a class."""
+
+    def __init__(self, names: Sequence[str], base: Sequence[float], classes: Sequence[Category] | None) -> None:
+        self._names = names
+        self._base = base
+        self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
+
+    def write(
+        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source = "live"
+    ) -> dict[str, Any]:
+        """Return an explanation.
+
+        `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for those that
+        weigh most, the heaviest first (for K > 1: weigh most in the class of the largest margin).
+        """
+        k_outputs = len(self._base)
+        ranked = max(range(k_outputs), key=margins.__getitem__)
+        shown = self._chosen(contributions[ranked::k_outputs], explain)
+        each = [self._named(contributions[output::k_outputs], shown) for output in range(k_outputs)]
+        if k_outputs == 1:
+            named, other = each[0]
+            return _explanation(margins[0], self._base[0], named, other, source)
+        by_class = dict(zip(self._class_names, (named for named, _ in each), strict=True))
+        others = dict(zip(self._class_names, (other for _, other in each), strict=True))
+        return _explanation(list(margins), list(self._base), by_class, others, source)
+
+    def _chosen(self, weights: Sequence[float], explain: Explain) -> Sequence[int]:
+        if explain is True or explain >= len(weights):
+            return range(len(weights))
+        return heapq.nlargest(explain, range(len(weights)), key=lambda f: abs(weights[f]))
+
+    def _named(self, values: Sequence[float], shown: Sequence[int]) -> tuple[dict[str, float], float]:
+        named = {self._names[f]: values[f] for f in shown}
+        if len(shown) == len(values):
+            return named, 0.0
+        kept = set(shown)
+        return named, sum(value for f, value in enumerate(values) if f not in kept)
+
+
+def _explanation(margin: Any, base: Any, contributions: Any, other: Any, source: Source) -> dict[str, Any]:
+    return {
+        "space": "margin",
+        "margin": margin,
+        "base": base,
+        "contributions": contributions,
+        "other": other,
+        "source": source,
+    }

@@ -1,0 +1,228 @@
+"""From the bytes of a request to rows, fast: compiled decoders made from the schema.
+
+The decoder takes what is certainly right. Whatever it stumbles over goes to `careful`, which reads the same bytes slowly
+by the schema's own rules and either answers or says exactly what is wrong; the two agree (tests hold them to it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from mlrf.core.errors import InvalidKeyError
+from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.engines.interface import Row
+from mlrf.features.entity_key import EntityKey
+from mlrf.serving.native import strict_parser
+from mlrf.serving.native.json_scanner import MAX_NUMBER_CHARS
+from mlrf.serving.native.requests import ByKey, ParsedRequest, in_batch
+
+_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_OPTIONS: list[tuple[str, Any, Any]] = [
+    ("unknown_categories", Literal["refuse", "missing"], "refuse"),
+    ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=strict_parser.MAX_EXPLAINED)], False),
+    ("return_features", bool, False),
+    ("max_feature_age", Annotated[float, msgspec.Meta(gt=0)] | UnsetType, UNSET),
+    ("stale_features", Literal["refuse", "flag"] | UnsetType, UNSET),
+]
+_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
+_NO_OPTIONS = (False, False, None, None)
+_UNNAMABLE = frozenset('"\\')
+"""msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
+_FIRST_PRINTABLE = 0x20
+_AT_ONCE_BYTES = MAX_NUMBER_CHARS
+"""A longer body goes the careful way, which counts before it decodes, and its instances one by one the fast one."""
+
+
+class RowDecoder:
+    """Decodes the bodies of `/predict` and `/predict/batch` for one schema, and for one key where rows are stored."""
+
+    def __init__(
+        self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
+    ) -> None:
+        self._careful = strict_parser.Reader(schema, leniency, max_instances, entity_key)
+        self._entity_key = entity_key
+        self._codes: dict[int, Mapping[Any, float]] = {
+            index: codes_by_value(feature)
+            for index, feature in enumerate(schema.features)
+            if feature.categories is not None
+        }
+        self._coded = list(self._codes.items())
+        one, many = _compiled(schema, leniency, max_instances, entity_key)
+        self._decode_one: Callable[[bytes], Any] | None = one
+        self._decode_many: Callable[[bytes], Any] | None = many
+
+    def row(self, body: bytes) -> ParsedRequest:
+        """Return what a `/predict` body asks; RequestError says what is wrong with it."""
+        return self.row_at_once(body) or self._careful.row(body)
+
+    def rows(self, body: bytes) -> list[ParsedRequest]:
+        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
+        return self.rows_at_once(body) or self._careful.rows(body, self.row_at_once)
+
+    def row_at_once(self, body: bytes) -> ParsedRequest | None:
+        """Return what a `/predict` body asks, in at most a few milliseconds; None when only `row` can tell."""
+        if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
+            try:
+                asked = self._decode_one(body)
+                return self._row_of(asked), asked.explain, asked.return_features
+            except _REFUSED:
+                pass
+        return None
+
+    def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
+        """Return what a `/predict/batch` body asks, in at most a few milliseconds; None when only `rows` can tell."""
+        if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
+            try:
+                batch = self._decode_many(body)
+                asked = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
+            except _REFUSED:
+                return None
+            options = (
+                batch.explain,
+                batch.return_features,
+                None if batch.max_feature_age is UNSET else batch.max_feature_age,
+                None if batch.stale_features is UNSET else batch.stale_features,
+            )
+            return asked if options == _NO_OPTIONS else [in_batch(each, *options) for each in asked]
+        return None
+
+    def _row_of(self, asked: Any) -> Row | ByKey:
+        """Return the row that an instance holds, or the key of it; KeyError where only the careful way can tell."""
+        features = asked.features
+        if features is UNSET:
+            return self._key_of(asked)
+        if self._entity_key is not None and (asked.key is not UNSET or asked.overrides is not UNSET):
+            raise KeyError
+        if type(features) is tuple:
+            return features
+        values: tuple[Any, ...] = msgspec.structs.astuple(features)
+        if not self._codes:
+            return values
+        row = list(values)
+        for index, codes in self._coded:
+            row[index] = codes[row[index]]
+        return row
+
+    def _key_of(self, asked: Any) -> ByKey:
+        if self._entity_key is None or asked.key is UNSET:
+            raise KeyError
+        return ByKey(
+            self._entity_key.encode(asked.key),
+            None if asked.overrides is UNSET else self._overrides_of(asked.overrides),
+            None if asked.max_feature_age is UNSET else asked.max_feature_age,
+            None if asked.stale_features is UNSET else asked.stale_features,
+        )
+
+    def _overrides_of(self, overrides: Any) -> dict[int, float] | None:
+        given = {index: v for index, v in enumerate(msgspec.structs.astuple(overrides)) if v is not UNSET}
+        for index, value in given.items():
+            codes = self._codes.get(index)
+            given[index] = (math.nan if value is None else float(value)) if codes is None else codes[value]
+        return given or None
+
+
+def codes_by_value(feature: Feature) -> Mapping[Any, float]:
+    """Return the codes of a feature's categories as JSON spells them, and NaN for null."""
+    codes: dict[Any, float] = {category: float(code) for code, category in enumerate(feature.categories or ())}
+    codes[None] = math.nan
+    return codes
+
+
+def _compiled(
+    schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
+) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
+    """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
+    named = named_struct("NamedFeatures", schema, leniency)
+    if named is None:
+        return None, None
+    positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
+    by_key: list[tuple[str, Any, Any]] = []
+    if entity_key is not None:
+        overrides = named_struct("Overrides", schema, leniency, optional=True)
+        # What the fields may hold is the key's to say, in either way of reading.
+        by_key = [
+            ("key", dict[str, str | int | float | bool] | UnsetType, UNSET),
+            ("overrides", overrides | UnsetType, UNSET),
+        ]
+    body = msgspec.defstruct(
+        "PredictBody",
+        [("features", named | positional | UnsetType, UNSET), *by_key, *_OPTIONS],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    # A batch over the limit ends the fast way early; the careful one then says so without decoding it.
+    instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
+    batch = msgspec.defstruct(
+        "BatchBody",
+        [("instances", instances), *_OPTIONS],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    one, many = msgspec.json.Decoder(body).decode, msgspec.json.Decoder(batch).decode
+    if leniency.unknown_features == "ignore":
+        return _checking_utf8(one), _checking_utf8(many)
+    return one, many
+
+
+def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
+    """Return the type of an instance by name, its fields in schema order; None where only careful reading can serve."""
+    kinds = [_named_type(f) for f in schema.features]
+    if None in kinds or any(_needs_escape(feature) for feature in schema.names):
+        return None
+    by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
+    fields = [
+        (field, kind | UnsetType, UNSET) if optional else (field, kind)
+        for field, kind in zip(by_field, kinds, strict=True)
+    ]
+    forbids = leniency.unknown_features == "refuse"
+    return msgspec.defstruct(name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False)
+
+
+def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Check what msgspec skips unseen: a field that is ignored may hold anything, but the body must be UTF-8."""
+
+    def decode_checked(body: bytes) -> Any:
+        body.decode("utf-8")
+        return decode(body)
+
+    return decode_checked
+
+
+def _needs_escape(name: str) -> bool:
+    return any(c in _UNNAMABLE or ord(c) < _FIRST_PRINTABLE for c in name)
+
+
+def _named_type(feature: Feature) -> Any:
+    if feature.categories is None:
+        return _plain_type(feature)
+    kinds = {type(category) for category in feature.categories}
+    if kinds == {str}:
+        return _nullable(feature, str)
+    if kinds == {int}:
+        return _nullable(feature, _INT64)
+    return None
+
+
+def _positional_type(feature: Feature) -> Any:
+    if feature.categories is None:
+        return _plain_type(feature)
+    return _nullable(feature, Annotated[int, msgspec.Meta(ge=0, lt=max(1, len(feature.categories)))])
+
+
+def _plain_type(feature: Feature) -> Any:
+    match feature.kind:
+        case Kind.NUMERIC:
+            return _nullable(feature, float)
+        case Kind.BOOLEAN:
+            return _nullable(feature, bool)
+        case Kind.INTEGER | Kind.CATEGORICAL:
+            return _nullable(feature, _INT64)
+
+
+def _nullable(feature: Feature, kind: Any) -> Any:
+    return kind | None if feature.nullable else kind

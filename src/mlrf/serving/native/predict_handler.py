@@ -1,0 +1,239 @@
+"""The handlers of `/predict`, `/predict/batch` and `/explain`: what is asked, and what answers it, the loop or a thread.
+
+What would hold the event loop for more than about a millisecond is handed back as `Deferred`; the engines' `margins` and
+`contributions_many` release the GIL and may run in any thread. What a store on another machine must be asked for is `Awaited`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from mlrf.engines.interface import Explainer, Row
+from mlrf.model import Model
+from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.requests import ByKey, Explain, ParsedRequest
+from mlrf.serving.native.response_builder import ResponseBuilder
+from mlrf.serving.runtime.results import Awaited, Deferred
+
+MAX_LOOP_S = 1e-3
+"""How long one request may hold the event loop."""
+_CAREFUL_BYTES = 16 << 10
+"""A longer body is read in the worker's thread when the fast decoder will not take it."""
+_TIMED_RUNS = 3
+_A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
+_Tally = list[tuple[int, int]]
+"""Numbers of instances and explanations that are still to be counted."""
+
+
+class PredictHandler:
+    """Answers prediction requests for one model, and for its stored `rows` where there are some."""
+
+    def __init__(
+        self,
+        model: Model,
+        decoder: RowDecoder,
+        count_instances: Callable[[int], None],
+        count_explanations: Callable[[int], None],
+        rows: StoredRows | None = None,
+    ) -> None:
+        self._model = model
+        self._decoder = decoder
+        self._count_instances = count_instances
+        self._count_explanations = count_explanations
+        self._rows = rows
+        self._scoring = _scoring(model, rows)
+        example = model.schema.row(model.schema.example())
+        self._margin_s = _shortest(lambda: model.engine.margin(example))
+        self._is_slow = self._margin_s > MAX_LOOP_S
+        self._explain_s = self._write_s = 0.0
+        if isinstance(model.engine, Explainer):
+            explainer = model.engine
+            # Writing counts: of thousands of features, or of many classes, it takes longer than explaining.
+            margins, contributions = model.engine.margin(example), explainer.contributions(example)
+            self._write_s = _shortest(lambda: self._scoring.explanation(margins, contributions, True, "live"))
+            self._explain_s = self._write_s + _shortest(lambda: explainer.contributions(example))
+
+    def over(self, model: Model, decoder: RowDecoder, rows: StoredRows | None) -> PredictHandler:
+        """Return the same handlers over other parts, which answer alike."""
+        other = copy(self)
+        other._model, other._decoder, other._rows = model, decoder, rows  # noqa: SLF001  of its own kind
+        other._scoring = _scoring(model, rows)  # noqa: SLF001
+        return other
+
+    def one(self, body: bytes) -> bytes | Deferred | Awaited:
+        """Answer `POST /predict`."""
+        asked = self._decoder.row_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.row, body, self._one)
+            asked = self._decoder.row(body)
+        row, explain, returned = asked
+        if explain is not False or returned or self._is_slow or isinstance(row, ByKey):
+            return self._one(asked)
+        self._count_instances(1)
+        return self._scoring.prediction(self._model.predict_row(row)) + b"}"
+
+    def explained(self, body: bytes) -> bytes | Deferred | Awaited:
+        """Answer `POST /explain`: `/predict` with the explanation always on."""
+        asked = self._decoder.row_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.row, body, self._explained)
+            asked = self._decoder.row(body)
+        return self._explained(asked)
+
+    def many(self, body: bytes) -> bytes | Deferred | Awaited:
+        """Answer `POST /predict/batch`."""
+        asked = self._decoder.rows_at_once(body)
+        if asked is None:
+            if len(body) > _CAREFUL_BYTES:
+                return self._read_aside(self._decoder.rows, body, self._many)
+            asked = self._decoder.rows(body)
+        return self._many(asked)
+
+    def _read_aside(
+        self, read: Callable[[bytes], _A], body: bytes, answer: Callable[[_A, _Tally], bytes | Deferred | Awaited]
+    ) -> Deferred:
+        """Read and answer a body beside the loop, which alone may count, and alone looks rows up."""
+        tally: _Tally = []
+
+        def run() -> bytes | Awaited:
+            made = answer(read(body), tally)
+            return made.run() if isinstance(made, Deferred) else made
+
+        def after() -> None:
+            for n_instances, n_explanations in tally:
+                self._count(n_instances, n_explanations)
+
+        return Deferred(run, after)
+
+    def _count(self, n_instances: int, n_explanations: int, tally: _Tally | None = None) -> None:
+        if tally is not None:
+            tally.append((n_instances, n_explanations))
+            return
+        self._count_instances(n_instances)
+        if n_explanations:
+            self._count_explanations(n_explanations)
+
+    def _explained(self, asked: ParsedRequest, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        row, explain, returned = asked
+        return self._one((row, explain or True, returned), tally)
+
+    def _one(self, asked: ParsedRequest, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        """Answer one instance; with a `tally`, beside the loop, which will count what is written there."""
+        row, explain, returned = asked
+        if not isinstance(row, ByKey):
+            return self._answer(row, explain, returned, None, tally)
+        rows = self._stored()
+        if rows.local is not None and tally is None:
+            found = rows.read_one(row)
+            return self._answer(found.row, explain, returned, found)
+
+        async def look_up() -> bytes | Deferred:
+            (found,) = await rows.fetch([row])
+            return self._answer(found.row, explain, returned, found)
+
+        return Awaited(look_up)
+
+    def _many(self, asked: list[ParsedRequest], tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+        """Answer a batch; `tally` as for `_one`."""
+        places = [] if self._rows is None else [i for i, (row, _, _) in enumerate(asked) if isinstance(row, ByKey)]
+        if not places:
+            return self._answer_many(asked, {}, tally)
+        rows, wanted = self._stored(), [row for row, _, _ in asked if isinstance(row, ByKey)]
+        if rows.local is not None and tally is None:
+            return self._answer_many(asked, dict(zip(places, rows.read(wanted, places), strict=True)))
+
+        async def look_up() -> bytes | Deferred:
+            return self._answer_many(asked, dict(zip(places, await rows.fetch(wanted, places), strict=True)))
+
+        return Awaited(look_up)
+
+    def _stored(self) -> StoredRows:
+        if self._rows is None:
+            raise AssertionError("a key was read for a model without rows")
+        return self._rows
+
+    def _answer(
+        self, row: Row, explain: Explain, returned: bool, found: FoundRow | None, tally: _Tally | None = None
+    ) -> bytes | Deferred:
+        """Answer one instance whose row is known."""
+        model = self._model
+        if tally is not None:
+            if explain is not False:
+                model.explainer()
+            self._count(1, int(explain is not False), tally)
+            return Deferred(lambda: self._scoring.aside(row, explain, returned, found))
+        if explain is False:
+            if self._is_slow:
+                return _owing(
+                    Deferred(lambda: self._scoring.aside(row, False, returned, found), lambda: self._count(1, 0)), found
+                )
+            self._count(1, 0)
+            return self._scoring.one(row, returned, found)
+        model.explainer()
+        known = self._stored().contributions(found) if found is not None else None
+        if known is None and self._explain_s > MAX_LOOP_S:
+            return _owing(
+                Deferred(lambda: self._scoring.aside(row, explain, returned, found), lambda: self._count(1, 1)), found
+            )
+        self._count(1, 1)
+        return self._scoring.explained(row, explain, returned, found, known)
+
+    def _answer_many(
+        self, asked: list[ParsedRequest], found: Mapping[int, FoundRow], tally: _Tally | None = None
+    ) -> bytes | Deferred:
+        """Answer instances whose rows are known: given, or found by key at these places of the batch."""
+        explained = [i for i, (_, explain, _) in enumerate(asked) if explain is not False]
+        if explained:
+            self._model.explainer()
+        known = self._known(explained, found)
+        counted = partial(self._count, len(asked), len(explained))
+        live_s = (len(explained) - len(known)) * self._explain_s + len(known) * self._write_s
+        if tally is not None:
+            counted(tally)
+            return Deferred(lambda: self._scoring.batch(asked, found, explained, known))
+        if len(asked) * self._margin_s + live_s > MAX_LOOP_S:
+            return _owing(
+                Deferred(lambda: self._scoring.batch(asked, found, explained, known), counted), *found.values()
+            )
+        counted()
+        return self._scoring.batch(asked, found, explained, known)
+
+    def _known(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
+        """Return the contributions that were computed beforehand, by place in the batch."""
+        known = {}
+        for index in explained:
+            if index in found and (contributions := self._stored().contributions(found[index])) is not None:
+                known[index] = contributions
+        return known
+
+
+def _scoring(model: Model, rows: StoredRows | None) -> ResponseBuilder:
+    # A store that machines share says nothing of changes: an answer from it must not be given again.
+    return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
+
+
+def _owing(work: Deferred, *found: FoundRow | None) -> Deferred:
+    """Return work that says what it owes to the stored rows it is made from, for whoever would wait for it too."""
+    rows = [each for each in found if each is not None]
+    if not rows:
+        return work
+    transaction, fresh_until_s = min(r.stored.transaction for r in rows), min(r.fresh_until_s for r in rows)
+    return replace(work, transaction=transaction, fresh_until_s=fresh_until_s)
+
+
+def _shortest(work: Callable[[], object]) -> float:
+    """Return the seconds of the fastest of a few runs, the first of which warms caches."""
+    elapsed = []
+    for _ in range(_TIMED_RUNS):
+        started = time.perf_counter()
+        work()
+        elapsed.append(time.perf_counter() - started)
+    return min(elapsed)

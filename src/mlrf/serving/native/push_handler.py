@@ -1,0 +1,146 @@
+"""`/admin/models/{name}/features`: rows inserted or replaced while the server serves, all of a push in one transaction.
+
+A push is read and written beside the loop, one at a time a worker, and answered when every worker finds its rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import InvalidKeyError, InvalidRequestError, MalformedRequestError, NotKeyedError
+from mlrf.core.schema import STRICT, clip, shown, shown_name
+from mlrf.features.as_of import read_as_of
+from mlrf.features.interface import Key, Record
+from mlrf.features.row_format import RowFormat
+from mlrf.features.row_json import read_document
+from mlrf.serving.http.router import Handler
+from mlrf.serving.lookup.stored_rows import StoredRows
+from mlrf.serving.native.fast_parser import codes_by_value, named_struct
+from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, value_of, whole_document
+from mlrf.serving.runtime.results import Awaited
+
+_MEMBERS = ("rows", "partial")
+_CONTRACT = (
+    'a push is {"rows": [{"key": {field: value, …}, "features": {name: value, …}, "as_of": "2026-01-31T06:00:00Z"}, …]}'
+)
+
+
+class PushHandler:
+    """Takes rows for the models of a worker, and says how many they have; `rows_of` finds those that are served now."""
+
+    def __init__(self, rows_of: Callable[[str], StoredRows | None]) -> None:
+        self._rows_of = rows_of
+        self._one_at_a_time = asyncio.Lock()
+
+    def handlers(self, model: str) -> dict[bytes, Handler]:
+        """Return the handlers of a model's rows, by method."""
+        return {b"POST": lambda body: self._push(model, body), b"GET": lambda _body: self._stats(model)}
+
+    def _push(self, model: str, body: bytes) -> Awaited:
+        rows = self._rows(model)
+
+        async def write() -> bytes:
+            async with self._one_at_a_time:
+                given = await asyncio.to_thread(PushReader(rows.format).rows, body)
+                pushed = await rows.store.push(given)
+            return msgspec.json.encode({"model": model, **msgspec.structs.asdict(pushed)})
+
+        return Awaited(write)
+
+    def _stats(self, model: str) -> Awaited:
+        rows = self._rows(model)
+
+        async def count() -> bytes:
+            stats = await rows.store.stats()
+            return msgspec.json.encode({"model": model, **msgspec.structs.asdict(stats)})
+
+        return Awaited(count)
+
+    def _rows(self, model: str) -> StoredRows:
+        rows = self._rows_of(model)
+        if rows is None:
+            raise NotKeyedError(
+                f"the model {model} is served without rows by key; build its bundle with --features and --key"
+            )
+        return rows
+
+
+class PushReader:
+    """Reads pushes of one format of rows: what is certainly right fast (4 µs a row of 27 features, not 22), else carefully."""
+
+    def __init__(self, rows: RowFormat) -> None:
+        self._rows = rows
+        self._quickly: Callable[[msgspec.Raw], Any] | None = None
+        schema = rows.schema
+        self._codes = [(i, codes_by_value(f)) for i, f in enumerate(schema.features) if f.categories is not None]
+        named = named_struct("PushedFeatures", schema, STRICT)
+        # A field of the key that is a feature too may be left out, and must not be contradicted: that is for careful reading.
+        if named is not None and not set(rows.key.names) & set(schema.names):
+            fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+                ("key", dict[str, str | int | float | bool]),
+                ("features", named),
+                ("as_of", str | None, None),
+            ]
+            document = msgspec.defstruct("PushedRow", fields, forbid_unknown_fields=True, gc=False)
+            self._quickly = msgspec.json.Decoder(document).decode
+
+    def rows(self, body: bytes) -> list[tuple[Key, Record]]:
+        """Return the rows of a push; RequestError names what is wrong, and the row it is wrong with: then none is written."""
+        given, partial = _taken_apart(body)
+        return [self._row(index, raw, partial=partial) for index, raw in enumerate(given)]
+
+    def _row(self, index: int, raw: msgspec.Raw, *, partial: bool) -> tuple[Key, Record]:
+        if self._quickly is not None:
+            try:
+                return self._packed(self._quickly(raw))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, ValueError, InvalidKeyError):
+                pass
+        try:
+            return read_document(_decoded(raw), self._rows, partial=partial)
+        except InvalidRequestError as error:
+            raise type(error)(f"row {index}: {error}", index=index, **error.details) from error
+
+    def _packed(self, row: Any) -> tuple[Key, Record]:
+        values = [math.nan if value is None else value for value in msgspec.structs.astuple(row.features)]
+        for index, codes in self._codes:
+            values[index] = codes[getattr(row.features, f"f{index}")]
+        as_of_us = None if row.as_of is None else _as_of_us(row.as_of)
+        return self._rows.key.encode(row.key), self._rows.pack(values, as_of_us)
+
+
+_as_of_us = lru_cache(maxsize=64)(read_as_of)
+
+
+def _taken_apart(body: bytes) -> tuple[list[msgspec.Raw], bool]:
+    """Return the rows of a push as JSON, and whether they may lack features."""
+    members = members_of(whole_document(body, ()), "the body")
+    for name in members:
+        if name not in _MEMBERS:
+            raise InvalidRequestError(f"the body has no member {shown_name(name)}: {_CONTRACT}", field=clip(name))
+    if "rows" not in members or not begins_with(members["rows"], b"["):
+        raise InvalidRequestError(f"rows must be an array: {_CONTRACT}", field="rows", expected="array")
+    partial = value_of(members["partial"], "partial") if "partial" in members else False
+    if not isinstance(partial, bool):
+        raise InvalidRequestError(f"partial must be true or false, not {shown(partial)}", field="partial")
+    given = items_of(members["rows"])
+    if not given:
+        raise InvalidRequestError("the push holds no row; send at least one", field="rows")
+    return given, partial
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    try:
+        return _decode(raw)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequestError("it holds a number out of the range of float64") from error
+    except RecursionError as error:
+        raise MalformedRequestError("the body is nested too deep") from error
+
+
+_decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder().decode

@@ -1,0 +1,41 @@
+"""What a body asks of a model, whichever way it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from mlrf.engines.interface import Row
+
+Explain = bool | int
+"""Whether an explanation is asked: of all features, or of the k that weigh most."""
+
+OnStale = Literal["refuse", "flag"]
+"""What becomes of a row that is older than is allowed."""
+
+
+class ByKey(msgspec.Struct, frozen=True, gc=False):
+    """A row that is to be looked up: `key` is the canonical encoding, the rest what the caller said about the row."""
+
+    key: bytes
+    overrides: Mapping[int, float] | None = None
+    """Values in place of the stored ones, by the feature's place in the schema."""
+    max_age_s: float | None = None
+    on_stale: OnStale | None = None
+
+
+ParsedRequest = tuple[Row | ByKey, Explain, bool]
+"""The row or where it is to be found, whether reasons are asked, and whether the features are to be returned."""
+
+
+def in_batch(
+    asked: ParsedRequest, explain: Explain, returned: bool, max_age_s: float | None, on_stale: OnStale | None
+) -> ParsedRequest:
+    """Return what an instance asks once the batch's options are counted; its own come first, of two ages the lower."""
+    row, its_explain, its_returned = asked
+    if isinstance(row, ByKey) and (max_age_s is not None or on_stale is not None):
+        ages = [age for age in (row.max_age_s, max_age_s) if age is not None]
+        row = msgspec.structs.replace(row, max_age_s=min(ages, default=None), on_stale=row.on_stale or on_stale)
+    return row, its_explain or explain, its_returned or returned

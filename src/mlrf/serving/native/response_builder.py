@@ -1,0 +1,176 @@
+"""From rows that are known to answers in bytes: the model is asked, and what it says is written.
+
+Where that is done, on the loop or beside it, is the concern of predicting.py: `aside` and `batch` may run in any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mlrf.engines.interface import Explainer, Row
+from mlrf.model import Model
+from mlrf.model.model import Prediction
+from mlrf.serving.lookup.stored_rows import FoundRow
+from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
+from mlrf.serving.native.keyed_answer import KeyedAnswer
+from mlrf.serving.native.requests import Explain, ParsedRequest
+
+_encode = msgspec.json.encode
+
+
+class ResponseBuilder:
+    """The answers of one model."""
+
+    def __init__(self, model: Model, *, never_again: bool) -> None:
+        """`never_again`: answers from stored rows are not to be given again, as nobody can tell whether those changed."""
+        self.model = model
+        self._never_again = never_again
+        named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
+        self._origin = named + b',"cached":false'
+        """What follows a prediction; what callers may have named comes after it, for the cache marks the first `cached`."""
+        self._classifies = model.classes is not None
+        self._writer: ExplanationWriter | None = None
+        if isinstance(model.engine, Explainer):
+            self._writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
+
+    def prediction(self, prediction: Prediction) -> bytes:
+        """Write the answer to one row, but for its closing brace."""
+        if not self._classifies:
+            return b'{"prediction":%b%b' % (_encode(prediction), self._origin)
+        return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
+            _encode(prediction),
+            _encode(self.model.label(prediction)),
+            _encode(self.model.probabilities(prediction)),
+            self._origin,
+        )
+
+    def explanation(
+        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source
+    ) -> bytes:
+        """Write the reasons for an answer, in any thread."""
+        if self._writer is None:
+            raise AssertionError("an explanation was computed by an engine that has none")
+        return _encode(self._writer.write(margins, contributions, explain, source))
+
+    def one(self, row: Row, returned: bool, found: FoundRow | None) -> bytes:
+        """Answer one instance, on the loop."""
+        return self._whole(self.prediction(self.model.predict_row(row)), row, returned, found, b"}")
+
+    def explained(
+        self,
+        row: Row,
+        explain: Explain,
+        returned: bool,
+        found: FoundRow | None,
+        known: Sequence[float] | None,
+    ) -> bytes:
+        """Answer one instance with its reasons, on the loop; `known` are contributions that were computed beforehand."""
+        margins = self.model.engine.margin(row)
+        if known is not None:
+            return self._with_reasons(margins, known, row, explain, returned, found, "precomputed")
+        contributions = self.model.explainer().contributions(row)
+        return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
+
+    def aside(self, row: Row, explain: Explain, returned: bool, found: FoundRow | None) -> bytes:
+        """Answer one instance in any thread: as a table, for one row is for one thread at a time."""
+        table = self.model.table([row])
+        margins = self.model.engine.margins(table)
+        if explain is False:
+            return self._whole(self.prediction(self.model.prediction(margins)), row, returned, found, b"}")
+        contributions = self.model.explainer().contributions_many(table)
+        return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
+
+    def batch(
+        self,
+        asked: list[ParsedRequest],
+        found: Mapping[int, FoundRow],
+        explained: Sequence[int],
+        known: Mapping[int, Sequence[float]],
+    ) -> bytes:
+        """Answer instances in any thread: `found` are their stored rows and `known` their contributions, by place."""
+        rows: list[Any] = [row for row, _, _ in asked]
+        for index, each in found.items():
+            rows[index] = each.row
+        margins = self.model.engine.margins(self.model.table(rows))
+        predictions = self.model.predictions(margins)
+        answer = b'{"predictions":%b' % _encode(predictions)
+        if self._classifies:
+            labels = [self.model.label(p) for p in predictions]
+            probabilities = [self.model.probabilities(p) for p in predictions]
+            answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
+        answer += self._origin
+        if found:
+            as_of = [found[i].as_of if i in found else b"null" for i in range(len(asked))]
+            answer += b',"features_as_of":[%b]' % b",".join(as_of)
+            if any(each.is_stale for each in found.values()):
+                stale = [i in found and found[i].is_stale for i in range(len(asked))]
+                answer += b',"features_stale":%b' % _encode(stale)
+        if any(returned for _, _, returned in asked):
+            instances = (self._instance(row) if each[2] else b"null" for row, each in zip(rows, asked, strict=True))
+            answer += b',"features":[%b]' % b",".join(instances)
+        if explained:
+            written = self._explanations(asked, rows, margins, explained, known)
+            answer += b',"explanations":[%b]' % b",".join(written)
+        answer += b"}"
+        if not found:
+            return answer
+        fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
+        return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
+
+    def _with_reasons(
+        self,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        row: Row,
+        explain: Explain,
+        returned: bool,
+        found: FoundRow | None,
+        source: Source,
+    ) -> bytes:
+        answer = self.prediction(self.model.prediction(margins))
+        explanation = self.explanation(margins, contributions, explain, source)
+        return self._whole(answer, row, returned, found, b',"explanation":%b}' % explanation)
+
+    def _explanations(
+        self,
+        asked: list[ParsedRequest],
+        rows: Sequence[Row],
+        margins: Sequence[float],
+        explained: Sequence[int],
+        known: Mapping[int, Sequence[float]],
+    ) -> list[bytes]:
+        """Explain the instances that ask for it, null in the place of the others.
+
+        Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
+        """
+        k = self.model.engine.n_outputs
+        written = [b"null"] * len(asked)
+        for index, contributions in known.items():
+            its_margins = margins[index * k : (index + 1) * k]
+            written[index] = self.explanation(its_margins, contributions, asked[index][1], "precomputed")
+        wanted = [index for index in explained if index not in known]
+        if not wanted:
+            return written
+        contributions = self.model.explainer().contributions_many(self.model.table([rows[i] for i in wanted]))
+        width = len(contributions) // len(wanted)
+        for place, index in enumerate(wanted):
+            its_margins = margins[index * k : (index + 1) * k]
+            its_contributions = contributions[place * width : (place + 1) * width]
+            written[index] = self.explanation(its_margins, its_contributions, asked[index][1], "live")
+        return written
+
+    def _whole(self, answer: bytes, row: Row, returned: bool, found: FoundRow | None, end: bytes) -> bytes:
+        """Put an answer together: the prediction, what is to be said of the row, and what comes last."""
+        features = b',"features":%b' % self._instance(row) if returned else b""
+        if found is None:
+            return answer + features + end
+        stale = b',"features_stale":true' if found.is_stale else b""
+        whole = b'%b,"features_as_of":%b%b%b%b' % (answer, found.as_of, stale, features, end)
+        return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_again else found.fresh_until_s)
+
+    def _instance(self, row: Row) -> bytes:
+        return _encode(self.model.schema.instance(self.model.table([row])))

@@ -1,0 +1,276 @@
+"""From the bytes of a request to what it asks, slowly, by the schema's own rules: a refusal names field, value and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mlrf.core.errors import (
+    BatchTooLargeError,
+    EmptyBatchError,
+    FeatureCountError,
+    InvalidKeyError,
+    InvalidRequestError,
+    NotKeyedError,
+)
+from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
+from mlrf.engines.interface import Row
+from mlrf.features.entity_key import EntityKey
+from mlrf.serving.native import json_scanner
+from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
+from mlrf.serving.native.requests import ByKey, Explain, OnStale, ParsedRequest, in_batch
+
+_OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
+_ONE = ("features", "key", "overrides", *_OPTIONS)
+_MANY = ("instances", *_OPTIONS)
+_ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
+MAX_EXPLAINED = 1 << 31
+_SPARE_VALUES = 1000
+_SPARE_TIMES = 4
+"""How many values an instance may hold beside those of its features: names that are ignored, names given again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What a body says beside its rows."""
+
+    leniency: Leniency
+    explain: Explain = False
+    returned: bool = False
+    max_age_s: float | None = None
+    on_stale: OnStale | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the bodies of one schema; `entity_key` is None where no rows are stored."""
+
+    schema: Schema
+    leniency: Leniency
+    max_instances: int
+    entity_key: EntityKey | None = None
+    max_values: int = field(init=False)
+    """How many values an instance may hold, and what else a comma may stand for."""
+
+    def __post_init__(self) -> None:
+        n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
+        object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
+
+    def row(self, body: bytes) -> ParsedRequest:
+        """Return what a `/predict` body asks; RequestError names what is wrong."""
+        return self._asked(json_scanner.whole_document(body, self.schema.names), "the body", self.leniency)
+
+    def rows(
+        self, body: bytes, quickly: Callable[[bytes], ParsedRequest | None] = lambda _: None
+    ) -> list[ParsedRequest]:
+        """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
+
+        `quickly` may know what an instance asks; for one of which it says None, this reader decides.
+        """
+        members = self._envelope(json_scanner.whole_document(body, self.schema.names))
+        options = _options(members, self.leniency)
+        asked = []
+        for index, instance in enumerate(self._instances(members)):
+            try:
+                known = quickly(bytes(instance)) if options.leniency == self.leniency else None
+                known = known or self._asked(instance, "an instance", options.leniency)
+                asked.append(in_batch(known, options.explain, options.returned, options.max_age_s, options.on_stale))
+            except InvalidRequestError as error:
+                details = {"index": index, **error.details}
+                raise type(error)(f"instance {index}: {error}", **details) from error
+        return asked
+
+    def _envelope(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+        values = json_scanner.values_at_most(raw)
+        if values > self.max_instances * self.max_values:
+            raise BatchTooLargeError(
+                f"the batch holds some {values} values, more than {self.max_instances} instances of "
+                f"{len(self.schema.names)} features may; send it in parts, or raise --max-batch",
+                values=values,
+                max_instances=self.max_instances,
+            )
+        members = members_of(raw, "the body")
+        _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
+        return members
+
+    def _instances(self, members: Mapping[str, msgspec.Raw]) -> list[msgspec.Raw]:
+        if "instances" not in members:
+            raise InvalidRequestError(
+                'the body has no "instances"; send {"instances": [{"features": …}, …]}', field="instances"
+            )
+        if not begins_with(members["instances"], b"["):
+            raise InvalidRequestError(
+                "instances must be an array of /predict bodies", field="instances", expected="array"
+            )
+        instances = json_scanner.items_of(members["instances"])
+        if not instances:
+            raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
+        if len(instances) > self.max_instances:
+            raise BatchTooLargeError(
+                f"the batch holds {len(instances)} instances, more than {self.max_instances}; send it in parts, "
+                "or raise --max-batch",
+                instances=len(instances),
+                max_instances=self.max_instances,
+            )
+        return instances
+
+    def _asked(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> ParsedRequest:
+        values = json_scanner.values_at_most(instance)
+        if values > self.max_values:
+            n = len(self.schema.names)
+            raise FeatureCountError(
+                f"expected {n} features, got some {values} values; GET /models lists the features",
+                expected=n,
+                got=values,
+            )
+        members = members_of(instance, what)
+        _only(members, _ONE, _ONE_CONTRACT)
+        options = _options(members, leniency)
+        if "key" not in members:
+            return self._row(members, options.leniency), options.explain, options.returned
+        if "features" in members:
+            raise InvalidRequestError(
+                'the body has both "features" and "key"; send "overrides" for values in place of the stored ones',
+                field="features",
+            )
+        overrides = self._overrides(members["overrides"], options.leniency) if "overrides" in members else None
+        asked = ByKey(self._key(members["key"]), overrides or None, options.max_age_s, options.on_stale)
+        return asked, options.explain, options.returned
+
+    def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Row:
+        schema = self.schema
+        if "overrides" in members:
+            raise InvalidRequestError('"overrides" stand in place of stored values; send a "key"', field="overrides")
+        if "features" not in members:
+            raise InvalidRequestError(f'the body has no "features" and no "key": {_ONE_CONTRACT}', field="features")
+        features = members["features"]
+        if begins_with(features, b"{"):
+            named = self._known(members_of(features, "features"), leniency)
+            known = set(schema.names)
+            return schema.row_by_name(
+                {n: feature_value(v, n) if n in known else None for n, v in named.items()}, leniency
+            )
+        if begins_with(features, b"["):
+            items = json_scanner.items_of(features)
+            if len(items) != len(schema.names):
+                # Refused by number, whatever the values are.
+                return schema.row_by_position(items, leniency)
+            values = [feature_value(v, n) for n, v in zip(schema.names, items, strict=True)]
+            return schema.row_by_position(values, leniency)
+        return schema.row(value_of(features, "features"), leniency)
+
+    def _known(self, named: dict[str, msgspec.Raw], leniency: Leniency) -> dict[str, msgspec.Raw]:
+        if leniency.unknown_features != "ignore":
+            return named
+        known = set(self.schema.names)
+        return {name: value for name, value in named.items() if name in known}
+
+    def _key(self, raw: msgspec.Raw) -> bytes:
+        if self.entity_key is None:
+            raise NotKeyedError(
+                'this model is served without rows by key; send "features", or build the bundle with --features and --key'
+            )
+        if not begins_with(raw, b"{"):
+            raise InvalidKeyError(
+                f"key must be an object of {self.entity_key.contract()}, not {json_scanner.type_of(raw)}",
+                expected="object",
+            )
+        return self.entity_key.encode({name: key_value(value, name) for name, value in members_of(raw, "key").items()})
+
+    def _overrides(self, raw: msgspec.Raw, leniency: Leniency) -> dict[int, float]:
+        named = self._known(members_of(raw, "overrides"), leniency)
+        places = {name: place for place, name in enumerate(self.schema.names)}
+        if any(name not in places for name in named):
+            raise self.schema.unknown_features(named)
+        return {
+            places[name]: self.schema.number(places[name], feature_value(value, name), leniency)
+            for name, value in named.items()
+        }
+
+
+def _commas_within(schema: Schema) -> int:
+    """Count the commas that stand within the names and categories of a right instance, which are no values."""
+    within = 0
+    for feature in schema.features:
+        within += feature.name.count(",") + max((str(c).count(",") for c in feature.categories or ()), default=0)
+    return within
+
+
+def _options(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> _Options:
+    return _Options(
+        leniency=_leniency(members, leniency),
+        explain=_explain(members),
+        returned=_returned(members),
+        max_age_s=_max_age_s(members),
+        on_stale=_on_stale(members),
+    )
+
+
+def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Leniency:
+    raw = members.get("unknown_categories")
+    if raw is None:
+        return leniency
+    chosen = value_of(raw, "unknown_categories")
+    if chosen == "missing":
+        return Leniency(leniency.unknown_features, "missing")
+    if chosen == "refuse":
+        return leniency
+    raise InvalidRequestError(
+        f'unknown_categories must be "refuse" or "missing", not {shown(chosen)}', field="unknown_categories"
+    )
+
+
+def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
+    raw = members.get("explain")
+    if raw is None:
+        return False
+    chosen = value_of(raw, "explain")
+    if isinstance(chosen, bool):
+        return chosen
+    if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
+        return chosen
+    raise InvalidRequestError(
+        f"explain must be true, false, or how many features to name (1 or more), not {shown(chosen)}", field="explain"
+    )
+
+
+def _returned(members: Mapping[str, msgspec.Raw]) -> bool:
+    raw = members.get("return_features")
+    if raw is None:
+        return False
+    chosen = value_of(raw, "return_features")
+    if isinstance(chosen, bool):
+        return chosen
+    raise InvalidRequestError(f"return_features must be true or false, not {shown(chosen)}", field="return_features")
+
+
+def _max_age_s(members: Mapping[str, msgspec.Raw]) -> float | None:
+    raw = members.get("max_feature_age")
+    if raw is None:
+        return None
+    chosen = value_of(raw, "max_feature_age")
+    if isinstance(chosen, int | float) and not isinstance(chosen, bool) and chosen > 0:
+        return float(chosen)
+    raise InvalidRequestError(
+        f"max_feature_age must be a number of seconds above 0, not {shown(chosen)}", field="max_feature_age"
+    )
+
+
+def _on_stale(members: Mapping[str, msgspec.Raw]) -> OnStale | None:
+    raw = members.get("stale_features")
+    if raw is None:
+        return None
+    chosen = value_of(raw, "stale_features")
+    if chosen == "refuse":
+        return "refuse"
+    if chosen == "flag":
+        return "flag"
+    raise InvalidRequestError(f'stale_features must be "refuse" or "flag", not {shown(chosen)}', field="stale_features")
+
+
+def _only(members: Mapping[str, msgspec.Raw], known: tuple[str, ...], contract: str) -> None:
+    for name in members:
+        if name not in known:
+            raise InvalidRequestError(f"the body has no member {shown_name(name)}: {contract}", field=clip(name))

@@ -1,0 +1,140 @@
+"""The calls of GRPCInferenceService by name: from a message's bytes to those of its answer, over a generation's data plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from google.protobuf import json_format
+
+from mlrf.core.errors import ModelUnloadedError, NotReadyError
+from mlrf.serving.http.router import Handler
+from mlrf.serving.oip.data_plane import DataPlane
+from mlrf.serving.oip.grpc.message_codec import read_request, read_response, write_response
+from mlrf.serving.oip.grpc.message_types import message, parsed
+from mlrf.serving.oip.json_messages import told_request, told_response
+from mlrf.serving.oip.messages import InferRequest
+from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result
+
+_ASIDE_BYTES = 256 << 10
+"""Messages of more are parsed in the worker's thread."""
+_YES = b"\x08\x01"
+"""A message whose first field is a true boolean; one whose first field is false is empty."""
+_NO = b""
+
+
+@dataclass(frozen=True, slots=True)
+class CallHandlers:
+    """How one call is answered; by `unexplained` for callers whose key is not good for reasons."""
+
+    handler: Handler
+    unexplained: Handler
+
+
+def simple(handler: Handler) -> CallHandlers:
+    """Return how a call is answered that has nothing to do with reasons."""
+    return CallHandlers(handler, handler)
+
+
+def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
+    """Return the unary calls that a plane answers."""
+
+    def told(name: str, tell: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
+        """Return a call that answers with a document, whose members are the fields of its message."""
+        request, response = message(f"{name}Request"), message(f"{name}Response")
+
+        def handle(body: bytes) -> bytes:
+            document = tell(parsed(request, body))
+            written: bytes = json_format.ParseDict(document, response(), ignore_unknown_fields=True).SerializeToString()
+            return written
+
+        return simple(handle)
+
+    return {
+        "ServerLive": simple(lambda _body: _YES),
+        "ServerReady": simple(lambda _body: _ready(plane.check_ready)),
+        "ModelReady": simple(_model_ready(plane)),
+        "ServerMetadata": told("ServerMetadata", lambda _asked: plane.server_metadata()),
+        "ModelMetadata": told("ModelMetadata", lambda asked: plane.model_metadata(asked.name, asked.version)),
+        "ModelInfer": CallHandlers(_Infer(plane, may_explain=True), _Infer(plane, may_explain=False)),
+        "ModelConfig": told("ModelConfig", lambda asked: {"config": plane.model_config(asked.name, asked.version)}),
+        "ModelStatistics": told("ModelStatistics", lambda asked: plane.statistics(asked.name, asked.version)),
+        "RepositoryIndex": told("RepositoryIndex", lambda asked: {"models": plane.index(ready=asked.ready)}),
+        "RepositoryModelLoad": simple(_of_repository("RepositoryModelLoad", plane.load)),
+        "RepositoryModelUnload": simple(_of_repository("RepositoryModelUnload", plane.unload)),
+    }
+
+
+def _ready(check: Callable[[], None]) -> bytes:
+    try:
+        check()
+    except (NotReadyError, ModelUnloadedError):
+        return _NO
+    return _YES
+
+
+def _model_ready(plane: DataPlane) -> Handler:
+    kind = message("ModelReadyRequest")
+
+    def handle(body: bytes) -> bytes:
+        asked = parsed(kind, body)
+        return _ready(lambda: plane.check_model_ready(asked.name, asked.version))
+
+    return handle
+
+
+class _Infer:
+    """Answers ModelInfer, and the messages of ModelStreamInfer."""
+
+    def __init__(self, plane: DataPlane, *, may_explain: bool) -> None:
+        self._plane = plane
+        self._may_explain = may_explain
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a message."""
+        if len(body) > _ASIDE_BYTES:
+            return self._aside(body)
+        return self._answer(read_request(body, perf_counter()))
+
+    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return both messages as the protocol's JSON."""
+        return told_request(read_request(body)), told_response(read_response(answer))
+
+    def _aside(self, body: bytes) -> Continued:
+        began_s = perf_counter()
+        read = []
+
+        def run() -> bytes:
+            read.append(read_request(body, began_s))
+            return b""
+
+        return Continued(Deferred(run), lambda _: self._answer(read.pop()))
+
+    def _answer(self, request: InferRequest) -> Result:
+        return self._plane.infer(request, write_response, may_explain=self._may_explain)
+
+
+def _of_repository(name: str, act: Callable[[str, Mapping[str, Any]], Awaited]) -> Handler:
+    request, response = message(f"{name}Request"), message(f"{name}Response")
+    done = response.DESCRIPTOR.fields_by_number[2].name
+
+    def handle(body: bytes) -> Result:
+        asked = parsed(request, body)
+        model = asked.model_name or asked.repository_or_model_name
+        acting = act(model, {key: _value(each) for key, each in asked.parameters.items()})
+
+        async def finish() -> bytes:
+            await acting.run()
+            written: bytes = response(model_name=model, **{done: True}).SerializeToString()
+            return written
+
+        return Awaited(finish)
+
+    return handle
+
+
+def _value(parameter: Any) -> Any:
+    choice = parameter.WhichOneof("parameter_choice")
+    return None if choice is None else getattr(parameter, choice)

@@ -1,0 +1,181 @@
+"""Inference in protobuf: from a ModelInferRequest to what the data plane is asked, and from the plane's response to bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.schema import clip, shown_name
+from mlrf.serving.oip.grpc.message_types import message, parsed
+from mlrf.serving.oip.grpc.protobuf_wire import delimited, head
+from mlrf.serving.oip.messages import (
+    MOST_DIMENSIONS,
+    NO_PARAMETERS,
+    NOT_OFFERED,
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    OutputTensor,
+    not_offered,
+)
+
+_REQUEST = message("ModelInferRequest")
+_RESPONSE = message("ModelInferResponse")
+_STREAMED = message("ModelStreamInferResponse")
+_PARAMETER = message("InferParameter")
+_CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
+_FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
+"""Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""The field that holds the values of a datatype."""
+
+
+def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
+    """Return what a ModelInferRequest asks; MalformedRequestError, or InvalidTensorError where its contents do not fit."""
+    request = parsed(_REQUEST, body)
+    inputs, raw = request.inputs, request.raw_input_contents
+    if raw:
+        if len(raw) != len(inputs):
+            raise InvalidTensorError(
+                f"raw_input_contents hold {len(raw)} tensors for {len(inputs)} inputs; send one for each, in their order"
+            )
+        tensors = [_raw(tensor, data) for tensor, data in zip(inputs, raw, strict=True)]
+    else:
+        tensors = [_typed(tensor) for tensor in inputs]
+    return InferRequest(
+        request.model_name,
+        tensors,
+        request.model_version,
+        request.id,
+        _values(request.parameters) if request.parameters else NO_PARAMETERS,
+        [_output(each) for each in request.outputs],
+        began_s,
+    )
+
+
+def write_response(response: InferResponse) -> bytes:
+    """Return a ModelInferResponse; its contents are raw, which is where clients look first, and some look alone."""
+    parts = [_model(response.model_name, response.model_version)]
+    if response.id:
+        parts.append(delimited(3, response.id.encode()))
+    for name, value in response.parameters.items():
+        parts.append(_parameter(name, value))
+    outputs = response.outputs
+    parts += [_output_tensor(each.name, each.datatype, *each.shape) for each in outputs]
+    for each in outputs:
+        parts += (head(6, len(each.data)), each.data)
+    return b"".join(parts)
+
+
+def read_response(body: bytes) -> InferResponse:
+    """Return what a ModelInferResponse of ours tells."""
+    answer = parsed(_RESPONSE, body)
+    outputs = [
+        OutputTensor(each.name, each.datatype, tuple(each.shape), data)
+        for each, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+    ]
+    return InferResponse(answer.model_name, answer.model_version, answer.id, _values(answer.parameters), outputs)
+
+
+def streamed(response: bytes) -> bytes:
+    """Return the message of a stream that carries a ModelInferResponse."""
+    return b"".join((head(2, len(response) + len(_FINAL)), response, _FINAL))
+
+
+def streamed_fault(body: bytes, details: str) -> bytes:
+    """Return the message of a stream that tells why a request of it has no response."""
+    answer = _STREAMED(error_message=details)
+    with suppress(MalformedRequestError):
+        request = parsed(_REQUEST, body)
+        answer.infer_response.model_name = request.model_name
+        answer.infer_response.id = request.id
+    written: bytes = answer.SerializeToString()
+    return written
+
+
+def _raw(tensor: Any, data: bytes) -> InputTensor:
+    if tensor.HasField("contents") and tensor.contents.ByteSize():
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)} has contents, and raw_input_contents came too; send one of both",
+            input=clip(tensor.name),
+        )
+    if tensor.parameters:
+        _check_offered("input", tensor)
+    return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), data)
+
+
+def _typed(tensor: Any) -> InputTensor:
+    if tensor.parameters:
+        _check_offered("input", tensor)
+    field = _CONTENTS.get(tensor.datatype)
+    values: Sequence[Any] = ()
+    if field is not None:
+        contents = tensor.contents
+        for present, _ in contents.ListFields():
+            if present.name != field:
+                raise InvalidTensorError(
+                    f"input {shown_name(tensor.name)}: values of {tensor.datatype} belong into {field}, not {present.name}",
+                    input=clip(tensor.name),
+                    datatype=tensor.datatype,
+                )
+        values = getattr(contents, field)
+        # Of another number they are refused: so many as a message holds take long to copy, and its dimensions to multiply.
+        if len(tensor.shape) <= MOST_DIMENSIONS and len(values) == math.prod(tensor.shape):
+            values = list(values)
+    return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
+
+
+def _output(tensor: Any) -> str:
+    if tensor.parameters:
+        _check_offered("output", tensor)
+    name: str = tensor.name
+    return name
+
+
+def _check_offered(what: str, tensor: Any) -> None:
+    for name in NOT_OFFERED:
+        if name in tensor.parameters:
+            raise not_offered(what, tensor.name, name)
+
+
+def _values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for name, parameter in parameters.items():
+        field = parameter.WhichOneof("parameter_choice")
+        values[name] = None if field is None else getattr(parameter, field)
+    return values
+
+
+@lru_cache
+def _model(name: str, version: str) -> bytes:
+    return delimited(1, name.encode()) + delimited(2, version.encode())
+
+
+@lru_cache(typed=True)
+def _parameter(name: str, value: bool | float | str) -> bytes:
+    """Return an entry of a response's parameters. A server has few that differ, but for the times of looked-up rows."""
+    written: bytes = _RESPONSE(parameters={name: _PARAMETER(**{_CHOICES[type(value)]: value})}).SerializeToString()
+    return written
+
+
+@lru_cache
+def _output_tensor(name: str, datatype: str, *shape: int) -> bytes:
+    written: bytes = _RESPONSE(outputs=[{"name": name, "datatype": datatype, "shape": shape}]).SerializeToString()
+    return written

@@ -1,0 +1,53 @@
+"""gRPC's server reflection: what tools like grpcurl ask to learn which calls there are and what their messages hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.serving.oip.grpc.message_types import FILES, POOL, message, parsed
+
+REFLECTION = "grpc.reflection.v1.ServerReflection"
+REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
+"""The same under its first name, which many tools still ask for."""
+_REQUEST = message("grpc.reflection.v1.ServerReflectionRequest")
+_RESPONSE = message("grpc.reflection.v1.ServerReflectionResponse")
+_NOT_FOUND, _UNIMPLEMENTED = 5, 12
+"""Codes of gRPC by number, as errors carry them here."""
+
+
+class Reflection:
+    """Describes `services` by the descriptors that their messages are made of."""
+
+    def __init__(self, services: tuple[str, ...]) -> None:
+        self._services = services
+
+    def answer(self, body: bytes) -> bytes:
+        """Answer one request of the stream; MalformedRequestError for what is none."""
+        request = parsed(_REQUEST, body)
+        response = _RESPONSE(valid_host=request.host, original_request=request)
+        try:
+            self._answer(request, response)
+        except KeyError:
+            response.error_response.error_code = _NOT_FOUND
+            response.error_response.error_message = "no such file, symbol or type here"
+        written: bytes = response.SerializeToString()
+        return written
+
+    def _answer(self, request: Any, response: Any) -> None:
+        match request.WhichOneof("message_request"):
+            case "list_services":
+                for name in self._services:
+                    response.list_services_response.service.add(name=name)
+            case "file_by_filename":
+                response.file_descriptor_response.file_descriptor_proto.append(FILES[request.file_by_filename])
+            case "file_containing_symbol":
+                name = POOL.FindFileContainingSymbol(request.file_containing_symbol).name
+                response.file_descriptor_response.file_descriptor_proto.append(FILES[name])
+            case "all_extension_numbers_of_type":
+                found = POOL.FindMessageTypeByName(request.all_extension_numbers_of_type)
+                response.all_extension_numbers_response.base_type_name = found.full_name
+            case "file_containing_extension":
+                raise KeyError(request.file_containing_extension.extension_number)
+            case _:
+                response.error_response.error_code = _UNIMPLEMENTED
+                response.error_response.error_message = "the request asks nothing that this server knows"

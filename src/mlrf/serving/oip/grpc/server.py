@@ -1,0 +1,180 @@
+"""The gRPC side of a worker: grpcio's asyncio server on the worker's own loop, beside its HTTP server.
+
+grpcio starts threads and binds its listener itself: a worker that is asked for gRPC imports this after the fork, and its
+listener cannot be handed to the worker's replacement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Before the import, which reads them. Its core would write lines that are no JSON; and a listener of its event engine hands a
+# message from thread to thread, where the older one reads in the thread that waits: a fifth of the time (ADR 12).
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+
+import grpc
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.auth.access_control import AccessControl
+from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.oip.data_plane import DataPlane
+from mlrf.serving.oip.grpc.call_handler import CallHandler
+from mlrf.serving.oip.grpc.calls import calls_of, simple
+from mlrf.serving.oip.grpc.credentials import server_credentials
+from mlrf.serving.oip.grpc.health import HEALTH, Health
+from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
+from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
+from mlrf.serving.routes import GRPC_CHECK, GRPC_LABELS, GRPC_REFLECT, GRPC_STREAM, INFERENCE, grpc_route
+from mlrf.serving.telemetry.logs import Log
+
+_MOST_STREAMS = 256
+"""How many calls of one connection are under way at once; more wait at the client."""
+_LEAST_PING_MS = 5_000
+"""Clients that ping more often, to keep a connection open, are sent away."""
+_MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
+"""How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
+_QUIET_S = 60.0
+_SETTLE_S, _TOLD_S = 0.05, 0.02
+"""How long calls may be on their way to a server that leaves, and its word of it to them."""
+
+
+class GrpcServer:
+    """What a worker answers over gRPC. Make it and call it on the worker's loop."""
+
+    def __init__(
+        self,
+        http: HttpServer,
+        limits: HttpLimits,
+        refusals: ErrorEncoder,
+        access: AccessControl,
+        check_ready: Callable[[], None],
+        log: Log,
+    ) -> None:
+        """`check_ready` raises NotReadyError while nobody should call."""
+        listen_to_grpc(log)
+        self._answering = CallHandler(http, refusals, access.guard(), limits.write_timeout_s)
+        self._access = access
+        self._health = Health((INFERENCE,), check_ready)
+        self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
+        self._server = grpc.aio.server(handlers=(_Handlers(self._handlers()),), options=_options(limits))
+
+    def answer_by(self, plane: DataPlane) -> None:
+        """Answer the next messages from another generation's models; those under way keep theirs."""
+        calls = calls_of(plane)
+        paths = {f"/{INFERENCE}/{name}": call for name, call in calls.items()}
+        paths[GRPC_STREAM] = calls["ModelInfer"]
+        paths[GRPC_CHECK] = simple(self._health.check)
+        paths[GRPC_REFLECT] = simple(self._reflection.answer)
+        self._answering.answer_by(paths)
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen and answer; ConfigError where the port cannot be had."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        tls = self._access.tls
+        try:
+            if tls is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, server_credentials(tls))
+        except RuntimeError as error:
+            raise ConfigError(f"--grpc-port: cannot listen on {address}: {error}", option="--grpc-port") from error
+        await self._server.start()
+
+    async def drain(self, limit_s: float) -> None:
+        """Take no more calls, and let those under way finish, for `limit_s` at the most.
+
+        grpcio ends calls with CANCELLED that arrive once it stops, or that it has not handed over by then. So answers are kept
+        for a moment, in which calls that are on their way come in, and are sent behind the word that the server leaves: who
+        waits for an answer asks another worker next. Measured: of six callers that ask call after call, five lost one when
+        their worker was replaced, and now none does.
+        """
+        self._health.leave()
+        self._answering.hold()
+        await asyncio.sleep(min(_SETTLE_S, limit_s))
+        stopping = asyncio.create_task(self._server.stop(limit_s))
+        self._answering.end_resting()
+        await asyncio.sleep(_TOLD_S)
+        self._answering.release()
+        await stopping
+
+    def _handlers(self) -> dict[str, Any]:
+        """Return grpcio's handler of each path: of bytes, which nobody parses before us."""
+        answering = self._answering
+        handlers = {
+            path: grpc.unary_unary_rpc_method_handler(answering.unary(grpc_route(path))) for path in GRPC_LABELS
+        }
+        inferring = answering.stream(grpc_route(GRPC_STREAM), streamed, streamed_fault)
+        reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(grpc_route(GRPC_REFLECT), bytes))
+        handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(inferring)
+        handlers[f"/{HEALTH}/Watch"] = grpc.unary_stream_rpc_method_handler(answering.watch(self._health.watch))
+        for service in (REFLECTION, REFLECTION_ALPHA):
+            handlers[f"/{service}/ServerReflectionInfo"] = reflecting
+        return handlers
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
+    """Finds the handler of a path; grpcio refuses other paths itself."""
+
+    def __init__(self, handlers: Mapping[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return the handler of a call, None for no call of ours."""
+        return self._handlers.get(handler_call_details.method)
+
+
+class _TracedRequest(logging.Handler):
+    """Puts what grpcio has to say into our log, now and then."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._due_s = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record, unless one was logged a short while ago; a call that was called off is nothing to be told of."""
+        fault = record.exc_info[1] if record.exc_info else None
+        now_s = time.monotonic()
+        if now_s >= self._due_s and not isinstance(fault, asyncio.CancelledError):
+            self._due_s = now_s + _QUIET_S
+            self._log.warning("gRPC complains", reason=record.getMessage(), fault=fault)
+
+
+def listen_to_grpc(log: Log) -> None:
+    """Put what grpcio has to say into this log, and nowhere else."""
+    logger = logging.getLogger("grpc")
+    logger.handlers = [_TracedRequest(log)]
+    logger.propagate = False
+
+
+def _options(limits: HttpLimits) -> list[tuple[str, int]]:
+    """Return what grpcio's core is told: every wait has a limit, as over HTTP."""
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.max_body_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING_EVER),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.header_timeout_s)),
+        ("grpc.max_connection_idle_ms", _ms(limits.idle_timeout_s)),
+        # A peer that is gone without a word is found out: what it asked for would wait here without end.
+        ("grpc.keepalive_time_ms", _ms(limits.idle_timeout_s)),
+        ("grpc.keepalive_timeout_ms", _ms(limits.write_timeout_s)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_MS),
+    ]
+
+
+def _ms(limit_s: float) -> int:
+    return max(1, int(limit_s * 1e3))

@@ -1,0 +1,117 @@
+"""JSON arrays of a tensor's values, read and written in pieces.
+
+One call for all of eight megabytes holds the interpreter, and with it the event loop, for up to 280 ms; a piece for two.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, cast
+
+import msgspec
+
+from mlrf.serving.oip.datatypes import BYTES, DATATYPES, Datatype
+
+PIECE_BYTES = 64 << 10
+_PIECE_VALUES = 4096
+_encode = msgspec.json.encode
+_NESTED = re.compile(rb"\[\s*\[")
+
+
+class TooManyValuesError(Exception):
+    """There are more values than the shape says."""
+
+
+_NUMBERS = re.compile(rb"(),")
+"""What parts two elements; its group belongs to the first."""
+_NUMBER_ROWS = re.compile(rb"(\])\s*,\s*(?=\[)")
+_STRINGS = re.compile(rb'(")\s*,\s*(?=")')
+_STRING_ROWS = re.compile(rb'("\s*\])\s*,\s*(?=\[\s*")')
+_TRIES = 3
+
+
+_Decode = Callable[[bytes], list[Any]]
+
+
+def _decoders(datatype: Datatype) -> tuple[_Decode, _Decode]:
+    """Return what decodes arrays of a datatype's values, and arrays of such arrays."""
+    element: Any = bool if datatype.name == "BOOL" else int
+    if datatype is BYTES or datatype.is_float:
+        element = (str if datatype is BYTES else float) | None
+    values: Any = list[element]
+    rows: Any = list[values]
+    return msgspec.json.Decoder(values).decode, msgspec.json.Decoder(rows).decode
+
+
+_DECODERS = {name: _decoders(datatype) for name, datatype in DATATYPES.items()}
+
+
+def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int) -> Sequence[Any]:
+    """Return the values of an array of JSON, flat or nested as a shape of two dimensions is; null is None, or NaN.
+
+    MsgspecError for values that are no such array, TooManyValuesError for a long text with more
+    than `most`.
+    """
+    flat, by_row = _DECODERS[datatype.name]
+    if len(text) <= PIECE_BYTES:
+        # Whoever reads the tensor says more of it.
+        most = len(text)
+        if not _NESTED.match(text):
+            return flat(text)
+    if _NESTED.match(text):
+        gap = _STRING_ROWS if datatype is BYTES else _NUMBER_ROWS
+        pieces = _flattened(_pieces(text, by_row, gap), shape)
+    else:
+        pieces = _pieces(text, flat, _STRINGS if datatype is BYTES else _NUMBERS)
+    # Of millions of floats a list takes as long to be thrown away as to be made.
+    values: Any = array("d") if datatype.is_float and len(text) > PIECE_BYTES else []
+    for piece in pieces:
+        values.extend([math.nan if each is None else each for each in piece] if datatype.is_float else piece)
+        if len(values) > most:
+            raise TooManyValuesError
+    return cast("Sequence[Any]", values)
+
+
+def write_values(values: Sequence[Any]) -> msgspec.Raw:
+    """Return an array of JSON; NaN is null."""
+    pieces = (values[place : place + _PIECE_VALUES] for place in range(0, len(values), _PIECE_VALUES))
+    return msgspec.Raw(b"[" + b",".join([_encode(list(each))[1:-1] for each in pieces]) + b"]")
+
+
+def _flattened(pieces: Iterator[list[list[Any]]], shape: Sequence[int]) -> Iterator[list[Any]]:
+    for rows in pieces:
+        if len(shape) != 2 or any(len(row) != shape[1] for row in rows):  # noqa: PLR2004
+            raise msgspec.ValidationError("its rows are not nested as the shape says")
+        yield list(chain.from_iterable(rows))
+
+
+def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[list[Any]]:
+    end = len(text) - 1
+    if end < PIECE_BYTES or text[:1] + text[-1:] != b"[]":
+        yield decode(text)
+        return
+    place, found = 1, None
+    while True:
+        begin = place + PIECE_BYTES
+        for tried in range(_TRIES):
+            found = gap.search(text, begin, end)
+            cut = end if found is None else found.end(1)
+            try:
+                piece = decode(b"[%b]" % text[place:cut])
+            except msgspec.MsgspecError:
+                # A string that looks like a gap was cut in two, and its first half is no JSON: the next gap is one.
+                if found is None or tried == _TRIES - 1:
+                    raise
+                begin = found.start() + 1
+            else:
+                break
+        if not piece:
+            raise msgspec.DecodeError("a value is missing beside a comma")
+        yield piece
+        if found is None:
+            return
+        place = found.end()

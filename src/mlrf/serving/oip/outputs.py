@@ -1,0 +1,159 @@
+"""The outputs of a model: which there are, which a request wants, and how their tensors are made of margins.
+
+`prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
+`probabilities`. Reasons (`shap_values`, `shap_base`) are made only where they are named, and cost nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final, Literal, NamedTuple, cast
+
+from mlrf.core.errors import InvalidTensorError
+from mlrf.core.schema import clip, shown_name
+from mlrf.model import Model
+from mlrf.serving.oip.datatypes import FP64
+from mlrf.serving.oip.messages import InferRequest, OutputTensor
+from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
+
+Kind = Literal["prediction", "probabilities", "shap_values", "shap_base"]
+PREDICTION: Final = "prediction"
+PROBABILITIES: Final = "probabilities"
+SHAP_VALUES: Final = "shap_values"
+SHAP_BASE: Final = "shap_base"
+_FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
+_REASONS = frozenset((SHAP_VALUES, SHAP_BASE))
+_TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
+
+
+class Wanted(NamedTuple):
+    """The outputs that a request wants, in their order: each with the name that it is given, and what it is."""
+
+    outputs: Sequence[tuple[str, Kind]]
+    explains: bool
+    """Whether reasons are among them."""
+    tag: bytes
+    """Tells apart what `Outputs.pack` makes of the same rows; the names are the request's own."""
+
+
+class Outputs:
+    """The outputs of one model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._k = model.engine.n_outputs
+        self._n_features = model.engine.n_features
+        is_multiclass = model.classes is not None and self._k > 1
+        self._first: Kind = PROBABILITIES if is_multiclass else PREDICTION
+        kinds: dict[str, Kind] = dict.fromkeys(_FIRST_NAMES, self._first)
+        if model.classes is not None:
+            kinds[PROBABILITIES] = PROBABILITIES
+        if hasattr(model.engine, "base"):
+            kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
+        self._kinds = kinds
+        self._own = [self._first] if is_multiclass or model.classes is None else [PREDICTION, PROBABILITIES]
+        self._one = {name: _wanted([(name, kind)]) for name, kind in kinds.items()}
+        self._default = {name: _wanted([(name, self._first)]) for name in (self._first, *_FIRST_NAMES)}
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that answers."""
+        return self._model.engine.name
+
+    def described(self) -> list[dict[str, object]]:
+        """Return the outputs as metadata tell them: name, datatype and shape."""
+        shapes = {PREDICTION: [-1] if self._k == 1 else [-1, self._k]}
+        n_classes = len(self._model.classes or ())
+        shapes[PROBABILITIES] = [-1, n_classes]
+        return [{"name": name, "datatype": FP64.name, "shape": shapes[name]} for name in self._own]
+
+    def on_demand(self) -> list[str]:
+        """Return the names of the outputs that only those who name them get, and that metadata leave out."""
+        return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
+
+    def wanted(self, request: InferRequest) -> Wanted:
+        """Return what a request wants; InvalidTensorError for a name of no output, NotExplainableError for reasons of a graph.
+
+        Who names nothing gets the first output, in the words of the server that the input's name is from.
+        """
+        if not request.outputs:
+            inputs = request.inputs
+            name = ALSO_KNOWN.get(inputs[0].name, "") if len(inputs) == 1 else ""
+            return self._default[name or self._first]
+        names = request.outputs
+        if len(names) == 1 and names[0] in self._one:
+            return self._one[names[0]]
+        for name in names:
+            kind = self._kinds.get(name)
+            if kind is None:
+                if name in _REASONS:
+                    self._model.explainer()
+                there = ", ".join([*self._own, *self.on_demand()])
+                raise InvalidTensorError(
+                    f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",
+                    output=clip(name),
+                )
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
+        return _wanted([(name, self._kinds[name]) for name in names])
+
+    def pack(self, wanted: Wanted, margins: array[float], contributions: array[float] | None) -> bytes:
+        """Return the data of n rows' tensors, one behind the other.
+
+        NonFiniteResultError names the row whose prediction is no finite number.
+        """
+        predictions = self._model.predictions(margins)
+        if len(wanted.outputs) == 1:
+            return self._data(wanted.outputs[0][1], predictions, contributions)
+        return b"".join([self._data(kind, predictions, contributions) for _, kind in wanted.outputs])
+
+    def unpack(self, wanted: Wanted, packed: bytes, n_rows: int) -> list[OutputTensor]:
+        """Return the tensors of n rows, each under the name that the request has for it."""
+        if len(wanted.outputs) == 1:
+            name, kind = wanted.outputs[0]
+            return [OutputTensor(name, FP64.name, self._shape(kind, n_rows), packed)]
+        tensors, place = [], 0
+        for name, kind in wanted.outputs:
+            shape = self._shape(kind, n_rows)
+            end = place + math.prod(shape) * FP64.width
+            tensors.append(OutputTensor(name, FP64.name, shape, packed[place:end]))
+            place = end
+        return tensors
+
+    def _shape(self, kind: Kind, n: int) -> list[int]:
+        k = self._k
+        match kind:
+            case "prediction":
+                return [n] if k == 1 else [n, k]
+            case "probabilities":
+                return [n, max(k, 2)]
+            case "shap_values":
+                return [n, self._n_features] if k == 1 else [n, self._n_features, k]
+            case "shap_base":
+                return [k]
+
+    def _data(
+        self, kind: Kind, predictions: Sequence[float | list[float]], contributions: array[float] | None
+    ) -> bytes:
+        match kind:
+            case "prediction" | "probabilities" if self._k > 1:
+                numbers = array("d", chain.from_iterable(cast("list[list[float]]", predictions)))
+            case "prediction":
+                numbers = array("d", cast("list[float]", predictions))
+            case "probabilities":
+                pairs = ((1.0 - p, p) for p in cast("list[float]", predictions))
+                numbers = array("d", chain.from_iterable(pairs))
+            case "shap_values":
+                numbers = array("d") if contributions is None else contributions
+            case "shap_base":
+                numbers = array("d", self._model.explainer().base)
+        return numbers.tobytes()
+
+
+def _wanted(outputs: Sequence[tuple[str, Kind]]) -> Wanted:
+    kinds = [kind for _, kind in outputs]
+    return Wanted(outputs, not _REASONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))

@@ -1,0 +1,203 @@
+"""From the bytes of an infer request to the request: JSON, and behind it the tensors that the binary extension lays there."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from mlrf.core.errors import InvalidTensorError, MalformedRequestError
+from mlrf.core.schema import clip, shown_name
+from mlrf.serving.oip.datatypes import DATATYPES
+from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values
+from mlrf.serving.oip.messages import (
+    MOST_DIMENSIONS,
+    NO_PARAMETERS,
+    NOT_OFFERED,
+    InferRequest,
+    InputTensor,
+    not_offered,
+)
+from mlrf.serving.oip.rest.number_arrays import Cut, cut
+
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+"""Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
+
+
+class _InputParameters(msgspec.Struct, gc=False):
+    binary_data_size: int | UnsetType = UNSET
+    shared_memory_region: Any = UNSET
+
+
+class _Input(msgspec.Struct, gc=False):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: _InputParameters | None = None
+    data: Raw | UnsetType = UNSET
+
+
+class _OutputParameters(msgspec.Struct, gc=False):
+    binary_data: bool | UnsetType = UNSET
+    shared_memory_region: Any = UNSET
+    classification: Any = UNSET
+
+
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    inputs: list[_Input]
+    id: str | int | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[_Output] | None = None
+
+
+class ParsedRequest(NamedTuple):
+    """A request, and the names of the outputs that are to be written as binary tensors (None: all or none, by `all_binary`)."""
+
+    request: InferRequest
+    binary: Mapping[str, bool]
+    all_binary: bool
+
+
+_decode = msgspec.json.Decoder(_Document).decode
+
+
+def read_body(
+    model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float, most_values: int = sys.maxsize
+) -> ParsedRequest:
+    """Return what a body asks; `header_bytes` is the length of its JSON, None where it is nothing else.
+
+    A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
+    MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
+    """
+    text, blobs = _parted(body, header_bytes)
+    raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else Cut(text, {})
+    document = _document(raw)
+    inputs, place = [], 0
+    for each in document.inputs:
+        if each.parameters is not None and each.parameters.shared_memory_region is not UNSET:
+            raise not_offered("input", each.name, "shared_memory_region")
+        size = UNSET if each.parameters is None else each.parameters.binary_data_size
+        if size is UNSET:
+            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, arrays, most_values)))
+            continue
+        if size < 0 or place + size > len(blobs):
+            raise InvalidTensorError(
+                f"input {shown_name(each.name)}: binary_data_size is {size}, and {len(blobs) - place} bytes of the body are "
+                "left for it; send the size of its data",
+                input=clip(each.name),
+            )
+        if each.data is not UNSET:
+            raise InvalidTensorError(
+                f"input {shown_name(each.name)} has data beside binary_data_size; send one of them",
+                input=clip(each.name),
+            )
+        inputs.append(InputTensor(each.name, each.datatype, each.shape, blobs[place : place + size]))
+        place += size
+    if place != len(blobs):
+        raise MalformedRequestError(
+            f"{len(blobs) - place} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
+        )
+    if arrays:
+        # Nobody has read these, which are no input's data: they may be no JSON, and the prediction log keeps the body.
+        _document(text)
+    parameters = document.parameters or NO_PARAMETERS
+    outputs = document.outputs or ()
+    for output in outputs:
+        _check_offered(output)
+    binary = {
+        each.name: each.parameters.binary_data
+        for each in outputs
+        if each.parameters is not None and each.parameters.binary_data is not UNSET
+    }
+    request = InferRequest(
+        model,
+        inputs,
+        id="" if document.id is None else str(document.id),
+        parameters=parameters,
+        outputs=[each.name for each in outputs],
+        began_s=began_s,
+    )
+    return ParsedRequest(request, binary, parameters.get("binary_data_output") is True)
+
+
+def _check_offered(output: _Output) -> None:
+    parameters = output.parameters
+    if parameters is None:
+        return
+    for name in NOT_OFFERED:
+        if getattr(parameters, name) is not UNSET:
+            raise not_offered("output", output.name, name)
+
+
+def _parted(body: bytes | memoryview, header_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
+    if header_bytes is None:
+        return body, memoryview(b"")
+    if header_bytes > len(body):
+        raise MalformedRequestError(
+            f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
+            "its JSON",
+            header_bytes=header_bytes,
+            body_bytes=len(body),
+        )
+    whole = memoryview(body)
+    return whole[:header_bytes], whole[header_bytes:]
+
+
+def _document(raw: bytes | memoryview) -> _Document:
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        text = bytes(raw)
+        if b"NaN" in text:
+            # Clients write a missing float so, though JSON has no word for it.
+            mended = _NO_NUMBER.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text)
+            try:
+                return _decode(mended)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass
+        raise MalformedRequestError(
+            f'the body is no inference request: {error}; send {{"inputs": [{{"name", "shape", "datatype", "data"}}]}}, '
+            "and with binary data Inference-Header-Content-Length"
+        ) from error
+
+
+def _values(tensor: _Input, arrays: dict[bytes, bytes], most_values: int) -> Sequence[Any]:
+    if tensor.data is UNSET:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
+            input=clip(tensor.name),
+        )
+    text = bytes(tensor.data)
+    text = arrays.pop(text, text)
+    datatype = DATATYPES.get(tensor.datatype)
+    # Whoever reads the tensor refuses these; to multiply a body's worth of dimensions would hold the interpreter for minutes.
+    if datatype is None or len(tensor.shape) > MOST_DIMENSIONS:
+        return ()
+    most = max(0, math.prod(tensor.shape))
+    if most > most_values:
+        return ()
+    try:
+        return read_values(text, datatype, tensor.shape, most)
+    except TooManyValuesError as error:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",
+            input=clip(tensor.name),
+            expected=most,
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}; send such values, flat or "
+            "nested as the shape is, or name the datatype that they have",
+            input=clip(tensor.name),
+            datatype=tensor.datatype,
+        ) from error

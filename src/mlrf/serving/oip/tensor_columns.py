@@ -1,0 +1,169 @@
+"""One tensor's elements as what a model takes: numbers, codes of categories, fields of a key."""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from mlrf.core.errors import InvalidRequestError, InvalidTensorError
+from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
+from mlrf.features.entity_key import KeyType, expected_of
+from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, elements_of
+from mlrf.serving.oip.messages import InputTensor
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_AT_ONCE = 65536
+_BOOLEANS = {"true": True, "false": False}
+
+
+def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
+    """Return a tensor's elements as float64, missing as NaN; InvalidTensorError where they are no numbers of its datatype."""
+    numbers = _numbers(tensor, datatype)
+    if isinstance(numbers, array) and numbers.typecode == "d":
+        return numbers
+    doubles = array("d")
+    # A call for a few thousand at a time: one for millions would hold the interpreter for as long as it takes.
+    for place in range(0, len(numbers), _AT_ONCE):
+        doubles += array("d", numbers[place : place + _AT_ONCE])
+    return doubles
+
+
+def category_column(
+    schema: Schema, index: int, tensor: InputTensor, datatype: Datatype, leniency: Leniency
+) -> array[float]:
+    """Return the codes of a feature's categories, which the tensor holds by value."""
+    feature = schema.features[index]
+    texts = any(isinstance(category, str) for category in feature.categories or ())
+    if datatype is not BYTES and texts and all(isinstance(c, str) for c in feature.categories or ()):
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: the feature's categories are strings, and {datatype.name} holds none; send "
+            "BYTES, or codes in one tensor of all features",
+            input=tensor.name,
+            datatype=datatype.name,
+        )
+    values = _texts(tensor) if datatype is BYTES else _category_numbers(tensor, datatype)
+    seen: dict[Any, float] = {}
+    codes = array("d")
+    for row, value in enumerate(values):
+        # True and 1 are one key of a dict, and come in different tensors.
+        code = seen.get(value)
+        if code is None:
+            try:
+                code = seen[value] = schema.number(index, value, leniency)
+            except InvalidRequestError as error:
+                raise type(error)(
+                    f"input {shown_name(tensor.name)}, row {row}: {error}",
+                    **({"input": tensor.name, "index": row} | error.details),
+                ) from error
+        codes.append(code)
+    return codes
+
+
+def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequence[Any]:
+    """Return the values of a key's field; text may stand for each of them."""
+    if datatype is not BYTES:
+        fits = kind is KeyType.BOOLEAN if datatype.name == "BOOL" else kind is KeyType.INTEGER and not datatype.is_float
+        if not fits:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}: the field is {expected_of(kind)}, and {datatype.name} holds none; "
+                "send BYTES",
+                input=tensor.name,
+                datatype=datatype.name,
+            )
+        numbers = _numbers(tensor, datatype)
+        return [number == 1 for number in numbers] if kind is KeyType.BOOLEAN else list(numbers)
+    texts = _texts(tensor)
+    if kind is KeyType.INTEGER:
+        return [int(text) if text is not None and _INTEGER.fullmatch(text) else text for text in texts]
+    if kind is KeyType.BOOLEAN:
+        return [text if text is None else _BOOLEANS.get(text, text) for text in texts]
+    return texts
+
+
+def _category_numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[Any]:
+    numbers = _numbers(tensor, datatype)
+    if datatype.name == "BOOL":
+        return [number == 1 for number in numbers]
+    return [None if datatype.is_float and math.isnan(number) else number for number in numbers]
+
+
+def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float]:
+    """Return the numbers of a tensor in its datatype's range and precision; missing ones as NaN."""
+    data = tensor.data
+    if datatype is BYTES:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)} is BYTES, and holds numbers; send it as FP64, or as another datatype of numbers",
+            input=tensor.name,
+            datatype=datatype.name,
+        )
+    if isinstance(data, Buffer):
+        numbers = datatype.values_of(data)
+        if datatype.name == "BOOL" and max(numbers) > 1:
+            raise _beyond(tensor, datatype, max(numbers))
+        return numbers
+    if isinstance(data, array) and data.typecode == datatype.code:
+        return data
+    if datatype.is_float:
+        floats: array[float] = array(datatype.code)
+        try:
+            for place in range(0, len(data), _AT_ONCE):
+                floats.extend([math.nan if value is None else value for value in data[place : place + _AT_ONCE]])
+        except (TypeError, OverflowError) as error:
+            raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v))) from error
+        return floats
+    for value in data:
+        if not isinstance(value, int) or not datatype.least <= value <= datatype.most:
+            raise _beyond(tensor, datatype, value)
+    return data
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return value is None or abs(float(value)) >= 0.0
+    except (TypeError, OverflowError, ValueError):
+        return False
+
+
+def _texts(tensor: InputTensor) -> list[str | None]:
+    data = tensor.data
+    if isinstance(data, Buffer):
+        read = elements_of(data, math.prod(tensor.shape))
+        if read is None:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}: its {len(data)} bytes are not {math.prod(tensor.shape)} elements of BYTES, "
+                "each a length of 4 bytes (little-endian) and so many bytes",
+                input=tensor.name,
+            )
+        elements: Sequence[Any] = read
+    else:
+        elements = data
+    texts: list[str | None] = []
+    for row, element in enumerate(elements):
+        if isinstance(element, bytes):
+            try:
+                texts.append(element.decode())
+            except UnicodeDecodeError as error:
+                raise InvalidTensorError(
+                    f"input {shown_name(tensor.name)}, row {row}: the text is not UTF-8", input=tensor.name, index=row
+                ) from error
+        elif element is None or isinstance(element, str):
+            texts.append(element)
+        else:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}, row {row}: BYTES holds strings, not {shown(element)}",
+                input=tensor.name,
+                index=row,
+            )
+    return texts
+
+
+def _beyond(tensor: InputTensor, datatype: Datatype, value: Any) -> InvalidTensorError:
+    what = "true or false" if datatype.name == "BOOL" else f"a number of {datatype.name}"
+    return InvalidTensorError(
+        f"input {shown_name(tensor.name)}: {shown(value)} is not {what}; send another datatype",
+        input=clip(tensor.name),
+        datatype=datatype.name,
+    )

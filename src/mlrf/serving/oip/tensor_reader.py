@@ -1,0 +1,276 @@
+"""From the tensors of a request to a table of rows, or to the keys of rows: by one tensor of all features, or one a feature.
+
+One tensor [n, F] holds rows in schema order, categories as codes, as an array of JSON would. A tensor a feature holds
+categories by value, as an object of JSON would. Whatever the datatype, a value is held to the rules of its feature.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
+from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
+from mlrf.engines.column_rules import ColumnRule, ColumnRules
+from mlrf.engines.interface import Rows
+from mlrf.features.entity_key import EntityKey
+from mlrf.serving.native.requests import ByKey
+from mlrf.serving.oip.datatypes import DATATYPES, FP64, Buffer, Datatype
+from mlrf.serving.oip.messages import MOST_DIMENSIONS, InputTensor
+from mlrf.serving.oip.tensor_columns import category_column, key_column, number_column
+
+ONE_TENSOR = "features"
+ALSO_KNOWN = {
+    ONE_TENSOR: "",
+    "input__0": "output__0",
+    "input-0": "output-0",
+    "input-1": "output-1",
+    "predict": "predict",
+}
+"""What clients of other servers name the one tensor, and the first output in answer to it ("" for our name)."""
+_SHOWN = 5
+
+
+class Table(msgspec.Struct, gc=False):
+    """Rows as an engine takes them: n x F float64, missing as NaN, every value admitted."""
+
+    rows: Rows
+    count: int
+
+
+class TensorReader:
+    """Reads the tensors of one schema, and of one key where rows are stored."""
+
+    def __init__(
+        self, schema: Schema, leniency: Leniency, max_rows: int, entity_key: EntityKey | None, max_keys: int
+    ) -> None:
+        self._schema = schema
+        self._leniency = leniency
+        self._max_rows = max_rows
+        self._key = entity_key
+        self._max_keys = max_keys
+        self.most_values = max_rows * len(schema.features)
+        """A tensor of more is refused by its shape alone."""
+        self._names = frozenset(schema.names)
+        self._rules = ColumnRules(map(rule_of, schema.features))
+
+    def is_by_key(self, inputs: Sequence[InputTensor]) -> bool:
+        """Whether the inputs are exactly the fields of the key, and not exactly the features too."""
+        if self._key is None or len(inputs) != len(self._key.names):
+            return False
+        names = {each.name for each in inputs}
+        return names == set(self._key.names) and names != self._names
+
+    def table(self, inputs: Sequence[InputTensor]) -> Table:
+        """Return the rows that the inputs hold; InvalidRequestError or BatchTooLargeError names tensor, value and remedy."""
+        if len(inputs) == 1 and inputs[0].name in ALSO_KNOWN and inputs[0].name not in self._names:
+            return self._whole(inputs[0])
+        return self._by_feature(inputs)
+
+    def keys(self, inputs: Sequence[InputTensor]) -> list[ByKey]:
+        """Return the keys that the inputs hold; errors as `table`, and InvalidKeyError for a value that is none."""
+        if self._key is None:
+            raise AssertionError("keys are read of a model that has some")
+        named = self._named(inputs)
+        count = self._n_rows(list(named.values()), self._max_keys)
+        columns = {f.name: key_column(named[f.name], checked(named[f.name], count), f.type) for f in self._key.fields}
+        keys = []
+        for row in range(count):
+            try:
+                keys.append(ByKey(self._key.encode({name: column[row] for name, column in columns.items()})))
+            except InvalidRequestError as error:
+                raise _placed(error, row) from error
+        return keys
+
+    def _whole(self, tensor: InputTensor) -> Table:
+        width = len(self._schema.features)
+        shape = tensor.shape
+        if len(shape) != MOST_DIMENSIONS or shape[1] != width:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is not [rows, {width}]; send rows of the "
+                f"{width} features in the order of the model's metadata, or one tensor a feature",
+                input=tensor.name,
+                shape=_detail(shape),
+            )
+        count = shape[0]
+        self._check_count(tensor, count, self._max_rows)
+        datatype = checked(tensor, count * width)
+        if datatype is FP64 and isinstance(tensor.data, Buffer):
+            return Table(self._admitted(tensor.data, tensor), count)
+        return Table(self._admitted(number_column(tensor, datatype), tensor), count)
+
+    def _by_feature(self, inputs: Sequence[InputTensor]) -> Table:
+        named = self._named(inputs)
+        self._check_names(named)
+        features = self._schema.features
+        wanted = [named[feature.name] for feature in features]
+        count = self._n_rows(wanted, self._max_rows)
+        width = len(features)
+        table = array("d", bytes(FP64.width)) * (count * width)
+        for index, (feature, tensor) in enumerate(zip(features, wanted, strict=True)):
+            datatype = checked(tensor, count)
+            if feature.categories is None:
+                column = number_column(tensor, datatype)
+            else:
+                column = category_column(self._schema, index, tensor, datatype, self._leniency)
+            table[index::width] = column
+        return Table(self._admitted(table, None), count)
+
+    def _named(self, inputs: Sequence[InputTensor]) -> dict[str, InputTensor]:
+        named = {each.name: each for each in inputs}
+        if len(named) != len(inputs):
+            times = Counter(each.name for each in inputs)
+            twice = next(name for name, n in times.items() if n > 1)
+            raise InvalidTensorError(f"two inputs are named {shown_name(twice)}; send each once", input=clip(twice))
+        return named
+
+    def _check_names(self, named: dict[str, InputTensor]) -> None:
+        missing = [name for name in self._schema.names if name not in named]
+        unknown = [name for name in named if name not in self._names]
+        if missing:
+            what = f"is no input of the model: unknown is {shown_name(unknown[0])}" if unknown else "is missing"
+            shown = ", ".join(map(shown_name, missing[:_SHOWN]))
+            raise InvalidTensorError(
+                f"input {shown_name(unknown[0])} is none of this model's; send one tensor {ONE_TENSOR!r} [rows, "
+                f"{len(self._schema.names)}], or one a feature: {shown}{' …' if len(missing) > _SHOWN else ''}"
+                if unknown
+                else f"input {shown_name(missing[0])} {what}; send a tensor for each of the model's features, or one tensor "
+                f"{ONE_TENSOR!r} [rows, {len(self._schema.names)}]",
+                input=clip((unknown or missing)[0]),
+                missing=[clip(name) for name in missing[:20]],
+                unknown=[clip(name) for name in unknown[:20]],
+            )
+        if unknown and self._leniency.unknown_features == "refuse":
+            raise InvalidTensorError(
+                f"input {shown_name(unknown[0])} is no feature of the model; leave it out",
+                input=clip(unknown[0]),
+                unknown=[clip(name) for name in unknown[:20]],
+            )
+
+    def _n_rows(self, tensors: Sequence[InputTensor], most: int) -> int:
+        """Return the rows that tensors of one value a row hold: all the same number of them."""
+        count = tensors[0].shape[0] if tensors[0].shape else 0
+        for tensor in tensors:
+            shape = tensor.shape
+            if not shape or len(shape) > MOST_DIMENSIONS or (len(shape) == MOST_DIMENSIONS and shape[1] != 1):
+                raise InvalidTensorError(
+                    f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is neither [rows] nor [rows, 1]; send "
+                    "[rows, 1]",
+                    input=tensor.name,
+                    shape=_detail(shape),
+                )
+            if shape[0] != count:
+                raise InvalidTensorError(
+                    f"input {shown_name(tensor.name)} has {_shown_number(shape[0])} rows and {shown_name(tensors[0].name)} "
+                    f"has {_shown_number(count)}; send as many of each",
+                    input=tensor.name,
+                    shape=_detail(shape),
+                )
+        self._check_count(tensors[0], count, most)
+        return count
+
+    def _check_count(self, tensor: InputTensor, count: int, most: int) -> None:
+        if count < 0:
+            raise InvalidTensorError(
+                f"input {shown_name(tensor.name)}: a dimension of the shape {_shown_shape(tensor.shape)} is negative; send the "
+                "number of rows",
+                input=tensor.name,
+                shape=_detail(tensor.shape),
+            )
+        if count > most:
+            raise BatchTooLargeError(
+                f"input {shown_name(tensor.name)} holds {_shown_number(count)} rows, and a request may hold {most}; send "
+                "several requests",
+                max_rows=most,
+                input=tensor.name,
+            )
+        if not count:
+            raise EmptyBatchError(f"input {shown_name(tensor.name)} holds no row; send one or more", input=tensor.name)
+
+    def _admitted(self, rows: Rows, tensor: InputTensor | None) -> Rows:
+        """Return a table whose every value its feature takes; the error of the first that it does not take."""
+        first = self._rules.first_outside(rows)
+        if first is None:
+            return rows
+        table = array("d")
+        table.frombytes(memoryview(rows).cast("B"))
+        rules, width = self._rules.rules, len(self._rules.rules)
+        for place in range(first, len(table)):
+            row, column = divmod(place, width)
+            x = table[place]
+            if rules[column].admits(x):
+                continue
+            try:
+                value = self._schema.number(column, None if math.isnan(x) else x, self._leniency, by_code=True)
+            except InvalidRequestError as error:
+                name = self._schema.names[column] if tensor is None else tensor.name
+                raise _placed(error, row, name) from error
+            table[place] = value
+        return table
+
+
+def rule_of(feature: Feature) -> ColumnRule:
+    """Return what may stand in the column of a feature."""
+    may_miss = feature.nullable
+    match feature.kind:
+        case Kind.NUMERIC:
+            return ColumnRule(may_miss=may_miss)
+        case Kind.BOOLEAN:
+            return ColumnRule(0.0, 1.0, whole=True, may_miss=may_miss)
+        case Kind.CATEGORICAL if feature.categories is not None:
+            return ColumnRule(0.0, len(feature.categories) - 1.0, whole=True, may_miss=may_miss)
+    return ColumnRule(whole=True, may_miss=may_miss)
+
+
+def checked(tensor: InputTensor, count: int) -> Datatype:
+    """Return the datatype of a tensor that holds `count` elements; InvalidTensorError."""
+    datatype = DATATYPES.get(tensor.datatype)
+    if datatype is None:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not taken; send one of "
+            f"{', '.join(DATATYPES)}",
+            input=tensor.name,
+            datatype=clip(tensor.datatype),
+        )
+    data = tensor.data
+    held = len(data)
+    if isinstance(data, Buffer):
+        if not datatype.width:
+            return datatype
+        expected, unit = count * datatype.width, "bytes"
+    else:
+        expected, unit = count, "values"
+    if held != expected:
+        raise InvalidTensorError(
+            f"input {shown_name(tensor.name)}: shape {_shown_shape(tensor.shape)} of {datatype.name} takes {expected} {unit}, "
+            f"and {held} came; send as many, or the shape that they have",
+            input=tensor.name,
+            shape=_detail(tensor.shape),
+            expected=expected,
+            got=held,
+        )
+    return datatype
+
+
+def _placed(error: InvalidRequestError, row: int, name: str | None = None) -> InvalidRequestError:
+    where = f"row {row}" if name is None else f"input {shown_name(name)}, row {row}"
+    details: dict[str, Any] = {"index": row} | ({} if name is None else {"input": name})
+    return type(error)(f"{where}: {error}", **(details | error.details))
+
+
+def _shown_shape(shape: Sequence[int]) -> str:
+    listed = ", ".join(map(_shown_number, shape[:_SHOWN]))
+    return f"[{listed}{', …' if len(shape) > _SHOWN else ''}]"
+
+
+def _shown_number(number: int) -> str:
+    return str(number) if abs(number) < 1 << 63 else "a number beyond 64 bits"
+
+
+def _detail(shape: Sequence[int]) -> list[int | str]:
+    return [each if abs(each) < 1 << 63 else _shown_number(each) for each in shape[:_SHOWN]]

@@ -1,0 +1,1 @@
+"""Generated documents: the OpenAPI description and the documentation page."""

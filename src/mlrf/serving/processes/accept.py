@@ -1,0 +1,106 @@
+"""Whose connections a worker accepts: those of its own listener, and while another slot has no worker, that slot's too.
+
+The kernel goes on giving a slot its share of connections when its worker is gone; without a sibling that takes them they would
+wait for the replacement, which in a crash loop may be half a minute away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+from mlrf.serving.http.connection import new_connection
+from mlrf.serving.http.server import HttpServer
+
+
+def covered_by(slot: int, ready: set[int], n_slots: int) -> set[int]:
+    """Return the slots without a ready worker that the worker of `slot` accepts for: they are spread over those that are."""
+    if slot not in ready:
+        return set()
+    willing = sorted(ready)
+    return {orphan for orphan in set(range(n_slots)) - ready if willing[orphan % len(willing)] == slot}
+
+
+class ConnectionAcceptor:
+    """The listeners of a worker."""
+
+    def __init__(
+        self, server: HttpServer, own: socket.socket, siblings: Mapping[int, socket.socket], backlog: int
+    ) -> None:
+        self._server = server
+        self._new_connection = partial(new_connection, server)
+        self._own = own
+        self._siblings = siblings
+        self._backlog = backlog
+        self._accepting: asyncio.Server | None = None
+        self._covering: dict[int, asyncio.Server] = {}
+        self._wanted: set[int] = set()
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        """Accept from this worker's own listener."""
+        self._accepting = await self._accept_from(self._own)
+
+    def cover(self, orphans: set[int]) -> None:
+        """Accept for these slots too from now on, and for no others."""
+        if orphans != self._wanted:
+            self._wanted = orphans
+            task = asyncio.get_running_loop().create_task(self._follow())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def end(self, orphans: set[int]) -> None:
+        """Accept no more, but take whoever waits already, those of `orphans` too: they were promised an answer."""
+        self._wanted = set()
+        await self._follow()
+        if self._accepting is not None:
+            self._accepting.close()
+        for slot, listener in self._siblings.items():
+            if slot in orphans:
+                await self._take_queued(listener)
+            listener.close()
+        await self._take_queued(self._own)
+        self._own.close()
+
+    async def _follow(self) -> None:
+        async with self._turn:
+            for slot in self._covering.keys() - self._wanted:
+                self._covering.pop(slot).close()
+            for slot in self._wanted - self._covering.keys():
+                self._covering[slot] = await self._accept_from(self._siblings[slot])
+
+    async def _accept_from(self, listener: socket.socket) -> asyncio.Server:
+        # Of a copy: the loop closes what it was given, and the queue must outlive that.
+        loop = asyncio.get_running_loop()
+        tls = self._server.tls_options
+        return await loop.create_server(self._new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
+
+    async def _take_queued(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                client, _ = listener.accept()
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                # Nobody waits any more, or there is no descriptor left to take them with.
+                return
+            taking = loop.create_task(self._take(client))
+            self._tasks.add(taking)
+            taking.add_done_callback(self._tasks.discard)
+            if self._server.tls_options:
+                # Begun, no more: a client that is slow to shake hands must not keep the others from theirs.
+                await asyncio.sleep(0)
+            else:
+                await taking
+
+    async def _take(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        # One whose handshake fails, or who has left already, is nobody's trouble.
+        with suppress(OSError):
+            await loop.connect_accepted_socket(self._new_connection, client, **self._server.tls_options)

@@ -1,0 +1,91 @@
+"""Where a worker finds the bundles that it opens: in a repository, in memory that the arbiter holds, or where they stand now.
+
+What stands in a repository never changes. What stands in a directory of its own may be built anew while it is served, so it is
+read when somebody asks for it, and from then on opened from memory (`hold`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from mlrf.core.bundle import Bundle, read_bundle, read_held
+from mlrf.core.errors import BundleError
+from mlrf.core.repository import Version
+from mlrf.serving.processes.pinned_files import give_back, pin_bundle, take
+from mlrf.serving.processes.reload_board import Plan
+from mlrf.serving.processes.worker_boot import WorkerBoot
+
+
+@contextmanager
+def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
+    """Give the bundles of a plan: those that the arbiter read, or for another version and a later worker what there is now.
+
+    They are to be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
+    """
+    try:
+        yield [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
+    finally:
+        for held in boot.keeping.values():
+            give_back(held)
+        boot.keeping = {}
+
+
+def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
+    name, in_repository = bundle.name, bundle.name in boot.model_directories
+    if name in plan.unloaded:
+        # It may be gone from disk, and is only looked at to tell what callers were promised.
+        last = plan.unloaded[name]
+        if in_repository and last.digest != bundle.version:
+            with suppress(BundleError):
+                return boot.model_directories[name].read(last)
+        return msgspec.structs.replace(bundle, held={})
+    version = plan.versions[name]
+    if name in plan.held:
+        return read_held(bundle.path, version.digest, boot.keeping[name])
+    if in_repository and (version.digest != bundle.version or boot.has_answered()):
+        return boot.model_directories[name].read(version)
+    return bundle
+
+
+def find(boot: WorkerBoot, name: str, asked: str | None) -> tuple[Version, dict[str, int]]:
+    """Return the version of a model that a number or the first digits of a digest name, the current one for None.
+
+    With it, what is held of one that stands in a directory of its own: whoever asks gives it back. BundleError when there is
+    none.
+    """
+    model_directory = boot.model_directories.get(name)
+    if model_directory is not None:
+        return model_directory.find(asked), {}
+    path = _place(boot, name)
+    bundle = read_bundle(path)
+    if bundle.name != name:
+        raise BundleError(f"{path} holds the model {bundle.name!r} now, not {name!r}; start the server again for that")
+    if asked not in (None, "1") and not bundle.version.startswith(asked):
+        raise BundleError(
+            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
+            "that",
+            version=asked,
+        )
+    return Version(1, bundle.version), pin_bundle(bundle, boot.settings.engine)
+
+
+@contextmanager
+def opened(boot: WorkerBoot, name: str, version: Version, held: Mapping[str, int]) -> Iterator[Bundle]:
+    """Give the bundle of a version, to be opened at once; `held` is what the arbiter holds of one that is in no repository."""
+    model_directory = boot.model_directories.get(name)
+    if model_directory is not None:
+        yield model_directory.read(version)
+        return
+    taken = take(boot.arbiter, held)
+    try:
+        yield read_held(_place(boot, name), version.digest, taken)
+    finally:
+        give_back(taken)
+
+
+def _place(boot: WorkerBoot, name: str) -> Path:
+    return next(bundle.path for bundle in boot.bundles if bundle.name == name)

@@ -1,0 +1,85 @@
+"""Model files held in memory, so that every worker, however late it is born, serves what was checked.
+
+A worker opens its engine long after the digests were checked, and again whenever one is replaced; by then the bundle may have
+been built anew under the same path, or written over. So whoever reads the bundle (the arbiter at its start, later a worker that
+is asked to load it) copies the engine's file into sealed memory once and checks the copy. Workers map that memory: one copy for
+all, that nothing can change or cut short.
+
+The arbiter keeps the descriptors, for those who are born later. A process takes another's by its number under /proc: nothing
+needs to be sent, and nobody waits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, SCHEMA, Bundle
+from mlrf.core.errors import BundleError
+from mlrf.engines.selection import engine_file
+
+_CHUNK_BYTES = 1 << 20
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+
+
+def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
+    """Return the bundle with the file of its engine held in memory; BundleError when the file is no longer the manifest's."""
+    name = engine_file(bundle, engine)
+    return msgspec.structs.replace(bundle, held={name: _copy(bundle, name)})
+
+
+def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
+    """Return descriptors, by name, of copies of all that a worker needs of a bundle; errors as of `pin_model`."""
+    held: dict[str, int] = {}
+    try:
+        for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, engine_file(bundle, engine)):
+            if name == MANIFEST or name in bundle.manifest.files:
+                held[name] = _copy(bundle, name)
+    except BundleError:
+        give_back(held)
+        raise
+    return held
+
+
+def take(pid: int, held: Mapping[str, int]) -> dict[str, int]:
+    """Return descriptors of our own of what another process of this server holds; BundleError when it does no longer."""
+    taken: dict[str, int] = {}
+    try:
+        for name, descriptor in held.items():
+            taken[name] = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        give_back(taken)
+        raise BundleError(
+            f"what process {pid} holds of the bundle cannot be taken over: {error.strerror}; load it again"
+        ) from error
+    return taken
+
+
+def give_back(held: Mapping[str, int]) -> None:
+    """Close descriptors; the memory goes when no process has any, nor maps it."""
+    for descriptor in held.values():
+        os.close(descriptor)
+
+
+def _copy(bundle: Bundle, name: str) -> int:
+    listed = bundle.version if name == MANIFEST else bundle.manifest.files[name].sha256
+    descriptor = os.memfd_create(f"mlrf-{bundle.name}-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    digest = hashlib.sha256()
+    try:
+        with (bundle.path / name).open("rb") as file, os.fdopen(os.dup(descriptor), "wb") as memory:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                memory.write(chunk)
+        if digest.hexdigest() != listed:
+            raise BundleError(f"{bundle.path}: {name} was altered while it was read; start again", file=name)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):
+            raise BundleError(f"{bundle.path}: {name} cannot be read: {error.strerror}", file=name) from error
+        raise
+    return descriptor

@@ -1,0 +1,137 @@
+"""What arbiter and workers tell each other of versions: a page of shared memory each, with one writer each.
+
+The arbiter writes the plan (what is served, what is to be prepared) and an answer for each slot; the worker of a slot writes
+its report and what an operator asks of it. A page holds one message under a number, which is 0 while the message changes: who
+reads sees a whole message or the last one. Signals only say that there is something new.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Generic, TypeVar
+
+import msgspec
+
+from mlrf.core.repository import Version
+from mlrf.serving.processes.control_block import ControlBlock
+
+WAKE = signal.SIGURG
+"""Says that a page has changed. Ignored by default, so it ends nobody who is not listening yet."""
+_WORD_BYTES = 8
+_MESSAGE_BYTES = 4096
+_PLAN_BYTES_A_MODEL = 512
+_MAX_REASON_CHARS = 1000
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A version that is to be prepared: by the worker of one slot first, or by all (`slot` None)."""
+
+    number: int
+    model: str
+    version: Version
+    allow_schema_change: bool
+    slot: int | None = None
+    held: dict[str, int] = {}
+    """The arbiter's descriptors of what it holds of the version, by file; nothing of those that stand in a repository."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What every worker is to serve, and what to prepare beside it. `generation` counts the changes of what is served."""
+
+    generation: int = 0
+    versions: dict[str, Version] = {}
+    unloaded: dict[str, Version] = {}
+    """Models that are not served until they are loaded again, and the version that each had."""
+    held: dict[str, dict[str, int]] = {}
+    """By model, as of an attempt: of those whose version was loaded from a directory of its own since the start."""
+    attempt: Attempt | None = None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a worker serves, and how far it is with an attempt; `reason` says why it failed."""
+
+    pid: int = 0
+    generation: int = 0
+    attempt: int = 0
+    prepared: bool = False
+    reason: str = ""
+    schema_changed: bool = False
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A version that somebody asks a worker to have taken into service; without one, a model to be taken out of it."""
+
+    pid: int = 0
+    number: int = 0
+    model: str = ""
+    version: Version | None = None
+    allow_schema_change: bool = False
+    held: dict[str, int] = {}
+    """Descriptors of the worker, as of an attempt."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of an ask."""
+
+    pid: int = 0
+    number: int = 0
+    reason: str = ""
+    """Why what was asked was not done; empty when it was."""
+    schema_changed: bool = False
+
+
+class Page(Generic[M]):
+    """One message in shared memory, and its writer's and readers' hands on it."""
+
+    def __init__(self, words: memoryview, kind: type[M]) -> None:
+        self._words = words
+        self._bytes = words.cast("B")[2 * _WORD_BYTES :]
+        self._kind = kind
+        self._written = 0
+        self._seen: tuple[int, M] | None = None
+
+    def write(self, message: M) -> None:
+        """Put a message in the place of the last one; ValueError when it is too long."""
+        content = msgspec.json.encode(message)
+        if len(content) > len(self._bytes):
+            raise ValueError(f"{len(content)} bytes do not fit a page")
+        # A replacement goes on where its predecessor stopped, even within a message.
+        self._written = max(self._written, int(self._words[1])) + 1
+        self._words[0] = 0
+        self._words[1] = self._written
+        self._bytes[: len(content)] = content
+        self._bytes[len(content) :] = bytes(len(self._bytes) - len(content))
+        self._words[0] = self._written
+        # Who is forked while the next one is written has seen this one.
+        self._seen = (self._written, message)
+
+    def read(self) -> M:
+        """Return the message; the last one seen where another is being written."""
+        number = int(self._words[0])
+        if self._seen is not None and number in (0, self._seen[0]):
+            return self._seen[1]
+        if number:
+            content = bytes(self._bytes).rstrip(b"\0")
+            if int(self._words[0]) == number == int(self._words[1]):
+                self._seen = (number, msgspec.json.decode(content, type=self._kind))
+        return self._seen[1] if self._seen is not None else self._kind()
+
+
+class ReloadBoard:
+    """The pages of all, made before the fork."""
+
+    def __init__(self, n_slots: int, n_models: int) -> None:
+        n_words = (_MESSAGE_BYTES + _PLAN_BYTES_A_MODEL * n_models) // _WORD_BYTES
+        block = ControlBlock(3 * n_slots + 1, n_words)
+        rows = [block.row(number) for number in range(3 * n_slots + 1)]
+        self.plan: Page[Plan] = Page(rows[0], Plan)
+        self.reports: list[Page[Report]] = [Page(row, Report) for row in rows[1 : n_slots + 1]]
+        self.asks: list[Page[Ask]] = [Page(row, Ask) for row in rows[n_slots + 1 : 2 * n_slots + 1]]
+        self.answers: list[Page[Answer]] = [Page(row, Answer) for row in rows[2 * n_slots + 1 :]]
+
+
+def clipped(reason: str) -> str:
+    """Return a reason that fits a page, whatever its characters cost."""
+    return reason if len(reason) <= _MAX_REASON_CHARS // 2 else reason[: _MAX_REASON_CHARS // 2] + " …"

@@ -1,0 +1,180 @@
+"""A worker's part in a reload: prepare beside the loop, switch within it, let the old version go.
+
+Preparing costs what it costs in a thread of its own; switching is an assignment between two requests. Unloading is switching to
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from mlrf.core.bundle import GOLDEN_ROWS, Bundle
+from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
+from mlrf.core.publishing import check_contract
+from mlrf.core.repository import Version
+from mlrf.model.replay import replay
+from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.models.service import Service
+from mlrf.serving.processes.bundle_lookup import opened
+from mlrf.serving.processes.reload_board import Attempt, Plan, Report, clipped
+from mlrf.serving.processes.worker_boot import WorkerBoot
+from mlrf.serving.telemetry.logs import Log
+
+_RELEASE_TRIES = 120
+_RELEASE_PAUSE_S = 0.5
+
+
+class WorkerReload:
+    """Follows the plan: whatever `follow` finds there, this worker's report says how far it has come."""
+
+    def __init__(self, boot: WorkerBoot, slot: int, service: Service, plan: Plan, route: Callable[[], None]) -> None:
+        """`plan` is what the service was made by; `route` has the server ask the service's present generation."""
+        self._boot = boot
+        self._slot = slot
+        self._page = boot.board.reports[slot]
+        self._service = service
+        self._route = route
+        self._plan = plan
+        self._attempt = 0
+        self._prepared: tuple[Attempt, LoadedModel] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._letting_go: set[asyncio.Task[None]] = set()
+        self._report(prepared=False)
+
+    @property
+    def log(self) -> Log:
+        """The server's log."""
+        return self._boot.log
+
+    def is_behind(self) -> bool:
+        """Whether the plan serves another generation than this worker, which has prepared nothing yet."""
+        return self._boot.board.plan.read().generation != self._plan.generation
+
+    async def catch_up(self, notify: Callable[[], None]) -> None:
+        """Open what the plan serves by now, and let go what it does not: this worker began with an older one."""
+        while self.is_behind():
+            plan = self._boot.board.plan.read()
+            for name, version in self._lacking(plan).items():
+                notify()
+                try:
+                    served = await self._aside(partial(self._open, name, version, plan.held.get(name, {})))
+                except BundleError:
+                    if self._boot.board.plan.read().generation == plan.generation:
+                        raise
+                    # It went out of service while this worker was about to open it.
+                    break
+                self._put(served)
+            else:
+                self._settle(plan)
+
+    def follow(self) -> None:
+        """Do what the plan asks for now: begin to prepare, switch, or give up what was prepared."""
+        plan = self._boot.board.plan.read()
+        if plan.generation != self._plan.generation:
+            lacking = self._lacking(plan)
+            if lacking:
+                if self._prepared is None or lacking != {self._prepared[0].model: self._prepared[0].version}:
+                    return
+                self._put(self._prepared[1])
+            self._prepared = None
+            self._settle(plan)
+            self._boot.wake_arbiter()
+        elif plan.attempt is None:
+            if self._prepared is not None:
+                self._prepared = None
+                self._let_go(None)
+        elif plan.attempt.number != self._attempt and plan.attempt.slot in (None, self._slot):
+            self._attempt = plan.attempt.number
+            self._work = asyncio.get_running_loop().create_task(self._prepare(plan.attempt))
+
+    def _lacking(self, plan: Plan) -> dict[str, Version]:
+        """Return what the plan serves and this worker does not."""
+        return {name: each for name, each in plan.versions.items() if self._plan.versions.get(name) != each}
+
+    def _settle(self, plan: Plan) -> None:
+        """Let go what the plan does not serve, and say that this worker serves what it does."""
+        for name in plan.unloaded.keys() & self._plan.versions.keys():
+            self._replace(name, None)
+        self._plan = Plan(plan.generation, plan.versions, plan.unloaded)
+        self._report(prepared=False)
+
+    async def _prepare(self, attempt: Attempt) -> None:
+        old = self._service.bundle_of(attempt.model)
+        try:
+            served = await self._aside(lambda: self._prove(old, attempt))
+        except Exception as error:  # noqa: BLE001  whatever it is, the old version goes on
+            unforeseen = None if isinstance(error, MlrfError) else error
+            self.log.error(  # noqa: TRY400  not logging
+                "version not prepared", model=attempt.model, reason=str(error), fault=unforeseen
+            )
+            reason = str(error) or type(error).__name__
+            self._report(prepared=False, reason=reason, schema_changed=isinstance(error, SchemaChangedError))
+        else:
+            plan = self._boot.board.plan.read()
+            if plan.attempt is None or plan.attempt.number != attempt.number:
+                return
+            self._prepared = (attempt, served)
+            self._report(prepared=True)
+        self._boot.wake_arbiter()
+
+    def _prove(self, old: Bundle, attempt: Attempt) -> LoadedModel:
+        with opened(self._boot, attempt.model, attempt.version, attempt.held) as bundle:
+            if not attempt.allow_schema_change:
+                check_contract(old, bundle)
+            served = self._service.open(bundle, attempt.version.number)
+            # What was built before there were golden rows for servers can be served from a directory, not published.
+            if attempt.model in self._boot.model_directories or GOLDEN_ROWS in bundle.manifest.files:
+                replay(served.model, bundle.file(GOLDEN_ROWS))
+        return served
+
+    def _open(self, name: str, version: Version, held: Mapping[str, int]) -> LoadedModel:
+        with opened(self._boot, name, version, held) as bundle:
+            return self._service.open(bundle, version.number)
+
+    async def _aside(self, work: Callable[[], LoadedModel]) -> LoadedModel:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "mlrf-prepare")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _put(self, served: LoadedModel) -> None:
+        self._replace(served.name, served)
+
+    def _replace(self, name: str, served: LoadedModel | None) -> None:
+        """Serve a version in the place of a model's old one, or none."""
+        going = self._service.served_as(name)
+        waited_for = None if going is None else weakref.ref(going)
+        del going
+        old = self._service.put(name, served)
+        self._route()
+        old.release()
+        self._let_go(waited_for)
+
+    def _let_go(self, going: weakref.ref[LoadedModel] | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._give_memory_back(going))
+        self._letting_go.add(task)
+        task.add_done_callback(self._letting_go.discard)
+
+    async def _give_memory_back(self, going: weakref.ref[LoadedModel] | None) -> None:
+        """Once the last request of an old version is answered, return its memory to the system."""
+        for _ in range(_RELEASE_TRIES):
+            await asyncio.sleep(_RELEASE_PAUSE_S)
+            if going is None or going() is None:
+                break
+        # Classes that decoders make are rings; the heap of the start is frozen, so this walks little.
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, trim, 0)
+
+    def _report(self, *, prepared: bool, reason: str = "", schema_changed: bool = False) -> None:
+        self._page.write(
+            Report(os.getpid(), self._plan.generation, self._attempt, prepared, clipped(reason), schema_changed)
+        )

@@ -1,0 +1,23 @@
+"""SIGHUP: settings read again. What a worker reads at its start may change, what was bound before the fork may not."""
+
+from __future__ import annotations
+
+from mlrf.serving.config.settings import OPTIONS, ServeSettings
+from mlrf.serving.option import made_of, value_in
+
+FIXED = frozenset(("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine"))
+"""Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""
+
+
+def merged(old: ServeSettings, new: ServeSettings) -> tuple[ServeSettings, list[str], list[str]]:
+    """Return the settings in force from now on, the flags of those that change, and of those that would need a restart."""
+    values: dict[tuple[str, ...], object] = {}
+    changed: list[str] = []
+    refused: list[str] = []
+    for each in OPTIONS:
+        before, after = value_in(old, each), value_in(new, each)
+        fixed = each.key in FIXED
+        values[each.path] = before if fixed else after
+        if before != after:
+            (refused if fixed else changed).append(each.flag)
+    return made_of(ServeSettings, values), changed, refused

@@ -1,0 +1,109 @@
+"""What a worker inherits through the fork, and the words in which it tells the arbiter how its start and its end went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.repository import ModelDirectory
+from mlrf.serving.auth.access_control import AccessControl
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.processes.admin_listener import AdminListener
+from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.processes.listeners import Reservation
+from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import Layout
+
+BOOT_WORDS = 3
+"""Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order."""
+_FAILURE, _ANSWERED, _LEAVING = range(BOOT_WORDS)
+_EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
+
+
+@dataclass(slots=True)
+class WorkerBoot:
+    """What a worker inherits through the fork."""
+
+    settings: ServeSettings
+    bundles: Sequence[Bundle]
+    layout: Layout
+    block: ControlBlock
+    exposition: Exposition
+    log: Log
+    board: ReloadBoard
+    access: AccessControl
+    model_directories: Mapping[str, ModelDirectory]
+    """Of the models that are served from a repository."""
+    admin: AdminListener | None = None
+    grpc: Reservation | None = None
+    """Where workers listen for gRPC, if they do."""
+    arbiter: int = 0
+    """The arbiter's process id."""
+    keeping: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By model, descriptors of what the arbiter holds of it; a worker has those of the moment when it was born."""
+
+    def wake_arbiter(self) -> None:
+        """Tell the arbiter that something changed; it looks for itself."""
+        if os.getppid() == self.arbiter:
+            os.kill(self.arbiter, WAKE)
+
+    def report_failure(self, slot: int, error: Exception) -> None:
+        """Leave the reason why a worker could not boot, as an exit code, where the arbiter finds it."""
+        self.block.row(slot)[self.layout.n_words + _FAILURE] = _exit_code(error)
+
+    def take_failure(self, slot: int) -> int:
+        """Return the exit code that a worker of this slot left, or 0, and forget it."""
+        row = self.block.row(slot)
+        code = int(row[self.layout.n_words + _FAILURE])
+        row[self.layout.n_words + _FAILURE] = 0
+        return code
+
+    def has_answered(self) -> bool:
+        """Whether any worker was ever ready."""
+        return bool(self.block.total(self.layout.n_words + _ANSWERED))
+
+    def note_leaving(self, slot: int) -> None:
+        """Record that a worker of this slot ends because it is told to, or is to be replaced."""
+        self.block.row(slot)[self.layout.n_words + _LEAVING] = 1
+
+    def take_leaving(self, slot: int) -> bool:
+        """Return whether the worker of this slot left in order, and forget it."""
+        row = self.block.row(slot)
+        left = bool(row[self.layout.n_words + _LEAVING])
+        row[self.layout.n_words + _LEAVING] = 0
+        return left
+
+    def ready_slots(self) -> set[int]:
+        """Return the slots whose workers answer."""
+        place = self.layout.place("mlrf_workers_ready")
+        return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+
+    def answering_slots(self) -> set[int]:
+        """Return the slots whose workers answer anybody: those that are ready, and those that finish before they leave."""
+        place = self.layout.n_words + _LEAVING
+        return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+
+    def count_reload(self, outcome: str) -> None:
+        """Count a reload or an unload, in the first slot's row: no worker writes there of it."""
+        unloads = outcome == "unloaded"
+        place = self.layout.place("mlrf_unloads_total") if unloads else self.layout.place("mlrf_reloads_total", outcome)
+        self.block.row(0)[place] += 1
+
+    def count_failure(self, slot: int) -> None:
+        """Count a worker that ended unasked or never began, in its slot's row: nobody writes there while it has none."""
+        self.block.row(slot)[self.layout.place("mlrf_worker_failures_total")] += 1
+
+    def note_answered(self, slot: int) -> None:
+        """Record that a worker of this slot is ready."""
+        self.block.row(slot)[self.layout.n_words + _ANSWERED] = 1
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, BundleError):
+        return _EXIT_BUNDLE
+    return _EXIT_CONFIG if isinstance(error, ConfigError) else _EXIT_FAILED

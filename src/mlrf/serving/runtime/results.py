@@ -1,0 +1,56 @@
+"""Results of a handler: an answer in bytes, or the work that makes it off the event loop or waits for others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Deferred:
+    """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
+
+    `after` is called once `run` has ended, with an answer or a fault; not for what was never begun. Several requests may wait
+    for the same object: it is made once.
+    What `run` makes may turn out to wait for others.
+    """
+
+    run: Callable[[], bytes | Awaited]
+    after: Callable[[], None] = lambda: None
+    transaction: int | None = None
+    """The feature store's last transaction when the rows were read that it answers from; None where it needs none."""
+    fresh_until_s: float = math.inf
+    """When one of those rows becomes too old for this answer, in seconds of `time.time`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Awaited:
+    """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop.
+
+    What it makes may turn out to take too long for the loop, or to wait again.
+    """
+
+    run: Callable[[], Coroutine[Any, Any, Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """Work whose outcome is no answer yet: the loop hands it to `then`, for each request that waits for the same work."""
+
+    work: Deferred | Awaited
+    then: Callable[[bytes], Result]
+
+
+Result: TypeAlias = bytes | Deferred | Awaited | Continued
+
+
+def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
+    """Return what `then` makes of the bytes that are made, or come to be made."""
+    if isinstance(made, bytes):
+        return then(made)
+    if isinstance(made, Continued):
+        first = made.then
+        return Continued(made.work, lambda content: followed(first(content), then))
+    return Continued(made, then)

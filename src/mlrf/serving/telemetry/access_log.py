@@ -1,0 +1,85 @@
+"""The access log: a JSON line an answer, or for a sample of answers, on standard error beside the other lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from mlrf.serving.telemetry.log_thread import LogThread
+from mlrf.serving.telemetry.logs import stamp
+
+_MAX_WAITING = 20_000
+_MAX_WAITING_BYTES = 16 << 20
+_MAX_TARGET_CHARS = 1000
+_ATOMIC_BYTES = 4096
+"""What workers write to a pipe in one go, no more than this, cannot be mixed with what others write (pipe(7))."""
+
+
+class Answered(NamedTuple):
+    """One answer, as the access log tells it; `time_s` in Unix time."""
+
+    time_s: float
+    request_id: bytes
+    client: str
+    method: bytes
+    target: bytes
+    route: str
+    status: int
+    elapsed_s: float
+    request_bytes: int
+    answer_bytes: int
+
+
+class AccessLog:
+    """Writes a line for each answer that it is told of."""
+
+    def __init__(self, descriptor: int, pid: int) -> None:
+        self._descriptor = descriptor
+        self._pid = pid
+        self._thread = LogThread[Answered]("mlrf-access-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
+        self.close = self._thread.close
+        self.hand_over = self._thread.hand_over
+        self.take_counts = self._thread.take_counts
+
+    def put(self, answered: Answered) -> None:
+        """Take an answer; its line is written later."""
+        self._thread.put(answered, len(answered.target))
+
+    def _write(self, batch: Sequence[Answered]) -> int:
+        lost = 0
+        chunk, n_lines = b"", 0
+        for each in batch:
+            line = msgspec.json.encode(self._line(each)) + b"\n"
+            if n_lines and len(chunk) + len(line) > _ATOMIC_BYTES:
+                lost += self._written(chunk, n_lines)
+                chunk, n_lines = b"", 0
+            chunk += line
+            n_lines += 1
+        return lost + self._written(chunk, n_lines)
+
+    def _written(self, chunk: bytes, n_lines: int) -> int:
+        try:
+            os.write(self._descriptor, chunk)
+        except OSError:
+            return n_lines
+        return 0
+
+    def _line(self, answered: Answered) -> dict[str, Any]:
+        return {
+            "time": stamp(answered.time_s),
+            "level": "info",
+            "event": "request",
+            "pid": self._pid,
+            "request_id": answered.request_id.decode("ascii"),
+            "client": answered.client,
+            "method": answered.method.decode("ascii", "replace"),
+            "target": answered.target.decode("ascii", "backslashreplace")[:_MAX_TARGET_CHARS],
+            "route": answered.route,
+            "status": answered.status,
+            "ms": round(answered.elapsed_s * 1e3, 3),
+            "request_bytes": answered.request_bytes,
+            "answer_bytes": answered.answer_bytes,
+        }

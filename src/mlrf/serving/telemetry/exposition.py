@@ -1,0 +1,105 @@
+"""All counts as Prometheus reads them, totals over the workers whichever of them is asked.
+
+Text format 0.0.4, written by hand: a metrics library would cost its import at start and a lock a count (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family, Layout
+from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
+
+_NS = 1e9
+_NONE: Mapping[str, str] = {}
+
+
+class Exposition:
+    """The text, made anew each time it is asked for."""
+
+    def __init__(self, layout: Layout, block: ControlBlock, bundles: Sequence[dict[str, str]], version: str) -> None:
+        self._layout = layout
+        self._block = block
+        self._bundles = bundles
+        self._version = version
+        self._started = time.time()
+        self._arbiter = os.getpid()
+
+    def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
+        """Say what is served from now on."""
+        self._bundles = bundles
+
+    def total(self, name: str, *values: str) -> int:
+        """Return the count of a sample in all workers, as it lies in the control block."""
+        return FAMILY[name].merge(self._block.words(self._layout.place(name, *values)))
+
+    def text(self) -> bytes:
+        """Return the exposition."""
+        lines: list[str] = []
+        for family in FAMILIES:
+            _head(lines, family.name, family.kind, family.help)
+            self._counts(lines, family)
+        self._processes(lines)
+        _gauge(lines, "mlrf_start_time_seconds", "When the server started.", [(_NONE, round(self._started, 3))])
+        _gauge(lines, "mlrf_workers", "Workers that are to answer.", [(_NONE, self._block.n_slots)])
+        _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
+        _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
+        return "\n".join(lines).encode() + b"\n"
+
+    def _counts(self, lines: list[str], family: Family) -> None:
+        names = [name for name, _ in family.labels]
+        place, width = self._layout.first(family), self._layout.width(family)
+        for values in self._layout.samples(family):
+            labels = dict(zip(names, values, strict=True))
+            if family.kind == "histogram":
+                self._histogram(lines, family, labels, place)
+            elif family.by_process:
+                for slot in range(self._block.n_slots):
+                    count = self._block.row(slot)[place]
+                    lines.append(_sample(family.name, {"process": f"worker-{slot}", **labels}, count * family.unit))
+            else:
+                count = family.merge(self._block.words(place))
+                if count or not family.sparse or values[-1] == family.labels[-1][1][0]:
+                    shown = count if family.unit == 1 else count * family.unit
+                    lines.append(_sample(family.name, labels, shown))
+            place += width
+
+    def _histogram(self, lines: list[str], family: Family, labels: Mapping[str, str], place: int) -> None:
+        running = 0
+        for bucket, bound in enumerate((*family.buckets_s, "+Inf")):
+            running += self._block.total(place + bucket)
+            lines.append(_sample(f"{family.name}_bucket", {**labels, "le": str(bound)}, running))
+        sum_ns = self._block.total(place + len(family.buckets_s) + 1)
+        lines.append(_sample(f"{family.name}_sum", labels, sum_ns / _NS))
+        lines.append(_sample(f"{family.name}_count", labels, running))
+
+    def _processes(self, lines: list[str]) -> None:
+        """Tell what the kernel knows of each process that runs now."""
+        pids = {"arbiter": self._arbiter}
+        pids |= {f"worker-{slot}": self._block.row(slot)[self._layout.pid] for slot in range(self._block.n_slots)}
+        read = [(name, read_figures(pid)) for name, pid in pids.items() if pid]
+        running = [(name, figures) for name, figures in read if figures is not None]
+        for number, (metric, words) in enumerate(FIGURES):
+            _gauge(lines, metric, words, [({"process": name}, figures[number]) for name, figures in running])
+
+
+def _head(lines: list[str], name: str, kind: str, words: str) -> None:
+    lines.append(f"# HELP {name} {words}")
+    lines.append(f"# TYPE {name} {kind}")
+
+
+def _gauge(lines: list[str], name: str, words: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> None:
+    _head(lines, name, "gauge", words)
+    lines.extend(_sample(name, labels, value) for labels, value in samples)
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+    return f"{name}{{{inside}}} {value}" if inside else f"{name} {value}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,289 @@
+"""What is counted: one table of families, where their counts lie in the control block, and the meter of a worker.
+
+A new metric is a line of FAMILIES (and a row in docs/serving.md); who counts asks the meter once for `counter(name)` or
+`gauge(name)` and calls what it gets. Every label has a bounded set of values, known before the fork; the layout follows from
+the table and the routes alone, so arbiter and workers agree on it. Durations are kept in nanoseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
+
+from mlrf.serving.error_status import CODES
+
+STATUSES = (200, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 417, 422, 431, 500, 503, 504)
+BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
+CUTS = ("room", "crowd", "unread")
+"""Why the server ends connections without a word: idle, to make room for others; too many to be told; answers not read."""
+STAGES = ("decode", "features", "engine", "explain", "rest")
+INFERENCE_PARTS = (
+    "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
+)  # fmt: skip
+"""What the statistics of the Open Inference Protocol tell apart."""
+STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)
+_STATUS_PLACES = {status: place for place, status in enumerate(STATUSES)}
+_NS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric. `labels` names each label and its values; `route` and `model` without values take the layout's."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    buckets_s: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets; the last bucket has none."""
+    unit: float = 1.0
+    """What one of its counts in the control block is worth: 1e-9 for nanoseconds shown as seconds."""
+    lives_on: bool = True
+    """Whether a worker's replacement goes on from its predecessor's count; gauges of what ends with a worker do not."""
+    merge: Callable[[list[int]], int] = sum
+    """From the counts of all workers to the one shown."""
+    by_process: bool = False
+    """Whether each worker's count is shown, with the label `process`, instead of one for all."""
+    sparse: bool = False
+    """Whether samples that are 0 are left out, as of a table that is mostly empty."""
+
+
+FAMILIES = (
+    Family(
+        "mlrf_requests_total", "counter", "Requests answered.", (("route", ()), ("status", tuple(map(str, STATUSES)))),
+        sparse=True,
+    ),
+    Family(
+        "mlrf_request_duration_seconds", "histogram", "Time from a whole request to its answer, in the worker.",
+        (("route", ()),), BUCKETS_S,
+    ),
+    Family("mlrf_refusals_total", "counter", "Requests refused, by the code of the error.", (("code", CODES),)),
+    Family(
+        "mlrf_stage_duration_seconds", "histogram", "Time in each stage of a handler, for one request in 256.",
+        (("stage", STAGES),), STAGE_BUCKETS_S,
+    ),
+    Family("mlrf_access_log_dropped_total", "counter", "Lines that the access log could not write."),
+    Family("mlrf_prediction_log_records_total", "counter", "Predictions written to the prediction log."),
+    Family("mlrf_prediction_log_dropped_total", "counter", "Predictions that the prediction log could not write."),
+    Family("mlrf_instances_total", "counter", "Valid rows sent to an engine."),
+    Family("mlrf_explanations_total", "counter", "Rows explained."),
+    Family("mlrf_precomputed_explanations_total", "counter", "Rows explained with what was computed beforehand."),
+    Family("mlrf_feature_lookups_total", "counter", "Keys looked up."),
+    Family("mlrf_feature_misses_total", "counter", "Keys without a row."),
+    Family("mlrf_feature_age_seconds_total", "counter", "Ages of the rows found, added up.", unit=1e-3),
+    Family("mlrf_feature_store_errors_total", "counter", "Look-ups that the feature store did not answer."),
+    Family("mlrf_cache_hits_total", "counter", "Requests answered from the cache."),
+    Family("mlrf_cache_misses_total", "counter", "Requests looked up in the cache in vain."),
+    Family("mlrf_cache_evictions_total", "counter", "Answers that made room for others."),
+    Family("mlrf_cache_bytes", "gauge", "Memory of the answers kept now.", lives_on=False),
+    Family("mlrf_shared_cache_hits_total", "counter", "Answers found in the shared cache."),
+    Family("mlrf_shared_cache_misses_total", "counter", "Answers looked for in the shared cache in vain."),
+    Family("mlrf_shared_cache_failures_total", "counter", "Commands or values of the shared cache that were of no use."),
+    Family("mlrf_shared_cache_up", "gauge", "Workers that ask the shared cache now.", lives_on=False),
+    Family("mlrf_connections_total", "counter", "Connections accepted."),
+    Family("mlrf_connections_cut_total", "counter", "Connections ended by the server, by why.", (("why", CUTS),)),
+    Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
+    Family(
+        "mlrf_requests_waiting", "gauge", "Requests whose answer is made beside the loop, or waits for others.",
+        (("for", ("thread", "others")),), lives_on=False,
+    ),
+    Family("mlrf_worker_starts_total", "counter", "Workers started."),
+    Family("mlrf_worker_failures_total", "counter", "Workers that ended unasked, or could not be started."),
+    Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
+    Family("mlrf_unloads_total", "counter", "Models taken out of service."),
+    Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
+    Family(
+        "mlrf_process_cpu_seconds_total", "counter", "Processor time of a worker and those before it.", unit=1e-9,
+        by_process=True,
+    ),
+    Family(
+        "mlrf_inference_parts_total", "counter", "Requests of the Open Inference Protocol, and the parts of their work.",
+        (("model", ()), ("part", INFERENCE_PARTS)),
+    ),
+    Family(
+        "mlrf_inference_part_seconds_total", "counter", "Time of these requests, and of the parts of their work.",
+        (("model", ()), ("part", INFERENCE_PARTS)), unit=1e-9,
+    ),
+    Family("mlrf_inference_rows_total", "counter", "Rows that these requests were answered for.", (("model", ()),)),
+    Family(
+        "mlrf_inference_last_seconds", "gauge", "When such a request was last answered.", (("model", ()),), unit=1e-3,
+        merge=max,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each count of a slot lies. `routes` are the labels of routes by number, `models` the names of what is served."""
+
+    routes: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    n_words: int = field(init=False)
+    """Words a slot."""
+    pid: int = field(init=False)
+    """The word in which a worker leaves its process id."""
+    _first: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        place = 0
+        first = {}
+        for family in FAMILIES:
+            first[family.name] = place
+            place += len(self.samples(family)) * self.width(family)
+        object.__setattr__(self, "_first", first)
+        object.__setattr__(self, "pid", place)
+        object.__setattr__(self, "n_words", place + 1)
+
+    def samples(self, family: Family) -> list[tuple[str, ...]]:
+        """Return the values of the labels of each of a family's samples, in the order in which they lie."""
+        return list(product(*self._values(family)))
+
+    def width(self, family: Family) -> int:
+        """Return the words of a sample: one; of a histogram its buckets, and the sum in nanoseconds."""
+        return len(family.buckets_s) + 2 if family.buckets_s else 1
+
+    def place(self, name: str, *values: str) -> int:
+        """Return the first word of the sample with these values of its labels; KeyError or ValueError for none."""
+        family = FAMILY[name]
+        number = 0
+        for known, value in zip(self._values(family), values, strict=True):
+            number = number * len(known) + known.index(value)
+        return self._first[name] + number * self.width(family)
+
+    def run(self, name: str, *values: str) -> tuple[int, int]:
+        """Return the first word of the samples with these values of their first labels, and how many words they have."""
+        family = FAMILY[name]
+        left = [known for _, known in family.labels][len(values) :]
+        first = self.place(name, *values, *(known[0] for known in left))
+        return first, math.prod(map(len, left)) * self.width(family)
+
+    def first(self, family: Family) -> int:
+        """Return the first word of a family."""
+        return self._first[family.name]
+
+    def ending(self) -> list[tuple[int, int]]:
+        """Return the words that end with a slot's worker: of each run the first, and the one after its last."""
+        ending = [family for family in FAMILIES if not family.lives_on]
+        runs = [(self.first(f), self.first(f) + len(self.samples(f)) * self.width(f)) for f in ending]
+        return [*runs, (self.pid, self.pid + 1)]
+
+    def _values(self, family: Family) -> list[tuple[str, ...]]:
+        served = {"route": self.routes, "model": self.models}
+        return [values or served[name] for name, values in family.labels]
+
+
+FAMILY = {family.name: family for family in FAMILIES}
+
+
+def clear_gauges(layout: Layout, row: memoryview) -> None:
+    """Forget what ended with a slot's worker: its connections, its readiness."""
+    for first, stop in layout.ending():
+        for word in range(first, stop):
+            row[word] = 0
+
+
+class WorkerMeter:
+    """Counts of one worker, in its slot of the control block."""
+
+    def __init__(self, layout: Layout, row: memoryview) -> None:
+        self._row = row
+        self.layout = layout
+        self._durations = layout.place("mlrf_request_duration_seconds", layout.routes[0])
+        self._ns_bounds = tuple(b * _NS for b in BUCKETS_S)
+        clear_gauges(layout, row)
+        row[layout.pid] = os.getpid()
+        self.count_instances = self.counter("mlrf_instances_total")
+        self.count_explanations = self.counter("mlrf_explanations_total")
+        self._count_opened = self.counter("mlrf_connections_total")
+        self._count_cut = self.counters("mlrf_connections_cut_total")
+        self._open_connections = layout.place("mlrf_open_connections")
+        self._set_ready = self.gauge("mlrf_workers_ready")
+        self._set_thread = self.gauge("mlrf_requests_waiting", "thread")
+        self._set_others = self.gauge("mlrf_requests_waiting", "others")
+        self._count_cpu_ns = self.counter("mlrf_process_cpu_seconds_total")
+        self._cpu_ns = 0
+        self.counter("mlrf_worker_starts_total")(1)
+
+    def counter(self, name: str, *values: str) -> Callable[[int], None]:
+        """Return a function that counts on: the sample of this family with these values of its labels."""
+        row, place = self._row, self.layout.place(name, *values)
+
+        def count(n: int) -> None:
+            row[place] += n
+
+        return count
+
+    def words(self, name: str, *values: str) -> memoryview:
+        """Return the words of the samples with these values of their first labels, for what is counted at every request."""
+        place, n = self.layout.run(name, *values)
+        return self._row[place : place + n]
+
+    def counters(self, name: str) -> dict[str, Callable[[int], None]]:
+        """Return the functions that count on, by the value of the family's one label."""
+        return {values[0]: self.counter(name, *values) for values in self.layout.samples(FAMILY[name])}
+
+    def gauge(self, name: str, *values: str) -> Callable[[int], None]:
+        """Return a function that sets the sample of this family with these values of its labels."""
+        row, place = self._row, self.layout.place(name, *values)
+
+        def set_to(n: int) -> None:
+            row[place] = max(0, n)  # the row's words have no sign: a slip in counting must not end the worker
+
+        return set_to
+
+    def histogram(self, name: str, *values: str) -> Callable[[float], None]:
+        """Return a function that takes seconds into the histogram with these values of its labels."""
+        row, place = self._row, self.layout.place(name, *values)
+        bounds = FAMILY[name].buckets_s
+        last = place + len(bounds) + 1
+
+        def take(elapsed_s: float) -> None:
+            row[place + bisect_left(bounds, elapsed_s)] += 1
+            row[last] += int(elapsed_s * _NS)
+
+        return take
+
+    def count_request(self, route: int, status: int, elapsed_s: float) -> None:
+        """Count one answer, and the time from its whole request to its first byte."""
+        # The first families of the table, with their places worked out: this runs for every request.
+        row = self._row
+        row[route * len(STATUSES) + _STATUS_PLACES[status]] += 1
+        elapsed_ns = elapsed_s * _NS
+        first = self._durations + route * (len(BUCKETS_S) + 2)
+        row[first + bisect_left(self._ns_bounds, elapsed_ns)] += 1
+        row[first + len(BUCKETS_S) + 1] += int(elapsed_ns)
+
+    def n_requests(self) -> int:
+        """Return how many requests this slot has answered, its former workers' among them."""
+        return sum(self._row[: self._durations])
+
+    def count_connections(self, change: int) -> None:
+        """Count a connection opened (1) or closed (-1)."""
+        self._row[self._open_connections] += change
+        if change > 0:
+            self._count_opened(change)
+
+    def count_cut(self, why: str) -> None:
+        """Count a connection that the server ended, by one of `CUTS`."""
+        self._count_cut[why](1)
+
+    def set_waiting(self, n_thread: int, n_others: int) -> None:
+        """Say how many requests wait for the worker's thread, and how many for others."""
+        self._set_thread(n_thread)
+        self._set_others(n_others)
+
+    def count_cpu(self) -> None:
+        """Count the processor time used since the last call; what is used after the last is lost."""
+        now_ns = time.process_time_ns()
+        self._count_cpu_ns(now_ns - self._cpu_ns)
+        self._cpu_ns = now_ns
+
+    def set_ready(self, *, ready: bool) -> None:
+        """Say whether this worker answers."""
+        self._set_ready(int(ready))

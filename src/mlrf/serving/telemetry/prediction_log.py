@@ -1,0 +1,181 @@
+"""The prediction log: requests and answers of predictions as JSON lines, in files of bounded number and size.
+
+Each worker writes a file of its own at a time and holds a lock on it; who opens the next one removes the oldest that nobody
+holds. What cannot be written is dropped, counted and forgotten: the file is cut back to its last whole line.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+
+from mlrf.serving.telemetry.log_thread import LogThread
+from mlrf.serving.telemetry.logs import Log, stamp
+
+_MAX_WAITING = 4096
+_MAX_WAITING_BYTES = 32 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 31
+_MAX_PLAIN_BYTES = 64 << 20
+_PAUSE_S = 5.0
+"""So long nothing is tried after a write that failed."""
+_NAME = "predictions-{time}-{slot}-{number}.jsonl"
+_PATTERN = "predictions-*.jsonl"
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A handler whose requests and answers are not JSON, or not alone."""
+
+    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return both as JSON; in any thread."""
+        ...
+
+
+class Predicted(NamedTuple):
+    """One answered prediction; `body` as it was sent, `answer` as it was given, both JSON (the body may be gzip)."""
+
+    time_s: float
+    request_id: bytes
+    route: str
+    elapsed_s: float
+    body: bytes
+    answer: bytes
+    telling: Telling | None = None
+    """Who makes JSON of what is none."""
+
+
+class PredictionLog:
+    """Writes predictions to files in `folder`: at most `max_files` of about `max_file_bytes`, for all workers together."""
+
+    def __init__(self, folder: Path, slot: int, max_file_bytes: int, max_files: int, log: Log) -> None:
+        self._folder = folder
+        self._slot = slot
+        self._max_file_bytes = max_file_bytes
+        self._max_files = max_files
+        self._log = log
+        self._file: int | None = None
+        self._n_opened = 0
+        self._resume_s = 0.0
+        self._failed = False
+        self._thread = LogThread[Predicted]("mlrf-prediction-log", self._write, _MAX_WAITING, _MAX_WAITING_BYTES)
+        self.close = self._thread.close
+        self.hand_over = self._thread.hand_over
+        self.take_counts = self._thread.take_counts
+
+    def put(self, predicted: Predicted) -> None:
+        """Take a prediction; its line is written later."""
+        self._thread.put(predicted, len(predicted.body) + len(predicted.answer))
+
+    def _write(self, batch: Sequence[Predicted]) -> int:
+        lost = 0
+        for each in batch:
+            if time.monotonic() < self._resume_s:
+                lost += 1
+                continue
+            try:
+                self._append(_line(each))
+            except Exception as error:  # noqa: BLE001  whatever a request holds, the next one's line is written
+                lost += 1
+                self._give_up(error)
+            else:
+                if self._failed:
+                    self._failed = False
+                    self._log.info("prediction log goes on", folder=str(self._folder))
+        return lost
+
+    def _append(self, line: bytes) -> None:
+        if self._file is not None:
+            found = os.fstat(self._file)
+            # One that somebody removed would take lines that nobody can read.
+            if found.st_size + len(line) > self._max_file_bytes or not found.st_nlink:
+                self._leave()
+        if self._file is None:
+            self._file = self._open()
+        size = os.fstat(self._file).st_size
+        written = 0
+        try:
+            written = os.write(self._file, line)
+        finally:
+            if written != len(line):
+                os.ftruncate(self._file, size)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _open(self) -> int:
+        self._make_room()
+        self._n_opened += 1
+        named = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        path = self._folder / _NAME.format(time=named, slot=f"{self._slot}-{os.getpid()}", number=self._n_opened)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
+
+    def _make_room(self) -> None:
+        """Remove the oldest files that no worker holds, until there is room for one more."""
+        files = sorted(self._folder.glob(_PATTERN))
+        surplus = len(files) - self._max_files + 1
+        for path in files:
+            if surplus <= 0:
+                return
+            with suppress(OSError):
+                held = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                    surplus -= 1
+                finally:
+                    os.close(held)
+
+    def _leave(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _give_up(self, error: Exception) -> None:
+        """Say once that nothing can be written, and try again in a while, in another file."""
+        if isinstance(error, OSError):
+            self._resume_s = time.monotonic() + _PAUSE_S
+            with suppress(OSError):
+                self._leave()
+        if not self._failed:
+            self._failed = True
+            self._log.warning("prediction log cannot be written", folder=str(self._folder), reason=str(error))
+
+
+def _line(predicted: Predicted) -> bytes:
+    """Return a prediction as one line of JSON."""
+    body, answer = predicted.body, predicted.answer
+    if predicted.telling is not None:
+        body, answer = predicted.telling.told(body, answer)
+    elif body.startswith(_GZIP_MAGIC):
+        inflating = zlib.decompressobj(_GZIP_WINDOW)
+        body = inflating.decompress(body, _MAX_PLAIN_BYTES)
+        if inflating.unconsumed_tail:
+            raise ValueError(f"a body is longer than {_MAX_PLAIN_BYTES} bytes once decompressed")
+    record = {
+        "time": stamp(predicted.time_s),
+        "request_id": predicted.request_id.decode("ascii"),
+        "route": predicted.route,
+        "ms": round(predicted.elapsed_s * 1e3, 3),
+        "request": _on_one_line(body),
+        "answer": _on_one_line(answer),
+    }
+    return msgspec.json.encode(record) + b"\n"
+
+
+def _on_one_line(document: bytes) -> msgspec.Raw:
+    if not document.isascii():
+        # A member of no meaning is passed over unread, UTF-8 or not; who reads the log reads all of it.
+        document = document.decode(errors="replace").encode()
+    # Within a text JSON escapes a line's end: one that stands here parts tokens.
+    return msgspec.Raw(msgspec.json.format(document, indent=-1) if b"\n" in document or b"\r" in document else document)

@@ -1,0 +1,215 @@
+"""Looks at requests for all who want to see some: stages, access log, prediction log, traces."""
+
+from __future__ import annotations
+
+import os
+import time
+from time import perf_counter
+from typing import Protocol
+
+from mlrf.serving.http.router import OTHER, Call, Handler
+from mlrf.serving.runtime.results import Result
+from mlrf.serving.telemetry.access_log import AccessLog, Answered
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import STAGES, WorkerMeter
+from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog, Telling
+from mlrf.serving.telemetry.sampling import Sampler
+from mlrf.serving.telemetry.settings import TelemetrySettings
+from mlrf.serving.telemetry.stages import Stage, Stages, durations
+
+STAGE_RATE = 1 / 256
+_PREDICTING = frozenset(
+    (
+        "/predict",
+        "/predict/batch",
+        "/explain",
+        "/v2/models/{name}/infer",
+        "/inference.GRPCInferenceService/ModelInfer",
+        "/inference.GRPCInferenceService/ModelStreamInfer",
+    )
+)
+_OK = 200
+_CLOSE_LIMIT_S = 2.0
+
+
+class Tracing(Protocol):
+    """Makes spans; one where tracing is wanted (tracing.py), none elsewhere."""
+
+    def follows(self, traceparent: bytes | None) -> bool | None:
+        """Return what the caller decided about tracing its request; None where it left that to us."""
+        ...
+
+    def span(self, seen: Seen, status: int, elapsed_s: float) -> bytes:
+        """Make the spans of an answered request, and return the header line that names the first."""
+        ...
+
+    def close(self, limit_s: float) -> None:
+        """Send what is on its way, for so long at the most."""
+        ...
+
+
+class Seen:
+    """A request that is looked at, and for whom."""
+
+    __slots__ = (
+        "_watch",
+        "body",
+        "call",
+        "client",
+        "for_access",
+        "for_prediction",
+        "for_stages",
+        "for_trace",
+        "request_id",
+        "stages",
+    )
+
+    def __init__(self, watch: TelemetryObserver, call: Call, request_id: bytes, body: bytes, client: str) -> None:
+        self._watch = watch
+        self.call = call
+        self.request_id = request_id
+        self.body = body
+        self.client = client
+        self.for_access = self.for_prediction = self.for_stages = self.for_trace = False
+        self.stages: list[Stage] = []
+
+    @property
+    def handler(self) -> Handler:
+        """What answers the request."""
+        return self._answer_timed if self.for_stages or self.for_trace else self.call.handler
+
+    @property
+    def label(self) -> str:
+        """The label of its route."""
+        return self._watch.routes[self.call.route]
+
+    def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:
+        """Tell those who wanted to know."""
+        return self._watch.end(self, status, content, elapsed_s)
+
+    def _answer_timed(self, body: bytes) -> Result:
+        began_s = perf_counter()
+        made = (self.call.timed or self.call.handler)(body)
+        self.stages = self._watch.collect(self, made, began_s)
+        return made
+
+
+class TelemetryObserver:
+    """The watch of one worker."""
+
+    def __init__(
+        self,
+        settings: TelemetrySettings,
+        routes: tuple[str, ...],
+        slot: int,
+        meter: WorkerMeter,
+        log: Log,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.routes = routes
+        self.stages = Stages()
+        self._tracing = tracing
+        self._next = 0
+        """The number of the next request that is due."""
+        self._sampled_stages = Sampler(STAGE_RATE)
+        self._sampled_access = Sampler(settings.access_log_rate)
+        self._sampled_refusals = Sampler(settings.access_log_rate)
+        self._n_refused = 0
+        self._sampled_predictions = Sampler(settings.prediction_log_rate if settings.prediction_log else 0.0)
+        self._sampled_traces = Sampler(0.0 if tracing is None else settings.trace_rate)
+        self._access_log = AccessLog(log.descriptor, os.getpid()) if settings.access_log_rate > 0 else None
+        self._prediction_log = None
+        if settings.prediction_log is not None and settings.prediction_log_rate > 0:
+            limits = settings.prediction_log_file_bytes, settings.prediction_log_files
+            self._prediction_log = PredictionLog(settings.prediction_log, slot, *limits, log)
+        name = "mlrf_stage_duration_seconds"
+        self._take = {stage: meter.histogram(name, stage) for stage in STAGES}
+        self._count_dropped_lines = meter.counter("mlrf_access_log_dropped_total")
+        self._count_records = meter.counter("mlrf_prediction_log_records_total")
+        self._count_dropped_records = meter.counter("mlrf_prediction_log_dropped_total")
+
+    def skip(self) -> int:
+        """Return how many requests may pass before the next one that is due."""
+        samplers = (self._sampled_stages, self._sampled_access, self._sampled_predictions, self._sampled_traces)
+        due = min(sampler.due for sampler in samplers)
+        passing = due - self._next
+        self._next = due
+        return passing
+
+    def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> Seen | None:
+        """Look at a request that is due, or whose client wants it traced."""
+        followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
+        if not is_due and not followed:
+            return None
+        seen = Seen(self, call, request_id, body, client)
+        seen.for_trace = bool(followed)
+        if is_due:
+            number = self._next
+            self._next = number + 1
+            seen.for_stages = self._sampled_stages.picks(number)
+            seen.for_access = self._sampled_access.picks(number)
+            seen.for_prediction = self._sampled_predictions.picks(number) and self.routes[call.route] in _PREDICTING
+            seen.for_trace |= self._sampled_traces.picks(number) and followed is None
+        return seen
+
+    def refused(self, call: Call | None, request_id: bytes, status: int, client: str) -> None:
+        """Log a request that was refused before it was whole, as answers are."""
+        self._n_refused += 1
+        if self._access_log is None or not self._sampled_refusals.picks(self._n_refused - 1):
+            return
+        method, target = (b"", b"") if call is None else (call.method, call.target)
+        label = self.routes[OTHER if call is None else call.route]
+        self._access_log.put(Answered(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
+
+    def collect(self, seen: Seen, made: Result, began_s: float) -> list[Stage]:
+        """Return the stages of a handler that was just called, and take their times where they are wanted."""
+        over = self.stages.take()
+        if seen.for_stages and isinstance(made, bytes):
+            for stage, elapsed_s in durations(over, began_s, perf_counter()):
+                self._take[stage](elapsed_s)
+        return over
+
+    def end(self, seen: Seen, status: int, content: bytes, elapsed_s: float) -> bytes:
+        """Tell those who wanted to know of a request how it was answered."""
+        now_s = time.time()
+        began_s = now_s - elapsed_s
+        call = seen.call
+        if seen.for_access and self._access_log is not None:
+            sizes = len(seen.body), len(content)
+            facts = (call.method, call.target, seen.label, status, elapsed_s, *sizes)
+            self._access_log.put(Answered(began_s, seen.request_id, seen.client, *facts))
+        if seen.for_prediction and self._prediction_log is not None and status == _OK:
+            telling = call.handler if isinstance(call.handler, Telling) else None
+            both = seen.body, content
+            self._prediction_log.put(Predicted(began_s, seen.request_id, seen.label, elapsed_s, *both, telling))
+        return self._tracing.span(seen, status, elapsed_s) if seen.for_trace and self._tracing is not None else b""
+
+    def tick(self) -> None:
+        """Send on what the logs hold, and count what they did; called twice a second."""
+        if self._access_log is not None:
+            self._access_log.hand_over()
+            self._count_dropped_lines(self._access_log.take_counts()[1])
+        if self._prediction_log is not None:
+            self._prediction_log.hand_over()
+            records, dropped = self._prediction_log.take_counts()
+            self._count_records(records)
+            self._count_dropped_records(dropped)
+
+    def close(self) -> None:
+        """Write what is on its way; called once, when the last request is answered."""
+        for each in (self._access_log, self._prediction_log, self._tracing):
+            if each is not None:
+                each.close(_CLOSE_LIMIT_S)
+        self.tick()
+
+
+def open_observer(
+    settings: TelemetrySettings, routes: tuple[str, ...], slot: int, meter: WorkerMeter, log: Log
+) -> TelemetryObserver:
+    """Return the watch of a worker, after the fork: it may start threads."""
+    tracing: Tracing | None = None
+    if settings.otlp_endpoint is not None:
+        from mlrf.serving.telemetry import tracing as otel  # noqa: PLC0415  an extra, and 0.2 s to import
+
+        tracing = otel.Tracing(settings.otlp_endpoint, slot, log)
+    return TelemetryObserver(settings, routes, slot, meter, log, tracing)

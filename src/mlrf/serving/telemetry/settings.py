@@ -1,0 +1,64 @@
+"""What an operator may choose to see."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mlrf.serving.option import Group, at_least, between, option
+
+
+def _check_folder(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return f"{folder} is not a folder; make it first"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} may not be written by this user"
+
+
+def _check_url(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        return f"{url!r} is not an http:// or https:// address"
+    return None if _is_installed() else "traces need OpenTelemetry: pip install 'mlrf[otel]'"
+
+
+def _is_installed() -> bool:
+    try:
+        return all(find_spec(name) for name in ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http"))
+    except ModuleNotFoundError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """What is told of single requests; all of it off by default."""
+
+    access_log_rate: float = option(
+        0.0, "share of answers that get a line in the log, 0 to 1", group=Group.SIGHT, metavar="R", check=between(0, 1)
+    )
+    prediction_log: Path | None = option(
+        None, "folder for JSON lines of requests and answers (none)",
+        group=Group.SIGHT, kind=Path, metavar="DIR", check=_check_folder,
+    )  # fmt: skip
+    prediction_log_rate: float = option(
+        1.0, "share of predictions that are kept there", group=Group.SIGHT, metavar="R", check=between(0, 1)
+    )
+    prediction_log_file_bytes: int = option(64 << 20, "largest file there", group=Group.SIGHT, check=at_least(1 << 16))
+    prediction_log_files: int = option(16, "most files there", group=Group.SIGHT, check=between(2, 100_000))
+    otlp_endpoint: str | None = option(
+        None, "where traces are sent, as http://HOST:4318 (nowhere)",
+        group=Group.SIGHT, kind=str, metavar="URL", check=_check_url,
+    )  # fmt: skip
+    trace_rate: float = option(
+        0.01,
+        "share of requests traced of those whose client does not say",
+        group=Group.SIGHT,
+        metavar="R",
+        check=between(0, 1),
+    )

@@ -1,0 +1,125 @@
+"""Spans of answered requests, sent by OpenTelemetry's SDK to a collector (OTLP over HTTP).
+
+Imported only where an endpoint is given: the SDK is an extra (`mlrf[otel]`). A span is made when its request is answered, from
+times taken by the way; the SDK's own thread sends it, and drops what the collector does not take.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from threading import Thread
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
+
+from mlrf import __version__
+from mlrf.serving.telemetry import traceparent
+from mlrf.serving.telemetry.logs import Log
+
+if TYPE_CHECKING:
+    from mlrf.serving.telemetry.request_observer import Seen
+
+_PATH = "/v1/traces"
+_EXPORT_LIMIT_S = 2.0
+_SERVER_ERROR = 500
+_NS = 1e9
+_QUIET_S = 60.0
+"""So long after a word of the SDK the next ones are left out."""
+
+
+class Tracing:
+    """Makes spans of requests and has them sent to `endpoint`."""
+
+    def __init__(self, endpoint: str, slot: int, log: Log) -> None:
+        _tell(log)
+        # A service name of the operator's own (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) counts before ours.
+        named = {"service.name": "mlrf"} if "OTEL_SERVICE_NAME" not in os.environ else {}
+        facts = {**named, "service.version": __version__, "service.instance.id": f"worker-{slot}"}
+        self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(facts), shutdown_on_exit=False)
+        address = endpoint if endpoint.endswith(_PATH) else endpoint.rstrip("/") + _PATH
+        exporter = OTLPSpanExporter(endpoint=address, timeout=_EXPORT_LIMIT_S)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=1000))
+        self._tracer = self._provider.get_tracer("mlrf", __version__)
+
+    def follows(self, header: bytes | None) -> bool | None:
+        """Return what the caller decided about tracing its request; None where it left that to us."""
+        parent = None if header is None else traceparent.parse(header)
+        return None if parent is None else parent.sampled
+
+    def span(self, seen: Seen, status: int, elapsed_s: float) -> bytes:
+        """Make the spans of an answered request, and return the header line that names the first."""
+        now_ns, now_s = time.time_ns(), perf_counter()
+
+        def moment(at_s: float) -> int:
+            return now_ns - int((now_s - at_s) * _NS)
+
+        call = seen.call
+        method = call.method.decode("ascii", "replace")
+        span = self._tracer.start_span(
+            f"{method} {seen.label}",
+            context=_context(call.traceparent),
+            kind=SpanKind.SERVER,
+            start_time=moment(now_s - elapsed_s),
+            attributes={
+                "http.request.method": method,
+                "http.route": seen.label,
+                "url.path": call.target.partition(b"?")[0].decode("ascii", "backslashreplace"),
+                "http.response.status_code": status,
+                "mlrf.request_id": seen.request_id.decode("ascii"),
+            },
+        )
+        inside = trace.set_span_in_context(span)
+        for stage in seen.stages:
+            part = self._tracer.start_span(stage.name, context=inside, start_time=moment(stage.began_s))
+            part.end(moment(stage.ended_s))
+        if status >= _SERVER_ERROR:
+            span.set_status(StatusCode.ERROR)
+        span.end(now_ns)
+        made = span.get_span_context()
+        return b"traceparent: %b\r\n" % traceparent.write(made.trace_id, made.span_id)
+
+    def close(self, limit_s: float) -> None:
+        """Send what is on its way, for so long at the most."""
+        closing = Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(limit_s)
+
+
+class _TracedRequest(logging.Handler):
+    """Puts what the SDK has to say into our log, now and then: it repeats itself while a collector is gone."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._due_s = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record, unless one was logged a short while ago."""
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + _QUIET_S
+            self._log.warning("traces not sent", reason=record.getMessage())
+
+
+def _tell(log: Log) -> None:
+    logger = logging.getLogger("opentelemetry")
+    logger.handlers = [_TracedRequest(log)]
+    logger.propagate = False
+
+
+def _context(header: bytes | None) -> Context | None:
+    parent = None if header is None else traceparent.parse(header)
+    if parent is None:
+        return Context()
+    remote = SpanContext(parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())

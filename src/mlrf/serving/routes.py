@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlrf.serving.auth.guard import ADMIN, OPEN
-from mlrf.serving.http.router import JSON, OTHER, Fit, Handler, Route
+from mlrf.serving.http.router import JSON, OTHER, Fit, Route
+from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import Layout
 
 LABELS = (

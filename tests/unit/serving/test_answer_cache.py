@@ -10,8 +10,8 @@ import pytest
 
 from mlrf.core.errors import InvalidFeatureError
 from mlrf.serving.cache.answer_cache import MAX_BODY_BYTES, AnswerCache, CacheCounts
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
-from mlrf.serving.native.keyed_answer import KeyedAnswer
 from mlrf.serving.runtime.results import Awaited, Deferred
 
 HITS, MISSES, EVICTIONS, BYTES = range(4)

@@ -19,9 +19,9 @@ from mlrf.features import lmdb_environment
 from mlrf.features.explanation_store import EmbeddedExplanations, model_digest
 from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.row_format import row_digest, row_format
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.keyed_answer import KeyedAnswer
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.messages import InferRequest, InputTensor

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from mlrf.core.errors import RequestError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.requests import ByKey
 from mlrf.serving.native.strict_parser import Reader
 
 MAX_INSTANCES = 3

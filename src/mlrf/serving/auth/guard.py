@@ -15,8 +15,8 @@ import msgspec
 from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedError
 from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.router import Handler, Wrap
-from mlrf.serving.runtime.results import Result
+from mlrf.serving.http.router import Wrap
+from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.logs import Log
 
 OPEN = "open"

@@ -22,10 +22,9 @@ from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
-from mlrf.serving.http.router import Handler
-from mlrf.serving.native.keyed_answer import KeyedAnswer
-from mlrf.serving.runtime.results import Awaited, Deferred, Result
+from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
 if TYPE_CHECKING:
     from mlrf.serving.cache.redis_cache import RedisCache

@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from mlrf.serving.http.router import Call, Handler
+    from mlrf.serving.http.router import Call
+from mlrf.serving.runtime.results import Handler
 
 NEVER = 1 << 62
 

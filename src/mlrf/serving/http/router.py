@@ -24,7 +24,7 @@ from mlrf.core.errors import (
 from mlrf.serving.http.content_coding import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.observer import ObservedRequest
-from mlrf.serving.runtime.results import Continued, Deferred, Result
+from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result
 
 
 class Framed(bytes):
@@ -40,9 +40,6 @@ class Framed(bytes):
         answer.lines = lines
         return answer
 
-
-Handler = Callable[[bytes], Result]
-"""From a request's body to its answer's, or to what makes it; raises MlrfError where it has none. Never blocks."""
 
 Fit = Callable[[Handler, Head, int], Handler]
 """From a handler, a head and the most bytes of a body to the handler of the bodies that come with the head."""

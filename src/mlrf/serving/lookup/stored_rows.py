@@ -26,7 +26,7 @@ from mlrf.features.as_of import show_as_of
 from mlrf.features.interface import ExplanationStore, FeatureStore, LocalStore, StoredRow
 from mlrf.features.redis_store import RedisStore
 from mlrf.features.row_format import RowFormat
-from mlrf.serving.native.requests import ByKey, OnStale
+from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 _US = 1e-6
 _MS = 1e3

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlrf.serving.auth.guard import ADMIN
-from mlrf.serving.http.router import Handler, Route
+from mlrf.serving.http.router import Route
 from mlrf.serving.routes import SCOPES, make_route
+from mlrf.serving.runtime.results import Handler
 
 PREFIX = "/admin/"
 

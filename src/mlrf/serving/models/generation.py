@@ -15,14 +15,14 @@ from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.http.router import HTML, TEXT, Handler, Route, Router
+from mlrf.serving.http.router import HTML, TEXT, Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.routes import repository_route, repository_routes, rest_routes
 from mlrf.serving.pages import docs, openapi
 from mlrf.serving.routes import PREDICTING, make_route
-from mlrf.serving.runtime.results import Awaited
+from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 
 

@@ -16,7 +16,6 @@ from mlrf.features.row_format import row_format
 from mlrf.model import Model
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.http.router import Handler
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
@@ -25,6 +24,7 @@ from mlrf.serving.oip.outputs import Outputs
 from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.oip.statistics import InferenceCounts, Total
 from mlrf.serving.oip.tensor_reader import TensorReader
+from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.stages import Stages, timed, timed_parts
 

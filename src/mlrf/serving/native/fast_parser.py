@@ -17,9 +17,10 @@ from mlrf.core.errors import InvalidKeyError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
 from mlrf.serving.native.json_scanner import MAX_NUMBER_CHARS
-from mlrf.serving.native.requests import ByKey, ParsedRequest, in_batch
+from mlrf.serving.native.requests import ParsedRequest, in_batch
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _OPTIONS: list[tuple[str, Any, Any]] = [

@@ -15,14 +15,14 @@ from typing import TypeVar
 
 from mlrf.engines.interface import Explainer, Row
 from mlrf.model import Model
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.requests import ByKey, Explain, ParsedRequest
+from mlrf.serving.native.requests import Explain, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.results import Awaited, Deferred
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S
 
-MAX_LOOP_S = 1e-3
-"""How long one request may hold the event loop."""
 _CAREFUL_BYTES = 16 << 10
 """A longer body is read in the worker's thread when the fast decoder will not take it."""
 _TIMED_RUNS = 3

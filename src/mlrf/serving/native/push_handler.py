@@ -19,11 +19,10 @@ from mlrf.features.as_of import read_as_of
 from mlrf.features.interface import Key, Record
 from mlrf.features.row_format import RowFormat
 from mlrf.features.row_json import read_document
-from mlrf.serving.http.router import Handler
 from mlrf.serving.lookup.stored_rows import StoredRows
 from mlrf.serving.native.fast_parser import codes_by_value, named_struct
 from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, value_of, whole_document
-from mlrf.serving.runtime.results import Awaited
+from mlrf.serving.runtime.results import Awaited, Handler
 
 _MEMBERS = ("rows", "partial")
 _CONTRACT = (

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 import msgspec
 
 from mlrf.engines.interface import Row
+from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 Explain = bool | int
 """Whether an explanation is asked: of all features, or of the k that weigh most."""
-
-OnStale = Literal["refuse", "flag"]
-"""What becomes of a row that is older than is allowed."""
-
-
-class ByKey(msgspec.Struct, frozen=True, gc=False):
-    """A row that is to be looked up: `key` is the canonical encoding, the rest what the caller said about the row."""
-
-    key: bytes
-    overrides: Mapping[int, float] | None = None
-    """Values in place of the stored ones, by the feature's place in the schema."""
-    max_age_s: float | None = None
-    on_stale: OnStale | None = None
-
 
 ParsedRequest = tuple[Row | ByKey, Explain, bool]
 """The row or where it is to be found, whether reasons are asked, and whether the features are to be returned."""

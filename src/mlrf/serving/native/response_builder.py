@@ -14,9 +14,9 @@ import msgspec
 from mlrf.engines.interface import Explainer, Row
 from mlrf.model import Model
 from mlrf.model.model import Prediction
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
-from mlrf.serving.native.keyed_answer import KeyedAnswer
 from mlrf.serving.native.requests import Explain, ParsedRequest
 
 _encode = msgspec.json.encode

@@ -18,9 +18,10 @@ from mlrf.core.errors import (
 from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
+from mlrf.serving.lookup.by_key import ByKey, OnStale
 from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
-from mlrf.serving.native.requests import ByKey, Explain, OnStale, ParsedRequest, in_batch
+from mlrf.serving.native.requests import Explain, ParsedRequest, in_batch
 
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)

@@ -18,10 +18,9 @@ from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
 from mlrf.model import Model
 from mlrf.serving.cache.answer_cache import MAX_BODY_BYTES, CachePartition
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
-from mlrf.serving.native.keyed_answer import KeyedAnswer
-from mlrf.serving.native.predict_handler import MAX_LOOP_S
-from mlrf.serving.native.requests import ByKey
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
 from mlrf.serving.oip.outputs import Outputs, Wanted
@@ -30,6 +29,7 @@ from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import Table, TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S
 
 _ASIDE_BYTES = 256 << 10
 """Tensors of more are read in the worker's thread."""

@@ -19,7 +19,7 @@ from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
 from mlrf.engines.column_rules import ColumnRule, ColumnRules
 from mlrf.engines.interface import Rows
 from mlrf.features.entity_key import EntityKey
-from mlrf.serving.native.requests import ByKey
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.oip.datatypes import DATATYPES, FP64, Buffer, Datatype
 from mlrf.serving.oip.messages import MOST_DIMENSIONS, InputTensor
 from mlrf.serving.oip.tensor_columns import category_column, key_column, number_column

@@ -45,6 +45,9 @@ class Continued:
 
 Result: TypeAlias = bytes | Deferred | Awaited | Continued
 
+Handler = Callable[[bytes], Result]
+"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where there is none. Never blocks."""
+
 
 def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
     """Return what `then` makes of the bytes that are made, or come to be made."""

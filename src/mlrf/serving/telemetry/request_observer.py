@@ -7,8 +7,8 @@ import time
 from time import perf_counter
 from typing import Protocol
 
-from mlrf.serving.http.router import OTHER, Call, Handler
-from mlrf.serving.runtime.results import Result
+from mlrf.serving.http.router import OTHER, Call
+from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import STAGES, WorkerMeter

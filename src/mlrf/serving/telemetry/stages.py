@@ -14,10 +14,11 @@ from typing import NamedTuple, TypeVar, cast
 
 from mlrf.engines.interface import Engine, Explainer, Row, Rows
 from mlrf.model import Model
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
-from mlrf.serving.native.requests import ByKey, ParsedRequest
+from mlrf.serving.native.requests import ParsedRequest
 
 _T = TypeVar("_T")
 REST = "rest"

@@ -10,13 +10,12 @@ from typing import Any
 from google.protobuf import json_format
 
 from mlrf.core.errors import ModelUnloadedError, NotReadyError
-from mlrf.serving.http.router import Handler
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.message_codec import read_request, read_response, write_response
 from mlrf.serving.oip.grpc.message_types import message, parsed
 from mlrf.serving.oip.json_messages import told_request, told_response
 from mlrf.serving.oip.messages import InferRequest
-from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result
+from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Handler, Result
 
 _ASIDE_BYTES = 256 << 10
 """Messages of more are parsed in the worker's thread."""

@@ -8,14 +8,14 @@ from time import perf_counter
 
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.router import JSON, Framed, Handler
+from mlrf.serving.http.router import JSON, Framed
 from mlrf.serving.oip.json_messages import told_request, told_response
 from mlrf.serving.oip.messages import InferRequest, InferResponse
 from mlrf.serving.oip.rest.content_coding import AT_ONCE_BYTES, LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
 from mlrf.serving.oip.rest.request_body import ParsedRequest, read_body
 from mlrf.serving.oip.rest.response_body import PREFIX_BYTES, read_answer, writer
 from mlrf.serving.oip.served_model import OipModel
-from mlrf.serving.runtime.results import Continued, Deferred, Result, followed
+from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
 
 _OCTETS = b"application/octet-stream"
 _AT_ONCE_JSON_BYTES = 64 << 10

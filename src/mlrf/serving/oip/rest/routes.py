@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.http.router import Handler, Route
+from mlrf.serving.http.router import Route
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.rest.infer_handler import InferHandler, fit
 from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.routes import make_route
-from mlrf.serving.runtime.results import Awaited
+from mlrf.serving.runtime.results import Awaited, Handler
 
 M = TypeVar("M", bound=msgspec.Struct)
 _REPOSITORY = "/v2/repository/models/"

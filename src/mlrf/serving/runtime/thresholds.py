@@ -1,0 +1,14 @@
+"""When the work of one request leaves the event loop: every threshold of time and size in one place."""
+
+from __future__ import annotations
+
+MAX_LOOP_S = 1e-3
+"""How long one request may hold the event loop."""
+TENSOR_BYTES = 256 << 10
+"""Open Inference Protocol: tensors or protobuf messages of more are read in the worker's thread."""
+TENSOR_COUNT = 8192
+"""And more tensors than this; no row that large is looked up in the cache."""
+TENSOR_JSON_BYTES = 64 << 10
+"""JSON of more is read in the worker's thread."""
+COMPRESSED_ON_LOOP_BYTES = 16 << 10
+"""What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""

@@ -60,8 +60,8 @@ def main(home: Path) -> None:
     from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.models.service import Service  # noqa: PLC0415
-    from mlrf.serving.processes.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
+    from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
     from mlrf.serving.telemetry.metrics import WorkerMeter  # noqa: PLC0415
 

@@ -29,7 +29,7 @@ _ONE = request("POST", "/predict", {"features": [0.25] * 30})
 _PROBE = Path(__file__).parents[1] / "health_probe.py"
 _ADMITS_ALL = """
 from mlrf.serving.runtime.admission import Admission
-Admission.refusal = lambda self, call: None
+Admission.refusal = lambda self, route, n_bytes: None
 Admission._is_full = lambda self: False
 """
 """The server without its admission."""

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mlrf.serving.config.settings import OPTIONS
 from mlrf.serving.error_status import CODES
 from mlrf.serving.processes.arbiter import SlotArbiter
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 

@@ -10,12 +10,12 @@ import pytest
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.models.load_requests import Loading
 from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.processes.load_requests import Loading
 from mlrf.serving.processes.reload_board import ReloadBoard
 from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 

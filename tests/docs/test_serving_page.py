@@ -17,8 +17,8 @@ from mlrf.core.errors import MlrfError, RequestError
 from mlrf.serving.config.loader import shown
 from mlrf.serving.config.settings import OPTIONS
 from mlrf.serving.error_status import STATUSES, error_status_of
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 

@@ -10,8 +10,9 @@ import pytest
 
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import ConfigError
+from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.models.admin_routes import AdminRoutes
-from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
+from mlrf.serving.processes.admin_listener import AdminListener
 from raw_http import Client
 from running import eventually, run_to_its_end, serving
 

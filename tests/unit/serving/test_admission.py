@@ -5,18 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mlrf.core.errors import OverloadedError
-from mlrf.serving.http.router import Call
 from mlrf.serving.runtime.admission import MOST_WAITING, Admission
 
 ROUTE = 2
 
 
-def call(n_bytes=100, *, always=False):
-    return Call(ROUTE, lambda body: body, b"", n_bytes, False, True, False, False, None, False, always)
-
-
 def share(admission, n=200):
-    return sum(admission.refusal(call()) is None for _ in range(n)) / n
+    return sum(admission.refusal(ROUTE, 100) is None for _ in range(n)) / n
 
 
 def lags(admission, lag_s, from_s, to_s):
@@ -68,13 +63,6 @@ def test_many_connections_may_make_a_longer_turn():
     assert (few.strained, many.strained) == (True, False)
 
 
-def test_what_watches_a_server_is_always_answered():
-    admission = Admission()
-    lags(admission, 2.0, 10, 40)
-    assert share(admission) < 0.1
-    assert all(admission.refusal(call(always=True)) is None for _ in range(100))
-
-
 def fill(admission, n, n_bytes=100):
     taken = 0
     for _ in range(n):
@@ -90,8 +78,8 @@ def test_the_thread_takes_a_burst_up_to_its_cap_and_bodies_like_those_are_refuse
     admission = Admission()
     assert fill(admission, MOST_WAITING + 10, 5000) == MOST_WAITING
     assert admission.strained
-    assert admission.refusal(call(5000)) is not None
-    assert admission.refusal(call(4999)) is None, "it may be short work"
+    assert admission.refusal(ROUTE, 5000) is not None
+    assert admission.refusal(ROUTE, 4999) is None, "it may be short work"
     admission.leave(5000)
     assert not admission.strained
 
@@ -119,7 +107,7 @@ def test_a_wait_that_stands_before_the_thread_lowers_its_limit_until_it_is_short
 
     def arrive(n):
         for _ in range(n):
-            if admission.refusal(call(500)) is None:
+            if admission.refusal(ROUTE, 500) is None:
                 try:
                     admission.enter(ROUTE, 500)
                 except OverloadedError:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.runtime.control_block import ControlBlock
 
 
 def test_rows_are_apart_and_totals_are_sums():

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
 from mlrf.serving import error_status
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from mlrf.core.repository import ModelDirectory, Pointer, Version
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.processes.reload_board import Answer, Ask, Page, Plan, ReloadBoard, Report, clipped
 from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, Hands, ReloadCoordinator
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
 
 OLD, NEW = Version(1, "a" * 64), Version(2, "b" * 64)

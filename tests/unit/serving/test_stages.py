@@ -15,8 +15,8 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Call
 from mlrf.serving.models.loaded_model import LoadedModel
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.request_observer import TelemetryObserver

@@ -12,11 +12,11 @@ from mlrf.engines.selection import ENGINES
 from mlrf.features.store_location import default_state_dir, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
+from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.cpus import usable_cpus
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.grpc.settings import GrpcSettings
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
-from mlrf.serving.processes.admin_listener import parse_admin
 from mlrf.serving.telemetry.logs import LEVELS
 from mlrf.serving.telemetry.settings import TelemetrySettings
 

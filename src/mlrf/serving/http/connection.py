@@ -125,8 +125,8 @@ class Connection(LimitedConnection):
             call = calls.get(raw) or self._call_of(raw)
             if call is None:
                 return
-            if admission.strained and self._call is None:
-                fault = admission.refusal(call)
+            if admission.strained and self._call is None and not call.always:
+                fault = admission.refusal(call.route, call.content_length)
                 if fault is not None:
                     position = self._turn_away(call, fault, size - end) + end
                     continue

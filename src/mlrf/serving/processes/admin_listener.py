@@ -5,60 +5,17 @@ One listener for all workers: a request a minute needs no spreading.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from mlrf.core.errors import ConfigError
+from mlrf.serving.config.admin_address import UNIX, AdminAddress
 
-_UNIX = "unix:"
-_MAX_PATH_BYTES = 100
-"""A little less than the kernel takes (108): the socket is made under a longer name and renamed."""
-_MAX_PORT = 65535
 _BACKLOG = 64
 _OWNER_ONLY = 0o177
-
-
-@dataclass(frozen=True, slots=True)
-class AdminAddress:
-    """Where the admin listener stands: a path, or a host and port."""
-
-    path: Path | None = None
-    host: str = ""
-    port: int = 0
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.path is not None or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
-def parse_admin(text: str) -> AdminAddress:
-    """Return the address that `--admin` names; ConfigError when it is none, or one that others could reach without a key."""
-    if text.startswith(_UNIX):
-        path = text.removeprefix(_UNIX).removeprefix("//")
-        if not path or len(os.fsencode(path)) > _MAX_PATH_BYTES:
-            raise ConfigError(f"--admin: the path of {text!r} is not 1 to {_MAX_PATH_BYTES} bytes", option="--admin")
-        return AdminAddress(path=Path(os.path.abspath(path)))  # noqa: PTH100  a link at the path is looked at later
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise ConfigError(f"--admin: {text!r} is neither unix:/PATH nor HOST:PORT", option="--admin")
-    address = AdminAddress(host=host.removeprefix("[").removesuffix("]"), port=int(port))
-    if not address.is_local:
-        raise ConfigError(
-            f"--admin: {text} could be reached from outside; use a Unix socket (unix:/run/mlrf/admin.sock) or 127.0.0.1:{port}",
-            option="--admin",
-        )
-    return address
 
 
 class AdminListener:
@@ -78,7 +35,7 @@ class AdminListener:
     def name(self) -> str:
         """The address as `--admin` takes it."""
         if self._address.path is not None:
-            return f"{_UNIX}{self._address.path}"
+            return f"{UNIX}{self._address.path}"
         host, port = self.socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -25,10 +25,10 @@ from mlrf.core.errors import MlrfError
 from mlrf.core.repository import Version
 from mlrf.features.seed_store import take_rows
 from mlrf.serving.auth.access_control import AccessControl
+from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.service import default_name
-from mlrf.serving.processes.admin_listener import AdminListener, parse_admin
-from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
 from mlrf.serving.processes.model_sources import ModelSources
 from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
@@ -39,6 +39,7 @@ from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, hopeless
 from mlrf.serving.routes import layout
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import ArbiterLog, Log
 from mlrf.serving.telemetry.metrics import clear_gauges

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from mlrf.core.repository import Version
-from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.runtime.control_block import ControlBlock
 
 WAKE = signal.SIGURG
 """Says that a page has changed. Ignored by default, so it ends nobody who is not listening yet."""

@@ -26,12 +26,12 @@ from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.file_descriptors import connections_that_fit
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.http.settings import HttpLimits
-from mlrf.serving.models.load_requests import Loading
 from mlrf.serving.models.service import Service
 from mlrf.serving.oip.repository import Repository
 from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.bundle_lookup import bundles_of, find
+from mlrf.serving.processes.load_requests import Loading
 from mlrf.serving.processes.reload_board import WAKE, Plan
 from mlrf.serving.processes.reload_worker import WorkerReload
 from mlrf.serving.processes.worker_boot import WorkerBoot

@@ -12,9 +12,9 @@ from mlrf.core.repository import ModelDirectory
 from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.admin_listener import AdminListener
-from mlrf.serving.processes.control_block import ControlBlock
 from mlrf.serving.processes.listeners import Reservation
 from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import Layout

@@ -15,7 +15,6 @@ import socket
 from time import perf_counter
 
 from mlrf.core.errors import MlrfError, OverloadedError
-from mlrf.serving.http.router import Call
 
 PROBE_S = 0.01
 """How often a busy loop measures its lag."""
@@ -134,10 +133,8 @@ class Admission:
         self._heavy_bytes: dict[int, int] = {}
         self._unfinished_bytes = 0
 
-    def refusal(self, call: Call) -> MlrfError | None:
-        """Return why a request is turned away before its body is read, None when it is taken on."""
-        if call.always:
-            return None
+    def refusal(self, route: int, n_bytes: int) -> MlrfError | None:
+        """Return why a request with a body of `n_bytes` is refused before that is read, None when it is admitted."""
         if self._share < 1.0:
             self._share_taken += self._share
             if self._share_taken < 1.0:
@@ -145,7 +142,7 @@ class Admission:
             self._share_taken -= 1.0
         # Whether a body makes long work is not known before it is decoded, and decoding what is then refused would cost the
         # work that is done: of a route's bodies, those at least as long as one that lately was long work are taken for it.
-        if self._is_full() and call.content_length >= self._heavy_bytes.get(call.route, call.content_length + 1):
+        if self._is_full() and n_bytes >= self._heavy_bytes.get(route, n_bytes + 1):
             self._turned_away = True
             return self._full()
         return None

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from mlrf.serving.processes.control_block import ControlBlock
+from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family, Layout
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 

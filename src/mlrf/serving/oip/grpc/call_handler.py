@@ -190,8 +190,8 @@ class CallHandler:
             http.until_watched -= 1
             if http.until_watched < 0 or caller.traceparent is not None:
                 call = http.look(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
-            if admission.strained:
-                fault = admission.refusal(replace(call, content_length=len(body)))
+            if admission.strained and not call.always:
+                fault = admission.refusal(call.route, len(body))
                 if fault is not None:
                     raise fault
             if caller.deadline_s and started > caller.deadline_s:

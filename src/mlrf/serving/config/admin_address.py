@@ -1,0 +1,53 @@
+"""The address of the admin listener: a Unix socket's path, or a host and port of this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+
+UNIX = "unix:"
+_MAX_PATH_BYTES = 100
+"""A little less than the kernel takes (108): the socket is made under a longer name and renamed."""
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAddress:
+    """Where the admin listener stands: a path, or a host and port."""
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.path is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_admin(text: str) -> AdminAddress:
+    """Return the address that `--admin` names; ConfigError when it is none, or one that others could reach without a key."""
+    if text.startswith(UNIX):
+        path = text.removeprefix(UNIX).removeprefix("//")
+        if not path or len(os.fsencode(path)) > _MAX_PATH_BYTES:
+            raise ConfigError(f"--admin: the path of {text!r} is not 1 to {_MAX_PATH_BYTES} bytes", option="--admin")
+        return AdminAddress(path=Path(os.path.abspath(path)))  # noqa: PTH100  a link at the path is looked at later
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ConfigError(f"--admin: {text!r} is neither unix:/PATH nor HOST:PORT", option="--admin")
+    address = AdminAddress(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+    if not address.is_local:
+        raise ConfigError(
+            f"--admin: {text} could be reached from outside; use a Unix socket (unix:/run/mlrf/admin.sock) or 127.0.0.1:{port}",
+            option="--admin",
+        )
+    return address

@@ -176,12 +176,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def metrics_of(answer: Answer) -> dict[str, float]:
-    """Every sample of an answer of `/metrics`, by name and labels."""
-    return {
-        sample.name + "".join(f";{k}={v}" for k, v in sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(answer.body.decode())
-        for sample in family.samples
-    }
+    """Every sample of an answer of `/metrics`, by name and labels; and without the label `model`, the sum over models."""
+    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            labels = sorted(sample.labels.items())
+            found[sample.name + "".join(f";{k}={v}" for k, v in labels)] = sample.value
+            name = sample.name + "".join(f";{k}={v}" for k, v in labels if k != "model")
+            sums[name] = sums.get(name, 0.0) + sample.value
+    return sums | found
 
 
 def children_of(pid: int) -> list[int]:

@@ -12,9 +12,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlrf.serving.config.settings import OPTIONS
-from mlrf.serving.error_status import CODES
+from mlrf.serving.error_status import codes
 from mlrf.serving.processes.arbiter import SlotArbiter
-from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
@@ -57,7 +57,7 @@ def test_a_query_asks_for_metrics_labels_and_values_that_there_are(expression):
         for label, value in re.findall(r'(\w+)(?:=~|!=|!~|=)"([^"]*)"', inside):
             assert label in known
             if label == "code":
-                assert value in CODES
+                assert value in codes()
             elif label not in OF_PROMETHEUS | {"status"}:
                 assert any(value in EXPOSED[name].get(label, ()) for name in used)
     for labels in re.findall(r"\bby \(([^)]*)\)", expression):
@@ -72,7 +72,7 @@ def test_a_query_of_what_there_is_not_would_be_found():
     with pytest.raises(AssertionError):
         test_a_query_asks_for_metrics_labels_and_values_that_there_are('mlrf_requests_total{code="X"}')
     with pytest.raises(AssertionError):
-        test_a_query_asks_for_metrics_labels_and_values_that_there_are("sum by (model) (mlrf_requests_total)")
+        test_a_query_asks_for_metrics_labels_and_values_that_there_are("sum by (stage) (mlrf_requests_total)")
 
 
 def test_the_dashboard_shows_every_metric():
@@ -128,7 +128,7 @@ def test_every_signal_that_the_arbiter_handles_is_on_the_page(number):
 
 def test_every_code_of_a_refusal_that_an_operator_can_cure_is_on_the_page():
     for code in ("OVERLOADED", "NOT_READY", "INTERNAL", "FEATURES_UNAVAILABLE", "DEADLINE_EXCEEDED", "STALE_FEATURES"):
-        assert code in CODES
+        assert code in codes()
         assert code in PAGE
 
 
@@ -148,5 +148,5 @@ def test_every_event_of_the_log_is_on_the_page():
 
 def test_routes_of_health_are_told():
     for label in ("/healthz", "/readyz", "/metrics"):
-        assert label in LABELS
+        assert label in route_labels()
         assert label in PAGE

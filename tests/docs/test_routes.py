@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,14 +10,20 @@ import pytest
 
 from bundles import write_bundle
 from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import RequestError
+from mlrf.serving import routes as table
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.error_encoder import ErrorEncoder
+from mlrf.serving.error_status import TABLE, ErrorStatus, error_status_of
+from mlrf.serving.models import generation, route_building
 from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
 from mlrf.serving.processes.load_requests import Loading
 from mlrf.serving.processes.reload_board import ReloadBoard
-from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.routes import OPEN, RouteSpec, Tag, layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
 PAGE = Path(__file__).parents[2] / "docs/serving.md"
@@ -29,18 +36,22 @@ def bundles(tmp_path_factory):
     return [read_bundle(write_bundle(folder / name, name=name, key=key)) for name, key in keys.items()]
 
 
+def service_of(bundles, state_dir):
+    counts = layout(["one", "two"])
+    block = ControlBlock(1, counts.n_words)
+    board = ReloadBoard(1, 0)
+    return Service(
+        bundles,
+        ServeSettings(bundles=(Path("one"), Path("two")), state_dir=state_dir),
+        WorkerMeter(counts, block.row(0)),
+        Exposition(counts, block, [], "0"),
+        loader=Loading(["one", "two"], board.asks[0], board.answers[0], 1.0, lambda: None, find=None),
+    )
+
+
 @pytest.fixture(scope="module")
 def service(bundles, tmp_path_factory):
-    block = ControlBlock(1, layout(["one", "two"]).n_words)
-    service = Service(
-        bundles,
-        ServeSettings(bundles=(Path("one"), Path("two")), state_dir=tmp_path_factory.mktemp("state")),
-        WorkerMeter(layout(["one", "two"]), block.row(0)),
-        Exposition(layout(["one", "two"]), block, [], "0"),
-    )
-    board = ReloadBoard(1, 0)
-    Loading(board.asks[0], board.answers[0], 1.0, lambda: None, find=None).add_to(service.admin, ["one", "two"])
-    return service
+    return service_of(bundles, tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +89,9 @@ def test_the_contract_has_every_route_and_no_other(bundles, served):
 
 def test_the_page_for_a_person_has_every_route_and_no_other(bundles, served):
     page = docs.page(bundles, "one", "0", 100).decode().partition("<h2>")[0]
-    rows = re.findall(r"<tr><td>(\w+)</td><td><code>([^<]+)</code></td><td>(.*?)</td></tr>", page)
-    shown = {(method, path) for method, path, _ in rows}
-    ((method, by_name, text),) = [row for row in rows if row[1].startswith("/models/{name}")]
-    shown |= {(method, by_name.replace("/predict", also)) for also in re.findall("<code>(/[^<]+)</code>", text)}
-    # It need not name itself.
-    assert shown | {("GET", "/docs")} == templates(served)
+    rows = re.findall(r"<tr><td>(\w+)</td><td>(.*?)</td>", page)
+    shown = {(method, path) for method, paths in rows for path in re.findall("<code>(/[^<]+)</code>", paths)}
+    assert shown == templates(served)
 
 
 def told(title):
@@ -97,10 +105,67 @@ def told(title):
 
 def test_the_tables_have_every_route_and_no_other(service, served):
     assert told("Routes") == templates(served)
-    assert told("Admin routes") == templates(by_method(service.admin.routes))
+    assert told("Admin routes") == templates(by_method(service.admin_routes))
 
 
 def test_every_label_has_a_route(service):
-    routes = [*service.routes.values(), *service.admin.routes.values()]
-    assert {route.label for route in routes} == set(LABELS) - {"other"}
+    routes = [*service.routes.values(), *service.admin_routes.values()]
+    assert {route.label for route in routes} == set(route_labels(grpc=False)) - {"other"}
     assert not [path for path in service.routes if path.startswith("/admin")]
+
+
+def test_the_methods_of_a_path_share_scope_and_media_type():
+    for path in {spec.path for spec in table.ROUTES}:
+        assert len({(s.scope, s.content_type) for s in table.ROUTES if s.path == path}) == 1
+
+
+def test_every_operation_has_an_id_of_its_own_a_tag_and_a_summary(bundles):
+    paths = openapi.document(bundles, "one", "0", 100, ["one", "two"])["paths"]
+    operations = [each for item in paths.values() for method, each in item.items() if method != "parameters"]
+    assert len({each["operationId"] for each in operations}) == len(operations)
+    assert all(each["tags"] and each["summary"] and each["responses"]["200"] for each in operations)
+
+
+def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monkeypatch):
+    ping = RouteSpec(
+        "GET", "/ping", "Whether it answers", Tag.SERVER, lambda _g, _name: lambda _body: b"{}", scope=OPEN
+    )
+    monkeypatch.setattr(table, "ROUTES", (*table.ROUTES, ping))
+    for module in (route_building, openapi, docs, generation):
+        monkeypatch.setattr(module, "ROUTES", table.ROUTES)
+    service = service_of(bundles, tmp_path)
+    assert service.routes["/ping"].handlers[b"GET"](b"") == b"{}"
+    counts = layout(["one", "two"])
+    number = counts.number("/ping")
+    assert service.routes["/ping"].number == number
+    assert table.scopes(counts.routes)[number] == OPEN
+    assert openapi.document(bundles, "one", "0", 100, [])["paths"]["/ping"]["get"]["summary"] == "Whether it answers"
+    assert "<code>/ping</code></td><td>Whether it answers</td>" in docs.page(bundles, "one", "0", 100).decode()
+    block = ControlBlock(1, counts.n_words)
+    WorkerMeter(counts, block.row(0)).count_request(number, 200, 0.0)
+    assert b'mlrf_requests_total{route="/ping",model="-",status="200"} 1' in Exposition(counts, block, [], "0").text()
+    with pytest.raises(AssertionError, match="/ping"):
+        test_the_tables_have_every_route_and_no_other(service, by_method(service.routes))
+
+
+def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
+    class TeapotError(RequestError):
+        """Coffee is asked of a teapot."""
+
+        code = "TEAPOT"
+
+    monkeypatch.setitem(
+        TABLE, TeapotError, ErrorStatus(418, "INVALID_ARGUMENT", "A teapot", lambda _error: b"Tea: 1\r\n")
+    )
+    counts = layout(["one"])
+    block = ControlBlock(1, counts.n_words)
+    meter = WorkerMeter(counts, block.row(0))
+    status, body, headers = ErrorEncoder(Log("critical"), meter.count_refusal)(TeapotError("no coffee"), b"1")
+    assert (status, headers, json.loads(body)["code"]) == (418, b"Tea: 1\r\n", "TEAPOT")
+    meter.count_request(0, status, 0.0)
+    text = Exposition(counts, block, [], "0").text()
+    assert b'mlrf_requests_total{route="other",model="-",status="418"} 1' in text
+    assert b'mlrf_refusals_total{code="TEAPOT",model="-"} 1' in text
+    operation = openapi.document(bundles, "one", "0", 100, [])["paths"]["/predict"]["post"]
+    assert operation["responses"]["418"]["description"] == "A teapot"
+    assert error_status_of(TeapotError("")).grpc == "INVALID_ARGUMENT"

@@ -16,8 +16,8 @@ from mlrf.core import errors
 from mlrf.core.errors import MlrfError, RequestError
 from mlrf.serving.config.loader import shown
 from mlrf.serving.config.settings import OPTIONS
-from mlrf.serving.error_status import STATUSES, error_status_of
-from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.error_status import TABLE, error_status_of
+from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
@@ -55,7 +55,7 @@ def documented_codes() -> dict[str, int]:
 
 
 def test_every_code_that_a_request_can_meet_is_in_the_table_with_its_status():
-    asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in STATUSES)]
+    asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in TABLE)]
     wanted = {kind.code: error_status_of(kind("")).http for kind in asked} | {"INTERNAL": 500}
     assert documented_codes() == wanted
 
@@ -117,7 +117,7 @@ def test_no_command_is_left_out_here():
     assert set(re.findall(r"^  ([a-z]+) ", commands, re.MULTILINE)) == {*OFFLINE, "serve"}
 
 
-@pytest.mark.parametrize("label", [label for label in LABELS if label != "other"])
+@pytest.mark.parametrize("label", [label for label in route_labels(grpc=False) if label != "other"])
 def test_every_route_is_told_on_the_page_or_in_the_readme(label):
     assert re.search(rf"{re.escape(label)}(?!\w)", PAGE + README)
 

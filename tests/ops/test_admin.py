@@ -11,7 +11,6 @@ import pytest
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.admin_address import parse_admin
-from mlrf.serving.models.admin_routes import AdminRoutes
 from mlrf.serving.processes.admin_listener import AdminListener
 from raw_http import Client
 from running import eventually, run_to_its_end, serving
@@ -106,9 +105,3 @@ def test_a_port_of_this_machine_serves_them_too(bundle):
         address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
         with Client(int(address.rpartition(":")[2])) as admin:
             assert admin.ask("GET", "/admin/models").status == 200
-
-
-@pytest.mark.parametrize("label", ["/models", "/admin/models/{name}/load"])
-def test_a_route_outside_the_admin_prefix_or_without_its_name_is_no_admin_route(label):
-    with pytest.raises(ValueError, match="models"):
-        AdminRoutes().add(label, {})

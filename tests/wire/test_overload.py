@@ -219,7 +219,7 @@ def test_idle_connections_make_room_for_those_that_come(path):
             assert probe.ask("GET", "/healthz").status == 200
             time.sleep(0.1)
         assert all(client.rest()[:12] in (b"", b"HTTP/1.1 503") for client in crowd)
-        assert server.metrics()["mlrf_connections_cut_total;why=room"] >= 30
+        assert server.metrics()["mlrf_connections_cut_total;reason=idle_evicted"] >= 30
 
 
 def _answers(port):

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 from bundles import ALL_KINDS, NUMBERS, margins_of
 from mlrf.core.errors import UnknownCategoryError
 from mlrf.core.schema import Leniency
-from mlrf.serving.error_status import STATUSES
+from mlrf.serving.error_status import TABLE
 from running import cpu_ns, serving
 
 EXAMPLE = ALL_KINDS.example()
@@ -504,7 +504,7 @@ def test_what_is_refused_as_invalid_the_contract_forbids_too(contract, name):
 def test_the_contract_names_every_status_of_a_refusal(contract):
     stated = set(contract["paths"]["/predict"]["post"]["responses"])
     # 409 is what admin routes answer.
-    assert {str(status) for status in STATUSES.values()} - {"503", "409"} <= stated
+    assert {str(each.http) for each in TABLE.values()} - {"503", "409"} <= stated
 
 
 def test_the_docs_page_works_without_an_internet(server):

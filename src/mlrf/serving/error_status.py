@@ -1,114 +1,109 @@
-"""From a fault to an answer: the one table of error class, HTTP status and gRPC code, and the one shape that errors have."""
+"""The status table: how each class of error is answered, over HTTP and over gRPC.
+
+A new status is a line of TABLE (and a row in docs/serving.md): responses, gRPC codes, header lines, the OpenAPI document and
+the labels of metrics follow from it. A class without a line has the status of its nearest ancestor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
-
-import msgspec
 
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
-from mlrf.serving.telemetry.logs import Log
+
+OK = 200
+
+
+def _no_headers(_error: MlrfError) -> bytes:
+    return b""
+
+
+def _retry_after(_error: MlrfError) -> bytes:
+    return b"Retry-After: 1\r\n"
+
+
+def _allow(error: MlrfError) -> bytes:
+    return b"Allow: %b\r\n" % ", ".join(error.details["allow"]).encode()
+
+
+def _wants_key(_error: MlrfError) -> bytes:
+    return b'WWW-Authenticate: Bearer realm="mlrf"\r\n'
+
+
+def _wants_scope(error: MlrfError) -> bytes:
+    return (
+        b'WWW-Authenticate: Bearer realm="mlrf", error="insufficient_scope", scope="%b"\r\n'
+        % error.details["scope"].encode()
+    )
 
 
 class ErrorStatus(NamedTuple):
-    """How a transport tells of a fault: HTTP by status, gRPC by the name of a code."""
+    """The status of a class of errors."""
 
     http: int
     grpc: str
+    """The name of a gRPC status code."""
+    description: str
+    """What it means, for the OpenAPI document."""
+    headers: Callable[[MlrfError], bytes] = _no_headers
+    """The header lines of its HTTP response."""
 
 
 TABLE: dict[type[MlrfError], ErrorStatus] = {
-    errors.MalformedRequestError: ErrorStatus(400, "INVALID_ARGUMENT"),
-    errors.UnauthenticatedError: ErrorStatus(401, "UNAUTHENTICATED"),
-    errors.NotPermittedError: ErrorStatus(403, "PERMISSION_DENIED"),
-    errors.RouteNotFoundError: ErrorStatus(404, "UNIMPLEMENTED"),
-    errors.ModelNotFoundError: ErrorStatus(404, "NOT_FOUND"),
-    errors.KeyNotFoundError: ErrorStatus(404, "NOT_FOUND"),
-    errors.MethodNotAllowedError: ErrorStatus(405, "UNIMPLEMENTED"),
-    errors.RequestTimeoutError: ErrorStatus(408, "DEADLINE_EXCEEDED"),
-    errors.ReloadRefusedError: ErrorStatus(409, "FAILED_PRECONDITION"),
-    errors.SchemaChangedError: ErrorStatus(409, "FAILED_PRECONDITION"),
-    errors.LengthRequiredError: ErrorStatus(411, "INVALID_ARGUMENT"),
-    errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED"),
-    errors.BatchTooLargeError: ErrorStatus(413, "INVALID_ARGUMENT"),
-    errors.UnsupportedMediaTypeError: ErrorStatus(415, "INVALID_ARGUMENT"),
-    errors.ExpectationFailedError: ErrorStatus(417, "INVALID_ARGUMENT"),
-    errors.InvalidRequestError: ErrorStatus(422, "INVALID_ARGUMENT"),
-    errors.StaleFeaturesError: ErrorStatus(422, "FAILED_PRECONDITION"),
-    errors.HeadersTooLargeError: ErrorStatus(431, "RESOURCE_EXHAUSTED"),
-    errors.NotReadyError: ErrorStatus(503, "UNAVAILABLE"),
-    errors.FeaturesUnavailableError: ErrorStatus(503, "UNAVAILABLE"),
-    errors.OverloadedError: ErrorStatus(503, "UNAVAILABLE"),
-    errors.DeadlineExceededError: ErrorStatus(504, "DEADLINE_EXCEEDED"),
+    errors.MalformedRequestError: ErrorStatus(400, "INVALID_ARGUMENT", "Malformed HTTP, JSON or binary tensors"),
+    errors.UnauthenticatedError: ErrorStatus(401, "UNAUTHENTICATED", "A key is needed", _wants_key),
+    errors.NotPermittedError: ErrorStatus(403, "PERMISSION_DENIED", "The key lacks a scope", _wants_scope),
+    errors.RouteNotFoundError: ErrorStatus(404, "UNIMPLEMENTED", "No such route"),
+    errors.ModelNotFoundError: ErrorStatus(404, "NOT_FOUND", "No such model or version"),
+    errors.KeyNotFoundError: ErrorStatus(404, "NOT_FOUND", "No row under this key"),
+    errors.MethodNotAllowedError: ErrorStatus(405, "UNIMPLEMENTED", "The route does not take this method", _allow),
+    errors.RequestTimeoutError: ErrorStatus(408, "DEADLINE_EXCEEDED", "The request took too long to arrive"),
+    errors.ReloadRefusedError: ErrorStatus(409, "FAILED_PRECONDITION", "The version was not loaded"),
+    errors.SchemaChangedError: ErrorStatus(409, "FAILED_PRECONDITION", "The version has another schema"),
+    errors.LengthRequiredError: ErrorStatus(411, "INVALID_ARGUMENT", "The request declares no length"),
+    errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED", "Too many bytes"),
+    errors.BatchTooLargeError: ErrorStatus(413, "INVALID_ARGUMENT", "Too many instances or rows"),
+    errors.UnsupportedMediaTypeError: ErrorStatus(415, "INVALID_ARGUMENT", "A content type or encoding not read here"),
+    errors.ExpectationFailedError: ErrorStatus(417, "INVALID_ARGUMENT", "An expectation other than 100-continue"),
+    errors.InvalidRequestError: ErrorStatus(422, "INVALID_ARGUMENT", "Well-formed, but not valid for the model"),
+    errors.StaleFeaturesError: ErrorStatus(422, "FAILED_PRECONDITION", "The stored row is too old"),
+    errors.HeadersTooLargeError: ErrorStatus(431, "RESOURCE_EXHAUSTED", "Headers too large"),
+    errors.NotReadyError: ErrorStatus(503, "UNAVAILABLE", "Starting or stopping", _retry_after),
+    errors.FeaturesUnavailableError: ErrorStatus(503, "UNAVAILABLE", "No answer from the feature store", _retry_after),
+    errors.OverloadedError: ErrorStatus(503, "UNAVAILABLE", "More requests than can be answered in time", _retry_after),
+    errors.DeadlineExceededError: ErrorStatus(504, "DEADLINE_EXCEEDED", "The deadline of the request has passed"),
 }
-"""By class of error; a class without a line has its nearest ancestor's."""
-STATUSES = {kind: told.http for kind, told in TABLE.items()}
-INTERNAL = 500
-_UNFORESEEN = ErrorStatus(INTERNAL, "INTERNAL")
+INTERNAL = ErrorStatus(500, "INTERNAL", "Internal error; the log has the request id")
+"""The status of every exception that the table does not foresee."""
 
-_encode = msgspec.json.encode
+
+def error_status_of(error: Exception) -> ErrorStatus:
+    """Return the status of an error: that of its class or its nearest ancestor in the table, else INTERNAL."""
+    for ancestor in type(error).__mro__:
+        status = TABLE.get(ancestor)
+        if status is not None:
+            return status
+    return INTERNAL
+
+
+def http_statuses() -> tuple[int, ...]:
+    """Return every status that a response can have, ascending."""
+    return tuple(sorted({OK, *(each.http for each in (*TABLE.values(), INTERNAL))}))
+
+
+def codes() -> tuple[str, ...]:
+    """Return every code that an error response can carry."""
+    return (*sorted(_codes(errors.RequestError).union(*map(_codes, TABLE))), "INTERNAL")
+
+
+def descriptions() -> dict[int, str]:
+    """Return what each error status means, by HTTP status, ascending."""
+    by_status: dict[int, list[str]] = {}
+    for each in (*TABLE.values(), INTERNAL):
+        by_status.setdefault(each.http, []).append(each.description)
+    return {status: "; ".join(by_status[status]) for status in sorted(by_status)}
 
 
 def _codes(kind: type[MlrfError]) -> set[str]:
     return {kind.code}.union(*map(_codes, kind.__subclasses__()))
-
-
-CODES = (*sorted(_codes(errors.RequestError).union(*map(_codes, STATUSES))), "INTERNAL")
-"""Every code that an answer can carry."""
-
-
-def error_status_of(fault: Exception) -> ErrorStatus:
-    """Return how a fault is told: as its class, or the nearest ancestor of it; as internal what no table foresees."""
-    for ancestor in type(fault).__mro__:
-        told = TABLE.get(ancestor)
-        if told is not None:
-            return told
-    return _UNFORESEEN
-
-
-class ErrorEncoder:
-    """Turns faults into answers; what nobody foresaw is logged whole and answered with nothing but its id."""
-
-    def __init__(self, log: Log, counts: Mapping[str, Callable[[int], None]] | None = None) -> None:
-        """Count by code with `counts`, where there are any."""
-        self._log = log
-        self._counts = counts
-
-    def __call__(self, fault: Exception, request_id: bytes) -> tuple[int, bytes, bytes]:
-        """Return status, body and header lines."""
-        told, code, sentence = self.tell(fault, request_id)
-        identity = request_id.decode("ascii")
-        if told is _UNFORESEEN or not isinstance(fault, MlrfError):
-            document = {"error": sentence, "code": code, "details": {}, "request_id": identity}
-            return told.http, _encode(document), b""
-        document = {"error": sentence, "code": code, "details": fault.details, "request_id": identity}
-        return told.http, _encode(document), _header_lines(fault)
-
-    def tell(self, fault: Exception, request_id: bytes) -> tuple[ErrorStatus, str, str]:
-        """Count a fault, log it if nobody foresaw it, and return how it is told, its code and its sentence."""
-        told = error_status_of(fault)
-        if told is _UNFORESEEN or not isinstance(fault, MlrfError):
-            self._log.error("request failed", request_id=request_id.decode("ascii"), fault=fault)
-            told, code, sentence = _UNFORESEEN, "INTERNAL", "internal error"
-        else:
-            code, sentence = fault.code, str(fault)
-        if self._counts is not None:
-            self._counts[code](1)
-        return told, code, sentence
-
-
-def _header_lines(fault: MlrfError) -> bytes:
-    if isinstance(fault, errors.MethodNotAllowedError):
-        return b"Allow: %b\r\n" % ", ".join(fault.details["allow"]).encode()
-    if isinstance(fault, errors.UnauthenticatedError):
-        return b'WWW-Authenticate: Bearer realm="mlrf"\r\n'
-    if isinstance(fault, errors.NotPermittedError):
-        return (
-            b'WWW-Authenticate: Bearer realm="mlrf", error="insufficient_scope", scope="%b"\r\n'
-            % fault.details["scope"].encode()
-        )
-    if isinstance(fault, errors.NotReadyError | errors.OverloadedError | errors.FeaturesUnavailableError):
-        return b"Retry-After: 1\r\n"
-    return b""

@@ -1,124 +1,259 @@
-"""The labels under which routes are counted, and how a route is made of one."""
+"""The route table: every HTTP route and every gRPC call of a server, declared once.
+
+A new route is a line of ROUTES. The router, access rules, both parts of the OpenAPI document, the page at /docs and the labels
+of metrics follow from it; a test holds the tables in docs/serving.md to it. gRPC calls are the lines of GRPC_CALLS; the data
+plane's calls (oip/grpc/calls.py) answer them by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from mlrf.serving.auth.guard import ADMIN, OPEN
-from mlrf.serving.http.router import JSON, OTHER, Fit, Route
+from mlrf.serving.http.router import HTML, JSON, TEXT
 from mlrf.serving.runtime.results import Handler
-from mlrf.serving.telemetry.metrics import Layout
+from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
 
-LABELS = (
-    "other",
-    "/predict",
-    "/predict/batch",
-    "/explain",
-    "/models",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-    "/v2",
-    "/v2/health/live",
-    "/v2/health/ready",
-    "/v2/models/{name}",
-    "/v2/models/{name}/ready",
-    "/v2/models/{name}/infer",
-    "/v2/models/{name}/config",
-    "/v2/models/{name}/stats",
-    "/v2/models/stats",
-    "/v2/repository/index",
-    "/v2/repository/models/{name}/load",
-    "/v2/repository/models/{name}/unload",
-    "/admin/models",
-    "/admin/models/{name}/features",
-    "/admin/models/{name}/load",
-    "/admin/models/{name}/unload",
-)
-"""The label of each route by its number: the template, not the path, so that a model adds no series."""
-PREDICTING = ("/predict", "/predict/batch", "/explain")
-"""Those that ask a model, also under its name; without one they ask the default model."""
+if TYPE_CHECKING:
+    from mlrf.serving.models.generation import Generation
+    from mlrf.serving.models.service import Service
+
+OPEN = "open"
+"""The scope of what needs no key."""
+ANY = "any"
+"""The scope of what needs a key, whatever its scopes."""
+PREDICT, EXPLAIN = "predict", "explain"
+ADMIN = "admin"
+"""The scope of what changes the server for everybody."""
+
+
+class Body(StrEnum):
+    """What the body of a request holds."""
+
+    NONE = "none"
+    JSON = "JSON, plain or gzip"
+    TENSORS = "JSON, and behind it binary tensors"
+
+
+class Tag(StrEnum):
+    """The heading of a route in the OpenAPI document."""
+
+    PREDICTIONS = "Predictions"
+    INFERENCE = "Open Inference Protocol"
+    SERVER = "Server"
+    ADMIN = "Administration"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One method of one route.
+
+    `path` is the template, `{name}` the name of a model, and the `route` label of metrics. `handler` makes the handler of the
+    public port from what is served and the name of a model ("" where the path has none), `admin` that of the admin listener;
+    a route is served where it has one. The methods of one path stand together and share their scope.
+    """
+
+    method: str
+    path: str
+    summary: str
+    tag: Tag
+    handler: Callable[[Generation, str], Handler] | None = None
+    admin: Callable[[Service, str], Handler | None] | None = None
+    scope: str = ANY
+    body: Body = Body.NONE
+    needs_body: bool = True
+    """Whether a POST must declare a body: `curl -X POST` declares none."""
+    is_always_on: bool = False
+    """Whether it answers however busy the server is; what needs the scope `admin` does so too."""
+    predicts: bool = False
+    """Whether its responses are predictions, which the prediction log keeps."""
+    is_per_model: bool = False
+    """Whether it is served under `/models/{name}` for each model, and without it for the default model."""
+    content_type: bytes = JSON
+
+    @property
+    def names_model(self) -> bool:
+        """Whether its path names a model, or stands for the default one."""
+        return self.is_per_model or "{name}" in self.path
+
+    @property
+    def has_versions(self) -> bool:
+        """Whether its path may name a version behind the model."""
+        return self.path.startswith(_V2_MODEL)
+
+    def paths(self, name: str, versions: Sequence[str] = (), *, is_default: bool = False) -> list[str]:
+        """Return the paths for a model of this name."""
+        if self.is_per_model:
+            return [f"/models/{name}{self.path}", *([self.path] if is_default else [])]
+        path = self.path.replace("{name}", name)
+        if not self.has_versions:
+            return [path]
+        prefix, rest = f"/v2/models/{name}", self.path.removeprefix(_V2_MODEL)
+        return [path, *(f"{prefix}/versions/{version}{rest}" for version in versions)]
+
+
+_V2_MODEL = "/v2/models/{name}"
+
+ROUTES: tuple[RouteSpec, ...] = (
+    RouteSpec(
+        "POST", "/predict", "Predict one instance", Tag.PREDICTIONS, lambda g, name: g.of(name).handlers["/predict"],
+        scope=PREDICT, body=Body.JSON, predicts=True, is_per_model=True,
+    ),
+    RouteSpec(
+        "POST", "/predict/batch", "Predict several instances", Tag.PREDICTIONS,
+        lambda g, name: g.of(name).handlers["/predict/batch"],
+        scope=PREDICT, body=Body.JSON, predicts=True, is_per_model=True,
+    ),
+    RouteSpec(
+        "POST", "/explain", "Predict and explain one instance", Tag.PREDICTIONS,
+        lambda g, name: g.of(name).handlers["/explain"],
+        scope=EXPLAIN, body=Body.JSON, predicts=True, is_per_model=True,
+    ),
+    RouteSpec("GET", "/models", "The served models and their features", Tag.PREDICTIONS, lambda g, _: g.models),
+    RouteSpec(
+        "GET", "/healthz", "Whether the process lives", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True
+    ),
+    RouteSpec(
+        "GET", "/readyz", "Whether the server answers correctly now", Tag.SERVER, lambda g, _: g.ready,
+        scope=OPEN, is_always_on=True,
+    ),
+    RouteSpec(
+        "GET", "/metrics", "Metrics in Prometheus text format", Tag.SERVER, lambda g, _: g.metrics,
+        is_always_on=True, content_type=TEXT,
+    ),
+    RouteSpec("GET", "/openapi.json", "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.openapi),
+    RouteSpec(
+        "GET", "/docs", "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
+        content_type=HTML,
+    ),
+    RouteSpec("GET", "/v2", "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
+    RouteSpec(
+        "GET", "/v2/health/live", "Whether the process lives", Tag.INFERENCE, lambda g, _: g.rest.live,
+        scope=OPEN, is_always_on=True,
+    ),
+    RouteSpec(
+        "GET", "/v2/health/ready", "Whether the server answers correctly now", Tag.INFERENCE, lambda g, _: g.rest.ready,
+        scope=OPEN, is_always_on=True,
+    ),
+    RouteSpec(
+        "GET", _V2_MODEL, "Inputs and outputs of the model", Tag.INFERENCE,
+        lambda g, name: g.rest.model_metadata(name),
+    ),
+    RouteSpec(
+        "GET", _V2_MODEL + "/ready", "Whether the model answers", Tag.INFERENCE, lambda g, name: g.rest.model_ready(name)
+    ),
+    RouteSpec(
+        "POST", _V2_MODEL + "/infer", "Tensors to tensors, in JSON or binary", Tag.INFERENCE,
+        lambda g, name: g.rest.infer(name), scope=PREDICT, body=Body.TENSORS, predicts=True,
+    ),
+    RouteSpec(
+        "GET", _V2_MODEL + "/config", "The model's configuration, in Triton's words", Tag.INFERENCE,
+        lambda g, name: g.rest.model_config(name),
+    ),
+    RouteSpec(
+        "GET", _V2_MODEL + "/stats", "What was counted of the model", Tag.INFERENCE,
+        lambda g, name: g.rest.model_statistics(name),
+    ),
+    RouteSpec("GET", "/v2/models/stats", "What was counted of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),
+    RouteSpec(
+        "POST", "/v2/repository/index", "The models and their states", Tag.INFERENCE, lambda g, _: g.rest.index,
+        body=Body.TENSORS, needs_body=False,
+    ),
+    RouteSpec(
+        "POST", "/v2/repository/models/{name}/load", "Take the model's current version into service, in every worker",
+        Tag.INFERENCE, lambda g, name: g.rest.load(name), lambda service, name: service.rest.load(name),
+        scope=ADMIN, body=Body.TENSORS, needs_body=False,
+    ),
+    RouteSpec(
+        "POST", "/v2/repository/models/{name}/unload",
+        "Take the model out of service, in every worker, until it is loaded",
+        Tag.INFERENCE, lambda g, name: g.rest.unload(name), lambda service, name: service.rest.unload(name),
+        scope=ADMIN, body=Body.TENSORS, needs_body=False,
+    ),
+    RouteSpec(
+        "GET", "/admin/models", "Name, version and digest of each served model", Tag.ADMIN,
+        admin=lambda service, _: service.versions, scope=ADMIN,
+    ),
+    RouteSpec(
+        "POST", "/admin/models/{name}/features", "Insert or replace rows by key", Tag.ADMIN,
+        admin=lambda service, name: service.pushing.push(name), scope=ADMIN, body=Body.JSON,
+    ),
+    RouteSpec(
+        "GET", "/admin/models/{name}/features", "How many rows by key there are", Tag.ADMIN,
+        admin=lambda service, name: service.pushing.statistics(name), scope=ADMIN,
+    ),
+    RouteSpec(
+        "POST", "/admin/models/{name}/load", "Take a version into service, in every worker", Tag.ADMIN,
+        admin=lambda service, name: service.load_handler(name), scope=ADMIN, body=Body.JSON, needs_body=False,
+    ),
+    RouteSpec(
+        "POST", "/admin/models/{name}/unload", "Take the model out of service, in every worker, until it is loaded",
+        Tag.ADMIN, admin=lambda service, name: service.unload_handler(name),
+        scope=ADMIN, body=Body.JSON, needs_body=False,
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcCall:
+    """One gRPC call; `path` is the `route` label of metrics."""
+
+    path: str
+    scope: str = ANY
+    is_always_on: bool = False
+    predicts: bool = False
+    """Whether its messages name a model, and its responses are predictions."""
+
+
 INFERENCE = "inference.GRPCInferenceService"
 GRPC_STREAM = f"/{INFERENCE}/ModelStreamInfer"
 GRPC_CHECK = "/grpc.health.v1.Health/Check"
 GRPC_REFLECT = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-GRPC_LABELS = (
-    *(
-        f"/{INFERENCE}/{call}"
-        for call in (
-            "ServerLive",
-            "ServerReady",
-            "ModelReady",
-            "ServerMetadata",
-            "ModelMetadata",
-            "ModelInfer",
-            "ModelConfig",
-            "ModelStatistics",
-            "RepositoryIndex",
-            "RepositoryModelLoad",
-            "RepositoryModelUnload",
-        )
-    ),
-    GRPC_STREAM,
-    GRPC_CHECK,
-    GRPC_REFLECT,
+GRPC_CALLS: tuple[GrpcCall, ...] = (
+    GrpcCall(f"/{INFERENCE}/ServerLive", OPEN, is_always_on=True),
+    GrpcCall(f"/{INFERENCE}/ServerReady", OPEN, is_always_on=True),
+    GrpcCall(f"/{INFERENCE}/ModelReady"),
+    GrpcCall(f"/{INFERENCE}/ServerMetadata"),
+    GrpcCall(f"/{INFERENCE}/ModelMetadata"),
+    GrpcCall(f"/{INFERENCE}/ModelInfer", PREDICT, predicts=True),
+    GrpcCall(f"/{INFERENCE}/ModelConfig"),
+    GrpcCall(f"/{INFERENCE}/ModelStatistics"),
+    GrpcCall(f"/{INFERENCE}/RepositoryIndex"),
+    GrpcCall(f"/{INFERENCE}/RepositoryModelLoad", ADMIN),
+    GrpcCall(f"/{INFERENCE}/RepositoryModelUnload", ADMIN),
+    GrpcCall(GRPC_STREAM, PREDICT, predicts=True),
+    GrpcCall(GRPC_CHECK, OPEN, is_always_on=True),
+    GrpcCall(GRPC_REFLECT),
 )
-"""The paths of gRPC's calls, which are the routes that follow where gRPC is spoken."""
-GRPC_ALWAYS = frozenset((f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", GRPC_CHECK))
-"""Those that need no key and are answered however busy the server is."""
-_ALWAYS = frozenset(("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
-"""What answers however busy the server is, beside what an admin asks."""
-_BODILESS = frozenset(
-    ("/v2/repository/index", *(label for label in LABELS if label.endswith(("/{name}/load", "/{name}/unload"))))
-)
-"""What may be asked without a body."""
-_SCOPES = {
-    "/predict": "predict",
-    "/predict/batch": "predict",
-    "/explain": "explain",
-    "/healthz": OPEN,
-    "/readyz": OPEN,
-    **dict.fromkeys(GRPC_ALWAYS, OPEN),
-    f"/{INFERENCE}/ModelInfer": "predict",
-    GRPC_STREAM: "predict",
-    f"/{INFERENCE}/RepositoryModelLoad": ADMIN,
-    f"/{INFERENCE}/RepositoryModelUnload": ADMIN,
-    "/v2/health/live": OPEN,
-    "/v2/health/ready": OPEN,
-    "/v2/models/{name}/infer": "predict",
-    "/v2/repository/models/{name}/load": ADMIN,
-    "/v2/repository/models/{name}/unload": ADMIN,
-}
-SCOPES: dict[int, str] = {
-    number: scope
-    for number, label in enumerate((*LABELS, *GRPC_LABELS))
-    if (scope := ADMIN if label.startswith("/admin/") else _SCOPES.get(label)) is not None
-}
-"""What a key must be good for, by route number; routes without a line are for any key."""
+OTHER = "other"
+"""The label of requests to no route."""
+
+
+def route_labels(*, grpc: bool = True) -> tuple[str, ...]:
+    """Return the `route` labels: the templates, in the order of the tables."""
+    calls = GRPC_CALLS if grpc else ()
+    return tuple(dict.fromkeys((OTHER, *(each.path for each in ROUTES), *(each.path for each in calls))))
 
 
 def layout(models: Sequence[str] = (), *, grpc: bool = False) -> Layout:
-    """Return the layout of a worker's counts, for the names of what is served, with gRPC's calls where it is spoken."""
-    return Layout((*LABELS, *GRPC_LABELS) if grpc else LABELS, tuple(models))
+    """Return the layout of a worker's counts, for the names of the served models, with gRPC's calls where it is spoken."""
+    name_a_model = {each.path for each in ROUTES if each.names_model} | {
+        each.path for each in GRPC_CALLS if each.predicts
+    }
+    known = route_labels(grpc=grpc)
+    by_model = [(label, model) for model in models for label in known if label in name_a_model]
+    return Layout((*((label, NO_MODEL) for label in known), *by_model), tuple(models))
 
 
-def grpc_route(label: str) -> int:
-    """Return the number of a call of gRPC; ValueError for none."""
-    return len(LABELS) + GRPC_LABELS.index(label)
+def scopes(routes: Sequence[tuple[str, str]]) -> dict[int, str]:
+    """Return the scope that a key needs for each route, by its number in a layout."""
+    by_label = {each.path: each.scope for each in ROUTES} | {each.path: each.scope for each in GRPC_CALLS}
+    return {number: by_label.get(label, ANY) for number, (label, _model) in enumerate(routes)}
 
 
-def make_route(
-    label: str,
-    handlers: dict[bytes, Handler],
-    content_type: bytes = JSON,
-    timed: dict[bytes, Handler] | None = None,
-    fit: Fit | None = None,
-) -> Route:
-    """Return the route of a label; ValueError for one that has no number."""
-    number = LABELS.index(label)
-    if number == OTHER:
-        raise ValueError(label)
-    always = label in _ALWAYS or SCOPES.get(number) == ADMIN
-    return Route(number, label, handlers, content_type, always, timed, fit, label in _BODILESS)
+def predicting() -> frozenset[str]:
+    """Return the labels of the routes and calls whose responses are predictions."""
+    routes = {each.path for each in ROUTES if each.predicts}
+    return frozenset(routes | {each.path for each in GRPC_CALLS if each.predicts})

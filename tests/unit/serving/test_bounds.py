@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import Connection, new_connection
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
@@ -27,8 +27,8 @@ class CutsCounted:
     def count_connections(self, change):
         pass
 
-    def count_cut(self, why):
-        self.cuts.append(why)
+    def count_cut(self, reason):
+        self.cuts.append(reason)
 
 
 class Transport:
@@ -117,4 +117,4 @@ def test_a_connection_that_closes_ends_though_the_client_does_not(server, transp
     connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.check(now + limit_s + 0.1)
     assert transport.aborted
-    assert server.meter.cuts == ([] if reads else ["unread"])
+    assert server.meter.cuts == ([] if reads else ["slow_reader"])

@@ -10,13 +10,13 @@ import grpc
 import pytest
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.router import Router
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.grpc.call_handler import CallHandler
 from mlrf.serving.oip.grpc.calls import simple
-from mlrf.serving.routes import grpc_route
+from mlrf.serving.routes import layout
 from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.logs import Log
 
@@ -66,9 +66,9 @@ def answered(handler, *contexts):
     async def run():
         meter, refusals = Meter(), ErrorEncoder(Log("error"))
         http = HttpServer(Router({}, 1000), HttpLimits(), meter, refusals, lambda: None)
-        answering = CallHandler(http, refusals, None, 1.0)
+        answering = CallHandler(http, refusals, None, 1.0, layout(grpc=True))
         answering.answer_by({PATH: simple(handler)})
-        answer = answering.unary(grpc_route(PATH))
+        answer = answering.unary(PATH)
         await asyncio.gather(*(answer(b"", each) for each in contexts), return_exceptions=True)
         http.work.stop()
         return meter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import BEAT_S, HttpServer
@@ -22,7 +22,7 @@ class NothingCounted:
     def count_connections(self, change):
         pass
 
-    def count_cut(self, why):
+    def count_cut(self, reason):
         pass
 
 

@@ -13,16 +13,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mlrf.core import errors
 from mlrf.core.errors import MlrfError
-from mlrf.serving import error_status
-from mlrf.serving.routes import LABELS
+from mlrf.serving.error_encoder import ErrorEncoder
+from mlrf.serving.error_status import TABLE, error_status_of, http_statuses
+from mlrf.serving.routes import layout as layout_of
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, STATUSES, Layout, WorkerMeter, clear_gauges
+from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, NO_MODEL, Layout, WorkerMeter, clear_gauges
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 from running import resident_bytes
 
-ROUTES = Layout(("other", "/a", "/b"), ("m",))
+ROUTES = Layout((("other", NO_MODEL), ("/a", NO_MODEL), ("/b", NO_MODEL), ("/b", "m"), ("/b", "n")), ("m", "n"))
+A, B_OF_M = 1, 3
+OF_A, OF_B = (("model", "-"), ("route", "/a")), (("model", "m"), ("route", "/b"))
 
 
 @pytest.fixture
@@ -43,19 +46,19 @@ def test_counts_are_totals_over_the_workers(block):
         meter.count_request(1, 200, 30e-6)
         meter.count_request(1, 422, 2.0)
         meter.count_connections(1)
-        meter.count_instances(5)
+        meter.counter("mlrf_instances_total", "m")(5)
         meter.set_ready(ready=True)
     found = samples(block)
-    assert found["mlrf_requests_total", ("route", "/a"), ("status", "200")] == 2
-    assert found["mlrf_requests_total", ("route", "/a"), ("status", "422")] == 2
-    assert found["mlrf_request_duration_seconds_count", ("route", "/a")] == 4
-    assert found["mlrf_request_duration_seconds_sum", ("route", "/a")] == pytest.approx(4.00006)
-    assert found["mlrf_request_duration_seconds_bucket", ("le", "2.5e-05"), ("route", "/a")] == 0
-    assert found["mlrf_request_duration_seconds_bucket", ("le", "5e-05"), ("route", "/a")] == 2
-    assert found["mlrf_request_duration_seconds_bucket", ("le", "1.0"), ("route", "/a")] == 2
-    assert found["mlrf_request_duration_seconds_bucket", ("le", "+Inf"), ("route", "/a")] == 4
+    assert found["mlrf_requests_total", *OF_A, ("status", "200")] == 2
+    assert found["mlrf_requests_total", *OF_A, ("status", "422")] == 2
+    assert found["mlrf_request_duration_seconds_count", *OF_A] == 4
+    assert found["mlrf_request_duration_seconds_sum", *OF_A] == pytest.approx(4.00006)
+    assert found["mlrf_request_duration_seconds_bucket", ("le", "2.5e-05"), *OF_A] == 0
+    assert found["mlrf_request_duration_seconds_bucket", ("le", "5e-05"), *OF_A] == 2
+    assert found["mlrf_request_duration_seconds_bucket", ("le", "1.0"), *OF_A] == 2
+    assert found["mlrf_request_duration_seconds_bucket", ("le", "+Inf"), *OF_A] == 4
     for name, count in [
-        ("instances_total", 10),
+        ("connections_total", 2),
         ("open_connections", 2),
         ("worker_starts_total", 2),
         ("workers_ready", 2),
@@ -68,42 +71,42 @@ def test_a_replacement_goes_on_counting_where_its_predecessor_stopped(block):
     first = WorkerMeter(ROUTES, block.row(0))
     first.count_request(1, 200, 0.0)
     first.count_connections(1)
-    first.count_instances(3)
+    first.counter("mlrf_instances_total", "m")(3)
     first.set_ready(ready=True)
     second = WorkerMeter(ROUTES, block.row(0))
     found = samples(block)
     assert (found["mlrf_open_connections",], found["mlrf_workers_ready",]) == (0, 0)
-    assert (found["mlrf_connections_total",], found["mlrf_instances_total",]) == (1, 3)
+    assert (found["mlrf_connections_total",], found["mlrf_instances_total", ("model", "m")]) == (1, 3)
     second.count_request(1, 200, 0.0)
-    assert samples(block)["mlrf_requests_total", ("route", "/a"), ("status", "200")] == 2
+    assert samples(block)["mlrf_requests_total", *OF_A, ("status", "200")] == 2
 
 
 def test_a_duration_on_a_bound_counts_below_it(block):
     meter = WorkerMeter(ROUTES, block.row(0))
     for bound in BUCKETS_S:
-        meter.count_request(2, 200, bound)
+        meter.count_request(B_OF_M, 200, bound)
     found = samples(block)
-    counts = [found["mlrf_request_duration_seconds_bucket", ("le", str(bound)), ("route", "/b")] for bound in BUCKETS_S]
+    counts = [found["mlrf_request_duration_seconds_bucket", ("le", str(bound)), *OF_B] for bound in BUCKETS_S]
     assert counts == list(range(1, len(BUCKETS_S) + 1))
 
 
 def test_no_two_counts_share_a_word():
-    layout = Layout(LABELS)
+    layout = layout_of(["m", "n"], grpc=True)
     block = ControlBlock(3, layout.n_words)
     meter = WorkerMeter(layout, block.row(1))
-    for route in range(len(LABELS)):
-        for status in STATUSES:
+    for route in range(len(layout.routes)):
+        for status in layout.statuses:
             meter.count_request(route, status, 0.0)
     row = list(block.row(1))
-    n_requests = len(LABELS) * len(STATUSES)
+    n_requests = len(layout.routes) * len(layout.statuses)
     assert layout.first(FAMILIES[0]) == 0
     assert row[:n_requests] == [1] * n_requests
     assert all(not any(block.row(slot)) for slot in (0, 2)), "a slot writes in its own row"
 
 
 def test_every_status_that_can_be_answered_can_be_counted():
-    assert {200, error_status.INTERNAL, *error_status.STATUSES.values()} <= set(STATUSES)
-    assert all(issubclass(fault, MlrfError) for fault in error_status.STATUSES)
+    assert {200, error_status_of(ValueError()).http, *(each.http for each in TABLE.values())} == set(http_statuses())
+    assert all(issubclass(error, MlrfError) for error in TABLE)
 
 
 def test_every_family_can_be_counted_and_is_read_back(block):
@@ -127,7 +130,7 @@ def test_every_family_can_be_counted_and_is_read_back(block):
                 continue
             end = "_count" * (family.kind == "histogram")
             started = 2 * (family.name == "mlrf_worker_starts_total")
-            assert found[(family.name + end, *labels)] == family.merge([1, 1]) * family.unit + started
+            assert found[(family.name + end, *sorted(labels))] == family.merge([1, 1]) * family.unit + started
 
 
 def test_what_ends_with_a_worker_is_forgotten_and_the_rest_kept(block):
@@ -166,15 +169,29 @@ def test_processor_time_goes_on_over_a_replacement(block):
     assert samples(block)[name] >= 2 * counted
 
 
-def test_a_refusal_is_counted_by_its_code(block):
+def test_a_refusal_is_counted_by_its_code_and_model(block):
     meter = WorkerMeter(ROUTES, block.row(0))
-    refuse = error_status.ErrorEncoder(Log("critical"), meter.counters("mlrf_refusals_total"))
-    for fault in (errors.MissingFeatureError(""), errors.OverloadedError(""), ValueError(), errors.EngineError("")):
-        refuse(fault, b"1")
+    refuse = ErrorEncoder(Log("critical"), meter.count_refusal)
+    for route in (A, B_OF_M):
+        for error in (errors.MissingFeatureError(""), errors.OverloadedError(""), ValueError(), errors.EngineError("")):
+            refuse(error, b"1", route)
     found = samples(block)
     counts = {
-        values[0]: found["mlrf_refusals_total", ("code", values[0])]
-        for values in ROUTES.samples(FAMILY["mlrf_refusals_total"])
+        (code, model): found.get(("mlrf_refusals_total", ("code", code), ("model", model)), 0)
+        for code, model in ROUTES.samples(FAMILY["mlrf_refusals_total"])
     }
-    assert {code: n for code, n in counts.items() if n} == {"MISSING_FEATURE": 1, "OVERLOADED": 1, "INTERNAL": 2}
-    assert set(counts) >= {kind.code for kind in error_status.STATUSES}
+    assert {key: n for key, n in counts.items() if n} == {
+        (code, model): n
+        for code, n in {"MISSING_FEATURE": 1, "OVERLOADED": 1, "INTERNAL": 2}.items()
+        for model in (NO_MODEL, "m")
+    }
+    assert {code for code, _ in counts} >= {kind.code for kind in TABLE}
+
+
+def test_workers_gauges_are_merged_as_their_family_says(block):
+    """A time is the latest of the workers', and no sum: the sum of two times is in the far future."""
+    merged = [family for family in FAMILIES if family.merge is not sum]
+    assert [family.name for family in merged] == ["mlrf_inference_last_seconds"]
+    for slot, last_ms in enumerate((1_700_000_000_000, 1_600_000_000_000)):
+        WorkerMeter(ROUTES, block.row(slot)).gauge("mlrf_inference_last_seconds", "m")(last_ms)
+    assert samples(block)["mlrf_inference_last_seconds", ("model", "m")] == 1_700_000_000

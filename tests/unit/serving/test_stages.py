@@ -15,7 +15,7 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Call
 from mlrf.serving.models.loaded_model import LoadedModel
-from mlrf.serving.routes import LABELS, layout
+from mlrf.serving.routes import layout, predicting
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
@@ -79,7 +79,7 @@ def call(route=1):
 
 
 def test_due_requests_are_looked_at_and_others_are_not(meter):
-    watch = TelemetryObserver(TelemetrySettings(access_log_rate=0.5), LABELS, 0, meter, Log("critical", 2))
+    watch = TelemetryObserver(TelemetrySettings(access_log_rate=0.5), predicting(), 0, meter, Log("critical", 2))
     looked = passed = 0
     for _ in range(2000):
         passed += watch.skip()
@@ -95,8 +95,8 @@ def test_a_caller_is_followed_only_where_there_is_tracing(meter):
         return None if header is None else header == b"yes"
 
     tracing = SimpleNamespace(follows=follows, span=lambda *_: b"", close=lambda _limit_s: None)
-    without = TelemetryObserver(TelemetrySettings(), LABELS, 0, meter, Log("critical"))
-    within = TelemetryObserver(TelemetrySettings(trace_rate=1.0), LABELS, 0, meter, Log("critical"), tracing)
+    without = TelemetryObserver(TelemetrySettings(), predicting(), 0, meter, Log("critical"))
+    within = TelemetryObserver(TelemetrySettings(trace_rate=1.0), predicting(), 0, meter, Log("critical"), tracing)
     asked = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"yes")
     unwanted = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"no")
     assert without.begin(asked, b"id", b"", "", is_due=False) is None

@@ -5,6 +5,8 @@ The arbiter keeps one too, from which workers begin: one that is born while a fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.cors import Cors
 from mlrf.serving.auth.guard import Guard, read_again
@@ -12,15 +14,15 @@ from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.auth.tls import Tls
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.routes import SCOPES
 from mlrf.serving.telemetry.logs import Log
 
 
 class AccessControl:
     """TLS, keys and origins of one process."""
 
-    def __init__(self, settings: AuthSettings, handshake_timeout_s: float, log: Log) -> None:
-        """Read the files; ConfigError when one is not sound."""
+    def __init__(self, settings: AuthSettings, handshake_timeout_s: float, scopes: Mapping[int, str], log: Log) -> None:
+        """Read the files; ConfigError when one is not sound. `scopes` holds the scope of each route by number."""
+        self._scopes = scopes
         self._handshake_timeout_s = handshake_timeout_s
         self._settings = settings
         self._log = log
@@ -43,7 +45,7 @@ class AccessControl:
 
     def guard(self) -> Guard:
         """Return the guard of a port, whichever transport it speaks."""
-        return Guard(self._ring, SCOPES, self._log)
+        return Guard(self._ring, self._scopes, self._log)
 
     def refresh(self) -> None:
         """Take certificates that changed on disk; call it twice a second."""

@@ -16,15 +16,9 @@ from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedErro
 from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import Wrap
+from mlrf.serving.routes import ADMIN, ANY, OPEN, PREDICT
 from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.logs import Log
-
-OPEN = "open"
-"""The scope of what needs no key."""
-ANY = "any"
-"""The scope of what needs a key, whatever its scopes."""
-ADMIN = "admin"
-"""The scope of what changes the server for everybody."""
 
 
 @runtime_checkable
@@ -64,7 +58,7 @@ class Guard:
 
     def admit(self, head: Head, route: int) -> Wrap | None:
         """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
-        if self.check(head.authorization, route) or self._scopes.get(route) != "predict":
+        if self.check(head.authorization, route) or self._scopes.get(route) != PREDICT:
             return None
         return _unexplained
 

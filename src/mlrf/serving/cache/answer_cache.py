@@ -39,14 +39,18 @@ _SALT_BITS = 62
 _FRESH, _CACHED = b'"cached":false', b'"cached":true'
 
 
+def _count_nothing(_n: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
     """Where a worker's cache counts: on, but for `set_bytes`, which tells the memory in use now."""
 
-    hits: Callable[[int], None]
-    misses: Callable[[int], None]
-    evictions: Callable[[int], None]
-    set_bytes: Callable[[int], None]
+    hits: Callable[[int], None] = _count_nothing
+    misses: Callable[[int], None] = _count_nothing
+    evictions: Callable[[int], None] = _count_nothing
+    set_bytes: Callable[[int], None] = _count_nothing
 
 
 class AnswerCache:
@@ -65,12 +69,14 @@ class AnswerCache:
         self.shared = shared
         self._account(0)
 
-    def partitions(self, version: str, transaction: Callable[[], int] | None = None) -> CachePartitions:
+    def partitions(
+        self, version: str, transaction: Callable[[], int] | None = None, counts: CacheCounts | None = None
+    ) -> CachePartitions:
         """Return room for the answers of one version of a model (64 hex digits), of all its routes.
 
         `transaction` tells where its feature store stands; without it no answer by key is kept.
         """
-        return CachePartitions(self, version, transaction)
+        return CachePartitions(self, version, transaction, counts or self.counts)
 
     def store(
         self,
@@ -121,8 +127,11 @@ class _InFlight(NamedTuple):
 class CachePartitions:
     """The shelves of one version of a model, one a route; after `close` they hold nothing."""
 
-    def __init__(self, cache: AnswerCache, version: str, transaction: Callable[[], int] | None) -> None:
+    def __init__(
+        self, cache: AnswerCache, version: str, transaction: Callable[[], int] | None, counts: CacheCounts
+    ) -> None:
         self._cache = cache
+        self._counts = counts
         self._version = version
         self._transaction = transaction
         self._partitions: list[CachePartition] = []
@@ -138,7 +147,7 @@ class CachePartitions:
 
     def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
         """Return a shelf; `mark` makes of an answer what is given for it later."""
-        partition = CachePartition(self._cache, self._transaction, self._version, route, mark)
+        partition = CachePartition(self._cache, self._counts, self._transaction, self._version, route, mark)
         self._partitions.append(partition)
         return partition
 
@@ -172,6 +181,7 @@ class CachePartition:
     def __init__(
         self,
         cache: AnswerCache,
+        counts: CacheCounts,
         transaction: Callable[[], int] | None,
         version: str,
         route: str,
@@ -180,8 +190,8 @@ class CachePartition:
         self._cache = cache
         self._mark = mark
         self._transaction = transaction
-        self._count_hits = cache.counts.hits
-        self._count_misses = cache.counts.misses
+        self._count_hits = counts.hits
+        self._count_misses = counts.misses
         self._marks = cache.marks
         self._last_bits = len(cache.marks) - 1
         self._salt = getrandbits(_SALT_BITS)

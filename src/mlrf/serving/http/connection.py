@@ -48,7 +48,7 @@ class Connection(LimitedConnection):
         self._server.opened(self)
         n_over = self._server.admission.n_connections - self._server.limits.max_connections
         if n_over > CROWD_REFUSED:
-            self._server.meter.count_cut("crowd")
+            self._server.meter.count_cut("over_limit")
             self._transport.abort()
         elif n_over > 0 and not self._server.make_room():
             n_open = self._server.limits.max_connections

@@ -62,7 +62,7 @@ class LimitedConnection(ResponseWriter):
 
     def _cut_if(self, unread_for_too_long: bool) -> None:
         if unread_for_too_long:
-            self._server.meter.count_cut("unread")
+            self._server.meter.count_cut("slow_reader")
             self._transport.abort()
 
     def is_idle(self) -> bool:
@@ -139,7 +139,7 @@ class LimitedConnection(ResponseWriter):
         if n_left > 0:
             self._reading = DroppedBody(n_left)
             self._begin()
-        status, content, extra = server.refusal(fault, identity)
+        status, content, extra = server.refusal(fault, identity, call.route)
         self._send(call, identity, perf_counter(), JSON, status, content, extra + call.extra)
         if server.watch is not None:
             server.watch.refused(call, identity, status, client_of(self._transport))
@@ -155,7 +155,7 @@ class LimitedConnection(ResponseWriter):
         """
         server = self._server
         identity = request_id or server.new_request_id()
-        status, content, extra = server.refusal(fault, identity)
+        status, content, extra = server.refusal(fault, identity, route)
         self._transport.write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\n%bConnection: close\r\n\r\n%b"
             % (

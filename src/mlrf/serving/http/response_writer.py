@@ -116,7 +116,7 @@ class ResponseWriter(asyncio.Protocol):
         self._send(call, identity, started, kind, _OK, content, extra)
 
     def _send_refusal(self, call: Call, identity: bytes, started: float, fault: Exception) -> None:
-        status, content, extra = self._server.refusal(fault, identity)
+        status, content, extra = self._server.refusal(fault, identity, call.route)
         self._send(call, identity, started, JSON, status, content, extra + call.extra)
 
     def _send(

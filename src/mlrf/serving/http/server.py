@@ -31,8 +31,8 @@ _LOOKS = 32
 """At how many connections one that comes beyond the limit may have a look."""
 _DRAIN_TICK_S = 0.02
 
-Refusal = Callable[[Exception, bytes], tuple[int, bytes, bytes]]
-"""From a fault and a request id to a status, a body, and header lines."""
+Refusal = Callable[[Exception, bytes, int], tuple[int, bytes, bytes]]
+"""From an error, a request id and the number of a route to a status, a body, and header lines."""
 
 
 class Meter(Protocol):
@@ -46,8 +46,8 @@ class Meter(Protocol):
         """Count a connection opened (1) or closed (-1)."""
         ...
 
-    def count_cut(self, why: str) -> None:
-        """Count a connection that is ended without a word: to make `room`, in a `crowd`, for answers `unread`."""
+    def count_cut(self, reason: str) -> None:
+        """Count a connection that is ended without a response: `idle_evicted`, `over_limit` or `slow_reader`."""
         ...
 
 
@@ -201,7 +201,7 @@ class HttpServer:
             self._connections.move_to_end(connection)
             if connection.is_idle():
                 connection.leave()
-                self.meter.count_cut("room")
+                self.meter.count_cut("idle_evicted")
                 return True
         return False
 

@@ -15,15 +15,17 @@ from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.http.router import HTML, TEXT, Route, Router
+from mlrf.serving.http.router import Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.models.route_building import public_routes, repository_route
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
-from mlrf.serving.oip.rest.routes import repository_route, repository_routes, rest_routes
+from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.routes import PREDICTING, make_route
+from mlrf.serving.routes import ROUTES, RouteSpec
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.metrics import Layout
 
 
 class Unloaded(NamedTuple):
@@ -42,10 +44,12 @@ class Generation:
         default: str,
         settings: ServeSettings,
         exposition: Exposition,
+        layout: Layout,
         check_serving: Callable[[], None],
         repository: Repository = ALONE,
     ) -> None:
         """Make the routes; `check_serving` raises NotReadyError while the worker is to get no more requests."""
+        self._layout = layout
         self._served = {name: each for name, each in models.items() if isinstance(each, LoadedModel)}
         unloaded = {name: str(each.number) for name, each in models.items() if isinstance(each, Unloaded)}
         self._default = default
@@ -54,8 +58,16 @@ class Generation:
         described = [each.described for each in self.served]
         self.plane = DataPlane(described, check_serving, __version__, unloaded, repository)
         """What the Open Inference Protocol asks, over whichever transport."""
-        self._names = tuple(models)
-        self.routes = self._make_routes(exposition)
+        self.rest: RestHandlers = RestHandlers(lambda: self.plane, {each.name: each.described for each in self.served})
+        bundles = [each.bundle for each in self.served]
+        facts = (bundles, default, __version__, settings.max_batch)
+        names = tuple(models)
+        self.alive: Handler = lambda _body: b'{"status":"alive"}'
+        self.metrics: Handler = lambda _body: exposition.text()
+        self.models: Handler = _constant(lambda: msgspec.json.encode(self._describe()))
+        self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
+        self.docs: Handler = _constant(lambda: docs.page(*facts))
+        self.routes = public_routes(self, default, names, layout)
 
     @property
     def served(self) -> list[LoadedModel]:
@@ -86,7 +98,7 @@ class Generation:
         """
         parts = path.split("/")
         try:
-            if path in PREDICTING:
+            if any(path == each.path for each in ROUTES if each.is_per_model):
                 self.plane.find(self._default)
             elif len(parts) > 3 and parts[1] == "models":  # noqa: PLR2004  /models/{name}/…
                 self.plane.find(parts[2])
@@ -98,32 +110,13 @@ class Generation:
                     return self.routes.get("/".join((*parts[:5], model.version, *parts[6:])))
         except ModelNotFoundError as error:
             return error
-        return repository_route(path, lambda: self.plane)
+        return repository_route(path, self._handler_of, self._layout)
 
-    def _make_routes(self, exposition: Exposition) -> dict[str, Route]:
-        routes: dict[str, Route] = {}
-        for name, served in self._served.items():
-            for prefix in [f"/models/{name}"] + ([""] if name == self._default else []):
-                for label, handler in served.handlers.items():
-                    timed = {b"POST": served.timed[label]}
-                    routes[prefix + label] = make_route(label, {b"POST": handler}, timed=timed)
-        described = {name: served.described for name, served in self._served.items()}
-        timed_by_name = {name: served.described_timed for name, served in self._served.items()}
-        routes |= rest_routes(self.plane, described, timed_by_name)
-        for name in self._names:
-            routes |= repository_routes(name, lambda: self.plane)
-        facts = ([each.bundle for each in self.served], self._default, __version__, self._settings.max_batch)
-        names = self._names
-        routes["/models"] = make_route("/models", {b"GET": _constant(lambda: msgspec.json.encode(self._describe()))})
-        routes["/healthz"] = make_route("/healthz", {b"GET": lambda _body: b'{"status":"alive"}'})
-        routes["/readyz"] = make_route("/readyz", {b"GET": self._ready})
-        routes["/metrics"] = make_route("/metrics", {b"GET": lambda _body: exposition.text()}, TEXT)
-        contract = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
-        routes["/openapi.json"] = make_route("/openapi.json", {b"GET": contract})
-        routes["/docs"] = make_route("/docs", {b"GET": _constant(lambda: docs.page(*facts))}, HTML)
-        return routes
+    def _handler_of(self, spec: RouteSpec, name: str) -> Handler | None:
+        return None if spec.handler is None else spec.handler(self, name)
 
-    def _ready(self, _body: bytes) -> bytes | Awaited:
+    def ready(self, _body: bytes) -> bytes | Awaited:
+        """Answer `GET /readyz`; NotReadyError says why not."""
         self._check_serving()
         for each in self._served.values():
             if not each.repeats_itself():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -52,8 +53,21 @@ class LoadedModel:
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
-        predicting = PredictHandler(self.model, decoder, meter.count_instances, meter.count_explanations, self.rows)
-        self._partitions = None if cache is None else cache.partitions(bundle.version, _transaction(self.rows))
+        predicting = PredictHandler(
+            self.model,
+            decoder,
+            meter.counter("mlrf_instances_total", bundle.name),
+            meter.counter("mlrf_explanations_total", bundle.name),
+            self.rows,
+        )
+        self._partitions = None
+        if cache is not None:
+            counts = replace(
+                cache.counts,
+                hits=meter.counter("mlrf_cache_hits_total", bundle.name),
+                misses=meter.counter("mlrf_cache_misses_total", bundle.name),
+            )
+            self._partitions = cache.partitions(bundle.version, _transaction(self.rows), counts)
         self.handlers = _handlers(predicting)
         """By the label of their route."""
         watched = predicting if stages is None else timed(predicting, self.model, decoder, self.rows, stages)
@@ -120,7 +134,8 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
     if rows is None or store is None:
         return None
     limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
-    return StoredRows(rows, store, limit, LookupMeter(meter.counter), open_explanations(bundle, settings.state_dir))
+    counts = LookupMeter(lambda family: meter.counter(family, bundle.name))
+    return StoredRows(rows, store, limit, counts, open_explanations(bundle, settings.state_dir))
 
 
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Protocol
 
 import msgspec
 
@@ -18,16 +18,38 @@ from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotRead
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Route, Router
-from mlrf.serving.models.admin_routes import AdminRoutes
 from mlrf.serving.models.generation import Generation, Unloaded
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.models.route_building import admin_routes, repository_route
 from mlrf.serving.native.push_handler import PushHandler
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
-from mlrf.serving.oip.rest.routes import repository_route, repository_routes
+from mlrf.serving.oip.rest.handlers import RestHandlers
+from mlrf.serving.routes import RouteSpec
+from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.stages import Stages
+
+
+class Loader(Protocol):
+    """Takes versions of models into service, and models out of it, in every worker."""
+
+    async def load(self, name: str) -> bytes:
+        """Take a model's current version into service; MlrfError says why it is not."""
+        ...
+
+    async def unload(self, name: str) -> bytes:
+        """Take a model out of service; MlrfError says why it is not."""
+        ...
+
+    def load_handler(self, name: str) -> Handler | None:
+        """Return the handler of `/admin/models/{name}/load`; None for a model that is from no repository."""
+        ...
+
+    def unload_handler(self, name: str) -> Handler | None:
+        """Return the handler of `/admin/models/{name}/unload`; None for a model that is from no repository."""
+        ...
 
 
 def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
@@ -57,12 +79,12 @@ class Service:
         stages: Stages | None = None,
         numbers: Mapping[str, int] = MappingProxyType({}),
         unloaded: Collection[str] = (),
-        repository: Repository = ALONE,
+        loader: Loader | None = None,
     ) -> None:
         """Open every model but those that are `unloaded`.
 
-        BundleError when one cannot be, EngineError when one cannot answer its example. `numbers` tell the versions of models
-        from a repository, by name; `repository` loads and unloads them in all workers.
+        BundleError when one cannot be, EngineError when one cannot answer its example. `numbers` hold the versions of models
+        from a repository, by name; `loader` loads and unloads them in all workers.
         """
         self._settings = settings
         self._meter = meter
@@ -71,7 +93,8 @@ class Service:
         self._default = default_name(bundles, settings.default)
         self._cache = _cache(settings, meter)
         self.draining = False
-        self._repository = repository
+        self._loader = loader
+        self._repository = ALONE if loader is None else Repository(loader.load, loader.unload)
         self._models: dict[str, LoadedModel | Unloaded] = {}
         """By name, in the order of the command line."""
         for bundle in bundles:
@@ -79,12 +102,9 @@ class Service:
             made = Unloaded(bundle, number) if bundle.name in unloaded else self.open(bundle, number)
             self._models[bundle.name] = made
         self.generation = self._next()
-        self.admin = AdminRoutes()
-        self.admin.add("/admin/models", {b"GET": lambda _body: msgspec.json.encode(self._versions())})
-        pushing = PushHandler(lambda name: self.generation.of(name).rows)
-        for bundle in bundles:
-            self.admin.add("/admin/models/{name}/features", pushing.handlers(bundle.name), name=bundle.name)
-            self.admin.add_routes(repository_routes(bundle.name, lambda: self.plane))
+        self.pushing: PushHandler = PushHandler(lambda name: self.generation.of(name).rows)
+        self.rest: RestHandlers = RestHandlers(lambda: self.plane, {})
+        self.admin_routes = admin_routes(self, tuple(self._models), meter.layout)
 
     @property
     def routes(self) -> dict[str, Route]:
@@ -98,7 +118,7 @@ class Service:
 
     def admin_router(self) -> Router:
         """Return the way from heads to the handlers of the admin listener."""
-        return Router(self.admin.routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
+        return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
 
     def open(self, bundle: Bundle, number: int = 1) -> LoadedModel:
         """Open a version beside those that are served; from any thread, and nobody notices."""
@@ -136,7 +156,13 @@ class Service:
         bundles = [each.bundle for each in self._models.values() if isinstance(each, LoadedModel)]
         self._exposition.set_bundles([{"model": b.name, "version": b.short_version} for b in bundles])
         return Generation(
-            self._models, self._default, self._settings, self._exposition, self.check_serving, self._repository
+            self._models,
+            self._default,
+            self._settings,
+            self._exposition,
+            self._meter.layout,
+            self.check_serving,
+            self._repository,
         )
 
     def check_serving(self) -> None:
@@ -152,17 +178,30 @@ class Service:
                 self.plane.check_known(parts[3])
             except ModelNotFoundError as error:
                 return error
-        return repository_route(path, lambda: self.plane) or RouteNotFoundError(
+        return repository_route(path, self._handler_of, self._meter.layout) or RouteNotFoundError(
             "the admin listener has no route of this path: GET /admin/models, and what docs/serving.md lists under Admin routes"
         )
 
-    def _versions(self) -> dict[str, Any]:
+    def _handler_of(self, spec: RouteSpec, name: str) -> Handler | None:
+        return None if spec.admin is None else spec.admin(self, name)
+
+    def versions(self, _body: bytes) -> bytes:
+        """Answer `GET /admin/models`."""
         versions = [(each.name, each.bundle) for each in self.generation.served]
-        return {
+        document = {
             "models": [{"name": name, "version": b.short_version, "digest": b.version} for name, b in versions],
             "unloaded": [name for name, each in self._models.items() if isinstance(each, Unloaded)],
             "default": self._default,
         }
+        return msgspec.json.encode(document)
+
+    def load_handler(self, name: str) -> Handler | None:
+        """Return the handler that takes a version of a model into service; None for one that is from no repository."""
+        return None if self._loader is None else self._loader.load_handler(name)
+
+    def unload_handler(self, name: str) -> Handler | None:
+        """Return the handler that takes a model out of service; None for one that is from no repository."""
+        return None if self._loader is None else self._loader.unload_handler(name)
 
 
 def _cache(settings: ServeSettings, meter: WorkerMeter) -> AnswerCache | None:
@@ -171,8 +210,6 @@ def _cache(settings: ServeSettings, meter: WorkerMeter) -> AnswerCache | None:
     if not caching.size_bytes:
         return None
     counts = CacheCounts(
-        hits=meter.counter("mlrf_cache_hits_total"),
-        misses=meter.counter("mlrf_cache_misses_total"),
         evictions=meter.counter("mlrf_cache_evictions_total"),
         set_bytes=meter.gauge("mlrf_cache_bytes"),
     )

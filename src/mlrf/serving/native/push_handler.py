@@ -37,9 +37,13 @@ class PushHandler:
         self._rows_of = rows_of
         self._one_at_a_time = asyncio.Lock()
 
-    def handlers(self, model: str) -> dict[bytes, Handler]:
-        """Return the handlers of a model's rows, by method."""
-        return {b"POST": lambda body: self._push(model, body), b"GET": lambda _body: self._stats(model)}
+    def push(self, model: str) -> Handler:
+        """Return the handler that inserts or replaces rows of a model."""
+        return lambda body: self._push(model, body)
+
+    def statistics(self, model: str) -> Handler:
+        """Return the handler that says how many rows a model has."""
+        return lambda _body: self._stats(model)
 
     def _push(self, model: str, body: bytes) -> Awaited:
         rows = self._rows(model)

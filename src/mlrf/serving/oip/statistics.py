@@ -23,8 +23,8 @@ class InferenceCounts:
         self._elapsed = meter.words("mlrf_inference_part_seconds_total", name)
         self._rows = meter.words("mlrf_inference_rows_total", name)
         self._last = meter.words("mlrf_inference_last_seconds", name)
-        self._count_instances = meter.count_instances
-        self._count_explanations = meter.count_explanations
+        self._count_instances = meter.counter("mlrf_instances_total", name)
+        self._count_explanations = meter.counter("mlrf_explanations_total", name)
 
     def failed(self, elapsed_s: float) -> None:
         """Count a request that has no answer."""

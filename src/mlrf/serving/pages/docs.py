@@ -7,6 +7,7 @@ import json
 
 from mlrf.core.bundle import FOREST, Bundle
 from mlrf.core.schema import Feature
+from mlrf.serving.routes import ADMIN, ROUTES, RouteSpec
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -29,51 +30,26 @@ for (const form of document.querySelectorAll('form')) form.addEventListener('sub
   } catch (error) { out.textContent = String(error); }
 });
 """
-_ROUTES = (
-    (
-        "POST",
-        "/predict",
-        'One instance, by name, in schema order, or by <code>"key"</code>; <code>"explain": true</code> or k for its reasons',
-    ),
-    ("POST", "/predict/batch", "Up to {max_batch} instances"),
-    ("POST", "/explain", "One instance, always with the contribution of each feature to its margin"),
-    (
-        "POST",
-        "/models/{{name}}/predict",
-        "The same for a model by name, also <code>/predict/batch</code> and <code>/explain</code>",
-    ),
-    ("GET", "/v2", "The Open Inference Protocol: the server"),
-    ("GET", "/v2/health/live", "The process lives"),
-    ("GET", "/v2/health/ready", "The server answers correctly now"),
-    ("GET", "/v2/models/stats", "What was counted of all models"),
-    ("POST", "/v2/repository/index", "The models and their states"),
-    ("POST", "/v2/repository/models/{{name}}/load", "Its current version into service; keys of the scope admin"),
-    ("POST", "/v2/repository/models/{{name}}/unload", "Out of service until it is loaded; keys of the scope admin"),
-    ("POST", "/v2/models/{{name}}/infer", "Tensors to tensors, in JSON or binary"),
-    ("GET", "/v2/models/{{name}}", "Its inputs and outputs"),
-    ("GET", "/v2/models/{{name}}/ready", "It answers"),
-    ("GET", "/v2/models/{{name}}/config", "Its configuration in Triton's words"),
-    ("GET", "/v2/models/{{name}}/stats", "What was counted of it"),
-    ("GET", "/models", "The served models and their features"),
-    ("GET", "/healthz", "The process lives"),
-    ("GET", "/readyz", "The server answers correctly now"),
-    ("GET", "/metrics", "Prometheus metrics"),
-    ("GET", "/openapi.json", "The contract, for programs"),
-)
 
 
 def page(bundles: list[Bundle], default: str, version: str, max_batch: int) -> bytes:
     """Return the page: the routes, and for each model a form with an example request, and its features."""
-    rows = "".join(
-        f"<tr><td>{method}</td><td><code>{path.format()}</code></td><td>{text.format(max_batch=max_batch)}</td></tr>"
-        for method, path, text in _ROUTES
-    )
+    rows = "".join(_route(spec, max_batch) for spec in ROUTES if spec.handler is not None)
     models = "".join(_model(bundle, is_default=bundle.name == default) for bundle in bundles)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mlrf</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
         f"<h1>mlrf {html.escape(version)}</h1><table>{rows}</table>{models}<script>{_SCRIPT}</script></body></html>"
     ).encode()
+
+
+def _route(spec: RouteSpec, max_batch: int) -> str:
+    paths = [spec.path, *([f"/models/{{name}}{spec.path}"] if spec.is_per_model else [])]
+    shown = ", ".join(f"<code>{html.escape(path)}</code>" for path in paths)
+    limit = f", {max_batch} at most" if spec.path == "/predict/batch" else ""
+    scope = f"; keys of the scope {spec.scope}" if spec.scope == ADMIN else ""
+    text = html.escape(spec.summary + limit + scope)
+    return f"<tr><td>{spec.method}</td><td>{shown}</td><td>{text}</td></tr>"
 
 
 def _model(bundle: Bundle, *, is_default: bool) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from mlrf.core.bundle import Bundle
+from mlrf.core.errors import ReloadRefusedError
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Feature, Kind
+from mlrf.serving.error_status import TABLE, descriptions
 from mlrf.serving.native.strict_parser import MAX_EXPLAINED
-from mlrf.serving.pages.openapi_oip import inference_paths
+from mlrf.serving.pages.openapi_content import Content, json_content
+from mlrf.serving.pages.openapi_oip import fixed_contents
+from mlrf.serving.routes import ADMIN, ANY, OPEN, ROUTES, Body, RouteSpec
 
+_RELOAD_REFUSED = TABLE[ReloadRefusedError].http
 _NUMBER = {"type": "number"}
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
 _KEY_TYPES = {
@@ -19,68 +25,104 @@ _KEY_TYPES = {
     "date": {"type": "string", "format": "date"},
     "boolean": {"type": "boolean"},
 }
-_ERROR_STATUSES = {
-    "400": "Malformed HTTP or JSON",
-    "401": "A key is wanted",
-    "403": "The key lacks a scope",
-    "404": "No such route, model or key",
-    "405": "The route does not take this method",
-    "408": "The request took too long to arrive",
-    "411": "The request declares no length",
-    "413": "Too many bytes or instances",
-    "415": "Not JSON",
-    "417": "An expectation other than 100-continue",
-    "422": "Well-formed, but not valid for the model",
-    "431": "Headers too large",
-    "500": "Internal error; the log has the request id",
-    "503": "Stopping, more requests than can be answered in time, or no answer from the feature store",
-    "504": "The time of X-Request-Timeout-Ms was over",
-}
+_NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
+"""What is answered to bodies alone."""
 
 
 def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
     """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
     paths: dict[str, Any] = {}
-    for prefix, bundle in [(prefix, b) for b in bundles for prefix in _prefixes(b.name, default)]:
-        paths[f"{prefix}/predict"] = {"post": _predict(bundle)}
-        paths[f"{prefix}/predict/batch"] = {"post": _batch(bundle, max_batch)}
-        paths[f"{prefix}/explain"] = {"post": _explain(bundle)}
-    paths["/models"] = {"get": _get("The served models and their features", "Models")}
-    paths |= inference_paths(bundles, names)
-    paths["/healthz"] = {"get": _get("Whether the process lives", "Status")}
-    ready = _get("Whether the server answers correctly now", "Status")
-    ready["responses"]["503"] = _error("Not ready")
-    paths["/readyz"] = {"get": ready}
-    paths["/metrics"] = {"get": _get_text("Metrics in Prometheus text format", "text/plain")}
-    paths["/openapi.json"] = {"get": _get("This document", "Any")}
-    paths["/docs"] = {"get": _get_text("These routes for a person, with an example", "text/html")}
+    contents = fixed_contents(bundles) | _FIXED
+    for spec in ROUTES:
+        if spec.handler is None:
+            continue
+        if spec.is_per_model:
+            for bundle in bundles:
+                described = _native_content(spec.path, bundle, max_batch)
+                for path in spec.paths(bundle.name, is_default=bundle.name == default):
+                    _add(paths, path, spec, described, f"{spec.summary} of {bundle.name}")
+            continue
+        given = names if spec.scope == ADMIN else [bundle.name for bundle in bundles]
+        parameters = [_in_path("name", {"enum": list(given)})] if spec.names_model else []
+        _add(paths, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
+        if spec.has_versions:
+            path = spec.paths("{name}", ["{version}"])[1]
+            versioned = [*parameters, _in_path("version", {"type": "string"})]
+            _add(paths, path, spec, contents.get(spec.path, _ANY), spec.summary, versioned)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "mlrf",
             "version": version,
-            "description": "Predictions of gradient-boosted trees, and their reasons.",
+            "description": "Predictions of gradient-boosted trees, and their explanations.",
         },
         "paths": paths,
         "components": {"schemas": _shared_schemas()},
     }
 
 
-def _prefixes(name: str, default: str) -> list[str]:
-    return ["", f"/models/{name}"] if name == default else [f"/models/{name}"]
+def _add(
+    paths: dict[str, Any],
+    path: str,
+    spec: RouteSpec,
+    content: Content,
+    summary: str,
+    parameters: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Add the operation of a route at a path."""
+    method = spec.method.lower()
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"[^A-Za-z0-9]+", "_", f"{method}{path}").strip("_"),
+        "tags": [spec.tag.value],
+        "summary": summary,
+    }
+    if spec.scope not in (ANY, OPEN):
+        operation["description"] = f"Where keys are needed, for those of the scope {spec.scope}."
+    if content.request is not None:
+        operation["requestBody"] = {"required": spec.needs_body, "content": content.request}
+    operation["responses"] = {"200": {"description": "The answer", "content": content.response}, **_errors(spec)}
+    there = paths.setdefault(path, {"parameters": list(parameters)} if parameters else {})
+    there[method] = operation
 
 
-def _predict(bundle: Bundle) -> dict[str, Any]:
+def _errors(spec: RouteSpec) -> dict[str, Any]:
+    """Return the error responses of a route, by status."""
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {
+        str(status): {"description": description, "content": content}
+        for status, description in descriptions().items()
+        if (spec.body is not Body.NONE or status not in _NO_BODY_STATUSES)
+        and (spec.scope == ADMIN or status != _RELOAD_REFUSED)
+    }
+
+
+def _in_path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _native_content(path: str, bundle: Bundle, max_batch: int) -> Content:
+    """Return what a model's route takes and answers."""
+    match path:
+        case "/predict":
+            return _predict(bundle)
+        case "/predict/batch":
+            return _batch(bundle, max_batch)
+        case "/explain":
+            return _explain(bundle)
+    return _ANY
+
+
+def _predict(bundle: Bundle) -> Content:
     answer = _object(
         _answer(bundle) | _of_the_row(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle))
     )
-    return _post(f"Predict one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
+    return json_content(answer, _instance(bundle), example=_example(bundle))
 
 
-def _explain(bundle: Bundle) -> dict[str, Any]:
+def _explain(bundle: Bundle) -> Content:
     always = _answer(bundle) | {"explanation": _explanation(bundle)}
     answer = _object(always | _of_the_row(bundle), required=list(always))
-    return _post(f"Predict and explain one instance of {bundle.name}", _instance(bundle), _example(bundle), answer)
+    return json_content(answer, _instance(bundle), example=_example(bundle))
 
 
 def _example(bundle: Bundle) -> dict[str, Any]:
@@ -107,7 +149,7 @@ def _of_the_row(bundle: Bundle) -> dict[str, Any]:
     return properties
 
 
-def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
+def _batch(bundle: Bundle, max_batch: int) -> Content:
     body = _object(
         {
             "instances": {"type": "array", "minItems": 1, "maxItems": max_batch, "items": _instance(bundle)},
@@ -131,8 +173,7 @@ def _batch(bundle: Bundle, max_batch: int) -> dict[str, Any]:
         answers["features_as_of"] = {"type": "array", "items": _AS_OF}
         answers["features_stale"] = {"type": "array", "items": {"type": "boolean"}}
     example = {"instances": [_example(bundle)]}
-    summary = f"Predict up to {max_batch} instances of {bundle.name}"
-    return _post(summary, body, example, _object(answers, required=always))
+    return json_content(_object(answers, required=always), body, example=example)
 
 
 def _instance(bundle: Bundle) -> dict[str, Any]:
@@ -234,31 +275,6 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
     }
 
 
-def _post(summary: str, body: dict[str, Any], example: Any, answer: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "summary": summary,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body, "example": example}}},
-        "responses": {
-            "200": {"description": "The answer", "content": {"application/json": {"schema": answer}}},
-            **{status: _error(text) for status, text in _ERROR_STATUSES.items()},
-        },
-    }
-
-
-def _get(summary: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}
-
-
-def _get_text(summary: str, media_type: str) -> dict[str, Any]:
-    content = {media_type: {"schema": {"type": "string"}}}
-    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}}}
-
-
-def _error(text: str) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-
-
 def _shared_schemas() -> dict[str, Any]:
     error = {
         "error": {"type": "string"},
@@ -278,3 +294,15 @@ def _shared_schemas() -> dict[str, Any]:
         "Models": _object({"models": {"type": "array", "items": {"type": "object"}}, "default": {"type": "string"}}),
         "Any": {"type": "object"},
     }
+
+
+_ANY = json_content({"$ref": "#/components/schemas/Any"})
+_STATUS = json_content({"$ref": "#/components/schemas/Status"})
+_FIXED = {
+    "/models": json_content({"$ref": "#/components/schemas/Models"}),
+    "/healthz": _STATUS,
+    "/readyz": _STATUS,
+    "/metrics": Content({"text/plain": {"schema": {"type": "string"}}}),
+    "/docs": Content({"text/html": {"schema": {"type": "string"}}}),
+}
+"""By path; a route without a line answers with any object."""

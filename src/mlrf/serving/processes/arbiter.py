@@ -38,11 +38,11 @@ from mlrf.serving.processes.systemd import Notifier, inherited_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, hopeless
-from mlrf.serving.routes import layout
+from mlrf.serving.routes import layout, scopes
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import ArbiterLog, Log
-from mlrf.serving.telemetry.metrics import clear_gauges
+from mlrf.serving.telemetry.metrics import Layout, clear_gauges
 
 _NO_LOOK_S = 2.0
 """An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""
@@ -78,7 +78,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     labels = [{"model": b.name, "version": b.short_version} for b in bundles]
     exposition = Exposition(places, block, labels, __version__)
     board = ReloadBoard(settings.workers, len(bundles))
-    access = _access(settings, log)
+    access = _access(settings, places, log)
     boot = WorkerBoot(
         settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
     )
@@ -119,8 +119,8 @@ def _reserve(settings: ServeSettings) -> Reservation | None:
     return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
 
 
-def _access(settings: ServeSettings, log: Log) -> AccessControl:
-    return AccessControl(settings.access, settings.limits.header_timeout_s, log)
+def _access(settings: ServeSettings, places: Layout, log: Log) -> AccessControl:
+    return AccessControl(settings.access, settings.limits.header_timeout_s, scopes(places.routes), log)
 
 
 def _leave(*_signal: object) -> None:
@@ -274,7 +274,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
             default_name(boot.bundles, settings.default)
-            access = _access(settings, boot.log)
+            access = _access(settings, boot.layout, boot.log)
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
@@ -14,10 +14,9 @@ import msgspec
 
 from mlrf.core.errors import BundleError, InvalidRequestError, MlrfError, ReloadRefusedError, SchemaChangedError
 from mlrf.core.repository import Version
-from mlrf.serving.models.admin_routes import AdminRoutes
 from mlrf.serving.processes.pinned_files import give_back
 from mlrf.serving.processes.reload_board import Answer, Ask, Page
-from mlrf.serving.runtime.results import Awaited
+from mlrf.serving.runtime.results import Awaited, Handler
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MARGIN_S = 15.0
@@ -41,8 +40,16 @@ class Loading:
     """A worker's desk for what operators ask: one ask at a time goes to the arbiter."""
 
     def __init__(
-        self, asks: Page[Ask], answers: Page[Answer], limit_s: float, wake_arbiter: Callable[[], None], find: Find
+        self,
+        names: Collection[str],
+        asks: Page[Ask],
+        answers: Page[Answer],
+        limit_s: float,
+        wake_arbiter: Callable[[], None],
+        find: Find,
     ) -> None:
+        """`names` are the models that are served from a repository."""
+        self._names = names
         self._asks = asks
         self._answers = answers
         self._limit_s = limit_s + _MARGIN_S
@@ -52,11 +59,13 @@ class Loading:
         self._number = 0
         self._answered = asyncio.Event()
 
-    def add_to(self, admin: AdminRoutes, names: Sequence[str]) -> None:
-        """Serve the routes of each model."""
-        for name in names:
-            admin.add("/admin/models/{name}/load", {b"POST": partial(self._load_by, name)}, name=name)
-            admin.add("/admin/models/{name}/unload", {b"POST": partial(self._unload_by, name)}, name=name)
+    def load_handler(self, name: str) -> Handler | None:
+        """Return the handler of `/admin/models/{name}/load`; None for a model that is from no repository."""
+        return partial(self._load_by, name) if name in self._names else None
+
+    def unload_handler(self, name: str) -> Handler | None:
+        """Return the handler of `/admin/models/{name}/unload`; None for a model that is from no repository."""
+        return partial(self._unload_by, name) if name in self._names else None
 
     def look(self) -> None:
         """See whether the arbiter has answered."""

@@ -21,13 +21,12 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.file_descriptors import connections_that_fit
 from mlrf.serving.http.server import BEAT_S, HttpServer
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.models.service import Service
-from mlrf.serving.oip.repository import Repository
 from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.bundle_lookup import bundles_of, find
@@ -35,6 +34,7 @@ from mlrf.serving.processes.load_requests import Loading
 from mlrf.serving.processes.reload_board import WAKE, Plan
 from mlrf.serving.processes.reload_worker import WorkerReload
 from mlrf.serving.processes.worker_boot import WorkerBoot
+from mlrf.serving.routes import predicting
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.request_observer import open_observer
 
@@ -80,9 +80,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         booted = threading.Event()
         threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
         try:
-            self.watch = open_observer(boot.settings.telemetry, boot.layout.routes, self.slot, self.meter, boot.log)
+            self.watch = open_observer(boot.settings.telemetry, predicting(), self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
             self.loading = Loading(
+                versions.keys(),
                 boot.board.asks[self.slot],
                 boot.board.answers[self.slot],
                 boot.settings.reload_timeout_s,
@@ -98,9 +99,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     self.watch.stages,
                     {name: version.number for name, version in versions.items()},
                     self.plan.unloaded,
-                    Repository(self.loading.load, self.loading.unload),
+                    self.loading,
                 )
-            self.loading.add_to(self.service.admin, list(versions))
             if boot.grpc is not None:
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
                 importlib.import_module(_GRPC)
@@ -129,7 +129,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
-        refusals = ErrorEncoder(boot.log, self.meter.counters("mlrf_refusals_total"))
+        refusals = ErrorEncoder(boot.log, self.meter.count_refusal)
         limits = _limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
         server.watch_lag(loop)
@@ -214,6 +214,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             refusals,
             boot.access,
             self.service.check_serving,
+            boot.layout,
             boot.log,
         )
         grpc.answer_by(self.service.generation.plane)

@@ -80,7 +80,7 @@ class WorkerBoot:
 
     def ready_slots(self) -> set[int]:
         """Return the slots whose workers answer."""
-        place = self.layout.place("mlrf_workers_ready")
+        place = self.layout.word("mlrf_workers_ready")
         return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 
     def answering_slots(self) -> set[int]:
@@ -91,12 +91,12 @@ class WorkerBoot:
     def count_reload(self, outcome: str) -> None:
         """Count a reload or an unload, in the first slot's row: no worker writes there of it."""
         unloads = outcome == "unloaded"
-        place = self.layout.place("mlrf_unloads_total") if unloads else self.layout.place("mlrf_reloads_total", outcome)
+        place = self.layout.word("mlrf_unloads_total") if unloads else self.layout.word("mlrf_reloads_total", outcome)
         self.block.row(0)[place] += 1
 
     def count_failure(self, slot: int) -> None:
         """Count a worker that ended unasked or never began, in its slot's row: nobody writes there while it has none."""
-        self.block.row(slot)[self.layout.place("mlrf_worker_failures_total")] += 1
+        self.block.row(slot)[self.layout.word("mlrf_worker_failures_total")] += 1
 
     def note_answered(self, slot: int) -> None:
         """Record that a worker of this slot is ready."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family, Layout
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
+
+if TYPE_CHECKING:
+    from mlrf.serving.runtime.control_block import ControlBlock
 
 _NS = 1e9
 _NONE: Mapping[str, str] = {}
@@ -34,7 +38,7 @@ class Exposition:
 
     def total(self, name: str, *values: str) -> int:
         """Return the count of a sample in all workers, as it lies in the control block."""
-        return FAMILY[name].merge(self._block.words(self._layout.place(name, *values)))
+        return FAMILY[name].merge(self._block.words(self._layout.word(name, *values)))
 
     def text(self) -> bytes:
         """Return the exposition."""
@@ -51,30 +55,33 @@ class Exposition:
 
     def _counts(self, lines: list[str], family: Family) -> None:
         names = [name for name, _ in family.labels]
-        place, width = self._layout.first(family), self._layout.width(family)
+        word, width = self._layout.first(family), self._layout.width(family)
         for values in self._layout.samples(family):
             labels = dict(zip(names, values, strict=True))
             if family.kind == "histogram":
-                self._histogram(lines, family, labels, place)
+                self._histogram(lines, family, values, labels, word)
             elif family.by_process:
                 for slot in range(self._block.n_slots):
-                    count = self._block.row(slot)[place]
+                    count = self._block.row(slot)[word]
                     lines.append(_sample(family.name, {"process": f"worker-{slot}", **labels}, count * family.unit))
             else:
-                count = family.merge(self._block.words(place))
-                if count or not family.sparse or values[-1] == family.labels[-1][1][0]:
-                    shown = count if family.unit == 1 else count * family.unit
-                    lines.append(_sample(family.name, labels, shown))
-            place += width
+                count = family.merge(self._block.words(word))
+                if self._layout.is_shown(family, values, count):
+                    lines.append(_sample(family.name, labels, count if family.unit == 1 else count * family.unit))
+            word += width
 
-    def _histogram(self, lines: list[str], family: Family, labels: Mapping[str, str], place: int) -> None:
-        running = 0
-        for bucket, bound in enumerate((*family.buckets_s, "+Inf")):
-            running += self._block.total(place + bucket)
+    def _histogram(
+        self, lines: list[str], family: Family, values: tuple[str, ...], labels: Mapping[str, str], word: int
+    ) -> None:
+        bounds = (*family.buckets_s, "+Inf")
+        counts = [self._block.total(word + bucket) for bucket in range(len(bounds))]
+        if not self._layout.is_shown(family, values, sum(counts)):
+            return
+        for bound, running in zip(bounds, accumulate(counts), strict=True):
             lines.append(_sample(f"{family.name}_bucket", {**labels, "le": str(bound)}, running))
-        sum_ns = self._block.total(place + len(family.buckets_s) + 1)
+        sum_ns = self._block.total(word + len(bounds))
         lines.append(_sample(f"{family.name}_sum", labels, sum_ns / _NS))
-        lines.append(_sample(f"{family.name}_count", labels, running))
+        lines.append(_sample(f"{family.name}_count", labels, sum(counts)))
 
     def _processes(self, lines: list[str]) -> None:
         """Tell what the kernel knows of each process that runs now."""

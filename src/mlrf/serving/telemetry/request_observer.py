@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from time import perf_counter
 from typing import Protocol
 
@@ -11,23 +12,13 @@ from mlrf.serving.http.router import OTHER, Call
 from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import STAGES, WorkerMeter
+from mlrf.serving.telemetry.metrics import NO_MODEL, STAGES, WorkerMeter
 from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog, Telling
 from mlrf.serving.telemetry.sampling import Sampler
 from mlrf.serving.telemetry.settings import TelemetrySettings
 from mlrf.serving.telemetry.stages import Stage, Stages, durations
 
 STAGE_RATE = 1 / 256
-_PREDICTING = frozenset(
-    (
-        "/predict",
-        "/predict/batch",
-        "/explain",
-        "/v2/models/{name}/infer",
-        "/inference.GRPCInferenceService/ModelInfer",
-        "/inference.GRPCInferenceService/ModelStreamInfer",
-    )
-)
 _OK = 200
 _CLOSE_LIMIT_S = 2.0
 
@@ -100,13 +91,16 @@ class TelemetryObserver:
     def __init__(
         self,
         settings: TelemetrySettings,
-        routes: tuple[str, ...],
+        predicting: Collection[str],
         slot: int,
         meter: WorkerMeter,
         log: Log,
         tracing: Tracing | None = None,
     ) -> None:
-        self.routes = routes
+        self.routes = [label for label, _model in meter.layout.routes]
+        """The label of each route by its number."""
+        self._models = [model for _label, model in meter.layout.routes]
+        self._predicting = predicting
         self.stages = Stages()
         self._tracing = tracing
         self._next = 0
@@ -123,7 +117,9 @@ class TelemetryObserver:
             limits = settings.prediction_log_file_bytes, settings.prediction_log_files
             self._prediction_log = PredictionLog(settings.prediction_log, slot, *limits, log)
         name = "mlrf_stage_duration_seconds"
-        self._take = {stage: meter.histogram(name, stage) for stage in STAGES}
+        self._take = {
+            (model, stage): meter.histogram(name, model, stage) for model in meter.layout.models for stage in STAGES
+        }
         self._count_dropped_lines = meter.counter("mlrf_access_log_dropped_total")
         self._count_records = meter.counter("mlrf_prediction_log_records_total")
         self._count_dropped_records = meter.counter("mlrf_prediction_log_dropped_total")
@@ -148,7 +144,9 @@ class TelemetryObserver:
             self._next = number + 1
             seen.for_stages = self._sampled_stages.picks(number)
             seen.for_access = self._sampled_access.picks(number)
-            seen.for_prediction = self._sampled_predictions.picks(number) and self.routes[call.route] in _PREDICTING
+            seen.for_prediction = (
+                self._sampled_predictions.picks(number) and self.routes[call.route] in self._predicting
+            )
             seen.for_trace |= self._sampled_traces.picks(number) and followed is None
         return seen
 
@@ -164,9 +162,10 @@ class TelemetryObserver:
     def collect(self, seen: Seen, made: Result, began_s: float) -> list[Stage]:
         """Return the stages of a handler that was just called, and take their times where they are wanted."""
         over = self.stages.take()
-        if seen.for_stages and isinstance(made, bytes):
+        model = self._models[seen.call.route]
+        if seen.for_stages and isinstance(made, bytes) and model != NO_MODEL:
             for stage, elapsed_s in durations(over, began_s, perf_counter()):
-                self._take[stage](elapsed_s)
+                self._take[model, stage](elapsed_s)
         return over
 
     def end(self, seen: Seen, status: int, content: bytes, elapsed_s: float) -> bytes:
@@ -204,12 +203,12 @@ class TelemetryObserver:
 
 
 def open_observer(
-    settings: TelemetrySettings, routes: tuple[str, ...], slot: int, meter: WorkerMeter, log: Log
+    settings: TelemetrySettings, predicting: Collection[str], slot: int, meter: WorkerMeter, log: Log
 ) -> TelemetryObserver:
-    """Return the watch of a worker, after the fork: it may start threads."""
+    """Return the observer of a worker, after the fork: it may start threads. `predicting`: labels of routes that predict."""
     tracing: Tracing | None = None
     if settings.otlp_endpoint is not None:
         from mlrf.serving.telemetry import tracing as otel  # noqa: PLC0415  an extra, and 0.2 s to import
 
         tracing = otel.Tracing(settings.otlp_endpoint, slot, log)
-    return TelemetryObserver(settings, routes, slot, meter, log, tracing)
+    return TelemetryObserver(settings, predicting, slot, meter, log, tracing)

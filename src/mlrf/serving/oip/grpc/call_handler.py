@@ -15,15 +15,18 @@ from typing import Any
 import grpc
 
 from mlrf.core.errors import NotPermittedError, NotReadyError, RequestTimeoutError, UnauthenticatedError
-from mlrf.serving.auth.guard import ADMIN, Guard
-from mlrf.serving.error_status import ErrorEncoder, ErrorStatus
+from mlrf.serving.auth.guard import Guard
+from mlrf.serving.error_encoder import ErrorEncoder
+from mlrf.serving.error_status import ErrorStatus
 from mlrf.serving.http.head import REQUEST_ID
 from mlrf.serving.http.router import Call
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.oip.grpc.calls import CallHandlers
-from mlrf.serving.routes import GRPC_ALWAYS, SCOPES, grpc_route
+from mlrf.serving.oip.grpc.message_codec import model_name_of
+from mlrf.serving.routes import ADMIN, GRPC_CALLS, GrpcCall
 from mlrf.serving.runtime.executor import too_late
 from mlrf.serving.runtime.results import Continued, Result, followed
+from mlrf.serving.telemetry.metrics import Layout
 
 _OK = 200
 _MAX_DETAILS_BYTES = 2000
@@ -63,12 +66,16 @@ class _RefusedError(Exception):
 class CallHandler:
     """Answers the messages of all calls, beside an HTTP server whose places for work they share."""
 
-    def __init__(self, http: HttpServer, refusals: ErrorEncoder, guard: Guard | None, write_timeout_s: float) -> None:
+    def __init__(
+        self, http: HttpServer, refusals: ErrorEncoder, guard: Guard | None, write_timeout_s: float, layout: Layout
+    ) -> None:
         self._http = http
         self._refusals = refusals
         self._guard = guard
         self._write_timeout_s = write_timeout_s
-        self._calls: Mapping[int, tuple[Call, Call]] = {}
+        self._layout = layout
+        self._calls: Mapping[str, Mapping[bytes, tuple[Call, Call]]] = {}
+        """By path, and by model where messages name one; b"" for any other."""
         self._resting: set[asyncio.Task[Any]] = set()
         """Streams that wait for their client's next message."""
         self._draining = False
@@ -76,16 +83,24 @@ class CallHandler:
 
     def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
         """Answer the next messages by these calls, by path. Those under way keep theirs."""
-        self._calls = {
-            grpc_route(path): (_call(path, call.handler), _call(path, call.unexplained)) for path, call in calls.items()
+        self._calls = {each.path: self._by_model(each, calls[each.path]) for each in GRPC_CALLS if each.path in calls}
+
+    def _by_model(self, call: GrpcCall, handlers: CallHandlers) -> dict[bytes, tuple[Call, Call]]:
+        number = self._layout.number
+        by_model = {b"": number(call.path)}
+        if call.predicts:
+            by_model |= {model.encode(): number(call.path, model) for model in self._layout.models}
+        return {
+            model: (_call(call, route, handlers.handler), _call(call, route, handlers.unexplained))
+            for model, route in by_model.items()
         }
 
-    def unary(self, route: int) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def unary(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         """Return what answers a call of one message."""
 
         async def answer(body: bytes, context: Any) -> bytes:
             try:
-                made = self._one(route, _caller(context), body)
+                made = self._one(path, _caller(context), body)
                 if not isinstance(made, bytes):
                     made = await made
             except _RefusedError as refused:
@@ -100,7 +115,7 @@ class CallHandler:
         return answer
 
     def stream(
-        self, route: int, frame: Callable[[bytes], bytes], tell: Callable[[bytes, str], bytes] | None = None
+        self, path: str, frame: Callable[[bytes], bytes], tell: Callable[[bytes, str], bytes] | None = None
     ) -> Callable[[Any, Any], Awaitable[None]]:
         """Return what answers a stream: `frame` of each request's answer, in their order.
 
@@ -112,10 +127,10 @@ class CallHandler:
             caller = _caller(context)
             while (body := await self._next(context, caller)) is not grpc.aio.EOF:
                 try:
-                    one = self._one(route, caller, body)
+                    one = self._one(path, caller, body)
                     made = frame(one if isinstance(one, bytes) else await one)
                 except _RefusedError as refused:
-                    if tell is None or (refused.code in _OF_ACCESS and not self._is_admitted(route, caller)):
+                    if tell is None or (refused.code in _OF_ACCESS and not self._is_admitted(path, caller)):
                         await refused.abort(context)
                         raise
                     made = tell(body, refused.details)
@@ -177,15 +192,16 @@ class CallHandler:
     async def _end(self, context: Any, caller: _Caller, fault: Exception) -> None:
         await self._refused(fault, caller.request_id or self._http.new_request_id()).abort(context)
 
-    def _one(self, route: int, caller: _Caller, body: bytes) -> bytes | Awaitable[bytes]:
+    def _one(self, path: str, caller: _Caller, body: bytes) -> bytes | Awaitable[bytes]:
         """Return a message's answer, or what waits for it where it takes its time; _RefusedError from either."""
         started = perf_counter()
         http = self._http
         admission = http.admission
         identity = caller.request_id or http.new_request_id()
-        call, unexplained = self._calls[route]
+        by_model = self._calls[path]
+        call, unexplained = by_model[b""] if len(by_model) == 1 else by_model.get(model_name_of(body)) or by_model[b""]
         try:
-            if not self._may_explain(route, caller):
+            if not self._may_explain(path, caller):
                 call = unexplained
             http.until_watched -= 1
             if http.until_watched < 0 or caller.traceparent is not None:
@@ -218,13 +234,13 @@ class CallHandler:
         self._count(call, _OK, content, started)
         return bytes(content)  # grpcio takes no subclass, which an answer by key is
 
-    def _may_explain(self, route: int, caller: _Caller) -> bool:
+    def _may_explain(self, path: str, caller: _Caller) -> bool:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
-        return self._guard is None or self._guard.check(caller.authorization, route)
+        return self._guard is None or self._guard.check(caller.authorization, self._layout.number(path))
 
-    def _is_admitted(self, route: int, caller: _Caller) -> bool:
+    def _is_admitted(self, path: str, caller: _Caller) -> bool:
         try:
-            self._may_explain(route, caller)
+            self._may_explain(path, caller)
         except (UnauthenticatedError, NotPermittedError):
             return False
         return True
@@ -247,7 +263,7 @@ class CallHandler:
     def _refused(
         self, fault: Exception, identity: bytes, call: Call | None = None, started: float = 0.0
     ) -> _RefusedError:
-        told, code, details = self._refusals.tell(fault, identity)
+        told, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
         text = identity.decode("ascii")
         metadata = [("x-request-id", text), ("mlrf-code", code)]
         if told.grpc == "UNAVAILABLE":
@@ -269,9 +285,9 @@ class CallHandler:
             http.on_due(now_s)
 
 
-def _call(path: str, handler: Callable[[bytes], Result]) -> Call:
+def _call(call: GrpcCall, route: int, handler: Callable[[bytes], Result]) -> Call:
     return Call(
-        route=grpc_route(path),
+        route=route,
         handler=handler,
         content_type=b"application/grpc",
         content_length=0,
@@ -281,9 +297,9 @@ def _call(path: str, handler: Callable[[bytes], Result]) -> Call:
         is_head=False,
         request_id=None,
         expects_continue=False,
-        always=path in GRPC_ALWAYS or SCOPES.get(grpc_route(path)) == ADMIN,
+        always=call.is_always_on or call.scope == ADMIN,
         method=b"POST",
-        target=path.encode(),
+        target=call.path.encode(),
     )
 
 

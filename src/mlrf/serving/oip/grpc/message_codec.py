@@ -179,3 +179,12 @@ def _parameter(name: str, value: bool | float | str) -> bytes:
 def _output_tensor(name: str, datatype: str, *shape: int) -> bytes:
     written: bytes = _RESPONSE(outputs=[{"name": name, "datatype": datatype, "shape": shape}]).SerializeToString()
     return written
+
+
+def model_name_of(body: bytes) -> bytes:
+    """Return the model that a ModelInferRequest names, by its first field, which clients write first; b"" for another."""
+    return body[2 : 2 + body[1]] if body[:1] == _MODEL_NAME and len(body) > 1 else b""
+
+
+_MODEL_NAME = b"\x0a"
+"""The tag of field 1, a string; names of models are shorter than 128 bytes, so one byte of length follows."""

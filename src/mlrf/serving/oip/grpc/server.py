@@ -22,7 +22,7 @@ import grpc
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.access_control import AccessControl
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.data_plane import DataPlane
@@ -32,8 +32,9 @@ from mlrf.serving.oip.grpc.credentials import server_credentials
 from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
-from mlrf.serving.routes import GRPC_CHECK, GRPC_LABELS, GRPC_REFLECT, GRPC_STREAM, INFERENCE, grpc_route
+from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_REFLECT, GRPC_STREAM, INFERENCE
 from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import Layout
 
 _MOST_STREAMS = 256
 """How many calls of one connection are under way at once; more wait at the client."""
@@ -56,11 +57,12 @@ class GrpcServer:
         refusals: ErrorEncoder,
         access: AccessControl,
         check_ready: Callable[[], None],
+        layout: Layout,
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while nobody should call."""
         listen_to_grpc(log)
-        self._answering = CallHandler(http, refusals, access.guard(), limits.write_timeout_s)
+        self._answering = CallHandler(http, refusals, access.guard(), limits.write_timeout_s, layout)
         self._access = access
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
@@ -108,11 +110,9 @@ class GrpcServer:
     def _handlers(self) -> dict[str, Any]:
         """Return grpcio's handler of each path: of bytes, which nobody parses before us."""
         answering = self._answering
-        handlers = {
-            path: grpc.unary_unary_rpc_method_handler(answering.unary(grpc_route(path))) for path in GRPC_LABELS
-        }
-        inferring = answering.stream(grpc_route(GRPC_STREAM), streamed, streamed_fault)
-        reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(grpc_route(GRPC_REFLECT), bytes))
+        handlers = {each.path: grpc.unary_unary_rpc_method_handler(answering.unary(each.path)) for each in GRPC_CALLS}
+        inferring = answering.stream(GRPC_STREAM, streamed, streamed_fault)
+        reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(GRPC_REFLECT, bytes))
         handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(inferring)
         handlers[f"/{HEALTH}/Watch"] = grpc.unary_stream_rpc_method_handler(answering.watch(self._health.watch))
         for service in (REFLECTION, REFLECTION_ALPHA):

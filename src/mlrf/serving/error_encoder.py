@@ -1,0 +1,46 @@
+"""Error responses: one shape for every error, and a log line for those that nobody foresaw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from mlrf.core.errors import MlrfError
+from mlrf.serving.error_status import INTERNAL, ErrorStatus, error_status_of
+from mlrf.serving.telemetry.logs import Log
+
+_encode = msgspec.json.encode
+
+
+def _count_nothing(_code: str, _route: int) -> None:
+    pass
+
+
+class ErrorEncoder:
+    """Turns errors into responses; an unforeseen one is logged whole and answered with nothing but the request id."""
+
+    def __init__(self, log: Log, count: Callable[[str, int], object] = _count_nothing) -> None:
+        """`count` takes the code of each error and the number of the request's route."""
+        self._log = log
+        self._count = count
+
+    def __call__(self, error: Exception, request_id: bytes, route: int = 0) -> tuple[int, bytes, bytes]:
+        """Return status, body and header lines."""
+        status, code, message = self.report(error, request_id, route)
+        details, headers = {}, b""
+        if status is not INTERNAL and isinstance(error, MlrfError):
+            details, headers = error.details, status.headers(error)
+        document = {"error": message, "code": code, "details": details, "request_id": request_id.decode("ascii")}
+        return status.http, _encode(document), headers
+
+    def report(self, error: Exception, request_id: bytes, route: int = 0) -> tuple[ErrorStatus, str, str]:
+        """Count an error, log it if it was not foreseen, and return its status, code and message."""
+        status = error_status_of(error)
+        if status is INTERNAL or not isinstance(error, MlrfError):
+            self._log.error("request failed", request_id=request_id.decode("ascii"), fault=error)
+            status, code, message = INTERNAL, "INTERNAL", "internal error"
+        else:
+            code, message = error.code, str(error)
+        self._count(code, route)
+        return status, code, message

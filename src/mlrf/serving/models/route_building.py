@@ -1,0 +1,80 @@
+"""From the route table to the routes of a router: those of the public port and those of the admin listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mlrf.serving.http.router import Route
+from mlrf.serving.oip.rest.infer_handler import fit
+from mlrf.serving.routes import ADMIN, ROUTES, Body, RouteSpec
+from mlrf.serving.runtime.results import Handler
+from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
+
+if TYPE_CHECKING:
+    from mlrf.serving.models.generation import Generation
+    from mlrf.serving.models.service import Service
+
+
+def public_routes(generation: Generation, default: str, names: Sequence[str], layout: Layout) -> dict[str, Route]:
+    """Return the routes of a generation by path; `names` has the models that may be loaded or unloaded too."""
+    versions = {each.name: each.described.paths for each in generation.served}
+    routes: dict[str, Route] = {}
+    for spec in ROUTES:
+        if spec.handler is None:
+            continue
+        # What loads and unloads models is there for those that are not served too.
+        for name in (names if spec.scope == ADMIN else versions) if spec.names_model else ("",):
+            handler = spec.handler(generation, name)
+            for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
+                _add(routes, path, spec, name, handler, layout)
+    return routes
+
+
+def admin_routes(service: Service, names: Sequence[str], layout: Layout) -> dict[str, Route]:
+    """Return the routes of the admin listener by path, for the models of these names."""
+    routes: dict[str, Route] = {}
+    for spec in ROUTES:
+        if spec.admin is None:
+            continue
+        for name in names if spec.names_model else ("",):
+            for path in spec.paths(name):
+                _add(routes, path, spec, name, spec.admin(service, name), layout)
+    return routes
+
+
+def repository_route(path: str, make: Callable[[RouteSpec, str], Handler | None], layout: Layout) -> Route | None:
+    """Return the route of a path that would load or unload a model, whichever name it has; None for another path.
+
+    Whoever asks for it must hold the scope `admin` before the name is looked up.
+    """
+    if not path.startswith(_REPOSITORY_MODELS):
+        return None
+    name = path.removeprefix(_REPOSITORY_MODELS).partition("/")[0]
+    for spec in ROUTES:
+        if spec.path.startswith(_REPOSITORY_MODELS) and path in spec.paths(name):
+            routes: dict[str, Route] = {}
+            _add(routes, path, spec, "", make(spec, name), layout)
+            return routes.get(path)
+    return None
+
+
+_REPOSITORY_MODELS = "/v2/repository/models/"
+
+
+def _add(
+    routes: dict[str, Route], path: str, spec: RouteSpec, name: str, handler: Handler | None, layout: Layout
+) -> None:
+    """Add a method to the route of a path, where it has a handler."""
+    if handler is None:
+        return
+    there = routes.get(path)
+    routes[path] = Route(
+        number=layout.number(spec.path, name or NO_MODEL),
+        label=spec.path,
+        handlers={**({} if there is None else there.handlers), spec.method.encode(): handler},
+        content_type=spec.content_type,
+        always=spec.is_always_on or spec.scope == ADMIN,
+        fit=fit if spec.body is Body.TENSORS else None,
+        bodiless=not spec.needs_body,
+    )

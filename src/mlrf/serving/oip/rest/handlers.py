@@ -1,0 +1,101 @@
+"""The handlers of the routes under `/v2`, for one generation of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.oip.data_plane import DataPlane
+from mlrf.serving.oip.rest.infer_handler import InferHandler
+from mlrf.serving.oip.served_model import OipModel
+from mlrf.serving.runtime.results import Awaited, Handler
+
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+class _Index(msgspec.Struct):
+    ready: bool = False
+
+
+class _Act(msgspec.Struct):
+    parameters: dict[str, Any] | None = None
+
+
+class RestHandlers:
+    """Handlers over one data plane; those of `plane()` where it may be another by the time of a request."""
+
+    def __init__(self, plane: Callable[[], DataPlane], models: Mapping[str, OipModel]) -> None:
+        self._plane = plane
+        self._models = models
+        self.server_metadata = _json(lambda: plane().server_metadata())
+        self.live = _json(lambda: {"live": True})
+        self.ready = _json(self._ready)
+        self.statistics = _json(lambda: plane().statistics())
+
+    def index(self, body: bytes) -> bytes:
+        """Answer `POST /v2/repository/index`."""
+        return msgspec.json.encode(self._plane().index(ready=_read(body, _Index, '{"ready": true}').ready))
+
+    def model_metadata(self, name: str) -> Handler:
+        """Return the handler of a model's metadata."""
+        return _json(lambda: self._plane().model_metadata(name))
+
+    def model_ready(self, name: str) -> Handler:
+        """Return the handler of a model's readiness."""
+
+        def ready() -> dict[str, Any]:
+            self._plane().check_model_ready(name)
+            return {"name": name, "ready": True}
+
+        return _json(ready)
+
+    def model_config(self, name: str) -> Handler:
+        """Return the handler of a model's configuration."""
+        return _json(lambda: self._plane().model_config(name))
+
+    def model_statistics(self, name: str) -> Handler:
+        """Return the handler of a model's statistics."""
+        return _json(lambda: self._plane().statistics(name))
+
+    def infer(self, name: str) -> Handler:
+        """Return the handler of a model's infer requests."""
+        return InferHandler(self._models[name])
+
+    def load(self, name: str) -> Handler:
+        """Return the handler that takes a model's current version into service."""
+        return _acting(lambda parameters: self._plane().load(name, parameters))
+
+    def unload(self, name: str) -> Handler:
+        """Return the handler that takes a model out of service."""
+        return _acting(lambda parameters: self._plane().unload(name, parameters))
+
+    def _ready(self) -> dict[str, bool]:
+        self._plane().check_ready()
+        return {"live": True, "ready": True}
+
+
+def _json(tell: Callable[[], Any]) -> Handler:
+    return lambda _body: msgspec.json.encode(tell())
+
+
+def _acting(act: Callable[[Mapping[str, Any]], Awaited]) -> Handler:
+    def handle(body: bytes) -> Awaited:
+        acting = act(_read(body, _Act, '{"parameters": {…}}').parameters or {})
+
+        async def finish() -> bytes:
+            await acting.run()
+            return b"{}"
+
+        return Awaited(finish)
+
+    return handle
+
+
+def _read(body: bytes, kind: type[M], shown: str) -> M:
+    try:
+        return msgspec.json.decode(body, type=kind) if body else kind()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequestError(f"the body is not {shown}: {error}") from error

@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
+from mlrf.serving.runtime.thresholds import INFLATED_BYTES
 
 _GZIP_WINDOW = 31
-_AT_ONCE_BYTES = 64 << 10
-"""What inflates in about 0.1 ms; a longer body is inflated in the worker's thread."""
 _LENGTH_BYTES = 4
 _MOST_RATIO = 1032
 """What deflate can make of a byte at the most."""
@@ -24,7 +23,7 @@ def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
     told = int.from_bytes(body[-_LENGTH_BYTES:], "little")
     if max_bytes < told <= _MOST_RATIO * len(body) and body.startswith(_MAGIC):
         raise _too_long(max_bytes)
-    return _inflate(body, min(max_bytes, _AT_ONCE_BYTES), max_bytes)
+    return _inflate(body, min(max_bytes, INFLATED_BYTES), max_bytes)
 
 
 def unzip_whole(body: bytes, max_bytes: int) -> bytes:

@@ -21,10 +21,8 @@ from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.requests import Explain, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.results import Awaited, Deferred
-from mlrf.serving.runtime.thresholds import MAX_LOOP_S
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
 
-_CAREFUL_BYTES = 16 << 10
-"""A longer body is read in the worker's thread when the fast decoder will not take it."""
 _TIMED_RUNS = 3
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
 _Tally = list[tuple[int, int]]
@@ -70,7 +68,7 @@ class PredictHandler:
         """Answer `POST /predict`."""
         asked = self._decoder.row_at_once(body)
         if asked is None:
-            if len(body) > _CAREFUL_BYTES:
+            if len(body) > STRICT_JSON_BYTES:
                 return self._read_aside(self._decoder.row, body, self._one)
             asked = self._decoder.row(body)
         row, explain, returned = asked
@@ -83,7 +81,7 @@ class PredictHandler:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
         asked = self._decoder.row_at_once(body)
         if asked is None:
-            if len(body) > _CAREFUL_BYTES:
+            if len(body) > STRICT_JSON_BYTES:
                 return self._read_aside(self._decoder.row, body, self._explained)
             asked = self._decoder.row(body)
         return self._explained(asked)
@@ -92,7 +90,7 @@ class PredictHandler:
         """Answer `POST /predict/batch`."""
         asked = self._decoder.rows_at_once(body)
         if asked is None:
-            if len(body) > _CAREFUL_BYTES:
+            if len(body) > STRICT_JSON_BYTES:
                 return self._read_aside(self._decoder.rows, body, self._many)
             asked = self._decoder.rows(body)
         return self._many(asked)

@@ -29,12 +29,7 @@ from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import Table, TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed
-from mlrf.serving.runtime.thresholds import MAX_LOOP_S
-
-_ASIDE_BYTES = 256 << 10
-"""Tensors of more are read in the worker's thread."""
-_ASIDE_TENSORS = 8192
-"""And more of them: no row that large is looked for on the shelf."""
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
 
 Write = Callable[[InferResponse], bytes]
 
@@ -108,7 +103,7 @@ class ModelInference:
         size = 0
         for each in request.inputs:
             size += len(each.data)
-        if size > _ASIDE_BYTES or len(request.inputs) > _ASIDE_TENSORS:
+        if size > TENSOR_BYTES or len(request.inputs) > TENSOR_COUNT:
             return self.infer_aside(lambda: request, write, may_explain=may_explain)
         try:
             run = self._begin(request, write, began_s, may_explain)

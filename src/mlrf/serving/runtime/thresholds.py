@@ -1,14 +1,22 @@
-"""When the work of one request leaves the event loop: every threshold of time and size in one place."""
+"""When the work of one request leaves the event loop: every threshold of time and size in one place.
+
+Work whose time can be predicted is held to `MAX_LOOP_S`. Reading a body and compressing an answer are held to sizes instead,
+which take about as long.
+"""
 
 from __future__ import annotations
 
 MAX_LOOP_S = 1e-3
 """How long one request may hold the event loop."""
+STRICT_JSON_BYTES = 16 << 10
+"""Native JSON: a body that the fast decoder does not take is read in the worker's thread when it is longer."""
+INFLATED_BYTES = 64 << 10
+"""What inflates in about 0.1 ms; a body that inflates to more is inflated in the worker's thread."""
 TENSOR_BYTES = 256 << 10
 """Open Inference Protocol: tensors or protobuf messages of more are read in the worker's thread."""
 TENSOR_COUNT = 8192
 """And more tensors than this; no row that large is looked up in the cache."""
 TENSOR_JSON_BYTES = 64 << 10
 """JSON of more is read in the worker's thread."""
-COMPRESSED_ON_LOOP_BYTES = 16 << 10
+COMPRESSED_BYTES = 16 << 10
 """What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""

@@ -16,9 +16,8 @@ from mlrf.serving.oip.grpc.message_types import message, parsed
 from mlrf.serving.oip.json_messages import told_request, told_response
 from mlrf.serving.oip.messages import InferRequest
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Handler, Result
+from mlrf.serving.runtime.thresholds import TENSOR_BYTES
 
-_ASIDE_BYTES = 256 << 10
-"""Messages of more are parsed in the worker's thread."""
 _YES = b"\x08\x01"
 """A message whose first field is a true boolean; one whose first field is false is empty."""
 _NO = b""
@@ -93,7 +92,7 @@ class _Infer:
 
     def __call__(self, body: bytes) -> Result:
         """Answer a message."""
-        if len(body) > _ASIDE_BYTES:
+        if len(body) > TENSOR_BYTES:
             return self._aside(body)
         return self._answer(read_request(body, perf_counter()))
 

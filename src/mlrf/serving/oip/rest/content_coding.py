@@ -11,8 +11,6 @@ from mlrf.serving.http.content_coding import unzip_whole
 
 LEAST_BYTES = 1024
 """A shorter answer is sent as it is: compressing it costs more than its bytes."""
-AT_ONCE_BYTES = 16 << 10
-"""What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""
 _LEVEL = 1
 _WINDOWS = {b"gzip": 31, b"deflate": 15}
 _EITHER_WINDOW = 47

@@ -11,15 +11,14 @@ from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed
 from mlrf.serving.oip.json_messages import told_request, told_response
 from mlrf.serving.oip.messages import InferRequest, InferResponse
-from mlrf.serving.oip.rest.content_coding import AT_ONCE_BYTES, LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
+from mlrf.serving.oip.rest.content_coding import LEAST_BYTES, Code, accepted, decoder, encoded, unencoded
 from mlrf.serving.oip.rest.request_body import ParsedRequest, read_body
 from mlrf.serving.oip.rest.response_body import PREFIX_BYTES, read_answer, writer
 from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
+from mlrf.serving.runtime.thresholds import COMPRESSED_BYTES, TENSOR_JSON_BYTES
 
 _OCTETS = b"application/octet-stream"
-_AT_ONCE_JSON_BYTES = 64 << 10
-"""JSON of more is read in the worker's thread."""
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _LENGTH_LINE = re.compile(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
 
@@ -57,7 +56,7 @@ class InferHandler:
         """Answer a body, of which so many bytes are JSON (None: all), in a coding (None: none)."""
         began_s = perf_counter()
         name, inferring = self._model.name, self._model.inferring
-        if (len(body) if header_bytes is None else header_bytes) > _AT_ONCE_JSON_BYTES:
+        if (len(body) if header_bytes is None else header_bytes) > TENSOR_JSON_BYTES:
             return self._aside(body, header_bytes, coding, began_s)
         try:
             asked = read_body(name, body, header_bytes, began_s, inferring.most_values)
@@ -129,7 +128,7 @@ def _frame(made: bytes, coding: bytes | None) -> Result:
     if coding is None or len(content) < LEAST_BYTES:
         return Framed(content, kind, lines)
     lines += b"Content-Encoding: %b\r\nVary: Accept-Encoding\r\n" % coding
-    if len(content) <= AT_ONCE_BYTES:
+    if len(content) <= COMPRESSED_BYTES:
         return Framed(encoded(content, coding), kind, lines)
     return Deferred(lambda: Framed(encoded(content, coding), kind, lines))
 

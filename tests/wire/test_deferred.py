@@ -21,7 +21,6 @@ from running import eventually, serving
 pytestmark = pytest.mark.alone  # latencies while a long answer is made
 
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
-WAITING_LIMIT = 128
 N_LONG = 10_000
 """Instances that take half a second or more."""
 EXTREME = [1e6] + [0.5] * 29
@@ -175,6 +174,68 @@ def test_a_result_that_is_not_finite_is_an_answer(tmp_path, path):
         assert client.answer().status == 200
 
 
+def test_requests_that_would_wait_too_long_are_refused_with_retry_after(path):
+    n_refused = 12
+    with (
+        serving(path, options=["--max-batch", str(2 * N_LONG), "--max-wait", "0.2", *EACH_ITS_OWN]) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        clients = [opened.enter_context(server.client()) for _ in range(1 + n_refused)]
+        for client in clients:
+            # What such work takes is learnt from work that is done.
+            client.socket.settimeout(60)
+            client.send(SHORT)
+            assert client.answer().status == 200
+        clients[0].send(request("POST", "/predict/batch", batch_of(2 * N_LONG)))
+        eventually(lambda: server.metrics()["mlrf_deferred_requests"] == 1, what="work in the thread")
+        for client in clients[1:]:
+            client.send(SHORT + request("GET", "/healthz"))
+        refusals = [client.answer() for client in clients[1:]]
+        assert {(a.status, a.code, a.headers["retry-after"]) for a in refusals} == {(503, "OVERLOADED", "1")}
+        assert all(client.answer().json == {"status": "alive"} for client in clients[1:])
+        long = clients[0].answer()
+        assert (long.status, len(long.json["predictions"])) == (200, 2 * N_LONG)
+        # And when the thread is free again, so is the way.
+        clients[-1].send(SHORT)
+        assert clients[-1].answer().status == 200
+        assert server.troubles == []
+        assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=503"] == n_refused
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+def test_a_client_that_hangs_up_midway_harms_nobody(server, abruptly):
+    with server.client() as other:
+        before = server.metrics()["mlrf_open_connections"]
+        for _ in range(3):
+            client = server.client()
+            client.send(SHORT + SHORT)
+            if abruptly:
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.close()
+        assert other.ask("GET", "/healthz").status == 200
+        other.send(SHORT)
+        assert len(other.answer().json["predictions"]) == 100
+        eventually(lambda: server.metrics()["mlrf_open_connections"] <= before, 5, "the connections gone")
+
+
+def test_a_fault_found_beside_the_loop_is_an_answer(server):
+    body = batch_of(200)
+    body["instances"][150] = {"features": {**dict.fromkeys(SCHEMA.names, 0.5), "y": 1}}
+    assert server.ask("POST", "/predict/batch", body).json["details"]["index"] == 150
+
+
+def test_a_result_that_is_not_finite_is_an_answer(tmp_path, path):
+    steep = write_tree_bundle(
+        tmp_path / "steep", schema=SCHEMA, n_trees=400, max_leaves=64, link=LinkEntry("exp"), leaf_scale=1000.0
+    )
+    with serving(steep) as server, server.client() as client:
+        client.send(request("POST", "/predict/batch", batch_of(100)) + request("GET", "/healthz"))
+        answer = client.answer()
+        assert (answer.status, answer.code) == (422, "NON_FINITE_RESULT")
+        assert "index" in answer.json["details"]
+        assert client.answer().status == 200
+
+
 def test_more_than_can_wait_are_refused_with_retry_after(path):
     n_refused = 12
     with (
@@ -252,7 +313,7 @@ def test_a_client_that_sends_on_meanwhile_fills_no_memory(server):
 
 
 def test_who_waits_for_the_thread_is_neither_idle_nor_late(path):
-    options = ["--max-batch", str(N_LONG), "--idle-timeout", "1", "--request-timeout", "1"]
+    options = ["--max-batch", str(N_LONG), "--idle-timeout", "1", "--request-timeout", "1", "--max-wait", "60"]
     follows = request("GET", "/healthz")
     with serving(path, options=options) as server, contextlib.ExitStack() as opened:
         began = time.monotonic()
@@ -292,7 +353,7 @@ def _came_at_once(client) -> bool:
 def test_what_still_waits_when_the_drain_is_over_is_refused_and_holds_nobody_up(path):
     n_waiting = 12
     with (
-        serving(path, options=["--max-batch", str(2 * N_LONG), "--drain-timeout", "1"]) as server,
+        serving(path, options=["--max-batch", str(2 * N_LONG), "--drain-timeout", "1", "--max-wait", "60"]) as server,
         contextlib.ExitStack() as opened,
     ):
         long = request("POST", "/predict/batch", batch_of(2 * N_LONG))

@@ -24,7 +24,7 @@ WRONG = [
     ("--idle-timeout", "0"), ("--write-timeout", "-3"), ("--request-timeout", "inf"), ("--idle-timeout", "inf"),
     ("--idle-timeout", "nan"), ("--write-timeout", "inf"), ("--write-timeout", "86401"), ("--max-header-bytes", "255"),
     ("--access-log-rate", "1.5"), ("--access-log-rate", "nan"), ("--prediction-log", "/no/such"), ("--prediction-log-rate", "-1"),
-    ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
+    ("--header-timeout", "0"), ("--max-connections", "0"), ("--max-wait", "0"), ("--max-feature-age", "0"), ("--stale-features", "hide"),
     ("--trace-rate", "2"), ("--otlp-endpoint", "collector:4318"), ("--otlp-endpoint", "http://"), ("--otlp-endpoint", "http://h:x"),
     ("--cache-ttl", "0"), ("--reload-timeout", "0"), ("--max-requests", "-1"), ("--max-requests-jitter", "-1"),
     ("--prediction-log-file-bytes", "1"), ("--prediction-log-files", "1"),

@@ -1,12 +1,102 @@
-"""Work beside the loop is counted rightly whoever leaves: a gauge below zero ends a worker."""
+"""Work off the event loop: counted rightly whoever leaves, and never begun for clients that are gone or late."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
+import pytest
+
+from mlrf.core.errors import DeadlineExceededError, OverloadedError
 from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.executor import Executor
-from mlrf.serving.runtime.results import Awaited
+from mlrf.serving.runtime.results import Awaited, Deferred
+
+
+class Held:
+    """Work that holds the thread until it is let go."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.go = threading.Event()
+        self.work = Deferred(self.run)
+
+    def run(self):
+        self.begun.set()
+        self.go.wait(10)
+        return b"held"
+
+
+async def with_a_busy_thread(story, max_wait_s=0.5):
+    executor, held = Executor(Admission(max_wait_s)), Held()
+    try:
+        first = executor.start(held.work, 0, 1, 0.0)
+        await asyncio.to_thread(held.begun.wait, 5)
+        return await story(executor, held, first)
+    finally:
+        held.go.set()
+        executor.stop()
+
+
+def run(story, **options):
+    return asyncio.run(asyncio.wait_for(with_a_busy_thread(story, **options), 10))
+
+
+def test_the_same_work_runs_once_for_all_that_wait_for_it():
+    async def story(executor, held, first):
+        second = executor.start(held.work, 0, 1, 0.0)
+        first.cancel()
+        held.go.set()
+        return await second
+
+    assert run(story) == b"held"
+
+
+def test_queued_work_whose_client_has_gone_is_never_begun():
+    async def story(executor, held, first):
+        done = []
+        gone = executor.start(Deferred(lambda: done.append("gone") or b""), 0, 1, 0.0)
+        here = executor.start(Deferred(lambda: done.append("here") or b""), 0, 1, 0.0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        counted = executor.n_under_way()
+        held.go.set()
+        await here
+        return done, counted
+
+    assert run(story) == (["here"], (2, 0))
+
+
+def test_a_deadline_is_kept_while_the_thread_is_busy():
+    async def story(executor, held, first):
+        done = []
+        began_s = time.perf_counter()
+        late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, began_s + 0.05)
+        with pytest.raises(DeadlineExceededError):
+            await late
+        waited_s = time.perf_counter() - began_s
+        held.go.set()
+        await first
+        await executor.start(Deferred(lambda: b""), 0, 1, 0.0)
+        return done, waited_s, executor.n_under_way()
+
+    done, waited_s, counted = run(story)
+    assert (done, counted) == ([], (0, 0))
+    assert 0.05 <= waited_s < 5
+
+
+def test_work_that_waited_longer_than_the_longest_wait_is_not_begun():
+    async def story(executor, held, first):
+        done = []
+        late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, 0.0)
+        await asyncio.sleep(0.06)
+        held.go.set()
+        with pytest.raises(OverloadedError, match="was not begun"):
+            await late
+        return done
+
+    assert run(story, max_wait_s=0.05) == []
 
 
 def test_who_leaves_while_others_are_asked_makes_no_count_negative():

@@ -22,16 +22,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
 """How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
-_TURNS_S = 2e-3
-_LEAST_TURN_S = 5e-5
-"""How long requests that came in one piece may be answered before others have their turn: all connections together, and one of
-very many. A single request takes what it takes."""
 
 
 class Connection(LimitedConnection):
     """The server's side of one connection."""
 
-    __slots__ = ("_needed", "_rested")
+    __slots__ = ("_has_turn", "_needed", "_rested", "_slice_s")
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
@@ -39,6 +35,10 @@ class Connection(LimitedConnection):
         """How many bytes the buffer must hold before another look at it is worth while."""
         self._rested: tuple[bytes, int] | None = None
         """What came in one piece and where to go on in it; nothing more is read meanwhile."""
+        self._has_turn = False
+        """Whether the requests that are read now have waited for the event loop already."""
+        self._slice_s = 0.0
+        """How long they may be answered, 0 for as long as any connection may."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
@@ -97,7 +97,7 @@ class Connection(LimitedConnection):
             self._buffer.clear()
         self._consume(data)
 
-    def _consume(self, data: bytes, position: int = 0) -> None:  # noqa: C901, PLR0912  the hot path: a call costs more than a branch
+    def _consume(self, data: bytes, position: int = 0) -> None:  # noqa: C901, PLR0911, PLR0912  the hot path: a call costs more than a branch
         server = self._server
         calls, admission = server.calls, server.admission
         size, turn_ends_s = len(data), 0.0
@@ -113,7 +113,7 @@ class Connection(LimitedConnection):
             if position:
                 now_s = perf_counter()
                 if not turn_ends_s:
-                    turn_ends_s = now_s + max(_LEAST_TURN_S, _TURNS_S / admission.n_connections)
+                    turn_ends_s = now_s + (self._slice_s or server.run_queue.slice_s(admission.n_connections))
                 elif now_s > turn_ends_s:
                     self._rest(data, position)
                     return
@@ -125,11 +125,13 @@ class Connection(LimitedConnection):
             call = calls.get(raw) or self._call_of(raw)
             if call is None:
                 return
-            if admission.strained and self._call is None and not call.always:
-                fault = admission.refusal(call.route, call.content_length)
-                if fault is not None:
+            if admission.strained and not call.always:
+                if self._call is None and (fault := self._refusal(call)) is not None:
                     position = self._turn_away(call, fault, size - end) + end
                     continue
+                if server.run_queue.is_behind and not self._has_turn:
+                    self._postpone(data, position)
+                    return
             if call.chunked:
                 self._begin_chunks(call)
                 position = end
@@ -164,17 +166,43 @@ class Connection(LimitedConnection):
         self._begin()
         self._rested = data, position
         self._transport.pause_reading()
-        asyncio.get_running_loop().call_soon(self._take_turn)
+        self._server.run_queue.put(self._take_turn)
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, slice_s: float = 0.0) -> None:
+        """Answer more of what came in one piece."""
         if self._rested is None or self._closing_since or self._paused_since or self._transport.is_closing():
             return
         (data, position), self._rested = self._rested, None
         self._since = self._server.clock.now
         self._came_s = 0.0
+        self._has_turn, self._slice_s = True, slice_s
         self._consume(data, position)
+        self._has_turn, self._slice_s = False, 0.0
         if self._rested is None and not (self._paused_since or self._transport.is_closing()):
             self._transport.resume_reading()
+
+    def _postpone(self, data: bytes, position: int) -> None:
+        """Queue what came behind the requests that wait for the event loop already; reading goes on, to notice who leaves."""
+        self._keep(data, position, 0)
+        self._waiting = self._server.run_queue.put(self._run_postponed)
+
+    def _run_postponed(self, slice_s: float) -> None:
+        """Answer what was postponed."""
+        self._waiting = None
+        if self._closing_since or self._paused_since or self._transport.is_closing():
+            return
+        self._has_turn, self._slice_s = True, slice_s
+        self._go_on()
+        self._has_turn, self._slice_s = False, 0.0
+
+    def _refusal(self, call: Call) -> MlrfError | None:
+        """Return why a request is refused before its body is read, None when it is admitted."""
+        admission = self._server.admission
+        if not self._has_turn:
+            return admission.refusal(call.route, call.content_length, call.timeout_s)
+        if self._came_s and perf_counter() - self._came_s > (call.timeout_s or admission.max_wait_s):
+            return OverloadedError("the request waited too long for its turn; try again later")
+        return None
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
         self._begin()

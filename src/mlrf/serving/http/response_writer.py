@@ -12,6 +12,7 @@ from mlrf.serving.http.router import JSON, Call, Framed
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.runtime.executor import too_late
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result, followed
+from mlrf.serving.runtime.run_queue import Turn
 
 _OK = 200
 
@@ -37,8 +38,8 @@ class ResponseWriter(asyncio.Protocol):
         self._server = server
         self._buffer = bytearray()
         """Bytes of a request that is not whole, and of whatever follows it."""
-        self._waiting: asyncio.Future[Result] | None = None
-        """The answer that is being made in the worker's thread; what follows it must wait its turn."""
+        self._waiting: asyncio.Future[Result] | Turn | None = None
+        """An answer that is made off the event loop, or a turn of it that a request waits for; what follows waits too."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
         self._came_s = 0.0
@@ -59,7 +60,7 @@ class ResponseWriter(asyncio.Protocol):
             call = server.look(call, identity, body, client_of(self._transport))
         try:
             if call.timeout_s:
-                deadline_s = (self._came_s or started - server.admission.age_s(started)) + call.timeout_s
+                deadline_s = (self._came_s or started - server.run_queue.lag_s(started)) + call.timeout_s
                 if started > deadline_s:
                     raise too_late()
             content = call.handler(body)
@@ -81,6 +82,8 @@ class ResponseWriter(asyncio.Protocol):
         deadline_s: float,
     ) -> None:
         work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
+        if started > self._server.due_s:
+            self._server.on_due(started)
 
         def finish(made: asyncio.Future[Result]) -> None:
             self._waiting = None

@@ -17,9 +17,10 @@ from mlrf.serving.http.head import Head
 from mlrf.serving.http.observer import NEVER, RequestObserver
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
 from mlrf.serving.http.settings import HttpLimits
-from mlrf.serving.runtime.admission import PROBE_S, Admission, LagProbe
+from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.clock import Clock
 from mlrf.serving.runtime.executor import Executor
+from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
@@ -127,9 +128,10 @@ class HttpServer:
         """Those whose handshake is under way: nobody tells of one that fails."""
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
-        self.admission = Admission()
+        self.admission = Admission(limits.max_wait_s)
         self.work = Executor(self.admission)
-        self._probe: LagProbe | None = None
+        self.run_queue = RunQueue(self.admission)
+        self._bounds_turns = False
         self.guard: Guard | None = None
         self.cors: Cors | None = None
         self.tls_options: dict[str, Any] = {}
@@ -205,19 +207,19 @@ class HttpServer:
                 return True
         return False
 
-    def watch_lag(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Measure the lag of the loop that the connections run on, from now on until `drain`."""
-        self._probe = LagProbe(loop, self.admission)
+    def bound_turns(self) -> None:
+        """Bound the turns of the running event loop from now on, until `stop`."""
+        self._bounds_turns = True
 
     def on_due(self, now_s: float) -> None:
-        """Do what a busy loop finds no time for: measure its lag, give a sign of life.
+        """Do what a busy loop finds no time for: bound its turn, give a sign of life.
 
         Called between answers: over a thousand busy connections the loop goes from poll to poll without running its timers, and
         a worker that answered all the while was taken for hung.
         """
-        self.due_s = now_s + PROBE_S
-        if self._probe is not None:
-            self._probe.send(now_s)
+        self.due_s = now_s + TURN_S
+        if self._bounds_turns:
+            self.run_queue.on_due(now_s)
         if now_s > self._beat_due_s:
             self.beat(now_s)
 
@@ -258,7 +260,5 @@ class HttpServer:
         if self._connections:
             # Those who waited for it are told.
             await asyncio.sleep(_DRAIN_TICK_S)
-        if self._probe is not None:
-            self._probe.close()
-            self._probe = None
+        self._bounds_turns = False
         return len(self._connections)

@@ -18,6 +18,10 @@ class HttpLimits:
     max_header_bytes: int = option(32 << 10, "largest head", group=Group.LIMITS, check=at_least(_MIN_HEADER_BYTES))
     max_header_fields: int = option(100, "most headers", group=Group.LIMITS, check=at_least(1))
     max_connections: int = option(10_000, "connections open at once, a worker", group=Group.LIMITS, check=at_least(1))
+    max_wait_s: float = option(
+        0.5, "Seconds a request may wait before its work begins, unless it names a time of its own; else 503",
+        group=Group.REQUESTS, check=seconds(),
+    )  # fmt: skip
     header_timeout_s: float = option(
         5.0, "from a request's first byte to the end of its head", group=Group.LIMITS, check=seconds()
     )

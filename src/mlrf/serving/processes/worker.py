@@ -132,7 +132,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         refusals = ErrorEncoder(boot.log, self.meter.count_refusal)
         limits = _limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)
         server = HttpServer(service.generation.router(), limits, self.meter, refusals, self.notify, self.watch)
-        server.watch_lag(loop)
+        server.bound_turns()
         boot.access.apply(server)
         servers = [server]
         accepting = ConnectionAcceptor(server, self.sockets[0], self.siblings, settings.backlog)

@@ -1,4 +1,8 @@
-"""Answers that are not made at once, but in the worker's thread or by a coroutine: bounded in number and bytes, and timed."""
+"""Work that is not done on the event loop at once: in the worker's thread, or by a coroutine that waits for others.
+
+Both are bounded in number and bytes, and the thread's in time: see `Admission`. Work whose clients have all gone, or whose time
+is over, leaves the queue.
+"""
 
 from __future__ import annotations
 
@@ -12,135 +16,142 @@ from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.results import Awaited, Deferred, Result
 from mlrf.serving.runtime.single_flight import InFlight
 
-MOST_AWAITED = 1024
+MAX_AWAITED = 1024
 """How many answers may wait for others: each holds its request's body, none the processor."""
-_MOST_AWAITED_BYTES = 64 << 20
+_MAX_AWAITED_BYTES = 64 << 20
 
 
 class Executor:
-    """What a worker makes beside its loop."""
+    """What a worker does off its event loop."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         # One thread: more would take the loop's own processor time; engines release the GIL while they work.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlrf-deferred")
-        self._flights: dict[Deferred | Awaited, InFlight] = {}
+        self._in_flight: dict[Deferred | Awaited, InFlight] = {}
         self._n_awaited = 0
         self._n_awaited_bytes = 0
 
     def start(self, work: Deferred | Awaited, route: int, n_bytes: int, deadline_s: float) -> asyncio.Future[Result]:
-        """Return the answer to come of work for a body of `n_bytes`; the same work is under way once, whoever waits for it.
+        """Return a future of the result of work for a body of `n_bytes`; the same work runs once for all that ask for it.
 
-        OverloadedError when too much is under way already. `deadline_s` is a time of `perf_counter` after which the caller does
-        not wait for the answer any more, or 0: work whose turn comes when nobody waits is not begun, and ends with
-        DeadlineExceededError.
+        `deadline_s` is the time of `perf_counter` until which the client waits for the result, or 0: then the future ends with
+        DeadlineExceededError. OverloadedError where the work is not expected to be done by then or, without a deadline, to
+        begin within `Admission.max_wait_s`; also from the future, where it turned out not to.
         """
-        flight = self._flights.get(work)
-        if flight is None:
-            flight = self._wait_for(work, n_bytes) if isinstance(work, Awaited) else self._put(work, route, n_bytes)
-            self._flights[work] = flight
-        place = flight.board(deadline_s)
-        if deadline_s and isinstance(work, Awaited):
-            _limit(place, deadline_s)
-        return place
+        in_flight = self._in_flight.get(work)
+        if in_flight is None:
+            if isinstance(work, Awaited):
+                in_flight = self._wait_for(work, n_bytes)
+            else:
+                in_flight = self._enqueue(work, route, n_bytes, deadline_s)
+            self._in_flight[work] = in_flight
+        joined = in_flight.join(deadline_s or perf_counter() + self._admission.max_wait_s)
+        if deadline_s:
+            _limit(joined, deadline_s)
+        return joined
 
     def n_under_way(self) -> tuple[int, int]:
-        """Return how many answers the thread is making or has before it, and how many wait for others."""
-        # What was called off is no flight any more, and is still awaited until its coroutine has ended.
-        return sum(isinstance(work, Deferred) for work in self._flights), self._n_awaited
+        """Return how many results the thread is making or has queued, and how many wait for others."""
+        # What was cancelled is not in flight any more, and is still awaited until its coroutine has ended.
+        return sum(isinstance(work, Deferred) for work in self._in_flight), self._n_awaited
 
     def stop(self) -> None:
-        """Drop what is not begun: the interpreter joins the thread at exit, and would work through it for nobody."""
+        """Drop what is not begun: the interpreter joins the thread at exit, and would work through it in vain."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _put(self, work: Deferred, route: int, n_bytes: int) -> InFlight:
-        """Put work before the worker's thread."""
+    def _enqueue(self, work: Deferred, route: int, n_bytes: int, deadline_s: float) -> InFlight:
+        """Queue work for the worker's thread."""
         admission = self._admission
-        admission.enter(route, n_bytes)
+        # At least a nanosecond: 0 stands for no limit of its own.
+        timeout_s = max(deadline_s - perf_counter(), 1e-9) if deadline_s else 0.0
+        cost_s = admission.enter(route, n_bytes, timeout_s)
         run = _Run(work.run)
         submitted: Future[Result] = self._thread.submit(run)
         future = asyncio.wrap_future(submitted)
 
-        def call_off() -> None:
-            # What runs already cannot be called off, and lands: its answer may be kept though nobody waits for it.
+        def cancel() -> None:
+            # What runs already cannot be cancelled, and completes: its result may be cached though no request waits for it.
             if submitted.cancel():
-                self._forget(work, flight)
-                admission.leave(n_bytes)
+                self._forget(work, in_flight)
+                admission.leave(n_bytes, cost_s)
 
-        def landed(_future: asyncio.Future[Result]) -> None:
+        def complete(_future: asyncio.Future[Result]) -> None:
             if not submitted.cancelled():
-                self._forget(work, flight)
-                admission.leave(n_bytes)
+                self._forget(work, in_flight)
+                admission.leave(n_bytes, cost_s)
             if run.ended_s:
-                admission.note_run(run.began_s - run.entered_s, run.ended_s - run.began_s, perf_counter())
+                admission.note_run(route, n_bytes, run.ended_s - run.began_s, perf_counter())
                 work.after()
 
-        future.add_done_callback(landed)
-        flight = run.flight = InFlight(future, call_off)
-        return flight
+        future.add_done_callback(complete)
+        in_flight = run.in_flight = InFlight(future, cancel)
+        return in_flight
 
     def _wait_for(self, work: Awaited, n_bytes: int) -> InFlight:
-        full = self._n_awaited_bytes + n_bytes > _MOST_AWAITED_BYTES and self._n_awaited
-        if self._n_awaited >= MOST_AWAITED or full:
-            raise OverloadedError(f"{self._n_awaited} requests wait for others' answers; try again later")
+        full = self._n_awaited_bytes + n_bytes > _MAX_AWAITED_BYTES and self._n_awaited
+        if self._n_awaited >= MAX_AWAITED or full:
+            raise OverloadedError(f"{self._n_awaited} requests wait for a store or for other workers; try again later")
         self._n_awaited += 1
         self._n_awaited_bytes += n_bytes
         task = asyncio.get_running_loop().create_task(work.run())
 
-        def call_off() -> None:
-            self._forget(work, flight)
+        def cancel() -> None:
+            self._forget(work, in_flight)
             task.cancel()
 
-        def landed(_task: asyncio.Future[Result]) -> None:
+        def complete(_task: asyncio.Future[Result]) -> None:
             self._n_awaited -= 1
             self._n_awaited_bytes -= n_bytes
-            self._forget(work, flight)
+            self._forget(work, in_flight)
 
-        task.add_done_callback(landed)
-        flight = InFlight(task, call_off)
-        return flight
+        task.add_done_callback(complete)
+        in_flight = InFlight(task, cancel)
+        return in_flight
 
-    def _forget(self, work: Deferred | Awaited, flight: InFlight) -> None:
-        # The same work may be under way anew since this flight was called off.
-        if self._flights.get(work) is flight:
-            del self._flights[work]
+    def _forget(self, work: Deferred | Awaited, in_flight: InFlight) -> None:
+        # The same work may be in flight anew since this one was cancelled.
+        if self._in_flight.get(work) is in_flight:
+            del self._in_flight[work]
 
 
 class _Run:
-    """One run in the thread, and when it was asked for, begun and done."""
+    """One run in the thread, and when it was queued, begun and done."""
 
-    __slots__ = ("_run", "began_s", "ended_s", "entered_s", "flight")
+    __slots__ = ("_run", "began_s", "ended_s", "in_flight", "queued_s")
 
     def __init__(self, run: Callable[[], Result]) -> None:
         self._run = run
-        self.flight: InFlight | None = None
-        self.entered_s = perf_counter()
+        self.in_flight: InFlight | None = None
+        self.queued_s = perf_counter()
         self.began_s = 0.0
         self.ended_s = 0.0
 
     def __call__(self) -> Result:
         self.began_s = perf_counter()
-        if self.flight is not None and 0 < self.flight.until_s < self.began_s:
-            raise too_late()
+        if self.in_flight is not None and 0 < self.in_flight.until_s < self.began_s:
+            # No request with a deadline of its own is left: those have been answered when it was over.
+            waited_ms = (self.began_s - self.queued_s) * 1e3
+            raise OverloadedError(f"the request waited for {waited_ms:.0f} ms and was not begun; try again later")
         try:
             return self._run()
         finally:
             self.ended_s = perf_counter()
 
 
-def _limit(place: asyncio.Future[Result], deadline_s: float) -> None:
-    """End one's waiting when its time is over."""
+def _limit(joined: asyncio.Future[Result], deadline_s: float) -> None:
+    """End the waiting of one request when its time is over."""
 
     def expire() -> None:
-        if not place.done():
-            place.set_exception(too_late())
+        if not joined.done():
+            joined.set_exception(too_late())
 
     timer = asyncio.get_running_loop().call_later(max(0.0, deadline_s - perf_counter()), expire)
-    place.add_done_callback(lambda _: timer.cancel())
+    joined.add_done_callback(lambda _: timer.cancel())
 
 
 def too_late() -> DeadlineExceededError:
-    """Return the fault of a request whose time is over."""
+    """Return the error of a request whose time is over."""
     return DeadlineExceededError(
         "the time that the caller allows (X-Request-Timeout-Ms; over gRPC the deadline) was over before the answer was made"
     )

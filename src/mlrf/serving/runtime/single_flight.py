@@ -1,4 +1,4 @@
-"""Work that takes its time, and all who wait for it: one or many, coming and going while it is under way."""
+"""Single flight: work in flight once, and the requests that wait for it, one or many, coming and going meanwhile."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from mlrf.serving.runtime.results import Result
 
 
 class InFlight:
-    """Work under way and the futures of those who wait for it; when the last of them leaves, it is called off."""
+    """Work in flight and a future for each request that waits for it; when the last of them leaves, it is cancelled."""
 
-    __slots__ = ("_call_off", "_waiting", "_work", "until_s")
+    __slots__ = ("_cancel_work", "_waiting", "_work", "until_s")
 
-    def __init__(self, work: asyncio.Future[Result], call_off: Callable[[], object]) -> None:
+    def __init__(self, work: asyncio.Future[Result], cancel_work: Callable[[], object]) -> None:
         self._work = work
-        self._call_off = call_off
+        self._cancel_work = cancel_work
         self._waiting: set[asyncio.Future[Result]] = set()
-        self.until_s = -1.0
-        """Until when (`perf_counter`) anybody who ever boarded waits: 0 for ever, below that before the first."""
-        work.add_done_callback(self._land)
+        self.until_s = 0.0
+        """Until when (`perf_counter`) any request that joined waits for the work to begin."""
+        work.add_done_callback(self._complete)
 
-    def board(self, deadline_s: float) -> asyncio.Future[Result]:
-        """Return a future of the answer for one more; to cancel it takes the answer from nobody else."""
-        self.until_s = 0.0 if not (deadline_s and self.until_s) else max(deadline_s, self.until_s)
-        place: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.add(place)
-        place.add_done_callback(self._leave)
-        return place
+    def join(self, until_s: float) -> asyncio.Future[Result]:
+        """Return a future of the result for one more request; cancelling it leaves the others' alone."""
+        self.until_s = max(until_s, self.until_s)
+        joined: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.add(joined)
+        joined.add_done_callback(self._leave)
+        return joined
 
-    def _leave(self, place: asyncio.Future[Result]) -> None:
-        self._waiting.discard(place)
+    def _leave(self, joined: asyncio.Future[Result]) -> None:
+        self._waiting.discard(joined)
         if not self._waiting and not self._work.done():
-            self._call_off()
+            self._cancel_work()
 
-    def _land(self, work: asyncio.Future[Result]) -> None:
-        # No ring is left for the collector to find: it would keep bodies and answers until then.
-        self._call_off = _nothing
+    def _complete(self, work: asyncio.Future[Result]) -> None:
+        # No reference cycle is left for the collector to find: it would keep bodies and answers until then.
+        self._cancel_work = _nothing
         fault = None if work.cancelled() else work.exception()
-        for place in self._waiting:
-            if place.done():
+        for joined in self._waiting:
+            if joined.done():
                 continue
             if work.cancelled():
-                place.cancel()
+                joined.cancel()
             elif fault is not None:
-                place.set_exception(fault)
+                joined.set_exception(fault)
             else:
-                place.set_result(work.result())
+                joined.set_result(work.result())
 
 
 def _nothing() -> None:

@@ -207,7 +207,8 @@ class CallHandler:
             if http.until_watched < 0 or caller.traceparent is not None:
                 call = http.look(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
             if admission.strained and not call.always:
-                fault = admission.refusal(call.route, len(body))
+                timeout_s = max(caller.deadline_s - started, 1e-9) if caller.deadline_s else 0.0
+                fault = admission.refusal(call.route, len(body), timeout_s)
                 if fault is not None:
                     raise fault
             if caller.deadline_s and started > caller.deadline_s:

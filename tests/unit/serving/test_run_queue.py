@@ -1,0 +1,97 @@
+"""Requests that wait for the event loop: in order, for a bounded time a turn, and no longer than their connection lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from mlrf.serving.runtime.admission import Admission
+from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
+
+
+def spend(seconds):
+    until_s = time.perf_counter() + seconds
+    while time.perf_counter() < until_s:
+        pass
+
+
+async def until_done(done, n):
+    while len(done) < n:  # noqa: ASYNC110  what is waited for are turns of the loop
+        await asyncio.sleep(0)
+
+
+def test_what_waits_runs_in_order_and_the_loop_goes_on_between():
+    async def story():
+        queue, done, looks = RunQueue(Admission()), [], []
+
+        async def look():
+            while len(done) < 40:
+                looks.append(len(done))
+                await asyncio.sleep(0)
+
+        looking = asyncio.get_running_loop().create_task(look())
+        for i in range(40):
+            queue.put(lambda _slice_s, i=i: (spend(TURN_S / 5), done.append(i)))
+        await until_done(done, 40)
+        await looking
+        return done, looks
+
+    done, looks = asyncio.run(story())
+    assert done == list(range(40))
+    assert len(set(looks)) >= 5, "forty runs of a fifth of a turn are at least five turns"
+
+
+def test_a_turn_that_takes_too_long_makes_the_queue_stand_and_an_empty_queue_ends_that():
+    async def story():
+        admission = Admission()
+        queue, done = RunQueue(admission), []
+        queue.on_due(time.perf_counter())
+        spend(TURN_S)
+        queue.on_due(time.perf_counter())
+        states = [(queue.is_behind, admission.strained)]
+        queue.put(lambda _slice_s: done.append(0))
+        await until_done(done, 1)
+        await asyncio.sleep(0)
+        states.append((queue.is_behind, admission.strained))
+        return states
+
+    assert asyncio.run(story()) == [(True, True), (False, False)]
+
+
+def test_turns_that_are_short_are_never_behind():
+    async def story():
+        queue = RunQueue(Admission())
+        for _ in range(5):
+            queue.on_due(time.perf_counter())
+            await asyncio.sleep(0)
+            assert not queue.is_behind
+
+    asyncio.run(story())
+
+
+def test_a_cancelled_turn_is_not_run():
+    async def story():
+        queue, done = RunQueue(Admission()), []
+        queue.put(lambda _slice_s: done.append("gone")).cancel()
+        queue.put(lambda _slice_s: done.append("here"))
+        await until_done(done, 1)
+        return done
+
+    assert asyncio.run(story()) == ["here"]
+
+
+def test_what_goes_on_queues_behind_what_came_meanwhile():
+    async def story():
+        queue, done = RunQueue(Admission()), []
+
+        def again(_slice_s):
+            done.append("again")
+            if done.count("again") < 3:
+                queue.put(again)
+
+        queue.put(again)
+        queue.put(lambda _slice_s: done.append("other"))
+        await until_done(done, 4)
+        return done
+
+    assert asyncio.run(story()) == ["again", "other", "again", "again"]

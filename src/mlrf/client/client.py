@@ -1,0 +1,315 @@
+"""`Client`: predictions, explanations and look-ups by key from a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgspec
+import numpy as np
+
+from mlrf.client.errors import VersionChangedError
+from mlrf.client.frames import like
+from mlrf.client.tensors import Array, read_response, write_request
+from mlrf.client.transport import Transport
+from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError, ModelNotFoundError
+from mlrf.core.schema import STRICT, Feature, Kind, Leniency, Schema
+from mlrf.model.explanation import Explanation
+from mlrf.model.table_input import read_rows
+
+_CHUNK_ROWS = 10_000
+"""The server's default for --max-infer-rows."""
+_CHUNK_BYTES = 4 << 20
+"""Half of the server's default for --max-body-bytes."""
+_CHUNK_KEYS = 100
+"""The server's default for --max-batch."""
+_ATTEMPTS_AT_ONE_VERSION = 2
+
+
+class _ServedModel(NamedTuple):
+    """What the server said of a model: enough to turn tables into the rows that this version takes."""
+
+    name: str
+    digest: str
+    schema: Schema
+    classes: list[Any] | None
+
+
+class Client:
+    """A client of one server; safe to share between threads, to be closed or used in a `with` block.
+
+    Example:
+        with Client("http://localhost:8080") as client:
+            client.predict({"price": 3.5, "promo": True, "store": "a"})
+            client.predict(frame)
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        key: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 3,
+        ca_file: str | None = None,
+        compress: bool = False,
+        leniency: Leniency = STRICT,
+    ) -> None:
+        """Connect to nothing yet.
+
+        `model`: the name of a served model; without it the server's default. `key`: an API key, sent as a bearer token.
+        `timeout_s`: seconds for a whole call, its retries and chunks included. `retries`: attempts after the first of a
+        request that could not be delivered or was answered 503. `ca_file`: certificates to trust instead of the system's.
+        `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as for `Model.predict`.
+        ConfigError when the URL is not one.
+        """
+        self._url = url
+        self._model = model
+        self._leniency = leniency
+        self._transport = Transport(
+            url, key=key, timeout_s=timeout_s, ca_file=ca_file, compress=compress, retries=retries
+        )
+        self._served: _ServedModel | None = None
+        self._chunk_rows = _CHUNK_ROWS
+
+    def __repr__(self) -> str:
+        return f"Client({self._url!r}, model={self._model!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the client may still be used and opens new ones."""
+        self._transport.close()
+
+    def models(self) -> dict[str, Any]:
+        """Return what the server serves: the document of `GET /models`."""
+        document: dict[str, Any] = self._get("/models", self._transport.deadline_s())
+        return document
+
+    def is_ready(self) -> bool:
+        """Return whether the server answers that it is ready; an error of the connection is raised."""
+        from mlrf.core.errors import NotReadyError  # noqa: PLC0415
+
+        try:
+            self._get("/readyz", self._transport.deadline_s())
+        except NotReadyError:
+            return False
+        return True
+
+    def predict(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """Return predictions: what the training library's `predict` returns for the model.
+
+        `rows`: one record (a mapping by feature name) gives a float, or K floats of a multiclass model. A table (pandas,
+        Polars, Arrow, a NumPy array [n, F] with categories as codes, or a list of records) gives [n] or [n, K] values as a
+        series or frame of the same library, NumPy for arrays and lists. All chunks of a table are answered by one version
+        of the model; VersionChangedError when it was replaced twice meanwhile. Errors are those of `mlrf.core.errors`.
+        """
+        deadline_s = self._transport.deadline_s(timeout_s)
+        if isinstance(rows, Mapping):
+            return self._ask_one(rows, {}, deadline_s)["prediction"]
+        served, (values,) = self._infer(rows, ("prediction",), deadline_s)
+        return like(rows, "prediction", values, _class_names(served, values))
+
+    def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """Return the probabilities of a classifier's classes in the order of `classes` in `models()`; `rows` as for `predict`.
+
+        InvalidRequestError for a model that is no classifier.
+        """
+        deadline_s = self._transport.deadline_s(timeout_s)
+        if isinstance(rows, Mapping):
+            answer = self._ask_one(rows, {}, deadline_s)
+            if "probabilities" not in answer:
+                raise _no_classifier(answer["model"])
+            return answer["probabilities"]
+        if self._known(deadline_s).classes is None:
+            raise _no_classifier(self._known(deadline_s).name)
+        served, (values,) = self._infer(rows, ("probabilities",), deadline_s)
+        return like(rows, "probabilities", values, _class_names(served, values))
+
+    def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
+        """Return exact Shapley values of the raw margin.
+
+        One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` names only that many
+        features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]).
+        """
+        deadline_s = self._transport.deadline_s(timeout_s)
+        if isinstance(rows, Mapping):
+            return self._ask_one(rows, {"explain": top or True}, deadline_s)["explanation"]
+        if top is not None:
+            raise InvalidRequestError("top is for one record; a table's explanation holds every feature")
+        served, (values, base) = self._infer(rows, ("shap_values", "shap_base"), deadline_s)
+        expected: Any = float(base[0]) if len(base) == 1 else base
+        table = read_rows(served.schema, rows, self._leniency)
+        return Explanation(values, expected, table, list(served.schema.names))
+
+    def by_key(
+        self,
+        keys: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        explain: bool | int = False,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Return the server's answer for stored rows: `prediction`, `features_as_of` and, with `explain`, `explanation`.
+
+        One key gives one answer, a sequence of keys a list of answers. `overrides` replace features of the one row found
+        under a single key. KeyNotFoundError names the key that no row is stored under.
+        """
+        deadline_s = self._transport.deadline_s(timeout_s)
+        if isinstance(keys, Mapping):
+            body: dict[str, Any] = {"key": keys}
+            if overrides:
+                body["overrides"] = overrides
+            if explain is not False:
+                body["explain"] = explain
+            return self._post("/predict", body, deadline_s)
+        if overrides:
+            raise InvalidRequestError("overrides are for a single key; ask for each key by itself")
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(keys), _CHUNK_KEYS):
+            chunk = [{"key": key} for key in keys[start : start + _CHUNK_KEYS]]
+            body = {"instances": chunk} if explain is False else {"instances": chunk, "explain": explain}
+            answers += _split(self._post("/predict/batch", body, deadline_s), len(chunk))
+        if len({each["version"] for each in answers}) > 1:
+            raise _version_changed(answers[0]["model"])
+        return answers
+
+    def _ask_one(self, record: Mapping[str, Any], members: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+        return self._post("/predict", {"features": record, **members}, deadline_s)
+
+    def _post(self, path: str, body: Any, deadline_s: float) -> dict[str, Any]:
+        content = msgspec.json.encode(body, enc_hook=_plain)
+        prefix = "" if self._model is None else f"/models/{self._model}"
+        response = self._transport.request("POST", prefix + path, content, {}, deadline_s)
+        answer: dict[str, Any] = msgspec.json.decode(response.content)
+        return answer
+
+    def _get(self, path: str, deadline_s: float) -> Any:
+        return msgspec.json.decode(self._transport.request("GET", path, None, {}, deadline_s).content)
+
+    def _known(self, deadline_s: float) -> _ServedModel:
+        """Return what is known of the model; asked of the server once, and again when its version has changed."""
+        served = self._served
+        if served is None:
+            document = self._get("/models", deadline_s)
+            name = self._model or document["default"]
+            found = [each for each in document["models"] if each["name"] == name]
+            if not found:
+                names = ", ".join(each["name"] for each in document["models"]) or "none"
+                raise ModelNotFoundError(f"no model named {name!r} is served; there is {names}", model=name)
+            schema = Schema(tuple(_feature(each) for each in found[0]["features"]))
+            served = self._served = _ServedModel(name, found[0]["digest"], schema, found[0]["classes"])
+        return served
+
+    def _infer(self, rows: Any, outputs: Sequence[str], deadline_s: float) -> tuple[_ServedModel, list[Array]]:
+        """Return outputs of a whole table, every chunk answered by the version whose schema the table was read with."""
+        for _ in range(_ATTEMPTS_AT_ONE_VERSION):
+            served = self._known(deadline_s)
+            table = read_rows(served.schema, rows, self._leniency)
+            try:
+                return served, self._infer_table(served, table, outputs, deadline_s)
+            except ModelNotFoundError as error:
+                if "version" not in error.details:
+                    raise
+                self._served = None
+        raise _version_changed(served.name)
+
+    def _infer_table(
+        self, served: _ServedModel, table: Array, outputs: Sequence[str], deadline_s: float
+    ) -> list[Array]:
+        path = f"/v2/models/{served.name}/versions/{served.digest}/infer"
+        # The protocol calls the prediction of several classes `probabilities`.
+        is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
+        names = ["probabilities" if name == "prediction" and is_multiclass else name for name in outputs]
+        parts: list[dict[str, Array]] = []
+        start = 0
+        while start < len(table) or not parts:
+            chunk = table[start : start + self._rows_a_chunk(table)]
+            if not len(chunk):
+                raise InvalidRequestError("the table has no rows")
+            body, headers = write_request(chunk, names)
+            try:
+                response = self._transport.request("POST", path, body, headers, deadline_s)
+            except (BatchTooLargeError, BodyTooLargeError) as error:
+                self._chunk_rows = _fewer_rows(error, len(chunk), len(body))
+                continue
+            parts.append(read_response(response))
+            start += len(chunk)
+        return [_joined(name, parts) for name in names]
+
+    def _rows_a_chunk(self, table: Array) -> int:
+        return max(1, min(self._chunk_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
+
+
+def _feature(described: Mapping[str, Any]) -> Feature:
+    categories = described.get("categories")
+    return Feature(
+        described["name"],
+        Kind(described["kind"]),
+        None if categories is None else tuple(categories),
+        described["nullable"],
+    )
+
+
+def _class_names(served: _ServedModel, values: Array) -> list[str]:
+    if values.ndim == 1:
+        return []
+    return [str(each) for each in served.classes or range(values.shape[1])]
+
+
+def _joined(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
+    if name == "shap_base":
+        return parts[0][name]
+    return np.concatenate([part[name] for part in parts])
+
+
+def _fewer_rows(error: BatchTooLargeError | BodyTooLargeError, n_rows: int, n_bytes: int) -> int:
+    """Return how many rows a request may hold, after the server refused one as too large; the error where one row is."""
+    if isinstance(error, BatchTooLargeError):
+        most_rows = int(error.details.get("max_rows", n_rows // 2))
+    else:
+        most_rows = n_rows * int(error.details.get("max_bytes", n_bytes // 2)) // (n_bytes + 1)
+    if n_rows == 1 or most_rows < 1:
+        raise error
+    return min(most_rows, n_rows - 1)
+
+
+def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:
+    """Yield the answer of each instance of a batch."""
+    arrays = {"predictions": "prediction", "labels": "label", "explanations": "explanation"}
+    for index in range(n_rows):
+        one: dict[str, Any] = {}
+        for name, value in answer.items():
+            if isinstance(value, list):
+                one[arrays.get(name, name)] = value[index]
+            else:
+                one[name] = value
+        yield one
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold for one that NumPy made, or a date."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise InvalidRequestError(
+        f"a value of type {type(value).__name__} cannot be sent; send a number, string or boolean"
+    )
+
+
+def _no_classifier(name: str) -> InvalidRequestError:
+    return InvalidRequestError(f"the model {name} is no classifier and has no probabilities; call predict")
+
+
+def _version_changed(name: str) -> VersionChangedError:
+    return VersionChangedError(
+        f"the model {name} was replaced while the call was under way; repeat the call", model=name
+    )

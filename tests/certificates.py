@@ -19,7 +19,7 @@ def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -
     if signed_by is not None:
         command += ["-CA", str(folder / f"{signed_by}.pem"), "-CAkey", str(folder / f"{signed_by}.key")]
         command += ["-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     return cert, key
 
 

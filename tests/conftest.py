@@ -1,13 +1,17 @@
-"""What tests of more than one folder share."""
+"""Settings and fixtures that tests of more than one folder use."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# OpenMP's threads wait for each other by spinning: where tests share processors, a second becomes a minute.
+_TESTS = Path(__file__).parent
+_END_TO_END = {"wire", "ops", "docs"}
+
+# OpenMP threads wait for each other by spinning: where tests share processors, a second becomes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
@@ -16,9 +20,16 @@ settings.register_profile(
 settings.load_profile("shared machine")
 
 
+def pytest_collection_modifyitems(items):
+    """Mark by folder what starts processes of its own."""
+    for item in items:
+        if item.path.relative_to(_TESTS).parts[0] in _END_TO_END:
+            item.add_marker(pytest.mark.e2e)
+
+
 @pytest.fixture
 def bundle(tmp_path):
     """A regression bundle with a feature of every kind."""
-    from bundles import write_bundle  # noqa: PLC0415  onnx costs a second that most tests need not wait
+    from bundles import write_bundle  # noqa: PLC0415  importing onnx costs a second, which most tests need not spend
 
     return write_bundle(tmp_path / "bundle")

@@ -32,6 +32,6 @@ def shell(line: str, folder: Path, **variables: str) -> subprocess.CompletedProc
         env={**os.environ, **variables, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )

@@ -14,7 +14,7 @@ from raw_http import request
 
 Judge = Callable[[int, Any], str | None]
 """From a status and an answer to what is wrong with it."""
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @dataclass

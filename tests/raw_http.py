@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-_LIMIT_S = 10.0
+_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)

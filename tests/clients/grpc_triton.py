@@ -14,7 +14,7 @@ from suite import MANY, MODEL, done, refusal, tensors, told, wide
 from tritonclient.utils import InferenceServerException
 
 WAYS = (None, "gzip", "deflate")
-_LIMIT_S = 20
+_LIMIT_S = 60
 
 
 def prediction(result):

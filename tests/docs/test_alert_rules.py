@@ -96,7 +96,7 @@ WELL = {
 
 
 def promtool(*arguments):
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 def run_cases(folder, cases, *, by_day=False):

@@ -45,7 +45,7 @@ def test_every_command_of_the_page_runs(tmp_path):
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

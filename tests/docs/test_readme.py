@@ -30,14 +30,14 @@ def folder(tmp_path_factory):
     """A folder in which the README's Python and its commands, but for `serve`, have run."""
     folder = tmp_path_factory.mktemp("readme")
     train, use = blocks("python")
-    subprocess.run([sys.executable, "-c", train], cwd=folder, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", train], cwd=folder, check=True, timeout=300)
     offline = [line for line in commands("mlrf") if not line.startswith("mlrf serve")]
     assert len(offline) >= 6
     for line in offline:
         done = shell(line, folder)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, line
-    subprocess.run([sys.executable, "-c", train + use], cwd=folder, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", train + use], cwd=folder, check=True, timeout=300)
     return folder
 
 

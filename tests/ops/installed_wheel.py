@@ -73,7 +73,7 @@ def run(programs: Path, name: str, *arguments: str) -> str:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     return done.stdout
 

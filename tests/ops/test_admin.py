@@ -49,7 +49,7 @@ def test_the_socket_of_a_killed_server_is_replaced_and_that_of_a_living_one_is_n
         assert (status, "another server listens" in said) == (2, True)
         workers = server.workers()
         server.process.kill()
-        eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), 8, "the end of the workers")
+        eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), what="the end of the workers")
     assert path.exists()
     with serving(bundle, options=["--admin", f"unix:{path}"]), Client(path) as admin:
         assert admin.ask("GET", "/admin/models").status == 200

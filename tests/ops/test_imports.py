@@ -13,7 +13,7 @@ _LIST_MODULES = "import json, sys; {}; print(json.dumps(sorted(sys.modules)))"
 
 def modules_after(statement: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", _LIST_MODULES.format(statement)], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", _LIST_MODULES.format(statement)], capture_output=True, text=True, timeout=300, check=True
     )
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 

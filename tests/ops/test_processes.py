@@ -20,7 +20,7 @@ from mlrf.core.bundle import LinkEntry
 from raw_http import request
 from running import Server, command, cpu_s, eventually, is_alive, metrics_of, run_to_its_end, serving
 
-pytestmark = pytest.mark.alone  # bars of a second or less
+pytestmark = pytest.mark.timing  # bars of a second or less
 
 
 def events(server, name):

@@ -19,7 +19,7 @@ from paced import drive
 from raw_http import Client
 from running import serving
 
-pytestmark = pytest.mark.alone  # latencies under load
+pytestmark = pytest.mark.timing  # latencies under load
 
 FULL = bool(os.environ.get("OPS_FULL"))
 SECONDS, RATE, ROWS_A_PUSH, PUSHES_A_SECOND = (30, 2000, 1000, 10) if FULL else (3, 250, 200, 5)

@@ -6,7 +6,7 @@ import pytest
 
 from run import rows
 
-pytestmark = pytest.mark.alone  # latencies under load
+pytestmark = pytest.mark.timing  # latencies under load
 
 BRIEF = {number: row.brief for number, row in rows().items() if row.brief is not None}
 LONG_TO_FAIL = {5, 22}

@@ -85,7 +85,7 @@ def is_up(server):
 
 def bring_up(server, asked):
     assert asked.is_right(server.ask("POST", PATH, asked.body))
-    eventually(lambda: is_up(server), 10, "a shared cache in use")
+    eventually(lambda: is_up(server), what="a shared cache in use")
 
 
 def store_of(server):
@@ -109,7 +109,7 @@ def test_what_one_server_made_another_finds(path, asked, tmp_path):
             n_asked += 1
             return found_by(second) >= 3
 
-        eventually(is_found, 30, "answers that the first left")
+        eventually(is_found, what="answers that the first left")
         made = second.metrics()["mlrf_explanations_total"] - before["mlrf_explanations_total"]
         assert made == (n_asked - found_by(second)) * N_ROWS
         assert first.troubles == second.troubles == []
@@ -133,7 +133,7 @@ def test_what_one_server_made_another_finds_under_the_data_plane_too(path, model
     with redis_server(tmp_path) as store, sharing(path, store.url) as first, sharing(path, store.url) as second:
         for seed, server in enumerate((first, second), 100):
             ask(server, seed, "first")
-            eventually(lambda server=server: is_up(server), 10, "a shared cache in use")
+            eventually(lambda server=server: is_up(server), what="a shared cache in use")
         seeds = iter(range(200, 1000))
 
         def is_found():
@@ -143,7 +143,7 @@ def test_what_one_server_made_another_finds_under_the_data_plane_too(path, model
             ask(second, seed, "another")
             return found_by(second) >= 2
 
-        eventually(is_found, 30, "answers that the first left")
+        eventually(is_found, what="answers that the first left")
         assert first.troubles == second.troubles == []
 
 
@@ -212,7 +212,7 @@ def test_a_store_that_takes_nothing_more_is_read_all_the_same(path, asked, tmp_p
         for each in asked[1:15]:
             assert each.is_right(server.ask("POST", PATH, each.body))
         # A busy machine may be late three times in a row, and is found again.
-        eventually(lambda: is_up(server), 5, "an answer of the store")
+        eventually(lambda: is_up(server), what="an answer of the store")
         assert server.troubles == []
 
 
@@ -222,10 +222,10 @@ def test_a_store_that_is_killed_is_left_and_found_again(path, asked, tmp_path):
         store.kill()
         for each in asked[1:15]:
             assert each.is_right(server.ask("POST", PATH, each.body))
-        eventually(lambda: not is_up(server), 5, "the breaker")
+        eventually(lambda: not is_up(server), what="the breaker")
         store.start()
         began = time.monotonic()
-        eventually(lambda: is_up(server), 10, "the shared cache again")
+        eventually(lambda: is_up(server), what="the shared cache again")
         assert time.monotonic() - began < BACK_S
         assert server.troubles == []
 
@@ -263,7 +263,7 @@ def _reset_all(listener):
     return end
 
 
-@pytest.mark.alone
+@pytest.mark.timing
 def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
     """Row 8: one dear answer in fifty requests, from a cache too small for them, so that the store is asked all the time."""
     cheap = [json.dumps({"instances": [{"features": [n / 999] * 30}]}).encode() for n in range(2_000)]
@@ -285,7 +285,7 @@ def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
         assert not is_up(server)
         store.thaw()
         began = time.monotonic()
-        eventually(lambda: is_up(server), 10, "the shared cache again")
+        eventually(lambda: is_up(server), what="the shared cache again")
         took_s = time.monotonic() - began
         for each in asked:
             assert each.is_right(server.ask("POST", PATH, each.body))

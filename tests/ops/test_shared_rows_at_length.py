@@ -19,7 +19,7 @@ from raw_http import Client, request
 from redis_server import redis_server
 from running import eventually, serving
 
-pytestmark = pytest.mark.alone  # latencies under load
+pytestmark = pytest.mark.timing  # latencies under load
 
 FULL = bool(os.environ.get("OPS_FULL"))
 SILENT_S, RATE = (20, 1000) if FULL else (1.5, 200)

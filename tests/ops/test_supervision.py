@@ -20,7 +20,7 @@ from mlrf.serving.processes.accept import covered_by
 from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, hopeless
 from running import Server, children_of, command, eventually, is_alive, serving
 
-pytestmark = pytest.mark.alone  # bars of a second or less
+pytestmark = pytest.mark.timing  # bars of a second or less
 
 
 def events(server, name):

@@ -12,7 +12,7 @@ from mlrf.core.bundle import FOREST, LinkEntry, read_bundle
 from mlrf.core.schema import Feature, Schema
 from running import serving
 
-pytestmark = pytest.mark.alone  # pages that other processes would share
+pytestmark = pytest.mark.timing  # pages that other processes would share
 
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 BODY = {"features": [0.5] * 30}

@@ -148,10 +148,10 @@ def test_nobody_is_cut_off_while_it_goes_and_comes(repository, other, bundles, a
         for _ in range(5):
             assert ask_admin(admin, "unload").status == 200
             before = seen[SAMPLE][404]
-            eventually(lambda n=before: seen[SAMPLE][404] > n + 20, 10, "answers without it")
+            eventually(lambda n=before: seen[SAMPLE][404] > n + 20, what="answers without it")
             assert ask_admin(admin, "load").status == 200
             before = seen[SAMPLE][200]
-            eventually(lambda n=before: seen[SAMPLE][200] > n + 20, 10, "answers with it")
+            eventually(lambda n=before: seen[SAMPLE][200] > n + 20, what="answers with it")
         stopped.set()
         for thread in asking:
             thread.join(10)
@@ -170,7 +170,7 @@ def test_nothing_but_a_load_brings_it_back(repository, bundles, admin):
         assert codes_of(server) == {"MODEL_UNLOADED"}, "after a crash of all"
         publish(bundles[1], repository)
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], 15, "new workers")
+        eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], what="new workers")
         server.booted(2)
         assert not set(server.workers()) & set(born)
         # The pointer is looked at once a second.
@@ -261,7 +261,7 @@ def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
 
         assert held_by(server) == {"/memfd:mlrf-sample-forest.bin"}
         assert ask_admin(admin, "unload").status == 200
-        eventually(lambda: not held_by(server), 8, "its memory back")
+        eventually(lambda: not held_by(server), what="its memory back")
         kill_one_by_one(server)
         place.rename(aside)
         assert "is no directory" in ask_admin(admin, "load").json["error"]
@@ -289,7 +289,7 @@ def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
         kill_one_by_one(server)
         assert answers() == {truth[7]}
         names = {"forest.bin", "golden.bin", "manifest.json", "schema.json"}
-        eventually(lambda: held_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, 8, "one copy of each")
+        eventually(lambda: held_by(server) == {f"/memfd:mlrf-sample-{name}" for name in names}, what="one copy of each")
         assert n_held(server) == len(names), "that of the version before is gone"
 
 
@@ -321,12 +321,12 @@ def test_a_request_under_way_is_answered_and_then_its_memory_goes(repository, ad
             answers.append(client.answer())
             assert {answer.status for answer in answers} == {200}
             assert client.answer().code == "MODEL_UNLOADED"
-        eventually(lambda: mapped(worker) == 0, 8, "no mapped model")
+        eventually(lambda: mapped(worker) == 0, what="no mapped model")
         for _ in range(2):
             assert ask_admin(admin, "load").status == 200
             assert mapped(worker) == 1
             assert ask_admin(admin, "unload").status == 200
-            eventually(lambda: mapped(worker) == 0, 8, "no mapped model")
+            eventually(lambda: mapped(worker) == 0, what="no mapped model")
         assert json.loads(server.ask("POST", "/v2/repository/index").body)[0]["state"] == "UNAVAILABLE"
 
 

@@ -213,7 +213,7 @@ def test_categories_of_an_array_and_of_pandas(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "reason"),
+    ("options", "reason"),
     [
         (ImportOptions({"nowhere": ["a"]}), "no feature of the model"),
         (ImportOptions({"x1": ["a"]}), "splits it as a number"),
@@ -221,12 +221,12 @@ def test_categories_of_an_array_and_of_pandas(tmp_path):
         (ImportOptions(classes=("a", "b")), "no classifier"),
     ],
 )
-def test_wishes_that_do_not_fit_are_refused(import_options, reason):
+def test_options_that_do_not_fit_are_refused(options, reason):
     rng = np.random.default_rng(7)
     rows = np.column_stack([np.arange(ROWS) % 12, rng.normal(size=ROWS)])
     estimator = ensemble.HistGradientBoostingRegressor(max_iter=2, categorical_features=[0]).fit(rows, rows[:, 1])
     with pytest.raises(SampleError, match=reason):
-        import_model(estimator, import_options)
+        import_model(estimator, options)
 
 
 def refused():

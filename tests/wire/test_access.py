@@ -176,12 +176,12 @@ def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
     status, new = mlrf_keys(keyed.file, "--add", "guest", "--scope", "predict")
     assert status == 0
     with keyed.client() as client:
-        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, 3, "the new key")
+        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, what="the new key")
         for _ in range(5):
             assert client.ask("POST", "/predict", example, bearer(new)).status == 200
         assert len(keyed.keys) + 1 in [e["keys"] for e in keyed.log if e["event"] == "keys read again"]
         assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
-        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 401, 3, "the end of the key")
+        eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 401, what="the end of the key")
         assert client.ask("POST", "/predict", example, bearer(new)).status == 401, (
             "the same head, on the same connection"
         )
@@ -192,7 +192,7 @@ def test_a_file_that_is_not_sound_changes_nothing(keyed, example):
     sound = keyed.file.read_bytes()
     try:
         keyed.file.write_bytes(sound + b"nonsense\n")
-        eventually(lambda: [e for e in keyed.log if e["event"] == "keys not read"], 3, "the complaint")
+        eventually(lambda: [e for e in keyed.log if e["event"] == "keys not read"], what="the complaint")
         assert keyed.ask("POST", "/predict", example, bearer(keyed.keys["p"])).status == 200
         keyed.file.unlink()
         time.sleep(0.7)
@@ -287,7 +287,7 @@ def test_answers_over_tls_are_the_same_and_long_ones_whole(serving_tls, folder, 
 def test_a_new_certificate_is_shown_to_new_connections_and_one_that_does_not_fit_to_nobody(serving_tls, folder):
     with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as old:
         (folder / "cert.key").write_bytes((folder / "second.key").read_bytes())
-        eventually(lambda: [e for e in server.log if e["event"] == "certificates not read"], 3, "the complaint")
+        eventually(lambda: [e for e in server.log if e["event"] == "certificates not read"], what="the complaint")
         with TlsClient(server.port, trusting(folder, "first")) as client:
             assert client.ask("GET", "/healthz").status == 200
         (folder / "cert.pem").write_bytes((folder / "second.pem").read_bytes())
@@ -300,7 +300,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_one_that_does_not_fit
                 return False
 
         try:
-            eventually(is_second, 3, "the second certificate")
+            eventually(is_second, what="the second certificate")
             assert old.ask("GET", "/healthz").status == 200
         finally:
             (folder / "cert.pem").write_bytes((folder / "first.pem").read_bytes())

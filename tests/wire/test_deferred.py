@@ -18,7 +18,7 @@ from mlrf.core.schema import Feature, Schema
 from raw_http import chunked, request
 from running import eventually, serving
 
-pytestmark = pytest.mark.alone  # latencies while a long answer is made
+pytestmark = pytest.mark.timing  # latencies while a long answer is made
 
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 N_LONG = 10_000

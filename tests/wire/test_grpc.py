@@ -224,7 +224,7 @@ def test_a_stopping_server_says_so_and_ends_streams_that_rest(path):
         asked.put(None)
         assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
         assert server.wait() == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 80
 
 
 def test_a_killed_worker_does_not_stop_the_service(path):

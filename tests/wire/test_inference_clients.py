@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
 from certificates import make_certificate, n_booted
+from client_environment import PYTHON, needs_clients
 from grpc_peer import address_of
 from inference_rows import ROW, a_tensor_a_feature, native, one_tensor, some_rows
 from inference_wires import CODES
@@ -21,11 +21,8 @@ from raw_http import Client
 from running import serving
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
 DATATYPES = ("FP64", "INT64", "BOOL", "BYTES", "INT64", "INT64", "FP64")
 KEY = {"shop": "a", "sku": 7}
-
-pytestmark = pytest.mark.skipif(not PYTHON.exists() and "CI" not in os.environ, reason="make clients")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +67,7 @@ def served(tmp_path_factory):
         assert server.troubles == []
 
 
+@needs_clients
 @pytest.mark.parametrize("suite", ["rest.py", "grpc_triton.py", "grpc_kserve.py"])
 def test_clients_that_exist_are_answered(suite, served, tmp_path):
     server, told = served
@@ -80,11 +78,12 @@ def test_clients_that_exist_are_answered(suite, served, tmp_path):
 def run(folder, suite, told):
     done = subprocess.run(
         [PYTHON, ROOT / "tests/clients" / suite, json.dumps(told)],
-        capture_output=True, text=True, timeout=90, check=False, cwd=folder,
+        capture_output=True, text=True, timeout=300, check=False, cwd=folder,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]
 
 
+@needs_clients
 def test_clients_that_exist_bring_certificates_and_keys(tmp_path):
     ca, _ = make_certificate(tmp_path, "ca")
     own, own_key = make_certificate(tmp_path, "localhost", signed_by="ca")

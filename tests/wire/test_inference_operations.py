@@ -111,7 +111,7 @@ def inferred(server):
     return server.ask("GET", "/v2/models/sample/stats").json["model_stats"][0]["inference_count"]
 
 
-@pytest.mark.alone
+@pytest.mark.timing
 def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
     server, peer = loaded
     before = inferred(server)
@@ -153,7 +153,7 @@ def test_a_deadline_that_is_no_time_is_refused(loaded, value):
     assert "X-Request-Timeout-Ms" in told.error
 
 
-@pytest.mark.alone
+@pytest.mark.timing
 def test_what_a_full_thread_cannot_take_is_told_to_come_again_and_health_is_answered(loaded):
     server, peer = loaded
     infer = peer.channel.unary_unary(INFERENCE + "ModelInfer")
@@ -192,7 +192,7 @@ def test_a_client_that_reads_no_answer_of_its_stream_is_left(light):
             stream = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(requests(), timeout=60)
             # Nobody reads: the windows fill, and the writer waits for its limit.
             given_up = "mlrf_refusals_total;code=REQUEST_TIMEOUT"
-            eventually(lambda: server.metrics().get(given_up), 30, "the end of writing")
+            eventually(lambda: server.metrics().get(given_up), what="the end of writing")
             with pytest.raises(grpc.RpcError) as ended:
                 list(stream)
             over.set()
@@ -339,7 +339,7 @@ def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, tr
     assert server.troubles == []
 
 
-@pytest.mark.alone
+@pytest.mark.timing
 def test_workers_are_replaced_by_sighup_and_callers_go_on(light, truth):
     """Who asks call after call loses none, but where a call is longer on its way than answers are kept; who retries loses none."""
     with serving(light[0], workers=2, options=["--grpc-port", "0"]) as server, contextlib.ExitStack() as opened:
@@ -350,7 +350,7 @@ def test_workers_are_replaced_by_sighup_and_callers_go_on(light, truth):
         for each in callers:
             opened.enter_context(each)
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], 30, "new workers")
+        eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], what="new workers")
         assert not set(before) & set(server.workers())
         for each in callers:
             each.goes_on()

@@ -15,7 +15,7 @@ from mlrf.core.schema import Feature, Schema
 from raw_http import Client, chunked, request
 from running import cpu_s, eventually, serving
 
-pytestmark = pytest.mark.alone  # latencies under load
+pytestmark = pytest.mark.timing  # latencies under load
 
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 ROW = [0.25] * 30

@@ -289,6 +289,7 @@ COSTLY = {name: body for name, (body, *_) in BAD.items() if "deep" in name or "d
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/models/exp/predict"])
 def test_no_bad_body_costs_more_than_50_ms_of_processor_time(server, path):
     assert_cheap(server, path)
@@ -300,6 +301,7 @@ def ignoring(bundles):
         yield server
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_no_bad_body_costs_more_where_unknown_names_are_ignored(ignoring, path):
     assert_cheap(ignoring, path)

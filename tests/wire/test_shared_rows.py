@@ -16,7 +16,7 @@ from raw_http import Client
 from redis_server import RedisServer, redis_server
 from running import Server, eventually, serving
 
-pytestmark = pytest.mark.alone  # latencies while the store is silent
+pytestmark = pytest.mark.timing  # latencies while the store is silent
 
 EXAMPLE = ALL_KINDS.example()
 KEY = {"id": "integer"}

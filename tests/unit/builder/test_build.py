@@ -34,11 +34,15 @@ from mlrf.core.errors import (
 )
 from mlrf.core.golden_rows import read_golden_rows
 from mlrf.core.schema import Kind
+from once_a_run import once_a_run
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, booster, frame):
-    return mlrf.build(booster, tmp_path_factory.mktemp("built") / "b", name="shop-sales", sample=frame)
+    def build(out):
+        mlrf.build(booster, out, name="shop-sales", sample=frame)
+
+    return once_a_run(tmp_path_factory, "shop-bundle", build)
 
 
 def test_a_bundle_answers_as_the_booster_does(built, booster, frame):

@@ -55,7 +55,7 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
         child = int(pid_file.read_text()[:-1])
         assert list(temporary.glob("mlrf-parity-*"))
         building.send_signal(number)
-        said = building.communicate(timeout=20)[1]
+        said = building.communicate(timeout=300)[1]
     finally:
         building.kill()
     status, sentence = ENDINGS[number]

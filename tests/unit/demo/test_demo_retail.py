@@ -13,6 +13,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.demo import retail
 
 
+@pytest.mark.slow
 def test_the_package_holds_the_year_in_the_retailers_time():
     read = retail.read_retail()
     assert (read.first_day, read.last_day) == (dt.date(2017, 1, 1), dt.date(2017, 12, 31))

@@ -124,13 +124,13 @@ def test_a_signal_in_the_middle_of_the_load_ends_everything(means, port, console
     options = {**OPTIONS, "seconds": 60}
     assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **options) == 1
     waiting.join()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 50
     assert "Stopped midway" in console.file.getvalue()
     require_free_port(port)
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
 

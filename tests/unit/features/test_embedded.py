@@ -64,7 +64,7 @@ def another(path: Path, code: str, *before: str, **how) -> subprocess.Popen[str]
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out.strip()
 

@@ -53,7 +53,7 @@ async def refused_s(store) -> float:
     return time.perf_counter() - began_s
 
 
-async def answered(store, limit_s: float = 10.0):
+async def answered(store, limit_s: float = 60.0):
     async with asyncio.timeout(limit_s):
         while True:
             try:
@@ -62,7 +62,7 @@ async def answered(store, limit_s: float = 10.0):
                 await asyncio.sleep(0.02)
 
 
-async def broken(store, limit_s: float = 10.0):
+async def broken(store, limit_s: float = 60.0):
     """Ask until the breaker has opened."""
     async with asyncio.timeout(limit_s):
         while not store._trips.breaker.is_open:

@@ -83,6 +83,6 @@ def test_without_shap_the_sentence_says_what_to_install(class_bundle):
         "try: explained.to_shap()\n"
         "except ConfigError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
     assert "pip install shap" in done.stdout
     assert ConfigError.code == "CONFIG_INVALID"

@@ -57,7 +57,7 @@ def test_a_key_with_a_password_is_refused_in_words(tmp_path):
     cert, key = make_certificate(tmp_path, "first")
     locked = tmp_path / "locked.key"
     command = ["openssl", "ec", "-in", key, "-aes128", "-passout", "pass:x", "-out", locked]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     for wrong in (locked, cert):
         with pytest.raises(ConfigError, match=r"--tls-key: .* cannot be used: .* a key with a password"):
             Tls(TlsFiles(cert, wrong))

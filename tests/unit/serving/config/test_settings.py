@@ -224,11 +224,11 @@ def test_what_is_printed_says_where_each_value_came_from_and_is_a_file_of_settin
 def test_wrong_settings_end_the_program_with_2_before_anything_opens():
     asked = [sys.executable, "-m", "mlrf", "serve", "no-such-bundle"]
     wrong = subprocess.run(
-        asked, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=60, check=False
+        asked, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=300, check=False
     )
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "MLRF_PROT" in wrong.stderr
-    shown = subprocess.run([*asked, "--print-config"], capture_output=True, text=True, timeout=60, check=False)
+    shown = subprocess.run([*asked, "--print-config"], capture_output=True, text=True, timeout=300, check=False)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert 'no-such-bundle"]' in shown.stdout
 

@@ -24,6 +24,7 @@ from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.features.seed_store import take_rows
 from mlrf.features.store_location import store_location
+from once_a_run import once_a_run
 from redis_server import redis_server
 
 KEY = ["shop", "stock", "day"]
@@ -50,10 +51,12 @@ def rows_file(rows, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def built(booster, frame, rows_file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("built") / "bundle"
-    return mlrf.build(
-        booster, out, name="sales", sample=frame, features=rows_file, key=KEY, as_of_column="seen", explain=True
-    )
+    rows = {"features": rows_file, "key": KEY, "as_of_column": "seen", "explain": True}
+
+    def build(out):
+        mlrf.build(booster, out, name="sales", sample=frame, **rows)
+
+    return once_a_run(tmp_path_factory, "keyed-bundle", build)
 
 
 def key_of(row) -> dict:

@@ -86,10 +86,11 @@ def test_each_sign_of_wholeness_is_looked_for(read, text, ending):
         read(broken)
 
 
-def test_mutated_text_never_escapes_as_another_error(read, text):
+@pytest.mark.parametrize("count", [300, pytest.param(2_500, marks=pytest.mark.slow)])
+def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, count):
     chooser = random.Random(1)
     read_well = 0
-    for _ in range(2_500):
+    for _ in range(count):
         raw = bytearray(text)
         for _ in range(chooser.choice([1, 1, 2, 5])):
             at = chooser.randrange(len(raw))
@@ -109,7 +110,7 @@ def test_mutated_text_never_escapes_as_another_error(read, text):
         except BuildError:
             continue
         read_well += 1
-    assert read_well > 100  # a changed digit of a leaf is no damage that a reader can see
+    assert read_well > count // 25  # a changed digit of a leaf is no damage that a reader can see
 
 
 @pytest.mark.parametrize(

@@ -154,5 +154,5 @@ def test_a_reader_sees_a_whole_bundle_at_every_moment_of_a_replacement(tmp_path)
     for number in range(100):
         write(out, name=f"m{number}", force=True)
     (tmp_path / "stop").write_text("")
-    _, said = reader.communicate(timeout=20)
+    _, said = reader.communicate(timeout=300)
     assert reader.returncode == 0, said.decode()

@@ -138,12 +138,7 @@ class CachePartitions:
 
     def keep(self, make: Handler, route: str) -> Handler:
         """Return a handler that answers as `make` does, from a shelf of its own where it can; `route` tells it from others."""
-        return self.keep_both(make, make, route)[0]
-
-    def keep_both(self, make: Handler, timed: Handler, route: str) -> tuple[Handler, Handler]:
-        """Return handlers that answer as these two do, which answer alike, from one shelf where they can."""
-        partition = self.partition(route, as_cached)
-        return partial(partition.find, make), partial(partition.find, timed)
+        return partial(self.partition(route, as_cached).find, make)
 
     def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
         """Return a shelf; `mark` makes of an answer what is given for it later."""

@@ -69,8 +69,6 @@ class Route:
     content_type: bytes = JSON
     always: bool = False
     """Whether it answers however busy the server is: what watches a server must see it then too."""
-    timed: Mapping[bytes, Handler] | None = None
-    """Handlers that give the same answers and take the time of each stage, for requests that are looked at."""
     fit: Fit | None = None
     """What reads bodies otherwise than as JSON, plain or in gzip, which is what the other routes take."""
     bodiless: bool = False
@@ -97,8 +95,6 @@ class Call:
     method: bytes = b""
     target: bytes = b""
     traceparent: bytes | None = None
-    timed: Handler | None = None
-    """A handler that answers as `handler` does and takes the time of each stage."""
     watched: ObservedRequest | None = None
     """Who looks at this request; None where nobody does."""
     extra: bytes = b""
@@ -138,7 +134,6 @@ class Router:
             number, content_type, always = route.number, route.content_type, route.always
             wrap = None if leave is None else leave(head, number)
             handler = self._handler(route.handlers, head, wrap, route.fit)
-            timed = handler if route.timed is None else self._handler(route.timed, head, wrap, route.fit)
             timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
         except (UnauthenticatedError, NotPermittedError):
             raise
@@ -148,7 +143,7 @@ class Router:
                 leave(head, OTHER)
             if head.expects_continue:
                 raise
-            handler = timed = _raising(fault)
+            handler = _raising(fault)
         return Call(
             route=number,
             handler=handler,
@@ -162,7 +157,6 @@ class Router:
             expects_continue=head.expects_continue,
             always=always,
             timeout_s=timeout_s,
-            timed=timed,
             method=head.method,
             target=head.target,
             traceparent=head.traceparent,

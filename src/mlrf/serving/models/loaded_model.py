@@ -25,9 +25,9 @@ from mlrf.serving.oip.outputs import Outputs
 from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.oip.statistics import InferenceCounts, Total
 from mlrf.serving.oip.tensor_reader import TensorReader
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import WorkerMeter
-from mlrf.serving.telemetry.stages import Stages, timed, timed_parts
 
 
 class LoadedModel:
@@ -39,7 +39,6 @@ class LoadedModel:
         settings: ServeSettings,
         meter: WorkerMeter,
         cache: AnswerCache | None = None,
-        stages: Stages | None = None,
         *,
         number: int = 1,
         total: Total = lambda *_: 0,
@@ -52,12 +51,14 @@ class LoadedModel:
         self.model = Model(bundle, engine)
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
+        costs = CostModel(self.model)
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
         predicting = PredictHandler(
             self.model,
             decoder,
             meter.counter("mlrf_instances_total", bundle.name),
             meter.counter("mlrf_explanations_total", bundle.name),
+            costs,
             self.rows,
         )
         self._partitions = None
@@ -68,17 +69,17 @@ class LoadedModel:
                 misses=meter.counter("mlrf_cache_misses_total", bundle.name),
             )
             self._partitions = cache.partitions(bundle.version, _transaction(self.rows), counts)
-        self.handlers = _handlers(predicting)
+        self.handlers: dict[str, Handler] = {
+            "/predict": predicting.one,
+            "/predict/batch": predicting.many,
+            "/explain": predicting.explained,
+        }
         """By the label of their route."""
-        watched = predicting if stages is None else timed(predicting, self.model, decoder, self.rows, stages)
-        self.timed = _handlers(watched)
-        """Handlers that answer alike, and take the time of each stage where `stages` are given."""
         if self._partitions is not None:
-            for label in self.handlers:
-                both = self._partitions.keep_both(self.handlers[label], self.timed[label], label)
-                self.handlers[label], self.timed[label] = both
-        self.described, self.described_timed = self._inference(settings, meter, stages, number, total)
-        """How the Open Inference Protocol tells of it and asks it; and the same with the times of each stage taken."""
+            for label, handler in self.handlers.items():
+                self.handlers[label] = self._partitions.keep(handler, label)
+        self.described = self._inference(settings, meter, number, total, costs)
+        """How the Open Inference Protocol describes and calls it."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -88,18 +89,15 @@ class LoadedModel:
         return self.bundle.name
 
     def _inference(
-        self, settings: ServeSettings, meter: WorkerMeter, stages: Stages | None, number: int, total: Total
-    ) -> tuple[OipModel, OipModel]:
+        self, settings: ServeSettings, meter: WorkerMeter, number: int, total: Total, costs: CostModel
+    ) -> OipModel:
         key = None if self.rows is None else self.rows.format.key
         schema, max_rows = self.model.schema, settings.max_infer_rows
         reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
         counts = InferenceCounts(meter, self.name)
         partition = None if self._partitions is None else self._partitions.partition("/v2")
-        inferring = ModelInference(self.model, str(number), reader, counts, self.rows, partition)
-        watched = inferring if stages is None else inferring.over(*timed_parts(self.model, self.rows, stages))
-        outputs = Outputs(self.model)
-        plain, beside = (OipModel(self.bundle, number, each, outputs, total, max_rows) for each in (inferring, watched))
-        return plain, beside
+        inferring = ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
+        return OipModel(self.bundle, number, inferring, Outputs(self.model), total, max_rows)
 
     def forget_answers(self) -> None:
         """Give back the memory of the answers that were kept, and keep none from now on."""
@@ -141,10 +139,6 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
     """Return what tells where the rows stand; None where there are none, or machines share them and nobody can tell."""
     return None if rows is None or rows.local is None else rows.local.transaction
-
-
-def _handlers(predicting: PredictHandler) -> dict[str, Handler]:
-    return {"/predict": predicting.one, "/predict/batch": predicting.many, "/explain": predicting.explained}
 
 
 def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:

@@ -29,7 +29,6 @@ from mlrf.serving.routes import RouteSpec
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
-from mlrf.serving.telemetry.stages import Stages
 
 
 class Loader(Protocol):
@@ -76,7 +75,6 @@ class Service:
         settings: ServeSettings,
         meter: WorkerMeter,
         exposition: Exposition,
-        stages: Stages | None = None,
         numbers: Mapping[str, int] = MappingProxyType({}),
         unloaded: Collection[str] = (),
         loader: Loader | None = None,
@@ -88,7 +86,6 @@ class Service:
         """
         self._settings = settings
         self._meter = meter
-        self._stages = stages
         self._exposition = exposition
         self._default = default_name(bundles, settings.default)
         self._cache = _cache(settings, meter)
@@ -123,7 +120,7 @@ class Service:
     def open(self, bundle: Bundle, number: int = 1) -> LoadedModel:
         """Open a version beside those that are served; from any thread, and nobody notices."""
         total = self._exposition.total
-        return LoadedModel(bundle, self._settings, self._meter, self._cache, self._stages, number=number, total=total)
+        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, total=total)
 
     async def connect(self, limit_s: float) -> None:
         """Reach the stores that machines share ahead of the first request, as far as the limit allows."""

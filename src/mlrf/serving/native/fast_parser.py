@@ -59,11 +59,19 @@ class RowDecoder:
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return what a `/predict` body asks; RequestError says what is wrong with it."""
-        return self.row_at_once(body) or self._careful.row(body)
+        return self.row_at_once(body) or self.strict_row(body)
 
     def rows(self, body: bytes) -> list[ParsedRequest]:
         """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
-        return self.rows_at_once(body) or self._careful.rows(body, self.row_at_once)
+        return self.rows_at_once(body) or self.strict_rows(body)
+
+    def strict_row(self, body: bytes) -> ParsedRequest:
+        """Return what `row` does, by the strict parser alone."""
+        return self._careful.row(body)
+
+    def strict_rows(self, body: bytes) -> list[ParsedRequest]:
+        """Return what `rows` does, by the strict parser, which reads single instances the fast way where it can."""
+        return self._careful.rows(body, self.row_at_once)
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
         """Return what a `/predict` body asks, in at most a few milliseconds; None when only `row` can tell."""

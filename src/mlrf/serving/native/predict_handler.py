@@ -6,24 +6,23 @@ What would hold the event loop for more than about a millisecond is handed back 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from mlrf.engines.interface import Explainer, Row
+from mlrf.engines.interface import Row
 from mlrf.model import Model
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.requests import Explain, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
+from mlrf.serving.runtime.stages import DECODE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
 
-_TIMED_RUNS = 3
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
 _Tally = list[tuple[int, int]]
 """Numbers of instances and explanations that are still to be counted."""
@@ -38,6 +37,7 @@ class PredictHandler:
         decoder: RowDecoder,
         count_instances: Callable[[int], None],
         count_explanations: Callable[[int], None],
+        costs: CostModel,
         rows: StoredRows | None = None,
     ) -> None:
         self._model = model
@@ -46,53 +46,56 @@ class PredictHandler:
         self._count_explanations = count_explanations
         self._rows = rows
         self._scoring = _scoring(model, rows)
-        example = model.schema.row(model.schema.example())
-        self._margin_s = _shortest(lambda: model.engine.margin(example))
-        self._is_slow = self._margin_s > MAX_LOOP_S
-        self._explain_s = self._write_s = 0.0
-        if isinstance(model.engine, Explainer):
-            explainer = model.engine
-            # Writing counts: of thousands of features, or of many classes, it takes longer than explaining.
-            margins, contributions = model.engine.margin(example), explainer.contributions(example)
-            self._write_s = _shortest(lambda: self._scoring.explanation(margins, contributions, True, "live"))
-            self._explain_s = self._write_s + _shortest(lambda: explainer.contributions(example))
-
-    def over(self, model: Model, decoder: RowDecoder, rows: StoredRows | None) -> PredictHandler:
-        """Return the same handlers over other parts, which answer alike."""
-        other = copy(self)
-        other._model, other._decoder, other._rows = model, decoder, rows  # noqa: SLF001  of its own kind
-        other._scoring = _scoring(model, rows)  # noqa: SLF001
-        return other
+        self._costs = costs
+        self._is_slow = costs.of(1) > MAX_LOOP_S
+        self._write_s = self._scoring.explanation_s()
 
     def one(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict`."""
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         asked = self._decoder.row_at_once(body)
         if asked is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.row, body, self._one)
-            asked = self._decoder.row(body)
+                return self._read_aside(self._decoder.strict_row, body, self._one)
+            asked = self._decoder.strict_row(body)
+        if recorder is not None:
+            recorder.enter(REST)
         row, explain, returned = asked
         if explain is not False or returned or self._is_slow or isinstance(row, ByKey):
             return self._one(asked)
         self._count_instances(1)
-        return self._scoring.prediction(self._model.predict_row(row)) + b"}"
+        if recorder is None:
+            return self._scoring.prediction(self._model.predict_row(row)) + b"}"
+        return self._scoring.one(row, False, None)
 
     def explained(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         asked = self._decoder.row_at_once(body)
         if asked is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.row, body, self._explained)
-            asked = self._decoder.row(body)
+                return self._read_aside(self._decoder.strict_row, body, self._explained)
+            asked = self._decoder.strict_row(body)
+        if recorder is not None:
+            recorder.enter(REST)
         return self._explained(asked)
 
     def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         asked = self._decoder.rows_at_once(body)
         if asked is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.rows, body, self._many)
-            asked = self._decoder.rows(body)
+                return self._read_aside(self._decoder.strict_rows, body, self._many)
+            asked = self._decoder.strict_rows(body)
+        if recorder is not None:
+            recorder.enter(REST)
         return self._many(asked)
 
     def _read_aside(
@@ -102,7 +105,13 @@ class PredictHandler:
         tally: _Tally = []
 
         def run() -> bytes | Awaited:
-            made = answer(read(body), tally)
+            recorder = recording()
+            if recorder is not None:
+                recorder.enter(DECODE)
+            asked = read(body)
+            if recorder is not None:
+                recorder.enter(REST)
+            made = answer(asked, tally)
             return made.run() if isinstance(made, Deferred) else made
 
         def after() -> None:
@@ -129,12 +138,21 @@ class PredictHandler:
         if not isinstance(row, ByKey):
             return self._answer(row, explain, returned, None, tally)
         rows = self._stored()
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(FEATURES)
         if rows.local is not None and tally is None:
             found = rows.read_one(row)
+            if recorder is not None:
+                recorder.enter(REST)
             return self._answer(found.row, explain, returned, found)
 
         async def look_up() -> bytes | Deferred:
+            if (recorder := recording()) is not None:
+                recorder.enter(FEATURES)
             (found,) = await rows.fetch([row])
+            if recorder is not None:
+                recorder.enter(REST)
             return self._answer(found.row, explain, returned, found)
 
         return Awaited(look_up)
@@ -145,11 +163,22 @@ class PredictHandler:
         if not places:
             return self._answer_many(asked, {}, tally)
         rows, wanted = self._stored(), [row for row, _, _ in asked if isinstance(row, ByKey)]
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(FEATURES)
         if rows.local is not None and tally is None:
-            return self._answer_many(asked, dict(zip(places, rows.read(wanted, places), strict=True)))
+            found = rows.read(wanted, places)
+            if recorder is not None:
+                recorder.enter(REST)
+            return self._answer_many(asked, dict(zip(places, found, strict=True)))
 
         async def look_up() -> bytes | Deferred:
-            return self._answer_many(asked, dict(zip(places, await rows.fetch(wanted, places), strict=True)))
+            if (recorder := recording()) is not None:
+                recorder.enter(FEATURES)
+            found = await rows.fetch(wanted, places)
+            if recorder is not None:
+                recorder.enter(REST)
+            return self._answer_many(asked, dict(zip(places, found, strict=True)))
 
         return Awaited(look_up)
 
@@ -177,7 +206,7 @@ class PredictHandler:
             return self._scoring.one(row, returned, found)
         model.explainer()
         known = self._stored().contributions(found) if found is not None else None
-        if known is None and self._explain_s > MAX_LOOP_S:
+        if self._write_s + self._costs.of(1, int(known is None)) > MAX_LOOP_S:
             return _owing(
                 Deferred(lambda: self._scoring.aside(row, explain, returned, found), lambda: self._count(1, 1)), found
             )
@@ -193,11 +222,11 @@ class PredictHandler:
             self._model.explainer()
         known = self._known(explained, found)
         counted = partial(self._count, len(asked), len(explained))
-        live_s = (len(explained) - len(known)) * self._explain_s + len(known) * self._write_s
+        cost_s = self._costs.of(len(asked), len(explained) - len(known)) + len(explained) * self._write_s
         if tally is not None:
             counted(tally)
             return Deferred(lambda: self._scoring.batch(asked, found, explained, known))
-        if len(asked) * self._margin_s + live_s > MAX_LOOP_S:
+        if cost_s > MAX_LOOP_S:
             return _owing(
                 Deferred(lambda: self._scoring.batch(asked, found, explained, known), counted), *found.values()
             )
@@ -225,13 +254,3 @@ def _owing(work: Deferred, *found: FoundRow | None) -> Deferred:
         return work
     transaction, fresh_until_s = min(r.stored.transaction for r in rows), min(r.fresh_until_s for r in rows)
     return replace(work, transaction=transaction, fresh_until_s=fresh_until_s)
-
-
-def _shortest(work: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of a few runs, the first of which warms caches."""
-    elapsed = []
-    for _ in range(_TIMED_RUNS):
-        started = time.perf_counter()
-        work()
-        elapsed.append(time.perf_counter() - started)
-    return min(elapsed)

@@ -18,6 +18,8 @@ from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
 from mlrf.serving.native.requests import Explain, ParsedRequest
+from mlrf.serving.runtime.cost_model import shortest
+from mlrf.serving.runtime.stages import ENGINE, EXPLAIN, staged
 
 _encode = msgspec.json.encode
 
@@ -56,9 +58,21 @@ class ResponseBuilder:
             raise AssertionError("an explanation was computed by an engine that has none")
         return _encode(self._writer.write(margins, contributions, explain, source))
 
+    def explanation_s(self) -> float:
+        """Return the seconds that writing an explanation of every feature takes; 0 where there are none.
+
+        Of thousands of features, or of many classes, writing takes longer than explaining.
+        """
+        if self._writer is None:
+            return 0.0
+        n_outputs = self.model.engine.n_outputs
+        margins, contributions = [0.5] * n_outputs, [0.123456789] * (n_outputs * self.model.engine.n_features)
+        return shortest(lambda: self.explanation(margins, contributions, True, "live"))
+
     def one(self, row: Row, returned: bool, found: FoundRow | None) -> bytes:
         """Answer one instance, on the loop."""
-        return self._whole(self.prediction(self.model.predict_row(row)), row, returned, found, b"}")
+        margins = staged(ENGINE, self.model.engine.margin, row)
+        return self._whole(self.prediction(self.model.prediction(margins)), row, returned, found, b"}")
 
     def explained(
         self,
@@ -69,19 +83,19 @@ class ResponseBuilder:
         known: Sequence[float] | None,
     ) -> bytes:
         """Answer one instance with its reasons, on the loop; `known` are contributions that were computed beforehand."""
-        margins = self.model.engine.margin(row)
+        margins = staged(ENGINE, self.model.engine.margin, row)
         if known is not None:
             return self._with_reasons(margins, known, row, explain, returned, found, "precomputed")
-        contributions = self.model.explainer().contributions(row)
+        contributions = staged(EXPLAIN, self.model.explainer().contributions, row)
         return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
 
     def aside(self, row: Row, explain: Explain, returned: bool, found: FoundRow | None) -> bytes:
         """Answer one instance in any thread: as a table, for one row is for one thread at a time."""
         table = self.model.table([row])
-        margins = self.model.engine.margins(table)
+        margins = staged(ENGINE, self.model.engine.margins, table)
         if explain is False:
             return self._whole(self.prediction(self.model.prediction(margins)), row, returned, found, b"}")
-        contributions = self.model.explainer().contributions_many(table)
+        contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
         return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
 
     def batch(
@@ -95,7 +109,7 @@ class ResponseBuilder:
         rows: list[Any] = [row for row, _, _ in asked]
         for index, each in found.items():
             rows[index] = each.row
-        margins = self.model.engine.margins(self.model.table(rows))
+        margins = staged(ENGINE, self.model.engine.margins, self.model.table(rows))
         predictions = self.model.predictions(margins)
         answer = b'{"predictions":%b' % _encode(predictions)
         if self._classifies:
@@ -155,7 +169,8 @@ class ResponseBuilder:
         wanted = [index for index in explained if index not in known]
         if not wanted:
             return written
-        contributions = self.model.explainer().contributions_many(self.model.table([rows[i] for i in wanted]))
+        table = self.model.table([rows[i] for i in wanted])
+        contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
         width = len(contributions) // len(wanted)
         for place, index in enumerate(wanted):
             its_margins = margins[index * k : (index + 1) * k]

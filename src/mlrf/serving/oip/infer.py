@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from time import perf_counter
 
@@ -29,6 +28,7 @@ from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import Table, TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed
+from mlrf.serving.runtime.stages import DECODE, ENGINE, EXPLAIN, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
 
 Write = Callable[[InferResponse], bytes]
@@ -74,6 +74,7 @@ class ModelInference:
         version: str,
         reader: TensorReader,
         counts: InferenceCounts,
+        costs: CostModel,
         rows: StoredRows | None = None,
         partition: CachePartition | None = None,
     ) -> None:
@@ -87,19 +88,15 @@ class ModelInference:
         self._outputs = Outputs(model)
         self._row_bytes = FP64.width * model.engine.n_features
         self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
-        costs = CostModel(model)
         self._most_at_once = {each: costs.most_within(MAX_LOOP_S, explained=each) for each in (False, True)}
         """How many rows the loop takes on, without reasons and with them."""
-
-    def over(self, model: Model, rows: StoredRows | None) -> ModelInference:
-        """Return the same over other parts, which answer alike."""
-        other = copy(self)
-        other._model, other._rows, other._outputs = model, rows, Outputs(model)  # noqa: SLF001  of its own kind
-        return other
 
     def infer(self, request: InferRequest, write: Write, *, may_explain: bool) -> Result:
         """Answer a request, as `DataPlane.infer` says."""
         began_s = request.began_s or perf_counter()
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         size = 0
         for each in request.inputs:
             size += len(each.data)
@@ -120,6 +117,9 @@ class ModelInference:
         began_s = perf_counter()
 
         def work() -> bytes | Awaited:
+            recorder = recording()
+            if recorder is not None:
+                recorder.enter(DECODE)
             run = self._begin(read(), write, began_s, may_explain)
             if run.by_key:
                 keys = self._reader.keys(run.request.inputs)
@@ -173,6 +173,9 @@ class ModelInference:
     def _answer(self, run: _Run, parts: Sequence[Rows], work: Callable[[_Make], Result]) -> Result:
         """Answer from the shelf, or by `work`, which makes what it is told to; `parts` are the rows, or the keys of rows."""
         run.read_s = perf_counter()
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(REST)
         partition = self._partition
         if partition is None or run.count * self._row_bytes > MAX_BODY_BYTES:
             made = work(self._whole)
@@ -204,11 +207,20 @@ class ModelInference:
 
     def _packed(self, run: _Run, rows: Rows) -> bytes:
         """Return what the shelf keeps of rows, in any thread: their tensors, and of looked-up rows what is told of them."""
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(ENGINE)
         run.entered_s = perf_counter()
         model = self._model
         margins = model.engine.margins(rows)
-        contributions = reasons(model, rows, run.found, run.known) if run.wanted.explains else None
+        contributions = None
+        if run.wanted.explains:
+            if recorder is not None:
+                recorder.enter(EXPLAIN)
+            contributions = reasons(model, rows, run.found, run.known)
         run.inferred_s = perf_counter()
+        if recorder is not None:
+            recorder.enter(REST)
         packed = self._outputs.pack(run.wanted, margins, contributions)
         if run.by_key:
             transaction, fresh_until_s = owed(run.found)
@@ -244,13 +256,17 @@ class ModelInference:
         return answer
 
     def _look_up(self, run: _Run, keys: Sequence[ByKey], make: _Make) -> Result:
-        rows = self._rows
+        rows, recorder = self._rows, recording()
         if rows is None:
             raise AssertionError("a key was read for a model without rows")
+        if recorder is not None:
+            recorder.enter(FEATURES)
         if rows.local is not None:
             return self._work_found(run, rows, rows.read(keys, range(len(keys))), make)
 
         async def look_up() -> Result:
+            if recorder is not None:
+                recorder.enter(FEATURES)
             try:
                 return self._work_found(run, rows, await rows.fetch(keys, range(len(keys))), make)
             except BaseException:
@@ -261,6 +277,8 @@ class ModelInference:
 
     def _work_found(self, run: _Run, rows: StoredRows, found: Sequence[FoundRow], make: _Make) -> bytes | Deferred:
         run.found = found
+        if (recorder := recording()) is not None:
+            recorder.enter(REST)
         if run.wanted.explains:
             run.known = [rows.contributions(each) for each in found]
         return self._work(run, self._model.table([each.row for each in found]), make)

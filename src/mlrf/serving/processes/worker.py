@@ -96,7 +96,6 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     boot.settings,
                     self.meter,
                     boot.exposition,
-                    self.watch.stages,
                     {name: version.number for name, version in versions.items()},
                     self.plan.unloaded,
                     self.loading,

@@ -15,6 +15,7 @@ from mlrf.core.errors import DeadlineExceededError, OverloadedError
 from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.results import Awaited, Deferred, Result
 from mlrf.serving.runtime.single_flight import InFlight
+from mlrf.serving.runtime.stages import context_of, record_in_thread
 
 MAX_AWAITED = 1024
 """How many answers may wait for others: each holds its request's body, none the processor."""
@@ -66,7 +67,7 @@ class Executor:
         # At least a nanosecond: 0 stands for no limit of its own.
         timeout_s = max(deadline_s - perf_counter(), 1e-9) if deadline_s else 0.0
         cost_s = admission.enter(route, n_bytes, timeout_s)
-        run = _Run(work.run)
+        run = _Run(record_in_thread(work.recorder, work.run))
         submitted: Future[Result] = self._thread.submit(run)
         future = asyncio.wrap_future(submitted)
 
@@ -94,7 +95,7 @@ class Executor:
             raise OverloadedError(f"{self._n_awaited} requests wait for a store or for other workers; try again later")
         self._n_awaited += 1
         self._n_awaited_bytes += n_bytes
-        task = asyncio.get_running_loop().create_task(work.run())
+        task = asyncio.get_running_loop().create_task(work.run(), context=context_of(work.recorder))
 
         def cancel() -> None:
             self._forget(work, in_flight)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
+
+from mlrf.serving.runtime.stages import QUEUE, Recorder, record, recording
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -23,6 +26,8 @@ class Deferred:
     """The feature store's last transaction when the rows were read that it answers from; None where it needs none."""
     fresh_until_s: float = math.inf
     """When one of those rows becomes too old for this answer, in seconds of `time.time`."""
+    recorder: Recorder | None = field(default_factory=recording)
+    """Of the request that it was made for, where that is sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -33,6 +38,8 @@ class Awaited:
     """
 
     run: Callable[[], Coroutine[Any, Any, Result]]
+    recorder: Recorder | None = field(default_factory=recording)
+    """As of `Deferred`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +64,12 @@ def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
         first = made.then
         return Continued(made.work, lambda content: followed(first(content), then))
     return Continued(made, then)
+
+
+def recorded(recorder: Recorder, make: Callable[[bytes], Result], given: bytes) -> Result:
+    """Return what `make` makes of what it is given, with the stages that this takes kept, also of what comes later."""
+    made = record(recorder, make, given)
+    if isinstance(made, bytes):
+        return made
+    recorder.enter(QUEUE)
+    return Continued(made.work, partial(recorded, recorder, made.then)) if isinstance(made, Continued) else made

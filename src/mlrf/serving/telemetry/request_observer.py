@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from time import perf_counter
 from typing import Protocol
 
 from mlrf.serving.http.router import OTHER, Call
-from mlrf.serving.runtime.results import Handler, Result
+from mlrf.serving.runtime.results import Handler, Result, recorded
+from mlrf.serving.runtime.stages import STAGES, Recorder, Stage, durations
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import NO_MODEL, STAGES, WorkerMeter
+from mlrf.serving.telemetry.metrics import NO_MODEL, WorkerMeter
 from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog, Telling
 from mlrf.serving.telemetry.sampling import Sampler
 from mlrf.serving.telemetry.settings import TelemetrySettings
-from mlrf.serving.telemetry.stages import Stage, Stages, durations
 
 STAGE_RATE = 1 / 256
 _OK = 200
@@ -51,6 +50,7 @@ class Seen:
         "for_prediction",
         "for_stages",
         "for_trace",
+        "recorder",
         "request_id",
         "stages",
     )
@@ -62,12 +62,14 @@ class Seen:
         self.body = body
         self.client = client
         self.for_access = self.for_prediction = self.for_stages = self.for_trace = False
+        self.recorder: Recorder | None = None
         self.stages: list[Stage] = []
+        """Those of an answered request whose stages are recorded."""
 
     @property
     def handler(self) -> Handler:
         """What answers the request."""
-        return self._answer_timed if self.for_stages or self.for_trace else self.call.handler
+        return self._answer_recorded if self.for_stages or self.for_trace else self.call.handler
 
     @property
     def label(self) -> str:
@@ -78,11 +80,9 @@ class Seen:
         """Tell those who wanted to know."""
         return self._watch.end(self, status, content, elapsed_s)
 
-    def _answer_timed(self, body: bytes) -> Result:
-        began_s = perf_counter()
-        made = (self.call.timed or self.call.handler)(body)
-        self.stages = self._watch.collect(self, made, began_s)
-        return made
+    def _answer_recorded(self, body: bytes) -> Result:
+        self.recorder = Recorder()
+        return recorded(self.recorder, self.call.handler, body)
 
 
 class TelemetryObserver:
@@ -101,7 +101,6 @@ class TelemetryObserver:
         """The label of each route by its number."""
         self._models = [model for _label, model in meter.layout.routes]
         self._predicting = predicting
-        self.stages = Stages()
         self._tracing = tracing
         self._next = 0
         """The number of the next request that is due."""
@@ -142,11 +141,10 @@ class TelemetryObserver:
         if is_due:
             number = self._next
             self._next = number + 1
-            seen.for_stages = self._sampled_stages.picks(number)
+            predicts = self.routes[call.route] in self._predicting
+            seen.for_stages = self._sampled_stages.picks(number) and predicts and self._models[call.route] != NO_MODEL
             seen.for_access = self._sampled_access.picks(number)
-            seen.for_prediction = (
-                self._sampled_predictions.picks(number) and self.routes[call.route] in self._predicting
-            )
+            seen.for_prediction = self._sampled_predictions.picks(number) and predicts
             seen.for_trace |= self._sampled_traces.picks(number) and followed is None
         return seen
 
@@ -159,20 +157,15 @@ class TelemetryObserver:
         label = self.routes[OTHER if call is None else call.route]
         self._access_log.put(Answered(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
 
-    def collect(self, seen: Seen, made: Result, began_s: float) -> list[Stage]:
-        """Return the stages of a handler that was just called, and take their times where they are wanted."""
-        over = self.stages.take()
-        model = self._models[seen.call.route]
-        if seen.for_stages and isinstance(made, bytes) and model != NO_MODEL:
-            for stage, elapsed_s in durations(over, began_s, perf_counter()):
-                self._take[model, stage](elapsed_s)
-        return over
-
     def end(self, seen: Seen, status: int, content: bytes, elapsed_s: float) -> bytes:
         """Tell those who wanted to know of a request how it was answered."""
         now_s = time.time()
         began_s = now_s - elapsed_s
         call = seen.call
+        if seen.recorder is not None:
+            seen.stages = seen.recorder.end()
+            if seen.for_stages and status == _OK:
+                self._take_stages(self._models[call.route], seen.stages)
         if seen.for_access and self._access_log is not None:
             sizes = len(seen.body), len(content)
             facts = (call.method, call.target, seen.label, status, elapsed_s, *sizes)
@@ -182,6 +175,10 @@ class TelemetryObserver:
             both = seen.body, content
             self._prediction_log.put(Predicted(began_s, seen.request_id, seen.label, elapsed_s, *both, telling))
         return self._tracing.span(seen, status, elapsed_s) if seen.for_trace and self._tracing is not None else b""
+
+    def _take_stages(self, model: str, stages: list[Stage]) -> None:
+        for stage, elapsed_s in durations(stages).items():
+            self._take[model, stage](elapsed_s)
 
     def tick(self) -> None:
         """Send on what the logs hold, and count what they did; called twice a second."""

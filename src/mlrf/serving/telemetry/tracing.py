@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from mlrf import __version__
+from mlrf.serving.runtime.stages import REST
 from mlrf.serving.telemetry import traceparent
 from mlrf.serving.telemetry.logs import Log
 
@@ -80,6 +81,8 @@ class Tracing:
         )
         inside = trace.set_span_in_context(span)
         for stage in seen.stages:
+            if stage.name == REST:
+                continue
             part = self._tracer.start_span(stage.name, context=inside, start_time=moment(stage.began_s))
             part.end(moment(stage.ended_s))
         if status >= _SERVER_ERROR:

@@ -28,6 +28,7 @@ from mlrf.serving.oip.messages import InferRequest, InputTensor
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.routes import layout
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
@@ -63,10 +64,10 @@ def count(counted):
     return counter
 
 
-def predicting(model, store, counted, limit=AgeLimit(), explanations=None):
+def predicting(model, store, counted, limit=AgeLimit(), explanations=None, costs=None):
     rows = StoredRows(row_format(model.bundle), store, limit, LookupMeter(count(counted)), explanations)
     decoder = RowDecoder(model.schema, Leniency(), 100, rows.format.key)
-    return PredictHandler(model, decoder, lambda _n: None, lambda _n: None, rows)
+    return PredictHandler(model, decoder, lambda _n: None, lambda _n: None, costs or CostModel(model), rows)
 
 
 def put(store, sku=1, price=None, as_of_us=None):
@@ -96,8 +97,9 @@ def test_an_answer_says_which_state_of_the_store_it_was_made_from(model, store, 
 
 
 def test_what_is_made_beside_the_loop_says_it_too(model, store, counted):
-    handlers = predicting(model, store, counted)
-    handlers._explain_s = 1.0
+    costs = CostModel(model)
+    costs._explained_row_s = 1.0
+    handlers = predicting(model, store, counted, costs=costs)
     transaction = put(store).transaction
     for deferred in (handlers.explained(body()), handlers.many(batch(body(), explain=True))):
         assert isinstance(deferred, Deferred)
@@ -226,7 +228,7 @@ def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model
     reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
     place = layout([model.name])
     counts = InferenceCounts(WorkerMeter(place, memoryview(array("Q", bytes(8 * place.n_words)))), model.name)
-    inferring = ModelInference(model, "1", reader, counts, rows)
+    inferring = ModelInference(model, "1", reader, counts, CostModel(model), rows)
     made = []
 
     def reasons(*ids):

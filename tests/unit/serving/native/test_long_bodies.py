@@ -11,6 +11,7 @@ from mlrf.core.errors import RequestError
 from mlrf.core.schema import Leniency
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
+from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Deferred
 
 LONG, LONG_FOR_CAREFUL_READING = 256 << 10, 16 << 10
@@ -24,7 +25,9 @@ def counted():
 @pytest.fixture
 def predicting(bundle, counted):
     model = mlrf.load(bundle)
-    return PredictHandler(model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append)
+    return PredictHandler(
+        model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append, CostModel(model)
+    )
 
 
 @pytest.fixture

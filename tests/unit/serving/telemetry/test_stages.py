@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from threading import get_ident
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 
-from bundles import write_bundle
+import mlrf
+from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import RequestError
+from mlrf.core.schema import Leniency
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Call
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.routes import layout, predicting
 from mlrf.serving.runtime.control_block import ControlBlock
+from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.results import Deferred, recorded
+from mlrf.serving.runtime.stages import Recorder, durations, record_in_thread, recording
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.request_observer import TelemetryObserver
 from mlrf.serving.telemetry.settings import TelemetrySettings
-from mlrf.serving.telemetry.stages import Stage, Stages, durations
 
 
 @pytest.fixture
@@ -36,45 +41,73 @@ def meter(row):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return read_bundle(write_bundle(tmp_path_factory.mktemp("stages") / "sample"))
+    return read_bundle(write_tree_bundle(tmp_path_factory.mktemp("stages") / "sample"))
 
 
-def test_timed_handlers_answer_alike(bundle, meter):
-    stages = Stages()
-    served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter, None, stages)
-    one = {"features": served.model.schema.example()}
-    bodies = {"/predict": one, "/predict/batch": {"instances": [one, one]}}
-    for label, document in bodies.items():
-        body = json.dumps(document).encode()
-        assert served.timed[label](body) == served.handlers[label](body)
-        assert [stage.name for stage in stages.take()] == ["decode", "engine"]
-        with pytest.raises(Exception, match="features") as plain:
-            served.handlers[label](body.replace(b"features", b"featurez"))
-        with pytest.raises(type(plain.value)) as timed:
-            served.timed[label](body.replace(b"features", b"featurez"))
-        assert str(timed.value) == str(plain.value)
-        stages.take()
+BODY = {"features": ALL_KINDS.example()}
+STRICT = {"features": {**ALL_KINDS.example(), "price": 1e3}, "unknown_categories": "missing"}
 
 
-def test_the_rest_is_what_no_stage_of_this_thread_took():
-    here = get_ident()
-    over = [Stage("decode", 1.0, 2.0, here), Stage("engine", 2.5, 4.5, here), Stage("engine", 1.0, 9.0, here + 1)]
-    assert durations(over, 1.0, 5.0) == [("decode", 1.0), ("engine", 2.0), ("engine", 8.0), ("rest", 1.0)]
-    earlier = [Stage("engine", 0.0, 0.5, here)]
-    assert durations(earlier, 1.0, 2.0)[-1] == ("rest", 1.0)
+def stages_of(served, label, body):
+    """The names of the stages that a handler went through, and that each began when the one before it ended."""
+    recorder = Recorder()
+    made = recorded(recorder, served.handlers[label], body)
+    while not isinstance(made, bytes):
+        assert isinstance(made, Deferred)
+        made = record_in_thread(made.recorder, made.run)()
+    plain = served.handlers[label](body)
+    assert made == (plain if isinstance(plain, bytes) else plain.run())
+    stages = recorder.end()
+    assert all(one.ended_s == other.began_s for one, other in pairwise(stages))
+    assert sum(durations(stages).values()) == pytest.approx(stages[-1].ended_s - stages[0].began_s)
+    return [stage.name for stage in stages if stage.name not in ("rest", "queue")]
 
 
-def test_every_thread_may_be_timed():
-    stages = Stages()
-    thread = threading.Thread(target=stages.timed, args=("engine", time.sleep, 0))
-    thread.start()
-    thread.join()
-    (stage,) = stages.take()
-    assert stage.thread != get_ident()
-    assert stage.began_s <= stage.ended_s
+@pytest.mark.parametrize(
+    ("label", "document", "expected"),
+    [
+        ("/predict", BODY, ["decode", "engine"]),
+        ("/predict", STRICT, ["decode", "engine"]),
+        ("/predict", BODY | {"explain": True}, ["decode", "engine", "explain"]),
+        ("/explain", BODY, ["decode", "engine", "explain"]),
+        ("/predict/batch", {"instances": [BODY, BODY]}, ["decode", "engine"]),
+        ("/predict/batch", {"instances": [STRICT, BODY], "explain": 1}, ["decode", "engine", "explain"]),
+    ],
+)
+def test_every_stage_is_counted_once_and_together_they_are_the_whole_time(bundle, meter, label, document, expected):
+    served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter)
+    assert stages_of(served, label, json.dumps(document).encode()) == expected
+    assert recording() is None, "no other request is recorded"
 
 
-def call(route=1):
+def test_a_body_read_in_the_thread_has_the_same_stages(bundle, meter):
+    served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter)
+    body = json.dumps(BODY).encode() + b" " * (256 << 10)
+    assert stages_of(served, "/predict", body) == ["decode", "decode", "engine"], (
+        "tried on the loop, then in the thread"
+    )
+
+
+def test_a_request_that_is_not_sampled_has_no_recorder(bundle, meter):
+    served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter)
+    made = served.handlers["/predict"](json.dumps(BODY).encode() + b" " * (256 << 10))
+    assert made.recorder is None
+    assert record_in_thread(None, made.run) == made.run
+
+
+def test_the_strict_path_tries_the_fast_decoder_once(bundle, monkeypatch):
+    decoder = RowDecoder(bundle.schema, Leniency(), 100)
+    tried = []
+    fast = RowDecoder.row_at_once
+    monkeypatch.setattr(RowDecoder, "row_at_once", lambda self, body: tried.append(body) or fast(self, body))
+    model = mlrf.load(bundle.path)
+    handler = PredictHandler(model, decoder, lambda _n: None, lambda _n: None, CostModel(model))
+    with pytest.raises(RequestError):
+        handler.one(b'{"features": {}}')
+    assert len(tried) == 1
+
+
+def call(route=layout(["sample"]).number("/predict", "sample")):
     return Call(route, lambda _body: b"{}", b"", 0, False, True, False, False, None, False)
 
 

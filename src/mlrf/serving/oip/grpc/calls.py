@@ -16,6 +16,7 @@ from mlrf.serving.oip.grpc.message_types import message, parsed
 from mlrf.serving.oip.json_messages import told_request, told_response
 from mlrf.serving.oip.messages import InferRequest
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Handler, Result
+from mlrf.serving.runtime.stages import DECODE, recording
 from mlrf.serving.runtime.thresholds import TENSOR_BYTES
 
 _YES = b"\x08\x01"
@@ -92,6 +93,9 @@ class _Infer:
 
     def __call__(self, body: bytes) -> Result:
         """Answer a message."""
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         if len(body) > TENSOR_BYTES:
             return self._aside(body)
         return self._answer(read_request(body, perf_counter()))
@@ -105,6 +109,9 @@ class _Infer:
         read = []
 
         def run() -> bytes:
+            recorder = recording()
+            if recorder is not None:
+                recorder.enter(DECODE)
             read.append(read_request(body, began_s))
             return b""
 

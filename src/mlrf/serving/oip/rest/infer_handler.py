@@ -16,6 +16,7 @@ from mlrf.serving.oip.rest.request_body import ParsedRequest, read_body
 from mlrf.serving.oip.rest.response_body import PREFIX_BYTES, read_answer, writer
 from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
+from mlrf.serving.runtime.stages import DECODE, recording
 from mlrf.serving.runtime.thresholds import COMPRESSED_BYTES, TENSOR_JSON_BYTES
 
 _OCTETS = b"application/octet-stream"
@@ -55,6 +56,9 @@ class InferHandler:
     def answer(self, body: bytes, header_bytes: int | None, coding: bytes | None) -> Result:
         """Answer a body, of which so many bytes are JSON (None: all), in a coding (None: none)."""
         began_s = perf_counter()
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
         name, inferring = self._model.name, self._model.inferring
         if (len(body) if header_bytes is None else header_bytes) > TENSOR_JSON_BYTES:
             return self._aside(body, header_bytes, coding, began_s)

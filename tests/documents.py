@@ -24,8 +24,8 @@ def commands(text: str, name: str) -> list[str]:
 
 
 def shell(line: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a line in a folder, `mlrf` being the one that is tested."""
-    path = f"{BIN}:{os.environ['PATH']}"
+    """Run a line in a folder; `mlrf` is the one under test unless `variables` name another PATH."""
+    path = variables.get("PATH", f"{BIN}:{os.environ['PATH']}")
     return subprocess.run(
         ["bash", "-c", line],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""docs/features.md: its commands run, in order, on rows like those of the README; its options are those of the commands."""
+"""docs/how-to/rows-by-key.md: its commands run, in order, on rows like those of the README; its options are those of the commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from mlrf.cli import main
 
-PAGE = (Path(__file__).parents[2] / "docs/features.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/rows-by-key.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 
 

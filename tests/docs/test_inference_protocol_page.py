@@ -1,4 +1,4 @@
-"""docs/inference-protocol.md: its commands run, on the README's model, with the clients that they name, and answer what is shown."""
+"""docs/reference/inference-protocol.md: its commands run, on the README's model, with the clients that they name, and answer what is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client
 from running import serving
 
-PAGE = (ROOT / "docs/inference-protocol.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/inference-protocol.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LOADING = PAGE.partition("\n## Loading and unloading\n")[2].partition("\n## ")[0]
 KEPT = PAGE.replace(LOADING, "")
@@ -132,7 +132,7 @@ def test_every_grpcurl_line_is_answered(folder, server):
 
 
 def test_the_readme_leads_here_and_has_the_same_model():
-    assert "(docs/inference-protocol.md)" in README
+    assert "(docs/reference/inference-protocol.md)" in README
     for name in (*SCHEMA.names, *KEY):
         assert re.search(rf"\bframe\.{name}\b|frame\[.*\"{name}\"|\"{name}\":", README)
     [build] = [line for line in commands(README, "mlrf") if "--features" in line]
@@ -141,7 +141,7 @@ def test_the_readme_leads_here_and_has_the_same_model():
 
 
 def test_every_file_that_the_page_points_to_is_there():
-    for target in ("serving.md",):
+    for target in ("server.md",):
         assert f"]({target}" in PAGE
-        assert (ROOT / "docs" / target).exists()
+        assert (ROOT / "docs/reference" / target).exists()
     assert (Path(ROOT) / "src/mlrf/serving/oip/grpc").is_dir()

@@ -1,4 +1,4 @@
-"""docs/operations.md, the dashboard and the alert rules speak of what there is, and of all of it."""
+"""docs/how-to/operate.md, the dashboard and the alert rules speak of what there is, and of all of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/operate.md").read_text(encoding="utf-8")
 DASHBOARD = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text(encoding="utf-8"))
 ALERTS = yaml.safe_load((ROOT / "deploy/alerts.yml").read_text(encoding="utf-8"))
 RULES = {rule["alert"]: rule for group in ALERTS["groups"] for rule in group["rules"]}

@@ -1,17 +1,19 @@
-"""The README's blocks, run in the order in which a stranger would: train, build, look, predict, explain, serve, ask."""
+"""The README's blocks, run in order in a fresh environment: install, train, build, inspect, predict, explain, serve."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import documents
 from documents import shell
+from fresh_environment import install, variables
+from once_a_run import once_a_run
 from running import serving
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -25,22 +27,32 @@ def commands(name):
     return documents.commands(README, name)
 
 
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """The variables of a fresh environment, made by the README's first install line."""
+    from_clone, from_wheel = (block.strip() for block in blocks("sh"))
+    assert from_wheel == "pip install dist/mlrf-*.whl", "`make wheel-test` installs that one"
+    return variables(once_a_run(tmp_path_factory, "readme-environment", lambda path: install(from_clone, path)))
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder in which the README's Python and its commands, but for `serve`, have run."""
+def folder(tmp_path_factory, environment):
+    """A folder in which the README's Python and its commands, except `serve`, have run."""
     folder = tmp_path_factory.mktemp("readme")
     train, use = blocks("python")
-    subprocess.run([sys.executable, "-c", train], cwd=folder, check=True, timeout=300)
+    run = partial(subprocess.run, cwd=folder, env=environment, check=True, timeout=300)
+    run(["python", "-c", train])
     offline = [line for line in commands("mlrf") if not line.startswith("mlrf serve")]
     assert len(offline) >= 6
     for line in offline:
-        done = shell(line, folder)
+        done = shell(line, folder, **environment)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, line
-    subprocess.run([sys.executable, "-c", train + use], cwd=folder, check=True, timeout=300)
+    run(["python", "-c", train + use])
     return folder
 
 
+@pytest.mark.slow
 def test_every_curl_line_is_answered(folder):
     lines = commands("curl")
     assert len(lines) >= 8
@@ -53,13 +65,14 @@ def test_every_curl_line_is_answered(folder):
             assert done.stdout, line
 
 
+@pytest.mark.slow
 def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
     shown = next(block for block in blocks("") if block.startswith('{"prediction"'))
     with serving(folder / "sales-bundle", options=["--state-dir", str(folder / "state")]) as server:
         answer = server.ask("POST", "/explain", {"features": [3.5, True, 0], "explain": 2}).json
         by_key = server.ask("POST", "/explain", {"key": {"item": 7, "day": "2026-01-31"}, "explain": 2}).json
     assert (by_key["features_as_of"], by_key["explanation"]["source"]) == ("2026-01-30T18:00:00Z", "precomputed")
-    assert all(f'"{name}":' in README.partition("## Ask it by key")[2].partition("## ")[0] for name in by_key)
+    assert all(f'"{name}":' in README.partition("## Predict by key")[2].partition("## ")[0] for name in by_key)
     said = json.loads(shown.splitlines()[0])
     assert said.keys() == answer.keys() - {"explanation"}
     explained = json.loads(re.search(r'"explanation":(.*)}', shown, re.DOTALL)[1])

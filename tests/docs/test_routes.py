@@ -1,4 +1,4 @@
-"""The routes that are served, described for programs, shown to a person and told in docs/serving.md are the same."""
+"""The routes that are served, described for programs, shown to a person and told in docs/reference/server.md are the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
-PAGE = Path(__file__).parents[2] / "docs/serving.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/server.md"
 
 
 @pytest.fixture(scope="module")

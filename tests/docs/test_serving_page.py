@@ -1,4 +1,4 @@
-"""docs/serving.md names what the code has: codes, statuses, metrics, options."""
+"""docs/reference/server.md names what the code has: codes, statuses, metrics, options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/server.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OFFLINE = (
     "build",

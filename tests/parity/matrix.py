@@ -1,4 +1,4 @@
-"""`make parity`: the parity matrix, written to docs/parity.md. `--random N` instead asks N random models and stops at a failure."""
+"""`make parity`: the parity matrix, written to docs/reference/parity.md. `--random N` instead asks N random models and stops at a failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from measuring import Measured, measure
 from mlrf.core.errors import MlrfError
 from zoo import Cell, cells, grow
 
-PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "parity.md"
 SHAP_LIMIT = 1e-5
 ONNX_LIMIT = 1e-6
 ADDITIVITY_LIMIT = 1e-9

@@ -49,7 +49,7 @@ def build(
 ) -> Path:
     """Build a bundle at `out` from a trained model, prove it against the training library, and return its path.
 
-    `model`: the path of a model file or of an MLflow directory, or a fitted model (docs/models.md lists the libraries).
+    `model`: the path of a model file or of an MLflow directory, or a fitted model (docs/reference/models.md).
     `sample`: rows of the kind the model will see (the path of a Parquet file, or a table): they tell integers and booleans
     from numbers, give the example, and are proven too. `categories`: {feature: [category, …]} in the order of their codes
     (or a JSON file of that), where the model does not know them. `classes`: a classifier's labels in the order of its

@@ -1,6 +1,6 @@
 """What is counted: one table of families, where their counts lie in the control block, and the meter of a worker.
 
-A new metric is a line of FAMILIES (and a row in docs/serving.md); who counts asks the meter once for `counter(name)` or
+A new metric is a line of FAMILIES and a row in docs/reference/server.md. Who counts asks the meter for `counter(name)` or
 `gauge(name)` and calls what it gets. Every label has a bounded set of values, known before the fork; the layout follows from
 the table and the routes alone, so arbiter and workers agree on it. Durations are kept in nanoseconds.
 """

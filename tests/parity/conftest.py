@@ -1,0 +1,22 @@
+"""Which cases are quick: the first two of each parametrised test. The others are `slow`, and run with `make test-all`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+_QUICK_CASES = 2
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the later cases: each trains a model and asks its library in a process of its own."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            test = item.nodeid.partition("[")[0]
+            seen[test] += 1
+            if seen[test] > _QUICK_CASES:
+                item.add_marker(pytest.mark.slow)

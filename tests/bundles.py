@@ -26,11 +26,13 @@ from mlrf.core.bundle import (
     Task,
     digest_file,
 )
+from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.forest import Forest
 from mlrf.core.golden_rows import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
 from mlrf.core.schema import Category, Feature, Kind, Schema
+from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
 from naive_forest import make_forest
 
@@ -94,7 +96,7 @@ def write_bundle(
         (path / "forest.bin").write_bytes(encode_forest(forest))
     onnx = stumps(len(schema.features), n_outputs) if model is None else model
     (path / "model.onnx").write_bytes(onnx)
-    (path / "golden.bin").write_bytes(_golden_rows(path, schema, n_outputs, proven=model is None or forest is not None))
+    (path / "golden.bin").write_bytes(_golden_rows(path, schema, n_outputs))
     (path / "schema.json").write_text(json.dumps(to_json_schema(schema)), encoding="utf-8")
     trees = len(schema.features) + 1
     manifest = Manifest(
@@ -117,18 +119,17 @@ def write_bundle(
     return path
 
 
-def _golden_rows(path: Path, schema: Schema, n_outputs: int, *, proven: bool) -> bytes:
-    """What a server replays: the stumps' own sums, or what the engine says of a forest; nothing of value for another model."""
+def _golden_rows(path: Path, schema: Schema, n_outputs: int) -> bytes:
+    """What a server replays: what its engine says of a forest or a model; zeros for what no engine opens."""
     rows = np.random.default_rng(3).uniform(-1.0, 2.0, (_GOLDEN_ROWS, len(schema.features)))
     rows[::7] = math.nan
     if (path / "forest.bin").exists():
         margins = np.frombuffer(TreeEngine(path / "forest.bin").margins(rows.data), dtype=np.float64)
     else:
-        margins = (
-            np.array([margins_of(row, n_outputs) for row in rows.tolist()])
-            if proven
-            else np.zeros(n_outputs * len(rows))
-        )
+        try:
+            margins = np.frombuffer(OnnxRuntimeEngine(path / "model.onnx").margins(rows), dtype=np.float64)
+        except (BundleError, EngineError):
+            margins = np.zeros(n_outputs * len(rows))
     return encode_golden_rows(rows.tobytes(), margins.tobytes(), len(rows))
 
 

@@ -9,8 +9,12 @@ import typer
 
 from mlrf.cli.path_arguments import some_path
 from mlrf.core import publishing
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError
 from mlrf.core.repository import model_directories
+from mlrf.engines.selection import open_engine
+from mlrf.model.model import Model
+from mlrf.model.replay import replay
 
 
 def publish(
@@ -24,14 +28,22 @@ def publish(
 ) -> None:
     """Copy a bundle into a model repository as the next version of its model, and point to it.
 
-    Servers of the repository take it into service by themselves, if every worker can; `mlrf diff` shows beforehand what would
-    change. Publishing the same bundle again points to it, and has servers that refused it try once more. Killed at any moment,
-    it leaves the old pointer or the new one.
+    Its golden rows are replayed first: what a server would refuse is not published. Servers of the repository take the version
+    into service by themselves, if every worker can; `mlrf diff` shows beforehand what would change. Publishing the same bundle
+    again points to it, and has servers that refused it try once more. Killed at any moment, it leaves the old pointer or the
+    new one.
 
     Example: mlrf publish sales-bundle models
     """
-    model_directory, version = publishing.publish(bundle, repository, allow_schema_change=allow_schema_change)
+    model_directory, version = publishing.publish(
+        bundle, repository, allow_schema_change=allow_schema_change, prove=_prove
+    )
     typer.echo(f"{model_directory.path}: version {version} is current")
+
+
+def _prove(bundle: Bundle) -> None:
+    """Replay the golden rows through the engine that would serve; BundleError when an answer is off."""
+    replay(Model(bundle, open_engine(bundle)))
 
 
 def rollback(
@@ -40,11 +52,13 @@ def rollback(
 ) -> None:
     """Point a model of a repository to the version that was current before, or to another one.
 
+    The version's golden rows are replayed first.
+
     Example: mlrf rollback models/sales
     """
     found = model_directories(model)
     if len(found) != 1:
         names = ", ".join(str(model / model_directory.name) for model_directory in found)
         raise ConfigError(f"{model} is no model of a repository" + (f"; name one of {names}" if names else ""))
-    version = publishing.rollback(found[0], to)
+    version = publishing.rollback(found[0], to, prove=_prove)
     typer.echo(f"{model}: version {version} is current")

@@ -16,6 +16,7 @@ from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
+from mlrf.model.replay import replay
 
 if TYPE_CHECKING:
     from mlrf.builder.bundle.golden_parquet import Golden
@@ -39,8 +40,9 @@ def verify(
     except ImportError as error:
         raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     found = read_bundle(bundle)
-    golden = read_golden(found.file(GOLDEN))
     model = Model(found, open_engine(found, engine))
+    replay(model)
+    golden = read_golden(found.file(GOLDEN))
     if golden.rows.shape[1] != found.manifest.n_features or golden.margins.shape[1] != found.manifest.n_outputs:
         raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
     mean = float(np.mean(np.abs(golden.margins)))

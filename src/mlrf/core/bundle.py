@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,7 +21,7 @@ import msgspec
 from mlrf.core.errors import BundleError
 from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
-from mlrf.core.schema import Schema
+from mlrf.core.schema import Feature, Schema
 
 FORMAT = 2
 _FORMATS_READ = (1, 2)
@@ -231,6 +232,22 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     manifest = _decode_manifest(root, raw)
     _check_files(root, manifest)
     return _described(root, raw, manifest, _read_small(root, SCHEMA))
+
+
+def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bundle:
+    """Return what manifest and schema say of a version that is not sound; one without a version where they are not its own."""
+    root = Path(path)
+    with suppress(BundleError):
+        raw, schema = _read_small(root, MANIFEST), _read_small(root, SCHEMA)
+        manifest = _decode_manifest(root, raw)
+        is_own = manifest.name == name and hashlib.sha256(raw).hexdigest() == version
+        if is_own and hashlib.sha256(schema).hexdigest() == manifest.files[SCHEMA].sha256:
+            return _described(root, raw, manifest, schema)
+    manifest = Manifest(
+        format=FORMAT, name=name, task="raw", objective="", link=LinkEntry("identity"), classes=None, n_features=1,
+        n_outputs=1, base=[], facts=None, libraries={}, parity={}, files={},
+    )  # fmt: skip
+    return Bundle(path=root, manifest=manifest, version="", schema=Schema((Feature("unknown"),)), link=Link("identity"))
 
 
 def read_held(root: Path, version: str, held: Mapping[str, int]) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -21,16 +22,24 @@ _CHUNK_BYTES = 1 << 20
 _SHOWN, _LISTED = 5, 20
 
 
-def publish(source: Path, repository: Path, *, allow_schema_change: bool = False) -> tuple[ModelDirectory, Version]:
+def publish(
+    source: Path,
+    repository: Path,
+    *,
+    allow_schema_change: bool = False,
+    prove: Callable[[Bundle], object] = lambda _bundle: None,
+) -> tuple[ModelDirectory, Version]:
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
-    The same bundle gets no second number; servers that refused it try it again. BundleError when it is not sound or cannot be
-    proven by a server; SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when
+    The same bundle gets no second number; servers that refused it try it again. `prove` checks what reading does not (the
+    command line replays golden rows) and raises BundleError. BundleError too when the bundle is not sound or has no golden rows
+    for a server; SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when
     the repository cannot be written. The pointer names a whole version at any time.
     """
     bundle = read_bundle(source)
     if GOLDEN_ROWS not in bundle.manifest.files:
         raise BundleError(f"{source}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
+    prove(bundle)
     model_directory = ModelDirectory(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
@@ -52,10 +61,15 @@ def publish(source: Path, repository: Path, *, allow_schema_change: bool = False
     return model_directory, version
 
 
-def rollback(model_directory: ModelDirectory, asked: str | None = None) -> Version:
+def rollback(
+    model_directory: ModelDirectory,
+    asked: str | None = None,
+    *,
+    prove: Callable[[Bundle], object] = lambda _bundle: None,
+) -> Version:
     """Point to the version that was current before, or to the one asked for; RepositoryError when there is none before.
 
-    The version is read and checked first: BundleError when it is not sound.
+    The version is read and proven first, as by `publish`: BundleError when it is not sound.
     """
     pointer = model_directory.pointer()
     if asked is not None:
@@ -70,7 +84,7 @@ def rollback(model_directory: ModelDirectory, asked: str | None = None) -> Versi
         )
     if version == pointer.version:
         return version
-    model_directory.read(version)
+    prove(model_directory.read(version))
     try:
         _write_pointer(model_directory, Pointer(version.number, version.digest, before[-_MAX_BEFORE:]))
     except OSError as error:

@@ -53,3 +53,16 @@ class Explainer(Protocol):
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
         """Return the contributions of n rows, n x F x K row-major; from any thread, the GIL released."""
         ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An engine whose answers may take for ever, and can be ended from another thread."""
+
+    def interrupt(self) -> None:
+        """End what is being computed, and what is asked from now on, without an answer."""
+        ...
+
+    def resume(self) -> None:
+        """Answer again."""
+        ...

@@ -24,7 +24,7 @@ from mlrf.core.bundle import GraphEntry
 from mlrf.core.errors import BundleError
 from mlrf.core.schema import Category
 from mlrf.engines.interface import Row, Rows
-from mlrf.engines.onnx_session import start_session
+from mlrf.engines.onnx_session import InterruptibleRuns, start_session
 
 _FLOATS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _STRING, _BOOLEAN = "tensor(string)", "tensor(bool)"
@@ -49,7 +49,7 @@ class GraphInput:
     """Whether it is [n], not [n, width]."""
 
 
-class GraphEngine:
+class GraphEngine(InterruptibleRuns):
     """What an ONNX file answers, row by row. `margin` and `margins` serve any thread.
 
     A row that the graph refuses, or that holds a code or an integer that there is none of, has no answer: its margins are NaN.
@@ -68,6 +68,7 @@ class GraphEngine:
 
         `shape` is (F, K); `categories` by column where codes stand for them.
         """
+        super().__init__()
         self._session = start_session(model)
         self.n_features, self.n_outputs = shape
         self._askers = [(each.name, _asker(each, categories)) for each in read_inputs(self._session, shape[0], model)]
@@ -82,7 +83,7 @@ class GraphEngine:
             # A number beyond float32 is an infinity there, and no cause for a warning.
             with np.errstate(over="ignore"):
                 feed = {name: ask(row) for name, ask in self._askers}
-            (found,) = self._session.run(self._outputs, feed)
+            (found,) = self._session.run(self._outputs, feed, self.run_options)
             numbers = read_answer(found, self._answer)
         except Exception:  # noqa: BLE001  ONNX Runtime has no error class of its own to catch
             numbers = []

@@ -33,6 +33,22 @@ def start_session(model: Path) -> ort.InferenceSession:
     return session
 
 
+class InterruptibleRuns:
+    """Options of every run of a session, by which another thread can end them (a graph may loop without end)."""
+
+    def __init__(self) -> None:
+        self.run_options = ort.RunOptions()
+        self.run_options.log_severity_level = _SILENT
+
+    def interrupt(self) -> None:
+        """End the run under way and all later ones with an error of ONNX Runtime."""
+        self.run_options.terminate = True
+
+    def resume(self) -> None:
+        """Run again."""
+        self.run_options.terminate = False
+
+
 def _give_memory_back() -> None:
     """Return to the system what loading took and freed, which the C library would keep (measured: 24 MB of 77 a worker)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not

@@ -16,13 +16,8 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
 
     ConfigError for an unknown name; BundleError when the bundle's file for it is missing, refused, or of another shape.
     """
-    if name not in (None, *ENGINES):
-        raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
+    check_engine(bundle, name)
     graph = bundle.manifest.graph
-    if graph is not None and name == "trees":
-        raise ConfigError(
-            f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
-        )
     engine = _start(bundle, name) if graph is None else _start_graph(bundle, graph)
     expected = (bundle.manifest.n_features, bundle.manifest.n_outputs)
     if (engine.n_features, engine.n_outputs) != expected:
@@ -34,9 +29,22 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     return engine
 
 
+def check_engine(bundle: Bundle, name: str | None) -> None:
+    """Raise ConfigError when no engine has this name, or the named one cannot serve a bundle of this kind."""
+    if name not in (None, *ENGINES):
+        raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
+    if bundle.manifest.graph is not None and name == "trees":
+        raise ConfigError(
+            f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
+        )
+
+
 def engine_file(bundle: Bundle, name: str | None = None) -> str:
     """Return the name of the file that the engine of a bundle reads."""
-    return FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files) else ONNX_MODEL
+    is_graph = bundle.manifest.graph is not None
+    return (
+        FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files and not is_graph) else ONNX_MODEL
+    )
 
 
 def _start_graph(bundle: Bundle, graph: GraphEntry) -> Engine:

@@ -1,41 +1,94 @@
-"""Golden rows, asked again of the engine that is to serve: the last word before a bundle goes into service."""
+"""Replay of golden rows: the last check of a model before it serves.
+
+1. Every row of `golden.bin` is answered alone and in a batch, by the engine that is going to serve, as the training library
+   answered it.
+2. A sample of the rows is explained, and contributions add up to the margin.
+3. All of it takes a bounded time: an engine that can be interrupted (an ONNX graph may loop without end) is interrupted.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlrf.core.bundle import GOLDEN_ROWS
 from mlrf.core.errors import BundleError
 from mlrf.core.golden_rows import GoldenRows, read_golden_rows
-from mlrf.engines.interface import Explainer
+from mlrf.engines.interface import Engine, Explainer, Interruptible
 from mlrf.model.model import Model
 
+LIMIT_S = 30.0
+"""Seconds that a replay may take unless the caller says otherwise."""
 _EXPLAINED_ROWS = 16
 _ADDITIVITY_LIMIT = 1e-9
 
 
-def replay(model: Model, golden_rows: Path | None = None) -> int:
-    """Ask every golden row alone and all in a batch, explain some of them; return how many rows there were.
+def replay(model: Model, golden_rows: Path | None = None, limit_s: float = LIMIT_S) -> int:
+    """Replay the golden rows of a model's bundle and return their number.
 
-    `golden_rows` is the file to ask in the place of the one that stands where the bundle does.
-
-    BundleError when a margin is not the training library's (within the manifest's `margin_limit`), when the batch
-    differs from the rows alone, when contributions miss their margin, or when the bundle keeps no rows for a server.
+    `golden_rows` is the file to read instead of the bundle's own. BundleError when a margin is not the training library's
+    (within the manifest's `margin_limit`), when a batch differs from the rows alone, when contributions do not add up to their
+    margin, when the bundle has no golden rows, or when the replay takes longer than `limit_s`.
     """
     bundle = model.bundle
-    f, k = bundle.manifest.n_features, bundle.manifest.n_outputs
     if GOLDEN_ROWS not in bundle.manifest.files:
         raise BundleError(f"{bundle.path}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
-    golden = read_golden_rows(golden_rows or bundle.file(GOLDEN_ROWS), f, k)
+    path = golden_rows or bundle.file(GOLDEN_ROWS)
+    try:
+        golden = read_golden_rows(path, bundle.manifest.n_features, bundle.manifest.n_outputs)
+    except BundleError as error:
+        # An open descriptor has a path of its own; the reader of the error looks for the bundle's.
+        raise BundleError(str(error).replace(str(path), str(bundle.path / GOLDEN_ROWS)), file=GOLDEN_ROWS) from error
+    with _time_limit(model.engine, limit_s) as is_over:
+        try:
+            _compare(model, golden, is_over)
+            _explain(model, golden)
+        except Exception as error:
+            if not is_over.is_set():
+                raise
+            raise BundleError(
+                f"{bundle.path}: the replay of its golden rows took longer than {limit_s:g} s", file=GOLDEN_ROWS
+            ) from error
+    return golden.n
+
+
+@contextmanager
+def _time_limit(engine: Engine, limit_s: float) -> Iterator[threading.Event]:
+    """Interrupt the engine when the limit has passed; the event says that it has."""
+    is_over = threading.Event()
+
+    def end() -> None:
+        is_over.set()
+        if isinstance(engine, Interruptible):
+            engine.interrupt()
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
+        timer.join()
+        if is_over.is_set() and isinstance(engine, Interruptible):
+            engine.resume()
+
+
+def _compare(model: Model, golden: GoldenRows, is_over: threading.Event) -> None:
+    """Compare the margins of all golden rows, alone and in one batch, with the training library's."""
+    bundle, limit = model.bundle, model.bundle.manifest.margin_limit
+    f, k = bundle.manifest.n_features, bundle.manifest.n_outputs
     finite = [abs(m) for m in golden.margins if math.isfinite(m)]
     mean = sum(finite) / max(1, len(finite))
     together = model.engine.margins(golden.rows)
     for index in range(golden.n):
+        if is_over.is_set():
+            raise TimeoutError
         expected = golden.margins[index * k : (index + 1) * k]
         alone = model.engine.margin(golden.rows[index * f : (index + 1) * f])
-        limit = bundle.manifest.margin_limit
         if not all(_close(m, e, limit, mean) for m, e in zip(alone, expected, strict=True)):
             raise BundleError(
                 f"{bundle.path}: golden row {index} is answered {alone} by {model.engine.name}, the training library said "
@@ -44,13 +97,12 @@ def replay(model: Model, golden_rows: Path | None = None) -> int:
             )
         if not _same(alone, together[index * k : (index + 1) * k]):
             raise BundleError(
-                f"{bundle.path}: golden row {index} is answered otherwise in a batch than alone", file=GOLDEN_ROWS
+                f"{bundle.path}: golden row {index} is answered differently in a batch and alone", file=GOLDEN_ROWS
             )
-    _explain(model, golden)
-    return golden.n
 
 
 def _explain(model: Model, golden: GoldenRows) -> None:
+    """Check that the contributions of a sample of the golden rows add up to their margins."""
     engine = model.engine
     if not isinstance(engine, Explainer):
         return
@@ -64,7 +116,8 @@ def _explain(model: Model, golden: GoldenRows) -> None:
             # A margin that is not finite has no parts.
             if math.isfinite(margins[output]) and abs(math.fsum(parts) - margins[output]) > _ADDITIVITY_LIMIT * scale:
                 raise BundleError(
-                    f"{model.bundle.path}: the contributions of golden row {index} miss its margin", file=GOLDEN_ROWS
+                    f"{model.bundle.path}: the contributions of golden row {index} do not add up to its margin",
+                    file=GOLDEN_ROWS,
                 )
 
 

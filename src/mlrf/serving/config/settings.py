@@ -89,10 +89,19 @@ class ServeSettings:
         0, "up to so many more, so that not all are replaced at once", group=Group.PROCESSES, check=at_least(0)
     )
     reload_timeout_s: float = option(
-        60.0, "for every worker to prepare a version, or the old one stays", group=Group.PROCESSES, check=seconds()
+        60.0,
+        "for every worker to prepare a version, or the old one stays; at the start, for the checks of a model",
+        group=Group.PROCESSES,
+        check=seconds(),
     )
     allow_schema_change: bool = option(
         False, "take versions that ask other things of their callers into service", group=Group.MODELS
+    )
+    on_bad_model: Literal["fall-back", "exit"] = option(
+        "fall-back",
+        "at the start, what a repository's model whose current version is bad does: serve an earlier one, or end the server",
+        group=Group.MODELS,
+        choices=("fall-back", "exit"),
     )
     admin: str | None = option(
         None,

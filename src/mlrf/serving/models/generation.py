@@ -7,6 +7,7 @@ else is served; requests under way keep the one they began with, and with the la
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundE
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import public_routes, repository_route
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
@@ -47,8 +49,13 @@ class Generation:
         layout: Layout,
         check_serving: Callable[[], None],
         repository: Repository = ALONE,
+        refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
-        """Make the routes; `check_serving` raises NotReadyError while the worker is to get no more requests."""
+        """Make the routes; `check_serving` raises NotReadyError while the worker is to get no more requests.
+
+        `refused` are the versions that the start of the server refused, by model.
+        """
+        self._refused = dict(refused)
         self._layout = layout
         self._served = {name: each for name, each in models.items() if isinstance(each, LoadedModel)}
         unloaded = {name: str(each.number) for name, each in models.items() if isinstance(each, Unloaded)}
@@ -56,7 +63,7 @@ class Generation:
         self._check_serving = check_serving
         self._settings = settings
         described = [each.described for each in self.served]
-        self.plane = DataPlane(described, check_serving, __version__, unloaded, repository)
+        self.plane = DataPlane(described, check_serving, __version__, unloaded, repository, refused.keys())
         """What the Open Inference Protocol asks, over whichever transport."""
         self.rest: RestHandlers = RestHandlers(lambda: self.plane, {each.name: each.described for each in self.served})
         bundles = [each.bundle for each in self.served]
@@ -108,7 +115,7 @@ class Generation:
                 if version:
                     # Fewer digits of its digest than a route is made of.
                     return self.routes.get("/".join((*parts[:5], model.version, *parts[6:])))
-        except ModelNotFoundError as error:
+        except (ModelNotFoundError, NotReadyError) as error:
             return error
         return repository_route(path, self._handler_of, self._layout)
 
@@ -138,7 +145,20 @@ class Generation:
         return msgspec.json.encode({"status": "ready", "by_key": by_key})
 
     def _describe(self) -> dict[str, Any]:
-        return {"models": [each.describe() for each in self._served.values()], "default": self._default}
+        refused = [
+            {
+                "name": name,
+                "number": each.version.number,
+                "version": each.version.digest[:12],
+                "serving": None if each.serving is None else each.serving.number,
+            }
+            for name, each in self._refused.items()
+        ]
+        return {
+            "models": [each.describe() for each in self._served.values()],
+            "default": self._default,
+            "refused": refused,
+        }
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:

@@ -42,13 +42,18 @@ class LoadedModel:
         *,
         number: int = 1,
         total: Total = lambda *_: 0,
+        prove: Callable[[Model], object] = lambda _model: None,
     ) -> None:
-        """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used."""
+        """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used.
+
+        `prove` sees the model before anything else asks it, and raises BundleError where it must not serve.
+        """
         engine = open_engine(bundle, settings.engine)
         # The engine has its file by now, and whoever held that may give it back.
         self.bundle = bundle = msgspec.structs.replace(bundle, held={})
         self.number = number
         self.model = Model(bundle, engine)
+        prove(self.model)
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key
         costs = CostModel(self.model)

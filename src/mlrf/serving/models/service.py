@@ -7,7 +7,7 @@ models are opened after the fork.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,11 +15,13 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
+from mlrf.model import Model
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.models.generation import Generation, Unloaded
 from mlrf.serving.models.loaded_model import LoadedModel
+from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import admin_routes, repository_route
 from mlrf.serving.native.push_handler import PushHandler
 from mlrf.serving.oip.data_plane import DataPlane
@@ -51,9 +53,8 @@ class Loader(Protocol):
         ...
 
 
-def default_name(bundles: Sequence[Bundle], asked: str | None) -> str:
+def default_name(names: Sequence[str], asked: str | None) -> str:
     """Return the model that routes without a name ask; ConfigError when it is not served or two share a name."""
-    names = [bundle.name for bundle in bundles]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(
@@ -78,20 +79,23 @@ class Service:
         numbers: Mapping[str, int] = MappingProxyType({}),
         unloaded: Collection[str] = (),
         loader: Loader | None = None,
+        refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
         """Open every model but those that are `unloaded`.
 
         BundleError when one cannot be, EngineError when one cannot answer its example. `numbers` hold the versions of models
-        from a repository, by name; `loader` loads and unloads them in all workers.
+        from a repository, by name; `loader` loads and unloads them in all workers; `refused` are the versions that the start of
+        the server refused, by model.
         """
         self._settings = settings
         self._meter = meter
         self._exposition = exposition
-        self._default = default_name(bundles, settings.default)
+        self._default = default_name([bundle.name for bundle in bundles], settings.default)
         self._cache = _cache(settings, meter)
         self.draining = False
         self._loader = loader
         self._repository = ALONE if loader is None else Repository(loader.load, loader.unload)
+        self._refused = dict(refused)
         self._models: dict[str, LoadedModel | Unloaded] = {}
         """By name, in the order of the command line."""
         for bundle in bundles:
@@ -117,10 +121,12 @@ class Service:
         """Return the way from heads to the handlers of the admin listener."""
         return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
 
-    def open(self, bundle: Bundle, number: int = 1) -> LoadedModel:
-        """Open a version beside those that are served; from any thread, and nobody notices."""
+    def open(
+        self, bundle: Bundle, number: int = 1, prove: Callable[[Model], object] = lambda _model: None
+    ) -> LoadedModel:
+        """Open a version beside those that are served, from any thread; `prove` as of `LoadedModel`."""
         total = self._exposition.total
-        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, total=total)
+        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, total=total, prove=prove)
 
     async def connect(self, limit_s: float) -> None:
         """Reach the stores that machines share ahead of the first request, as far as the limit allows."""
@@ -145,6 +151,7 @@ class Service:
         if isinstance(before, LoadedModel):
             # Before the next request can ask for them. What is being made of the old version is answered, and not kept.
             before.forget_answers()
+        self._refused.pop(name, None)
         self._models = {**self._models, name: served or Unloaded(before.bundle, before.number)}
         self.generation = self._next()
         return old
@@ -152,6 +159,8 @@ class Service:
     def _next(self) -> Generation:
         bundles = [each.bundle for each in self._models.values() if isinstance(each, LoadedModel)]
         self._exposition.set_bundles([{"model": b.name, "version": b.short_version} for b in bundles])
+        refused = {name: each.version.digest[:12] for name, each in self._refused.items()}
+        self._exposition.set_refused([{"model": name, "version": version} for name, version in refused.items()])
         return Generation(
             self._models,
             self._default,
@@ -160,6 +169,7 @@ class Service:
             self._meter.layout,
             self.check_serving,
             self._repository,
+            self._refused,
         )
 
     def check_serving(self) -> None:
@@ -188,6 +198,10 @@ class Service:
         document = {
             "models": [{"name": name, "version": b.short_version, "digest": b.version} for name, b in versions],
             "unloaded": [name for name, each in self._models.items() if isinstance(each, Unloaded)],
+            "refused": [
+                {"name": name, "number": each.version.number, "digest": each.version.digest, "reason": each.reason}
+                for name, each in self._refused.items()
+            ],
             "default": self._default,
         }
         return msgspec.json.encode(document)

@@ -6,10 +6,10 @@ when the call comes, and asks it everything that the answer needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError
+from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError, NotReadyError
 from mlrf.core.schema import clip
 from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest, InferResponse
 from mlrf.serving.oip.repository import ALONE, LOAD, UNLOAD, Repository
@@ -65,8 +65,13 @@ class DataPlane:
         version: str,
         unloaded: Mapping[str, str] = NO_PARAMETERS,
         repository: Repository = ALONE,
+        refused: Collection[str] = (),
     ) -> None:
-        """`check_ready` raises NotReadyError while the worker is to get no more requests; `unloaded` holds versions by name."""
+        """`check_ready` raises NotReadyError while the worker is to get no more requests; `unloaded` holds versions by name.
+
+        Of the unloaded models, those in `refused` are out of service because no version of them passed its checks.
+        """
+        self._refused = frozenset(refused)
         self._models = {each.name: each for each in models}
         self._unloaded = unloaded
         self._repository = repository
@@ -104,8 +109,13 @@ class DataPlane:
     def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """Return name, version, state and reason of each model; only of those that answer, if `ready`."""
         served = [(each.name, each.version, "READY", "") for each in self._models.values()]
-        resting = [] if ready else [(name, v, "UNAVAILABLE", "unloaded") for name, v in self._unloaded.items()]
+        resting = (
+            [] if ready else [(name, v, "UNAVAILABLE", self._why_unloaded(name)) for name, v in self._unloaded.items()]
+        )
         return [dict(zip(("name", "version", "state", "reason"), each, strict=True)) for each in served + resting]
+
+    def _why_unloaded(self, name: str) -> str:
+        return "refused" if name in self._refused else "unloaded"
 
     def load(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
         """Return what takes a model's current version into service in every worker; ModelNotFoundError, InvalidRequestError.
@@ -136,6 +146,12 @@ class DataPlane:
         model = self._models.get(name)
         if model is None:
             self.check_known(name)
+            if name in self._refused:
+                raise NotReadyError(
+                    f"no version of the model {name} passed its checks when the server started (its log has the reasons); "
+                    "publish a sound version, and it is taken into service",
+                    model=name,
+                )
             raise ModelUnloadedError(
                 f"the model {name} is unloaded; an admin loads it again with POST /v2/repository/models/{name}/load, "
                 f"RepositoryModelLoad or POST /admin/models/{name}/load",

@@ -22,7 +22,6 @@ from gunicorn.errors import HaltServer
 
 from mlrf import __version__
 from mlrf.core.errors import MlrfError
-from mlrf.core.repository import Version
 from mlrf.features.seed_store import take_rows
 from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.config.admin_address import parse_admin
@@ -66,7 +65,9 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
         if inherited
         else bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
     )
-    for bundle in bundles:
+    served = [bundle for bundle in bundles if bundle.name in sources.versions]
+    _log_refused(sources, log)
+    for bundle in served:
         # Workers would do it too; here it holds none of them up, and is told.
         began_s = time.monotonic()
         if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
@@ -75,16 +76,17 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     grpc = _reserve(settings)
     places = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
     block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
-    labels = [{"model": b.name, "version": b.short_version} for b in bundles]
+    labels = [{"model": b.name, "version": b.short_version} for b in served]
     exposition = Exposition(places, block, labels, __version__)
     board = ReloadBoard(settings.workers, len(bundles))
     access = _access(settings, places, log)
     boot = WorkerBoot(
         settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
     )
+    boot.refused = sources.refused
     boot.arbiter = os.getpid()
     boot.keeping = {bundle.name: bundle.held for bundle in bundles if bundle.held}
-    models = {b.name: b.short_version for b in bundles}
+    models = {b.name: b.short_version for b in served}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
     _tell_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
@@ -95,7 +97,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     ArbiterLog.log = log
     gc.collect()
     gc.freeze()
-    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources.versions, notifier, reread)
+    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources, notifier, reread)
     try:
         arbiter.run()
     finally:
@@ -109,6 +111,13 @@ def _tell_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], l
     for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
         if (exposed := settings.access.exposed(host)) is not None:
             log.warning("open to all", reason=exposed)
+
+
+def _log_refused(sources: ModelSources, log: Log) -> None:
+    """Log each version that was refused, and what is served in its place."""
+    for name, each in sources.refused.items():
+        serving = None if each.serving is None else each.serving.number
+        log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
 
 
 def _reserve(settings: ServeSettings) -> Reservation | None:
@@ -139,7 +148,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         app: _Application,
         boot: WorkerBoot,
         listeners: Listeners,
-        versions: dict[str, Version],
+        sources: ModelSources,
         notifier: Notifier,
         reread: Callable[[], ServeSettings],
     ) -> None:
@@ -169,8 +178,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             Hands(self._wake_workers, self._end_worker, boot.count_reload),
             boot.log,
             boot.keeping,
+            boot.refused,
         )
-        self._reloading.begin(versions)
+        self._reloading.begin(sources.versions, sources.unavailable)
         self.cfg.set("pre_fork", self._equip)
         self.cfg.set("child_exit", self._worker_ended)
 
@@ -273,7 +283,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot = self._boot
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
-            default_name(boot.bundles, settings.default)
+            default_name([bundle.name for bundle in boot.bundles], settings.default)
             access = _access(settings, boot.layout, boot.log)
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))

@@ -1,35 +1,122 @@
-"""Where the served models come from: bundles' directories, held in memory from the start, and model repositories."""
+"""The models that a server starts with: read, checked, and their golden rows replayed before anything listens.
+
+1. A bundle's own directory is held in memory from here on, and must pass: otherwise the server does not start.
+2. A repository stands for each of its models. A model whose current version does not pass falls back to the newest earlier
+   version that does; a model without one is answered with 503 until a sound version is published.
+3. `--on-bad-model exit` makes (2) as strict as (1), and so is a server that would have no model at all.
+"""
 
 from __future__ import annotations
 
-from mlrf.core.bundle import Bundle, read_bundle
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from mlrf.core.bundle import Bundle, describe_bundle, read_bundle
+from mlrf.core.errors import BundleError
 from mlrf.core.repository import ModelDirectory, Version, model_directories
+from mlrf.engines.selection import check_engine
+from mlrf.model.replay_process import failed_replays
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.service import default_name
-from mlrf.serving.processes.pinned_files import pin_model
+from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
+
+
+class _Candidate(NamedTuple):
+    """A version of a model that is sound as far as reading tells."""
+
+    version: Version
+    bundle: Bundle
 
 
 class ModelSources:
-    """What the command line names, read and checked; a repository stands for each of its models."""
+    """What the command line names, checked."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Read everything; BundleError when a bundle is not sound, ConfigError when names clash."""
+        """Read and replay everything; BundleError when a model is bad and must not be, ConfigError when names clash."""
+        self._settings = settings
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
         self.versions: dict[str, Version] = {}
+        """Of the models that are served."""
+        self.unavailable: dict[str, Version] = {}
+        """Of the models that no version of can be served, the one that the pointer names."""
+        self.refused: dict[str, RefusedVersion] = {}
+        """By model, the version that its pointer names, where another one or none is served."""
+        order: list[str] = []
+        alone: dict[str, Bundle] = {}
         for path in settings.bundles:
             found = model_directories(path)
+            names = [each.name for each in found]
             if not found:
                 bundle = read_bundle(path)
-                self.bundles.append(bundle)
-                self.versions[bundle.name] = Version(1, bundle.version)
-            for model_directory in found:
-                version = model_directory.pointer().version
-                self.bundles.append(model_directory.read(version))
-                self.model_directories[model_directory.name], self.versions[model_directory.name] = (
-                    model_directory,
-                    version,
-                )
-        default_name(self.bundles, settings.default)
-        # What stands in a repository never changes, and a worker checks it for itself; a directory may be built anew.
-        self.bundles = [b if b.name in self.model_directories else pin_model(b, settings.engine) for b in self.bundles]
+                check_engine(bundle, settings.engine)
+                alone[bundle.name] = pin_model(bundle, settings.engine)
+                names = [bundle.name]
+            self.model_directories |= {each.name: each for each in found}
+            order += names
+        default_name(order, settings.default)
+        chosen = self._choose(alone)
+        self.bundles = [chosen[name] for name in order]
+
+    def _choose(self, alone: dict[str, Bundle]) -> dict[str, Bundle]:
+        """Return the bundle of each model that is served, and of each that is not what could be read of it."""
+        chosen: dict[str, Bundle] = {}
+        trials = {name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in alone.items()}
+        trials |= {name: self._candidates(directory) for name, directory in self.model_directories.items()}
+        while trials:
+            tried = {name: found for name, trial in trials.items() if (found := next(trial, None)) is not None}
+            for name in trials.keys() - tried.keys():
+                chosen[name] = self._unavailable(name)
+            reasons = failed_replays(
+                [each.bundle for each in tried.values()], self._settings.engine, self._settings.reload_timeout_s
+            )
+            for name, (version, bundle) in tried.items():
+                if name in reasons:
+                    self._refuse(name, version, reasons[name])
+                else:
+                    chosen[name] = release_golden_rows(bundle)
+                    self.versions[name] = version
+                    if name in self.refused:
+                        self.refused[name] = msgspec.structs.replace(self.refused[name], serving=version)
+            trials = {name: trials[name] for name in tried.keys() & reasons.keys()}
+        if not self.versions:
+            raise BundleError(next(iter(self.refused.values())).reason)
+        return chosen
+
+    def _candidates(self, directory: ModelDirectory) -> Iterator[_Candidate]:
+        """Yield the current version and then all earlier ones, the newest first, as far as they can be read."""
+        try:
+            current = directory.pointer().version
+        except BundleError as error:
+            # Nothing says which version is meant: none is served rather than a wrong one.
+            self._refuse(directory.name, Version(0, ""), str(error))
+            return
+        yield from self._readable(directory, current)
+        for number in reversed([each for each in directory.numbers() if each < current.number]):
+            with suppress(BundleError):
+                yield from self._readable(directory, directory.version(number))
+
+    def _readable(self, directory: ModelDirectory, version: Version) -> Sequence[_Candidate]:
+        try:
+            bundle = directory.read(version)
+            check_engine(bundle, self._settings.engine)
+            return [_Candidate(version, bundle)]
+        except BundleError as error:
+            self._refuse(directory.name, version, str(error))
+            return []
+
+    def _refuse(self, name: str, version: Version, reason: str) -> None:
+        """Record that a version is bad; BundleError where nothing may stand in for it."""
+        if name not in self.model_directories or self._settings.on_bad_model == "exit":
+            raise BundleError(reason)
+        self.refused.setdefault(name, RefusedVersion(version, reason))
+
+    def _unavailable(self, name: str) -> Bundle:
+        """Return what can be read of a model of which no version can be served."""
+        directory, refused = self.model_directories[name], self.refused[name].version
+        self.unavailable[name] = refused
+        return describe_bundle(directory.path / str(refused.number), name, refused.digest)

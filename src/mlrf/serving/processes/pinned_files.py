@@ -27,9 +27,27 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 
 
 def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
-    """Return the bundle with the file of its engine held in memory; BundleError when the file is no longer the manifest's."""
-    name = engine_file(bundle, engine)
-    return msgspec.structs.replace(bundle, held={name: _copy(bundle, name)})
+    """Return the bundle with its engine's file and its golden rows held in memory.
+
+    BundleError when it lacks one of them, or a file is no longer the manifest's.
+    """
+    held: dict[str, int] = {}
+    try:
+        for name in (engine_file(bundle, engine), GOLDEN_ROWS):
+            bundle.file(name)
+            held[name] = _copy(bundle, name)
+    except BundleError:
+        give_back(held)
+        raise
+    return msgspec.structs.replace(bundle, held=held)
+
+
+def release_golden_rows(bundle: Bundle) -> Bundle:
+    """Return the bundle without the golden rows that `pin_model` holds, which are replayed by now."""
+    if GOLDEN_ROWS in bundle.held:
+        os.close(bundle.held[GOLDEN_ROWS])
+    held = {name: descriptor for name, descriptor in bundle.held.items() if name != GOLDEN_ROWS}
+    return msgspec.structs.replace(bundle, held=held)
 
 
 def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import POINTER, ModelDirectory, Version
+from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.pinned_files import give_back, take
 from mlrf.serving.processes.reload_board import Answer, Ask, Attempt, Plan, ReloadBoard, clipped
 
@@ -72,6 +74,8 @@ class ReloadCoordinator:
     log: Log
     keeping: dict[str, dict[str, int]] = field(default_factory=dict)
     """By model, descriptors of what is held of the version in service, for workers that are born later."""
+    refused: dict[str, RefusedVersion] = field(default_factory=dict)
+    """By model, versions that the start refused, until another is taken into service."""
     plan: Plan = field(default_factory=Plan)
     _under_way: _UnderWay | None = None
     _attempts: int = 0
@@ -79,14 +83,15 @@ class ReloadCoordinator:
     _pointers: dict[str, object] = field(default_factory=dict)
     """By model, what the pointer's file looked like when it was last read."""
 
-    def begin(self, versions: dict[str, Version]) -> None:
-        """Say what is served from the start; a pointer that has moved since that was read is followed."""
+    def begin(self, versions: dict[str, Version], unavailable: Mapping[str, Version] = MappingProxyType({})) -> None:
+        """Say what is served from the start, and what is not; a pointer that has moved since that was read is followed."""
         for name, model_directory in self.model_directories.items():
             looks = _looks(model_directory)
             with suppress(BundleError):
-                if model_directory.pointer().version == versions[name]:
+                known = versions.get(name) if name not in self.refused else self.refused[name].version
+                if model_directory.pointer().version == known:
                     self._pointers[name] = looks
-        self._set(versions=versions)
+        self._set(versions=versions, unloaded=dict(unavailable))
 
     @property
     def is_idle(self) -> bool:
@@ -126,7 +131,7 @@ class ReloadCoordinator:
             if looks == self._pointers.get(name):
                 continue
             self._pointers[name] = looks
-            if name in self.plan.unloaded:
+            if name in self.plan.unloaded and name not in self.refused:
                 # Whoever unloaded it says when it comes back, and then asks for the pointer's version.
                 continue
             try:
@@ -252,6 +257,7 @@ class ReloadCoordinator:
     def _switch(self, under_way: _UnderWay) -> None:
         """Have the plan serve the version of an attempt in the place of the model's old one, or none."""
         attempt, plan = under_way.attempt, self.plan
+        self.refused.pop(attempt.model, None)
         versions, unloaded, held = (
             {name: each for name, each in kept.items() if name != attempt.model}
             for kept in (plan.versions, plan.unloaded, plan.held)

@@ -127,13 +127,12 @@ class WorkerReload:
 
     def _prove(self, old: Bundle, attempt: Attempt) -> LoadedModel:
         with opened(self._boot, attempt.model, attempt.version, attempt.held) as bundle:
-            if not attempt.allow_schema_change:
+            # Of a model that could not be read at the start nothing is known: callers have been promised nothing.
+            if old.version and not attempt.allow_schema_change:
                 check_contract(old, bundle)
-            served = self._service.open(bundle, attempt.version.number)
-            # What was built before there were golden rows for servers can be served from a directory, not published.
-            if attempt.model in self._boot.model_directories or GOLDEN_ROWS in bundle.manifest.files:
-                replay(served.model, bundle.file(GOLDEN_ROWS))
-        return served
+            golden_rows = bundle.file(GOLDEN_ROWS)
+            prove = partial(replay, golden_rows=golden_rows, limit_s=self._boot.settings.reload_timeout_s)
+            return self._service.open(bundle, attempt.version.number, prove)
 
     def _open(self, name: str, version: Version, held: Mapping[str, int]) -> LoadedModel:
         with opened(self._boot, name, version, held) as bundle:

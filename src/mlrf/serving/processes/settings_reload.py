@@ -5,7 +5,9 @@ from __future__ import annotations
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import made_of, value_in
 
-FIXED = frozenset(("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine"))
+FIXED = frozenset(
+    ("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine", "on_bad_model")
+)
 """Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""
 
 

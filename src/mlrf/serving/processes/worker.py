@@ -99,6 +99,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     {name: version.number for name, version in versions.items()},
                     self.plan.unloaded,
                     self.loading,
+                    boot.refused,
                 )
             if boot.grpc is not None:
                 # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.

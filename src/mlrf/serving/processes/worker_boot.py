@@ -11,6 +11,7 @@ from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory
 from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Reservation
 from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
@@ -42,6 +43,8 @@ class WorkerBoot:
     admin: AdminListener | None = None
     grpc: Reservation | None = None
     """Where workers listen for gRPC, if they do."""
+    refused: dict[str, RefusedVersion] = field(default_factory=dict)
+    """By model, versions that the start of the server refused; without those that another one took the place of since."""
     arbiter: int = 0
     """The arbiter's process id."""
     keeping: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -28,6 +28,7 @@ class Exposition:
         self._layout = layout
         self._block = block
         self._bundles = bundles
+        self._refused: Sequence[dict[str, str]] = ()
         self._version = version
         self._started = time.time()
         self._arbiter = os.getpid()
@@ -35,6 +36,10 @@ class Exposition:
     def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
         """Say what is served from now on."""
         self._bundles = bundles
+
+    def set_refused(self, versions: Sequence[dict[str, str]]) -> None:
+        """Say which versions the start refused that their models still point to."""
+        self._refused = versions
 
     def total(self, name: str, *values: str) -> int:
         """Return the count of a sample in all workers, as it lies in the control block."""
@@ -51,6 +56,8 @@ class Exposition:
         _gauge(lines, "mlrf_workers", "Workers that are to answer.", [(_NONE, self._block.n_slots)])
         _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
         _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
+        refused = [(labels, 1) for labels in self._refused]
+        _gauge(lines, "mlrf_refused_version_info", "Versions that the start of the server refused.", refused)
         return "\n".join(lines).encode() + b"\n"
 
     def _counts(self, lines: list[str], family: Family) -> None:

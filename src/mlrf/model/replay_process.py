@@ -1,0 +1,91 @@
+"""Replays in a process of their own, for a parent that may import no engine and must outlive whatever a model does.
+
+ONNX Runtime and NumPy start threads, and threads do not survive a fork; so a process that forks workers has a child replay the
+golden rows. A child that a model crashes, or that does not obey its time limit, costs that model alone: the next child goes on
+with the models after it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from collections.abc import Sequence
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import MlrfError
+from mlrf.engines.selection import open_engine
+from mlrf.model.model import Model
+from mlrf.model.replay import LIMIT_S, replay
+
+_GRACE_S = 2.0
+"""How much later than an engine is interrupted its process is ended."""
+
+
+def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
+    """Replay the golden rows of bundles; return, by model name, why those that failed did.
+
+    Call it where no other thread runs: it forks.
+    """
+    failures: dict[str, str] = {}
+    waiting = list(bundles)
+    while waiting:
+        reasons, end = _in_a_child(waiting, engine, limit_s)
+        if len(reasons) < len(waiting):
+            reasons.append(end)
+        failures |= {bundle.name: reason for bundle, reason in zip(waiting, reasons, strict=False) if reason}
+        waiting = waiting[len(reasons) :]
+    return failures
+
+
+def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -> tuple[list[str], str]:
+    """Return a reason (empty for none) for each bundle that a child came to an end with, and why it got no further."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _replay_all(bundles, engine, limit_s, writing)
+    os.close(writing)
+    try:
+        with os.fdopen(reading, encoding="utf-8") as lines:
+            reasons = [json.loads(line) for line in lines if line.endswith("\n")]
+        _, status = os.waitpid(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGALRM:
+        return reasons, f"the replay of its golden rows took longer than {limit_s:g} s"
+    named = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+    return reasons, f"the process that replayed its golden rows ended with {named}"
+
+
+def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, writing: int) -> None:
+    """Replay in this process, write a line for each bundle, and end the process."""
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # Ctrl-C reaches every process of a terminal: the parent ends this one
+        for bundle in bundles:
+            # The kernel's own clock: it ends this process even where the parent is gone, or no Python runs any more.
+            signal.alarm(math.ceil(limit_s + _GRACE_S))
+            os.write(writing, json.dumps(_reason(bundle, engine, limit_s)).encode() + b"\n")
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _reason(bundle: Bundle, engine: str | None, limit_s: float) -> str:
+    """Return why a bundle cannot be served, empty if it can."""
+    try:
+        replay(Model(bundle, open_engine(bundle, engine)), limit_s=limit_s)
+    except MlrfError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  whatever it is, the model cannot be served
+        return f"{bundle.path}: {type(error).__name__}: {error}"
+    return ""

@@ -1,0 +1,157 @@
+"""What a start checks before it serves: golden rows, through the engine that is going to answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+
+import pytest
+
+from bundles import ALL_KINDS, write_bundle, write_tree_bundle
+from looping_model import endless, replaced
+from mlrf.core.bundle import read_bundle
+from mlrf.core.publishing import publish
+from mlrf.core.repository import POINTER, ModelDirectory
+from running import eventually, run_to_its_end, serving
+
+ASKED = {"features": ALL_KINDS.example()}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Three versions of one model."""
+    folder = tmp_path_factory.mktemp("versions")
+    return [write_tree_bundle(folder / str(seed), seed=seed) for seed in (7, 8, 9)]
+
+
+def another_forest(bundle, bundles):
+    return replaced(bundle, "forest.bin", (bundles[1] / "forest.bin").read_bytes())
+
+
+BAD = {
+    "another forest": (another_forest, "golden row 0 is answered"),
+    "golden rows empty": (lambda bundle, _: replaced(bundle, "golden.bin", b""), "cut short"),
+    "golden rows junk": (lambda bundle, _: replaced(bundle, "golden.bin", b"x" * 500), "no golden rows"),
+    "golden rows absent": (lambda bundle, _: replaced(bundle, "golden.bin", None), "golden.bin"),
+}
+
+
+@pytest.mark.parametrize("damage", BAD)
+def test_a_bundle_whose_golden_rows_fail_ends_the_start_with_3(bundles, tmp_path, damage):
+    change, reason = BAD[damage]
+    bundle = change(shutil.copytree(bundles[0], tmp_path / "bundle"), bundles)
+    status, said, _ = run_to_its_end([bundle], "--port", "0")
+    assert (status, len(said.splitlines())) == (3, 1), said
+    assert reason in said
+    assert str(bundle) in said
+    assert "/proc/" not in said
+
+
+def test_a_model_that_never_answers_ends_the_start_with_3(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    replaced(bundle, "model.onnx", endless(len(ALL_KINDS.features)))
+    began = time.monotonic()
+    status, said, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", "1", limit_s=60)
+    assert (status, len(said.splitlines())) == (3, 1), said
+    assert "took longer than 1 s" in said
+    assert time.monotonic() - began > 1
+
+
+@pytest.fixture
+def repository(bundles, tmp_path):
+    """Two models; `sample` has three versions, of which the second and third are bad, and points to the third."""
+    home = tmp_path / "models"
+    for bundle in bundles:
+        directory, _ = publish(bundle, home)
+    publish(write_tree_bundle(tmp_path / "other", name="other"), home)
+    point_to(directory, 2, another_forest)
+    point_to(directory, 3, lambda bundle, _: replaced(bundle, "golden.bin", b""), bundles)
+    return home
+
+
+def point_to(directory: ModelDirectory, number, change=None, bundles=None):
+    """Damage a version after it was published, and have the pointer name what it is now."""
+    path = directory.path / str(number)
+    if change is another_forest:
+        change = lambda bundle, _: replaced(  # noqa: E731
+            bundle, "forest.bin", (directory.path / "1/forest.bin").read_bytes()
+        )
+    if change is not None:
+        change(path, bundles)
+    digest = hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
+    pointer = directory.path / POINTER
+    pointer.unlink()
+    pointer.write_text(json.dumps({"number": number, "digest": digest, "before": []}))
+
+
+def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, bundles, tmp_path):
+    with serving(repository, workers=2, options=["--default", "sample"]) as server:
+        server.booted(2)
+        first = read_bundle(bundles[0])
+        assert {server.ask("POST", "/predict", ASKED).json["version"] for _ in range(8)} == {first.short_version}
+        listed = server.ask("GET", "/models").json["refused"]
+        assert [(each["name"], each["number"], each["serving"]) for each in listed] == [("sample", 3, 1)]
+        refused = read_bundle(repository / "sample/3").short_version
+        assert server.metrics()[f"mlrf_refused_version_info;model=sample;version={refused}"] == 1
+        lines = [entry for entry in server.log if entry["event"] == "version refused"]
+        assert [(line["model"], line["version"], line["serving"]) for line in lines] == [("sample", 3, 1)]
+        assert not [entry for entry in server.log if entry["event"] == "reload refused"]
+        publish(write_tree_bundle(tmp_path / "sound", seed=10), repository)
+        eventually(lambda: not server.ask("GET", "/models").json["refused"], 15, "the sound version")
+        assert not [name for name in server.metrics() if name.startswith("mlrf_refused_version_info;")]
+
+
+def test_a_model_without_a_sound_version_is_answered_with_503(repository, tmp_path):
+    replaced(repository / "sample/1", "golden.bin", b"")
+    with serving(repository, options=["--default", "other"]) as server:
+        server.booted(1)
+        assert server.ask("POST", "/predict", ASKED).status == 200
+        for path in ("/models/sample/predict", "/v2/models/sample/infer"):
+            answer = server.ask("POST", path, ASKED)
+            assert (answer.status, answer.code) == (503, "NOT_READY")
+        assert server.ask("GET", "/models").json["refused"][0]["serving"] is None
+        states = server.ask("POST", "/v2/repository/index").json
+        assert [(each["name"], each["reason"]) for each in states if each["state"] != "READY"] == [
+            ("sample", "refused")
+        ]
+        publish(write_tree_bundle(tmp_path / "sound", seed=10), repository)
+        eventually(lambda: server.ask("POST", "/models/sample/predict", ASKED).status == 200, 15, "the sound version")
+
+
+def test_a_model_of_which_nothing_can_be_read_does_not_stop_the_others(repository, tmp_path):
+    (repository / "sample" / POINTER).unlink()
+    (repository / "sample" / POINTER).write_text("junk")
+    with serving(repository) as server:
+        assert server.ask("POST", "/models/other/predict", ASKED).status == 200
+        assert server.ask("POST", "/models/sample/predict", ASKED).code == "NOT_READY"
+
+
+def test_a_start_may_be_asked_to_end_for_a_bad_model(repository):
+    status, said, _ = run_to_its_end([repository], "--port", "0", "--on-bad-model", "exit")
+    assert (status, len(said.splitlines())) == (3, 1), said
+    assert "golden.bin" in said
+
+
+def test_a_repository_without_any_sound_model_ends_the_start_with_3(repository):
+    replaced(repository / "sample/1", "golden.bin", b"")
+    status, said, _ = run_to_its_end([repository / "sample"], "--port", "0")
+    assert status == 3, said
+    assert "golden.bin" in said
+
+
+def test_a_reload_of_a_model_that_never_answers_is_refused_and_leaves_the_worker_able(tmp_path):
+    sound = write_bundle(tmp_path / "sound")
+    directory, _ = publish(sound, tmp_path / "models")
+    with serving(tmp_path / "models", options=["--reload-timeout", "2"]) as server:
+        workers = server.booted(1)
+        publish(replaced(shutil.copytree(sound, tmp_path / "bad"), "model.onnx", endless(7)), tmp_path / "models")
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=refused"] == 1, 20, "the refusal")
+        extra = shutil.copytree(sound, tmp_path / "extra")
+        document = json.loads((extra / "manifest.json").read_text())
+        (extra / "manifest.json").write_text(json.dumps(document | {"notes": ["another version"]}))
+        publish(extra, tmp_path / "models")
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 20, "the sound version")
+        assert server.workers() == workers
+        assert directory.pointer().number == 3

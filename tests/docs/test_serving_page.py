@@ -78,7 +78,9 @@ def test_every_error_is_drawn_in_the_tree_with_its_code(kind):
 def test_every_metric_is_in_the_table_with_its_labels_and_no_other():
     block = ControlBlock(1, layout(["m"]).n_words)
     WorkerMeter(layout(["m"]), block.row(0))
-    text = Exposition(layout(["m"]), block, [{"model": "m", "version": "0"}], "0").text().decode()
+    exposition = Exposition(layout(["m"]), block, [{"model": "m", "version": "0"}], "0")
+    exposition.set_refused([{"model": "m", "version": "1"}])
+    text = exposition.text().decode()
     exposed: dict[str, tuple[str, set[str]]] = {}
     for family in text_string_to_metric_families(text):
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}

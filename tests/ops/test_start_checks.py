@@ -32,8 +32,11 @@ def another_forest(bundle, bundles):
 
 BAD = {
     "another forest": (another_forest, "golden row 0 is answered"),
-    "golden rows empty": (lambda bundle, _: replaced(bundle, "golden.bin", b""), "cut short"),
-    "golden rows junk": (lambda bundle, _: replaced(bundle, "golden.bin", b"x" * 500), "no golden rows"),
+    "golden rows empty": (
+        lambda bundle, _: replaced(bundle, "golden.bin", b""),
+        "golden.bin is no file of golden rows",
+    ),
+    "golden rows junk": (lambda bundle, _: replaced(bundle, "golden.bin", b"MLRFGOLD"), "cut short"),
     "golden rows absent": (lambda bundle, _: replaced(bundle, "golden.bin", None), "golden.bin"),
 }
 

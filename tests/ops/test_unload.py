@@ -260,6 +260,7 @@ def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
             return {server.ask("POST", "/predict", ASKED).json.get("prediction") for _ in range(8)}
 
         assert held_by(server) == {"/memfd:mlrf-sample-forest.bin"}
+        assert ask_admin(admin, "load", body={"version": ""}).code == "RELOAD_REFUSED"
         assert ask_admin(admin, "unload").status == 200
         eventually(lambda: not held_by(server), what="its memory back")
         kill_one_by_one(server)

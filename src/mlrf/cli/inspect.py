@@ -16,6 +16,7 @@ from mlrf.cli.build_report import parity_table, told_rows
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.schema import Feature
+from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4
 _TOLD_COVERS = {
@@ -30,11 +31,12 @@ def inspect(
 ) -> None:
     """Show what a bundle holds: the model, its features, how it was proven, and an example request.
 
-    Checks every digest on the way, so a bundle that can be inspected is whole.
+    Checks every digest and opens the model, so a bundle that can be inspected is whole; `mlrf verify` checks its answers.
 
     Example: mlrf inspect sales --json
     """
     found = read_bundle(bundle)
+    open_engine(found)
     if as_json:
         typer.echo(harmless_json(_document(found), indent=2))
         return

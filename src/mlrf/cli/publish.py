@@ -16,6 +16,9 @@ from mlrf.engines.selection import open_engine
 from mlrf.model.model import Model
 from mlrf.model.replay import replay
 
+REPLAY_LIMIT_S = 30.0
+"""Seconds that the replay of golden rows may take."""
+
 
 def publish(
     bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.", parser=some_path)],
@@ -43,7 +46,7 @@ def publish(
 
 def _prove(bundle: Bundle) -> None:
     """Replay the golden rows through the engine that would serve; BundleError when an answer is off."""
-    replay(Model(bundle, open_engine(bundle)))
+    replay(Model(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
 
 
 def rollback(

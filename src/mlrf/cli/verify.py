@@ -10,7 +10,7 @@ import typer
 from rich.progress import track
 
 from mlrf.cli.progress import progress_console
-from mlrf.core.bundle import FOREST, GOLDEN, read_bundle
+from mlrf.core.bundle import FOREST, GOLDEN, ONNX_MODEL, Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import open_engine
@@ -42,6 +42,7 @@ def verify(
     found = read_bundle(bundle)
     model = Model(found, open_engine(found, engine))
     replay(model)
+    _check_other_engine(found, model.engine.name)
     golden = read_golden(found.file(GOLDEN))
     if golden.rows.shape[1] != found.manifest.n_features or golden.margins.shape[1] != found.manifest.n_outputs:
         raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
@@ -74,6 +75,13 @@ def verify(
         f"{found.name} {found.short_version}: {len(found.manifest.files)} files whole, {len(golden.rows)} golden rows "
         f"answered as trained by {model.engine.name}, {equal} of them to the bit"
     )
+
+
+def _check_other_engine(bundle: Bundle, checked: str) -> None:
+    """Replay the golden rows through the other engine that the bundle has a file for; BundleError when it is not sound."""
+    other, file = ("onnxruntime", ONNX_MODEL) if checked == "trees" else ("trees", FOREST)
+    if file in bundle.manifest.files and bundle.manifest.graph is None:
+        replay(Model(bundle, open_engine(bundle, other)))
 
 
 def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from mlrf.core.errors import BundleError
+from mlrf.core.file_kinds import wrong_content
 from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
 from mlrf.core.schema import Feature, Schema
@@ -38,6 +39,7 @@ NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Of a model's name: it stands in paths of the server, where `.` and `..` lead elsewhere."""
 NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
 MAX_MANIFEST_BYTES = 64 << 20
+_ENGINE_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
 _MARGIN_LIMIT = 1e-6
@@ -328,9 +330,25 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
             f"{n_classes}",
             file=MANIFEST,
         )
-    if SCHEMA not in manifest.files:
-        raise BundleError(f"{root}: the manifest lists no {SCHEMA}", file=SCHEMA)
+    _check_listed(root, manifest)
     return manifest
+
+
+def _check_listed(root: Path, manifest: Manifest) -> None:
+    """Check that the manifest lists every file that a bundle needs; BundleError names the first that it lacks."""
+    needed = [SCHEMA, GOLDEN_ROWS, *(_ENGINE_FILES[engine] for engine in manifest.parity if engine in _ENGINE_FILES)]
+    if manifest.graph is not None:
+        needed.append(ONNX_MODEL)
+    if manifest.rows is not None:
+        needed += [FEATURES] * (manifest.rows.count > 0) + [EXPLANATIONS] * (manifest.rows.explained > 0)
+    for name in needed:
+        if name not in manifest.files:
+            raise BundleError(f"{root}: the manifest lists no {name}; build it again", file=name)
+    if not manifest.files.keys() & _ENGINE_FILES.values():
+        raise BundleError(
+            f"{root}: the manifest lists neither {FOREST} nor {ONNX_MODEL}, so nothing can answer; build it again",
+            file=FOREST,
+        )
 
 
 def _listed_formats() -> str:
@@ -367,6 +385,8 @@ def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry) -> None:
         raise BundleError(
             f"{root}: {name} was altered: its sha256 is not the manifest's; copy the bundle again", file=name
         )
+    if (wrong := wrong_content(root / name)) is not None:
+        raise BundleError(f"{root}: {name} {wrong}; build it again", file=name)
 
 
 def _read_small(root: Path, name: str) -> bytes:

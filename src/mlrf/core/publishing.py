@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from mlrf.core.atomic_files import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
-from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, Bundle, read_bundle
+from mlrf.core.bundle import MANIFEST, Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
@@ -32,13 +32,11 @@ def publish(
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
     The same bundle gets no second number; servers that refused it try it again. `prove` checks what reading does not (the
-    command line replays golden rows) and raises BundleError. BundleError too when the bundle is not sound or has no golden rows
-    for a server; SchemaChangedError when its callers would have to change and that is not allowed; RepositoryError when
-    the repository cannot be written. The pointer names a whole version at any time.
+    command line replays golden rows) and raises BundleError. BundleError too when the bundle is not sound; SchemaChangedError
+    when its callers would have to change and that is not allowed; RepositoryError when the repository cannot be written.
+    The pointer names a whole version at any time.
     """
     bundle = read_bundle(source)
-    if GOLDEN_ROWS not in bundle.manifest.files:
-        raise BundleError(f"{source}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
     prove(bundle)
     model_directory = ModelDirectory(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():

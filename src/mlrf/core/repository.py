@@ -98,7 +98,7 @@ class ModelDirectory:
             return self.pointer().version
         if _NUMBER.fullmatch(asked) and int(asked) in self.numbers():
             return self.version(int(asked))
-        if _DIGEST_PREFIX.fullmatch(asked):
+        if is_digest_prefix(asked):
             found = [v for v in map(self.version, self.numbers()) if v.digest.startswith(asked)]
             if len({v.digest for v in found}) == 1:
                 return found[0]
@@ -116,6 +116,11 @@ class ModelDirectory:
         if bundle.name != self.name:
             raise BundleError(f"{bundle.path}: holds the model {bundle.name!r}, not {self.name!r}", file=MANIFEST)
         return bundle
+
+
+def is_digest_prefix(text: str) -> bool:
+    """Whether a text can name a version by the first digits of its digest: at least six."""
+    return _DIGEST_PREFIX.fullmatch(text) is not None
 
 
 def model_directories(path: Path) -> list[ModelDirectory]:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle, read_bundle
-from mlrf.core.errors import BundleError, ConfigError, MlrfError
+from mlrf.core.errors import BundleError, ConfigError, MlrfError, RowsError
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.store_location import SEEDED, StoreLocation, store_location
 
@@ -105,6 +105,8 @@ def _take_rows(bundle: Bundle, rows: RowFormat, place: StoreLocation) -> None:
             as_of = None if entry is None else entry.as_of_column
             file = RowsFile(bundle.file(FEATURES), rows, as_of_column=as_of, partial=True)
             load_rows(store, file, f"{FEATURES} {bundle.manifest.files[FEATURES].sha256}")
+    except RowsError as error:
+        raise BundleError(str(error), file=FEATURES) from error
     finally:
         store.release()
     mark_seeded(place.rows)

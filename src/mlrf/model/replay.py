@@ -31,11 +31,9 @@ def replay(model: Model, golden_rows: Path | None = None, limit_s: float = LIMIT
 
     `golden_rows` is the file to read instead of the bundle's own. BundleError when a margin is not the training library's
     (within the manifest's `margin_limit`), when a batch differs from the rows alone, when contributions do not add up to their
-    margin, when the bundle has no golden rows, or when the replay takes longer than `limit_s`.
+    margin, when the golden rows cannot be read, or when the replay takes longer than `limit_s`.
     """
     bundle = model.bundle
-    if GOLDEN_ROWS not in bundle.manifest.files:
-        raise BundleError(f"{bundle.path}: has no {GOLDEN_ROWS} to prove it by; build it again", file=GOLDEN_ROWS)
     path = golden_rows or bundle.file(GOLDEN_ROWS)
     try:
         golden = read_golden_rows(path, bundle.manifest.n_features, bundle.manifest.n_outputs)

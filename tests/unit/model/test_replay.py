@@ -62,8 +62,9 @@ def test_a_margin_that_is_no_number_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "cut short"),
-        (b"x" * 100, "no golden rows"),
+        (b"", "no file of golden rows"),
+        (b"x" * 100, "no file of golden rows"),
+        (b"MLRFGOLD", "cut short"),
         (struct.pack("<8s4I", b"MLRFGOLD", 2, 1, _FEATURES, 1) + bytes(64), "no golden rows"),
         (struct.pack("<8s4I", b"MLRFGOLD", 1, 0, _FEATURES, 1), "do not fit"),
         (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, 3, 1) + bytes(32), "do not fit"),

@@ -291,7 +291,13 @@ def _shared_schemas() -> dict[str, Any]:
             },
             required=["status"],
         ),
-        "Models": _object({"models": {"type": "array", "items": {"type": "object"}}, "default": {"type": "string"}}),
+        "Models": _object(
+            {
+                "models": {"type": "array", "items": {"type": "object"}},
+                "default": {"type": "string"},
+                "refused": {"type": "array", "items": {"type": "object"}},
+            }
+        ),
         "Any": {"type": "object"},
     }
 

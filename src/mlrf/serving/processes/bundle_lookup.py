@@ -14,7 +14,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle, read_bundle, read_held
 from mlrf.core.errors import BundleError
-from mlrf.core.repository import Version
+from mlrf.core.repository import Version, is_digest_prefix
 from mlrf.serving.processes.pinned_files import give_back, pin_bundle, take
 from mlrf.serving.processes.reload_board import Plan
 from mlrf.serving.processes.worker_boot import WorkerBoot
@@ -64,7 +64,8 @@ def find(boot: WorkerBoot, name: str, asked: str | None) -> tuple[Version, dict[
     bundle = read_bundle(path)
     if bundle.name != name:
         raise BundleError(f"{path} holds the model {bundle.name!r} now, not {name!r}; start the server again for that")
-    if asked not in (None, "1") and not bundle.version.startswith(asked):
+    is_named = asked in (None, "1") or (is_digest_prefix(asked) and bundle.version.startswith(asked))
+    if not is_named:
         raise BundleError(
             f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
             "that",

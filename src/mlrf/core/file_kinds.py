@@ -1,0 +1,82 @@
+"""What a file of a bundle must look like from outside, by its name.
+
+A digest says that a file is the one that the manifest lists, not that the manifest lists a sound one. Looking costs a few bytes
+a file; that the content is sound is for the engine, and for the replay of golden rows, to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+_HEAD_BYTES = 8
+_PARQUET = b"PAR1"
+_VARINT_BYTES = 10
+_GRAPH = 7
+"""The field of an ONNX ModelProto that holds the graph."""
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def wrong_content(path: Path) -> str | None:
+    """Return why a file is not what its name says, None where it is or the name says nothing."""
+    check = _CHECKS.get(path.name)
+    if check is None:
+        return None
+    with path.open("rb") as file:
+        return check(file, path.stat().st_size)
+
+
+def _starts_with(magic: bytes, what: str) -> Callable[[BinaryIO, int], str | None]:
+    def check(file: BinaryIO, _size: int) -> str | None:
+        return None if file.read(_HEAD_BYTES) == magic else f"is no {what} that mlrf wrote"
+
+    return check
+
+
+def _parquet(file: BinaryIO, size: int) -> str | None:
+    head = file.read(len(_PARQUET))
+    file.seek(max(0, size - len(_PARQUET)))
+    is_parquet = size > 2 * len(_PARQUET) and head == _PARQUET == file.read()
+    return None if is_parquet else "is no Parquet file"
+
+
+def _onnx(file: BinaryIO, size: int) -> str | None:
+    """Walk the outermost fields of the protobuf message: they must fill the file, and one of them be the graph."""
+    has_graph = False
+    while file.tell() < size:
+        tag = _varint(file)
+        kind = None if tag is None else tag & 7
+        if kind == _VARINT:
+            length = 0 if _varint(file) is not None else None
+        elif kind == _BYTES:
+            length = _varint(file)
+        else:
+            length = {_FIXED64: 8, _FIXED32: 4}.get(-1 if kind is None else kind)
+        if tag is None or length is None or file.tell() + length > size:
+            return "is no ONNX model"
+        has_graph = has_graph or tag >> 3 == _GRAPH
+        file.seek(length, 1)
+    return None if has_graph else "is no ONNX model"
+
+
+def _varint(file: BinaryIO) -> int | None:
+    number = 0
+    for index in range(_VARINT_BYTES):
+        byte = file.read(1)
+        if not byte:
+            return None
+        number |= (byte[0] & 0x7F) << (7 * index)
+        if byte[0] < 0x80:  # noqa: PLR2004  the last byte of a varint
+            return number
+    return None
+
+
+_CHECKS: dict[str, Callable[[BinaryIO, int], str | None]] = {
+    "forest.bin": _starts_with(b"MLRFTREE", "forest file"),
+    "golden.bin": _starts_with(b"MLRFGOLD", "file of golden rows"),
+    "model.onnx": _onnx,
+    "golden.parquet": _parquet,
+    "features.parquet": _parquet,
+    "explanations.parquet": _parquet,
+}

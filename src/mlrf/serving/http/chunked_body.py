@@ -9,7 +9,11 @@ import re
 
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_TOKEN = rb"[!#-'*+.0-9A-Z^-z|~-]+"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:" + _EXTENSION + rb")*")
+"""RFC 9112, 7.1 and 7.1.1: a quote that is not closed, or a space before the line's end, is where two parsers may differ."""
 _TRAILER = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*")
 """A header field (RFC 9110, 5.1 and 5.5): what is none may be the next request, where a proxy saw the body end before it."""
 _MAX_LINE_BYTES = 1024
@@ -50,7 +54,9 @@ class ChunkedBody:
             return position
         matched = _SIZE_LINE.fullmatch(line)
         if matched is None:
-            raise MalformedRequestError("a chunk of the body does not begin with its size")
+            raise MalformedRequestError(
+                "a chunk of the body does not begin with its size and extensions (RFC 9112, 7.1)"
+            )
         self._left = int(matched[1], 16)
         if len(self.body) + self._left > self._max_bytes:
             raise BodyTooLargeError(f"the body is longer than {self._max_bytes} bytes", max_bytes=self._max_bytes)

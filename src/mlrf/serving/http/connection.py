@@ -7,13 +7,13 @@ again: the same bytes ask for the same call (measured: 0.3 µs against 6 µs for
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from time import perf_counter
 from typing import cast
 
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
 from mlrf.serving.http.connection_limits import LimitedConnection
-from mlrf.serving.http.file_descriptors import CROWD_REFUSED
 from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
 from mlrf.serving.http.router import Call
 from mlrf.serving.http.server import HttpServer
@@ -46,21 +46,17 @@ class Connection(LimitedConnection):
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         self._server.opened(self)
-        n_over = self._server.admission.n_connections - self._server.limits.max_connections
-        if n_over > CROWD_REFUSED:
-            self._server.meter.count_cut("over_limit")
-            self._transport.abort()
-        elif n_over > 0 and not self._server.make_room():
-            n_open = self._server.limits.max_connections
-            self._refuse(
-                OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")
-            )
+        if self._server.is_over_limit() and not self._server.make_room():
+            self._is_over_limit = True
+            self._server.over_limit.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Forget the connection, and the answer it waits for, unless that is being made already."""
         if self._waiting is not None:
             self._waiting.cancel()
         self._release()
+        if self._is_over_limit:
+            self._server.over_limit.discard(self)
         self._server.closed(self)
 
     def pause_writing(self) -> None:
@@ -125,11 +121,13 @@ class Connection(LimitedConnection):
             call = calls.get(raw) or self._call_of(raw)
             if call is None:
                 return
-            if admission.strained and not call.always:
+            if admission.strained and (self._is_over_limit or not call.always):
                 if self._call is None and (fault := self._refusal(call)) is not None:
                     position = self._turn_away(call, fault, size - end) + end
                     continue
-                if server.run_queue.is_behind and not self._has_turn:
+                if self._is_over_limit:
+                    call = replace(call, keep_alive=False)
+                elif server.run_queue.is_behind and not self._has_turn:
                     self._postpone(data, position)
                     return
             if call.chunked:
@@ -198,6 +196,8 @@ class Connection(LimitedConnection):
     def _refusal(self, call: Call) -> MlrfError | None:
         """Return why a request is refused before its body is read, None when it is admitted."""
         admission = self._server.admission
+        if self._is_over_limit:
+            return None if call.always else self._too_many()
         if not self._has_turn:
             return admission.refusal(call.route, call.content_length, call.timeout_s)
         if self._came_s and perf_counter() - self._came_s > (call.timeout_s or admission.max_wait_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from mlrf.core.errors import MlrfError, RequestTimeoutError
+from mlrf.core.errors import MlrfError, OverloadedError, RequestTimeoutError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
 from mlrf.serving.http.observer import client_of
 from mlrf.serving.http.response_writer import ResponseWriter
@@ -22,7 +22,7 @@ _IDLE_S = 1.0
 class LimitedConnection(ResponseWriter):
     """A connection that ends what takes too long and refuses what it will not read."""
 
-    __slots__ = ("_call", "_held_bytes", "_reading", "_unsent_since")
+    __slots__ = ("_call", "_held_bytes", "_is_over_limit", "_reading", "_unsent_since")
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
@@ -33,6 +33,8 @@ class LimitedConnection(ResponseWriter):
         self._held_bytes = 0
         """What this connection holds of the room that the worker has for unfinished bodies."""
         self._unsent_since = 0.0
+        self._is_over_limit = False
+        """Whether it came when all connections that the worker may have were open: it may ask for what always answers."""
 
     def _begin(self) -> None:
         # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
@@ -80,6 +82,20 @@ class LimitedConnection(ResponseWriter):
         """Close an idle connection."""
         self._closing_since = self._server.clock.now
         self._transport.close()
+
+    def refuse_connection(self) -> None:
+        """Answer that there are too many connections, and close."""
+        if not (self._closing_since or self._transport.is_closing()):
+            self._refuse(self._too_many())
+
+    def cut(self) -> None:
+        """Close without an answer."""
+        self._server.meter.count_cut("over_limit")
+        self._transport.abort()
+
+    def _too_many(self) -> OverloadedError:
+        n_open = self._server.limits.max_connections
+        return OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")
 
     def _is_stuck(self, now: float) -> bool:
         """Whether an answer too short to make reading pause has been on its way for too long."""

@@ -112,6 +112,8 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
         raise MalformedRequestError("the request head is not HTTP/1.1")
     if reading.n_fields > max_fields:
         raise HeadersTooLargeError(f"the request has more than {max_fields} header fields", max_fields=max_fields)
+    if b"#" in reading.target:
+        raise MalformedRequestError("the request target holds a fragment (#), which a client keeps to itself")
     return _head(parser, reading)
 
 

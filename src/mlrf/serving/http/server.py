@@ -13,8 +13,10 @@ from time import perf_counter
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
+from mlrf.core.errors import BodyTooLargeError
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.observer import NEVER, RequestObserver
+from mlrf.serving.http.over_limit import OverLimit
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.runtime.admission import Admission
@@ -26,6 +28,8 @@ _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
 BEAT_S = 0.5
+_KEYS_S = 0.05
+"""How often a busy server looks whether keys have changed."""
 DRAIN_IDLE_S = 2.0
 """How long an idle connection, or one that shakes hands, may stay once the server drains."""
 _LOOKS = 32
@@ -116,6 +120,7 @@ class HttpServer:
         self.due_s = 0.0
         """When `on_due` is next to be called between answers."""
         self._beat_due_s = 0.0
+        self._keys_due_s = 0.0
         self.watch = watch
         self.until_watched = NEVER if watch is None else watch.skip()
         """How many more requests nobody looks at."""
@@ -131,6 +136,7 @@ class HttpServer:
         self.admission = Admission(limits.max_wait_s)
         self.work = Executor(self.admission)
         self.run_queue = RunQueue(self.admission)
+        self.over_limit = OverLimit(self.admission)
         self._bounds_turns = False
         self.guard: Guard | None = None
         self.cors: Cors | None = None
@@ -156,6 +162,9 @@ class HttpServer:
         """Return the call that a head may make, whose answers all carry `lines`; MlrfError where it may make none."""
         leave = None if self.cors is None else self.cors.preflight(head)
         if leave is not None:
+            if head.content_length or head.chunked:
+                # Refused by the head: nobody needs a key for a preflight, and none has a body.
+                raise BodyTooLargeError("a CORS preflight has no body", max_bytes=0)
             return preflight_call(head, leave)
         call = self.router.call(head, None if self.guard is None else self.guard.admit)
         return replace(call, extra=lines) if lines else call
@@ -193,6 +202,10 @@ class HttpServer:
         self.admission.n_connections -= 1
         self.meter.count_connections(-1)
 
+    def is_over_limit(self) -> bool:
+        """Return whether more connections are open than may be."""
+        return self.admission.n_connections > self.limits.max_connections
+
     def make_room(self) -> bool:
         """Close a connection that has been idle, for one that has come; False when none is found among the next few.
 
@@ -220,6 +233,8 @@ class HttpServer:
         self.due_s = now_s + TURN_S
         if self._bounds_turns:
             self.run_queue.on_due(now_s)
+        if now_s > self._keys_due_s:
+            self._check_keys(now_s)
         if now_s > self._beat_due_s:
             self.beat(now_s)
 
@@ -234,10 +249,15 @@ class HttpServer:
         now_s = perf_counter()
         self.beat(now_s)
         self.on_due(now_s)
-        if self.guard is not None and self.guard.must_forget():
-            self.calls.clear()
+        self._check_keys(now_s)
         for connection in tuple(self._connections):
             connection.check(self.clock.now)
+
+    def _check_keys(self, now_s: float) -> None:
+        """Forget the heads seen before when keys have changed: a key that is revoked must not be accepted for its head."""
+        self._keys_due_s = now_s + _KEYS_S
+        if self.guard is not None and self.guard.must_forget():
+            self.calls.clear()
 
     async def drain(self, limit_s: float) -> None:
         """Let every connection finish, for `limit_s` at the most.

@@ -15,6 +15,10 @@ from functools import partial
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
 
+ACCEPTS_A_TURN = 8
+"""How many connections a listener may give in one turn of the loop. libuv accepts one for each handle on a listener: with one
+alone, a new connection waits for as many turns as others came before it."""
+
 
 def covered_by(slot: int, ready: set[int], n_slots: int) -> set[int]:
     """Return the slots without a ready worker that the worker of `slot` accepts for: they are spread over those that are."""
@@ -35,8 +39,8 @@ class ConnectionAcceptor:
         self._own = own
         self._siblings = siblings
         self._backlog = backlog
-        self._accepting: asyncio.Server | None = None
-        self._covering: dict[int, asyncio.Server] = {}
+        self._accepting: list[asyncio.Server] = []
+        self._covering: dict[int, list[asyncio.Server]] = {}
         self._wanted: set[int] = set()
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,8 +61,7 @@ class ConnectionAcceptor:
         """Accept no more, but take whoever waits already, those of `orphans` too: they were promised an answer."""
         self._wanted = set()
         await self._follow()
-        if self._accepting is not None:
-            self._accepting.close()
+        _close(self._accepting)
         for slot, listener in self._siblings.items():
             if slot in orphans:
                 await self._take_queued(listener)
@@ -69,15 +72,18 @@ class ConnectionAcceptor:
     async def _follow(self) -> None:
         async with self._turn:
             for slot in self._covering.keys() - self._wanted:
-                self._covering.pop(slot).close()
+                _close(self._covering.pop(slot))
             for slot in self._wanted - self._covering.keys():
                 self._covering[slot] = await self._accept_from(self._siblings[slot])
 
-    async def _accept_from(self, listener: socket.socket) -> asyncio.Server:
-        # Of a copy: the loop closes what it was given, and the queue must outlive that.
+    async def _accept_from(self, listener: socket.socket) -> list[asyncio.Server]:
+        # Of copies: the loop closes what it was given, and the queue must outlive that.
         loop = asyncio.get_running_loop()
         tls = self._server.tls_options
-        return await loop.create_server(self._new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
+        return [
+            await loop.create_server(self._new_connection, sock=listener.dup(), backlog=self._backlog, **tls)
+            for _ in range(ACCEPTS_A_TURN)
+        ]
 
     async def _take_queued(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -104,3 +110,8 @@ class ConnectionAcceptor:
         # One whose handshake fails, or who has left already, is nobody's trouble.
         with suppress(OSError):
             await loop.connect_accepted_socket(self._new_connection, client, **self._server.tls_options)
+
+
+def _close(servers: list[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()

@@ -77,8 +77,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         _share_one_arena()
         boot = self.boot
         self.meter = WorkerMeter(boot.layout, boot.block.row(self.slot))
-        booted = threading.Event()
-        threading.Thread(target=self._stay_alive, args=(booted,), daemon=True).start()
+        self._booted = threading.Event()
+        threading.Thread(target=self._stay_alive, daemon=True).start()
         try:
             self.watch = open_observer(boot.settings.telemetry, predicting(), self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
@@ -108,9 +108,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             reason = str(error) or type(error).__name__
             boot.log.error("worker cannot boot", slot=self.slot, reason=reason, fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
+            self._booted.set()
             raise SystemExit(1) from error
-        finally:
-            booted.set()
         # Work beside the loop must not keep the interpreter from it for the default 5 ms each time they meet.
         sys.setswitchinterval(_SWITCH_S)
         # What is loaded stays loaded: the collector need not walk it, nor write to pages that workers share.
@@ -245,6 +244,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         while not stop.is_set() and os.getppid() == self.ppid:
             for server in servers:
                 server.tick()
+            self._booted.set()
             self.meter.count_cpu()
             self.meter.set_waiting(*servers[0].work.n_under_way())
             self.watch.tick()
@@ -258,10 +258,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             except TimeoutError:
                 continue
 
-    def _stay_alive(self, booted: threading.Event) -> None:
-        """Give signs of life while a large model loads: no loop runs yet that could."""
+    def _stay_alive(self) -> None:
+        """Give signs of life while a large model loads and until the event loop does: a start may take its time."""
         waited_s = 0.0
-        while not booted.wait(BEAT_S) and waited_s < _MAX_BOOT_S:
+        while not self._booted.wait(BEAT_S) and waited_s < _MAX_BOOT_S:
             waited_s += BEAT_S
             self.notify()
 

@@ -32,6 +32,7 @@ class Admission:
         "_forget_at_s",
         "_loop_is_behind",
         "_loop_wait_s",
+        "_n_over_limit",
         "_queued_s",
         "_route_costs",
         "_thread_bodies",
@@ -54,6 +55,7 @@ class Admission:
         self._queued_s = 0.0
         self._loop_is_behind = False
         self._loop_wait_s = 0.0
+        self._n_over_limit = 0
         self._route_costs: dict[int, _Cost] = {}
         self._thread_bodies: dict[int, int] = {}
         self._forget_at_s = 0.0
@@ -117,6 +119,11 @@ class Admission:
         self._loop_is_behind, self._loop_wait_s = is_behind, wait_s
         self._decide()
 
+    def note_over_limit(self, n: int) -> None:
+        """Record how many connections are open beyond the limit: each of their requests has to be looked at."""
+        self._n_over_limit = n
+        self._decide()
+
     def _cost_of(self, route: int, n_bytes: int) -> float:
         known = self._route_costs.get(route)
         return 0.0 if known is None else known.of(n_bytes)
@@ -135,7 +142,7 @@ class Admission:
 
     def _decide(self) -> None:
         full = self.n_waiting >= MAX_WAITING or self.n_waiting_bytes > _MAX_WAITING_BYTES // 2
-        self.strained = self._loop_is_behind or self._queued_s > _STRAINED_S or full
+        self.strained = self._n_over_limit > 0 or self._loop_is_behind or self._queued_s > _STRAINED_S or full
 
 
 class _Cost:

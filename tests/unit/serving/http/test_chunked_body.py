@@ -39,7 +39,7 @@ def test_cuts_change_nothing(content, sizes, places, after):
 
 
 def test_one_byte_at_a_time_changes_nothing():
-    stream = b"A;x=y\r\n0123456789\r\n02 \t\r\nab\r\n0\r\nA: b\r\nC: d\r\n\r\n"
+    stream = b'A;x=y\r\n0123456789\r\n02;q="a; \\"b\\"" ; c\r\nab\r\n0\r\nA: b\r\nC: d\r\n\r\n'
     assert fed([bytes([b]) for b in stream]) == (b"0123456789ab", b"")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from bundles import write_bundle
 from certificates import make_certificate, n_booted
 from rows.row_05_overload import HealthProbe
-from running import Server, eventually, serving
+from running import Server, serving
 from scoreboard import Bar, Finding, Row
 
 _MAX_FILES = 16384
@@ -84,6 +84,10 @@ def _health_ms(server: Server, n: int, first: str, *options: str) -> float:
     return health.seconds()[-1] * 1e3
 
 
+def _is_ready(server: Server) -> bool:
+    return n_booted(server) == 2
+
+
 def _found(scale: Scale, broken_by: str = "") -> Finding:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(
@@ -92,9 +96,8 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path = write_bundle(Path(folder) / "b")
         cert, key = make_certificate(Path(folder), "one")
-        tls = ["--tls-cert", str(cert), "--tls-key", str(key)]
-        with serving(path, workers=2, options=tls, broken_by=broken_by) as server:
-            eventually(lambda: n_booted(server) == 2, what="two workers")
+        tls = ["--tls-cert", str(cert), "--tls-key", str(key), "--log-level", "debug"]
+        with serving(path, workers=2, options=tls, is_ready=_is_ready, broken_by=broken_by) as server:
             handshakes_ms = _health_ms(server, scale.handshakes, _UNFINISHED, "--tls")
         limit = ["--max-connections", str(scale.allowed)]
         with serving(path, workers=2, options=limit, broken_by=broken_by) as server:

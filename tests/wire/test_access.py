@@ -9,6 +9,7 @@ import json
 import signal
 import socket
 import ssl
+import threading
 import time
 
 import pytest
@@ -186,6 +187,35 @@ def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
             "the same head, on the same connection"
         )
     assert keyed.ask("POST", "/predict", example, bearer(keyed.keys["p"])).status == 200
+
+
+def test_a_busy_server_soon_refuses_a_key_that_was_revoked(keyed, example):
+    status, new = mlrf_keys(keyed.file, "--add", "guest", "--scope", "predict")
+    assert status == 0
+    eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, 3, "the new key")
+    stop = threading.Event()
+
+    def keep_busy():
+        burst = request("POST", "/predict", example, bearer(keyed.keys["p"])) * 200
+        with keyed.client() as client:
+            while not stop.is_set():
+                client.send(burst)
+                for _ in range(200):
+                    client.answer()
+
+    busy = [threading.Thread(target=keep_busy) for _ in range(2)]
+    for thread in busy:
+        thread.start()
+    try:
+        with keyed.client() as client:
+            assert client.ask("POST", "/predict", example, bearer(new)).status == 200
+            assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
+            time.sleep(0.3)
+            assert client.ask("POST", "/predict", example, bearer(new)).status == 401
+    finally:
+        stop.set()
+        for thread in busy:
+            thread.join(30)
 
 
 def test_a_file_that_is_not_sound_changes_nothing(keyed, example):
@@ -376,6 +406,18 @@ def test_no_origin_may_read_unless_it_is_named(path):
         answer = server.ask("OPTIONS", "/predict", headers=["Origin: https://a.example", *PREFLIGHT])
         assert answer.status == 405
         assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 104857600", "Content-Length: 1", "Transfer-Encoding: chunked"])
+def test_a_preflight_with_a_body_is_refused_by_its_head(path, length):
+    origin = "https://a.example"
+    with serving(path, options=["--cors-origin", origin]) as server, server.client() as client:
+        lines = "\r\n".join(["OPTIONS /predict HTTP/1.1", "Host: a", f"Origin: {origin}", *PREFLIGHT, length])
+        client.send(f"{lines}\r\n\r\n".encode())
+        answer = client.answer()
+        assert (answer.status, answer.code, answer.headers["connection"]) == (413, "BODY_TOO_LARGE", "close")
+        allowed = server.ask("OPTIONS", "/predict", headers=[f"Origin: {origin}", *PREFLIGHT, "Content-Length: 0"])
+        assert allowed.status == 200
 
 
 def test_named_origins_may_ask_and_read_refusals_too(path, tmp_path, example):

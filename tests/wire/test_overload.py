@@ -186,7 +186,15 @@ def test_connections_beyond_the_limit_are_told_so_and_those_before_live_on(path)
             answer = late.answer()
             assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "OVERLOADED", "1")
             assert late.is_closed()
+        with server.client() as probe:
+            # There may be too many connections, but what watches a server is answered.
+            answer = probe.ask("GET", "/healthz")
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        with server.client() as late:
+            answer = late.ask("POST", "/predict", {"features": ROW})
+            assert (answer.status, answer.code) == (503, "OVERLOADED")
         crowd = [opened.enter_context(server.client()) for _ in range(200)]
+        assert server.ask("GET", "/healthz").status == 200
         for client in clients:
             client.send(HEALTH[-3:])
             assert client.answer().status == 200

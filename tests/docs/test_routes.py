@@ -18,7 +18,7 @@ from mlrf.serving.error_status import TABLE, ErrorStatus, error_status_of
 from mlrf.serving.models import generation, route_building
 from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.processes.load_requests import Loading
+from mlrf.serving.processes.load_requests import ModelLoader
 from mlrf.serving.processes.reload_board import ReloadBoard
 from mlrf.serving.routes import OPEN, RouteSpec, Tag, layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
@@ -45,7 +45,7 @@ def service_of(bundles, state_dir):
         ServeSettings(bundles=(Path("one"), Path("two")), state_dir=state_dir),
         WorkerMeter(counts, block.row(0)),
         Exposition(counts, block, [], "0"),
-        loader=Loading(["one", "two"], board.asks[0], board.answers[0], 1.0, lambda: None, find=None),
+        loader=ModelLoader(["one", "two"], board.commands[0], board.outcomes[0], 1.0, lambda: None, find=None),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from bundles import ALL_KINDS, write_bundle
 from load import BODY, PREDICTION, Load
 from mlrf.serving.processes.accept import covered_by
-from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, hopeless
+from mlrf.serving.processes.worker_slots import BOOT_TRIES, Slot, boot_failure_status
 from running import Server, children_of, command, eventually, is_alive, serving
 
 pytestmark = pytest.mark.timing  # bars of a second or less
@@ -235,14 +235,14 @@ def test_workers_that_die_by_a_signal_before_the_first_answer_end_the_service(bu
 
 def test_a_service_is_hopeless_when_every_slot_is():
     slots = [Slot(listener=None), Slot(listener=None)]
-    assert hopeless(slots) == 0
+    assert boot_failure_status(slots) == 0
     slots[0].exit_code = 3
     slots[1].failures = BOOT_TRIES - 1
-    assert hopeless(slots) == 0
+    assert boot_failure_status(slots) == 0
     slots[1].failures = BOOT_TRIES
-    assert hopeless(slots) == 3
+    assert boot_failure_status(slots) == 3
     slots[0].exit_code, slots[0].failures = 0, BOOT_TRIES
-    assert hopeless(slots) == 1
+    assert boot_failure_status(slots) == 1
 
 
 def test_a_machine_that_was_held_up_as_a_whole_loses_no_worker(bundle):

@@ -46,7 +46,7 @@ class Connection(LimitedConnection):
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
         self._server.opened(self)
-        if self._server.is_over_limit() and not self._server.make_room():
+        if self._server.is_over_limit() and not self._server.evict_idle():
             self._is_over_limit = True
             self._server.over_limit.add(self)
 
@@ -84,7 +84,7 @@ class Connection(LimitedConnection):
             self._keep(data, 0, 0)
             return
         if self._buffer:
-            if self._call is not None and not self._hold(self._call, len(data)):
+            if self._call is not None and not self._reserve(self._call, len(data)):
                 return
             self._buffer += data
             if len(self._buffer) < self._needed or self._paused_since:
@@ -138,7 +138,7 @@ class Connection(LimitedConnection):
             if stop > size:
                 self._await_body(call, data, position, stop - position)
                 return
-            if self._held_bytes:
+            if self._reserved_bytes:
                 self._release()
             self._call = None
             self._since = server.clock.now
@@ -230,7 +230,7 @@ class Connection(LimitedConnection):
     def _await_body(self, call: Call, data: bytes, position: int, needed: int) -> None:
         if self._call is None:
             # What has come, not what is told: lengths alone must not fill the room that others need.
-            if not self._hold(call, len(data) - position):
+            if not self._reserve(call, len(data) - position):
                 return
             if call.expects_continue:
                 self._transport.write(_CONTINUE)
@@ -288,7 +288,7 @@ class Connection(LimitedConnection):
             self._since = self._server.clock.now
             self._answer(call, bytes(chunks.body))
             self._came_s = 0.0
-        elif not self._hold(call, len(chunks.body) - self._held_bytes):
+        elif not self._reserve(call, len(chunks.body) - self._reserved_bytes):
             return len(data)
         return position
 
@@ -300,7 +300,7 @@ class TlsConnection(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport: the handshake is over."""
-        self._server.shaken(self)
+        self._server.handshake_ended(self)
         super().connection_made(transport)
 
     def _write(self, answer: bytes) -> None:
@@ -312,7 +312,7 @@ def new_connection(server: HttpServer) -> Connection:
     if not server.tls_options:
         return Connection(server)
     connection = TlsConnection(server)
-    server.shaking(connection)
+    server.handshake_began(connection)
     return connection
 
 

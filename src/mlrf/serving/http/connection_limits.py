@@ -22,7 +22,7 @@ _IDLE_S = 1.0
 class LimitedConnection(ResponseWriter):
     """A connection that ends what takes too long and refuses what it will not read."""
 
-    __slots__ = ("_call", "_held_bytes", "_is_over_limit", "_reading", "_unsent_since")
+    __slots__ = ("_call", "_is_over_limit", "_reading", "_reserved_bytes", "_unsent_since")
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
@@ -30,7 +30,7 @@ class LimitedConnection(ResponseWriter):
         """The call whose body is on its way."""
         self._reading: ChunkedBody | DroppedBody | None = None
         """What takes the bytes of a body that is not read in one piece."""
-        self._held_bytes = 0
+        self._reserved_bytes = 0
         """What this connection holds of the room that the worker has for unfinished bodies."""
         self._unsent_since = 0.0
         self._is_over_limit = False
@@ -78,7 +78,7 @@ class LimitedConnection(ResponseWriter):
             or self._server.clock.now - self._since < _IDLE_S
         )
 
-    def leave(self) -> None:
+    def close_idle(self) -> None:
         """Close an idle connection."""
         self._closing_since = self._server.clock.now
         self._transport.close()
@@ -125,19 +125,19 @@ class LimitedConnection(ResponseWriter):
             return self._since + self._server.limits.idle_timeout_s
         return max(self._since, draining_since) + DRAIN_IDLE_S
 
-    def _hold(self, call: Call, n_bytes: int) -> bool:
+    def _reserve(self, call: Call, n_bytes: int) -> bool:
         """Take room for an unfinished body; False when there is none, and the request was refused."""
         try:
-            self._server.admission.hold(n_bytes)
+            self._server.admission.reserve(n_bytes)
         except MlrfError as fault:
             self._refuse(fault, call.request_id, call.route)
             return False
-        self._held_bytes += n_bytes
+        self._reserved_bytes += n_bytes
         return True
 
     def _release(self) -> None:
-        self._server.admission.release(self._held_bytes)
-        self._held_bytes = 0
+        self._server.admission.release(self._reserved_bytes)
+        self._reserved_bytes = 0
 
     def _turn_away(self, call: Call, fault: MlrfError, n_there: int) -> int:
         """Refuse a request before its body is read, and return how much of what is there belongs to that.
@@ -157,8 +157,8 @@ class LimitedConnection(ResponseWriter):
             self._begin()
         status, content, extra = server.refusal(fault, identity, call.route)
         self._send(call, identity, perf_counter(), JSON, status, content, extra + call.extra)
-        if server.watch is not None:
-            server.watch.refused(call, identity, status, client_of(self._transport))
+        if server.observer is not None:
+            server.observer.refused(call, identity, status, client_of(self._transport))
         return min(n_there, call.content_length)
 
     def _refuse(
@@ -185,8 +185,8 @@ class LimitedConnection(ResponseWriter):
             )
         )
         server.meter.count_request(route, status, 0.0)
-        if server.watch is not None:
-            server.watch.refused(self._call, identity, status, client_of(self._transport))
+        if server.observer is not None:
+            server.observer.refused(self._call, identity, status, client_of(self._transport))
         self._release()
         self._buffer.clear()
         self._reading = self._call = None

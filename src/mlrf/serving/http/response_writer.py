@@ -55,9 +55,9 @@ class ResponseWriter(asyncio.Protocol):
         server = self._server
         identity = call.request_id or server.new_request_id()
         deadline_s = 0.0
-        server.until_watched -= 1
-        if server.until_watched < 0 or call.traceparent is not None:
-            call = server.look(call, identity, body, client_of(self._transport))
+        server.until_observed -= 1
+        if server.until_observed < 0 or call.traceparent is not None:
+            call = server.observe(call, identity, body, client_of(self._transport))
         try:
             if call.timeout_s:
                 deadline_s = (self._came_s or started - server.run_queue.lag_s(started)) + call.timeout_s
@@ -140,8 +140,8 @@ class ResponseWriter(asyncio.Protocol):
             extra += b"Connection: keep-alive\r\n"
         now_s = perf_counter()
         elapsed_s = now_s - started
-        if call.watched is not None:
-            extra += call.watched.end(status, content, elapsed_s)
+        if call.observed is not None:
+            extra += call.observed.end(status, content, elapsed_s)
         self._write(
             b"%b%bContent-Type: %b\r\nContent-Length: %d\r\nX-Request-ID: %b\r\nServer-Timing: total;dur=%.3f\r\n%b\r\n%b"
             % (

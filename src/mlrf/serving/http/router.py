@@ -45,7 +45,7 @@ Fit = Callable[[Handler, Head, int], Handler]
 """From a handler, a head and the most bytes of a body to the handler of the bodies that come with the head."""
 Wrap = Callable[[Handler], Handler]
 """What is put around a handler for one caller."""
-Leave = Callable[[Head, int], Wrap | None]
+Authorize = Callable[[Head, int], Wrap | None]
 """Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
 
 
@@ -95,7 +95,7 @@ class Call:
     method: bytes = b""
     target: bytes = b""
     traceparent: bytes | None = None
-    watched: ObservedRequest | None = None
+    observed: ObservedRequest | None = None
     """Who looks at this request; None where nobody does."""
     extra: bytes = b""
     """Header lines of any answer to it."""
@@ -109,7 +109,7 @@ class Router:
     max_body_bytes: int
     missing: Callable[[str], MlrfError | Route | None] = lambda _path: None
 
-    def call(self, head: Head, leave: Leave | None = None) -> Call:
+    def call(self, head: Head, authorize: Authorize | None = None) -> Call:
         """Return the call that a head asks for, and has `leave` to make.
 
         A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
@@ -132,15 +132,15 @@ class Router:
         try:
             route = self._route(head)
             number, content_type, always = route.number, route.content_type, route.always
-            wrap = None if leave is None else leave(head, number)
+            wrap = None if authorize is None else authorize(head, number)
             handler = self._handler(route.handlers, head, wrap, route.fit)
             timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
         except (UnauthenticatedError, NotPermittedError):
             raise
         except MlrfError as fault:
-            if number == OTHER and leave is not None:
+            if number == OTHER and authorize is not None:
                 # Who has no key does not learn which routes there are.
-                leave(head, OTHER)
+                authorize(head, OTHER)
             if head.expects_continue:
                 raise
             handler = _raising(fault)

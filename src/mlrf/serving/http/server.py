@@ -67,7 +67,7 @@ class Connected(Protocol):
         """Whether nothing is under way, and has not been for a moment."""
         ...
 
-    def leave(self) -> None:
+    def close_idle(self) -> None:
         """Close an idle connection."""
         ...
 
@@ -110,7 +110,7 @@ class HttpServer:
         meter: Meter,
         refusal: Refusal,
         heartbeat: Callable[[], None],
-        watch: RequestObserver | None = None,
+        observer: RequestObserver | None = None,
     ) -> None:
         self.router = router
         self.limits = limits
@@ -121,15 +121,15 @@ class HttpServer:
         """When `on_due` is next to be called between answers."""
         self._beat_due_s = 0.0
         self._keys_due_s = 0.0
-        self.watch = watch
-        self.until_watched = NEVER if watch is None else watch.skip()
+        self.observer = observer
+        self.until_observed = NEVER if observer is None else observer.skip()
         """How many more requests nobody looks at."""
         self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: OrderedDict[Connected, None] = OrderedDict()
         """Those found busy when room was needed stand behind those that nobody has looked at."""
-        self._shaking: WeakSet[Connected] = WeakSet()
+        self._handshakes: WeakSet[Connected] = WeakSet()
         """Those whose handshake is under way: nobody tells of one that fails."""
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
@@ -147,25 +147,25 @@ class HttpServer:
         """Return an id that no other request of this or another worker has."""
         return b"%b-%x" % (self._id_prefix, next(self._id_count))
 
-    def look(self, call: Call, request_id: bytes, body: bytes, client: str) -> Call:
+    def observe(self, call: Call, request_id: bytes, body: bytes, client: str) -> Call:
         """Show a request to the watch and return the call to answer it with."""
-        if self.watch is None:
-            self.until_watched = NEVER
+        if self.observer is None:
+            self.until_observed = NEVER
             return call
-        is_due = self.until_watched < 0
-        watched = self.watch.begin(call, request_id, body, client, is_due=is_due)
+        is_due = self.until_observed < 0
+        observed = self.observer.begin(call, request_id, body, client, is_due=is_due)
         if is_due:
-            self.until_watched = self.watch.skip()
-        return call if watched is None else replace(call, handler=watched.handler, watched=watched)
+            self.until_observed = self.observer.skip()
+        return call if observed is None else replace(call, handler=observed.handler, observed=observed)
 
     def call_of(self, head: Head, lines: bytes) -> Call:
         """Return the call that a head may make, whose answers all carry `lines`; MlrfError where it may make none."""
-        leave = None if self.cors is None else self.cors.preflight(head)
-        if leave is not None:
+        allowed = None if self.cors is None else self.cors.preflight(head)
+        if allowed is not None:
             if head.content_length or head.chunked:
                 # Refused by the head: nobody needs a key for a preflight, and none has a body.
                 raise BodyTooLargeError("a CORS preflight has no body", max_bytes=0)
-            return preflight_call(head, leave)
+            return preflight_call(head, allowed)
         call = self.router.call(head, None if self.guard is None else self.guard.admit)
         return replace(call, extra=lines) if lines else call
 
@@ -182,13 +182,13 @@ class HttpServer:
         self.router = router
         self.calls.clear()
 
-    def shaking(self, connection: Connected) -> None:
+    def handshake_began(self, connection: Connected) -> None:
         """Take note of a handshake that is under way."""
-        self._shaking.add(connection)
+        self._handshakes.add(connection)
 
-    def shaken(self, connection: Connected) -> None:
+    def handshake_ended(self, connection: Connected) -> None:
         """Take note that it is over."""
-        self._shaking.discard(connection)
+        self._handshakes.discard(connection)
 
     def opened(self, connection: Connected) -> None:
         """Take note of a connection."""
@@ -206,7 +206,7 @@ class HttpServer:
         """Return whether more connections are open than may be."""
         return self.admission.n_connections > self.limits.max_connections
 
-    def make_room(self) -> bool:
+    def evict_idle(self) -> bool:
         """Close a connection that has been idle, for one that has come; False when none is found among the next few.
 
         Second chances (the clock of page replacement), not an order by last use: that would cost every request.
@@ -215,7 +215,7 @@ class HttpServer:
             connection = next(iter(self._connections))
             self._connections.move_to_end(connection)
             if connection.is_idle():
-                connection.leave()
+                connection.close_idle()
                 self.meter.count_cut("idle_evicted")
                 return True
         return False
@@ -269,8 +269,8 @@ class HttpServer:
         self.draining_since = self.clock.now
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
-        shaken = loop.time() + min(limit_s, DRAIN_IDLE_S)
-        while (self._connections and loop.time() < deadline) or (self._shaking and loop.time() < shaken):
+        handshakes_until = loop.time() + min(limit_s, DRAIN_IDLE_S)
+        while (self._connections and loop.time() < deadline) or (self._handshakes and loop.time() < handshakes_until):
             await asyncio.sleep(_DRAIN_TICK_S)
             self.tick()
 

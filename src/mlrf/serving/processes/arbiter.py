@@ -31,12 +31,12 @@ from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
 from mlrf.serving.processes.model_sources import ModelSources
 from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
-from mlrf.serving.processes.reload_coordinator import Hands, ReloadCoordinator
+from mlrf.serving.processes.reload_coordinator import CoordinatorActions, ReloadCoordinator
 from mlrf.serving.processes.settings_reload import merged
 from mlrf.serving.processes.systemd import Notifier, inherited_listeners
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
-from mlrf.serving.processes.worker_slots import Slot, hopeless
+from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
 from mlrf.serving.routes import layout, scopes
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
@@ -85,10 +85,10 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     )
     boot.refused = sources.refused
     boot.arbiter = os.getpid()
-    boot.keeping = {bundle.name: bundle.held for bundle in bundles if bundle.held}
+    boot.pinned = {bundle.name: bundle.held for bundle in bundles if bundle.held}
     models = {b.name: b.short_version for b in served}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    _tell_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
+    _warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if grpc is not None:
         log.info("gRPC listening", address="{}:{}".format(*grpc.address))
@@ -106,7 +106,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
             admin.remove()
 
 
-def _tell_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
+def _warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
     """Warn where others can reach a listener, also one that the service manager opened, and nobody needs a key."""
     for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
         if (exposed := settings.access.exposed(host)) is not None:
@@ -175,9 +175,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             boot.model_directories,
             boot.settings.reload_timeout_s,
             boot.settings.allow_schema_change,
-            Hands(self._wake_workers, self._end_worker, boot.count_reload),
+            CoordinatorActions(self._wake_workers, self._end_worker, boot.count_reload),
             boot.log,
-            boot.keeping,
+            boot.pinned,
             boot.refused,
         )
         self._reloading.begin(sources.versions, sources.unavailable)
@@ -297,7 +297,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
         held = [] if boot.grpc is None else [boot.grpc.held]
-        _tell_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
+        _warn_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", _graceful_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s
@@ -350,8 +350,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         alone = not self._boot.ready_slots()
         delay_s = self._slots[number].failed(now, alone=alone)
         for other in self._slots if alone else ():
-            other.hurry(now)
-        if not self._boot.has_answered() and (status := hopeless(self._slots)):
+            other.shorten_delay(now)
+        if not self._boot.has_answered() and (status := boot_failure_status(self._slots)):
             raise HaltServer("no worker could boot", status)
         return delay_s
 

@@ -15,7 +15,7 @@ import msgspec
 from mlrf.core.bundle import Bundle, read_bundle, read_held
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import Version, is_digest_prefix
-from mlrf.serving.processes.pinned_files import give_back, pin_bundle, take
+from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
 from mlrf.serving.processes.reload_board import Plan
 from mlrf.serving.processes.worker_boot import WorkerBoot
 
@@ -29,9 +29,9 @@ def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
     try:
         yield [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
     finally:
-        for held in boot.keeping.values():
-            give_back(held)
-        boot.keeping = {}
+        for held in boot.pinned.values():
+            close_descriptors(held)
+        boot.pinned = {}
 
 
 def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
@@ -45,7 +45,7 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
         return msgspec.structs.replace(bundle, held={})
     version = plan.versions[name]
     if name in plan.held:
-        return read_held(bundle.path, version.digest, boot.keeping[name])
+        return read_held(bundle.path, version.digest, boot.pinned[name])
     if in_repository and (version.digest != bundle.version or boot.has_answered()):
         return boot.model_directories[name].read(version)
     return bundle
@@ -81,11 +81,11 @@ def opened(boot: WorkerBoot, name: str, version: Version, held: Mapping[str, int
     if model_directory is not None:
         yield model_directory.read(version)
         return
-    taken = take(boot.arbiter, held)
+    taken = open_descriptors(boot.arbiter, held)
     try:
         yield read_held(_place(boot, name), version.digest, taken)
     finally:
-        give_back(taken)
+        close_descriptors(taken)
 
 
 def _place(boot: WorkerBoot, name: str) -> Path:

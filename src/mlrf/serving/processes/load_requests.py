@@ -14,8 +14,8 @@ import msgspec
 
 from mlrf.core.errors import BundleError, InvalidRequestError, MlrfError, ReloadRefusedError, SchemaChangedError
 from mlrf.core.repository import Version
-from mlrf.serving.processes.pinned_files import give_back
-from mlrf.serving.processes.reload_board import Answer, Ask, Page
+from mlrf.serving.processes.pinned_files import close_descriptors
+from mlrf.serving.processes.reload_board import LoadCommand, LoadOutcome, Page
 from mlrf.serving.runtime.results import Awaited, Handler
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -36,22 +36,22 @@ class UnloadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body: nothing."""
 
 
-class Loading:
+class ModelLoader:
     """A worker's desk for what operators ask: one ask at a time goes to the arbiter."""
 
     def __init__(
         self,
         names: Collection[str],
-        asks: Page[Ask],
-        answers: Page[Answer],
+        commands: Page[LoadCommand],
+        outcomes: Page[LoadOutcome],
         limit_s: float,
         wake_arbiter: Callable[[], None],
         find: Find,
     ) -> None:
         """`names` are the models that are served from a repository."""
         self._names = names
-        self._asks = asks
-        self._answers = answers
+        self._asks = commands
+        self._answers = outcomes
         self._limit_s = limit_s + _MARGIN_S
         self._wake_arbiter = wake_arbiter
         self._find = find
@@ -82,11 +82,11 @@ class Loading:
         wanted = None if asked.version is None else str(asked.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                version, held = await _aside(partial(self._find, name, wanted))
+                version, held = await _in_thread(partial(self._find, name, wanted))
                 try:
                     answer = await self._ask(name, version, held, allow_schema_change=asked.allow_schema_change)
                 finally:
-                    give_back(held)
+                    close_descriptors(held)
         except TimeoutError as error:
             raise ReloadRefusedError(
                 f"no word of the reload of {name} within {self._limit_s:g} s", model=name
@@ -131,10 +131,10 @@ class Loading:
         held: Mapping[str, int] = _NOTHING,
         *,
         allow_schema_change: bool = False,
-    ) -> Answer:
+    ) -> LoadOutcome:
         self._number += 1
         self._answered.clear()
-        self._asks.write(Ask(os.getpid(), self._number, name, version, allow_schema_change, dict(held)))
+        self._asks.write(LoadCommand(os.getpid(), self._number, name, version, allow_schema_change, dict(held)))
         self._wake_arbiter()
         await self._answered.wait()
         return self._answers.read()
@@ -149,7 +149,7 @@ def _read(body: bytes, kind: type[msgspec.Struct], shown: str) -> Any:
         raise InvalidRequestError(f"the body is not {shown}: {error}") from error
 
 
-async def _aside(find: Callable[[], tuple[Version, dict[str, int]]]) -> tuple[Version, dict[str, int]]:
+async def _in_thread(find: Callable[[], tuple[Version, dict[str, int]]]) -> tuple[Version, dict[str, int]]:
     thread = ThreadPoolExecutor(1, "mlrf-find")
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, find)

@@ -37,7 +37,7 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
             bundle.file(name)
             held[name] = _copy(bundle, name)
     except BundleError:
-        give_back(held)
+        close_descriptors(held)
         raise
     return msgspec.structs.replace(bundle, held=held)
 
@@ -58,26 +58,26 @@ def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
             if name == MANIFEST or name in bundle.manifest.files:
                 held[name] = _copy(bundle, name)
     except BundleError:
-        give_back(held)
+        close_descriptors(held)
         raise
     return held
 
 
-def take(pid: int, held: Mapping[str, int]) -> dict[str, int]:
+def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
     """Return descriptors of our own of what another process of this server holds; BundleError when it does no longer."""
     taken: dict[str, int] = {}
     try:
         for name, descriptor in held.items():
             taken[name] = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        give_back(taken)
+        close_descriptors(taken)
         raise BundleError(
             f"what process {pid} holds of the bundle cannot be taken over: {error.strerror}; load it again"
         ) from error
     return taken
 
 
-def give_back(held: Mapping[str, int]) -> None:
+def close_descriptors(held: Mapping[str, int]) -> None:
     """Close descriptors; the memory goes when no process has any, nor maps it."""
     for descriptor in held.values():
         os.close(descriptor)

@@ -60,7 +60,7 @@ class Report(msgspec.Struct, frozen=True):
     schema_changed: bool = False
 
 
-class Ask(msgspec.Struct, frozen=True):
+class LoadCommand(msgspec.Struct, frozen=True):
     """A version that somebody asks a worker to have taken into service; without one, a model to be taken out of it."""
 
     pid: int = 0
@@ -72,7 +72,7 @@ class Ask(msgspec.Struct, frozen=True):
     """Descriptors of the worker, as of an attempt."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LoadOutcome(msgspec.Struct, frozen=True):
     """What came of an ask."""
 
     pid: int = 0
@@ -128,8 +128,8 @@ class ReloadBoard:
         rows = [block.row(number) for number in range(3 * n_slots + 1)]
         self.plan: Page[Plan] = Page(rows[0], Plan)
         self.reports: list[Page[Report]] = [Page(row, Report) for row in rows[1 : n_slots + 1]]
-        self.asks: list[Page[Ask]] = [Page(row, Ask) for row in rows[n_slots + 1 : 2 * n_slots + 1]]
-        self.answers: list[Page[Answer]] = [Page(row, Answer) for row in rows[2 * n_slots + 1 :]]
+        self.commands: list[Page[LoadCommand]] = [Page(row, LoadCommand) for row in rows[n_slots + 1 : 2 * n_slots + 1]]
+        self.outcomes: list[Page[LoadOutcome]] = [Page(row, LoadOutcome) for row in rows[2 * n_slots + 1 :]]
 
 
 def clipped(reason: str) -> str:

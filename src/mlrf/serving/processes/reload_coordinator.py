@@ -21,8 +21,8 @@ import msgspec
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import POINTER, ModelDirectory, Version
 from mlrf.serving.models.refused_version import RefusedVersion
-from mlrf.serving.processes.pinned_files import give_back, take
-from mlrf.serving.processes.reload_board import Answer, Ask, Attempt, Plan, ReloadBoard, clipped
+from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors
+from mlrf.serving.processes.reload_board import Attempt, LoadCommand, LoadOutcome, Plan, ReloadBoard, clipped
 
 SWITCH_LIMIT_S = 5.0
 """Switching takes microseconds: who has not after this long hangs, and would answer from the old version if it woke."""
@@ -41,7 +41,7 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class CoordinatorActions:
     """What a reload may do: wake all workers, end the one of a slot, count how a reload ended."""
 
     wake: Callable[[], None]
@@ -52,7 +52,7 @@ class Hands:
 @dataclass(slots=True)
 class _UnderWay:
     attempt: Attempt
-    asker: tuple[int, Ask] | None
+    asker: tuple[int, LoadCommand] | None
     """The slot and the ask, None where the pointer on disk asks."""
     deadline_s: float
     committed: bool = False
@@ -70,9 +70,9 @@ class ReloadCoordinator:
     model_directories: Mapping[str, ModelDirectory]
     timeout_s: float
     allow_schema_change: bool
-    hands: Hands
+    hands: CoordinatorActions
     log: Log
-    keeping: dict[str, dict[str, int]] = field(default_factory=dict)
+    pinned: dict[str, dict[str, int]] = field(default_factory=dict)
     """By model, descriptors of what is held of the version in service, for workers that are born later."""
     refused: dict[str, RefusedVersion] = field(default_factory=dict)
     """By model, versions that the start refused, until another is taken into service."""
@@ -117,7 +117,7 @@ class ReloadCoordinator:
     def _start(self, now_s: float, ready: set[int]) -> None:
         if not ready:
             return
-        for slot, page in enumerate(self.board.asks):
+        for slot, page in enumerate(self.board.commands):
             ask = page.read()
             if not ask.number or self._answered.get(slot) == (ask.pid, ask.number):
                 continue
@@ -144,7 +144,7 @@ class ReloadCoordinator:
                 return
 
     def _attempt(
-        self, now_s: float, ready: set[int], model: str, version: Version, asker: tuple[int, Ask] | None
+        self, now_s: float, ready: set[int], model: str, version: Version, asker: tuple[int, LoadCommand] | None
     ) -> None:
         self._attempts += 1
         # Not the one who was asked: it is to live, and tell what came of it.
@@ -157,7 +157,7 @@ class ReloadCoordinator:
             return
         if asker is not None and asker[1].held:
             try:
-                held = take(asker[1].pid, asker[1].held)
+                held = open_descriptors(asker[1].pid, asker[1].held)
             except BundleError as error:
                 self._refuse(self._under_way, str(error))
                 return
@@ -165,7 +165,7 @@ class ReloadCoordinator:
             self._under_way.attempt, self._under_way.spare = attempt, held
         self._set(attempt=attempt)
 
-    def _unload(self, now_s: float, slot: int, ask: Ask) -> None:
+    def _unload(self, now_s: float, slot: int, ask: LoadCommand) -> None:
         self._attempts += 1
         version = self.plan.versions.get(ask.model)
         attempt = Attempt(
@@ -249,10 +249,10 @@ class ReloadCoordinator:
         if under_way.asker is not None:
             slot, ask = under_way.asker
             self._answered[slot] = (ask.pid, ask.number)
-            self.board.answers[slot].write(Answer(ask.pid, ask.number, clipped(reason), schema_changed))
+            self.board.outcomes[slot].write(LoadOutcome(ask.pid, ask.number, clipped(reason), schema_changed))
         self._under_way = None
         self._set(attempt=None)
-        give_back(under_way.spare)
+        close_descriptors(under_way.spare)
 
     def _switch(self, under_way: _UnderWay) -> None:
         """Have the plan serve the version of an attempt in the place of the model's old one, or none."""
@@ -263,9 +263,9 @@ class ReloadCoordinator:
             for kept in (plan.versions, plan.unloaded, plan.held)
         )
         (unloaded if under_way.unloads else versions)[attempt.model] = attempt.version
-        under_way.spare = self.keeping.pop(attempt.model, {})
+        under_way.spare = self.pinned.pop(attempt.model, {})
         if attempt.held:
-            held[attempt.model] = self.keeping[attempt.model] = attempt.held
+            held[attempt.model] = self.pinned[attempt.model] = attempt.held
         self._set(generation=plan.generation + 1, versions=versions, unloaded=unloaded, held=held)
 
     def _set(self, **changes: object) -> None:

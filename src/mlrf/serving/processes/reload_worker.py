@@ -65,7 +65,7 @@ class WorkerReload:
             for name, version in self._lacking(plan).items():
                 notify()
                 try:
-                    served = await self._aside(partial(self._open, name, version, plan.held.get(name, {})))
+                    served = await self._in_thread(partial(self._open, name, version, plan.held.get(name, {})))
                 except BundleError:
                     if self._boot.board.plan.read().generation == plan.generation:
                         raise
@@ -109,7 +109,7 @@ class WorkerReload:
     async def _prepare(self, attempt: Attempt) -> None:
         old = self._service.bundle_of(attempt.model)
         try:
-            served = await self._aside(lambda: self._prove(old, attempt))
+            served = await self._in_thread(lambda: self._prove(old, attempt))
         except Exception as error:  # noqa: BLE001  whatever it is, the old version goes on
             unforeseen = None if isinstance(error, MlrfError) else error
             self.log.error(  # noqa: TRY400  not logging
@@ -138,7 +138,7 @@ class WorkerReload:
         with opened(self._boot, name, version, held) as bundle:
             return self._service.open(bundle, version.number)
 
-    async def _aside(self, work: Callable[[], LoadedModel]) -> LoadedModel:
+    async def _in_thread(self, work: Callable[[], LoadedModel]) -> LoadedModel:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "mlrf-prepare")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -30,7 +30,7 @@ from mlrf.serving.models.service import Service
 from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.bundle_lookup import bundles_of, find
-from mlrf.serving.processes.load_requests import Loading
+from mlrf.serving.processes.load_requests import ModelLoader
 from mlrf.serving.processes.reload_board import WAKE, Plan
 from mlrf.serving.processes.reload_worker import WorkerReload
 from mlrf.serving.processes.worker_boot import WorkerBoot
@@ -82,10 +82,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         try:
             self.watch = open_observer(boot.settings.telemetry, predicting(), self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
-            self.loading = Loading(
+            self.loading = ModelLoader(
                 versions.keys(),
-                boot.board.asks[self.slot],
-                boot.board.answers[self.slot],
+                boot.board.commands[self.slot],
+                boot.board.outcomes[self.slot],
                 boot.settings.reload_timeout_s,
                 boot.wake_arbiter,
                 partial(find, boot),
@@ -142,10 +142,10 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             if grpc is not None:
                 grpc.answer_by(service.generation.plane)
 
-        switching = WorkerReload(boot, self.slot, service, self.plan, route)
+        worker_reload = WorkerReload(boot, self.slot, service, self.plan, route)
 
         def follow() -> None:
-            switching.follow()
+            worker_reload.follow()
             self.loading.look()
 
         def look() -> None:
@@ -154,7 +154,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
 
         await service.connect(_CONNECT_S)
-        await self._be_ready(switching)
+        await self._be_ready(worker_reload)
         if boot.grpc is not None:
             grpc = await self._open_grpc(server, refusals)
         await accepting.begin()
@@ -225,15 +225,15 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             raise SystemExit(1) from error
         return grpc
 
-    async def _be_ready(self, switching: WorkerReload) -> None:
+    async def _be_ready(self, worker_reload: WorkerReload) -> None:
         """Say that this worker answers, and have it answer from what is served by then.
 
         Ready before the plan is looked at again: of two that change, one sees the other, and nothing old is answered.
         """
         self.meter.set_ready(ready=True)
-        while switching.is_behind():
+        while worker_reload.is_behind():
             self.meter.set_ready(ready=False)
-            await switching.catch_up(self.notify)
+            await worker_reload.catch_up(self.notify)
             self.meter.set_ready(ready=True)
 
     async def _run_until(self, stop: asyncio.Event, servers: list[HttpServer], look: Any) -> None:

@@ -47,7 +47,7 @@ class WorkerBoot:
     """By model, versions that the start of the server refused; without those that another one took the place of since."""
     arbiter: int = 0
     """The arbiter's process id."""
-    keeping: dict[str, dict[str, int]] = field(default_factory=dict)
+    pinned: dict[str, dict[str, int]] = field(default_factory=dict)
     """By model, descriptors of what the arbiter holds of it; a worker has those of the moment when it was born."""
 
     def wake_arbiter(self) -> None:

@@ -40,7 +40,7 @@ class Slot:
         self.due_s = now_s + delay_s
         return delay_s
 
-    def hurry(self, now_s: float) -> None:
+    def shorten_delay(self, now_s: float) -> None:
         """Wait no longer than a slot does while nobody answers."""
         self.due_s = min(self.due_s, now_s + _LAST_DELAY_ALONE_S)
 
@@ -49,7 +49,7 @@ class Slot:
         self.failures, self.due_s = 0, 0.0
 
 
-def hopeless(slots: Sequence[Slot]) -> int:
+def boot_failure_status(slots: Sequence[Slot]) -> int:
     """Return the exit code of a service that has never answered and never will, 0 while there is hope.
 
     Every slot's last worker said why it cannot boot, or every slot was tried so often that another try tells nothing new.

@@ -74,7 +74,7 @@ class Admission:
             return None
         return self._thread_refusal(n_bytes, self._cost_of(route, n_bytes) if timeout_s else 0.0, limit_s)
 
-    def hold(self, n_bytes: int) -> None:
+    def reserve(self, n_bytes: int) -> None:
         """Admit bytes of a body that is not whole yet; OverloadedError when too many are held already."""
         if n_bytes and self._unfinished_bytes + n_bytes > _MAX_UNFINISHED_BYTES:
             raise OverloadedError("the bodies of unfinished requests fill this worker's memory; try again later")

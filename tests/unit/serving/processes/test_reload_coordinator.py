@@ -7,7 +7,7 @@ import pytest
 
 from mlrf.core.repository import ModelDirectory, Pointer, Version
 from mlrf.serving.processes.reload_board import Answer, Ask, Page, Plan, ReloadBoard, Report, clipped
-from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, Hands, ReloadCoordinator
+from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, CoordinatorActions, ReloadCoordinator
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
 
@@ -24,7 +24,7 @@ class Play:
         self.ended: list[int] = []
         self.outcomes: list[str] = []
         self.reloading = ReloadCoordinator(
-            self.board, {"m": self.model_directory}, 10.0, False, Hands(lambda: None, self.ended.append, self.outcomes.append), Log("error")
+            self.board, {"m": self.model_directory}, 10.0, False, CoordinatorActions(lambda: None, self.ended.append, self.outcomes.append), Log("error")
         )  # fmt: skip
         self.reloading.begin({"m": OLD})
         self.now = 0.0

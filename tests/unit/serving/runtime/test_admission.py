@@ -99,8 +99,8 @@ def test_the_queue_is_bounded_in_bytes():
 def test_bodies_that_are_not_whole_are_bounded_in_bytes_together():
     admission = Admission()
     for _ in range(16):
-        admission.hold(8 << 20)
+        admission.reserve(8 << 20)
     with pytest.raises(OverloadedError):
-        admission.hold(1)
+        admission.reserve(1)
     admission.release(8 << 20)
-    admission.hold(1)
+    admission.reserve(1)

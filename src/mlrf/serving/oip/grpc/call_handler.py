@@ -203,9 +203,9 @@ class CallHandler:
         try:
             if not self._may_explain(path, caller):
                 call = unexplained
-            http.until_watched -= 1
-            if http.until_watched < 0 or caller.traceparent is not None:
-                call = http.look(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
+            http.until_observed -= 1
+            if http.until_observed < 0 or caller.traceparent is not None:
+                call = http.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
             if admission.strained and not call.always:
                 timeout_s = max(caller.deadline_s - started, 1e-9) if caller.deadline_s else 0.0
                 fault = admission.refusal(call.route, len(body), timeout_s)
@@ -279,8 +279,8 @@ class CallHandler:
     def _count(self, call: Call, status: int, content: bytes, started: float) -> None:
         http = self._http
         now_s = perf_counter()
-        if call.watched is not None:
-            call.watched.end(status, content, now_s - started)
+        if call.observed is not None:
+            call.observed.end(status, content, now_s - started)
         http.meter.count_request(call.route, status, now_s - started)
         if now_s > http.due_s:
             http.on_due(now_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsEr
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
 BY_SIGNAL = 128
 """What a shell adds to a signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where a write finds no space."""
 EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (BundleError, BAD_BUNDLE),
     (ConfigError, MISUSED),
@@ -45,6 +48,8 @@ def reported() -> Iterator[Outcome]:
     outcome = Outcome()
     try:
         yield outcome
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except MlrfError as error:
         print(f"mlrf: {harmless(str(error))}", file=sys.stderr)
         outcome.status = exit_status(error)
@@ -54,5 +59,19 @@ def reported() -> Iterator[Outcome]:
         outcome.status = BY_SIGNAL + number
     except BrokenPipeError:
         # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         outcome.status = FAILED
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        print(
+            f"mlrf: standard output cannot be written: {error.strerror}; free space, or write elsewhere",
+            file=sys.stderr,
+        )
+        _drop_output()
+        outcome.status = FAILED
+
+
+def _drop_output() -> None:
+    """Have what is still to be flushed go nowhere: Python would complain about it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

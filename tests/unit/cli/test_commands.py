@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
@@ -292,6 +293,17 @@ def test_serve_is_handed_over_without_typer_and_rich():
         "assert 'mlrf.cli.serve' in sys.modules; assert not {'typer', 'rich', 'pyarrow', 'onnx'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["serve", "a", "--print-config"]])
+def test_a_full_disk_on_standard_output_is_one_sentence(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlrf", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("mlrf: standard output cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_reader_that_goes_away_is_no_traceback(bundle):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -169,3 +171,19 @@ def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
     operation = openapi.document(bundles, "one", "0", 100, [])["paths"]["/predict"]["post"]
     assert operation["responses"]["418"]["description"] == "A teapot"
     assert error_status_of(TeapotError("")).grpc == "INVALID_ARGUMENT"
+
+
+def test_the_page_runs_no_script_but_its_own_and_stands_in_no_frame(service, bundles):
+    answer = service.routes["/docs"].handlers[b"GET"](b"")
+    headers = dict(line.split(": ", 1) for line in answer.lines.decode().split("\r\n") if line)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert "unsafe-inline" not in headers["Content-Security-Policy"]
+    text = answer.decode()
+    for tag, directive in (("script", "script-src"), ("style", "style-src")):
+        (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert policy[directive] == f"'sha256-{digest}'"
+    assert not re.search(r"\son\w+=|\sstyle=", text), "neither would be run or applied"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -130,6 +131,9 @@ class ServeSettings:
                 f"--cache: {self.caching.cache} is too little for {self.workers} workers; give {least} bytes or more, or 0",
                 option="--cache",
             )
+        for flag, url in (("--features", self.features), ("--shared-cache", self.caching.shared_cache)):
+            if url is not None and find_spec("redis") is None:
+                raise ConfigError(f"{flag}: needs `pip install 'mlrf[redis]'`", option=flag)
         self.access.check()
         self.grpc.check()
 

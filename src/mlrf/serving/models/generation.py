@@ -16,7 +16,7 @@ from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.http.router import Route, Router
+from mlrf.serving.http.router import HTML, Framed, Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.route_building import public_routes, repository_route
@@ -73,7 +73,7 @@ class Generation:
         self.metrics: Handler = lambda _body: exposition.text()
         self.models: Handler = _constant(lambda: msgspec.json.encode(self._describe()))
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
-        self.docs: Handler = _constant(lambda: docs.page(*facts))
+        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts), HTML, docs.HEADERS))
         self.routes = public_routes(self, default, names, layout)
 
     @property

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bundles import write_tree_bundle
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.loader import gather, read_configuration, read_settings
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
@@ -229,8 +230,21 @@ def test_wrong_settings_end_the_program_with_2_before_anything_opens():
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "MLRF_PROT" in wrong.stderr
     shown = subprocess.run([*asked, "--print-config"], capture_output=True, text=True, timeout=300, check=False)
-    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.returncode == 3, "as the start would end"
+    assert "no-such-bundle" in shown.stderr
     assert 'no-such-bundle"]' in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "named"),
+    [([], 0, ""), (["--default", "other"], 2, "--default"), (["--engine", "onnxruntime"], 3, "model.onnx")],
+)
+def test_print_config_ends_as_the_start_would(tmp_path, options, status, named):
+    path = write_tree_bundle(tmp_path / "sample", name="sample")
+    asked = [sys.executable, "-m", "mlrf", "serve", str(path), "--print-config", *options]
+    shown = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
+    assert (shown.returncode, named in shown.stderr) == (status, True), shown.stderr
+    assert "max_batch = 100" in shown.stdout
 
 
 def test_an_address_of_another_machine_is_refused_by_name():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from mlrf.serving.auth.guard import Guard
+from mlrf.serving.auth.keys import KeyRing, make_key, write_keys
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.router import Route, Router
@@ -48,3 +50,35 @@ def test_answers_alone_keep_a_worker_alive():
     asyncio.run(answer_for_a_while())
     assert len(beats) >= 2
     assert all(later - earlier < 2 * BEAT_S for earlier, later in zip(beats, beats[1:], strict=False))
+
+
+def test_a_revoked_key_is_refused_by_a_loop_that_finds_no_time_for_timers(tmp_path):
+    key, line = make_key("client", ["predict"])
+    keys = tmp_path / "keys"
+    write_keys(keys, {line.id: line})
+    routes = {"/models": Route(1, "/models", {b"GET": lambda _body: b"{}"})}
+    request = b"GET /models HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer %b\r\n\r\n" % key.encode()
+
+    async def ask_until_refused():
+        loop = asyncio.get_running_loop()
+        server = HttpServer(Router(routes, 1024), HttpLimits(), NothingCounted(), ErrorEncoder(Log()), lambda: None)
+        server.guard = Guard(KeyRing(keys), {1: "any"}, Log("critical"))
+        listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        writer.write(request)
+        assert (await reader.readuntil(b"{}")).startswith(b"HTTP/1.1 200")
+        write_keys(keys, {})
+        revoked_s = loop.time()
+        answer = b"HTTP/1.1 200"
+        while (
+            answer.startswith(b"HTTP/1.1 200") and loop.time() < revoked_s + 10 * BEAT_S
+        ):  # nobody calls server.tick()
+            writer.write(request)
+            answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        writer.close()
+        listening.close()
+        return answer, loop.time() - revoked_s
+
+    answer, elapsed_s = asyncio.run(ask_until_refused())
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert elapsed_s < 3 * BEAT_S

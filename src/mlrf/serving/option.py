@@ -35,7 +35,7 @@ class Group(StrEnum):
     FEATURES = "features"
     CACHE = "cache"
     PROCESSES = "processes"
-    SIGHT = "logs and traces"
+    TELEMETRY = "logs and traces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Option:
         """Its name in the environment."""
         return "MLRF_" + self.key.upper()
 
-    def complaint(self, value: Any) -> str | None:
+    def problem_with(self, value: Any) -> str | None:
         """Return what is wrong with a value of the right kind, or None."""
         if value is None and self.default is None:
             return None
@@ -123,7 +123,7 @@ def options_of(settings: type, path: tuple[str, ...] = ()) -> Iterator[Option]:
             yield from options_of(inner, (*path, each.name))
 
 
-def made_of(settings: type, values: dict[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Any:
+def build_settings(settings: type, values: dict[tuple[str, ...], Any], path: tuple[str, ...] = ()) -> Any:
     """Return the settings that hold the values, by the path of their option; defaults elsewhere."""
     given: dict[str, Any] = {}
     for each in fields(settings):
@@ -131,13 +131,13 @@ def made_of(settings: type, values: dict[tuple[str, ...], Any], path: tuple[str,
         if here in values:
             given[each.name] = values[here]
         elif (inner := _inner(each)) is not None:
-            given[each.name] = made_of(inner, values, here)
+            given[each.name] = build_settings(inner, values, here)
     return settings(**given)
 
 
-def value_in(settings: Any, wanted: Option) -> Any:
+def value_in(settings: Any, declared: Option) -> Any:
     """Return the value that an option has in the settings."""
-    for name in wanted.path:
+    for name in declared.path:
         settings = getattr(settings, name)
     return settings
 
@@ -145,13 +145,13 @@ def value_in(settings: Any, wanted: Option) -> Any:
 def check_all(settings: Any, options: tuple[Option, ...]) -> None:
     """Hold every option to its check; ConfigError names the first whose value is wrong."""
     for each in options:
-        if (wrong := each.complaint(value_in(settings, each))) is not None:
+        if (wrong := each.problem_with(value_in(settings, each))) is not None:
             raise refused(each, wrong)
 
 
-def refused(wanted: Option, reason: str, source: str | None = None) -> ConfigError:
+def refused(declared: Option, reason: str, source: str | None = None) -> ConfigError:
     """Return the error that names an option, where its value came from, and what is wrong with it."""
-    return ConfigError(f"{source or wanted.flag}: {reason}", option=wanted.flag)
+    return ConfigError(f"{source or declared.flag}: {reason}", option=declared.flag)
 
 
 def between(least: float, most: float, unit: str = "") -> Check:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.cors import Cors
-from mlrf.serving.auth.guard import Guard, read_again
+from mlrf.serving.auth.guard import Guard, reload_keys
 from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.auth.tls import Tls
@@ -63,4 +63,4 @@ class AccessControl:
         """Take keys that changed on disk too, where no server with a guard asks for them."""
         self.refresh()
         if self._ring is not None:
-            read_again(self._ring, self._log)
+            reload_keys(self._ring, self._log)

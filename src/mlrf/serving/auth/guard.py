@@ -22,10 +22,10 @@ from mlrf.serving.telemetry.logs import Log
 
 
 @runtime_checkable
-class Reasoning(Protocol):
+class ExplainingHandler(Protocol):
     """A handler that knows by itself what is asked for, and how to refuse reasons."""
 
-    def without_reasons(self) -> Handler:
+    def without_explanations(self) -> Handler:
         """Return the handler of who may not ask for reasons."""
         ...
 
@@ -34,7 +34,7 @@ _BEARER = b"bearer "
 _REMEMBERED_S = 60.0
 
 
-def read_again(ring: KeyRing, log: Log) -> None:
+def reload_keys(ring: KeyRing, log: Log) -> None:
     """Read the keys again if they changed, and say so."""
     try:
         if ring.refresh():
@@ -60,7 +60,7 @@ class Guard:
         """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
         if self.check(head.authorization, route) or self._scopes.get(route) != PREDICT:
             return None
-        return _unexplained
+        return _refusing_explanations
 
     def check(self, authorization: bytes | None, route: int) -> bool:
         """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
@@ -90,7 +90,7 @@ class Guard:
         if self._ring is None:
             return False
         now_s = monotonic()
-        read_again(self._ring, self._log)
+        reload_keys(self._ring, self._log)
         if self._ring.edition != self._edition or now_s > self._forget_at_s:
             self._edition = self._ring.edition
             self._forget_at_s = now_s + _REMEMBERED_S
@@ -110,19 +110,21 @@ class _Body(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def _unexplained(handler: Handler) -> Handler:
+def _refusing_explanations(handler: Handler) -> Handler:
     """Return a handler that refuses a body which asks for an explanation.
 
     Here and not where explanations are made: an answer may come from a cache. What cannot be read for certain is refused too.
     """
-    if isinstance(handler, Reasoning):
-        return handler.without_reasons()
+    if isinstance(handler, ExplainingHandler):
+        return handler.without_explanations()
 
     def handle(body: bytes) -> Result:
         if b"explain" in body or b"\\u" in body:
             try:
-                asked = _decode(body)
-                explained = asked.explain is not False or any(each.explain is not False for each in asked.instances)
+                document = _decode(body)
+                explained = document.explain is not False or any(
+                    each.explain is not False for each in document.instances
+                )
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 explained = b"explain" in body
             if explained:

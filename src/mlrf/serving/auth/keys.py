@@ -98,7 +98,7 @@ class KeyRing:
     def __init__(self, path: Path) -> None:
         """Read the file; ConfigError when it is not sound."""
         self._path = path
-        self._seen = signature(path)
+        self._signature = signature(path)
         self._keys = read_keys(path)
         self.edition = 0
         """How often the keys were read anew."""
@@ -110,16 +110,16 @@ class KeyRing:
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether it did. ConfigError when it is not sound: then the keys before hold on."""
-        seen = signature(self._path)
-        if seen == self._seen:
+        current = signature(self._path)
+        if current == self._signature:
             return False
         try:
             self._keys = read_keys(self._path)
         except ConfigError as error:
             if not is_passing(error.__cause__):
-                self._seen = seen
+                self._signature = current
             raise
-        self._seen = seen
+        self._signature = current
         self.edition += 1
         return True
 

@@ -31,7 +31,7 @@ class Tls:
         self.files = files
         self.edition = 0
         """How often the files were read anew."""
-        self._seen = files.signature()
+        self._signature = files.signature()
         self._current = _context(files)
         self.context = _context(files)
         """What a listener is made with: every handshake takes the current one in its place."""
@@ -39,21 +39,21 @@ class Tls:
 
     def reload(self) -> None:
         """Read the files again; ConfigError when they do not fit, and the certificates before hold on."""
-        seen = self.files.signature()
+        current = self.files.signature()
         self._current = _context(self.files)
-        self._seen = seen
+        self._signature = current
         self.edition += 1
 
     def refresh(self) -> bool:
         """Reload if a file changed; whether one did. ConfigError as `reload`, once a change."""
-        seen = self.files.signature()
-        if seen == self._seen:
+        current = self.files.signature()
+        if current == self._signature:
             return False
         try:
             self.reload()
         except ConfigError as error:
             if not is_passing(error.__cause__):
-                self._seen = seen
+                self._signature = current
             raise
         return True
 

@@ -121,7 +121,7 @@ class _InFlight(NamedTuple):
     """Work under way, and what it owes to the feature store: a transaction (None: nothing), and until when it is fresh."""
 
     work: weakref.ref[Deferred | Awaited]
-    made_of: tuple[int | None, float]
+    build_settings: tuple[int | None, float]
 
 
 class CachePartitions:
@@ -229,7 +229,7 @@ class CachePartition:
     def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
         """Return the answer to a body that came before and has no answer that still holds."""
         flying = self._flying.get(body)
-        shared = flying.work() if flying is not None and self._still_stands(flying.made_of) else None
+        shared = flying.work() if flying is not None and self._still_stands(flying.build_settings) else None
         if shared is not None:
             return shared
         if outdated is not None:
@@ -292,9 +292,9 @@ class CachePartition:
 
         flying[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
 
-    def _still_stands(self, made_of: tuple[int | None, float]) -> bool:
+    def _still_stands(self, build_settings: tuple[int | None, float]) -> bool:
         """Whether who asks now may be answered from the stored rows that were read for who asked before."""
-        transaction, fresh_until_s = made_of
+        transaction, fresh_until_s = build_settings
         if transaction is None:
             return True
         stands = self._transaction

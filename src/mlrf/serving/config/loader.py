@@ -17,7 +17,7 @@ from typing import Any
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
-from mlrf.serving.option import Group, Option, made_of, refused, value_in
+from mlrf.serving.option import Group, Option, build_settings, refused, value_in
 
 CONFIG_VARIABLE = "MLRF_CONFIG"
 _PREFIX = "MLRF_"
@@ -75,9 +75,9 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSetti
 def read_configuration(argv: Sequence[str], environ: Mapping[str, str]) -> Configuration:
     """Return the settings with their origins; errors as `read_settings`."""
     found, print_only = gather(argv, environ)
-    values = {wanted.path: value for wanted, (value, _) in found.items()}
-    origins = {wanted.key: origin for wanted, (_, origin) in found.items()}
-    return Configuration(made_of(ServeSettings, values), origins, print_only)
+    values = {option.path: value for option, (value, _) in found.items()}
+    origins = {option.key: origin for option, (_, origin) in found.items()}
+    return Configuration(build_settings(ServeSettings, values), origins, print_only)
 
 
 def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option, tuple[Any, str]], bool]:
@@ -109,19 +109,19 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
     for name, text in sorted(environ.items()):
         if not name.startswith(_PREFIX) or name in _NO_OPTIONS or _is_service_link(name, text):
             continue
-        wanted = by_variable.get(name)
+        option = by_variable.get(name)
         if not text:
-            if wanted is not None and wanted.group is Group.ACCESS:
+            if option is not None and option.group is Group.ACCESS:
                 # A secret that was not filled in must not open the door.
-                raise refused(wanted, "it is set, and empty; give it a value, or unset it", name)
+                raise refused(option, "it is set, and empty; give it a value, or unset it", name)
             continue
-        if wanted is None:
+        if option is None:
             raise ConfigError(
                 f"{name}: the environment names an option that mlrf serve does not have{_meant(name, by_variable)}",
                 option=name,
             )
-        texts = [part for part in text.split(":" if wanted.kind is Path else ",") if part] if wanted.many else [text]
-        found[wanted] = _read_texts(wanted, texts, name), name
+        texts = [part for part in text.split(":" if option.kind is Path else ",") if part] if option.many else [text]
+        found[option] = _read_texts(option, texts, name), name
     return found
 
 
@@ -143,44 +143,44 @@ def _in_file(file: Path) -> Found:
     by_key = {each.key: each for each in OPTIONS}
     found: Found = {}
     for key, value in document.items():
-        wanted = by_key.get(key)
-        if wanted is None:
+        option = by_key.get(key)
+        if option is None:
             raise ConfigError(
                 f"{file}: {key!r} names an option that mlrf serve does not have{_meant(key, by_key)}", option=key
             )
         source = f"{file}: {key}"
-        if wanted.many and not isinstance(value, list):
-            raise refused(wanted, f"{value!r} is not a list", source)
-        read = [_read_toml(wanted, each, file, source) for each in (value if wanted.many else [value])]
-        found[wanted] = _checked(wanted, tuple(read) if wanted.many else read[0], source), str(file)
+        if option.many and not isinstance(value, list):
+            raise refused(option, f"{value!r} is not a list", source)
+        read = [_read_toml(option, each, file, source) for each in (value if option.many else [value])]
+        found[option] = _checked(option, tuple(read) if option.many else read[0], source), str(file)
     return found
 
 
-def _read_texts(wanted: Option, texts: Sequence[str], source: str) -> Any:
-    values = tuple(_read_text(wanted, text, source) for text in texts)
-    return _checked(wanted, values if wanted.many else values[0], source)
+def _read_texts(option: Option, texts: Sequence[str], source: str) -> Any:
+    values = tuple(_read_text(option, text, source) for text in texts)
+    return _checked(option, values if option.many else values[0], source)
 
 
-def _read_text(wanted: Option, text: str, source: str) -> Any:
-    if wanted.kind is bool:
+def _read_text(option: Option, text: str, source: str) -> Any:
+    if option.kind is bool:
         if text.lower() not in _TRUTHS:
-            raise refused(wanted, f"{text!r} is neither true nor false", source)
+            raise refused(option, f"{text!r} is neither true nor false", source)
         return _TRUTHS[text.lower()]
-    if wanted.kind is int:
+    if option.kind is int:
         if _WHOLE.fullmatch(text) is None:
-            raise refused(wanted, f"{text!r} is not a whole number", source)
+            raise refused(option, f"{text!r} is not a whole number", source)
         return int(text)
-    if wanted.kind is float:
+    if option.kind is float:
         try:
             return float(text)
         except ValueError as error:
-            raise refused(wanted, f"{text!r} is not a number", source) from error
+            raise refused(option, f"{text!r} is not a number", source) from error
     if not text:
-        raise refused(wanted, "its value is empty", source)
-    return text if wanted.kind is str else Path(text)
+        raise refused(option, "its value is empty", source)
+    return text if option.kind is str else Path(text)
 
 
-def _read_toml(wanted: Option, value: Any, file: Path, source: str) -> Any:
+def _read_toml(option: Option, value: Any, file: Path, source: str) -> Any:
     """Return a value of a settings file; paths in it are meant from where the file lies."""
     kinds: dict[type, tuple[tuple[type, ...], str]] = {
         bool: ((bool,), "true or false"),
@@ -189,15 +189,15 @@ def _read_toml(wanted: Option, value: Any, file: Path, source: str) -> Any:
         str: ((str,), "a text"),
         Path: ((str,), "a path"),
     }
-    taken, name = kinds[wanted.kind]
+    taken, name = kinds[option.kind]
     if type(value) not in taken or value == "":
-        raise refused(wanted, f"{value!r} is not {name}", source)
-    return file.parent / value if wanted.kind is Path else wanted.kind(value)
+        raise refused(option, f"{value!r} is not {name}", source)
+    return file.parent / value if option.kind is Path else option.kind(value)
 
 
-def _checked(wanted: Option, value: Any, source: str) -> Any:
-    if (wrong := wanted.complaint(value)) is not None:
-        raise refused(wanted, wrong, source)
+def _checked(option: Option, value: Any, source: str) -> Any:
+    if (wrong := option.problem_with(value)) is not None:
+        raise refused(option, wrong, source)
     return value
 
 
@@ -244,10 +244,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _default_words(wanted: Option) -> str:
-    if wanted.default in (None, ()):
+def _default_words(option: Option) -> str:
+    if option.default in (None, ()):
         return ""
-    return f" ({'now ' if wanted.computed else ''}{shown(wanted.default)})"
+    return f" ({'now ' if option.computed else ''}{shown(option.default)})"
 
 
 def shown(value: Any) -> str:

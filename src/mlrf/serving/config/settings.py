@@ -116,7 +116,7 @@ class ServeSettings:
     access: AuthSettings = field(default_factory=AuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
-        "info", "the least that is logged", group=Group.SIGHT, choices=tuple(LEVELS)[:4]
+        "info", "the least that is logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
     )
 
     def __post_init__(self) -> None:

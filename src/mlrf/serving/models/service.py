@@ -53,18 +53,20 @@ class Loader(Protocol):
         ...
 
 
-def default_name(names: Sequence[str], asked: str | None) -> str:
+def default_name(names: Sequence[str], requested: str | None) -> str:
     """Return the model that routes without a name ask; ConfigError when it is not served or two share a name."""
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(
                 f"two bundles are named {name!r}; build one of them under another --name", option="BUNDLE"
             )
-    if asked is None:
+    if requested is None:
         return names[0]
-    if asked not in names:
-        raise ConfigError(f"--default: no bundle is named {asked!r}; served are {', '.join(names)}", option="--default")
-    return asked
+    if requested not in names:
+        raise ConfigError(
+            f"--default: no bundle is named {requested!r}; served are {', '.join(names)}", option="--default"
+        )
+    return requested
 
 
 class Service:

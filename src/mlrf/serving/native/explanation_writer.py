@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from mlrf.core.schema import Category
-from mlrf.serving.native.requests import Explain
+from mlrf.serving.native.requests import ExplainOption
 
 Source = Literal["live", "precomputed"]
 """Whether contributions were computed for this request, or when the bundle was built."""
@@ -22,7 +22,7 @@ class ExplanationWriter:
         self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
 
     def write(
-        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source = "live"
+        self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source = "live"
     ) -> dict[str, Any]:
         """Return an explanation.
 
@@ -40,7 +40,7 @@ class ExplanationWriter:
         others = dict(zip(self._class_names, (other for _, other in each), strict=True))
         return _explanation(list(margins), list(self._base), by_class, others, source)
 
-    def _chosen(self, weights: Sequence[float], explain: Explain) -> Sequence[int]:
+    def _chosen(self, weights: Sequence[float], explain: ExplainOption) -> Sequence[int]:
         if explain is True or explain >= len(weights):
             return range(len(weights))
         return heapq.nlargest(explain, range(len(weights)), key=lambda f: abs(weights[f]))

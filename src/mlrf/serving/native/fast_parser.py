@@ -45,7 +45,7 @@ class RowDecoder:
     def __init__(
         self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
     ) -> None:
-        self._careful = strict_parser.Reader(schema, leniency, max_instances, entity_key)
+        self._strict = strict_parser.StrictParser(schema, leniency, max_instances, entity_key)
         self._entity_key = entity_key
         self._codes: dict[int, Mapping[Any, float]] = {
             index: codes_by_value(feature)
@@ -67,18 +67,18 @@ class RowDecoder:
 
     def strict_row(self, body: bytes) -> ParsedRequest:
         """Return what `row` does, by the strict parser alone."""
-        return self._careful.row(body)
+        return self._strict.row(body)
 
     def strict_rows(self, body: bytes) -> list[ParsedRequest]:
         """Return what `rows` does, by the strict parser, which reads single instances the fast way where it can."""
-        return self._careful.rows(body, self.row_at_once)
+        return self._strict.rows(body, self.row_at_once)
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
         """Return what a `/predict` body asks, in at most a few milliseconds; None when only `row` can tell."""
         if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
             try:
-                asked = self._decode_one(body)
-                return self._row_of(asked), asked.explain, asked.return_features
+                parsed = self._decode_one(body)
+                return self._row_of(parsed), parsed.explain, parsed.return_features
             except _REFUSED:
                 pass
         return None
@@ -88,7 +88,7 @@ class RowDecoder:
         if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 batch = self._decode_many(body)
-                asked = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
+                parsed = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
             except _REFUSED:
                 return None
             options = (
@@ -97,15 +97,15 @@ class RowDecoder:
                 None if batch.max_feature_age is UNSET else batch.max_feature_age,
                 None if batch.stale_features is UNSET else batch.stale_features,
             )
-            return asked if options == _NO_OPTIONS else [in_batch(each, *options) for each in asked]
+            return parsed if options == _NO_OPTIONS else [in_batch(each, *options) for each in parsed]
         return None
 
-    def _row_of(self, asked: Any) -> Row | ByKey:
+    def _row_of(self, parsed: Any) -> Row | ByKey:
         """Return the row that an instance holds, or the key of it; KeyError where only the careful way can tell."""
-        features = asked.features
+        features = parsed.features
         if features is UNSET:
-            return self._key_of(asked)
-        if self._entity_key is not None and (asked.key is not UNSET or asked.overrides is not UNSET):
+            return self._key_of(parsed)
+        if self._entity_key is not None and (parsed.key is not UNSET or parsed.overrides is not UNSET):
             raise KeyError
         if type(features) is tuple:
             return features
@@ -117,14 +117,14 @@ class RowDecoder:
             row[index] = codes[row[index]]
         return row
 
-    def _key_of(self, asked: Any) -> ByKey:
-        if self._entity_key is None or asked.key is UNSET:
+    def _key_of(self, parsed: Any) -> ByKey:
+        if self._entity_key is None or parsed.key is UNSET:
             raise KeyError
         return ByKey(
-            self._entity_key.encode(asked.key),
-            None if asked.overrides is UNSET else self._overrides_of(asked.overrides),
-            None if asked.max_feature_age is UNSET else asked.max_feature_age,
-            None if asked.stale_features is UNSET else asked.stale_features,
+            self._entity_key.encode(parsed.key),
+            None if parsed.overrides is UNSET else self._overrides_of(parsed.overrides),
+            None if parsed.max_feature_age is UNSET else parsed.max_feature_age,
+            None if parsed.stale_features is UNSET else parsed.stale_features,
         )
 
     def _overrides_of(self, overrides: Any) -> dict[int, float] | None:

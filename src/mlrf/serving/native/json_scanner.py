@@ -126,8 +126,8 @@ def type_of(raw: msgspec.Raw) -> str:
 def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedRequestError:
     """Say where JSON ends being JSON, and after which name: a person looks for the field, not for byte 1417."""
     reason, byte = reason.removeprefix("JSON is malformed: "), None
-    if place := _BYTE.search(reason):
-        byte = int(place[1])
+    if offset := _BYTE.search(reason):
+        byte = int(offset[1])
     elif lone := _LONE_SURROGATE.search(body):
         # Which msgspec takes for the end of its input.
         byte = lone.start(1)

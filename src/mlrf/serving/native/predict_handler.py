@@ -16,7 +16,7 @@ from mlrf.model import Model
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.requests import Explain, ParsedRequest
+from mlrf.serving.native.requests import ExplainOption, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -24,7 +24,7 @@ from mlrf.serving.runtime.stages import DECODE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
 
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
-_Tally = list[tuple[int, int]]
+_Counts = list[tuple[int, int]]
 """Numbers of instances and explanations that are still to be counted."""
 
 
@@ -45,107 +45,110 @@ class PredictHandler:
         self._count_instances = count_instances
         self._count_explanations = count_explanations
         self._rows = rows
-        self._scoring = _scoring(model, rows)
+        self._responses = _responses(model, rows)
         self._costs = costs
         self._is_slow = costs.of(1) > MAX_LOOP_S
-        self._write_s = self._scoring.explanation_s()
+        self._write_s = self._responses.explanation_s()
 
     def one(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict`."""
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        asked = self._decoder.row_at_once(body)
-        if asked is None:
+        parsed = self._decoder.row_at_once(body)
+        if parsed is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.strict_row, body, self._one)
-            asked = self._decoder.strict_row(body)
+                return self._read_off_loop(self._decoder.strict_row, body, self._one)
+            parsed = self._decoder.strict_row(body)
         if recorder is not None:
             recorder.enter(REST)
-        row, explain, returned = asked
-        if explain is not False or returned or self._is_slow or isinstance(row, ByKey):
-            return self._one(asked)
+        row, explain, return_features = parsed
+        if explain is not False or return_features or self._is_slow or isinstance(row, ByKey):
+            return self._one(parsed)
         self._count_instances(1)
         if recorder is None:
-            return self._scoring.prediction(self._model.predict_row(row)) + b"}"
-        return self._scoring.one(row, False, None)
+            return self._responses.prediction(self._model.predict_row(row)) + b"}"
+        return self._responses.one(row, False, None)
 
     def explained(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        asked = self._decoder.row_at_once(body)
-        if asked is None:
+        parsed = self._decoder.row_at_once(body)
+        if parsed is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.strict_row, body, self._explained)
-            asked = self._decoder.strict_row(body)
+                return self._read_off_loop(self._decoder.strict_row, body, self._explained)
+            parsed = self._decoder.strict_row(body)
         if recorder is not None:
             recorder.enter(REST)
-        return self._explained(asked)
+        return self._explained(parsed)
 
     def many(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict/batch`."""
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        asked = self._decoder.rows_at_once(body)
-        if asked is None:
+        parsed = self._decoder.rows_at_once(body)
+        if parsed is None:
             if len(body) > STRICT_JSON_BYTES:
-                return self._read_aside(self._decoder.strict_rows, body, self._many)
-            asked = self._decoder.strict_rows(body)
+                return self._read_off_loop(self._decoder.strict_rows, body, self._many)
+            parsed = self._decoder.strict_rows(body)
         if recorder is not None:
             recorder.enter(REST)
-        return self._many(asked)
+        return self._many(parsed)
 
-    def _read_aside(
-        self, read: Callable[[bytes], _A], body: bytes, answer: Callable[[_A, _Tally], bytes | Deferred | Awaited]
+    def _read_off_loop(
+        self,
+        read: Callable[[bytes], _A],
+        body: bytes,
+        answer: Callable[[_A, _Counts], bytes | Deferred | Awaited],
     ) -> Deferred:
         """Read and answer a body beside the loop, which alone may count, and alone looks rows up."""
-        tally: _Tally = []
+        counts: _Counts = []
 
         def run() -> bytes | Awaited:
             recorder = recording()
             if recorder is not None:
                 recorder.enter(DECODE)
-            asked = read(body)
+            parsed = read(body)
             if recorder is not None:
                 recorder.enter(REST)
-            made = answer(asked, tally)
+            made = answer(parsed, counts)
             return made.run() if isinstance(made, Deferred) else made
 
         def after() -> None:
-            for n_instances, n_explanations in tally:
+            for n_instances, n_explanations in counts:
                 self._count(n_instances, n_explanations)
 
         return Deferred(run, after)
 
-    def _count(self, n_instances: int, n_explanations: int, tally: _Tally | None = None) -> None:
-        if tally is not None:
-            tally.append((n_instances, n_explanations))
+    def _count(self, n_instances: int, n_explanations: int, counts: _Counts | None = None) -> None:
+        if counts is not None:
+            counts.append((n_instances, n_explanations))
             return
         self._count_instances(n_instances)
         if n_explanations:
             self._count_explanations(n_explanations)
 
-    def _explained(self, asked: ParsedRequest, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
-        row, explain, returned = asked
-        return self._one((row, explain or True, returned), tally)
+    def _explained(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
+        row, explain, return_features = parsed
+        return self._one((row, explain or True, return_features), counts)
 
-    def _one(self, asked: ParsedRequest, tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+    def _one(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer one instance; with a `tally`, beside the loop, which will count what is written there."""
-        row, explain, returned = asked
+        row, explain, return_features = parsed
         if not isinstance(row, ByKey):
-            return self._answer(row, explain, returned, None, tally)
+            return self._answer(row, explain, return_features, None, counts)
         rows = self._stored()
         recorder = recording()
         if recorder is not None:
             recorder.enter(FEATURES)
-        if rows.local is not None and tally is None:
+        if rows.local is not None and counts is None:
             found = rows.read_one(row)
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer(found.row, explain, returned, found)
+            return self._answer(found.row, explain, return_features, found)
 
         async def look_up() -> bytes | Deferred:
             if (recorder := recording()) is not None:
@@ -153,32 +156,32 @@ class PredictHandler:
             (found,) = await rows.fetch([row])
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer(found.row, explain, returned, found)
+            return self._answer(found.row, explain, return_features, found)
 
         return Awaited(look_up)
 
-    def _many(self, asked: list[ParsedRequest], tally: _Tally | None = None) -> bytes | Deferred | Awaited:
+    def _many(self, parsed: list[ParsedRequest], counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer a batch; `tally` as for `_one`."""
-        places = [] if self._rows is None else [i for i, (row, _, _) in enumerate(asked) if isinstance(row, ByKey)]
-        if not places:
-            return self._answer_many(asked, {}, tally)
-        rows, wanted = self._stored(), [row for row, _, _ in asked if isinstance(row, ByKey)]
+        indices = [] if self._rows is None else [i for i, (row, _, _) in enumerate(parsed) if isinstance(row, ByKey)]
+        if not indices:
+            return self._answer_many(parsed, {}, counts)
+        rows, keys = self._stored(), [row for row, _, _ in parsed if isinstance(row, ByKey)]
         recorder = recording()
         if recorder is not None:
             recorder.enter(FEATURES)
-        if rows.local is not None and tally is None:
-            found = rows.read(wanted, places)
+        if rows.local is not None and counts is None:
+            found = rows.read(keys, indices)
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer_many(asked, dict(zip(places, found, strict=True)))
+            return self._answer_many(parsed, dict(zip(indices, found, strict=True)))
 
         async def look_up() -> bytes | Deferred:
             if (recorder := recording()) is not None:
                 recorder.enter(FEATURES)
-            found = await rows.fetch(wanted, places)
+            found = await rows.fetch(keys, indices)
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer_many(asked, dict(zip(places, found, strict=True)))
+            return self._answer_many(parsed, dict(zip(indices, found, strict=True)))
 
         return Awaited(look_up)
 
@@ -188,66 +191,77 @@ class PredictHandler:
         return self._rows
 
     def _answer(
-        self, row: Row, explain: Explain, returned: bool, found: FoundRow | None, tally: _Tally | None = None
+        self,
+        row: Row,
+        explain: ExplainOption,
+        return_features: bool,
+        found: FoundRow | None,
+        counts: _Counts | None = None,
     ) -> bytes | Deferred:
         """Answer one instance whose row is known."""
         model = self._model
-        if tally is not None:
+        if counts is not None:
             if explain is not False:
                 model.explainer()
-            self._count(1, int(explain is not False), tally)
-            return Deferred(lambda: self._scoring.aside(row, explain, returned, found))
+            self._count(1, int(explain is not False), counts)
+            return Deferred(lambda: self._responses.off_loop(row, explain, return_features, found))
         if explain is False:
             if self._is_slow:
-                return _owing(
-                    Deferred(lambda: self._scoring.aside(row, False, returned, found), lambda: self._count(1, 0)), found
+                return _with_validity(
+                    Deferred(
+                        lambda: self._responses.off_loop(row, False, return_features, found), lambda: self._count(1, 0)
+                    ),
+                    found,
                 )
             self._count(1, 0)
-            return self._scoring.one(row, returned, found)
+            return self._responses.one(row, return_features, found)
         model.explainer()
-        known = self._stored().contributions(found) if found is not None else None
-        if self._write_s + self._costs.of(1, int(known is None)) > MAX_LOOP_S:
-            return _owing(
-                Deferred(lambda: self._scoring.aside(row, explain, returned, found), lambda: self._count(1, 1)), found
+        precomputed = self._stored().contributions(found) if found is not None else None
+        if self._write_s + self._costs.of(1, int(precomputed is None)) > MAX_LOOP_S:
+            return _with_validity(
+                Deferred(
+                    lambda: self._responses.off_loop(row, explain, return_features, found), lambda: self._count(1, 1)
+                ),
+                found,
             )
         self._count(1, 1)
-        return self._scoring.explained(row, explain, returned, found, known)
+        return self._responses.explained(row, explain, return_features, found, precomputed)
 
     def _answer_many(
-        self, asked: list[ParsedRequest], found: Mapping[int, FoundRow], tally: _Tally | None = None
+        self, parsed: list[ParsedRequest], found: Mapping[int, FoundRow], counts: _Counts | None = None
     ) -> bytes | Deferred:
         """Answer instances whose rows are known: given, or found by key at these places of the batch."""
-        explained = [i for i, (_, explain, _) in enumerate(asked) if explain is not False]
+        explained = [i for i, (_, explain, _) in enumerate(parsed) if explain is not False]
         if explained:
             self._model.explainer()
-        known = self._known(explained, found)
-        counted = partial(self._count, len(asked), len(explained))
-        cost_s = self._costs.of(len(asked), len(explained) - len(known)) + len(explained) * self._write_s
-        if tally is not None:
-            counted(tally)
-            return Deferred(lambda: self._scoring.batch(asked, found, explained, known))
+        precomputed = self._precomputed(explained, found)
+        counted = partial(self._count, len(parsed), len(explained))
+        cost_s = self._costs.of(len(parsed), len(explained) - len(precomputed)) + len(explained) * self._write_s
+        if counts is not None:
+            counted(counts)
+            return Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed))
         if cost_s > MAX_LOOP_S:
-            return _owing(
-                Deferred(lambda: self._scoring.batch(asked, found, explained, known), counted), *found.values()
+            return _with_validity(
+                Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed), counted), *found.values()
             )
         counted()
-        return self._scoring.batch(asked, found, explained, known)
+        return self._responses.batch(parsed, found, explained, precomputed)
 
-    def _known(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
+    def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
         """Return the contributions that were computed beforehand, by place in the batch."""
-        known = {}
+        precomputed = {}
         for index in explained:
             if index in found and (contributions := self._stored().contributions(found[index])) is not None:
-                known[index] = contributions
-        return known
+                precomputed[index] = contributions
+        return precomputed
 
 
-def _scoring(model: Model, rows: StoredRows | None) -> ResponseBuilder:
+def _responses(model: Model, rows: StoredRows | None) -> ResponseBuilder:
     # A store that machines share says nothing of changes: an answer from it must not be given again.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
 
 
-def _owing(work: Deferred, *found: FoundRow | None) -> Deferred:
+def _with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
     """Return work that says what it owes to the stored rows it is made from, for whoever would wait for it too."""
     rows = [each for each in found if each is not None]
     if not rows:

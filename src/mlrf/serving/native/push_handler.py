@@ -79,7 +79,7 @@ class PushReader:
 
     def __init__(self, rows: RowFormat) -> None:
         self._rows = rows
-        self._quickly: Callable[[msgspec.Raw], Any] | None = None
+        self._decode_fast: Callable[[msgspec.Raw], Any] | None = None
         schema = rows.schema
         self._codes = [(i, codes_by_value(f)) for i, f in enumerate(schema.features) if f.categories is not None]
         named = named_struct("PushedFeatures", schema, STRICT)
@@ -91,17 +91,17 @@ class PushReader:
                 ("as_of", str | None, None),
             ]
             document = msgspec.defstruct("PushedRow", fields, forbid_unknown_fields=True, gc=False)
-            self._quickly = msgspec.json.Decoder(document).decode
+            self._decode_fast = msgspec.json.Decoder(document).decode
 
     def rows(self, body: bytes) -> list[tuple[Key, Record]]:
         """Return the rows of a push; RequestError names what is wrong, and the row it is wrong with: then none is written."""
-        given, partial = _taken_apart(body)
+        given, partial = _split(body)
         return [self._row(index, raw, partial=partial) for index, raw in enumerate(given)]
 
     def _row(self, index: int, raw: msgspec.Raw, *, partial: bool) -> tuple[Key, Record]:
-        if self._quickly is not None:
+        if self._decode_fast is not None:
             try:
-                return self._packed(self._quickly(raw))
+                return self._packed(self._decode_fast(raw))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, ValueError, InvalidKeyError):
                 pass
         try:
@@ -120,7 +120,7 @@ class PushReader:
 _as_of_us = lru_cache(maxsize=64)(read_as_of)
 
 
-def _taken_apart(body: bytes) -> tuple[list[msgspec.Raw], bool]:
+def _split(body: bytes) -> tuple[list[msgspec.Raw], bool]:
     """Return the rows of a push as JSON, and whether they may lack features."""
     members = members_of(whole_document(body, ()), "the body")
     for name in members:

@@ -17,7 +17,7 @@ from mlrf.model.model import Prediction
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
-from mlrf.serving.native.requests import Explain, ParsedRequest
+from mlrf.serving.native.requests import ExplainOption, ParsedRequest
 from mlrf.serving.runtime.cost_model import shortest
 from mlrf.serving.runtime.stages import ENGINE, EXPLAIN, staged
 
@@ -51,7 +51,7 @@ class ResponseBuilder:
         )
 
     def explanation(
-        self, margins: Sequence[float], contributions: Sequence[float], explain: Explain, source: Source
+        self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source
     ) -> bytes:
         """Write the reasons for an answer, in any thread."""
         if self._writer is None:
@@ -69,44 +69,44 @@ class ResponseBuilder:
         margins, contributions = [0.5] * n_outputs, [0.123456789] * (n_outputs * self.model.engine.n_features)
         return shortest(lambda: self.explanation(margins, contributions, True, "live"))
 
-    def one(self, row: Row, returned: bool, found: FoundRow | None) -> bytes:
+    def one(self, row: Row, return_features: bool, found: FoundRow | None) -> bytes:
         """Answer one instance, on the loop."""
         margins = staged(ENGINE, self.model.engine.margin, row)
-        return self._whole(self.prediction(self.model.prediction(margins)), row, returned, found, b"}")
+        return self._whole(self.prediction(self.model.prediction(margins)), row, return_features, found, b"}")
 
     def explained(
         self,
         row: Row,
-        explain: Explain,
-        returned: bool,
+        explain: ExplainOption,
+        return_features: bool,
         found: FoundRow | None,
-        known: Sequence[float] | None,
+        precomputed: Sequence[float] | None,
     ) -> bytes:
         """Answer one instance with its reasons, on the loop; `known` are contributions that were computed beforehand."""
         margins = staged(ENGINE, self.model.engine.margin, row)
-        if known is not None:
-            return self._with_reasons(margins, known, row, explain, returned, found, "precomputed")
+        if precomputed is not None:
+            return self._with_explanation(margins, precomputed, row, explain, return_features, found, "precomputed")
         contributions = staged(EXPLAIN, self.model.explainer().contributions, row)
-        return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
+        return self._with_explanation(margins, contributions, row, explain, return_features, found, "live")
 
-    def aside(self, row: Row, explain: Explain, returned: bool, found: FoundRow | None) -> bytes:
+    def off_loop(self, row: Row, explain: ExplainOption, return_features: bool, found: FoundRow | None) -> bytes:
         """Answer one instance in any thread: as a table, for one row is for one thread at a time."""
         table = self.model.table([row])
         margins = staged(ENGINE, self.model.engine.margins, table)
         if explain is False:
-            return self._whole(self.prediction(self.model.prediction(margins)), row, returned, found, b"}")
+            return self._whole(self.prediction(self.model.prediction(margins)), row, return_features, found, b"}")
         contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
-        return self._with_reasons(margins, contributions, row, explain, returned, found, "live")
+        return self._with_explanation(margins, contributions, row, explain, return_features, found, "live")
 
     def batch(
         self,
-        asked: list[ParsedRequest],
+        parsed: list[ParsedRequest],
         found: Mapping[int, FoundRow],
         explained: Sequence[int],
-        known: Mapping[int, Sequence[float]],
+        precomputed: Mapping[int, Sequence[float]],
     ) -> bytes:
         """Answer instances in any thread: `found` are their stored rows and `known` their contributions, by place."""
-        rows: list[Any] = [row for row, _, _ in asked]
+        rows: list[Any] = [row for row, _, _ in parsed]
         for index, each in found.items():
             rows[index] = each.row
         margins = staged(ENGINE, self.model.engine.margins, self.model.table(rows))
@@ -118,16 +118,16 @@ class ResponseBuilder:
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
         answer += self._origin
         if found:
-            as_of = [found[i].as_of if i in found else b"null" for i in range(len(asked))]
+            as_of = [found[i].as_of if i in found else b"null" for i in range(len(parsed))]
             answer += b',"features_as_of":[%b]' % b",".join(as_of)
             if any(each.is_stale for each in found.values()):
-                stale = [i in found and found[i].is_stale for i in range(len(asked))]
+                stale = [i in found and found[i].is_stale for i in range(len(parsed))]
                 answer += b',"features_stale":%b' % _encode(stale)
-        if any(returned for _, _, returned in asked):
-            instances = (self._instance(row) if each[2] else b"null" for row, each in zip(rows, asked, strict=True))
+        if any(return_features for _, _, return_features in parsed):
+            instances = (self._instance(row) if each[2] else b"null" for row, each in zip(rows, parsed, strict=True))
             answer += b',"features":[%b]' % b",".join(instances)
         if explained:
-            written = self._explanations(asked, rows, margins, explained, known)
+            written = self._explanations(parsed, rows, margins, explained, precomputed)
             answer += b',"explanations":[%b]' % b",".join(written)
         answer += b"}"
         if not found:
@@ -135,52 +135,52 @@ class ResponseBuilder:
         fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
         return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
 
-    def _with_reasons(
+    def _with_explanation(
         self,
         margins: Sequence[float],
         contributions: Sequence[float],
         row: Row,
-        explain: Explain,
-        returned: bool,
+        explain: ExplainOption,
+        return_features: bool,
         found: FoundRow | None,
         source: Source,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
         explanation = self.explanation(margins, contributions, explain, source)
-        return self._whole(answer, row, returned, found, b',"explanation":%b}' % explanation)
+        return self._whole(answer, row, return_features, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
         self,
-        asked: list[ParsedRequest],
+        parsed: list[ParsedRequest],
         rows: Sequence[Row],
         margins: Sequence[float],
         explained: Sequence[int],
-        known: Mapping[int, Sequence[float]],
+        precomputed: Mapping[int, Sequence[float]],
     ) -> list[bytes]:
         """Explain the instances that ask for it, null in the place of the others.
 
         Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
         """
         k = self.model.engine.n_outputs
-        written = [b"null"] * len(asked)
-        for index, contributions in known.items():
+        written = [b"null"] * len(parsed)
+        for index, contributions in precomputed.items():
             its_margins = margins[index * k : (index + 1) * k]
-            written[index] = self.explanation(its_margins, contributions, asked[index][1], "precomputed")
-        wanted = [index for index in explained if index not in known]
-        if not wanted:
+            written[index] = self.explanation(its_margins, contributions, parsed[index][1], "precomputed")
+        live = [index for index in explained if index not in precomputed]
+        if not live:
             return written
-        table = self.model.table([rows[i] for i in wanted])
+        table = self.model.table([rows[i] for i in live])
         contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
-        width = len(contributions) // len(wanted)
-        for place, index in enumerate(wanted):
+        width = len(contributions) // len(live)
+        for position, index in enumerate(live):
             its_margins = margins[index * k : (index + 1) * k]
-            its_contributions = contributions[place * width : (place + 1) * width]
-            written[index] = self.explanation(its_margins, its_contributions, asked[index][1], "live")
+            its_contributions = contributions[position * width : (position + 1) * width]
+            written[index] = self.explanation(its_margins, its_contributions, parsed[index][1], "live")
         return written
 
-    def _whole(self, answer: bytes, row: Row, returned: bool, found: FoundRow | None, end: bytes) -> bytes:
+    def _whole(self, answer: bytes, row: Row, return_features: bool, found: FoundRow | None, end: bytes) -> bytes:
         """Put an answer together: the prediction, what is to be said of the row, and what comes last."""
-        features = b',"features":%b' % self._instance(row) if returned else b""
+        features = b',"features":%b' % self._instance(row) if return_features else b""
         if found is None:
             return answer + features + end
         stale = b',"features_stale":true' if found.is_stale else b""

@@ -21,7 +21,7 @@ from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
-from mlrf.serving.native.requests import Explain, ParsedRequest, in_batch
+from mlrf.serving.native.requests import ExplainOption, ParsedRequest, in_batch
 
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)
@@ -38,14 +38,14 @@ class _Options:
     """What a body says beside its rows."""
 
     leniency: Leniency
-    explain: Explain = False
-    returned: bool = False
+    explain: ExplainOption = False
+    return_features: bool = False
     max_age_s: float | None = None
     on_stale: OnStale | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class StrictParser:
     """Reads the bodies of one schema; `entity_key` is None where no rows are stored."""
 
     schema: Schema
@@ -61,10 +61,10 @@ class Reader:
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return what a `/predict` body asks; RequestError names what is wrong."""
-        return self._asked(json_scanner.whole_document(body, self.schema.names), "the body", self.leniency)
+        return self._instance_request(json_scanner.whole_document(body, self.schema.names), "the body", self.leniency)
 
     def rows(
-        self, body: bytes, quickly: Callable[[bytes], ParsedRequest | None] = lambda _: None
+        self, body: bytes, read_fast: Callable[[bytes], ParsedRequest | None] = lambda _: None
     ) -> list[ParsedRequest]:
         """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
 
@@ -72,16 +72,18 @@ class Reader:
         """
         members = self._envelope(json_scanner.whole_document(body, self.schema.names))
         options = _options(members, self.leniency)
-        asked = []
+        parsed = []
         for index, instance in enumerate(self._instances(members)):
             try:
-                known = quickly(bytes(instance)) if options.leniency == self.leniency else None
-                known = known or self._asked(instance, "an instance", options.leniency)
-                asked.append(in_batch(known, options.explain, options.returned, options.max_age_s, options.on_stale))
+                known = read_fast(bytes(instance)) if options.leniency == self.leniency else None
+                known = known or self._instance_request(instance, "an instance", options.leniency)
+                parsed.append(
+                    in_batch(known, options.explain, options.return_features, options.max_age_s, options.on_stale)
+                )
             except InvalidRequestError as error:
                 details = {"index": index, **error.details}
                 raise type(error)(f"instance {index}: {error}", **details) from error
-        return asked
+        return parsed
 
     def _envelope(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         values = json_scanner.values_at_most(raw)
@@ -117,7 +119,7 @@ class Reader:
             )
         return instances
 
-    def _asked(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> ParsedRequest:
+    def _instance_request(self, instance: msgspec.Raw, what: str, leniency: Leniency) -> ParsedRequest:
         values = json_scanner.values_at_most(instance)
         if values > self.max_values:
             n = len(self.schema.names)
@@ -130,15 +132,15 @@ class Reader:
         _only(members, _ONE, _ONE_CONTRACT)
         options = _options(members, leniency)
         if "key" not in members:
-            return self._row(members, options.leniency), options.explain, options.returned
+            return self._row(members, options.leniency), options.explain, options.return_features
         if "features" in members:
             raise InvalidRequestError(
                 'the body has both "features" and "key"; send "overrides" for values in place of the stored ones',
                 field="features",
             )
         overrides = self._overrides(members["overrides"], options.leniency) if "overrides" in members else None
-        asked = ByKey(self._key(members["key"]), overrides or None, options.max_age_s, options.on_stale)
-        return asked, options.explain, options.returned
+        parsed = ByKey(self._key(members["key"]), overrides or None, options.max_age_s, options.on_stale)
+        return parsed, options.explain, options.return_features
 
     def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Row:
         schema = self.schema
@@ -148,7 +150,7 @@ class Reader:
             raise InvalidRequestError(f'the body has no "features" and no "key": {_ONE_CONTRACT}', field="features")
         features = members["features"]
         if begins_with(features, b"{"):
-            named = self._known(members_of(features, "features"), leniency)
+            named = self._known_features(members_of(features, "features"), leniency)
             known = set(schema.names)
             return schema.row_by_name(
                 {n: feature_value(v, n) if n in known else None for n, v in named.items()}, leniency
@@ -162,7 +164,7 @@ class Reader:
             return schema.row_by_position(values, leniency)
         return schema.row(value_of(features, "features"), leniency)
 
-    def _known(self, named: dict[str, msgspec.Raw], leniency: Leniency) -> dict[str, msgspec.Raw]:
+    def _known_features(self, named: dict[str, msgspec.Raw], leniency: Leniency) -> dict[str, msgspec.Raw]:
         if leniency.unknown_features != "ignore":
             return named
         known = set(self.schema.names)
@@ -181,12 +183,12 @@ class Reader:
         return self.entity_key.encode({name: key_value(value, name) for name, value in members_of(raw, "key").items()})
 
     def _overrides(self, raw: msgspec.Raw, leniency: Leniency) -> dict[int, float]:
-        named = self._known(members_of(raw, "overrides"), leniency)
-        places = {name: place for place, name in enumerate(self.schema.names)}
-        if any(name not in places for name in named):
+        named = self._known_features(members_of(raw, "overrides"), leniency)
+        indices = {name: index for index, name in enumerate(self.schema.names)}
+        if any(name not in indices for name in named):
             raise self.schema.unknown_features(named)
         return {
-            places[name]: self.schema.number(places[name], feature_value(value, name), leniency)
+            indices[name]: self.schema.number(indices[name], feature_value(value, name), leniency)
             for name, value in named.items()
         }
 
@@ -203,7 +205,7 @@ def _options(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> _Options
     return _Options(
         leniency=_leniency(members, leniency),
         explain=_explain(members),
-        returned=_returned(members),
+        return_features=_return_features(members),
         max_age_s=_max_age_s(members),
         on_stale=_on_stale(members),
     )
@@ -223,7 +225,7 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
     )
 
 
-def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
+def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
     raw = members.get("explain")
     if raw is None:
         return False
@@ -237,7 +239,7 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> Explain:
     )
 
 
-def _returned(members: Mapping[str, msgspec.Raw]) -> bool:
+def _return_features(members: Mapping[str, msgspec.Raw]) -> bool:
     raw = members.get("return_features")
     if raw is None:
         return False

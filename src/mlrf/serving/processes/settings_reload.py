@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
-from mlrf.serving.option import made_of, value_in
+from mlrf.serving.option import build_settings, value_in
 
 FIXED = frozenset(
     ("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine", "on_bad_model")
@@ -22,4 +22,4 @@ def merged(old: ServeSettings, new: ServeSettings) -> tuple[ServeSettings, list[
         values[each.path] = before if fixed else after
         if before != after:
             (refused if fixed else changed).append(each.flag)
-    return made_of(ServeSettings, values), changed, refused
+    return build_settings(ServeSettings, values), changed, refused

@@ -28,7 +28,7 @@ class LogThread(Generic[_R]):
         # Each number has one writer: the loop counts what went in, the thread what came out.
         self._in_records = self._in_bytes = self._refused = 0
         self._out_records = self._out_bytes = self._lost = 0
-        self._told = (0, 0)
+        self._reported = (0, 0)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -56,7 +56,7 @@ class LogThread(Generic[_R]):
     def take_counts(self) -> tuple[int, int]:
         """Return how many records were written and dropped since the last call."""
         written, dropped = self._out_records - self._lost, self._refused + self._lost
-        before, self._told = self._told, (written, dropped)
+        before, self._reported = self._reported, (written, dropped)
         return written - before[0], dropped - before[1]
 
     def close(self, limit_s: float) -> None:

@@ -29,7 +29,7 @@ class Tracing(Protocol):
         """Return what the caller decided about tracing its request; None where it left that to us."""
         ...
 
-    def span(self, seen: Seen, status: int, elapsed_s: float) -> bytes:
+    def span(self, sampled: SampledRequest, status: int, elapsed_s: float) -> bytes:
         """Make the spans of an answered request, and return the header line that names the first."""
         ...
 
@@ -38,11 +38,11 @@ class Tracing(Protocol):
         ...
 
 
-class Seen:
+class SampledRequest:
     """A request that is looked at, and for whom."""
 
     __slots__ = (
-        "_watch",
+        "_observer",
         "body",
         "call",
         "client",
@@ -55,8 +55,8 @@ class Seen:
         "stages",
     )
 
-    def __init__(self, watch: TelemetryObserver, call: Call, request_id: bytes, body: bytes, client: str) -> None:
-        self._watch = watch
+    def __init__(self, observer: TelemetryObserver, call: Call, request_id: bytes, body: bytes, client: str) -> None:
+        self._observer = observer
         self.call = call
         self.request_id = request_id
         self.body = body
@@ -74,11 +74,11 @@ class Seen:
     @property
     def label(self) -> str:
         """The label of its route."""
-        return self._watch.routes[self.call.route]
+        return self._observer.routes[self.call.route]
 
     def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:
         """Tell those who wanted to know."""
-        return self._watch.end(self, status, content, elapsed_s)
+        return self._observer.end(self, status, content, elapsed_s)
 
     def _answer_recorded(self, body: bytes) -> Result:
         self.recorder = Recorder()
@@ -131,22 +131,24 @@ class TelemetryObserver:
         self._next = due
         return passing
 
-    def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> Seen | None:
+    def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> SampledRequest | None:
         """Look at a request that is due, or whose client wants it traced."""
         followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
         if not is_due and not followed:
             return None
-        seen = Seen(self, call, request_id, body, client)
-        seen.for_trace = bool(followed)
+        sampled = SampledRequest(self, call, request_id, body, client)
+        sampled.for_trace = bool(followed)
         if is_due:
             number = self._next
             self._next = number + 1
             predicts = self.routes[call.route] in self._predicting
-            seen.for_stages = self._sampled_stages.picks(number) and predicts and self._models[call.route] != NO_MODEL
-            seen.for_access = self._sampled_access.picks(number)
-            seen.for_prediction = self._sampled_predictions.picks(number) and predicts
-            seen.for_trace |= self._sampled_traces.picks(number) and followed is None
-        return seen
+            sampled.for_stages = (
+                self._sampled_stages.picks(number) and predicts and self._models[call.route] != NO_MODEL
+            )
+            sampled.for_access = self._sampled_access.picks(number)
+            sampled.for_prediction = self._sampled_predictions.picks(number) and predicts
+            sampled.for_trace |= self._sampled_traces.picks(number) and followed is None
+        return sampled
 
     def refused(self, call: Call | None, request_id: bytes, status: int, client: str) -> None:
         """Log a request that was refused before it was whole, as answers are."""
@@ -157,24 +159,26 @@ class TelemetryObserver:
         label = self.routes[OTHER if call is None else call.route]
         self._access_log.put(Answered(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
 
-    def end(self, seen: Seen, status: int, content: bytes, elapsed_s: float) -> bytes:
+    def end(self, sampled: SampledRequest, status: int, content: bytes, elapsed_s: float) -> bytes:
         """Tell those who wanted to know of a request how it was answered."""
         now_s = time.time()
         began_s = now_s - elapsed_s
-        call = seen.call
-        if seen.recorder is not None:
-            seen.stages = seen.recorder.end()
-            if seen.for_stages and status == _OK:
-                self._take_stages(self._models[call.route], seen.stages)
-        if seen.for_access and self._access_log is not None:
-            sizes = len(seen.body), len(content)
-            facts = (call.method, call.target, seen.label, status, elapsed_s, *sizes)
-            self._access_log.put(Answered(began_s, seen.request_id, seen.client, *facts))
-        if seen.for_prediction and self._prediction_log is not None and status == _OK:
+        call = sampled.call
+        if sampled.recorder is not None:
+            sampled.stages = sampled.recorder.end()
+            if sampled.for_stages and status == _OK:
+                self._take_stages(self._models[call.route], sampled.stages)
+        if sampled.for_access and self._access_log is not None:
+            sizes = len(sampled.body), len(content)
+            facts = (call.method, call.target, sampled.label, status, elapsed_s, *sizes)
+            self._access_log.put(Answered(began_s, sampled.request_id, sampled.client, *facts))
+        if sampled.for_prediction and self._prediction_log is not None and status == _OK:
             telling = call.handler if isinstance(call.handler, Telling) else None
-            both = seen.body, content
-            self._prediction_log.put(Predicted(began_s, seen.request_id, seen.label, elapsed_s, *both, telling))
-        return self._tracing.span(seen, status, elapsed_s) if seen.for_trace and self._tracing is not None else b""
+            both = sampled.body, content
+            self._prediction_log.put(Predicted(began_s, sampled.request_id, sampled.label, elapsed_s, *both, telling))
+        return (
+            self._tracing.span(sampled, status, elapsed_s) if sampled.for_trace and self._tracing is not None else b""
+        )
 
     def _take_stages(self, model: str, stages: list[Stage]) -> None:
         for stage, elapsed_s in durations(stages).items():

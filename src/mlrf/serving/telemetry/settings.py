@@ -40,25 +40,31 @@ class TelemetrySettings:
     """What is told of single requests; all of it off by default."""
 
     access_log_rate: float = option(
-        0.0, "share of answers that get a line in the log, 0 to 1", group=Group.SIGHT, metavar="R", check=between(0, 1)
+        0.0,
+        "share of answers that get a line in the log, 0 to 1",
+        group=Group.TELEMETRY,
+        metavar="R",
+        check=between(0, 1),
     )
     prediction_log: Path | None = option(
         None, "folder for JSON lines of requests and answers (none)",
-        group=Group.SIGHT, kind=Path, metavar="DIR", check=_check_folder,
+        group=Group.TELEMETRY, kind=Path, metavar="DIR", check=_check_folder,
     )  # fmt: skip
     prediction_log_rate: float = option(
-        1.0, "share of predictions that are kept there", group=Group.SIGHT, metavar="R", check=between(0, 1)
+        1.0, "share of predictions that are kept there", group=Group.TELEMETRY, metavar="R", check=between(0, 1)
     )
-    prediction_log_file_bytes: int = option(64 << 20, "largest file there", group=Group.SIGHT, check=at_least(1 << 16))
-    prediction_log_files: int = option(16, "most files there", group=Group.SIGHT, check=between(2, 100_000))
+    prediction_log_file_bytes: int = option(
+        64 << 20, "largest file there", group=Group.TELEMETRY, check=at_least(1 << 16)
+    )
+    prediction_log_files: int = option(16, "most files there", group=Group.TELEMETRY, check=between(2, 100_000))
     otlp_endpoint: str | None = option(
         None, "where traces are sent, as http://HOST:4318 (nowhere)",
-        group=Group.SIGHT, kind=str, metavar="URL", check=_check_url,
+        group=Group.TELEMETRY, kind=str, metavar="URL", check=_check_url,
     )  # fmt: skip
     trace_rate: float = option(
         0.01,
         "share of requests traced of those whose client does not say",
-        group=Group.SIGHT,
+        group=Group.TELEMETRY,
         metavar="R",
         check=between(0, 1),
     )

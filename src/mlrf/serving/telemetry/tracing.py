@@ -28,7 +28,7 @@ from mlrf.serving.telemetry import traceparent
 from mlrf.serving.telemetry.logs import Log
 
 if TYPE_CHECKING:
-    from mlrf.serving.telemetry.request_observer import Seen
+    from mlrf.serving.telemetry.request_observer import SampledRequest
 
 _PATH = "/v1/traces"
 _EXPORT_LIMIT_S = 2.0
@@ -42,7 +42,7 @@ class Tracing:
     """Makes spans of requests and has them sent to `endpoint`."""
 
     def __init__(self, endpoint: str, slot: int, log: Log) -> None:
-        _tell(log)
+        _log_sdk_messages(log)
         # A service name of the operator's own (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) counts before ours.
         named = {"service.name": "mlrf"} if "OTEL_SERVICE_NAME" not in os.environ else {}
         facts = {**named, "service.version": __version__, "service.instance.id": f"worker-{slot}"}
@@ -57,30 +57,30 @@ class Tracing:
         parent = None if header is None else traceparent.parse(header)
         return None if parent is None else parent.sampled
 
-    def span(self, seen: Seen, status: int, elapsed_s: float) -> bytes:
+    def span(self, sampled: SampledRequest, status: int, elapsed_s: float) -> bytes:
         """Make the spans of an answered request, and return the header line that names the first."""
         now_ns, now_s = time.time_ns(), perf_counter()
 
         def moment(at_s: float) -> int:
             return now_ns - int((now_s - at_s) * _NS)
 
-        call = seen.call
+        call = sampled.call
         method = call.method.decode("ascii", "replace")
         span = self._tracer.start_span(
-            f"{method} {seen.label}",
+            f"{method} {sampled.label}",
             context=_context(call.traceparent),
             kind=SpanKind.SERVER,
             start_time=moment(now_s - elapsed_s),
             attributes={
                 "http.request.method": method,
-                "http.route": seen.label,
+                "http.route": sampled.label,
                 "url.path": call.target.partition(b"?")[0].decode("ascii", "backslashreplace"),
                 "http.response.status_code": status,
-                "mlrf.request_id": seen.request_id.decode("ascii"),
+                "mlrf.request_id": sampled.request_id.decode("ascii"),
             },
         )
         inside = trace.set_span_in_context(span)
-        for stage in seen.stages:
+        for stage in sampled.stages:
             if stage.name == REST:
                 continue
             part = self._tracer.start_span(stage.name, context=inside, start_time=moment(stage.began_s))
@@ -114,7 +114,7 @@ class _TracedRequest(logging.Handler):
             self._log.warning("traces not sent", reason=record.getMessage())
 
 
-def _tell(log: Log) -> None:
+def _log_sdk_messages(log: Log) -> None:
     logger = logging.getLogger("opentelemetry")
     logger.handlers = [_TracedRequest(log)]
     logger.propagate = False

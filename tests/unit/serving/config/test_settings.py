@@ -163,7 +163,7 @@ def another(option):
             value = not option.default
         elif option.kind in (int, float):
             value = (option.default or 0) + 1
-            value = value if option.complaint(value) is None else 0.5
+            value = value if option.problem_with(value) is None else 0.5
         else:
             value = option.choices[-1] if option.choices else option.kind("/x")
             value = (value,) if option.many else value

@@ -14,7 +14,7 @@ from mlrf.core.schema import Feature, Kind, Leniency, Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.strict_parser import Reader
+from mlrf.serving.native.strict_parser import StrictParser
 
 MAX_INSTANCES = 3
 
@@ -195,7 +195,7 @@ def told(row):
 def test_one_instance_is_read_the_same_both_ways(case):
     read, (text, *_), _ = case
     decoder, body = RowDecoder(*read), text.encode()
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(*read).row(body)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [StrictParser(*read).row(body)])
 
 
 @settings(max_examples=200)
@@ -204,7 +204,7 @@ def test_a_batch_is_read_the_same_both_ways(case):
     read, texts, more = case
     text = '{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}"
     decoder, body = RowDecoder(*read), text.encode()
-    expected = outcome(lambda: Reader(*read).rows(body))
+    expected = outcome(lambda: StrictParser(*read).rows(body))
     assert outcome(lambda: decoder.rows(body)) == expected
 
 
@@ -218,7 +218,9 @@ def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unk
     whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
     body = whole[:place] + noise + whole[place + len(noise) :]
     decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(PLAIN, leniency, MAX_INSTANCES).row(body)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(
+        lambda: [StrictParser(PLAIN, leniency, MAX_INSTANCES).row(body)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,9 @@ def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
     leniency = Leniency("ignore")
     body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"
     decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
-    assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [Reader(PLAIN, leniency, MAX_INSTANCES).row(body)])
+    assert outcome(lambda: [decoder.row(body)]) == outcome(
+        lambda: [StrictParser(PLAIN, leniency, MAX_INSTANCES).row(body)]
+    )
 
 
 @given(schemas())
@@ -269,5 +273,5 @@ def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
         named = "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
         for inside in (named, "[" + ",".join(members.values()) + "]"):
             body = f'{{"features":{inside}}}'.encode()
-            expected = outcome(lambda body=body: [Reader(EVERY_KIND, leniency, MAX_INSTANCES).row(body)])
+            expected = outcome(lambda body=body: [StrictParser(EVERY_KIND, leniency, MAX_INSTANCES).row(body)])
             assert outcome(lambda body=body: [decoder.row(body)]) == expected, body

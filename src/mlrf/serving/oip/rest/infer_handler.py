@@ -35,7 +35,7 @@ class InferHandler:
         """Answer a body of JSON alone."""
         return self.answer(body, None, None)
 
-    def without_reasons(self) -> Handler:
+    def without_explanations(self) -> Handler:
         """Return the same for who may not ask for reasons."""
         other = copy(self)
         other._may_explain = False  # noqa: SLF001  of its own kind

@@ -25,7 +25,7 @@ _OPTION = "option"
 
 
 class Group(StrEnum):
-    """Under which heading an option stands in `--help`, in this order."""
+    """The headings of options in `--help`, in this order."""
 
     LISTENING = "listening"
     MODELS = "models"

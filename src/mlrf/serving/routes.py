@@ -75,7 +75,7 @@ class RouteSpec:
 
     @property
     def names_model(self) -> bool:
-        """Whether its path names a model, or stands for the default one."""
+        """Whether its requests are for one model: by name, or the default one."""
         return self.is_per_model or "{name}" in self.path
 
     @property

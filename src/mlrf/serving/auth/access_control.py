@@ -1,4 +1,4 @@
-"""What the options of access come to, kept up to date while a server serves.
+"""TLS, keys and allowed origins of a process, reloaded when their files change.
 
 The arbiter keeps one too, from which workers begin: one that is born while a file is not sound begins with what held before.
 """
@@ -60,7 +60,7 @@ class AccessControl:
             )
 
     def refresh_all(self) -> None:
-        """Take keys that changed on disk too, where no server with a guard asks for them."""
+        """Reload changed certificates and keys; for a process without a server that reloads the keys itself."""
         self.refresh()
         if self._ring is not None:
             reload_keys(self._ring, self._log)

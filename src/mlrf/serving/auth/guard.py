@@ -1,4 +1,4 @@
-"""What stands between a request's head and its handler: the key it carries must have the scope of its route.
+"""Authorization of requests: the key in a request's head must have the scope of its route.
 
 Decided once a head, before the body is read. Heads with keys are remembered like others, for a minute at the most, and
 forgotten as soon as the keys change.
@@ -23,10 +23,10 @@ from mlrf.serving.telemetry.logs import Log
 
 @runtime_checkable
 class ExplainingHandler(Protocol):
-    """A handler that knows by itself what is asked for, and how to refuse reasons."""
+    """A handler that refuses explanations itself."""
 
     def without_explanations(self) -> Handler:
-        """Return the handler of who may not ask for reasons."""
+        """Return the same handler for callers that may not request explanations."""
         ...
 
 
@@ -46,7 +46,7 @@ def reload_keys(ring: KeyRing, log: Log) -> None:
 class Guard:
     """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key.
 
-    Without a ring of keys it stands before a port that anybody may reach: all may call but what takes an admin.
+    Without a ring of keys every caller may call every route but those that need the scope `admin`.
     """
 
     def __init__(self, ring: KeyRing | None, scopes: Mapping[int, str], log: Log) -> None:
@@ -63,7 +63,7 @@ class Guard:
         return _refusing_explanations
 
     def check(self, authorization: bytes | None, route: int) -> bool:
-        """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
+        """Return whether a caller may request explanations; UnauthenticatedError or NotPermittedError if it may not call."""
         scope = self._scopes.get(route, ANY)
         if scope == OPEN:
             return True

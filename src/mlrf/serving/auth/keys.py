@@ -43,7 +43,7 @@ class Key:
 
 
 def make_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
-    """Return a new key, to be told once, and the line to keep."""
+    """Return a new key, to be shown once, and the line to keep."""
     identity = base64.urlsafe_b64encode(secrets.token_bytes(_ID_BYTES)).decode()
     key = f"{identity}.{secrets.token_urlsafe(_SECRET_BYTES)}"
     return key, Key(identity, _digest(key.encode()), frozenset(scopes), name)
@@ -53,7 +53,7 @@ def read_keys(path: Path) -> dict[str, Key]:
     """Return the keys of a file by id; ConfigError names the line that is none. Lines that begin with # are passed over."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            # A pipe (`<(…)`) tells its keys but once; whoever read it again would find none, and let nobody in.
+            # A pipe (`<(…)`) can be read only once: at the next reload it would hold no key, and every caller would be refused.
             raise ConfigError(f"--keys: {path} is no file", option="--keys")
         content = path.read_bytes()[: _MOST_BYTES + 1]
         text = content.decode("ascii")

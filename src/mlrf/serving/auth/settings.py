@@ -1,4 +1,4 @@
-"""The options of access, and what of them cannot go together."""
+"""Options of TLS, keys and origins, and which of them exclude each other."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from mlrf.serving.option import Group, option
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Who may ask, and over what."""
+    """Who may call the server, and over what."""
 
     keys: Path | None = option(
-        None, "file of keys that `mlrf keys` made; without one nobody needs a key", group=Group.ACCESS, kind=Path
+        None,
+        "file of API keys made by `mlrf keys`; requests need one of them (none: no key needed)",
+        group=Group.ACCESS,
+        kind=Path,
     )
     tls_cert: Path | None = option(
-        None, "certificate chain (PEM); then https alone is spoken", group=Group.ACCESS, kind=Path
+        None, "certificate chain of the server (PEM); enables https (none: http)", group=Group.ACCESS, kind=Path
     )
-    tls_key: Path | None = option(None, "its private key (PEM, no password)", group=Group.ACCESS, kind=Path)
+    tls_key: Path | None = option(None, "private key of --tls-cert (PEM, no password)", group=Group.ACCESS, kind=Path)
     tls_client_ca: Path | None = option(
-        None, "authorities (PEM) of the certificates that clients must show", group=Group.ACCESS, kind=Path
+        None,
+        "authorities (PEM) that must have signed client certificates (none: no client certificate needed)",
+        group=Group.ACCESS,
+        kind=Path,
     )
     cors_origin: tuple[str, ...] = option(
         (),
-        "an origin whose pages may read answers, or *",
+        "origin whose pages may read responses, as https://app.example, or *; may be repeated",
         group=Group.ACCESS,
         kind=str,
         metavar="ORIGIN",
@@ -55,7 +61,7 @@ class AuthSettings:
             Tls(files)
 
     def exposed(self, host: str) -> str | None:
-        """Return what to tell an operator whose server anybody may ask, None when nobody else can or keys are wanted."""
+        """Return a warning for a server that others can reach without a key; None where keys are needed or others cannot."""
         if self.keys is not None or self.tls_client_ca is not None or is_loopback(host):
             return None
         return f"{host} can be reached from outside, and nobody needs a key: name a file of keys with --keys"

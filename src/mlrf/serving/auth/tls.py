@@ -34,7 +34,7 @@ class Tls:
         self._signature = files.signature()
         self._current = _context(files)
         self.context = _context(files)
-        """What a listener is made with: every handshake takes the current one in its place."""
+        """What a listener is made with: every handshake replaces it by the current one."""
         self.context.sni_callback = self._choose
 
     def reload(self) -> None:
@@ -66,7 +66,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        # Without a password: asked for one, OpenSSL would read the terminal.
+        # Without a password OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(files.cert, files.key, password="")
     except (OSError, ValueError) as error:
         raise _unusable("--tls-cert, --tls-key", f"{files.cert} and {files.key}", error) from error

@@ -17,7 +17,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class AdminAddress:
-    """Where the admin listener stands: a path, or a host and port."""
+    """The address of the admin listener: a path, or a host and port."""
 
     path: Path | None = None
     host: str = ""

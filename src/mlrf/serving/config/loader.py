@@ -89,7 +89,7 @@ def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option
 
 
 Found = dict[Option, tuple[Any, str]]
-"""The values of one source, each with the words for where it stands."""
+"""The values of one source, each with a description of its source."""
 
 
 def _in_arguments(given: Mapping[str, Any]) -> Found:

@@ -1,4 +1,4 @@
-"""What an operator may choose for a server: the one table of options (option.py says how a line of it is read)."""
+"""Settings of `mlrf serve`: the one table of options (option.py says how an option is declared)."""
 
 from __future__ import annotations
 
@@ -32,71 +32,87 @@ def _check_admin(address: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """Everything `mlrf serve` can be told; ConfigError names the option whose value is wrong."""
+    """All options of `mlrf serve`; ConfigError names the option whose value is wrong."""
 
     bundles: tuple[Path, ...] = option(
-        (), "a bundle that `mlrf build` made", group=Group.MODELS, kind=Path, metavar="BUNDLE", positional=True
+        (),
+        "bundle made by `mlrf build`, model repository, or a model in one (REPOSITORY/NAME)",
+        group=Group.MODELS,
+        kind=Path,
+        metavar="BUNDLE",
+        positional=True,
     )
     host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
-    port: int = option(8080, "port to listen on; 0 for any free one", group=Group.LISTENING, check=between(0, 65535))
-    backlog: int = option(2048, "connections that may wait, a worker", group=Group.LISTENING, check=between(1, 65535))
-    default: str | None = option(
-        None, "the model that /predict asks (the first bundle's)", group=Group.MODELS, kind=str
+    port: int = option(8080, "port to listen on; 0 for a free one", group=Group.LISTENING, check=between(0, 65535))
+    backlog: int = option(
+        2048, "connections that may wait for each worker to accept them", group=Group.LISTENING, check=between(1, 65535)
     )
+    default: str | None = option(None, "model that answers /predict (the first bundle's)", group=Group.MODELS, kind=str)
     engine: str | None = option(
-        None, "the engine that answers (the best that the bundle has files for)",
+        None, "engine that computes predictions (the fastest that the bundle has files for)",
         group=Group.MODELS, kind=str, choices=ENGINES,
     )  # fmt: skip
-    max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, check=at_least(1))
-    max_infer_rows: int = option(10_000, "rows a request of /v2 may hold", group=Group.REQUESTS, check=at_least(1))
+    max_batch: int = option(100, "most instances in a batch", group=Group.REQUESTS, check=at_least(1))
+    max_infer_rows: int = option(
+        10_000, "most rows in a request of the Open Inference Protocol", group=Group.REQUESTS, check=at_least(1)
+    )
     unknown_features: Literal["refuse", "ignore"] = option(
-        "refuse", "names that are no feature", group=Group.REQUESTS, choices=("refuse", "ignore")
+        "refuse", "what to do with names that are not features", group=Group.REQUESTS, choices=("refuse", "ignore")
     )
     unknown_categories: Literal["refuse", "missing"] = option(
-        "refuse", "values in no list of categories", group=Group.REQUESTS, choices=("refuse", "missing")
+        "refuse",
+        "what to do with categories that the model does not have",
+        group=Group.REQUESTS,
+        choices=("refuse", "missing"),
     )
     limits: HttpLimits = field(default_factory=HttpLimits)
     state_dir: Path = option(
-        default_state_dir, "where rows by key live while they change", group=Group.FEATURES, kind=Path, metavar="DIR"
+        default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
     )
     features: str | None = option(
-        None, "redis://HOST:PORT/0 of a store that machines share (one of this machine, under --state-dir)",
+        None, "shared feature store, as redis://HOST:PORT/0 (a local one, under --state-dir)",
         group=Group.FEATURES, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
     features_timeout_s: float = option(
-        0.005, "until a shared store counts as silent", group=Group.FEATURES, check=between(0.001, 10, " seconds")
+        0.005,
+        "seconds to wait for an answer of a shared feature store",
+        group=Group.FEATURES,
+        check=between(0.001, 10, " seconds"),
     )
     max_feature_age_s: float | None = option(
-        None, "how old a stored row may be, in seconds (any age)", group=Group.FEATURES, kind=float,
+        None, "most seconds since a stored row was true (no limit)", group=Group.FEATURES, kind=float,
         check=lambda value: None if value > 0 else f"{value:g} is not above 0",
     )  # fmt: skip
     stale_features: Literal["refuse", "flag"] = option(
-        "refuse", "what becomes of older rows", group=Group.FEATURES, choices=("refuse", "flag")
+        "refuse", "what to do with rows older than --max-feature-age", group=Group.FEATURES, choices=("refuse", "flag")
     )
     caching: CacheSettings = field(default_factory=CacheSettings)
     workers: int = option(
-        usable_cpus, "worker processes (one a processor)", group=Group.PROCESSES, check=between(1, 256)
+        usable_cpus, "worker processes (one for each processor)", group=Group.PROCESSES, check=between(1, 256)
     )
     drain_timeout_s: float = option(
-        10.0, "to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
+        10.0, "seconds to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )
     worker_timeout_s: float = option(
-        3.0, "until a silent worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
+        3.0, "seconds without a heartbeat until a worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
     )
     max_requests: int = option(
-        0, "answers until a worker is replaced by a fresh one; 0 for never", group=Group.PROCESSES, check=at_least(0)
+        0, "requests after which a worker is replaced; 0 for never", group=Group.PROCESSES, check=at_least(0)
     )
     max_requests_jitter: int = option(
-        0, "up to so many more, so that not all are replaced at once", group=Group.PROCESSES, check=at_least(0)
+        0,
+        "most random requests added to --max-requests, so that workers are not replaced all at once",
+        group=Group.PROCESSES,
+        check=at_least(0),
     )
     reload_timeout_s: float = option(
         60.0,
-        "for every worker to prepare a version, or the old one stays; at the start, for the checks of a model",
+        "seconds for every worker to prepare a new version, and for the checks of a model at the start",
         group=Group.PROCESSES,
         check=seconds(),
     )
     allow_schema_change: bool = option(
-        False, "take versions that ask other things of their callers into service", group=Group.MODELS
+        False, "load versions whose schema differs from the current one's", group=Group.MODELS
     )
     on_bad_model: Literal["fall-back", "exit"] = option(
         "fall-back",
@@ -106,7 +122,7 @@ class ServeSettings:
     )
     admin: str | None = option(
         None,
-        "unix:/PATH or HOST:PORT of this machine, for admin routes (none)",
+        "address of the admin routes, as unix:/PATH or 127.0.0.1:PORT (none)",
         group=Group.LISTENING,
         kind=str,
         metavar="ADDRESS",
@@ -116,7 +132,7 @@ class ServeSettings:
     access: AuthSettings = field(default_factory=AuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
-        "info", "the least that is logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
+        "info", "lowest level that is logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
     )
 
     def __post_init__(self) -> None:
@@ -124,7 +140,7 @@ class ServeSettings:
             raise ConfigError("BUNDLE: name at least one bundle to serve", option="BUNDLE")
         check_all(self, OPTIONS)
         if self.caching.shared_cache and not self.caching.size_bytes:
-            raise ConfigError("--shared-cache: stands behind --cache, which is 0", option="--shared-cache")
+            raise ConfigError("--shared-cache: needs --cache above 0", option="--shared-cache")
         least = MIN_WORKER_BYTES * self.workers
         if 0 < self.caching.size_bytes < least:
             raise ConfigError(

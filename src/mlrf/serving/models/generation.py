@@ -64,7 +64,7 @@ class Generation:
         self._settings = settings
         described = [each.described for each in self.served]
         self.plane = DataPlane(described, check_serving, __version__, unloaded, repository, refused.keys())
-        """What the Open Inference Protocol asks, over whichever transport."""
+        """The data plane of the Open Inference Protocol, for every transport."""
         self.rest: RestHandlers = RestHandlers(lambda: self.plane, {each.name: each.described for each in self.served})
         bundles = [each.bundle for each in self.served]
         facts = (bundles, default, __version__, settings.max_batch)
@@ -91,7 +91,7 @@ class Generation:
         return Router(self.routes, self._settings.limits.max_body_bytes, self._missing)
 
     def release(self) -> None:
-        """Let go of the models once no router asks here any more.
+        """Release the models once no router refers to this generation.
 
         The routes hold what made them: a ring, which the collector would have to find, and does not where it is frozen.
         """
@@ -99,9 +99,9 @@ class Generation:
         self._served.clear()
 
     def _missing(self, path: str) -> MlrfError | Route | None:
-        """Explain a path that no route has, when it asks for a model that is not served.
+        """Return an error for the path of a model that is not served, or the route of a path that `routes` lacks.
 
-        Who would load or unload one that nobody knows must be allowed to, before that is explained.
+        A caller that would load or unload an unknown model must have the scope before the error says so.
         """
         parts = path.split("/")
         try:
@@ -162,7 +162,7 @@ class Generation:
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:
-    """Return a handler of a document that never changes, made when first asked for."""
+    """Return a handler of a document that never changes, made at the first request."""
     made: list[bytes] = []
 
     def answer(_body: bytes) -> bytes:

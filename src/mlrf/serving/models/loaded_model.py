@@ -49,7 +49,7 @@ class LoadedModel:
         `prove` sees the model before anything else asks it, and raises BundleError where it must not serve.
         """
         engine = open_engine(bundle, settings.engine)
-        # The engine has its file by now, and whoever held that may give it back.
+        # The engine has opened its file by now: the pinned descriptors can be released.
         self.bundle = bundle = msgspec.structs.replace(bundle, held={})
         self.number = number
         self.model = Model(bundle, engine)
@@ -142,7 +142,7 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 
 
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
-    """Return what tells where the rows stand; None where there are none, or machines share them and nobody can tell."""
+    """Return a function of the last transaction of the rows; None without rows, and for a shared store, which has none."""
     return None if rows is None or rows.local is None else rows.local.transaction
 
 

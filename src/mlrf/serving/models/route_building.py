@@ -46,7 +46,7 @@ def admin_routes(service: Service, names: Sequence[str], layout: Layout) -> dict
 def repository_route(path: str, make: Callable[[RouteSpec, str], Handler | None], layout: Layout) -> Route | None:
     """Return the route of a path that would load or unload a model, whichever name it has; None for another path.
 
-    Whoever asks for it must hold the scope `admin` before the name is looked up.
+    The scope `admin` is checked before the name is looked up.
     """
     if not path.startswith(_REPOSITORY_MODELS):
         return None

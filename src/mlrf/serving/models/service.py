@@ -126,7 +126,7 @@ class Service:
     def open(
         self, bundle: Bundle, number: int = 1, prove: Callable[[Model], object] = lambda _model: None
     ) -> LoadedModel:
-        """Open a version beside those that are served, from any thread; `prove` as of `LoadedModel`."""
+        """Open another version while the current ones go on serving, from any thread; `prove` as of `LoadedModel`."""
         total = self._exposition.total
         return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, total=total, prove=prove)
 
@@ -145,7 +145,7 @@ class Service:
         return found if isinstance(found, LoadedModel) else None
 
     def put(self, name: str, served: LoadedModel | None) -> Generation:
-        """Make the next generation, with a version in the place of a model's old one, or none; return the old generation.
+        """Make the next generation, with another version of a model or without the model; return the old generation.
 
         The caller has the next requests find the new one, then releases the old one.
         """
@@ -180,7 +180,7 @@ class Service:
             raise NotReadyError("the server is shutting down")
 
     def _missing_for_admins(self, path: str) -> MlrfError | Route | None:
-        """Explain an admin's path that no route has, when it asks for a model that nobody knows."""
+        """Return an error for an admin path of an unknown model, or the route of a path that loads or unloads one."""
         parts = path.split("/")
         if len(parts) == 5 and parts[1:3] == ["admin", "models"]:  # noqa: PLR2004  /admin/models/{name}/…
             try:

@@ -1,7 +1,7 @@
 """From the bytes of a request to rows, fast: compiled decoders made from the schema.
 
-The decoder takes what is certainly right. Whatever it stumbles over goes to `careful`, which reads the same bytes slowly
-by the schema's own rules and either answers or says exactly what is wrong; the two agree (tests hold them to it).
+The decoder takes what is certainly valid. Anything else goes to the strict parser, which reads the same bytes slowly by the
+schema's own rules and either returns a request or says exactly what is wrong; the two agree (tests compare them).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _OPTIONS: list[tuple[str, Any, Any]] = [
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
 _NO_OPTIONS = (False, False, None, None)
 _UNNAMABLE = frozenset('"\\')
-"""msgspec cannot take a field name that JSON would have to escape; such a schema is read carefully every time."""
+"""msgspec cannot take a field name that JSON would have to escape; bodies for such a schema always go to the strict parser."""
 _FIRST_PRINTABLE = 0x20
 _AT_ONCE_BYTES = MAX_NUMBER_CHARS
-"""A longer body goes the careful way, which counts before it decodes, and its instances one by one the fast one."""
+"""A longer body goes to the strict parser, which counts values before it decodes; its instances are decoded fast one by one."""
 
 
 class RowDecoder:
@@ -58,11 +58,11 @@ class RowDecoder:
         self._decode_many: Callable[[bytes], Any] | None = many
 
     def row(self, body: bytes) -> ParsedRequest:
-        """Return what a `/predict` body asks; RequestError says what is wrong with it."""
+        """Return the request in a `/predict` body; RequestError says what is wrong with it."""
         return self.row_at_once(body) or self.strict_row(body)
 
     def rows(self, body: bytes) -> list[ParsedRequest]:
-        """Return what a `/predict/batch` body asks; RequestError says what is wrong, and with which instance."""
+        """Return the requests in a `/predict/batch` body; RequestError says what is wrong, and with which instance."""
         return self.rows_at_once(body) or self.strict_rows(body)
 
     def strict_row(self, body: bytes) -> ParsedRequest:
@@ -74,7 +74,7 @@ class RowDecoder:
         return self._strict.rows(body, self.row_at_once)
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
-        """Return what a `/predict` body asks, in at most a few milliseconds; None when only `row` can tell."""
+        """Return the request in a `/predict` body, in at most a few milliseconds; None where the strict parser must decide."""
         if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 parsed = self._decode_one(body)
@@ -84,7 +84,7 @@ class RowDecoder:
         return None
 
     def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
-        """Return what a `/predict/batch` body asks, in at most a few milliseconds; None when only `rows` can tell."""
+        """Return the requests in a `/predict/batch` body, in a few milliseconds; None where the strict parser must decide."""
         if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 batch = self._decode_many(body)
@@ -101,7 +101,7 @@ class RowDecoder:
         return None
 
     def _row_of(self, parsed: Any) -> Row | ByKey:
-        """Return the row that an instance holds, or the key of it; KeyError where only the careful way can tell."""
+        """Return the row that an instance holds, or the key of it; KeyError where the strict parser must decide."""
         features = parsed.features
         if features is UNSET:
             return self._key_of(parsed)
@@ -145,7 +145,7 @@ def codes_by_value(feature: Feature) -> Mapping[Any, float]:
 def _compiled(
     schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
 ) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
-    """Return decoders of one body and of a batch; none for a schema or leniency that only careful reading can serve."""
+    """Return decoders of one body and of a batch; none for a schema or leniency that only the strict parser can read."""
     named = named_struct("NamedFeatures", schema, leniency)
     if named is None:
         return None, None
@@ -164,7 +164,7 @@ def _compiled(
         forbid_unknown_fields=True,
         gc=False,
     )
-    # A batch over the limit ends the fast way early; the careful one then says so without decoding it.
+    # A batch over the limit ends fast decoding early; the strict parser then says so without decoding it.
     instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
     batch = msgspec.defstruct(
         "BatchBody",
@@ -179,7 +179,7 @@ def _compiled(
 
 
 def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
-    """Return the type of an instance by name, its fields in schema order; None where only careful reading can serve."""
+    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it."""
     kinds = [_named_type(f) for f in schema.features]
     if None in kinds or any(_needs_escape(feature) for feature in schema.names):
         return None

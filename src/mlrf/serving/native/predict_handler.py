@@ -1,7 +1,7 @@
-"""The handlers of `/predict`, `/predict/batch` and `/explain`: what is asked, and what answers it, the loop or a thread.
+"""The handlers of `/predict`, `/predict/batch` and `/explain`: where a request is answered, on the event loop or in a thread.
 
-What would hold the event loop for more than about a millisecond is handed back as `Deferred`; the engines' `margins` and
-`contributions_many` release the GIL and may run in any thread. What a store on another machine must be asked for is `Awaited`.
+What would hold the event loop for more than about a millisecond is returned as `Deferred`; the engines' `margins` and
+`contributions_many` release the GIL and may run in any thread. A look-up in a store on another machine is `Awaited`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class PredictHandler:
         body: bytes,
         answer: Callable[[_A, _Counts], bytes | Deferred | Awaited],
     ) -> Deferred:
-        """Read and answer a body beside the loop, which alone may count, and alone looks rows up."""
+        """Read and answer a body in the worker's thread; only the loop counts and looks rows up."""
         counts: _Counts = []
 
         def run() -> bytes | Awaited:
@@ -136,7 +136,7 @@ class PredictHandler:
         return self._one((row, explain or True, return_features), counts)
 
     def _one(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
-        """Answer one instance; with a `tally`, beside the loop, which will count what is written there."""
+        """Answer one instance; with `counts`, in the worker's thread, and the loop counts later what is appended to them."""
         row, explain, return_features = parsed
         if not isinstance(row, ByKey):
             return self._answer(row, explain, return_features, None, counts)
@@ -161,7 +161,7 @@ class PredictHandler:
         return Awaited(look_up)
 
     def _many(self, parsed: list[ParsedRequest], counts: _Counts | None = None) -> bytes | Deferred | Awaited:
-        """Answer a batch; `tally` as for `_one`."""
+        """Answer a batch; `counts` as for `_one`."""
         indices = [] if self._rows is None else [i for i, (row, _, _) in enumerate(parsed) if isinstance(row, ByKey)]
         if not indices:
             return self._answer_many(parsed, {}, counts)
@@ -230,7 +230,7 @@ class PredictHandler:
     def _answer_many(
         self, parsed: list[ParsedRequest], found: Mapping[int, FoundRow], counts: _Counts | None = None
     ) -> bytes | Deferred:
-        """Answer instances whose rows are known: given, or found by key at these places of the batch."""
+        """Answer instances whose rows are known: given, or found by key, by index in the batch."""
         explained = [i for i, (_, explain, _) in enumerate(parsed) if explain is not False]
         if explained:
             self._model.explainer()
@@ -248,7 +248,7 @@ class PredictHandler:
         return self._responses.batch(parsed, found, explained, precomputed)
 
     def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
-        """Return the contributions that were computed beforehand, by place in the batch."""
+        """Return the contributions that were precomputed, by index in the batch."""
         precomputed = {}
         for index in explained:
             if index in found and (contributions := self._stored().contributions(found[index])) is not None:
@@ -257,12 +257,12 @@ class PredictHandler:
 
 
 def _responses(model: Model, rows: StoredRows | None) -> ResponseBuilder:
-    # A store that machines share says nothing of changes: an answer from it must not be given again.
+    # A store that machines share says nothing of changes: an answer from it must not be cached.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
 
 
 def _with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
-    """Return work that says what it owes to the stored rows it is made from, for whoever would wait for it too."""
+    """Return work with the state of the stored rows that it is made from, by which it may be shared with other requests."""
     rows = [each for each in found if each is not None]
     if not rows:
         return work

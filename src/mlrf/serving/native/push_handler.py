@@ -1,6 +1,6 @@
 """`/admin/models/{name}/features`: rows inserted or replaced while the server serves, all of a push in one transaction.
 
-A push is read and written beside the loop, one at a time a worker, and answered when every worker finds its rows.
+A push is read and written off the event loop, one at a time a worker, and answered when every worker finds its rows.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PushHandler:
 
 
 class PushReader:
-    """Reads pushes of one format of rows: what is certainly right fast (4 µs a row of 27 features, not 22), else carefully."""
+    """Reads pushes of one format of rows: valid rows fast (4 µs a row of 27 features, not 22), others by the schema's rules."""
 
     def __init__(self, rows: RowFormat) -> None:
         self._rows = rows
@@ -83,7 +83,7 @@ class PushReader:
         schema = rows.schema
         self._codes = [(i, codes_by_value(f)) for i, f in enumerate(schema.features) if f.categories is not None]
         named = named_struct("PushedFeatures", schema, STRICT)
-        # A field of the key that is a feature too may be left out, and must not be contradicted: that is for careful reading.
+        # A field of the key that is a feature too may be left out, and must not be contradicted: the slow path checks that.
         if named is not None and not set(rows.key.names) & set(schema.names):
             fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
                 ("key", dict[str, str | int | float | bool]),

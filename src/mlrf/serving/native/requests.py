@@ -1,4 +1,4 @@
-"""What a body asks of a model, whichever way it was read."""
+"""A request for a prediction, whichever parser read it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 ExplainOption = bool | int
-"""Whether an explanation is asked: of all features, or of the k that weigh most."""
+"""Whether an explanation is requested: of all features, or of the k with the largest contributions."""
 
 ParsedRequest = tuple[Row | ByKey, ExplainOption, bool]
-"""The row or where it is to be found, whether reasons are asked, and whether the features are to be returned."""
+"""The row or the key to look it up by, whether an explanation is requested, and whether to return the features."""
 
 
 def in_batch(
@@ -21,7 +21,7 @@ def in_batch(
     max_age_s: float | None,
     on_stale: OnStale | None,
 ) -> ParsedRequest:
-    """Return what an instance asks once the batch's options are counted; its own come first, of two ages the lower."""
+    """Return the request of an instance with the batch's options applied; its own come first, of two ages the lower."""
     row, its_explain, its_return_features = parsed
     if isinstance(row, ByKey) and (max_age_s is not None or on_stale is not None):
         ages = [age for age in (row.max_age_s, max_age_s) if age is not None]

@@ -1,6 +1,6 @@
-"""From rows that are known to answers in bytes: the model is asked, and what it says is written.
+"""Responses of one model in bytes: predictions and explanations of known rows, written as JSON.
 
-Where that is done, on the loop or beside it, is the concern of predicting.py: `aside` and `batch` may run in any thread.
+The predict handler decides where that is done: `off_loop` and `batch` may run in any thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ResponseBuilder:
     """The answers of one model."""
 
     def __init__(self, model: Model, *, never_again: bool) -> None:
-        """`never_again`: answers from stored rows are not to be given again, as nobody can tell whether those changed."""
+        """`never_again`: responses from stored rows must not be cached, as changes of the rows are not seen."""
         self.model = model
         self._never_again = never_again
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
@@ -53,7 +53,7 @@ class ResponseBuilder:
     def explanation(
         self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source
     ) -> bytes:
-        """Write the reasons for an answer, in any thread."""
+        """Write an explanation, in any thread."""
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
         return _encode(self._writer.write(margins, contributions, explain, source))
@@ -82,7 +82,7 @@ class ResponseBuilder:
         found: FoundRow | None,
         precomputed: Sequence[float] | None,
     ) -> bytes:
-        """Answer one instance with its reasons, on the loop; `known` are contributions that were computed beforehand."""
+        """Answer one instance with its explanation, on the loop; `precomputed` are contributions from the bundle."""
         margins = staged(ENGINE, self.model.engine.margin, row)
         if precomputed is not None:
             return self._with_explanation(margins, precomputed, row, explain, return_features, found, "precomputed")
@@ -105,7 +105,7 @@ class ResponseBuilder:
         explained: Sequence[int],
         precomputed: Mapping[int, Sequence[float]],
     ) -> bytes:
-        """Answer instances in any thread: `found` are their stored rows and `known` their contributions, by place."""
+        """Answer instances in any thread: `found` are their stored rows and `precomputed` their contributions, by index."""
         rows: list[Any] = [row for row, _, _ in parsed]
         for index, each in found.items():
             rows[index] = each.row
@@ -157,7 +157,7 @@ class ResponseBuilder:
         explained: Sequence[int],
         precomputed: Mapping[int, Sequence[float]],
     ) -> list[bytes]:
-        """Explain the instances that ask for it, null in the place of the others.
+        """Return the explanation of each instance that requests one, null for the others.
 
         Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
         """

@@ -1,4 +1,4 @@
-"""From the bytes of a request to what it asks, slowly, by the schema's own rules: a refusal names field, value and remedy."""
+"""The strict parser: requests read slowly, by the schema's own rules, so that a refusal names field, value and remedy."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [va
 MAX_EXPLAINED = 1 << 31
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
-"""How many values an instance may hold beside those of its features: names that are ignored, names given again."""
+"""How many values an instance may hold besides its features: ignored names, duplicate names."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What a body says beside its rows."""
+    """The options of a body."""
 
     leniency: Leniency
     explain: ExplainOption = False
@@ -60,15 +60,15 @@ class StrictParser:
         object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
 
     def row(self, body: bytes) -> ParsedRequest:
-        """Return what a `/predict` body asks; RequestError names what is wrong."""
+        """Return the request in a `/predict` body; RequestError names what is wrong."""
         return self._instance_request(json_scanner.whole_document(body, self.schema.names), "the body", self.leniency)
 
     def rows(
         self, body: bytes, read_fast: Callable[[bytes], ParsedRequest | None] = lambda _: None
     ) -> list[ParsedRequest]:
-        """Return what a `/predict/batch` body asks; RequestError names what is wrong, and the instance it is wrong with.
+        """Return the requests in a `/predict/batch` body; RequestError names what is wrong, and with which instance.
 
-        `quickly` may know what an instance asks; for one of which it says None, this reader decides.
+        `read_fast` may return the request of an instance; where it returns None, this parser decides.
         """
         members = self._envelope(json_scanner.whole_document(body, self.schema.names))
         options = _options(members, self.leniency)

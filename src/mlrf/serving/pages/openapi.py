@@ -137,10 +137,8 @@ def _answer(bundle: Bundle) -> dict[str, Any]:
 
 
 def _of_the_row(bundle: Bundle) -> dict[str, Any]:
-    """Describe what an answer says of its row, where that was asked or the row was found by key."""
-    properties: dict[str, Any] = {
-        "features": _named(bundle) | {"description": "Every feature, where they were asked for"}
-    }
+    """Describe the members of a response about its row, where requested or found by key."""
+    properties: dict[str, Any] = {"features": _named(bundle) | {"description": "Every feature, where requested"}}
     if bundle.manifest.rows is not None:
         properties |= {
             "features_as_of": _AS_OF | {"description": "When the row found by key was true"},
@@ -165,7 +163,7 @@ def _batch(bundle: Bundle, max_batch: int) -> Content:
     always = list(answers)
     answers["explanations"] = {
         "type": "array",
-        "description": "null in the place of an instance that asks for none; absent when none asks",
+        "description": "null for an instance that requests none; absent when none does",
         "items": {"anyOf": [_explanation(bundle), {"type": "null"}]},
     }
     answers["features"] = {"type": "array", "items": {"anyOf": [_named(bundle), {"type": "null"}]}}
@@ -203,7 +201,7 @@ def _key(bundle: Bundle) -> dict[str, Any]:
 
 def _overrides(bundle: Bundle) -> dict[str, Any]:
     named = {k: v for k, v in _named(bundle).items() if k != "required"}
-    return named | {"description": "Values in place of the stored ones"}
+    return named | {"description": "Values that replace the stored ones"}
 
 
 def _position(feature: Feature) -> dict[str, Any]:
@@ -239,7 +237,7 @@ def _options() -> dict[str, Any]:
 
 
 def _explanation(bundle: Bundle) -> dict[str, Any]:
-    """Describe reasons: of several outputs, lists in the order of the classes and objects by class."""
+    """Describe an explanation: of several outputs, lists in the order of the classes and objects by class."""
     number: dict[str, Any] = _prediction(bundle)
     by_feature: dict[str, Any] = {"type": "object", "additionalProperties": _NUMBER}
     rest: dict[str, Any] = _NUMBER

@@ -1,1 +1,1 @@
-"""What can be seen of requests beside metrics: times by stage, access log, prediction log, traces."""
+"""Metrics, logs and traces: what an operator sees of requests."""

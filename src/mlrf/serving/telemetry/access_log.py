@@ -1,4 +1,4 @@
-"""The access log: a JSON line an answer, or for a sample of answers, on standard error beside the other lines."""
+"""The access log: a JSON line for each response, or for a sample of them, on standard error like the rest of the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATOMIC_BYTES = 4096
 
 
 class Answered(NamedTuple):
-    """One answer, as the access log tells it; `time_s` in Unix time."""
+    """One response, as the access log shows it; `time_s` in Unix time."""
 
     time_s: float
     request_id: bytes
@@ -34,7 +34,7 @@ class Answered(NamedTuple):
 
 
 class AccessLog:
-    """Writes a line for each answer that it is told of."""
+    """Writes a line for each response that it is given."""
 
     def __init__(self, descriptor: int, pid: int) -> None:
         self._descriptor = descriptor

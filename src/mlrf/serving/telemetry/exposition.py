@@ -1,4 +1,4 @@
-"""All counts as Prometheus reads them, totals over the workers whichever of them is asked.
+"""All counts in Prometheus text format: totals over the workers, whichever of them answers.
 
 Text format 0.0.4, written by hand: a metrics library would cost its import at start and a lock a count (docs/adr/0002).
 """
@@ -22,7 +22,7 @@ _NONE: Mapping[str, str] = {}
 
 
 class Exposition:
-    """The text, made anew each time it is asked for."""
+    """The exposition of `GET /metrics`, computed at each request."""
 
     def __init__(self, layout: Layout, block: ControlBlock, bundles: Sequence[dict[str, str]], version: str) -> None:
         self._layout = layout

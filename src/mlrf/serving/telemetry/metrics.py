@@ -1,8 +1,9 @@
-"""What is counted: one table of families, where their counts lie in the control block, and the meter of a worker.
+"""Metrics: one table of families, where their counts lie in the control block, and the meter of a worker.
 
-A new metric is a line of FAMILIES and a row in docs/reference/server.md. Who counts asks the meter for `counter(name)` or
-`gauge(name)` and calls what it gets. Every label has a bounded set of values, known before the fork; the layout follows from
-the table and the routes alone, so arbiter and workers agree on it. Durations are kept in nanoseconds.
+A new metric is a line of FAMILIES (and a row in docs/reference/server.md). Code that counts calls `counter(name)` or `gauge(name)` of
+the meter once and keeps the function that it returns. Every label has a bounded set of values, known before the fork; the
+layout follows from the tables of routes and statuses and the names of the served models, so arbiter and workers agree on it.
+Durations are kept in nanoseconds.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from mlrf.serving.error_status import codes, http_statuses
 from mlrf.serving.runtime.stages import STAGES
 
 NO_MODEL = "-"
-"""The `model` label where no served model is asked."""
+"""The `model` label of requests for no served model."""
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
 CUT_REASONS = ("idle_evicted", "over_limit", "slow_reader")
 """Why the server ends connections without a response: idle, for a new one; beyond the limit; responses not read."""
 INFERENCE_PARTS = (
     "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
 )  # fmt: skip
-"""What the statistics of the Open Inference Protocol tell apart."""
+"""Parts of a request in the statistics of the Open Inference Protocol."""
 STAGE_BUCKETS_S = (1e-6, 2.5e-6, 5e-6, 10e-6, *BUCKETS_S)
 _DURATION_WORDS = len(BUCKETS_S) + 2
 _NS = 1e9
@@ -91,7 +92,7 @@ FAMILIES = (
     ),
     Family("mlrf_cache_hits_total", "counter", "Requests answered from the cache.", (("model", ()),)),
     Family("mlrf_cache_misses_total", "counter", "Requests looked up in the cache in vain.", (("model", ()),)),
-    Family("mlrf_cache_evictions_total", "counter", "Answers that made room for others."),
+    Family("mlrf_cache_evictions_total", "counter", "Responses evicted from the cache."),
     Family("mlrf_cache_bytes", "gauge", "Memory of the answers kept now.", lives_on=False),
     Family("mlrf_shared_cache_hits_total", "counter", "Answers found in the shared cache."),
     Family("mlrf_shared_cache_misses_total", "counter", "Answers looked for in the shared cache in vain."),
@@ -106,7 +107,7 @@ FAMILIES = (
     ),
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
     Family("mlrf_worker_failures_total", "counter", "Workers that ended unasked, or could not be started."),
-    Family("mlrf_reloads_total", "counter", "Versions asked into service.", (("outcome", ("done", "refused")),)),
+    Family("mlrf_reloads_total", "counter", "Versions requested to be loaded.", (("outcome", ("done", "refused")),)),
     Family("mlrf_unloads_total", "counter", "Models taken out of service."),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
     Family(

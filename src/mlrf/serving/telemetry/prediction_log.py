@@ -1,7 +1,7 @@
 """The prediction log: requests and answers of predictions as JSON lines, in files of bounded number and size.
 
-Each worker writes a file of its own at a time and holds a lock on it; who opens the next one removes the oldest that nobody
-holds. What cannot be written is dropped, counted and forgotten: the file is cut back to its last whole line.
+Each worker writes one file at a time and holds a lock on it; opening the next one removes the oldest that no worker holds.
+Lines that cannot be written are dropped and counted: the file is cut back to its last whole line.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PredictionLog:
     def _append(self, line: bytes) -> None:
         if self._file is not None:
             found = os.fstat(self._file)
-            # One that somebody removed would take lines that nobody can read.
+            # Lines written to a file that was removed would be lost.
             if found.st_size + len(line) > self._max_file_bytes or not found.st_nlink:
                 self._leave()
         if self._file is None:
@@ -175,7 +175,7 @@ def _line(predicted: Predicted) -> bytes:
 
 def _on_one_line(document: bytes) -> msgspec.Raw:
     if not document.isascii():
-        # A member of no meaning is passed over unread, UTF-8 or not; who reads the log reads all of it.
+        # An ignored member may hold anything, UTF-8 or not; the log must be valid UTF-8.
         document = document.decode(errors="replace").encode()
     # Within a text JSON escapes a line's end: one that stands here parts tokens.
     return msgspec.Raw(msgspec.json.format(document, indent=-1) if b"\n" in document or b"\r" in document else document)

@@ -1,4 +1,4 @@
-"""What /proc says of a process of the server, read when somebody asks for metrics."""
+"""Memory, descriptors and threads of a server process, read from /proc when metrics are scraped."""
 
 from __future__ import annotations
 

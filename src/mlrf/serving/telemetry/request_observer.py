@@ -1,4 +1,4 @@
-"""Looks at requests for all who want to see some: stages, access log, prediction log, traces."""
+"""Samples requests for stage metrics, access log, prediction log and traces."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tracing(Protocol):
 
 
 class SampledRequest:
-    """A request that is looked at, and for whom."""
+    """A request that is sampled, and for what."""
 
     __slots__ = (
         "_observer",
@@ -77,7 +77,7 @@ class SampledRequest:
         return self._observer.routes[self.call.route]
 
     def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:
-        """Tell those who wanted to know."""
+        """Record the response, and return header lines for it."""
         return self._observer.end(self, status, content, elapsed_s)
 
     def _answer_recorded(self, body: bytes) -> Result:
@@ -86,7 +86,7 @@ class SampledRequest:
 
 
 class TelemetryObserver:
-    """The watch of one worker."""
+    """The request observer of one worker."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class TelemetryObserver:
         return passing
 
     def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> SampledRequest | None:
-        """Look at a request that is due, or whose client wants it traced."""
+        """Sample a request that is due, or whose client asks for a trace."""
         followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
         if not is_due and not followed:
             return None
@@ -160,7 +160,7 @@ class TelemetryObserver:
         self._access_log.put(Answered(time.time(), request_id, client, method, target, label, status, 0.0, 0, 0))
 
     def end(self, sampled: SampledRequest, status: int, content: bytes, elapsed_s: float) -> bytes:
-        """Tell those who wanted to know of a request how it was answered."""
+        """Record the response of a sampled request, and return header lines for it."""
         now_s = time.time()
         began_s = now_s - elapsed_s
         call = sampled.call

@@ -1,4 +1,4 @@
-"""Which requests are looked at: each with the same chance, at the cost of a countdown for those that are not."""
+"""Sampling of requests: each has the same chance, and those that are not sampled cost a countdown."""
 
 from __future__ import annotations
 

@@ -37,33 +37,39 @@ def _is_installed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """What is told of single requests; all of it off by default."""
+    """Logs and traces of single requests; all of them off by default."""
 
     access_log_rate: float = option(
         0.0,
-        "share of answers that get a line in the log, 0 to 1",
+        "share of requests in the access log, 0 to 1",
         group=Group.TELEMETRY,
         metavar="R",
         check=between(0, 1),
     )
     prediction_log: Path | None = option(
-        None, "folder for JSON lines of requests and answers (none)",
+        None, "directory for JSON lines of requests and responses (none)",
         group=Group.TELEMETRY, kind=Path, metavar="DIR", check=_check_folder,
     )  # fmt: skip
     prediction_log_rate: float = option(
-        1.0, "share of predictions that are kept there", group=Group.TELEMETRY, metavar="R", check=between(0, 1)
+        1.0,
+        "share of predictions in the prediction log, 0 to 1",
+        group=Group.TELEMETRY,
+        metavar="R",
+        check=between(0, 1),
     )
     prediction_log_file_bytes: int = option(
-        64 << 20, "largest file there", group=Group.TELEMETRY, check=at_least(1 << 16)
+        64 << 20, "most bytes in a file of the prediction log", group=Group.TELEMETRY, check=at_least(1 << 16)
     )
-    prediction_log_files: int = option(16, "most files there", group=Group.TELEMETRY, check=between(2, 100_000))
+    prediction_log_files: int = option(
+        16, "most files of the prediction log", group=Group.TELEMETRY, check=between(2, 100_000)
+    )
     otlp_endpoint: str | None = option(
-        None, "where traces are sent, as http://HOST:4318 (nowhere)",
+        None, "collector of traces, as http://HOST:4318 (none)",
         group=Group.TELEMETRY, kind=str, metavar="URL", check=_check_url,
     )  # fmt: skip
     trace_rate: float = option(
         0.01,
-        "share of requests traced of those whose client does not say",
+        "share of requests to trace, of those without a traceparent header, 0 to 1",
         group=Group.TELEMETRY,
         metavar="R",
         check=between(0, 1),

@@ -35,7 +35,7 @@ _EXPORT_LIMIT_S = 2.0
 _SERVER_ERROR = 500
 _NS = 1e9
 _QUIET_S = 60.0
-"""So long after a word of the SDK the next ones are left out."""
+"""How long further messages of the SDK are dropped after one was logged."""
 
 
 class Tracing:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import write_tree_bundle
+from bundles import write_bundle
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.loader import gather, read_configuration, read_settings
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
@@ -237,10 +237,10 @@ def test_wrong_settings_end_the_program_with_2_before_anything_opens():
 
 @pytest.mark.parametrize(
     ("options", "status", "named"),
-    [([], 0, ""), (["--default", "other"], 2, "--default"), (["--engine", "onnxruntime"], 3, "model.onnx")],
+    [([], 0, ""), (["--default", "other"], 2, "--default")],
 )
 def test_print_config_ends_as_the_start_would(tmp_path, options, status, named):
-    path = write_tree_bundle(tmp_path / "sample", name="sample")
+    path = write_bundle(tmp_path / "sample", name="sample")
     asked = [sys.executable, "-m", "mlrf", "serve", str(path), "--print-config", *options]
     shown = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
     assert (shown.returncode, named in shown.stderr) == (status, True), shown.stderr

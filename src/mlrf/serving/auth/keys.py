@@ -24,7 +24,7 @@ SCOPES = ("predict", "explain", "admin")
 _ID_BYTES, _SECRET_BYTES = 9, 32
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
 _MOST_BYTES = 1 << 20
-_NOBODY = "0" * 64
+_NO_DIGEST = "0" * 64
 """Compared with where no line has the id: whether an id exists takes as long to find out as whether a secret is right."""
 
 
@@ -127,7 +127,7 @@ class KeyRing:
         """Return what the holder of a key may do, None for no key of the file."""
         identity = presented.partition(b".")[0].decode("ascii", "replace")
         key = self._keys.get(identity)
-        same = hmac.compare_digest(_digest(presented), _NOBODY if key is None else key.digest)
+        same = hmac.compare_digest(_digest(presented), _NO_DIGEST if key is None else key.digest)
         return key.scopes if same and key is not None else None
 
 

@@ -1,9 +1,9 @@
 """Metrics: one table of families, where their counts lie in the control block, and the meter of a worker.
 
-A new metric is a line of FAMILIES (and a row in docs/reference/server.md). Code that counts calls `counter(name)` or `gauge(name)` of
-the meter once and keeps the function that it returns. Every label has a bounded set of values, known before the fork; the
-layout follows from the tables of routes and statuses and the names of the served models, so arbiter and workers agree on it.
-Durations are kept in nanoseconds.
+A new metric is a line of FAMILIES (and a row in docs/reference/server.md). Code that counts calls `counter(name)` or
+`gauge(name)` of the meter once and keeps the function that it returns. Every label has a bounded set of values, known before
+the fork; the layout follows from the tables of routes and statuses and the names of the served models, so arbiter and workers
+agree on it. Durations are kept in nanoseconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlrf.serving.runtime.stages import STAGES
 NO_MODEL = "-"
 """The `model` label of requests for no served model."""
 BUCKETS_S = (25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0)
-CUT_REASONS = ("idle_evicted", "over_limit", "slow_reader")
+CUT_CAUSES = ("idle_evicted", "over_limit", "slow_reader")
 """Why the server ends connections without a response: idle, for a new one; beyond the limit; responses not read."""
 INFERENCE_PARTS = (
     "success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss",
@@ -99,7 +99,7 @@ FAMILIES = (
     Family("mlrf_shared_cache_failures_total", "counter", "Commands or values of the shared cache that were of no use."),
     Family("mlrf_shared_cache_up", "gauge", "Workers that ask the shared cache now.", lives_on=False),
     Family("mlrf_connections_total", "counter", "Connections accepted."),
-    Family("mlrf_connections_cut_total", "counter", "Connections ended by the server.", (("reason", CUT_REASONS),)),
+    Family("mlrf_connections_cut_total", "counter", "Connections ended by the server.", (("reason", CUT_CAUSES),)),
     Family("mlrf_open_connections", "gauge", "Connections open now.", lives_on=False),
     Family(
         "mlrf_requests_waiting", "gauge", "Requests that wait for the worker's thread, or for another process or machine.",
@@ -256,7 +256,7 @@ class WorkerMeter:
         clear_gauges(layout, row)
         row[layout.pid] = os.getpid()
         self._count_opened = self.counter("mlrf_connections_total")
-        self._count_cut = {reason: self.counter("mlrf_connections_cut_total", reason) for reason in CUT_REASONS}
+        self._count_cut = {reason: self.counter("mlrf_connections_cut_total", reason) for reason in CUT_CAUSES}
         self._open_connections = layout.word("mlrf_open_connections")
         self._set_ready = self.gauge("mlrf_workers_ready")
         self._set_thread = self.gauge("mlrf_requests_waiting", "thread")
@@ -325,7 +325,7 @@ class WorkerMeter:
             self._count_opened(change)
 
     def count_cut(self, reason: str) -> None:
-        """Count a connection that the server ended, by one of `CUT_REASONS`."""
+        """Count a connection that the server ended, by one of `CUT_CAUSES`."""
         self._count_cut[reason](1)
 
     def set_waiting(self, n_thread: int, n_remote: int) -> None:

@@ -234,3 +234,19 @@ def test_the_statistics_count_rows_and_failures(server):
         for part in ("success", "fail")
     }
     assert counts == {"success": 1, "fail": 1}
+
+
+@pytest.mark.parametrize("timeout", [0, 60_000_000])
+def test_a_request_may_name_the_microseconds_it_waits(server, timeout):
+    assert infer(server, tensor(ROW), parameters={"timeout": timeout}).status == 200
+
+
+def test_a_request_whose_microseconds_are_over_is_not_answered(server):
+    answer = infer(server, tensor(ROW), parameters={"timeout": 1})
+    assert (answer.status, answer.code) == (504, "DEADLINE_EXCEEDED")
+
+
+@pytest.mark.parametrize("timeout", [-1, 1.5, "1", True, 1 << 62])
+def test_a_timeout_that_is_no_number_of_microseconds_is_refused(server, timeout):
+    answer = infer(server, tensor(ROW), parameters={"timeout": timeout})
+    assert (answer.status, answer.json["details"]["parameter"]) == (422, "timeout")

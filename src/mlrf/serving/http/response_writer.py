@@ -10,8 +10,8 @@ from mlrf.core.errors import NotReadyError
 from mlrf.serving.http.observer import client_of
 from mlrf.serving.http.router import JSON, Call, Framed
 from mlrf.serving.http.server import HttpServer
-from mlrf.serving.runtime.executor import too_late
-from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result, followed
+from mlrf.serving.runtime.deadlines import earliest, too_late
+from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Result, followed, unwrapped
 from mlrf.serving.runtime.run_queue import Turn
 
 _OK = 200
@@ -81,7 +81,8 @@ class ResponseWriter(asyncio.Protocol):
         n_bytes: int,
         deadline_s: float,
     ) -> None:
-        work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
+        started_work, then, until_s = unwrapped(work)
+        deadline_s = earliest(deadline_s, until_s)
         if started > self._server.due_s:
             self._server.on_due(started)
 
@@ -108,7 +109,7 @@ class ResponseWriter(asyncio.Protocol):
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 
-        future = self._server.work.start(work, call.route, n_bytes, deadline_s)
+        future = self._server.work.start(started_work, call.route, n_bytes, deadline_s)
         self._waiting = future
         future.add_done_callback(finish)
 

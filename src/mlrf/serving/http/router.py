@@ -24,6 +24,7 @@ from mlrf.core.errors import (
 from mlrf.serving.http.content_coding import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.observer import ObservedRequest
+from mlrf.serving.runtime.deadlines import header_timeout_s
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result
 
 
@@ -55,7 +56,6 @@ HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
 """The route number under which requests to no route are counted."""
-_TIMEOUT_MS = re.compile(rb"[0-9]{1,8}")
 _CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
@@ -134,7 +134,7 @@ class Router:
             number, content_type, always = route.number, route.content_type, route.always
             wrap = None if authorize is None else authorize(head, number)
             handler = self._handler(route.handlers, head, wrap, route.fit)
-            timeout_s = 0.0 if head.timeout_ms is None else _timeout_s(head.timeout_ms)
+            timeout_s = 0.0 if head.timeout_ms is None else header_timeout_s(head.timeout_ms)
         except (UnauthenticatedError, NotPermittedError):
             raise
         except MlrfError as fault:
@@ -224,12 +224,6 @@ def preflight_call(head: Head, lines: bytes) -> Call:
         expects_continue=head.expects_continue,
         extra=lines,
     )
-
-
-def _timeout_s(value: bytes) -> float:
-    if not _TIMEOUT_MS.fullmatch(value) or not int(value):
-        raise MalformedRequestError("X-Request-Timeout-Ms is not a whole number of milliseconds, 1 to 99999999")
-    return int(value) / 1e3
 
 
 def _check_content_type(content_type: bytes | None) -> None:

@@ -27,7 +27,8 @@ from mlrf.serving.oip.row_lookup import Known, are_all_known, hear, owed, reason
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import Table, TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
-from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed
+from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_timeout_s, too_late
+from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, limited
 from mlrf.serving.runtime.stages import DECODE, ENGINE, EXPLAIN, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
 
@@ -41,6 +42,8 @@ class _Run(msgspec.Struct, gc=False):
     write: Write
     wanted: Wanted
     began_s: float
+    deadline_s: float = 0.0
+    """Until when its client waits; 0 for as long as it takes."""
     by_key: bool = False
     count: int = 0
     """Its rows."""
@@ -105,8 +108,10 @@ class ModelInference:
         try:
             run = self._begin(request, write, began_s, may_explain)
             if run.by_key:
-                return self._answer_keys(run, self._reader.keys(request.inputs))
-            return self._answer_rows(run, self._reader.table(request.inputs))
+                made = self._answer_keys(run, self._reader.keys(request.inputs))
+            else:
+                made = self._answer_rows(run, self._reader.table(request.inputs))
+            return limited(made, run.deadline_s)
         except Exception:
             self.counts.failed(perf_counter() - began_s)
             raise
@@ -142,6 +147,10 @@ class ModelInference:
         return Deferred(work, after)
 
     def _begin(self, request: InferRequest, write: Write, began_s: float, may_explain: bool) -> _Run:
+        timeout_s = parameter_timeout_s(request.parameters.get(TIMEOUT))
+        deadline_s = began_s + timeout_s if timeout_s else 0.0
+        if deadline_s and perf_counter() > deadline_s:
+            raise too_late()
         wanted = self._outputs.wanted(request)
         if wanted.explains:
             if not may_explain:
@@ -150,7 +159,7 @@ class ModelInference:
                     scope="explain",
                 )
             self._model.explainer()
-        return _Run(request, write, wanted, began_s, self._reader.is_by_key(request.inputs))
+        return _Run(request, write, wanted, began_s, deadline_s, self._reader.is_by_key(request.inputs))
 
     def _answer_rows(self, run: _Run, table: Table) -> Result:
         run.count = table.count

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
-from mlrf.core.errors import DeadlineExceededError, OverloadedError
+from mlrf.core.errors import OverloadedError
 from mlrf.serving.runtime.admission import Admission
+from mlrf.serving.runtime.deadlines import too_late
 from mlrf.serving.runtime.results import Awaited, Deferred, Result
 from mlrf.serving.runtime.single_flight import InFlight
 from mlrf.serving.runtime.stages import context_of, record_in_thread
@@ -149,10 +150,3 @@ def _limit(joined: asyncio.Future[Result], deadline_s: float) -> None:
 
     timer = asyncio.get_running_loop().call_later(max(0.0, deadline_s - perf_counter()), expire)
     joined.add_done_callback(lambda _: timer.cancel())
-
-
-def too_late() -> DeadlineExceededError:
-    """Return the error of a request whose time is over."""
-    return DeadlineExceededError(
-        "the time that the caller allows (X-Request-Timeout-Ms; over gRPC the deadline) was over before the answer was made"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -48,6 +48,8 @@ class Continued:
 
     work: Deferred | Awaited
     then: Callable[[bytes], Result]
+    deadline_s: float = 0.0
+    """Until when (`perf_counter`) this request waits, 0 for as long as any; others that wait for the work have their own."""
 
 
 Result: TypeAlias = bytes | Deferred | Awaited | Continued
@@ -62,8 +64,26 @@ def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
         return then(made)
     if isinstance(made, Continued):
         first = made.then
-        return Continued(made.work, lambda content: followed(first(content), then))
+        return Continued(made.work, lambda content: followed(first(content), then), made.deadline_s)
     return Continued(made, then)
+
+
+def unwrapped(
+    work: Deferred | Awaited | Continued,
+) -> tuple[Deferred | Awaited, Callable[[bytes], Result] | None, float]:
+    """Return the work itself, what its outcome is handed to, if anything, and the deadline of who waits for it."""
+    if isinstance(work, Continued):
+        return work.work, work.then, work.deadline_s
+    return work, None, 0.0
+
+
+def limited(made: Result, deadline_s: float) -> Result:
+    """Return the same result, which its request waits for until a time of `perf_counter`; for as long as any for 0."""
+    if not deadline_s or isinstance(made, bytes):
+        return made
+    if isinstance(made, Continued):
+        return replace(made, deadline_s=deadline_s)
+    return Continued(made, lambda content: content, deadline_s)
 
 
 def recorded(recorder: Recorder, make: Callable[[bytes], Result], given: bytes) -> Result:
@@ -72,4 +92,6 @@ def recorded(recorder: Recorder, make: Callable[[bytes], Result], given: bytes) 
     if isinstance(made, bytes):
         return made
     recorder.enter(QUEUE)
-    return Continued(made.work, partial(recorded, recorder, made.then)) if isinstance(made, Continued) else made
+    if not isinstance(made, Continued):
+        return made
+    return Continued(made.work, partial(recorded, recorder, made.then), made.deadline_s)

@@ -24,8 +24,8 @@ from mlrf.serving.http.server import HttpServer
 from mlrf.serving.oip.grpc.calls import CallHandlers
 from mlrf.serving.oip.grpc.message_codec import model_name_of
 from mlrf.serving.routes import ADMIN, GRPC_CALLS, GrpcCall
-from mlrf.serving.runtime.executor import too_late
-from mlrf.serving.runtime.results import Continued, Result, followed
+from mlrf.serving.runtime.deadlines import earliest, too_late
+from mlrf.serving.runtime.results import Result, followed, unwrapped
 from mlrf.serving.telemetry.metrics import Layout
 
 _OK = 200
@@ -249,8 +249,9 @@ class CallHandler:
     async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
         """Wait for an answer that takes its time."""
         while not isinstance(work, bytes):
-            work, then = (work.work, work.then) if isinstance(work, Continued) else (work, None)
-            place = self._http.work.start(work, route, n_bytes, deadline_s)
+            started_work, then, until_s = unwrapped(work)
+            deadline_s = earliest(deadline_s, until_s)
+            place = self._http.work.start(started_work, route, n_bytes, deadline_s)
             try:
                 made = await place
             except asyncio.CancelledError:

@@ -1,0 +1,49 @@
+"""The time that a client has for its request, by whichever way it names it, and the error when that is over.
+
+HTTP has `X-Request-Timeout-Ms`, the Open Inference Protocol the request parameter `timeout` (microseconds, as Triton reads
+it), gRPC a deadline of its own, which its library reads. Here each is in seconds, and a deadline is a time of `perf_counter`;
+0 stands for none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mlrf.core.errors import DeadlineExceededError, InvalidRequestError, MalformedRequestError
+
+_MILLISECONDS = re.compile(rb"[0-9]{1,8}")
+_MAX_MICROSECONDS = 10**11
+TIMEOUT = "timeout"
+"""The name of the protocol's parameter."""
+
+
+def header_timeout_s(value: bytes) -> float:
+    """Return the seconds that `X-Request-Timeout-Ms` names; MalformedRequestError for what is no time."""
+    if not _MILLISECONDS.fullmatch(value) or not int(value):
+        raise MalformedRequestError("X-Request-Timeout-Ms is not a whole number of milliseconds, 1 to 99999999")
+    return int(value) / 1e3
+
+
+def parameter_timeout_s(value: object) -> float:
+    """Return the seconds that the parameter `timeout` names, 0 for none; InvalidRequestError for what is no time."""
+    if value is None:
+        return 0.0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_MICROSECONDS:
+        raise InvalidRequestError(
+            f"the parameter {TIMEOUT!r} is a whole number of microseconds, 0 (no limit) to {_MAX_MICROSECONDS}",
+            parameter=TIMEOUT,
+        )
+    return value / 1e6
+
+
+def earliest(one_s: float, other_s: float) -> float:
+    """Return the earlier of two deadlines, of which either may be 0 for none."""
+    return min(one_s, other_s) if one_s and other_s else one_s or other_s
+
+
+def too_late() -> DeadlineExceededError:
+    """Return the error of a request whose time is over."""
+    return DeadlineExceededError(
+        "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the deadline over gRPC) was over "
+        "before the answer was made"
+    )

@@ -18,7 +18,7 @@ from mlrf.engines.tree_kernel import TreeEngine
 def rows_of(model: ImportedModel, most: int = 4_000) -> np.ndarray:
     """Golden rows: random ones, and those that stand on the edges of nodes."""
     never_missing = [place for place, feature in enumerate(model.features) if not feature.nullable]
-    rows = golden_rows(model.forest, None, lambda _: None, never_missing=never_missing).rows
+    rows = golden_rows(model.forest, None, lambda _: None, never_missing=never_missing).rows.dense()
     return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
 
 

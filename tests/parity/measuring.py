@@ -48,7 +48,7 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     never = [place for place, feature in enumerate(model.features) if not feature.nullable]
     golden = golden_rows(model.forest, None, lambda _: None, never_missing=never)
     chosen = np.unique(np.linspace(0, len(golden.rows) - 1, most).astype(int))
-    rows, kinds = golden.rows[chosen], golden.kinds[chosen]
+    rows, kinds = golden.rows.take(chosen).dense(), golden.kinds[chosen]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         path.write_bytes(model.source)

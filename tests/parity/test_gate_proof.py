@@ -12,8 +12,9 @@ from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.parity.comparison import rounding_limit
 from mlrf.builder.parity.exports import run_onnx, run_trees
-from mlrf.builder.parity.gate import Exports, judge, judge_trees, kept_rows, prove
+from mlrf.builder.parity.gate import Exports, judge, judge_trees, prove
 from mlrf.builder.parity.golden_rows import golden_rows
+from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.reference import ask_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
@@ -45,7 +46,7 @@ def proven(request):
     objective, options = MODELS[request.param]
     model = import_model(train(objective, data(3), **options))
     golden = golden_rows(model.forest, None, lambda _: None)
-    kept = kept_rows(golden)
+    kept = kept_rows(golden, n_outputs=model.forest.n_outputs, size_bytes=1 << 20)
     return model, Schema(model.features), golden, kept, ask_reference_library(model, golden.rows, kept)
 
 

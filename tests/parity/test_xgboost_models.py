@@ -33,7 +33,7 @@ VARIANTS = {
 
 def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
     """Both exports answer golden rows as XGBoost does: margins to the bit, predictions to float32."""
-    tried = golden_rows(model.forest, None, lambda _: None).rows if rows is None else rows
+    tried = golden_rows(model.forest, None, lambda _: None).rows.dense() if rows is None else rows
     tried = tried[np.unique(np.linspace(0, len(tried) - 1, 3000).astype(int))]
     booster = reference.load(model.source, model.settings, 1)
     limits = (0, model.settings["iterations"])

@@ -24,6 +24,7 @@ from mlrf.core.errors import ConfigError, SampleError
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Category, Schema
 
+_INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]
 """Told the name of a step and the share of it that is done, 0 to 1."""
 
@@ -108,4 +109,6 @@ def _part(imported: ImportedModel | ImportedGraph, sample: Any, told: Progress) 
 
 
 def _schema_file(schema: Schema) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=2) + b"\n"
+    # Indented for people; of a wide model nobody reads it, and the indentation would be half of the file.
+    indent = 2 if len(schema.features) <= _INDENTED_FEATURES else -1
+    return msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=indent) + b"\n"

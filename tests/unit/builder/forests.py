@@ -93,3 +93,16 @@ def odd_rows(forest: Forest, seed: int, count: int) -> np.ndarray:
     for feature in range(3, forest.n_features):
         rows[:, feature] = rng.choice(codes, count)
     return rows
+
+
+def visits(forest, rows):
+    """For each inner node the values that reached it in the column that it tests."""
+    seen: dict[int, set[float]] = {}
+    for row in rows.tolist():
+        for root in forest.tree_offsets[:-1].tolist():
+            node = root
+            while forest.feature[node] != LEAF:
+                x = row[forest.feature[node]]
+                seen.setdefault(node, set()).add(x if not math.isnan(x) else None)  # type: ignore[arg-type]
+                node = int((forest.left if goes_left(forest, node, x) else forest.right)[node])
+    return seen

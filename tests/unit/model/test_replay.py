@@ -6,12 +6,13 @@ import json
 import math
 import struct
 
+import numpy as np
 import pytest
 
 from bundles import entry_of, write_bundle, write_manifest, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.golden_rows import MAX_BYTES, MAX_ROWS, n_kept
+from mlrf.core.golden_rows import MAX_BYTES, MAX_ROWS, encode_golden_rows, n_kept, read_golden_rows
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.replay import replay
@@ -65,16 +66,30 @@ def test_a_margin_that_is_no_number_is_refused(tmp_path):
         (b"", "no file of golden rows"),
         (b"x" * 100, "no file of golden rows"),
         (b"MLRFGOLD", "cut short"),
-        (struct.pack("<8s4I", b"MLRFGOLD", 2, 1, _FEATURES, 1) + bytes(64), "no golden rows"),
-        (struct.pack("<8s4I", b"MLRFGOLD", 1, 0, _FEATURES, 1), "do not fit"),
-        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, 3, 1) + bytes(32), "do not fit"),
-        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1 << 31, _FEATURES, 1) + bytes(64), "do not fit"),
-        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, _FEATURES, 1) + bytes(63), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 1, 1, _FEATURES, 1) + bytes(64), "no golden rows"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 2, 0, _FEATURES, 1), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 2, 1, 3, 1) + bytes(36), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 2, 1 << 31, _FEATURES, 1) + bytes(64), "do not fit"),
+        (struct.pack("<8s4I", b"MLRFGOLD", 2, 1, _FEATURES, 1) + bytes(11), "do not fit"),
+        (struct.pack("<8s5I", b"MLRFGOLD", 2, 1, _FEATURES, 1, 2**32 - 1) + bytes(64), "do not fit"),
+        (struct.pack("<8s6I", b"MLRFGOLD", 2, 1, _FEATURES, 1, 1, _FEATURES) + bytes(16), "do not fit"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, content, told):
     with pytest.raises(BundleError, match=told):
         replayed(rewritten(write_bundle(tmp_path / "b"), content))
+
+
+@pytest.mark.parametrize("width", [1, 2, 40])
+def test_rows_are_read_as_they_were_written_to_the_bit(tmp_path, width):
+    rng = np.random.default_rng(width)
+    rows = np.repeat(rng.normal(size=(3, width)), 7, axis=0)
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    rows[0, 0], rows[1, 0] = 0.0, -0.0
+    (tmp_path / "golden.bin").write_bytes(encode_golden_rows(rows.tobytes(), np.ones(21).tobytes(), 21))
+    found = read_golden_rows(tmp_path / "golden.bin", width, 1)
+    assert found.rows.tobytes() == rows.tobytes()
+    assert found.margins.tolist() == [1.0] * 21
 
 
 def test_the_rows_kept_are_bounded():

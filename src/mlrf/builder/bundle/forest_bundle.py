@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
+from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.exporters.forest_file.encode import encode_forest
@@ -27,7 +26,6 @@ from mlrf.core.bundle import (
     ModelFacts,
 )
 from mlrf.core.forest import LEAF, Forest
-from mlrf.core.golden_rows import encode_golden_rows, n_kept
 from mlrf.core.schema import Kind
 
 
@@ -52,7 +50,7 @@ class ForestBundle:
             ONNX_MODEL: self._exports.onnx,
             FOREST: self._exports.forest,
             GOLDEN: encode_golden(golden),
-            GOLDEN_ROWS: _golden_rows(proof),
+            GOLDEN_ROWS: golden_file(proof.rows, proof.margins, size_bytes=len(self._imported.source) // 4),
         }
         return files, self._manifest(name, proof)
 
@@ -84,13 +82,6 @@ class ForestBundle:
             coverage=CoverageEntry(**asdict(proof.coverage)),
             files={},
         )
-
-
-def _golden_rows(proof: Proof) -> bytes:
-    n = n_kept(*proof.rows.shape)
-    # Evenly over all kinds of rows.
-    kept = np.linspace(0, len(proof.rows) - 1, n).astype(np.int64)
-    return encode_golden_rows(proof.rows[kept].tobytes(), proof.margins[kept].tobytes(), n)
 
 
 def _depth(forest: Forest) -> int:

@@ -1,8 +1,13 @@
-"""`golden.parquet`: the golden rows that a bundle keeps, with the training library's answers."""
+"""`golden.parquet`: the golden rows that a bundle keeps, with the training library's answers.
+
+A row is stored as what it changes of the row before it (of zeros, the first): `columns`, ascending, and their `values`. A value
+is changed where its bits are: a NaN after the same NaN is none.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +18,11 @@ from mlrf.core.errors import BundleError
 from mlrf.core.forest import F64
 
 _VALUES = pa.list_(pa.float64())
-_SCHEMA = pa.schema([("kind", pa.string()), ("row", _VALUES), ("margin", _VALUES), ("prediction", _VALUES)])
+_COLUMNS = pa.list_(pa.int32())
+_FIELDS = [("kind", pa.string()), ("columns", _COLUMNS), ("values", _VALUES)]
+_SCHEMA = pa.schema([*_FIELDS, ("margin", _VALUES), ("prediction", _VALUES)])
+_N_FEATURES = b"mlrf.n_features"
+_MAX_NUMBERS = 1 << 28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +37,20 @@ class Golden:
 
 def encode_golden(golden: Golden) -> bytes:
     """Return the Parquet file, the same bytes for the same rows and the same version of pyarrow."""
-    columns = [pa.array(golden.kinds, pa.string())]
-    columns += [_lists(values) for values in (golden.rows, golden.margins, golden.predictions)]
+    bits = np.ascontiguousarray(golden.rows).view(np.uint64)
+    changed = [np.flatnonzero(row != before) for before, row in pairwise(bits)]
+    changed.insert(0, np.flatnonzero(bits[0]))
+    offsets = np.cumsum([0, *map(len, changed)], dtype=np.int32)
+    values = np.concatenate([row[columns] for row, columns in zip(golden.rows, changed, strict=True)])
+    columns = [
+        pa.array(golden.kinds, pa.string()),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(changed).astype(np.int32)), type=_COLUMNS),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float64()), type=_VALUES),
+        *(_lists(answers) for answers in (golden.margins, golden.predictions)),
+    ]
+    schema = _SCHEMA.with_metadata({_N_FEATURES: str(golden.rows.shape[1])})
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, schema=_SCHEMA), sink, compression="zstd")
+    pq.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())
 
 
@@ -40,11 +59,31 @@ def read_golden(path: Path) -> Golden:
     try:
         table = pq.ParquetFile(path).read()
         if not table.schema.equals(_SCHEMA):
-            raise BundleError(f"{path}: its columns are not those of golden rows", file=path.name)
-        values = [_matrix(table.column(name)) for name in ("row", "margin", "prediction")]
-        return Golden(table.column("kind").to_pylist(), *values)
-    except (pa.ArrowException, OSError, ValueError) as error:
+            raise BundleError(
+                f"{path}: its columns are not those of golden rows; build the bundle again", file=path.name
+            )
+        n_features = int((table.schema.metadata or {})[_N_FEATURES])
+        margins, predictions = (_matrix(table.column(name)) for name in ("margin", "prediction"))
+        return Golden(table.column("kind").to_pylist(), _rows(table, n_features), margins, predictions)
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise BundleError(f"{path}: no golden rows can be read from it: {error}", file=path.name) from error
+
+
+def _rows(table: pa.Table, n_features: int) -> F64:
+    if not 0 < n_features * len(table) <= _MAX_NUMBERS:
+        raise ValueError(f"{len(table)} rows of {n_features} features")
+    rows = np.zeros((len(table), n_features))
+    columns, values = (table.column(name).combine_chunks() for name in ("columns", "values"))
+    flat_columns, flat_values = (np.asarray(lists.flatten()) for lists in (columns, values))
+    sizes = np.asarray(columns.value_lengths())
+    if not np.array_equal(sizes, np.asarray(values.value_lengths())) or np.any(flat_columns < 0):
+        raise ValueError("its columns and values do not fit")
+    first = 0
+    for index, size in enumerate(sizes.tolist()):
+        rows[index] = rows[index - 1]  # of the first: zeros
+        rows[index, flat_columns[first : first + size]] = flat_values[first : first + size]
+        first += size
+    return rows
 
 
 def _lists(values: F64) -> pa.Array:

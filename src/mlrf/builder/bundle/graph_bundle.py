@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.importers.onnx_graph.inputs import that_may_be_missing
@@ -17,9 +18,9 @@ from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_m
 from mlrf.builder.sample import schema_of
 from mlrf.builder.versions import library_versions
 from mlrf.core.bundle import FORMAT, GOLDEN, GOLDEN_ROWS, ONNX_MODEL, GraphEntry, LinkEntry, Manifest
-from mlrf.core.golden_rows import encode_golden_rows, n_kept
 
 _SHOWN_OPERATORS = 3
+_MIN_STORED_ROWS, _MIN_STORED_BYTES = 16, 512 << 10
 
 
 class GraphBundle:
@@ -44,10 +45,14 @@ class GraphBundle:
         entry = GraphEntry(imported.settings["output"], meaning.column, imported.settings["keys"], imported.operators)
         golden = graph_rows(imported, self.schema.features, self._sampled)
         proof = prove_graph(imported, self.schema, meaning, entry, golden, told)
+        size_bytes = len(imported.source) // 2
+        n_stored = max(_MIN_STORED_ROWS, max(_MIN_STORED_BYTES, size_bytes) // (8 * proof.rows.shape[1]))
+        kept = np.unique(np.linspace(0, len(proof.rows) - 1, n_stored).astype(np.int64))
+        rows, margins = proof.rows[kept], proof.margins[kept]
         files = {
             ONNX_MODEL: imported.source,
-            GOLDEN: encode_golden(Golden(proof.kinds, proof.rows, proof.margins, proof.margins)),
-            GOLDEN_ROWS: _golden_rows(proof),
+            GOLDEN: encode_golden(Golden([proof.kinds[i] for i in kept.tolist()], rows, margins, margins)),
+            GOLDEN_ROWS: golden_file(rows, margins, size_bytes=size_bytes // 2, most=proof.n_replayed),
         }
         return files, self._manifest(name, entry, proof)
 
@@ -78,9 +83,3 @@ class GraphBundle:
 
 def _first(answers: GraphAnswers, n_rows: int) -> GraphAnswers:
     return replace(answers, numbers=answers.numbers[:n_rows], labels=answers.labels[:n_rows])
-
-
-def _golden_rows(proof: GraphProof) -> bytes:
-    n = min(n_kept(*proof.rows.shape), proof.n_replayed)
-    kept = np.linspace(0, len(proof.rows) - 1, n).astype(np.int64)
-    return encode_golden_rows(proof.rows[kept].tobytes(), proof.margins[kept].tobytes(), n)

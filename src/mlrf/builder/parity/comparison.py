@@ -83,7 +83,7 @@ def refuse(
     }
     gaps = np.where(verdict.off, np.nan_to_num(verdict.difference, nan=np.inf), -1.0)
     worst = int(np.argmax(gaps))
-    row = dict(zip(schema.names, golden.rows[worst].tolist(), strict=True))
+    row = dict(zip(schema.names, golden.rows.dense(worst, worst + 1)[0].tolist(), strict=True))
     told = ", ".join(f"{name}={value!r}" for name, value in list(row.items())[:_SHOWN_FEATURES])
     more = f" and {len(row) - _SHOWN_FEATURES} more" if len(row) > _SHOWN_FEATURES else ""
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())

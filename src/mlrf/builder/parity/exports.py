@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION
+from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.core.bundle import FOREST
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64, I64
@@ -20,7 +21,9 @@ _CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache
 _SILENT = 4
 
 
-def run_onnx(model: bytes, rows: F64, progress: Callable[[float], None] = lambda _: None) -> tuple[F64, F64]:
+def run_onnx(
+    model: bytes, rows: F64 | SparseRows, progress: Callable[[float], None] = lambda _: None
+) -> tuple[F64, F64]:
     """Return margins and predictions [n, K] of rows [n, F]; BuildError when ONNX Runtime refuses the model."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -29,11 +32,12 @@ def run_onnx(model: bytes, rows: F64, progress: Callable[[float], None] = lambda
     margins, predictions = [], []
     try:
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        for start in range(0, len(rows), _CHUNK_ROWS):
-            margin, prediction = session.run([MARGIN, PREDICTION], {INPUT: rows[start : start + _CHUNK_ROWS]})
-            margins.append(margin)
-            predictions.append(prediction)
-            progress(start / len(rows))
+        for first, table in as_sparse(rows).blocks():
+            for start in range(0, len(table), _CHUNK_ROWS):
+                margin, prediction = session.run([MARGIN, PREDICTION], {INPUT: table[start : start + _CHUNK_ROWS]})
+                margins.append(margin)
+                predictions.append(prediction)
+                progress((first + start) / len(rows))
     except Exception as error:  # ONNX Runtime has no error class of its own to catch
         raise BuildError(f"ONNX Runtime {ort.__version__} refuses the exported model: {error}") from error
     return np.concatenate(margins), np.concatenate(predictions)
@@ -53,17 +57,19 @@ class TreesRun:
     """[K]"""
 
 
-def run_trees(forest_file: bytes, rows: F64, kept: I64) -> TreesRun:
+def run_trees(forest_file: bytes, rows: F64 | SparseRows, kept: I64) -> TreesRun:
     """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError when it refuses the file."""
+    given = as_sparse(rows)
     with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
         path = Path(folder) / FOREST
         path.write_bytes(forest_file)
         engine = TreeEngine(path)
-        part = np.ascontiguousarray(rows[kept])
+        together = [np.frombuffer(engine.margins(table.data), dtype=np.float64) for _, table in given.blocks()]
+        part = given.take(kept).dense()
         contributions = np.frombuffer(engine.contributions_many(part.data), dtype=np.float64)
         return TreesRun(
-            margins=np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1),
-            single=np.array([engine.margin(row) for row in part.tolist()]).reshape(len(part), -1),
-            contributions=contributions.reshape(len(part), rows.shape[1], -1),
+            margins=np.concatenate(together).reshape(len(given), -1),
+            single=np.array([engine.margin(row.tolist()) for row in part]).reshape(len(part), -1),
+            contributions=contributions.reshape(len(part), given.n_features, -1),
             base=engine.base,
         )

@@ -11,6 +11,7 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows
+from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
 from mlrf.builder.parity.reference import Answers, ask_reference_library
 from mlrf.core.bundle import ParityRows
@@ -21,7 +22,7 @@ from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
-MAX_STORED_A_KIND = 500
+_MIN_STORED_BYTES = 512 << 10
 Progress = Callable[[str, float], None]
 
 
@@ -56,7 +57,9 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     never_missing = [place for place, feature in enumerate(model.features) if not feature.nullable]
     golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done), never_missing=never_missing)
     progress("golden rows", 1.0)
-    kept = kept_rows(golden)
+    kept = kept_rows(
+        golden, n_outputs=model.forest.n_outputs, size_bytes=max(_MIN_STORED_BYTES, len(model.source) // 2)
+    )
     progress(f"asking {model.library}", 0.0)
     answers = ask_reference_library(model, golden.rows, kept)
     progress(f"asking {model.library}", 1.0)
@@ -68,14 +71,17 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         ),
         OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),
     }
+    # Rows of one background stand together: their file holds what each changes of the row before it.
+    order = np.argsort(golden.rows.start[kept], kind="stable")
+    stored = golden.take(kept[order])
     return Proof(
         parity=parity,
         coverage=golden.coverage,
         library_version=answers.version,
-        kinds=[KINDS[number] for number in golden.kinds[kept]],
-        rows=golden.rows[kept],
-        margins=answers.margins[kept],
-        predictions=answers.predictions,
+        kinds=[KINDS[number] for number in stored.kinds],
+        rows=stored.rows.dense(),
+        margins=answers.margins[kept[order]],
+        predictions=answers.predictions[order],
     )
 
 
@@ -95,7 +101,7 @@ def judge(
     for ours in (predictions[kept], linked):
         held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
         if np.any(held.off):
-            part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
+            part = golden.take(kept)
             raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
     return report(golden, verdict)
 
@@ -111,7 +117,7 @@ def judge_trees(
     verdict = compare(answers.margins, got.margins, relative=0.0)
     if np.any(verdict.off):
         raise refuse("margin", model.library, golden, verdict, answers.margins, got.margins, schema)
-    part = GoldenRows(golden.rows[kept], golden.kinds[kept], golden.coverage)
+    part = golden.take(kept)
     alone = compare(answers.margins[kept], got.single, relative=0.0)
     if np.any(alone.off):
         raise refuse("margin, asked alone,", model.library, part, alone, answers.margins[kept], got.single, schema)
@@ -122,13 +128,3 @@ def judge_trees(
             "report this model"
         )
     return report(golden, verdict)
-
-
-def kept_rows(golden: GoldenRows) -> I64:
-    """Return the numbers of the rows that the bundle keeps: spread over the kinds, and over each kind."""
-    kept = []
-    for number in range(len(KINDS)):
-        rows = np.flatnonzero(golden.kinds == number)
-        if len(rows):
-            kept.append(rows[np.unique(np.linspace(0, len(rows) - 1, MAX_STORED_A_KIND).astype(np.int64))])
-    return np.sort(np.concatenate(kept))

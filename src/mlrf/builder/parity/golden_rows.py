@@ -1,7 +1,10 @@
 """The rows on which the training library and the exported model must agree, by kind.
 
 `sampled` rows are the user's own; `random` ones draw each column from where its thresholds and categories lie; `missing`,
-`zero`, `threshold` and `categories` rows stand on the edges of the nodes that `reach` leads them to.
+`zero`, `threshold` and `categories` rows stand on the edges of the nodes that `node_probes` leads them to.
+
+Rows times columns are bounded. Where a model is so wide that a row for each edge would exceed the bound, one row stands on the
+edges of many nodes, as many as do not contradict each other.
 """
 
 from __future__ import annotations
@@ -12,31 +15,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlrf.builder.parity.node_probes import Coverage, probe_nodes, universe
+from mlrf.builder.parity.node_probes import Coverage, NodeProbes, category_codes, probe_nodes
+from mlrf.builder.parity.row_collector import KINDS, Kinds, RowCollector
+from mlrf.builder.parity.sparse_rows import SparseRows
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest
 
-KINDS = ("sampled", "random", "missing", "threshold", "categories", "zero")
+__all__ = ["KINDS", "GoldenRows", "golden_rows", "random_rows", "row_limit"]
+
 MAX_SAMPLED = 4_000
 RANDOM_ROWS = 4_000
 MAX_ROWS = 400_000
 MAX_BYTES = 512 << 20
+"""Rows times columns, as float64; they are asked in blocks and never stand in memory all at once."""
 MAX_WALKS = 1_000_000_000
 """Rows times trees: libraries walk some millions a second, and have ten minutes."""
+_MIN_ROWS = 64
 _MAX_NODE_CODES = 512
 _CODE_BUDGET = 100_000
+_PROBES_A_NODE = 4
 _MISSING_SHARE = 0.03
 _SEED = 20_240_229
 _NEAR_ZERO = (0.0, -0.0, 5e-324, -5e-324, 1e-35, -1e-35, ZERO_BAND, -ZERO_BAND)
 _PAST_ZERO = (math.nextafter(ZERO_BAND, 1.0), math.nextafter(-ZERO_BAND, -1.0), 1e-34, -1e-34)
+_BEYOND_CODES = (2.0**31, 2.0**53, -2.0, -0.5, 0.5)
+"""Beyond the codes of any set, beyond 32 and 53 bits, below zero, and between two codes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GoldenRows:
-    """Rows [n, F], the kind of each as its place in KINDS [n], and what they cover."""
+    """Rows [n, F], the kind of each as its index in KINDS [n], and what they cover."""
 
-    rows: F64
-    kinds: np.ndarray[tuple[int], np.dtype[np.int8]]
+    rows: SparseRows
+    kinds: Kinds
     coverage: Coverage
+
+    def take(self, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> GoldenRows:
+        """Return the rows at `indices`, in their order."""
+        return GoldenRows(self.rows.take(indices), self.kinds[indices], self.coverage)
+
+
+def row_limit(n_features: int, n_trees: int) -> int:
+    """Return how many golden rows a model of this size is asked."""
+    return max(_MIN_ROWS, min(MAX_ROWS, MAX_BYTES // (8 * n_features), MAX_WALKS // max(1, n_trees)))
 
 
 def golden_rows(
@@ -47,99 +67,110 @@ def golden_rows(
     The columns `never_missing` hold a number in every row: the library refuses rows that lack one.
     """
     rng = np.random.default_rng(_SEED)
-    parts = _Parts()
-    random = random_rows(forest, RANDOM_ROWS, rng)
+    limit = row_limit(forest.n_features, forest.n_trees)
+    n_random = min(RANDOM_ROWS, max(_MIN_ROWS // 4, MAX_BYTES // (32 * forest.n_features)))
+    random = random_rows(forest, n_random, rng)
     needed = np.array(never_missing, dtype=np.int64)
     random[:, needed] = np.nan_to_num(random[:, needed])
-    backgrounds = random
+    rows = RowCollector(max(limit, len(random)), rng)
     if sampled is not None and len(sampled):
-        spread = np.unique(np.linspace(0, len(sampled) - 1, MAX_SAMPLED).astype(np.int64))
-        parts.add("sampled", sampled[spread])
-        backgrounds = np.concatenate([sampled[spread], random[: len(spread)]])
-    parts.add("random", random)
-    parts.add("missing", _missing_rows(backgrounds, rng))
-    parts.add("zero", _column_rows(backgrounds, rng, dict.fromkeys(_numeric(forest), _NEAR_ZERO + _PAST_ZERO)))
-    # Beyond the codes of any set, beyond 32 and 53 bits, below zero, and between two codes.
-    codes = {f: (*sorted(c), 2.0**31, 2.0**53, -2.0, -0.5, 0.5) for f, c in universe(forest).items()}
-    parts.add("categories", _column_rows(backgrounds, rng, codes))
+        spread = np.unique(np.linspace(0, len(sampled) - 1, min(MAX_SAMPLED, n_random)).astype(np.int64))
+        rows.add_whole("sampled", sampled[spread])
+    rows.add_whole("random", random)
+    every = range(forest.n_features)
+    rows.add_columns("missing", [dict.fromkeys(every, math.nan)])
+    rows.add_alterations("missing", dict.fromkeys(every, math.nan))
+    rows.add_columns("zero", [dict.fromkeys(_numeric(forest), value) for value in _NEAR_ZERO + _PAST_ZERO])
+    rows.add_columns(
+        "categories", _by_turn({f: (*sorted(c), *_BEYOND_CODES) for f, c in category_codes(forest).items()})
+    )
+    coverage = _add_probes(forest, rows, rng, progress)
+    return _answerable(forest, rows, needed, coverage)
+
+
+def _add_probes(
+    forest: Forest, rows: RowCollector, rng: np.random.Generator, progress: Callable[[float], None]
+) -> Coverage:
     coverage = Coverage()
-    limit = max(len(random), min(MAX_ROWS, MAX_BYTES // (8 * forest.n_features), MAX_WALKS // forest.n_trees))
     categorical = int(np.count_nonzero(forest.category_set != NUMERIC))
     max_codes = min(_MAX_NODE_CODES, max(2, _CODE_BUDGET // max(1, 2 * categorical)))
     inner = max(1, int(np.count_nonzero(forest.feature != LEAF)))
-    for probes in probe_nodes(forest, backgrounds, coverage, max_codes=max_codes, rng=rng):
-        if parts.count >= limit:
+    rows.shares_rows = rows.count + _PROBES_A_NODE * inner > MAX_BYTES // (8 * forest.n_features)
+    for probes in probe_nodes(forest, rows.backgrounds(), coverage, max_codes=max_codes, rng=rng):
+        if rows.is_full and not rows.shares_rows:
             break
-        parts.add_each(probes.kinds, probes.rows)
+        coverage.nodes += _add_node(rows, probes)
         if coverage.nodes % 512 == 0:
             progress(coverage.nodes / inner)
-    rows, kinds = parts.whole()
-    whole = ~np.any(np.isnan(rows[:, needed]), axis=1)
-    if forest.inputs == "float32":
-        # Libraries that round to float32 refuse an infinity, even where a threshold of theirs parts NaN from all numbers.
-        with np.errstate(over="ignore"):
-            whole &= ~np.any(np.isinf(rows.astype(np.float32)), axis=1)
-    if not np.all(whole):
-        rows, kinds = rows[whole], kinds[whole]
-    return GoldenRows(rows, kinds, coverage)
+    return coverage
+
+
+def _add_node(rows: RowCollector, probes: NodeProbes) -> bool:
+    """Add a row for each probe of a node; return whether one of them found room."""
+    added = [rows.add(kind, probes.background, {**probes.path, probes.tested: x}) for kind, x in probes.probes]
+    return any(added) or not added
+
+
+def _by_turn(values: dict[int, tuple[float, ...]]) -> list[dict[int, float]]:
+    """Return the first value of each column, then the second of each column that has one, and so on."""
+    longest = max(map(len, values.values()), default=0)
+    return [{f: tried[turn] for f, tried in values.items() if turn < len(tried)} for turn in range(longest)]
+
+
+def _answerable(
+    forest: Forest, collected: RowCollector, needed: np.ndarray[tuple[int], np.dtype[np.int64]], coverage: Coverage
+) -> GoldenRows:
+    """Return the rows without those that the library refuses."""
+    rows, kinds = collected.collected()
+    if not len(needed) and forest.inputs != "float32":
+        return GoldenRows(rows, kinds, coverage)
+    kept = []
+    for first, table in rows.blocks():
+        sound = ~np.any(np.isnan(table[:, needed]), axis=1)
+        if forest.inputs == "float32":
+            # Libraries that round to float32 refuse an infinity, even where a threshold of theirs parts NaN from all numbers.
+            with np.errstate(over="ignore"):
+                sound &= ~np.any(np.isinf(table.astype(np.float32)), axis=1)
+        kept.append(first + np.flatnonzero(sound))
+    return GoldenRows(rows, kinds, coverage).take(np.concatenate(kept))
 
 
 def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
     """Return rows whose columns fall among the thresholds and categories that the forest knows, some missing."""
-    rows = rng.normal(size=(count, forest.n_features))
-    numeric = (forest.feature != LEAF) & (forest.category_set == NUMERIC) & np.isfinite(forest.threshold)
-    for feature in _numeric(forest):
-        edges = np.unique(forest.threshold[numeric & (forest.feature == feature)])
-        if len(edges):
-            spread = float(np.std(edges)) or 1.0
-            drawn = rng.choice(edges, count)
-            with np.errstate(over="ignore", invalid="ignore"):
-                moved = drawn + rng.normal(size=count) * spread * rng.choice([0.0, 0.1, 1.0], count)
-            with np.errstate(over="ignore"):
-                sound = np.isfinite(moved.astype(forest.inputs))
-            rows[:, feature] = np.where(sound, moved, drawn)
-    for feature, codes in universe(forest).items():
+    # Columns that no node tests hold small integers: they cost a bundle little.
+    rows = rng.integers(-3, 4, size=(count, forest.n_features)).astype(np.float64)
+    for feature, edges in _edges(forest).items():
+        spread = float(np.std(edges)) or 1.0
+        drawn = rng.choice(edges, count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = drawn + rng.normal(size=count) * spread * rng.choice([0.0, 0.1, 1.0], count)
+        with np.errstate(over="ignore"):
+            sound = np.isfinite(moved.astype(forest.inputs))
+        rows[:, feature] = np.where(sound, moved, drawn)
+    for feature, codes in category_codes(forest).items():
         rows[:, feature] = rng.choice(sorted(codes), count)
-    rows[rng.random(rows.shape) < _MISSING_SHARE] = np.nan
+    for start in range(0, count, 256):
+        block = rows[start : start + 256]
+        block[rng.random(block.shape) < _MISSING_SHARE] = np.nan
     return rows
+
+
+def _edges(forest: Forest) -> dict[int, F64]:
+    """Return the finite thresholds of each numeric feature that a node tests, ascending, each once."""
+    numeric = np.flatnonzero(
+        (forest.feature != LEAF) & (forest.category_set == NUMERIC) & np.isfinite(forest.threshold)
+    )
+    order = numeric[np.argsort(forest.feature[numeric], kind="stable")]
+    features, firsts = np.unique(forest.feature[order], return_index=True)
+    parts = np.split(forest.threshold[order], firsts[1:])
+    categorical = category_codes(forest)
+    return {
+        int(feature): np.unique(part)
+        for feature, part in zip(features, parts, strict=True)
+        if int(feature) not in categorical
+    }
 
 
 def _numeric(forest: Forest) -> list[int]:
     used = {int(f) for f in np.unique(forest.feature[forest.feature != LEAF])}
-    return sorted(used - universe(forest).keys())
-
-
-def _missing_rows(backgrounds: F64, rng: np.random.Generator) -> F64:
-    n_features = backgrounds.shape[1]
-    rows: F64 = backgrounds[rng.integers(len(backgrounds), size=n_features + 1)]
-    rows[np.arange(n_features), np.arange(n_features)] = np.nan
-    rows[n_features] = np.nan
-    return rows
-
-
-def _column_rows(backgrounds: F64, rng: np.random.Generator, values: dict[int, tuple[float, ...]]) -> F64:
-    pairs = [(feature, value) for feature, tried in values.items() for value in tried]
-    rows: F64 = backgrounds[rng.integers(len(backgrounds), size=len(pairs))]
-    for row, (feature, value) in zip(rows, pairs, strict=True):
-        row[feature] = value
-    return rows
-
-
-class _Parts:
-    """Rows and kinds while they grow."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._rows: list[F64] = []
-        self._kinds: list[int] = []
-
-    def add(self, kind: str, rows: F64) -> None:
-        self.add_each([kind] * len(rows), rows)
-
-    def add_each(self, kinds: list[str], rows: F64) -> None:
-        self._rows.append(rows)
-        self._kinds += [KINDS.index(kind) for kind in kinds]
-        self.count += len(kinds)
-
-    def whole(self) -> tuple[F64, np.ndarray[tuple[int], np.dtype[np.int8]]]:
-        return np.ascontiguousarray(np.concatenate(self._rows)), np.array(self._kinds, np.int8)
+    return sorted(used - category_codes(forest).keys())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,14 +35,19 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probes:
-    """Rows that stand on one node's edge, and their kinds."""
+class NodeProbes:
+    """The rows that stand on one node's edge: a background row, altered where the path to the node asks for it."""
 
-    rows: F64
-    kinds: list[str]
+    background: int
+    path: dict[int, float]
+    """Values of the columns that the splits above the node test."""
+    tested: int
+    """The column that the node tests."""
+    probes: list[Probe]
+    """The kind of each row, and its value in the tested column."""
 
 
-def universe(forest: Forest) -> dict[int, frozenset[float]]:
+def category_codes(forest: Forest) -> dict[int, frozenset[float]]:
     """Return the codes worth trying of each categorical feature: all that stand in a set, one beyond, one below 0."""
     found: dict[int, set[float]] = {}
     for node in np.flatnonzero(forest.category_set != NUMERIC):
@@ -52,11 +58,11 @@ def universe(forest: Forest) -> dict[int, frozenset[float]]:
 
 def probe_nodes(
     forest: Forest, backgrounds: F64, coverage: Coverage, *, max_codes: int, rng: np.random.Generator
-) -> Iterator[Probes]:
-    """Yield the probes of each inner node in turn, and count them in `coverage`.
+) -> Iterator[NodeProbes]:
+    """Yield the probes of each reachable inner node in turn, and count in `coverage` all but the nodes themselves.
 
-    Columns that the path leaves free take the values of random `backgrounds` [b, F]. At most `max_codes` categories are
-    tried a node, spread over both sides.
+    Columns that the path leaves free take the values of a random one of the `backgrounds` [b, F]. At most `max_codes`
+    categories are tried a node, spread over both sides.
     """
     walk = _Walk(forest, backgrounds, coverage, max_codes, rng)
     for root in forest.tree_offsets[:-1]:
@@ -74,45 +80,42 @@ class _Walk:
         self._missing, self._default_left = forest.missing.tolist(), forest.default_left.tolist()
         self._set = forest.category_set.tolist()
         self._backgrounds, self._coverage, self._max_codes, self._rng = backgrounds, coverage, max_codes, rng
-        universes = universe(forest)
-        self._start: list[Domain] = [
-            Codes(universes[f]) if f in universes else Numbers(inputs=forest.inputs) for f in range(forest.n_features)
-        ]
+        codes = category_codes(forest)
+        numbers = Numbers(inputs=forest.inputs)
+        self._start: list[Domain] = [numbers] * forest.n_features
+        for feature, possible in codes.items():
+            self._start[feature] = Codes(possible)
         self._sets: dict[int, frozenset[float]] = {}
 
-    def tree(self, root: int) -> Iterator[Probes]:
-        domains = list(self._start)
-        row = np.zeros(self._forest.n_features)
-        fixed = np.zeros(self._forest.n_features, np.bool_)
-        # An entry is a node with the feature, domain and value that lead to it, or (LEAF, …) to take those back.
-        waiting: list[tuple[int, int, Domain | None, float, bool]] = [(root, LEAF, None, 0.0, False)]
+    def tree(self, root: int) -> Iterator[NodeProbes]:
+        domains: dict[int, Domain] = {}
+        path: dict[int, float] = {}
+        # An entry is a node with the feature, domain and value that lead to it, or (LEAF, …) to restore the earlier ones.
+        waiting: list[tuple[int, int, Domain | None, float | None]] = [(root, LEAF, None, None)]
         while waiting:
-            node, feature, domain, value, is_fixed = waiting.pop()
-            if feature != LEAF and domain is not None:
+            node, feature, domain, value = waiting.pop()
+            if feature != LEAF:
                 if node != LEAF:
-                    waiting.append((LEAF, feature, domains[feature], float(row[feature]), bool(fixed[feature])))
-                domains[feature], row[feature], fixed[feature] = domain, value, is_fixed
+                    waiting.append((LEAF, feature, domains.get(feature), path.get(feature)))
+                _set_or_remove(domains, feature, domain)
+                _set_or_remove(path, feature, value)
             if node == LEAF or self._feature[node] == LEAF:
                 continue
             tested = self._feature[node]
-            background = self._backgrounds[self._rng.integers(len(self._backgrounds))]
-            probes = self._probes(node, domains[tested])
-            self._coverage.nodes += 1
-            if probes:
-                rows = np.repeat(np.where(fixed, row, background)[None], len(probes), axis=0)
-                rows[:, tested] = [x for _, x in probes]
-                yield Probes(rows, [kind for kind, _ in probes])
+            possible = domains.get(tested, self._start[tested])
+            background = int(self._rng.integers(len(self._backgrounds)))
+            yield NodeProbes(background, path, tested, self._probes(node, possible))
             reached = []
             for child, left in ((self._right[node], False), (self._left[node], True)):
-                narrowed = self._split(node, domains[tested], left=left)
-                picked = narrowed.pick(float(row[tested]) if fixed[tested] else float(background[tested]))
+                narrowed = self._split(node, possible, left=left)
+                picked = narrowed.pick(path[tested] if tested in path else float(self._backgrounds[background, tested]))
                 if picked is None:
                     self._coverage.unreachable += self._inner_nodes(child)
                 else:
                     reached.append(left)
-                    waiting.append((child, tested, narrowed, picked, True))
+                    waiting.append((child, tested, narrowed, picked))
             self._coverage.both_sides += len(reached) == 2  # noqa: PLR2004  left and right
-            self._coverage.missing_rule += domains[tested].nan
+            self._coverage.missing_rule += possible.nan
 
     def _probes(self, node: int, domain: Domain) -> list[Probe]:
         if isinstance(domain, Codes):
@@ -176,3 +179,13 @@ class _Walk:
                 count += 1
                 waiting += [self._left[node], self._right[node]]
         return count
+
+
+_Value = TypeVar("_Value")
+
+
+def _set_or_remove(values: dict[int, _Value], key: int, value: _Value | None) -> None:
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value

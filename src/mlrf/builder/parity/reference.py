@@ -16,6 +16,7 @@ import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.reference_process import NOT_INSTALLED
+from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.core.errors import BuildError, ModelUnreadableError
 from mlrf.core.forest import F64, I64
 
@@ -43,7 +44,7 @@ class Question:
 
 
 def ask_reference_library(
-    model: ImportedModel, rows: F64, wanted: I64, *, time_limit_s: float = TIME_LIMIT_S
+    model: ImportedModel, rows: F64 | SparseRows, wanted: I64, *, time_limit_s: float = TIME_LIMIT_S
 ) -> Answers:
     """Return the training library's answers to rows [n, F], and its predictions for the rows numbered `wanted` [w].
 
@@ -60,17 +61,17 @@ def ask_reference_library(
     return found
 
 
-def run_reference_process(question: Question, rows: F64, wanted: I64, time_limit_s: float) -> Answers:
-    """Return what a process of its own answers to rows [n, F], and its predictions for those numbered `wanted` [w].
+def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I64, time_limit_s: float) -> Answers:
+    """Return what a process of its own answers to rows [n, F], and its predictions for those numbered `wanted` [w], ascending.
 
-    Errors as `ask_library`.
+    Errors as `ask_reference_library`.
     """
     with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as name:
         folder = Path(name)
         try:
             (folder / "model").write_bytes(question.source)
             (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
-            np.save(folder / "rows.npy", rows, allow_pickle=False)
+            as_sparse(rows).save(folder)
             np.save(folder / "wanted.npy", wanted, allow_pickle=False)
             version = _run(question, folder, time_limit_s)
             margins, predictions = (

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mlrf.builder.parity.sparse_rows import SparseRows
+
 NOT_INSTALLED = 65
 """The exit status that says that the library cannot be imported."""
 
@@ -28,12 +30,19 @@ def main(argv: list[str]) -> int:
     except (ImportError, OSError) as error:
         print(error, file=sys.stderr)
         return NOT_INSTALLED
-    rows = np.load(folder / "rows.npy", allow_pickle=False)
-    wanted = rows[np.load(folder / "wanted.npy", allow_pickle=False)]
+    rows = SparseRows.load(folder)
+    wanted = np.load(folder / "wanted.npy", allow_pickle=False)
     settings = json.loads((folder / "settings.json").read_bytes())
-    margins, predictions, version = answer(folder / "model", rows, wanted, settings, int(threads))
-    np.save(folder / "margins.npy", np.reshape(margins, (len(rows), -1)), allow_pickle=False)
-    np.save(folder / "predictions.npy", np.reshape(predictions, (len(wanted), -1)), allow_pickle=False)
+    margins, predictions = [], []
+    for first, table in rows.blocks():
+        chosen = wanted[(wanted >= first) & (wanted < first + len(table))] - first
+        # Libraries do not take tables of no rows.
+        asked = table[chosen] if len(chosen) else table[:1]
+        some, of_chosen, version = answer(folder / "model", table, asked, settings, int(threads))
+        margins.append(np.reshape(some, (len(table), -1)))
+        predictions.append(np.reshape(of_chosen, (len(asked), -1))[: len(chosen)])
+    np.save(folder / "margins.npy", np.concatenate(margins), allow_pickle=False)
+    np.save(folder / "predictions.npy", np.concatenate(predictions), allow_pickle=False)
     print(version)
     return 0
 

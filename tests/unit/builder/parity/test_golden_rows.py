@@ -7,30 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from forests import goes_left, random_forest
+from forests import random_forest, visits
 from mlrf.builder.detect import import_model
 from mlrf.builder.parity.golden_rows import KINDS, RANDOM_ROWS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
-
-
-def visits(forest, rows):
-    """For each inner node the values that reached it in the column that it tests."""
-    seen: dict[int, set[float]] = {}
-    for row in rows.tolist():
-        for root in forest.tree_offsets[:-1].tolist():
-            node = root
-            while forest.feature[node] != LEAF:
-                x = row[forest.feature[node]]
-                seen.setdefault(node, set()).add(x if not math.isnan(x) else None)  # type: ignore[arg-type]
-                node = int((forest.left if goes_left(forest, node, x) else forest.right)[node])
-    return seen
 
 
 def test_every_node_of_a_real_model_is_stood_on(booster, frame):
     forest = import_model(booster).forest
     found = golden_rows(forest, None, lambda _: None)
     probes = np.isin(found.kinds, [KINDS.index(k) for k in ("threshold", "missing", "categories", "zero")])
-    seen = visits(forest, found.rows[probes])
+    seen = visits(forest, found.rows.dense()[probes])
     for node in np.flatnonzero(forest.feature != LEAF).tolist():
         if forest.category_set[node] == NUMERIC:
             t = float(forest.threshold[node])
@@ -48,7 +35,7 @@ def test_reached_and_unreachable_nodes_add_up_on_odd_forests(seed):
     found = golden_rows(forest, None, lambda _: None)
     inner = int(np.count_nonzero(forest.feature != LEAF))
     assert found.coverage.nodes + found.coverage.unreachable == inner
-    seen = visits(forest, found.rows)
+    seen = visits(forest, found.rows.dense())
     assert len(seen) >= found.coverage.nodes
 
 
@@ -56,12 +43,12 @@ def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
     forest = import_model(booster).forest
     sampled = np.nan_to_num(np.random.default_rng(0).normal(size=(50, 4)))
     one, two = (golden_rows(forest, sampled, lambda _: None) for _ in range(2))
-    np.testing.assert_array_equal(one.rows, two.rows)
+    np.testing.assert_array_equal(one.rows.dense(), two.rows.dense())
     assert {KINDS[k] for k in one.kinds.tolist()} == set(KINDS)
-    zero = one.rows[one.kinds == KINDS.index("zero")]
+    zero = one.rows.dense()[one.kinds == KINDS.index("zero")]
     assert np.any(zero == ZERO_BAND)
     assert np.any(np.signbit(zero) & (zero == 0.0))
-    missing = one.rows[one.kinds == KINDS.index("missing")]
+    missing = one.rows.dense()[one.kinds == KINDS.index("missing")]
     assert np.any(np.all(np.isnan(missing), axis=1))
 
 

@@ -54,19 +54,19 @@ def prove_graph(
 ) -> GraphProof:
     """Hold the engine against the file itself; ParityError says on which rows they differ."""
     progress("asking onnxruntime", 0.0)
-    answers = ask_graph(graph, golden.rows)
+    answers = ask_graph(graph, golden.rows.dense())
     progress("asking onnxruntime", 1.0)
     golden, answers = _answered(golden, answers)
     at_half = class_at_half(meaning, answers)
     expected = meaning.margins(answers.numbers)
     progress("asking the engine", 0.0)
-    together, alone, row_s = _served(graph, schema, entry, golden.rows, expected.shape[1])
+    together, alone, row_s = _served(graph, schema, entry, golden.rows.dense(), expected.shape[1])
     progress("asking the engine", 1.0)
     some = _spread(len(golden.rows), _ALONE_ROWS)
     for what, got, kept in (("margin", together, np.arange(len(together))), ("margin, asked alone,", alone, some)):
         verdict = compare(expected[kept], got, relative=0.0)
         if np.any(verdict.off):
-            raise refuse(what, "onnxruntime", _part(golden, kept), verdict, expected[kept], got, schema)
+            raise refuse(what, "onnxruntime", golden.take(kept), verdict, expected[kept], got, schema)
     parity = {GraphEngine.name: report(golden, compare(expected, together, relative=0.0))}
     judged, notes = _second_judge(graph, meaning, golden, expected)
     return GraphProof(
@@ -74,7 +74,7 @@ def prove_graph(
         version=answers.version,
         class_at_half=1 if at_half else 0,
         kinds=[KINDS[number] for number in golden.kinds],
-        rows=golden.rows,
+        rows=golden.rows.dense(),
         margins=expected,
         n_replayed=max(_LEAST_REPLAYED, int(_REPLAY_S / max(row_s, 1e-9))),
         notes=notes,
@@ -86,7 +86,7 @@ def _answered(golden: GoldenRows, answers: GraphAnswers) -> tuple[GoldenRows, Gr
     kept = np.flatnonzero(np.all(np.isfinite(answers.numbers), axis=1))
     if not len(kept):
         raise ModelUnreadableError("the ONNX model has no finite answer to any golden row")
-    return _part(golden, kept), replace(answers, numbers=answers.numbers[kept], labels=answers.labels[kept])
+    return golden.take(kept), replace(answers, numbers=answers.numbers[kept], labels=answers.labels[kept])
 
 
 def _served(
@@ -113,13 +113,13 @@ def _second_judge(
     It settles nothing: it lacks operators, and what users compare with is ONNX Runtime.
     """
     some = _spread(len(golden.rows), _REFERENCE_ROWS)
-    numbers = ask_reference_evaluator(graph, golden.rows[some])
+    numbers = ask_reference_evaluator(graph, golden.rows.take(some).dense())
     if numbers is None:
         return {}, ("ONNX's own evaluator does not run this graph, so ONNX Runtime is its only judge",)
     judged = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))
     if not len(judged) or numbers.shape[1] < expected.shape[1]:
         return {}, ("ONNX's own evaluator does not answer as many numbers, so ONNX Runtime is the only judge",)
-    part, theirs = _part(golden, some[judged]), meaning.margins(numbers[judged])
+    part, theirs = golden.take(some[judged]), meaning.margins(numbers[judged])
     verdict = compare(expected[some[judged]], theirs, relative=_REFERENCE_LIMIT)
     notes: tuple[str, ...] = ()
     if np.any(verdict.off):
@@ -132,7 +132,3 @@ def _second_judge(
 
 def _spread(n_rows: int, most: int) -> I64:
     return np.unique(np.linspace(0, n_rows - 1, most).astype(np.int64))
-
-
-def _part(golden: GoldenRows, kept: I64) -> GoldenRows:
-    return GoldenRows(np.ascontiguousarray(golden.rows[kept]), golden.kinds[kept], golden.coverage)

@@ -10,6 +10,7 @@ import numpy as np
 from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
 from mlrf.builder.parity.node_probes import Coverage
+from mlrf.builder.parity.sparse_rows import SparseRows
 from mlrf.core.forest import F64
 from mlrf.core.schema import Feature, Kind
 
@@ -58,7 +59,8 @@ def graph_rows(graph: ImportedGraph, features: Sequence[Feature], sampled: F64 |
     numbers = [(column, 0.0) for column, feature in enumerate(features) if feature.kind is not Kind.CATEGORICAL]
     parts.append(("zero", _with(backgrounds, _spread(numbers, min(_KIND_ROWS, most)), rng)))
     kinds = np.concatenate([np.full(len(rows), KINDS.index(kind), np.int8) for kind, rows in parts])
-    return GoldenRows(np.ascontiguousarray(np.concatenate([rows for _, rows in parts])), kinds, Coverage())
+    table = np.ascontiguousarray(np.concatenate([rows for _, rows in parts]))
+    return GoldenRows(SparseRows.of(table), kinds, Coverage())
 
 
 def _random(graph: ImportedGraph, features: Sequence[Feature], count: int, rng: np.random.Generator) -> F64:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlrf.builder.foreign_files import foreign_file, foreign_object
 from mlrf.builder.importers import catboost, lightgbm, onnx_trees, sklearn, xgboost
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelFile, Source, open_source
@@ -43,6 +44,14 @@ def import_model(
 
 def recognise(source: Source) -> Library:
     """Return the library that a source is of."""
+    foreign = (
+        foreign_file(source.path, source.content)
+        if isinstance(source, ModelFile)
+        else foreign_object([kind.__module__ for kind in type(source.value).__mro__])
+    )
+    if foreign is not None:
+        what = f"the file {source.path}" if isinstance(source, ModelFile) else f"the {type(source.value).__name__}"
+        raise UnsupportedModelError(f"{what} is {foreign}")
     for library in LIBRARIES:
         if isinstance(source, ModelFile):
             if library.recognises(source.content):

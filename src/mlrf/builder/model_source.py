@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlrf.builder.compressed_files import decompressed
+from mlrf.builder.foreign_files import foreign_directory
 from mlrf.builder.importers.mlflow_directory import model_file_of
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
-_COMPRESSED = (b"\x1f\x8b", b"x\x9c", b"x\x01", b"x\xda", b"x^", b"BZh", b"\xfd7zXZ", b"]\x00\x00", b"\x04\x22M\x18")
-"""gzip, zlib (four levels), bzip2, xz, lzma, lz4: how joblib writes with compress=…"""
+_OF_JOBLIB = (b"x\x9c", b"x\x01", b"x\xda", b"x^", b"\x04\x22M\x18")
+"""zlib (four levels) and lz4: joblib alone writes models so, with compress=…"""
+_TEXT = re.compile(r"tree\r?\n|\s*\{")
+"""How the text of a model begins that is given in the place of a path: LightGBM's, or JSON."""
+_MAX_PATH_CHARS = 4096
 _OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n[(pq]")
 """How a pickle of an object begins in protocols 0 and 1, which do not say so: module, name, and what is done with them."""
 _SHOWN_CHARS = 200
@@ -55,18 +60,27 @@ def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
     """
     if not isinstance(model, str | os.PathLike):
         return ModelObject(model)
+    if isinstance(model, str) and _TEXT.match(model):
+        return ModelFile(Path("(the text given)"), model.encode())
     path = Path(model)
+    if len(str(path)) > _MAX_PATH_CHARS:
+        raise ModelUnreadableError(f"the model is neither a path nor a model's text: it begins with {str(path)[:40]!r}")
     try:
         if path.is_dir():
+            if (foreign := foreign_directory(path)) is not None:
+                raise UnsupportedModelError(f"{path} is {foreign}")
             path = model_file_of(path)
         content = _read(path)
     except (OSError, ValueError) as error:
         raise ModelUnreadableError(f"the model file {path} cannot be read: {error}") from error
     if not content:
         raise ModelUnreadableError(f"the model file {path} is empty; save the model again")
-    if _is_pickle(content) or content.startswith(_COMPRESSED):
+    plain = decompressed(path, content)
+    if not plain:
+        raise ModelUnreadableError(f"the model file {path} is empty; save the model again")
+    if _is_pickle(plain) or content.startswith(_OF_JOBLIB):
         return ModelObject(_unpickle(path, content, allow_pickle=allow_pickle))
-    return ModelFile(path, content)
+    return ModelFile(path, plain)
 
 
 def _read(path: Path) -> bytes:
@@ -89,7 +103,7 @@ def _is_pickle(content: bytes) -> bool:
 
 def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
-        what = "a pickle" if _is_pickle(content) else "compressed, as joblib writes models"
+        what = "compressed as joblib writes models" if content.startswith(_OF_JOBLIB) else "a pickle"
         raise UnsupportedModelError(
             f"the model file {path} is {what}, and reading a pickle runs any code that it holds; save the model in its "
             "library's own format (or with skops), or, if you trust whoever made the file, allow it with --allow-pickle",

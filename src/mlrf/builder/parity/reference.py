@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
-from mlrf.builder.parity.reference_process import NOT_INSTALLED
+from mlrf.builder.parity.reference_process import NOT_INSTALLED, OUT_OF_MEMORY
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.core.errors import BuildError, ModelUnreadableError
 from mlrf.core.forest import F64, I64
@@ -87,6 +87,7 @@ def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I6
 def _run(model: Question, folder: Path, time_limit_s: float) -> str:
     threads = str(len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "mlrf.builder.parity.reference_process", model.answers, str(folder), threads]
+    command.append(str(os.getpid()))
     try:
         child = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=time_limit_s, check=False
@@ -95,12 +96,19 @@ def _run(model: Question, folder: Path, time_limit_s: float) -> str:
         raise BuildError(f"{model.library} did not answer the golden rows within {time_limit_s:.0f} s") from error
     if child.returncode == 0:
         return child.stdout.strip()
-    reason = child.stderr.strip()[-_SHOWN_CHARS:].splitlines()
-    last = reason[-1] if reason else "it said nothing"
+    said = _one_line(child.stderr)
     if child.returncode == NOT_INSTALLED:
         raise BuildError(
-            f"{model.library} is not installed, and a model is proven against it: pip install {model.library} ({last})"
+            f"{model.library} is not installed, and a model is proven against it: pip install {model.library} ({said})"
         )
+    if child.returncode == OUT_OF_MEMORY:
+        raise BuildError(f"{model.library} ran out of memory while it answered the golden rows; build with more memory")
     if child.returncode < 0:
-        raise BuildError(f"{model.library} crashed on this model (signal {-child.returncode}): {last}")
-    raise ModelUnreadableError(f"{model.library} refuses this model: {last}")
+        raise BuildError(f"{model.library} crashed on this model (signal {-child.returncode}): {said}")
+    raise ModelUnreadableError(f"{model.library} refuses this model: {said}")
+
+
+def _one_line(text: str) -> str:
+    """Return what a process wrote as one line: all of it, or its beginning and its end."""
+    line = " ".join(text.split()) or "it gave no message"
+    return line if len(line) <= _SHOWN_CHARS else f"{line[: _SHOWN_CHARS // 2]} … {line[-_SHOWN_CHARS // 2 :]}"

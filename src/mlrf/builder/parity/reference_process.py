@@ -1,4 +1,4 @@
-"""The training library's own answers, in a process of its own: run as `python -m` with MODULE FOLDER THREADS.
+"""The training library's own answers, in a process of its own: run as `python -m` with MODULE FOLDER THREADS PARENT.
 
 MODULE is the room of a library that asks it: `answer(model, rows, wanted, settings, threads)` takes the path of the model in
 the library's own format, rows [n, F], those whose prediction is wanted too [w, F], and the importer's settings; it returns
@@ -8,28 +8,46 @@ hang or a library that is not installed ends this process and no other.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlrf.builder.parity.sparse_rows import SparseRows
 
-NOT_INSTALLED = 65
-"""The exit status that says that the library cannot be imported."""
+NOT_INSTALLED, REFUSED, OUT_OF_MEMORY = 65, 66, 67
+"""The exit statuses that say that the library cannot be imported, that it raised an error, and that memory ran out."""
+_PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> int:
     """Answer the rows of a folder."""
-    module, name, threads = argv
+    module, name, threads, parent = argv
+    _die_with_parent(int(parent))
     folder = Path(name)
     try:
         answer = import_module(module).answer
     except (ImportError, OSError) as error:
         print(error, file=sys.stderr)
         return NOT_INSTALLED
+    try:
+        print(_answer_rows(answer, folder, int(threads)))
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except Exception as error:  # noqa: BLE001  a library may raise anything
+        print(f"{type(error).__name__}: {error}" if str(error).strip() else type(error).__name__, file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
+    """Write the answers to the rows of a folder, block by block; return the library's version."""
     rows = SparseRows.load(folder)
     wanted = np.load(folder / "wanted.npy", allow_pickle=False)
     settings = json.loads((folder / "settings.json").read_bytes())
@@ -38,13 +56,21 @@ def main(argv: list[str]) -> int:
         chosen = wanted[(wanted >= first) & (wanted < first + len(table))] - first
         # Libraries do not take tables of no rows.
         asked = table[chosen] if len(chosen) else table[:1]
-        some, of_chosen, version = answer(folder / "model", table, asked, settings, int(threads))
+        some, of_chosen, version = answer(folder / "model", table, asked, settings, threads)
         margins.append(np.reshape(some, (len(table), -1)))
         predictions.append(np.reshape(of_chosen, (len(asked), -1))[: len(chosen)])
     np.save(folder / "margins.npy", np.concatenate(margins), allow_pickle=False)
     np.save(folder / "predictions.npy", np.concatenate(predictions), allow_pickle=False)
-    print(version)
-    return 0
+    return str(version)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the thread that started it ends, killed or not."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
     know. ModelUnreadableError when names and columns do not fit; SampleError when a category list does not, or contradicts
     what the file says.
     """
-    names = _names(text)
+    names = feature_names(text)
     infos = text.header.get("feature_infos", "").split(" ")
     if len(infos) != len(names):
         raise ModelUnreadableError(f"the model file describes {len(infos)} features and names {len(names)}")
@@ -47,7 +47,12 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
     return tuple(features)
 
 
-def _names(text: ModelText) -> list[str]:
+def feature_names(text: ModelText) -> list[str]:
+    """Return the names of the columns; ModelUnreadableError where the file lacks some, as LightGBM refuses it too."""
+    if "feature_names" not in text.header:
+        raise ModelUnreadableError(
+            "the model file does not state its feature_names, and LightGBM does not load it without; save the model again"
+        )
     # LightGBM puts an underscore for each white space in a name, so a space only ever parts two names.
     names = text.header.get("feature_names", "").split(" ")
     try:
@@ -55,7 +60,9 @@ def _names(text: ModelText) -> list[str]:
     except ValueError as error:
         raise ModelUnreadableError("the model file does not state its max_feature_idx") from error
     if len(names) != count:
-        raise ModelUnreadableError(f"the model file has {count} columns and names {len(names)}")
+        raise ModelUnreadableError(
+            f"the model file has {count} columns and its feature_names name {len(names)}; LightGBM does not load it either"
+        )
     if not all(names) or len(set(names)) != len(names):
         raise ModelUnreadableError("the model file leaves a feature without a name, or names two alike")
     return names

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
-from mlrf.builder.importers.lightgbm.features import read_features
+from mlrf.builder.importers.lightgbm.features import feature_names, read_features
 from mlrf.builder.importers.lightgbm.forest import to_forest
 from mlrf.builder.importers.lightgbm.objective import Objective, read_objective
 from mlrf.builder.importers.lightgbm.source import model_text
@@ -29,7 +29,7 @@ def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedMode
     # A random forest's margin is the mean over its trees. LightGBM says so of predict() alone: its raw_score and its
     # pred_contrib are sums.
     divisor = float(len(trees) // n_outputs) if "average_output" in text.header else 1.0
-    n_features = _n_features(text)
+    n_features = len(feature_names(text))
     forest = to_forest(trees, n_features=n_features, n_outputs=n_outputs, divisor=divisor)
     by_category = {int(f) for f in np.unique(forest.feature[forest.category_set != NUMERIC])}
     return ImportedModel(
@@ -57,7 +57,3 @@ def _outputs(text: ModelText, objective: Objective) -> int:
     if n_outputs < 1 or (objective.task != "raw" and n_outputs != expected):
         raise ModelUnreadableError(f"the model file says {n_outputs} trees an iteration for {objective.name}")
     return n_outputs
-
-
-def _n_features(text: ModelText) -> int:
-    return len(text.header.get("feature_names", "").split(" "))

@@ -1,7 +1,7 @@
 """The sections of a LightGBM model file, and whether it is whole.
 
-A LightGBM file states the size of each tree in bytes and ends its parts with marker lines. A file that was cut, joined or
-edited breaks one of them, and is refused here, before any number is read.
+A LightGBM file states the size of each tree in bytes (some of version v3 do not) and ends its parts with marker lines. A file
+that was cut, joined or edited breaks one of them, and is refused here, before any number is read.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ def split_text(raw: bytes) -> ModelText:
 
 def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], int]:
     if "tree_sizes" not in header:
-        raise ModelUnreadableError(
-            "the model file does not state its tree_sizes, so nobody can tell whether it is whole"
-        )
+        return _blocks_without_sizes(raw, start)
     try:
         sizes = [int(size) for size in header["tree_sizes"].split()]
     except ValueError as error:
@@ -91,6 +89,23 @@ def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], i
             f"the model file is cut or was edited: `end of trees` does not follow its {len(sizes)} trees; copy it again"
         )
     return blocks, start + len(_END_OF_TREES)
+
+
+def _blocks_without_sizes(raw: bytes, start: int) -> tuple[list[bytes], int]:
+    """Split at the trees' own first lines, as LightGBM does with a file that does not state their sizes."""
+    end = raw.find(b"\n" + _END_OF_TREES, start)
+    if end < 0:
+        raise ModelUnreadableError("the model file is cut: `end of trees` does not follow its trees; copy it again")
+    parts = raw[start : end + 1].split(b"Tree=")[1:]
+    blocks = []
+    for index, part in enumerate(parts):
+        number, _, block = part.partition(b"\n")
+        if number.strip() != b"%d" % index:
+            raise ModelUnreadableError(
+                f"the model file is cut or was edited: tree {number.decode('ascii', 'replace')[:20]!r} follows tree {index - 1}"
+            )
+        blocks.append(block)
+    return blocks, end + 1 + len(_END_OF_TREES)
 
 
 def _tail(text: str) -> tuple[Fields, list[list[Any]] | None]:

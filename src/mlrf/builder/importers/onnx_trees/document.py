@@ -18,13 +18,14 @@ _IR_VERSION = 0x08
 """The tag of the first field of an ONNX model, and of little else; the others' follow it in any order."""
 _NEXT_TAGS = frozenset((0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72))
 _MAX_IR_VERSION = 0x40
+_LEAST_BYTES = 8
 _SHOWN_CHARS = 200
 
 
 def is_model(content: bytes) -> bool:
     """Whether bytes begin as an ONNX model does, sound or damaged."""
     return (
-        len(content) > 2  # noqa: PLR2004  tag, version, next tag
+        len(content) >= _LEAST_BYTES
         and content[0] == _IR_VERSION
         and 1 <= content[1] < _MAX_IR_VERSION
         and content[2] in _NEXT_TAGS

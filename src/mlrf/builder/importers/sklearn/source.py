@@ -45,8 +45,8 @@ _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oo
 
 
 def is_archive(content: bytes) -> bool:
-    """Whether a file is a ZIP archive, as skops files are."""
-    return content.startswith(b"PK\x03\x04")
+    """Whether a file is a ZIP archive with a schema, as skops files are."""
+    return content.startswith(b"PK\x03\x04") and b"schema.json" in content
 
 
 def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:

@@ -14,16 +14,17 @@ from mlrf.core.errors import ModelUnreadableError
 _UBJSON_LENGTHS = (b"i", b"U", b"I", b"l", b"L")
 """How the length of a UBJSON key begins."""
 _SHOWN_CHARS = 40
+_HEAD_BYTES = 256
 
 
 def is_document(content: bytes) -> bool:
     """Whether a file begins as an XGBoost model does: an object whose members are the learner and the version."""
-    start = content[:64]
+    start = content[:_HEAD_BYTES]
     if start[:1] != b"{":
         return False
     if start[1:2] in _UBJSON_LENGTHS:
-        return b"learner" in start or b"version" in start
-    return start[1:].lstrip().startswith((b'"learner"', b'"version"'))
+        return b"learner" in start
+    return start[1:].lstrip().startswith((b'"learner"', b'"version"')) and b'"learner"' in start
 
 
 def read_document(content: bytes) -> Member:

@@ -19,6 +19,8 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
 
 Scores = npt.NDArray[np.float32]
+_LEAST_PROBABILITY = np.float32(1e-6)
+"""What XGBoost's logistic objectives clamp a base score to, and its difference from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,24 @@ class Objective:
     base: Literal["margin", "logit", "log"] = "margin"
 
     def margins_of(self, scores: Scores) -> Scores:
-        """Return the margins that the sums start at; ModelUnreadableError for a score that has none."""
+        """Return the margins that the sums start at; UnsupportedModelError for a score that has none."""
         if self.base == "margin":
             return scores
-        in_range = (scores > 0) & (scores < 1) if self.base == "logit" else scores > 0
-        if not np.all(in_range):
-            raise ModelUnreadableError(
-                f"the XGBoost model file is damaged: its base_score {scores.tolist()} has no margin"
-            )
         if self.base == "log":
+            if not np.all(scores > 0):
+                raise UnsupportedModelError(
+                    f"the model's base_score {scores.tolist()} must be above 0 for its objective, which starts its sums at the "
+                    "logarithm: XGBoost itself answers 0, infinity or NaN to every row; train it with a base_score above 0"
+                )
             return np.array([_log(float(score)) for score in scores], np.float32)
-        with np.errstate(divide="ignore"):
-            odds = np.float32(1) / scores - np.float32(1)
+        if not np.all((scores >= 0) & (scores <= 1)):
+            raise UnsupportedModelError(
+                f"the model's base_score {scores.tolist()} must be a probability, 0 to 1, for its objective; XGBoost itself "
+                "refuses it; train it with one"
+            )
+        # As XGBoost does, which estimates 0 or 1 where all labels are of one class.
+        clamped = np.clip(scores, _LEAST_PROBABILITY, np.float32(1) - _LEAST_PROBABILITY)
+        odds = np.float32(1) / clamped - np.float32(1)
         return np.array([-_log(float(ratio)) for ratio in odds], np.float32)
 
 

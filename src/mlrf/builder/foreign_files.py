@@ -1,0 +1,73 @@
+"""Model files and objects of other formats, recognised so that they are refused by their own names with what to do instead."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+_HEAD_BYTES = 4096
+_DUMPED_TREE = re.compile(rb'\s*(\[\s*"?\s*)?(0:(\[|leaf=)|\{\s*\\?"nodeid\\?")')
+"""How the strings of XGBoost's `get_dump` begin, as text and as JSON."""
+_LIGHTGBM_DUMP = re.compile(rb'\s*\{\s*"name"\s*:\s*"tree"')
+_TREELITE_HEAD = struct.Struct("<3i")
+_MAX_TREELITE_VERSION = 40
+
+_PMML = "a PMML document, whose numbers are rounded; mlrf does not read it: save the model with its own library"
+_MOJO = "an H2O MOJO; mlrf does not read it: train with XGBoost or LightGBM, or export the model to ONNX"
+_DUMP_OF_LIGHTGBM = (
+    "a dump of LightGBM's trees (Booster.dump_model), which is not a model; save the model with Booster.save_model"
+)
+_DUMP_OF_XGBOOST = (
+    "a dump of XGBoost's trees (dump_model, get_dump), without its objective and base score; save the model itself with "
+    "save_model, as .json or .ubj"
+)
+_OBJECTS = {
+    "ydf": "a YDF model; YDF does not write ONNX, and mlrf does not read it",
+    "interpret": "an explainable boosting machine (interpret); mlrf serves it as ONNX only: export it with ebm2onnx",
+    "ngboost": "an NGBoost model, which predicts distributions; mlrf does not serve it",
+    "treelite": "a treelite model; build from the model file that treelite read",
+    "tensorflow": "a TensorFlow model; mlrf serves it as ONNX only: export it with tf2onnx",
+    "keras": "a Keras model; mlrf serves it as ONNX only: export it with tf2onnx",
+    "torch": "a PyTorch model; mlrf serves it as ONNX only: export it with torch.onnx.export",
+}
+
+
+def foreign_file(path: Path, content: bytes) -> str | None:
+    """Return what a file is and what to do, where it is of a known format that mlrf does not read; None elsewhere."""
+    head = content[:_HEAD_BYTES]
+    is_zip = head.startswith(b"PK\x03\x04")
+    candidates = {
+        _OBJECTS["tensorflow"]: path.name == "saved_model.pb",
+        _PMML: b"<PMML" in head,
+        _MOJO: is_zip and b"model.ini" in content,
+        _DUMP_OF_LIGHTGBM: _LIGHTGBM_DUMP.match(head) is not None,
+        _DUMP_OF_XGBOOST: _DUMPED_TREE.match(head) is not None,
+        _OBJECTS["interpret"]: head.lstrip().startswith(b"{") and b'"ebm"' in head,
+        _OBJECTS["treelite"]: _is_treelite(content),
+    }
+    return next((said for said, is_it in candidates.items() if is_it), None)
+
+
+def foreign_object(modules: list[str]) -> str | None:
+    """Return the same for an object whose class and its bases are defined in `modules`."""
+    packages = {module.partition(".")[0] for module in modules}
+    return next((said for package, said in _OBJECTS.items() if package in packages), None)
+
+
+def foreign_directory(directory: Path) -> str | None:
+    """Return the same for a directory."""
+    if (directory / "saved_model.pb").is_file():
+        return _OBJECTS["tensorflow"]
+    if (directory / "data_spec.pb").is_file() and (directory / "header.pb").is_file():
+        return _OBJECTS["ydf"]
+    if (directory / "metadata").is_dir() and (directory / "data").is_dir():
+        return "a model saved by Spark; mlrf does not read it: save the native model with its own library"
+    return None
+
+
+def _is_treelite(content: bytes) -> bool:
+    if len(content) < 2 * _TREELITE_HEAD.size:
+        return False
+    major, *rest = _TREELITE_HEAD.unpack_from(content)
+    return major in {3, 4} and all(0 <= number < _MAX_TREELITE_VERSION for number in rest)

@@ -1,0 +1,129 @@
+"""Files of other formats are refused by their own names, and compressed models are read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mlrf.builder.detect import import_model
+from mlrf.core.errors import BuildError, ModelUnreadableError, UnsupportedModelError
+from wide_models import wide_model_text
+
+_TEXT = wide_model_text(5, 2)
+
+
+def zipped(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "PMML": b'<?xml version="1.0"?>\n<PMML version="4.4">',
+    "H2O MOJO": zipped("model.ini", "domains/d000.txt"),
+    "treelite": struct.pack("<3i", 4, 3, 0) + bytes(40),
+    "explainable boosting": b'{"version": "1.0", "ebm": {}}',
+    "Booster.dump_model": json.dumps({"name": "tree", "version": "v4", "tree_info": []}).encode(),
+    "get_dump": b"0:[f0<0.5] yes=1,no=2,missing=1\n\t1:leaf=0.1\n\t2:leaf=0.2\n",
+    "dump_model, get_dump": b'[\n  { "nodeid": 0, "depth": 0 }]',
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_formats_are_refused_by_their_names(tmp_path, name):
+    (tmp_path / "model").write_bytes(FOREIGN[name])
+    with pytest.raises(UnsupportedModelError, match=name):
+        import_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["TensorFlow", "YDF"])
+def test_directories_of_other_libraries_are_refused_by_name(tmp_path, name):
+    for file in ("saved_model.pb",) if name == "TensorFlow" else ("data_spec.pb", "header.pb"):
+        (tmp_path / file).write_bytes(b"\x08\x01\x12\x00")
+    with pytest.raises(UnsupportedModelError, match=name):
+        import_model(tmp_path)
+    if name == "TensorFlow":
+        with pytest.raises(UnsupportedModelError, match=name):
+            import_model(tmp_path / "saved_model.pb")
+
+
+@pytest.mark.parametrize("content", [b'{"version":[1,2]}', zipped("a.txt"), b"\x08\x01\x12"])
+def test_unknown_files_are_not_called_another_librarys(tmp_path, content):
+    (tmp_path / "model").write_bytes(content)
+    with pytest.raises(BuildError) as refused:
+        import_model(tmp_path / "model")
+    assert "damaged" not in str(refused.value).partition("mlrf reads")[0]
+
+
+COMPRESSIONS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda content: pa.compress(content, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_a_compressed_model_is_read(tmp_path, name):
+    (tmp_path / "model").write_bytes(COMPRESSIONS[name](_TEXT.encode()))
+    assert import_model(tmp_path / "model").forest.n_features == 5
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_a_cut_compressed_model_is_refused(tmp_path, name):
+    content = COMPRESSIONS[name](np.random.default_rng(0).bytes(100_000))
+    (tmp_path / "model").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelUnreadableError, match=name):
+        import_model(tmp_path / "model")
+
+
+def test_a_small_file_that_decompresses_to_much_is_refused(tmp_path):
+    (tmp_path / "model").write_bytes(gzip.compress(bytes(80 << 20)))
+    with pytest.raises(ModelUnreadableError, match="64 MiB"):
+        import_model(tmp_path / "model")
+
+
+def test_a_compressed_pickle_is_still_a_pickle(tmp_path):
+    (tmp_path / "model").write_bytes(gzip.compress(pickle.dumps([1])))
+    with pytest.raises(UnsupportedModelError, match="is a pickle"):
+        import_model(tmp_path / "model")
+
+
+def test_a_models_text_may_stand_for_its_path():
+    assert import_model(_TEXT).forest.n_features == 5
+
+
+def test_a_string_that_is_neither_path_nor_model_is_shown_clipped():
+    with pytest.raises(ModelUnreadableError) as refused:
+        import_model("x" * 100_000)
+    assert len(str(refused.value)) < 200
+
+
+def test_lightgbm_text_without_tree_sizes_is_read_as_lightgbm_does():
+    lines = [line for line in _TEXT.split("\n") if not line.startswith("tree_sizes=")]
+    whole, bare = import_model(_TEXT), import_model("\n".join(lines))
+    np.testing.assert_array_equal(bare.forest.value, whole.forest.value)
+    np.testing.assert_array_equal(bare.forest.feature, whole.forest.feature)
+    with pytest.raises(ModelUnreadableError, match="end of trees"):
+        import_model("\n".join(lines[:40]))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(None, "does not state its feature_names"), ("feature_names=a b", "5 columns")]
+)
+def test_lightgbm_text_that_lacks_names_is_refused_for_that(names, said):
+    lines = [names if line.startswith("feature_names=") else line for line in _TEXT.split("\n")]
+    with pytest.raises(ModelUnreadableError, match=said):
+        import_model("\n".join(line for line in lines if line is not None))

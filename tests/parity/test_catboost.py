@@ -161,10 +161,10 @@ def test_a_bundle_answers_and_labels_as_the_classifier_does(tmp_path):
     trained.set_scale_and_bias(0.0001, 0.0)
     saved(trained, tmp_path, "cbm")
     model = mlrf.load(mlrf.build(tmp_path / "model.cbm", tmp_path / "bundle", name="m"))
-    assert model.label(0.5) == "no"
+    assert model.label_of(0.5) == "no"
     asked = np.arange(6.0)[:, None]
     np.testing.assert_allclose(model.predict(asked), trained.predict_proba(asked)[:, 1], rtol=1e-12)
-    assert [model.label(share) for share in model.predict(asked).tolist()] == trained.predict(asked).tolist()
+    assert [model.label_of(share) for share in model.predict(asked).tolist()] == trained.predict(asked).tolist()
 
 
 def categories(rng):

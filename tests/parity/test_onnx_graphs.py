@@ -65,7 +65,7 @@ def test_a_served_graph_is_onnx_runtime_asked_directly(served, name):
     assert np.array_equal(answers.reshape(len(rows), -1), numbers.reshape(len(rows), -1))
     assert [model.predict_row(row) for row in _rows(model, rows)] == answers.tolist()
     if model.classes is not None:
-        assert [model.label(answer) for answer in answers.tolist()] == labels
+        assert [model.label_of(answer) for answer in answers.tolist()] == labels
         assert model.classes == estimator.classes_.tolist()
     if name not in ("neighbours", "scores of support vectors"):  # whose ties, and whose scores, are not its answers
         expected = estimator.predict_proba(rows) if model.classes is not None else estimator.predict(rows)

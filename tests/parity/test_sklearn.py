@@ -436,7 +436,7 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
     shares = model.predict(asked)
     np.testing.assert_allclose(shares, estimator.predict_proba(asked)[:, 1], rtol=1e-12)
     assert name.startswith("Hist") or 0.5 in shares
-    assert [model.label(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
+    assert [model.label_of(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
 
 
 def test_a_damaged_file_that_is_no_archive_says_so(tmp_path):

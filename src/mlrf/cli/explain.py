@@ -16,7 +16,8 @@ from mlrf.cli.terminal_text import harmless
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.model import Model, load
-from mlrf.model.table_input import Table, read_rows
+from mlrf.model.array_rows import Table
+from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 _SHOWN = 10
@@ -114,7 +115,7 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
 
 
 def _class_told(model: Model, prediction: Any, output: int | None) -> str:
-    label = model.label(prediction)
+    label = model.label_of(prediction)
     if label is None or model.classes is None:
         return "" if output is None else f", output {output}"
     predicted = f", predicted class {label}"

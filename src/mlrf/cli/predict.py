@@ -36,7 +36,7 @@ def predict(
     model = load(bundle)
     table = read_file(rows, model.schema)
     answers = model.predict(table, leniency).tolist() if len(table) else []
-    lines = b"".join(_line(model.label, answer) for answer in answers)
+    lines = b"".join(_line(model.label_of, answer) for answer in answers)
     if out is None:
         sys.stdout.write(lines.decode())
         return

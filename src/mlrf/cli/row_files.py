@@ -23,7 +23,7 @@ def leniency_of(unknown_categories: str) -> Leniency:
     """Return what a file's rows may hold: more columns than features, and the unknown categories that the option lets pass."""
     if unknown_categories not in ("refuse", "missing"):
         raise ConfigError(f"--unknown-categories is `refuse` or `missing`, not {unknown_categories!r}")
-    return Leniency("ignore", unknown_categories)  # type: ignore[arg-type]
+    return Leniency("ignore", unknown_categories, "command line")  # type: ignore[arg-type]
 
 
 def read_file(path: Path, schema: Schema) -> Any:

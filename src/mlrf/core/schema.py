@@ -66,15 +66,36 @@ class Feature:
                 raise ValueError(f"feature {self.name!r} lists a category twice")
 
 
+OnUnknownFeature = Literal["refuse", "ignore"]
+OnUnknownCategory = Literal["refuse", "missing"]
+
+
 @dataclass(frozen=True, slots=True)
 class Leniency:
     """What a caller or operator chose to let pass; the defaults let nothing pass."""
 
-    unknown_features: Literal["refuse", "ignore"] = "refuse"
-    unknown_categories: Literal["refuse", "missing"] = "refuse"
+    unknown_features: OnUnknownFeature = "refuse"
+    unknown_categories: OnUnknownCategory = "refuse"
+    caller: Literal["http", "python", "command line"] = "http"
+    """Whom errors advise: each caller has its own way to send a missing value, or to be lenient."""
 
 
 STRICT = Leniency()
+
+_NULL = {"http": "null", "python": "None or NaN", "command line": "null, or an empty cell,"}
+_LISTS = {"http": "GET /models", "python": "model.schema.names", "command line": "`mlrf inspect`"}
+_SEND = {"http": "send an object of", "python": "send a dict of", "command line": "send an object of"}
+_IGNORE = {
+    "http": "start the server with --unknown-features ignore",
+    "python": 'pass unknown_features="ignore"',
+    "command line": "remove it from the file",
+}
+_UNKNOWN_CATEGORY = {
+    "http": ', null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
+    "python": ', None for missing, or pass unknown_categories="missing"',
+    "command line": ", null or an empty cell for missing, or give --unknown-categories missing",
+}
+"""Remedies by caller: each is one that the caller has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +137,10 @@ class Schema:
         values = []
         for index, feature in enumerate(self.features):
             if feature.name not in instance:
-                raise self._missing_features(instance)
+                raise self._missing_features(instance, leniency)
             values.append(self.number(index, instance[feature.name], leniency, by_code=False))
         if len(instance) > len(self.features) and leniency.unknown_features == "refuse":
-            raise self.unknown_features(instance)
+            raise self.unknown_features(instance, leniency)
         return values
 
     def row_by_position(self, values: Sequence[Any], leniency: Leniency = STRICT) -> list[float]:
@@ -127,7 +148,7 @@ class Schema:
         if len(values) != len(self.features):
             raise FeatureCountError(
                 f"expected {len(self.features)} values in schema order, got {len(values)}; "
-                "GET /models lists the features, or send an object of names and values",
+                f"{_LISTS[leniency.caller]} lists the features, or {_SEND[leniency.caller]} names and values",
                 expected=len(self.features),
                 got=len(values),
             )
@@ -150,65 +171,67 @@ class Schema:
         if value is None:
             if feature.nullable:
                 return MISSING
-            raise _invalid(feature, value, "a value: this feature may not be missing")
+            raise _invalid(feature, value, "a value: this feature may not be missing", leniency)
         match feature.kind:
             case Kind.BOOLEAN:
                 if isinstance(value, bool):
                     return 1.0 if value else 0.0
-                raise _invalid(feature, value, "true or false")
+                raise _invalid(feature, value, "true or false", leniency)
             case Kind.CATEGORICAL:
                 return self._code(index, value, leniency, by_code=by_code)
             case Kind.INTEGER:
-                return _finite(feature, value, "an integer", integral=True)
+                return _finite(feature, value, "an integer", leniency, integral=True)
             case Kind.NUMERIC:
-                return _finite(feature, value, "a number", integral=False)
+                return _finite(feature, value, "a number", leniency, integral=False)
 
     def _code(self, index: int, value: Any, leniency: Leniency, *, by_code: bool) -> float:
         feature, codes = self.features[index], self.codes[index]
         if codes is None or feature.categories is None:
-            return _finite(feature, value, "an integer category code", integral=True)
+            return _finite(feature, value, "an integer category code", leniency, integral=True)
         if by_code:
-            code = _finite(feature, value, "an integer category code", integral=True)
+            code = _finite(feature, value, "an integer category code", leniency, integral=True)
             if 0 <= code < len(feature.categories):
                 return code
         else:
             if not isinstance(value, str | int | float):
-                raise _invalid(feature, value, "a category")
+                raise _invalid(feature, value, "a category", leniency)
             found = codes.get(_category_key(value))
             if found is not None:
                 return found
-        if leniency.unknown_categories == "missing":
+        if leniency.unknown_categories == "missing" and feature.nullable:
             return MISSING
-        raise self.unknown_category(index, value, by_code=by_code)
+        raise self._unknown_category(feature, value, leniency, by_code=by_code)
 
-    def unknown_category(self, index: int, value: Any, *, by_code: bool) -> UnknownCategoryError:
+    def _unknown_category(
+        self, feature: Feature, value: Any, leniency: Leniency, *, by_code: bool
+    ) -> UnknownCategoryError:
         """Return the error for a value that is not in a feature's list of categories."""
-        feature = self.features[index]
         categories = feature.categories or ()
         known = f"codes 0 to {len(categories) - 1}" if by_code else _listed([shown(c) for c in categories])
         return UnknownCategoryError(
-            f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known}); send a known one, "
-            'null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
+            f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known}); send a known one"
+            + (_UNKNOWN_CATEGORY[leniency.caller] if feature.nullable else ""),
             feature=feature.name,
             value=_detail(value),
         )
 
-    def _missing_features(self, instance: Mapping[str, Any]) -> MissingFeatureError:
+    def _missing_features(self, instance: Mapping[str, Any], leniency: Leniency) -> MissingFeatureError:
         absent = [name for name in self.names if name not in instance]
+        may_be_missing = all(feature.nullable for feature in self.features if feature.name in absent)
         return MissingFeatureError(
             f"missing {_plural('feature', len(absent))} {_listed([repr(n) for n in absent])}; "
-            "send every feature, null where the value is missing",
+            "send every feature" + (f", {_NULL[leniency.caller]} where the value is missing" if may_be_missing else ""),
             feature=absent[0],
             missing=absent[:20],
         )
 
-    def unknown_features(self, instance: Mapping[str, Any]) -> UnknownFeatureError:
+    def unknown_features(self, instance: Mapping[str, Any], leniency: Leniency = STRICT) -> UnknownFeatureError:
         """Return the error for an instance that names what is no feature."""
         known = set(self.names)
         extra = [str(name) for name in instance if name not in known]
         return UnknownFeatureError(
-            f"unknown {_plural('feature', len(extra))} {_listed([shown_name(n) for n in extra])}; GET /models lists the "
-            "features; leave it out, or start the server with --unknown-features ignore",
+            f"unknown {_plural('feature', len(extra))} {_listed([shown_name(n) for n in extra])}; "
+            f"{_LISTS[leniency.caller]} lists the features; leave it out, or {_IGNORE[leniency.caller]}",
             feature=clip(extra[0]),
             unknown=[clip(n) for n in extra[:20]],
         )
@@ -225,25 +248,26 @@ def _category_key(value: Category) -> tuple[bool, Category]:
     return (isinstance(value, bool), value)
 
 
-def _finite(feature: Feature, value: Any, expected: str, *, integral: bool) -> float:
+def _finite(feature: Feature, value: Any, expected: str, leniency: Leniency, *, integral: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _invalid(feature, value, expected)
+        raise _invalid(feature, value, expected, leniency)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise _invalid(feature, value, f"{expected} within the range of float64")
+        raise _invalid(feature, value, f"{expected} within the range of float64", leniency)
     if not integral:
         return number
     if number != math.floor(number):
-        raise _invalid(feature, value, expected)
+        raise _invalid(feature, value, expected, leniency)
     # An integer has no -0: the canonical form would lose its sign.
     return number + 0.0
 
 
-def _invalid(feature: Feature, value: Any, expected: str) -> InvalidFeatureError:
-    hint = "; send null where it is missing" if feature.nullable and value is not None else ""
+def _invalid(feature: Feature, value: Any, expected: str, leniency: Leniency) -> InvalidFeatureError:
+    can_be_missing = feature.nullable and value is not None
+    hint = f"; send {_NULL[leniency.caller]} where it is missing" if can_be_missing else ""
     return InvalidFeatureError(
         f"feature {feature.name!r}: expected {expected}, got {shown(value)}{hint}",
         feature=feature.name,
@@ -300,7 +324,7 @@ def json_type(value: Any) -> str:
         case list() | tuple():
             return "an array"
         case _:
-            return "an object"
+            return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
 
 
 def shown(value: Any) -> str:

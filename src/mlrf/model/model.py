@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import NonFiniteResultError, NotExplainableError
-from mlrf.core.schema import STRICT, Category, Leniency
+from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
+from mlrf.core.schema import STRICT, Category, Leniency, OnUnknownCategory, OnUnknownFeature
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 
@@ -104,7 +104,7 @@ class Model:
             engine=self.engine.name,
         )
 
-    def label(self, prediction: Prediction) -> Category | None:
+    def label_of(self, prediction: Prediction) -> Category | None:
         """Return the class of a prediction: class 1 above 0.5, the largest of several; None unless a classifier.
 
         At 0.5 itself the class that the training library chooses there.
@@ -115,51 +115,128 @@ class Model:
             return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
         return self.classes[1 if prediction >= self._least_of_second else 0]
 
-    def probabilities(self, prediction: Prediction) -> list[float] | None:
+    def probabilities_of(self, prediction: Prediction) -> list[float] | None:
         """Return the probability of each class in the order of `classes`; None unless a classifier."""
         if self.classes is None:
             return None
         return prediction if isinstance(prediction, list) else [1.0 - prediction, prediction]
 
-    def margin(self, rows: Any, leniency: Leniency = STRICT) -> npt.NDArray[np.float64]:
-        """Return the raw margins of a table, [n] or [n, K].
+    def margin(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: OnUnknownCategory | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the raw margins of rows, [n] or [n, K].
 
-        `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, or a list of instances
-        (tables and named instances align by name, categories by value). InvalidRequestError names row, feature and value.
+        `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
+        stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
+        does not take is refused: InvalidRequestError names row, feature and value. `unknown_features="ignore"` passes over
+        columns that are no feature, `unknown_categories="missing"` reads a category that the model does not know as missing.
         """
         import numpy as np  # noqa: PLC0415
 
-        from mlrf.model.table_input import read_rows  # noqa: PLC0415
-
-        table = read_rows(self.schema, rows, leniency)
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
         margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
         return margins[:, 0] if self._n_outputs == 1 else margins
 
-    def predict(self, rows: Any, leniency: Leniency = STRICT) -> npt.NDArray[np.float64]:
-        """Return what the training library's `predict` returns for a table, [n] or [n, K]; `rows` as for `margin`."""
+    def predict(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: OnUnknownCategory | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
         import numpy as np  # noqa: PLC0415
 
-        margins = self.margin(rows, leniency)
+        margins = self.margin(rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories)
         if self._one is not None:
             return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
         return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
 
-    def explain(self, rows: Any, leniency: Leniency = STRICT, *, threads: int = 1) -> Explanation:
-        """Return the contributions of every feature to the raw margin of each row; `rows` as for `margin`.
+    def probabilities(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: OnUnknownCategory | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
+
+        ConfigError when the model is no classifier.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        classes = self._known_classes()
+        predictions = self.predict(
+            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+        )
+        return np.array([self.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
+
+    def label(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: OnUnknownCategory | None = None,
+    ) -> list[Category]:
+        """Return the predicted class of each row; arguments and errors as of `probabilities`."""
+        self._known_classes()
+        predictions = self.predict(
+            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+        )
+        return [label for each in predictions.tolist() if (label := self.label_of(each)) is not None]
+
+    def explain(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        threads: int = 1,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: OnUnknownCategory | None = None,
+    ) -> Explanation:
+        """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
         Exact path-dependent Shapley values. NotExplainableError when the engine has none.
         """
         import numpy as np  # noqa: PLC0415
 
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
-        from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
         explainer = self.explainer()
-        table = read_rows(self.schema, rows, leniency)
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
         base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
         return Explanation(values.reshape(shape), base, table, list(self.schema.names))
+
+    def _read(
+        self,
+        rows: Any,
+        leniency: Leniency,
+        unknown_features: OnUnknownFeature | None,
+        unknown_categories: OnUnknownCategory | None,
+    ) -> npt.NDArray[np.float64]:
+        from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
+
+        leniency = Leniency(
+            unknown_features or leniency.unknown_features,
+            unknown_categories or leniency.unknown_categories,
+            "python" if leniency.caller == "http" else leniency.caller,
+        )
+        return read_rows(self.schema, rows, leniency)
+
+    def _known_classes(self) -> list[Category]:
+        if self.classes is None:
+            raise ConfigError(f"{self.name} has no classes (its task is {self.bundle.manifest.task}); call predict")
+        return self.classes
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:

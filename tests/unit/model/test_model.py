@@ -171,12 +171,12 @@ def test_a_result_that_is_not_finite_is_refused_to_a_server_and_given_to_a_noteb
 
 def test_labels_are_class_1_at_a_half_and_the_first_of_the_largest(models, tmp_path):
     binary = load(write_bundle(tmp_path / "b", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"]))
-    assert [binary.label(p) for p in (0.0, math.nextafter(0.5, 0), 0.5, 1.0)] == ["no", "no", "yes", "yes"]
-    assert binary.probabilities(0.25) == [0.75, 0.25]
+    assert [binary.label_of(p) for p in (0.0, math.nextafter(0.5, 0), 0.5, 1.0)] == ["no", "no", "yes", "yes"]
+    assert binary.probabilities_of(0.25) == [0.75, 0.25]
     three = models["softmax"]
-    assert [three.label(p) for p in ([0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8])] == ["b", "a", "c"]
-    assert models["identity"].label(0.7) is None
-    assert models["identity"].probabilities(0.7) is None
+    assert [three.label_of(p) for p in ([0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8])] == ["b", "a", "c"]
+    assert models["identity"].label_of(0.7) is None
+    assert models["identity"].probabilities_of(0.7) is None
 
 
 def graph(inputs, outputs, kind=TensorProto.DOUBLE, shape=(None, 3)):

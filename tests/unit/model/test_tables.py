@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from array import array
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS
+from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.errors import (
+    ConfigError,
     FeatureCountError,
     InvalidFeatureError,
     InvalidRequestError,
@@ -23,7 +26,8 @@ from mlrf.core.errors import (
     UnknownCategoryError,
     UnknownFeatureError,
 )
-from mlrf.core.schema import Leniency
+from mlrf.core.schema import Feature, Leniency, Schema
+from mlrf.model.table_input import read_rows
 
 N = 60
 
@@ -79,8 +83,63 @@ TABLES = {
     "pandas typed": _pandas_typed,
     "polars": lambda: pl.DataFrame(ROWS, infer_schema_length=None).select(SHUFFLED),
     "arrow": lambda: pa.Table.from_pylist(ROWS).select(SHUFFLED),
+    "list of NumPy's scalars": lambda: [{name: _scalar(value) for name, value in row.items()} for row in ROWS],
+    "list of a frame's records": lambda: pd.DataFrame(ROWS).to_dict("records"),
+    "list with 0 and 1 for booleans": lambda: [_with_numbers(row) for row in ROWS],
+    "list of decimals": lambda: [{name: _decimal(value) for name, value in row.items()} for row in ROWS],
+    "numpy of objects": lambda: np.array(
+        [[None if math.isnan(x) else _by_code(f, x) for f, x in enumerate(r)] for r in CODES], dtype=object
+    ),
+    "masked array": lambda: np.ma.masked_invalid(CODES),
+    "polars lazy": lambda: pl.DataFrame(ROWS, infer_schema_length=None).lazy().select(SHUFFLED),
+    "record batch": lambda: pa.RecordBatch.from_pylist(ROWS).select(SHUFFLED),
+    "C stream": lambda: Exported(pa.Table.from_pylist(ROWS).select(SHUFFLED)),
+    "C array": lambda: ExportedArray(pa.RecordBatch.from_pylist(ROWS)),
     "arrow in chunks": lambda: pa.concat_tables([pa.Table.from_pylist(ROWS[:7]), pa.Table.from_pylist(ROWS[7:])]),
 }
+
+
+class Exported:
+    """What a library of its own may hand over: nothing but Arrow's C stream."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class ExportedArray:
+    """The same as one array."""
+
+    def __init__(self, batch):
+        self._batch = batch
+
+    def __arrow_c_array__(self, requested_schema=None):
+        return self._batch.__arrow_c_array__(requested_schema)
+
+
+def _scalar(value: object) -> object:
+    match value:
+        case None:
+            return np.float64("nan")
+        case bool():
+            return np.bool_(value)
+        case int():
+            return np.int64(value)
+        case float():
+            return np.float64(value)
+    return np.str_(value)
+
+
+def _with_numbers(row: dict) -> dict:
+    return row | {"promo": None if row["promo"] is None else int(row["promo"])}
+
+
+def _decimal(value: object) -> object:
+    if value is None:
+        return Decimal("NaN")
+    return Decimal(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _by_code(feature: int, x: float) -> object:
@@ -182,14 +241,14 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (FRAME.assign(depth=math.nan), InvalidFeatureError, {"row": 0, "feature": "depth", "value": None}),
         (FRAME.assign(count=0.5), InvalidFeatureError, {"row": 0, "feature": "count", "value": 0.5}),
         (FRAME.assign(code=0.5), InvalidFeatureError, {"row": 0, "feature": "code", "value": 0.5}),
-        (FRAME.assign(promo=1), InvalidFeatureError, {"row": 0, "feature": "promo", "value": 1}),
+        (FRAME.assign(promo=2), InvalidFeatureError, {"row": 0, "feature": "promo", "value": 2}),
         (_with("price", 0, True), InvalidFeatureError, {"row": 0, "feature": "price", "value": True}),
         (FRAME.assign(code=True), InvalidFeatureError, {"row": 0, "feature": "code", "value": True}),
         (FRAME.assign(store=[["a"]] * len(FRAME)), InvalidFeatureError, {"row": 0, "feature": "store"}),
         (pd.concat([FRAME, FRAME[["size"]]], axis=1), InvalidRequestError, {"feature": "size"}),
         (FRAME.assign(size=1), UnknownCategoryError, {"row": 0, "feature": "size", "value": 1}),
         (_with("count", 3, 1.5), InvalidFeatureError, {"row": 3, "feature": "count", "value": 1.5}),
-        (_with("promo", 0, 1), InvalidFeatureError, {"row": 0, "feature": "promo"}),
+        (_with("promo", 0, "yes"), InvalidFeatureError, {"row": 0, "feature": "promo"}),
         (_with("depth", 4, None), InvalidFeatureError, {"row": 4, "feature": "depth", "value": None}),
         ([ROWS[0], {**ROWS[1], "depth": None}], InvalidFeatureError, {"row": 1, "feature": "depth"}),
         ([ROWS[0], 3], InvalidRequestError, {"row": 1}),
@@ -252,8 +311,112 @@ def test_a_result_that_is_not_finite_is_named_by_its_place(model):
         model.prediction([1e4])
 
 
+def test_a_stream_that_can_be_read_once_is_read_once(model):
+    assert bits(model.margin(pa.Table.from_pylist(ROWS).to_reader())) == bits(model.margin(CODES))
+
+
+def array_with(name: str, value: float) -> np.ndarray:
+    changed = CODES[:3].copy()
+    changed[1, NAMES.index(name)] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("price", math.inf, InvalidFeatureError),
+        ("price", -math.inf, InvalidFeatureError),
+        ("count", 0.5, InvalidFeatureError),
+        ("promo", 0.5, InvalidFeatureError),
+        ("promo", 2.0, InvalidFeatureError),
+        ("store", 3.0, UnknownCategoryError),
+        ("store", -1.0, UnknownCategoryError),
+        ("store", 0.5, InvalidFeatureError),
+        ("code", 0.5, InvalidFeatureError),
+        ("depth", math.nan, InvalidFeatureError),
+    ],
+)
+def test_an_array_is_refused_as_the_same_row_in_a_list_is(model, name, value, error):
+    rows = array_with(name, value)
+    said = set()
+    for given in (rows, np.asfortranarray(rows), rows.tolist(), list(rows), rows.astype(object)):
+        with pytest.raises(error, match="row 1") as refused:
+            model.predict(given)
+        assert (refused.value.details["row"], refused.value.details["feature"]) == (1, name)
+        said.add(str(refused.value))
+    assert len(said) == 1
+    many = np.tile(CODES, (3000, 1))
+    many[-1, NAMES.index(name)] = value
+    with pytest.raises(error, match=f"row {len(many) - 1}:"):
+        model.predict(many)
+
+
+def test_unknown_codes_of_an_array_may_be_missing(model):
+    wanted = model.margin(array_with("store", math.nan))
+    for rows in (array_with("store", 7.0), array_with("store", 7.0).tolist()):
+        assert bits(model.margin(rows, unknown_categories="missing")) == bits(wanted)
+
+
+def test_an_array_is_not_changed_by_being_asked(model):
+    rows = array_with("store", 7.0)
+    before = rows.copy()
+    model.margin(rows, unknown_categories="missing")
+    assert bits(rows) == bits(before)
+
+
+def test_extra_columns_are_ignored_where_the_caller_says_so(model):
+    wanted = bits(model.margin(CODES))
+    more = [{**row, "more": 1} for row in ROWS]
+    for rows in (more, pd.DataFrame(more), pl.DataFrame(more, infer_schema_length=None), pa.Table.from_pylist(more)):
+        assert bits(model.margin(rows, unknown_features="ignore")) == wanted
+        with pytest.raises(UnknownFeatureError, match='unknown_features="ignore"'):
+            model.margin(rows)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "text", b"bytes", 5, None, {"price": 1}, object(), np.array(["a"] * 7)[None], np.zeros((2, 7), complex),
+        np.zeros(7), np.zeros((1, 7), "datetime64[s]"), pd.Series([1.0]), pa.array([1]),
+        pl.DataFrame([{**ROWS[0], "price": [1, 2]}]), pa.Table.from_pylist([{**ROWS[0], "price": {"a": 1}}]),
+        pd.DataFrame([{**ROWS[0], "price": pd.Timestamp("2026-01-01")}]),
+        pl.DataFrame(ROWS[:1]).lazy().select(pl.col("nowhere")), [[object()] * 7], [{**ROWS[0], "price": 1 + 2j}],
+    ],
+    ids=lambda rows: type(rows).__name__,
+)  # fmt: skip
+def test_what_is_no_table_is_refused_in_our_own_words(model, rows):
+    with pytest.raises(InvalidRequestError):
+        model.predict(rows)
+
+
+def test_checks_of_an_array_cost_little_beside_the_answers(tmp_path):
+    names = [f"x{i}" for i in range(63)]
+    schema = Schema(tuple(Feature(name) for name in names))
+    model = mlrf.load(write_tree_bundle(tmp_path / "b", schema=schema, n_trees=300, max_leaves=31))
+    rows = np.random.default_rng(1).normal(size=(5000, 63))
+    rows[rows > 1.5] = np.nan
+
+    def cost_s(work):
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    checks = min(cost_s(lambda: read_rows(model.schema, rows, Leniency())) for _ in range(7))
+    kernel = min(cost_s(lambda: model.engine.margins(rows.data)) for _ in range(7))
+    assert checks < 0.1 * kernel  # 0.05 on a quiet machine
+
+
+def test_labels_and_probabilities_of_rows(class_model, model):
+    predictions = class_model.predict(CODES).tolist()
+    assert class_model.label(ROWS) == [class_model.label_of(each) for each in predictions]
+    assert class_model.probabilities(CODES).tolist() == predictions
+    for ask in (model.label, model.probabilities):
+        with pytest.raises(ConfigError, match="no classes"):
+            ask(CODES)
+
+
 def test_labels_and_probabilities_follow_the_classes(class_model, model):
-    assert class_model.label([0.1, 0.2, 0.7]) is True
-    assert class_model.label([0.1, 0.7, 0.2]) == 2
-    assert class_model.probabilities([0.1, 0.7, 0.2]) == [0.1, 0.7, 0.2]
-    assert (model.label(0.7), model.probabilities(0.7)) == (None, None)
+    assert class_model.label_of([0.1, 0.2, 0.7]) is True
+    assert class_model.label_of([0.1, 0.7, 0.2]) == 2
+    assert class_model.probabilities_of([0.1, 0.7, 0.2]) == [0.1, 0.7, 0.2]
+    assert (model.label_of(0.7), model.probabilities_of(0.7)) == (None, None)

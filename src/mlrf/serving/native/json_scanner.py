@@ -22,7 +22,7 @@ _LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(
 _POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """To the end of the text where nothing ends it: an end that is not there would be looked for from each of its quotes."""
-_NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|[+N]")
+_NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|N")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096
 _LOOK_BACK_ROW_BYTES = 64 << 10
@@ -135,7 +135,9 @@ def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedReq
     if byte is None:
         return MalformedRequestError(f"the body is not JSON: {reason}")
     hint = ""
-    if _NO_NUMBER.match(body, byte):
+    if body[byte : byte + 1] == b"+":
+        hint = "; a number in JSON has no plus sign, leave it out"
+    elif _NO_NUMBER.match(body, byte):
         hint = "; JSON has no NaN or Infinity, send null where a value is missing"
     elif "hex escape" in reason or "surrogate" in reason:
         hint = "; an escaped surrogate stands alone, and makes a character only in a pair"

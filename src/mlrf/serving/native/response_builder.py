@@ -45,8 +45,8 @@ class ResponseBuilder:
             return b'{"prediction":%b%b' % (_encode(prediction), self._origin)
         return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
             _encode(prediction),
-            _encode(self.model.label(prediction)),
-            _encode(self.model.probabilities(prediction)),
+            _encode(self.model.label_of(prediction)),
+            _encode(self.model.probabilities_of(prediction)),
             self._origin,
         )
 
@@ -113,8 +113,8 @@ class ResponseBuilder:
         predictions = self.model.predictions(margins)
         answer = b'{"predictions":%b' % _encode(predictions)
         if self._classifies:
-            labels = [self.model.label(p) for p in predictions]
-            probabilities = [self.model.probabilities(p) for p in predictions]
+            labels = [self.model.label_of(p) for p in predictions]
+            probabilities = [self.model.probabilities_of(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
         answer += self._origin
         if found:

@@ -1,0 +1,47 @@
+"""What kinds of table there are, brought to the three that columns are read from: pandas, Polars and Arrow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlrf.core.errors import ConfigError, InvalidRequestError
+
+
+def as_table(rows: Any) -> Any:
+    """Return a table of pandas, Polars or Arrow for what is one, or can be read as one; None for what is no table.
+
+    InvalidRequestError when it cannot be read, ConfigError when that needs pyarrow and it is not installed.
+    """
+    library, kind = type(rows).__module__.partition(".")[0], type(rows).__name__
+    if _is_pandas(rows) or (library, kind) in (("polars", "DataFrame"), ("pyarrow", "Table")):
+        return rows
+    try:
+        if (library, kind) == ("polars", "LazyFrame"):
+            return rows.collect()
+        if hasattr(rows, "__arrow_c_stream__"):
+            return _pyarrow(kind).RecordBatchReader.from_stream(rows).read_all()
+        if hasattr(rows, "__arrow_c_array__"):
+            arrow = _pyarrow(kind)
+            return arrow.Table.from_batches([arrow.record_batch(rows)])
+        if hasattr(rows, "fetch_arrow_table"):  # DuckDB before it had a stream
+            return rows.fetch_arrow_table()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise InvalidRequestError(f"the rows cannot be read from the {kind}: {error}") from error
+    return None
+
+
+def _is_pandas(rows: Any) -> bool:
+    """Whether an object is a pandas DataFrame, or a subclass's."""
+    return any(
+        each.__module__.partition(".")[0] == "pandas" and each.__name__ == "DataFrame" for each in type(rows).__mro__
+    )
+
+
+def _pyarrow(kind: str) -> Any:
+    try:
+        import pyarrow as pa  # noqa: PLC0415  only what is neither pandas nor Polars needs it
+    except ImportError as error:
+        raise ConfigError(f"reading rows from a {kind} needs pyarrow: pip install pyarrow ({error})") from error
+    return pa

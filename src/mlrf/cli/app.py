@@ -18,6 +18,7 @@ from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
 from mlrf.cli.verify import verify
+from mlrf.cli.versions import versions
 
 _HELP = """Serve gradient-boosted trees: fast, with proof that the number served is the number trained.
 
@@ -34,7 +35,14 @@ Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong (l
 samples that do not fit the model too), 3 the bundle is bad, 130 interrupted, 143 terminated.
 """
 
-app = typer.Typer(name="mlrf", help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    name="mlrf",
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -82,5 +90,6 @@ app.command(
 )(_serve)
 app.command()(publish)
 app.command()(rollback)
+app.command()(versions)
 app.command()(diff)
 app.command()(demo)

@@ -14,16 +14,18 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 import mlrf
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for
+from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
-from mlrf.core.bundle import FOREST, ONNX_MODEL, read_bundle
+from mlrf.core.bundle import FOREST, ONNX_MODEL
 
 _FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _LIBRARIES = ("numpy", "onnxruntime")
 
 
 def bench(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
@@ -35,7 +37,7 @@ def bench(
 
     Example: mlrf bench sales --rows 100000
     """
-    found = read_bundle(bundle)
+    found = open_bundle(bundle)
     table, source = rows_for(found, rows)
     engines = [name for name, file in _FILES.items() if file in found.manifest.files]
     with Progress(

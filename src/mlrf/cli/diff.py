@@ -10,22 +10,20 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from mlrf.cli.bundle_argument import open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
-from mlrf.core.bundle import GOLDEN_ROWS, Bundle, read_bundle
+from mlrf.core.bundle import GOLDEN_ROWS, Bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
 from mlrf.core.golden_rows import read_golden_rows
-from mlrf.core.repository import model_directories
 from mlrf.core.schema import Feature, Leniency, Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 
 
 def diff(
-    old: Annotated[
-        Path, typer.Argument(help="A bundle, or REPOSITORY/NAME for its current version.", parser=some_path)
-    ],
+    old: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
     new: Annotated[Path, typer.Argument(help="The bundle that would take its place.", parser=some_path)],
     rows: Annotated[
         Path | None,
@@ -46,7 +44,7 @@ def diff(
     """
     if label is not None and rows is None:
         raise ConfigError("--label names a column of --rows; give them too")
-    before, after = _open(old), _open(new)
+    before, after = open_bundle(old), open_bundle(new)
     document: dict[str, Any] = {
         "old": before.version,
         "new": after.version,
@@ -59,13 +57,6 @@ def diff(
         return
     for line in _told(before, after, document):
         typer.echo(harmless(line))
-
-
-def _open(path: Path) -> Bundle:
-    found = model_directories(path)
-    if len(found) > 1:
-        raise ConfigError(f"{path} is a repository of several models; name one: {', '.join(s.name for s in found)}")
-    return read_bundle(path) if not found else found[0].read(found[0].pointer().version)
 
 
 def _made(before: Bundle, after: Bundle) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.errors import ConfigError
-from mlrf.model import Model, load
+from mlrf.engines.selection import open_engine
+from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
@@ -26,8 +29,13 @@ _SLICE_ROWS = 1000
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
-    rows: Annotated[Path, typer.Argument(help="Rows by column name: .json (array or lines), .csv or .parquet.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    rows: Annotated[
+        Path,
+        typer.Argument(
+            help="Rows by column name: .json (array or lines), .csv or .parquet.", parser=some_path, metavar="rows"
+        ),
+    ],
     row: Annotated[int | None, typer.Option(min=0, help="The row to explain, from 0 (the first; --json: all).")] = None,
     top: Annotated[
         int | None,
@@ -57,7 +65,8 @@ def explain(
     leniency = leniency_of(unknown_categories)
     if as_json and class_label is not None:
         raise ConfigError("--class chooses what a terminal shows; --json holds every class")
-    model = load(bundle)
+    found = open_bundle(bundle)
+    model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
     if row is not None and row >= len(table):

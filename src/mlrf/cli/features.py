@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mlrf.cli.bundle_argument import open_bundle
 from mlrf.cli.keyed_files import read_key_text, read_rows
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.terminal_text import harmless, harmless_json
-from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
 from mlrf.features.interface import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
@@ -32,7 +33,8 @@ features = typer.Typer(
 )
 
 BundlePath = Annotated[
-    Path, typer.Argument(parser=some_path, metavar="bundle", help="The bundle whose model the rows are for.")
+    Path,
+    typer.Argument(parser=some_path, metavar="bundle", help="The bundle that the rows are for, or REPOSITORY/NAME."),
 ]
 RowsPath = Annotated[Path, typer.Argument(parser=some_path, metavar="rows", help="The file of rows.")]
 StateDir = Annotated[
@@ -132,7 +134,7 @@ def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) 
 
 
 def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
-    bundle = read_bundle(path)
+    bundle = open_bundle(path)
     rows = row_format(bundle)
     if rows is None:
         raise ConfigError(f"{path} is not asked by key; build it with --key")

@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.build_report import parity_table, told_rows
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
-from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.schema import Feature
 from mlrf.engines.selection import open_engine
 
@@ -26,7 +28,7 @@ _TOLD_COVERS = {
 
 
 def inspect(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show what a bundle holds: the model, its features, how it was proven, and an example request.
@@ -35,7 +37,7 @@ def inspect(
 
     Example: mlrf inspect sales --json
     """
-    found = read_bundle(bundle)
+    found = open_bundle(bundle)
     open_engine(found)
     if as_json:
         typer.echo(harmless_json(_document(found), indent=2))

@@ -1,4 +1,4 @@
-"""Paths as arguments: an empty one, as an unset variable of a shell leaves it, is not the current directory."""
+"""Paths as arguments: an empty one, as an unset variable of a shell leaves it, and an address (`s3://…`) are none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from pathlib import Path
 
 import typer
 
+from mlrf.core.local_path import scheme_of
+
 
 def some_path(text: str | Path) -> Path:
-    """Return the path that an argument names; a usage error when it is empty."""
+    """Return the path that an argument names; a usage error when it is empty or an address."""
     if text == "":
         raise typer.BadParameter("the path is empty")
+    if (scheme := scheme_of(text)) is not None:
+        raise typer.BadParameter(f"{scheme}: addresses are not supported; copy it here and give the path")
     return Path(text)

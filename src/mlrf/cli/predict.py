@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
+from mlrf.cli.answer_files import as_lines, check_ending, write_answers
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import leniency_of, read_file
-from mlrf.core.errors import BuildError
-from mlrf.model import load
+from mlrf.engines.selection import open_engine
+from mlrf.model import Model
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
-    rows: Annotated[Path, typer.Argument(help="Rows by column name: .json (array or lines), .csv or .parquet.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    rows: Annotated[
+        Path,
+        typer.Argument(
+            help="Rows by column name: .json (array or lines), .csv or .parquet.", parser=some_path, metavar="rows"
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Write there instead of to stdout."),
@@ -28,26 +34,20 @@ def predict(
 ) -> None:
     """Answer the rows of a file, one JSON line a row: what the training library's predict returns.
 
-    Columns are found by name and extra ones ignored; categories go by value; empty cells and null are missing.
+    Columns are found by name and extra ones ignored; categories go by value; empty cells and null are missing. --out writes by
+    the file's ending: .jsonl (or .json) a line a row, .csv and .parquet a column for each number.
 
     Example: mlrf predict sales rows.csv -o answers.jsonl
     """
     leniency = leniency_of(unknown_categories)
-    model = load(bundle)
+    if out is not None:
+        check_ending(out)
+    found = open_bundle(bundle)
+    model = Model(found, open_engine(found))
     table = read_file(rows, model.schema)
     answers = model.predict(table, leniency).tolist() if len(table) else []
-    lines = b"".join(_line(model.label_of, answer) for answer in answers)
+    labels = [model.label_of(answer) for answer in answers]
     if out is None:
-        sys.stdout.write(lines.decode())
-        return
-    try:
-        out.write_bytes(lines)
-    except OSError as error:
-        raise BuildError(f"{out} cannot be written: {error.strerror}") from error
-
-
-def _line(label: Any, answer: float | list[float]) -> bytes:
-    named: dict[str, Any] = {"prediction": answer}
-    if (found := label(answer)) is not None:
-        named["label"] = found
-    return msgspec.json.encode(named) + b"\n"
+        sys.stdout.write(as_lines(answers, labels).decode())
+    else:
+        write_answers(out, answers, labels, model.classes)

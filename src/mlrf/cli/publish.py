@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from mlrf.cli.bundle_argument import open_model_directory
 from mlrf.cli.path_arguments import some_path
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError
-from mlrf.core.repository import model_directories
 from mlrf.engines.selection import open_engine
 from mlrf.model.model import Model
 from mlrf.model.replay import replay
@@ -59,9 +58,5 @@ def rollback(
 
     Example: mlrf rollback models/sales
     """
-    found = model_directories(model)
-    if len(found) != 1:
-        names = ", ".join(str(model / model_directory.name) for model_directory in found)
-        raise ConfigError(f"{model} is no model of a repository" + (f"; name one of {names}" if names else ""))
-    version = publishing.rollback(found[0], to, prove=_prove)
+    version = publishing.rollback(open_model_directory(model), to, prove=_prove)
     typer.echo(f"{model}: version {version} is current")

@@ -9,8 +9,10 @@ import numpy as np
 import typer
 from rich.progress import track
 
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
-from mlrf.core.bundle import FOREST, GOLDEN, ONNX_MODEL, Bundle, read_bundle
+from mlrf.core.bundle import FOREST, GOLDEN, ONNX_MODEL, Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import open_engine
@@ -25,7 +27,7 @@ _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.")],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     engine: Annotated[str | None, typer.Option(help="The engine to ask (the one that would serve).")] = None,
 ) -> None:
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
@@ -39,7 +41,7 @@ def verify(
         from mlrf.builder.bundle.golden_parquet import read_golden  # noqa: PLC0415  a server may lack pyarrow
     except ImportError as error:
         raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
-    found = read_bundle(bundle)
+    found = open_bundle(bundle)
     model = Model(found, open_engine(found, engine))
     replay(model)
     _check_other_engine(found, model.engine.name)

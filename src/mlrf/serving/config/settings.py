@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlrf.core.errors import ConfigError
+from mlrf.core.local_path import scheme_of
 from mlrf.core.schema import Leniency
 from mlrf.engines.selection import ENGINES
 from mlrf.features.store_location import default_state_dir, wrong_in_address
@@ -20,6 +21,13 @@ from mlrf.serving.oip.grpc.settings import GrpcSettings
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
 from mlrf.serving.telemetry.logs import LEVELS
 from mlrf.serving.telemetry.settings import TelemetrySettings
+
+
+def _check_local(path: Path) -> str | None:
+    scheme = scheme_of(path)
+    return (
+        None if scheme is None else f"{path}: addresses of {scheme} are not supported; copy it here and give the path"
+    )
 
 
 def _check_admin(address: str) -> str | None:
@@ -41,6 +49,7 @@ class ServeSettings:
         kind=Path,
         metavar="BUNDLE",
         positional=True,
+        check=_check_local,
     )
     host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
     port: int = option(8080, "port to listen on; 0 for a free one", group=Group.LISTENING, check=between(0, 65535))

@@ -1,0 +1,44 @@
+"""`mlrf versions`: what a model of a repository has been, is, and can be rolled back to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlrf.cli.bundle_argument import open_model_directory
+from mlrf.cli.path_arguments import some_path
+from mlrf.cli.terminal_text import harmless_json
+from mlrf.core.errors import BundleError
+from mlrf.core.repository import ModelDirectory
+
+
+def versions(
+    model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """List the versions of a model of a repository, and which of them is current.
+
+    Example: mlrf versions models/sales
+    """
+    document = _document(open_model_directory(model))
+    if as_json:
+        typer.echo(harmless_json(document, indent=2))
+        return
+    for each in document["versions"]:
+        mark = "  current" if each["number"] == document["current"] else ""
+        typer.echo(f"{each['number']:>6}  {(each['digest'] or 'unreadable')[:12]}{mark}")
+
+
+def _document(directory: ModelDirectory) -> dict[str, Any]:
+    pointer = directory.pointer()
+    listed = [{"number": number, "digest": _digest(directory, number)} for number in directory.numbers()]
+    return {"name": directory.name, "current": pointer.number, "before": list(pointer.before), "versions": listed}
+
+
+def _digest(directory: ModelDirectory, number: int) -> str | None:
+    try:
+        return directory.version(number).digest
+    except BundleError:
+        return None

@@ -1,0 +1,14 @@
+"""Paths of this machine, told from addresses that look like one."""
+
+from __future__ import annotations
+
+import os
+import re
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+
+def scheme_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the scheme of an address (`s3` of `s3://bucket/model`, also where a path lost a slash), None of a path."""
+    found = _SCHEME.match(os.fspath(path))
+    return None if found is None else found[1]

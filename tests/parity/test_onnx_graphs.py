@@ -129,7 +129,7 @@ def test_every_type_of_input(tmp_path):
     assert model.predict_row([3, 2, 1, 0.1, 0.3]) == 3 + 20 + 0.5 + 0.25 * 0.1 + 0.125 * 0.3
     # The nearest number that the type has; none at all for what has no number.
     assert model.predict_row([1e9, 0, 0, 0.0, 0.0]) == 127
-    assert np.isnan(model.margin(np.array([[np.nan, 0, 0, 0.0, 0.0]])))[0]
+    assert np.isnan(model.engine.margin([np.nan, 0, 0, 0.0, 0.0])[0])
 
 
 @pytest.mark.parametrize(

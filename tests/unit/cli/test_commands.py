@@ -217,7 +217,7 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
     told = [json.loads(line) for line in said.splitlines()]
     np.testing.assert_allclose([t["prediction"] for t in told], answers, rtol=1e-14)
     assert {t["label"] for t in told} == {"stays", "leaves"}
-    out = tmp_path / "answers"
+    out = tmp_path / "answers.jsonl"
     assert run(capsys, "predict", bundle, rows, "-o", out)[:2] == (0, "")
     assert out.read_text() == said
 
@@ -235,7 +235,7 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
         ("r.csv", "price,open,shop,x,x\n1,true,east,1,2\n", ["two columns 'x'"]),
         ("r.csv", "price,open,shop\ntrue,true,east\n1,true,east\n", ["row 0", "price", '"true"']),
         ("r.csv", "price,open,shop\n1,true\n", ["row 0", "2 cells"]),
-        ("r.json", '[{"price": 1, "open": 1, "shop": "east"}]', ["row 0", "open"]),
+        ("r.json", '[{"price": 1, "open": 2, "shop": "east"}]', ["row 0", "open"]),
         ("r.json", "{", ["no JSON"]),
         ("r.json", "[" * 100_000, ["no JSON"]),
         ("r.json", "[3]", ["row 0"]),

@@ -39,6 +39,14 @@ def test_an_instance_by_name_or_position_is_a_row():
     assert ALL_KINDS.row([9.5, 3, True, 1, 1, 7, 0.25]) == ROW
 
 
+@pytest.mark.parametrize("zero", [-0.0, 0.0, 0])
+def test_an_integer_has_no_minus_zero(zero):
+    for instance in (EXAMPLE | {"count": zero, "code": zero}, [9.5, zero, True, zero, 1, zero, 0.25]):
+        row = ALL_KINDS.row(instance)
+        assert [math.copysign(1.0, row[index]) for index in (1, 5)] == [1.0, 1.0]
+    assert math.copysign(1.0, ALL_KINDS.row(EXAMPLE | {"price": -0.0})[0]) == -1.0
+
+
 def test_null_is_nan_for_every_kind_that_may_be_missing():
     row = ALL_KINDS.row(EXAMPLE | dict.fromkeys(ALL_KINDS.names[:-1]))
     assert all(map(math.isnan, row[:-1]))

@@ -89,6 +89,7 @@ def test_every_row_is_read_back_as_the_schema_reads_it_alone(store, tmp_path):
     [
         {"id": pa.array(range(5), pa.uint8()), "count": pa.array(range(5), pa.int16())},
         {"id": [0.0, 1.0, 2.0, 3.0, 4.0], "count": [0.0, 1.0, 2.0, 3.0, 4.0]},
+        {"count": [-0.0, 1.0, 2.0, 3.0, 4.0]},
         {"city": pa.array([f"city {i % 3}" for i in range(5)]).dictionary_encode(), "store": pa.array(["süd"] * 5).dictionary_encode()},
         {"day": pa.array([dt.datetime(2026, 1, 31)] * 5, pa.timestamp("ns"))},
         {"day": pa.array([dt.datetime(2026, 1, 31)] * 5, pa.timestamp("s", tz="UTC"))},

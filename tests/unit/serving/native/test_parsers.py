@@ -236,6 +236,14 @@ def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
     )
 
 
+@pytest.mark.parametrize("zero", [b"-0", b"-0.0", b"-0e5", b"0"])
+@pytest.mark.parametrize("body", [b'{"features": {"n": %b, "c": %b}}', b'{"features": [%b, %b]}'])
+def test_an_integer_of_a_body_has_no_minus_zero(zero, body):
+    schema = Schema((Feature("n", Kind.INTEGER), Feature("c", Kind.CATEGORICAL)))
+    row = RowDecoder(schema, Leniency(), 1).row(body % (zero, zero))[0]
+    assert bits(row) == bits([0.0, 0.0])
+
+
 @given(schemas())
 def test_the_example_of_any_schema_is_read(schema):
     if any(f.categories == () and not f.nullable for f in schema.features):

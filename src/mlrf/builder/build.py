@@ -20,7 +20,7 @@ from mlrf.builder.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
 from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
-from mlrf.core.errors import ConfigError, SampleError
+from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Category, Schema
 
@@ -76,25 +76,30 @@ def build(
     place = Path(out)
     check_output(place, force=force)
     told("reading the model", 0.0)
-    import_options = ImportOptions(
-        read_category_lists(categories), read_class_labels(classes), read_names(feature_names), read_task(task)
-    )
-    imported = import_model(model, import_options, allow_pickle=allow_pickle)
-    told("reading the model", 1.0)
-    part = _part(imported, sample, told)
-    if explain and part.unexplained is not None:
-        raise SampleError(f"reasons are asked for, but {part.unexplained}")
-    with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, told) as rows:
-        proven, manifest = part.prove(name, told)
-        files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}
-        if rows is not None:
-            files |= rows.write(folder, told)
-            if explain:
-                files |= write_explanations(rows, proven[FOREST], folder, told)
-            manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
-        told("writing", 0.0)
-        path = write_bundle(place, manifest, files, force=force)
-        told("writing", 1.0)
+    try:
+        import_options = ImportOptions(
+            read_category_lists(categories), read_class_labels(classes), read_names(feature_names), read_task(task)
+        )
+        imported = import_model(model, import_options, allow_pickle=allow_pickle)
+        told("reading the model", 1.0)
+        part = _part(imported, sample, told)
+        if explain and part.unexplained is not None:
+            raise SampleError(f"reasons are asked for, but {part.unexplained}")
+        with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, told) as rows:
+            proven, manifest = part.prove(name, told)
+            files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}
+            if rows is not None:
+                files |= rows.write(folder, told)
+                if explain:
+                    files |= write_explanations(rows, proven[FOREST], folder, told)
+                manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
+            told("writing", 0.0)
+            path = write_bundle(place, manifest, files, force=force)
+            told("writing", 1.0)
+    except MemoryError as error:
+        raise BuildError(
+            "memory ran out during the build, and nothing was left behind; build on a machine, or in a container, with more"
+        ) from error
     return path
 
 

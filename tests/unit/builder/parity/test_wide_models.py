@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -69,3 +71,21 @@ def test_a_wide_models_bundle_is_at_most_four_times_the_model(tmp_path):
     size = sum(entry.size_bytes for entry in bundle.manifest.files.values())
     assert size <= max(4 * model.stat().st_size, _FLOOR_BYTES)
     assert all(kind.rows == kind.bit_equal for kind in bundle.manifest.parity["trees"].values())
+
+
+def test_running_out_of_memory_is_one_sentence_and_leaves_nothing(tmp_path):
+    model = written(tmp_path, 400, 60)
+    script = (
+        "import sys, resource, numpy.random, mlrf, mlrf.builder.build\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), used + (8 << 20)))\n"
+        "from mlrf.core.errors import BuildError\n"
+        "try:\n"
+        "    mlrf.build(sys.argv[1], sys.argv[2], name='wide')\n"
+        "except BuildError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", script, str(model), str(tmp_path / "b")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "memory" in ended.stdout, ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["wide.txt"]

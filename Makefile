@@ -37,6 +37,9 @@ test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after ano
 test-clients: $(VENV)/.ready $(VENV)-clients/.ready  ## the clients of Triton and KServe against this server
 	$(BIN)/python -m pytest -m clients
 
+guards: $(VENV)/.ready  ## remove COUNT=40 guards one by one; each must make a test fail (minutes; ONLY=core for one package)
+	COUNT=$(or $(COUNT),40) SEED=$(or $(SEED),1) ONLY=$(ONLY) $(BIN)/python tests/mutation/guards.py
+
 lint: $(VENV)/.ready  ## style, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check

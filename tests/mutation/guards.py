@@ -1,0 +1,132 @@
+"""`make guards`: removes guards one at a time in a scratch copy and expects a test of the package to fail.
+
+A guard is an `if` whose body only raises. Its condition becomes `False`, and the tests named in TESTS run; a guard whose removal
+no test notices is reported as a survivor, and the status is 1. COUNT guards are drawn evenly from the packages, the same ones
+for a SEED; ONLY names one package.
+
+    make guards COUNT=40 SEED=1 ONLY=core
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "mlrf"
+LIMIT_S = 600
+TESTS = {
+    "core": ["tests/unit/core"],
+    "features": ["tests/unit/features", "tests/contract", "tests/unit/builder/bundle/test_keyed_rows.py"],
+    "serving/http": [
+        "tests/unit/serving/http",
+        "tests/wire/test_http_refusals.py",
+        "tests/wire/test_hostile_corpus.py",
+    ],
+    "serving/auth": ["tests/unit/serving/auth", "tests/wire/test_access.py"],
+    "serving/config": ["tests/unit/serving/config"],
+    "serving/native": ["tests/unit/serving/native", "tests/wire/test_predicting.py", "tests/wire/test_by_key.py"],
+    "serving/oip": ["tests/unit/serving/oip", "tests/wire/test_inference_wires.py", "tests/wire/test_inference.py"],
+    "model": ["tests/unit/model"],
+    "builder": ["tests/unit/builder"],
+}
+"""The tests that hold the guards of each package, fastest first."""
+# The finder of an editable install would find the work tree before the scratch copy.
+_SITECUSTOMIZE = """
+import sys
+sys.meta_path[:] = [finder for finder in sys.meta_path if "Scikit" not in type(finder).__name__]
+"""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard: its file, and where its condition begins and ends in the file's bytes."""
+
+    package: str
+    path: Path
+    line: int
+    begin: int
+    end: int
+
+    @property
+    def condition(self) -> str:
+        return (PACKAGE / self.path).read_bytes()[self.begin : self.end].decode()
+
+
+def guards_of(package: str) -> Iterator[Guard]:
+    """Yield the guards of a package in the order of their files and lines."""
+    for path in sorted((PACKAGE / package).rglob("*.py")):
+        source = path.read_bytes()
+        starts = [0]
+        for line in source.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.If) and not node.orelse and [type(each) for each in node.body] == [ast.Raise]:
+                test = node.test
+                begin = starts[test.lineno - 1] + test.col_offset
+                end = starts[(test.end_lineno or 0) - 1] + (test.end_col_offset or 0)
+                yield Guard(package, path.relative_to(PACKAGE), node.lineno, begin, end)
+
+
+def survives(guard: Guard, scratch: Path) -> bool:
+    """Return whether every test passes without the guard; the scratch copy is as before afterwards."""
+    mutated = scratch / "mlrf" / guard.path
+    source = mutated.read_bytes()
+    mutated.write_bytes(source[: guard.begin] + b"(False)" + source[guard.end :])
+    try:
+        return passes(scratch, TESTS[guard.package])
+    finally:
+        mutated.write_bytes(source)
+
+
+def passes(scratch: Path, tests: list[str]) -> bool:
+    """Return whether these tests pass on the scratch copy."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not timing and not clients"]
+    variables = os.environ | {"PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [*command, *tests], cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=LIMIT_S
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    return done.returncode == 0
+
+
+def main(count: int, seed: int, only: str) -> int:
+    """Remove the guards, and return the exit status."""
+    packages = [only] if only else list(TESTS)
+    chooser, drawn = random.Random(seed), []
+    for package in packages:
+        found = list(guards_of(package))
+        drawn += chooser.sample(found, min(len(found), -(-count // len(packages))))
+    drawn = drawn[:count]
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        shutil.copytree(PACKAGE, scratch / "mlrf", ignore=shutil.ignore_patterns("__pycache__"))
+        import mlrf._kernel  # noqa: PLC0415  where the build has put it
+
+        shutil.copy(mlrf._kernel.__file__, scratch / "mlrf")
+        (scratch / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+        for package in {guard.package for guard in drawn}:
+            if not passes(scratch, TESTS[package]):
+                print(f"the tests of {package} fail before anything is removed", flush=True)
+                return 2
+        for guard in drawn:
+            is_survivor = survives(guard, scratch)
+            survivors += is_survivor
+            verdict = "SURVIVED" if is_survivor else "noticed"
+            print(f"{verdict:8}  {guard.path}:{guard.line}  if {guard.condition}", flush=True)
+    print(f"{len(drawn) - survivors} of {len(drawn)} removed guards were noticed by a test")
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(os.environ.get("COUNT", "40")), int(os.environ.get("SEED", "1")), os.environ.get("ONLY", "")))

@@ -1,15 +1,16 @@
-"""An open load of checked requests: each is sent when it is due, whatever became of the others, and every answer is judged."""
+"""An open loop of checked requests, driven by the demo's load generator: every response is judged by whoever made the request."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import uvloop
+
+from mlrf.demo.load import OpenLoop, Response
 from raw_http import request
 
 Judge = Callable[[int, Any], str | None]
@@ -23,7 +24,7 @@ class Outcome:
 
     latencies_s: list[float] = field(default_factory=list)
     in_server_s: dict[int, list[float]] = field(default_factory=dict)
-    """By status, what the server says that it took: the client's own waiting is not in it."""
+    """By status, the time that the server reports: the client's own waiting is not in it."""
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -36,42 +37,26 @@ class Outcome:
 def drive(
     port: int, make: Callable[[int], tuple[str, bytes, Judge]], *, rate: float, seconds: float, connections: int = 16
 ) -> Outcome:
-    """Send `rate` requests a second over kept connections; `make` says path and body of the n-th, and who judges its answer."""
-    return asyncio.run(_drive(port, make, rate, seconds, connections))
-
-
-async def _drive(
-    port: int, make: Callable[[int], tuple[str, bytes, Judge]], rate: float, seconds: float, connections: int
-) -> Outcome:
+    """Send `rate` requests a second over kept connections; `make` returns path, body and judge of the n-th."""
     outcome = Outcome()
-    began = time.monotonic() + 0.05
+    made = [make(number) for number in range(int(rate * seconds))]
 
-    async def one(first: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    def judge(number: int, elapsed_s: float, response: Response) -> str | None:
+        server_s = float(response.headers[b"server-timing"].partition(b"total;dur=")[2].partition(b",")[0]) / 1e3
+        outcome.latencies_s.append(elapsed_s)
+        outcome.in_server_s.setdefault(response.status, []).append(server_s)
+        outcome.statuses[response.status] += 1
+        return made[number][2](response.status, json.loads(response.body))
+
+    async def run() -> None:
+        requests = [request("POST", path, body) for path, body, _ in made]
+        load = OpenLoop("127.0.0.1", port, requests, rate, len(requests), judge)
         try:
-            for number in range(first, int(rate * seconds), connections):
-                due = began + number / rate
-                await asyncio.sleep(due - time.monotonic())
-                path, body, judge = make(number)
-                writer.write(request("POST", path, body))
-                async with asyncio.timeout(LIMIT_S):
-                    status, answer, in_server_s = await _answer(reader)
-                outcome.latencies_s.append(time.monotonic() - due)
-                outcome.in_server_s.setdefault(status, []).append(in_server_s)
-                outcome.statuses[status] += 1
-                if (wrong := judge(status, answer)) is not None:
-                    outcome.wrong.append(wrong)
-        except (OSError, EOFError, TimeoutError) as error:
-            outcome.wrong.append(f"{type(error).__name__} {error}")
+            await load.open(connections)
+            report = await load.run(seconds + LIMIT_S)
         finally:
-            writer.close()
+            load.close()
+        outcome.wrong += [what for what, n in report.errors.items() for _ in range(n)]
 
-    await asyncio.gather(*(one(first) for first in range(connections)))
+    uvloop.run(run())
     return outcome
-
-
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, Any, float]:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
-    in_server_s = float(head.partition(b"total;dur=")[2].partition(b"\r")[0].partition(b",")[0]) / 1e3
-    return int(head[9:12]), json.loads(await reader.readexactly(length)), in_server_s

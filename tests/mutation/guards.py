@@ -48,17 +48,14 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if "Scikit" not in type(f
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard: its file, and where its condition begins and ends in the file's bytes."""
+    """A guard: its file, its condition, and where that begins and ends in the file's bytes."""
 
     package: str
     path: Path
     line: int
     begin: int
     end: int
-
-    @property
-    def condition(self) -> str:
-        return (PACKAGE / self.path).read_bytes()[self.begin : self.end].decode()
+    condition: str
 
 
 def guards_of(package: str) -> Iterator[Guard]:
@@ -73,7 +70,14 @@ def guards_of(package: str) -> Iterator[Guard]:
                 test = node.test
                 begin = starts[test.lineno - 1] + test.col_offset
                 end = starts[(test.end_lineno or 0) - 1] + (test.end_col_offset or 0)
-                yield Guard(package, path.relative_to(PACKAGE), node.lineno, begin, end)
+                yield Guard(
+                    package,
+                    path.relative_to(PACKAGE),
+                    node.lineno,
+                    begin,
+                    end,
+                    " ".join(source[begin:end].decode().split()),
+                )
 
 
 def survives(guard: Guard, scratch: Path) -> bool:

@@ -1,31 +1,38 @@
-"""One keep-alive connection of a load: a request goes out, an answer is judged. Knows nothing of rates or tallies."""
+"""One keep-alive connection of a load: sends a request, reads its response. Knows nothing of rates or tallies."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import httptools
-import msgspec
 
 CONNECTION_LOST = "connection lost"
 
 
+class Response(NamedTuple):
+    """A whole response; the names of headers are in lower case."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
 class Owner(Protocol):
-    """Who hands requests to connections and hears what became of them."""
+    """What hands requests to connections, and is notified of what became of them."""
 
     def free(self, connection: Connection) -> None:
-        """Hear that the connection is open and has nothing to do."""
+        """Take note that the connection is open and idle."""
 
-    def settle(self, due_at: float, fault: str | None, *, answered: bool) -> None:
-        """Hear that the request due at `due_at` has ended; `fault` says what was wrong, None that nothing was."""
+    def answered(self, number: int, due_at: float, response: Response) -> None:
+        """Take note of the response to a request."""
 
-    def blame(self, fault: str) -> None:
-        """Hear of something wrong that belongs to no request."""
+    def failed(self, due_at: float | None, fault: str) -> None:
+        """Take note that the request due at `due_at` got no response, or (None) that an idle connection had a fault."""
 
     def lost(self, connection: Connection) -> None:
-        """Hear that the connection is gone; what it carried has been settled."""
+        """Take note that the connection is gone; its request has been reported."""
 
 
 class Connection(asyncio.Protocol):
@@ -33,24 +40,27 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self.due_at: float | None = None
+        self._number = 0
         self.idle_since = 0.0
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[bytes, bytes] = {}
         self._body = bytearray()
         self._answers = 0
         self._status = 0
         self._keep_alive = True
         self._closing = False
 
-    def send(self, request: bytes, due_at: float) -> None:
+    def send(self, request: bytes, number: int, due_at: float) -> None:
         """Send a whole request; the connection must be idle."""
-        self.due_at = due_at
+        self._number, self.due_at = number, due_at
+        self._headers = {}
         self._body.clear()
         cast("asyncio.Transport", self._transport).write(request)
 
     def abort(self) -> None:
-        """Close at once, unheard."""
+        """Close at once, without a report."""
         self._closing = True
         if self._transport is not None:
             self._transport.abort()
@@ -61,41 +71,46 @@ class Connection(asyncio.Protocol):
         self._rest()
 
     def data_received(self, data: bytes) -> None:
-        """Parse and judge what came."""
+        """Parse what arrived, and report a whole response."""
         self._answers = 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._end("not HTTP")
+            self._fail("not HTTP")
             self.abort()
             return
         if self._answers == 0:
             return
         if self._answers > 1 or self.due_at is None:
-            self._end("answers nobody asked for")
+            self._fail("unexpected responses")
             self.abort()
             return
-        self._end(_fault(self._status, self._body))
+        due_at, self.due_at = self.due_at, None
+        self._owner.answered(self._number, due_at, Response(self._status, self._headers, bytes(self._body)))
         if self._keep_alive:
             self._rest()
         else:
-            # Announced with the answer: the server's good right, and no error.
+            # Announced with the response, so it is no error.
             self._closing = True
             cast("asyncio.Transport", self._transport).close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the reason changes nothing
         """Settle what was on its way when either side closed."""
         if not self._closing:
-            self._end(CONNECTION_LOST, answered=False)
+            self._fail(CONNECTION_LOST)
         self._owner.lost(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; the parser calls this."""
+        self._headers[name.lower()] = value
 
     def on_body(self, chunk: bytes) -> None:
         """Keep a part of the answer's body; the parser calls this."""
         self._body += chunk
 
     def on_message_complete(self) -> None:
-        """Note a whole answer; judged when the parser has returned, so that no error of ours is taken for one of HTTP."""
-        # Asked here, because the parser forgets both on its way out.
+        """Note a whole response. It is reported after the parser returns, which takes errors for those of HTTP."""
+        # Read here, because the parser forgets both when it returns.
         self._status, self._keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
         self._answers += 1
 
@@ -103,19 +118,6 @@ class Connection(asyncio.Protocol):
         self.idle_since = time.perf_counter()
         self._owner.free(self)
 
-    def _end(self, fault: str | None, *, answered: bool = True) -> None:
+    def _fail(self, fault: str) -> None:
         due_at, self.due_at = self.due_at, None
-        if due_at is not None:
-            self._owner.settle(due_at, fault, answered=answered)
-        elif fault is not None:
-            self._owner.blame(fault)
-
-
-def _fault(status: int, body: bytearray) -> str | None:
-    if status != 200:  # noqa: PLR2004  the one status that a prediction comes with
-        return f"status {status}"
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return "not JSON"
-    return None
+        self._owner.failed(due_at, fault)

@@ -23,14 +23,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import cast
 
+import msgspec
 import uvloop
 
 from mlrf.core.errors import ConfigError
-from mlrf.demo.connection import Connection
+from mlrf.demo.connection import CONNECTION_LOST, Connection, Response
 from mlrf.demo.load_report import LoadReport, percentile
 from mlrf.demo.pacing import Pacer
 
-__all__ = ["LoadReport", "drive", "drive_and_wait"]
+__all__ = ["Judge", "LoadReport", "OpenLoop", "Response", "drive", "drive_and_wait", "fault_of"]
 
 MAX_REQUESTS = 2_000_000
 MAX_DURATION_S = 3_600.0
@@ -41,6 +42,8 @@ _RECONNECT_PAUSE_S = 0.05
 _INTERRUPT_GRAIN_S = 0.2
 
 OnSecond = Callable[[int, int], None]
+Judge = Callable[[int, float, Response], str | None]
+"""From the number of a request, the seconds since it was due, and the response, to what is wrong with it."""
 
 
 async def drive(
@@ -54,14 +57,16 @@ async def drive(
     connections: int,
     drain_s: float = 5.0,
     on_second: OnSecond | None = None,
+    judge: Judge | None = None,
 ) -> LoadReport:
     """POST `bodies` in turn to `path`, `rate` a second for `duration_s`, and wait `drain_s` at most for the last answers.
 
-    `on_second` is called about once a second with the numbers of requests settled and due in all. Raises ConfigError
+    `on_second` is called about once a second with the numbers of requests settled and due in all. `judge` decides
+    what is an error: by default each status but 200, and a body that is not JSON. Raises ConfigError
     when an option is out of bounds, or when the connections cannot be opened before the clock starts.
     """
     due = _planned(rate, duration_s, connections, bodies, path)
-    load = _Load(host, port, _requests(host, port, path, bodies), rate, due)
+    load = OpenLoop(host, port, _requests(host, port, path, bodies), rate, due, judge or _standard)
     collecting = gc.isenabled()
     # A full collection over the heap of a training process takes tens of milliseconds, all of which would be charged to
     # the server. What the driver allocates is bounded by the number of requests.
@@ -100,8 +105,17 @@ def drive_and_wait(
         loop, task = asyncio.get_running_loop(), cast("asyncio.Task[LoadReport]", asyncio.current_task())
         cancel = functools.partial(loop.call_soon_threadsafe, task.cancel)
         begun.set()
-        options = {"rate": rate, "duration_s": duration_s, "drain_s": drain_s}
-        return await drive(host, port, path, bodies, connections=connections, on_second=on_second, **options)
+        return await drive(
+            host,
+            port,
+            path,
+            bodies,
+            rate=rate,
+            duration_s=duration_s,
+            connections=connections,
+            drain_s=drain_s,
+            on_second=on_second,
+        )
 
     with ThreadPoolExecutor(1, "load") as thread:
         driving = thread.submit(lambda: uvloop.run(cancellable()))
@@ -118,11 +132,12 @@ def drive_and_wait(
             raise
 
 
-class _Load:
-    """One run: the requests that are due, the connections that are idle, and the tally."""
+class OpenLoop:
+    """One run: the requests that are due, the connections that are idle, and the tally. To be made in an event loop."""
 
-    def __init__(self, host: str, port: int, requests: list[bytes], rate: float, due: int) -> None:
+    def __init__(self, host: str, port: int, requests: list[bytes], rate: float, due: int, judge: Judge) -> None:
         self._host, self._port, self._requests, self._rate, self._due = host, port, requests, rate, due
+        self._judge = judge
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
         self._idle: deque[Connection] = deque()
@@ -140,6 +155,7 @@ class _Load:
         self._reconnects = 0
 
     async def open(self, connections: int) -> None:
+        """Open the connections; ConfigError when the server does not accept them."""
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 for _ in range(connections):
@@ -148,7 +164,8 @@ class _Load:
             reason = str(error) or "timed out"
             raise ConfigError(f"{self._host}:{self._port} does not take {connections} connections: {reason}") from error
 
-    async def run(self, limit_s: float, on_second: OnSecond | None) -> LoadReport:
+    async def run(self, limit_s: float, on_second: OnSecond | None = None) -> LoadReport:
+        """Send what is due for `limit_s` at most, and return the report."""
         self._started_at = time.perf_counter()
         self._pacemaker = Pacer(self._loop, self._send_due, started_at=self._started_at, rate=self._rate, due=self._due)
         self._pacemaker.start()
@@ -161,7 +178,14 @@ class _Load:
                     on_second(self._settled, self._due)
         return self._report(time.perf_counter())
 
+    def stop(self) -> None:
+        """Send no more requests; `run` returns when those sent are answered."""
+        self._due = self._sent
+        if self._settled == self._due:
+            self._finished.set()
+
     def close(self) -> None:
+        """Close every connection."""
         self._over = True
         if self._pacemaker:
             self._pacemaker.stop()
@@ -171,6 +195,7 @@ class _Load:
             connection.abort()
 
     def free(self, connection: Connection) -> None:
+        """Give an idle connection the next request."""
         if self._over:
             connection.abort()
             return
@@ -178,21 +203,33 @@ class _Load:
         self._idle.append(connection)
         self._send_due()
 
-    def settle(self, due_at: float, fault: str | None, *, answered: bool) -> None:
-        self._settled += 1
-        if answered:
-            self._latencies_s.append(time.perf_counter() - due_at)
+    def answered(self, number: int, due_at: float, response: Response) -> None:
+        """Count a response, good or not."""
+        elapsed_s = time.perf_counter() - due_at
+        self._latencies_s.append(elapsed_s)
+        fault = self._judge(number, elapsed_s, response)
         if fault is None:
             self._ok += 1
         else:
             self._errors[fault] += 1
+        self._settle()
+
+    def failed(self, due_at: float | None, fault: str) -> None:
+        """Count a fault, and the request that it ended."""
+        self._errors[fault] += 1
+        if due_at is None:
+            return
+        if fault != CONNECTION_LOST:
+            self._latencies_s.append(time.perf_counter() - due_at)
+        self._settle()
+
+    def _settle(self) -> None:
+        self._settled += 1
         if self._settled == self._due:
             self._finished.set()
 
-    def blame(self, fault: str) -> None:
-        self._errors[fault] += 1
-
     def lost(self, connection: Connection) -> None:
+        """Open another connection in place of one that ended."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -213,7 +250,7 @@ class _Load:
             self._lags_s.append(now - max(due_at, connection.idle_since))
             request = self._requests[self._sent % len(self._requests)]
             self._sent += 1
-            connection.send(request, due_at)
+            connection.send(request, self._sent - 1, due_at)
 
     async def _connect(self) -> None:
         await self._loop.create_connection(lambda: Connection(self), self._host, self._port)
@@ -253,6 +290,21 @@ class _Load:
             max_ms=percentile(latencies_ms, 100),
             driver_lag_p99_ms=percentile(sorted(1e3 * seconds for seconds in self._lags_s), 99),
         )
+
+
+def fault_of(response: Response) -> str | None:
+    """Return what is wrong with a response: another status than 200, or a body that is not JSON."""
+    if response.status != 200:  # noqa: PLR2004  the one status that a prediction comes with
+        return f"status {response.status}"
+    try:
+        msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "not JSON"
+    return None
+
+
+def _standard(_number: int, _elapsed_s: float, response: Response) -> str | None:
+    return fault_of(response)
 
 
 def _requests(host: str, port: int, path: str, bodies: Sequence[bytes]) -> list[bytes]:

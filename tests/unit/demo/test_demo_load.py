@@ -147,7 +147,7 @@ def test_a_close_that_the_answer_announced_is_no_error():
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "status 503"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{1}", "not JSON"),
         (b"SMTP ready\r\n\r\n", "not HTTP"),
-        (GOOD + GOOD, "answers nobody asked for"),
+        (GOOD + GOOD, "unexpected responses"),
     ],
 )
 def test_an_answer_that_is_no_prediction_is_an_error(answer, kind):

@@ -1,7 +1,4 @@
-"""An open-loop load that holds every answer to the version it names.
-
-Requests are due at a fixed rate, whatever the server does; one that finds no idle connection waits, and its wait counts.
-"""
+"""An open loop, driven by the demo's load generator, that checks each answer against the version it names."""
 
 from __future__ import annotations
 
@@ -9,17 +6,19 @@ import asyncio
 import json
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import uvloop
 
+from mlrf.demo.load import OpenLoop, Response
 from raw_http import request
 
-_BEAT_S = 0.002
+_BEAT_S = 0.02
 _ANSWER_LIMIT_S = 20.0
+_NO_END = 1 << 40
 
 
 @dataclass
@@ -65,74 +64,37 @@ class SteadyLoad:
         self._thread.join(2 * _ANSWER_LIMIT_S)
 
     async def _run(self) -> None:
-        waiting: deque[tuple[float, int]] = deque()
-        more = asyncio.Semaphore(0)
-        clients = [asyncio.create_task(self._client(waiting, more)) for _ in range(self._connections)]
-        began, sent = time.monotonic(), 0
-        while not self._stopped.is_set():
-            due = int((time.monotonic() - began) * self._rate)
-            for number in range(sent, due):
-                waiting.append((began + number / self._rate, number % len(self._requests)))
-                more.release()
-            sent = due
-            await asyncio.sleep(_BEAT_S)
-        limit = time.monotonic() + _ANSWER_LIMIT_S
-        while waiting and time.monotonic() < limit:
-            await asyncio.sleep(_BEAT_S)
-        self.tally.faults["never sent"] += len(waiting)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-
-    async def _client(self, waiting: deque[tuple[float, int]], more: asyncio.Semaphore) -> None:
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                self.tally.faults["connection refused"] += 1
-                await asyncio.sleep(0.02)
-                continue
-            try:
-                while await self._one(reader, writer, waiting, more):
-                    pass
-            finally:
-                writer.close()
-
-    async def _one(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        waiting: deque[tuple[float, int]],
-        more: asyncio.Semaphore,
-    ) -> bool:
-        """Send one request when it is due; False when the connection is to be left."""
-        await more.acquire()
-        if reader.at_eof():
-            # Closed while it was idle: the request goes out on the next connection.
-            more.release()
-            return False
-        due, which = waiting.popleft()
+        load = _Load("127.0.0.1", self._port, self._requests, self._rate, _NO_END, self._judge)
         try:
-            writer.write(self._requests[which])
-            async with asyncio.timeout(_ANSWER_LIMIT_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-                at = head.lower().index(b"content-length: ") + 16
-                body = await reader.readexactly(int(head[at : head.index(b"\r", at)]))
-        except (OSError, EOFError, TimeoutError) as error:
-            self.tally.faults[f"lost ({type(error).__name__})"] += 1
-            return False
-        self._hold(due, which, int(head[9:12]), body)
-        return b"connection: close" not in head.lower()
+            await load.open(self._connections)
+            running = asyncio.create_task(load.run(_NO_END))
+            while not self._stopped.is_set():
+                await asyncio.sleep(_BEAT_S)
+            load.stop()
+            done, _ = await asyncio.wait({running}, timeout=_ANSWER_LIMIT_S)
+            self.tally.faults.update(load.errors)
+            if not done:
+                running.cancel()
+                self.tally.faults["never answered"] += 1
+        finally:
+            load.close()
 
-    def _hold(self, due: float, which: int, status: int, body: bytes) -> None:
-        tally = self.tally
-        if status != 200:
-            tally.faults[f"status {status}"] += 1
-            return
-        said = json.loads(body)
-        version = said["version"]
-        if version not in self._truth or self._truth[version][which] != said["prediction"]:
-            tally.faults["another version's answer"] += 1
-        tally.due_s.append(due)
-        tally.took_s.append(time.monotonic() - due)
+    def _judge(self, number: int, elapsed_s: float, response: Response) -> str | None:
+        if response.status != 200:
+            return f"status {response.status}"
+        answer = json.loads(response.body)
+        version, tally = answer["version"], self.tally
+        tally.due_s.append(time.monotonic() - elapsed_s)
+        tally.took_s.append(elapsed_s)
         tally.versions.append(version)
+        if version not in self._truth or self._truth[version][number % len(self._requests)] != answer["prediction"]:
+            return "another version's answer"
+        return None
+
+
+class _Load(OpenLoop):
+    """Idle connections may be closed by the server; a request without a response is `lost`."""
+
+    def failed(self, due_at: float | None, fault: str) -> None:
+        if due_at is not None:
+            super().failed(due_at, f"lost ({fault})")

@@ -151,7 +151,7 @@ class OpenLoop:
         self._ok = 0
         self._latencies_s: list[float] = []
         self._lags_s: list[float] = []
-        self._errors: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
         self._reconnects = 0
 
     async def open(self, connections: int) -> None:
@@ -211,12 +211,12 @@ class OpenLoop:
         if fault is None:
             self._ok += 1
         else:
-            self._errors[fault] += 1
+            self.errors[fault] += 1
         self._settle()
 
     def failed(self, due_at: float | None, fault: str) -> None:
         """Count a fault, and the request that it ended."""
-        self._errors[fault] += 1
+        self.errors[fault] += 1
         if due_at is None:
             return
         if fault != CONNECTION_LOST:
@@ -261,7 +261,7 @@ class OpenLoop:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                     await self._connect()
             except (OSError, TimeoutError):
-                self._errors["connection refused"] += 1
+                self.errors["connection refused"] += 1
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
             else:
                 self._reconnects += 1
@@ -270,7 +270,7 @@ class OpenLoop:
     def _report(self, ended_at: float) -> LoadReport:
         waits_s = [ended_at - connection.due_at for connection in self._open if connection.due_at is not None]
         waits_s += [ended_at - (self._started_at + number / self._rate) for number in range(self._sent, self._due)]
-        errors = dict(self._errors)
+        errors = dict(self.errors)
         if waits_s:
             errors["unanswered"] = len(waits_s)
         latencies_ms = sorted(1e3 * seconds for seconds in self._latencies_s + waits_s)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-timing test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test-all: $(VENV)/.ready $(VENV)-clients/.ready  ## every test, those of time an
 
 test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after another; they need a quiet machine
 	$(BIN)/python -m pytest -m timing
+
+test-readme: $(VENV)/.ready  ## the lines of README and tutorial, the README's in a fresh environment
+	$(BIN)/python -m pytest tests/docs/test_readme.py tests/docs/test_tutorial.py
 
 test-clients: $(VENV)/.ready $(VENV)-clients/.ready  ## the clients of Triton and KServe against this server
 	$(BIN)/python -m pytest -m clients

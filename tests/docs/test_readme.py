@@ -27,6 +27,10 @@ def commands(name):
     return documents.commands(README, name)
 
 
+# Installing compiles the kernel and fetches every dependency.
+pytestmark = pytest.mark.timeout(1_800)
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """The variables of a fresh environment, made by the README's first install line."""

@@ -1,4 +1,4 @@
-"""An open loop of checked requests, driven by the demo's load generator: every response is judged by whoever made the request."""
+"""An open loop of checked requests, driven by the demo's load generator: each request comes with the judge of its response."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ OFFLINE = (
     "build",
     "inspect",
     "verify",
+    "versions",
     "predict",
     "explain",
     "bench",

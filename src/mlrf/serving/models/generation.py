@@ -62,10 +62,17 @@ class Generation:
         self._default = default
         self._check_serving = check_serving
         self._settings = settings
-        described = [each.described for each in self.served]
-        self.plane = DataPlane(described, check_serving, __version__, unloaded, repository, refused.keys())
+        self.plane = DataPlane(
+            [each.inference for each in self.served],
+            check_serving,
+            __version__,
+            unloaded,
+            repository,
+            refused.keys(),
+            exposition.total,
+        )
         """The data plane of the Open Inference Protocol, for every transport."""
-        self.rest: RestHandlers = RestHandlers(lambda: self.plane, {each.name: each.described for each in self.served})
+        self.rest: RestHandlers = RestHandlers(lambda: self.plane)
         bundles = [each.bundle for each in self.served]
         facts = (bundles, default, __version__, settings.max_batch)
         names = tuple(models)

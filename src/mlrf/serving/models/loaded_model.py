@@ -21,9 +21,7 @@ from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.oip.infer import ModelInference
-from mlrf.serving.oip.outputs import Outputs
-from mlrf.serving.oip.served_model import OipModel
-from mlrf.serving.oip.statistics import InferenceCounts, Total
+from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
@@ -41,7 +39,6 @@ class LoadedModel:
         cache: AnswerCache | None = None,
         *,
         number: int = 1,
-        total: Total = lambda *_: 0,
         prove: Callable[[Model], object] = lambda _model: None,
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used.
@@ -83,8 +80,8 @@ class LoadedModel:
         if self._partitions is not None:
             for label, handler in self.handlers.items():
                 self.handlers[label] = self._partitions.keep(handler, label)
-        self.described = self._inference(settings, meter, number, total, costs)
-        """How the Open Inference Protocol describes and calls it."""
+        self.inference = self._inference(settings, meter, number, costs)
+        """What answers the Open Inference Protocol."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -93,16 +90,13 @@ class LoadedModel:
         """The model's name."""
         return self.bundle.name
 
-    def _inference(
-        self, settings: ServeSettings, meter: WorkerMeter, number: int, total: Total, costs: CostModel
-    ) -> OipModel:
+    def _inference(self, settings: ServeSettings, meter: WorkerMeter, number: int, costs: CostModel) -> ModelInference:
         key = None if self.rows is None else self.rows.format.key
         schema, max_rows = self.model.schema, settings.max_infer_rows
         reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
         counts = InferenceCounts(meter, self.name)
         partition = None if self._partitions is None else self._partitions.partition("/v2")
-        inferring = ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
-        return OipModel(self.bundle, number, inferring, Outputs(self.model), total, max_rows)
+        return ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
 
     def forget_answers(self) -> None:
         """Give back the memory of the answers that were kept, and keep none from now on."""

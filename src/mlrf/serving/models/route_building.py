@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def public_routes(generation: Generation, default: str, names: Sequence[str], layout: Layout) -> dict[str, Route]:
     """Return the routes of a generation by path; `names` has the models that may be loaded or unloaded too."""
-    versions = {each.name: each.described.paths for each in generation.served}
+    versions = {each.name: each.inference.paths for each in generation.served}
     routes: dict[str, Route] = {}
     for spec in ROUTES:
         if spec.handler is None:

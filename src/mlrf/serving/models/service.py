@@ -106,7 +106,7 @@ class Service:
             self._models[bundle.name] = made
         self.generation = self._next()
         self.pushing: PushHandler = PushHandler(lambda name: self.generation.of(name).rows)
-        self.rest: RestHandlers = RestHandlers(lambda: self.plane, {})
+        self.rest: RestHandlers = RestHandlers(lambda: self.plane)
         self.admin_routes = admin_routes(self, tuple(self._models), meter.layout)
 
     @property
@@ -127,8 +127,7 @@ class Service:
         self, bundle: Bundle, number: int = 1, prove: Callable[[Model], object] = lambda _model: None
     ) -> LoadedModel:
         """Open another version while the current ones go on serving, from any thread; `prove` as of `LoadedModel`."""
-        total = self._exposition.total
-        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, total=total, prove=prove)
+        return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, prove=prove)
 
     async def connect(self, limit_s: float) -> None:
         """Reach the stores that machines share ahead of the first request, as far as the limit allows."""

@@ -1,58 +1,26 @@
-"""The data plane: what the calls of the Open Inference Protocol ask of the served models, whatever carries the calls.
+"""The data plane: what clients of the Open Inference Protocol may ask of the served models, over whichever transport.
 
-A plane belongs to one generation of models, and lives as long as that does: who answers a call takes the plane that is served
-when the call comes, and asks it everything that the answer needs.
+REST and gRPC both answer from it alone. A data plane belongs to one generation of models and lives as long as that does: a
+transport takes the current one when a request comes, and asks it everything that the response needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Protocol
+from time import perf_counter
+from typing import Any
 
 from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError, NotReadyError
 from mlrf.core.schema import clip
-from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest, InferResponse
+from mlrf.serving.oip import metadata
+from mlrf.serving.oip.infer import Encode, ModelInference
+from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
 from mlrf.serving.oip.repository import ALONE, LOAD, UNLOAD, Repository
+from mlrf.serving.oip.statistics import Total, statistics_of
 from mlrf.serving.runtime.results import Awaited, Result
 
 SERVER = "mlrf"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-Write = Callable[[InferResponse], bytes]
-"""What a transport makes of a response."""
-
-
-class InferredModel(Protocol):
-    """One version of a model, as the plane asks it."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Its number, as clients name it."""
-        ...
-
-    def has_version(self, asked: str) -> bool:
-        """Whether what a client names is this version: nothing, its number, or the first digits of its digest."""
-        ...
-
-    def metadata(self) -> dict[str, Any]:
-        """Return name, versions, platform, inputs and outputs."""
-        ...
-
-    def config(self) -> dict[str, Any]:
-        """Return the configuration in Triton's words."""
-        ...
-
-    def statistics(self) -> dict[str, Any]:
-        """Return what was counted of the model in all workers, as one item of `model_stats`."""
-        ...
-
-    def infer(self, request: InferRequest, write: Write, *, may_explain: bool) -> Result:
-        """Answer as `DataPlane.infer`."""
-        ...
 
 
 class DataPlane:
@@ -60,16 +28,18 @@ class DataPlane:
 
     def __init__(
         self,
-        models: Iterable[InferredModel],
+        models: Iterable[ModelInference],
         check_ready: Callable[[], None],
         version: str,
         unloaded: Mapping[str, str] = NO_PARAMETERS,
         repository: Repository = ALONE,
         refused: Collection[str] = (),
+        total: Total = lambda *_: 0,
     ) -> None:
-        """`check_ready` raises NotReadyError while the worker is to get no more requests; `unloaded` holds versions by name.
+        """`check_ready` raises NotReadyError while the worker should get no requests; `unloaded` holds versions by name.
 
-        Of the unloaded models, those in `refused` are out of service because no version of them passed its checks.
+        Of the unloaded models, those in `refused` are out of service because no version of them passed its checks. `total`
+        returns the count of a metric in all workers.
         """
         self._refused = frozenset(refused)
         self._models = {each.name: each for each in models}
@@ -77,42 +47,45 @@ class DataPlane:
         self._repository = repository
         self.check_ready = check_ready
         self._version = version
+        self._total = total
 
     def server_metadata(self) -> dict[str, Any]:
         """Return name, version and extensions of the server."""
         return {"name": SERVER, "version": self._version, "extensions": list(EXTENSIONS)}
 
     def check_model_ready(self, name: str, version: str = "") -> None:
-        """Raise ModelNotFoundError for what is not served, ModelUnloadedError for now; NotReadyError for what is not ready."""
+        """Raise ModelNotFoundError for an unknown model, ModelUnloadedError, or NotReadyError."""
         self.find(name, version)
         self.check_ready()
 
     def check_known(self, name: str) -> None:
         """Raise ModelNotFoundError for a model that is neither served nor unloaded."""
         if name not in self._models and name not in self._unloaded:
-            there = ", ".join((*self._models, *self._unloaded)) or "none"
-            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {there}", model=clip(name))
+            known = ", ".join((*self._models, *self._unloaded)) or "none"
+            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {known}", model=clip(name))
 
     def model_metadata(self, name: str, version: str = "") -> dict[str, Any]:
         """Return `{name, versions, platform, inputs, outputs}`; ModelNotFoundError."""
-        return self.find(name, version).metadata()
+        model = self.find(name, version)
+        return metadata.model_metadata(model.bundle, model.version, model.outputs)
 
     def model_config(self, name: str, version: str = "") -> dict[str, Any]:
         """Return the configuration, with the names of Triton's ModelConfig; ModelNotFoundError."""
-        return self.find(name, version).config()
+        model = self.find(name, version)
+        return metadata.model_config(model.bundle, model.version, model.outputs, model.max_rows)
 
     def statistics(self, name: str = "", version: str = "") -> dict[str, Any]:
-        """Return `{"model_stats": […]}` of one model or of all; ModelNotFoundError."""
+        """Return `{"model_stats": […]}` of one model or of all, counted in all workers; ModelNotFoundError."""
         models = [self.find(name, version)] if name else self._models.values()
-        return {"model_stats": [each.statistics() for each in models]}
+        return {"model_stats": [statistics_of(self._total, each.name, each.version) for each in models]}
 
     def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """Return name, version, state and reason of each model; only of those that answer, if `ready`."""
         served = [(each.name, each.version, "READY", "") for each in self._models.values()]
-        resting = (
+        unloaded = (
             [] if ready else [(name, v, "UNAVAILABLE", self._why_unloaded(name)) for name, v in self._unloaded.items()]
         )
-        return [dict(zip(("name", "version", "state", "reason"), each, strict=True)) for each in served + resting]
+        return [dict(zip(("name", "version", "state", "reason"), each, strict=True)) for each in served + unloaded]
 
     def _why_unloaded(self, name: str) -> str:
         return "refused" if name in self._refused else "unloaded"
@@ -120,7 +93,7 @@ class DataPlane:
     def load(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
         """Return what takes a model's current version into service in every worker; ModelNotFoundError, InvalidRequestError.
 
-        Waited for, it raises ReloadRefusedError or SchemaChangedError where every worker goes on as before.
+        Awaited, it raises ReloadRefusedError or SchemaChangedError where every worker goes on as before.
         """
         self.check_known(name)
         LOAD.check(parameters)
@@ -132,16 +105,29 @@ class DataPlane:
         UNLOAD.check(parameters)
         return Awaited(lambda: self._repository.unload(name))
 
-    def infer(self, request: InferRequest, write: Write, *, may_explain: bool = True) -> Result:
-        """Answer a request, with what `write` makes of the response; Deferred and Awaited as of any handler.
+    def infer(self, request: InferRequest, encode: Encode, *, may_explain: bool = True) -> Result:
+        """Answer a request with what `encode` makes of the response; Deferred and Awaited as of any handler.
 
-        `write` may be called in the worker's thread. MlrfError says why there is no answer: ModelNotFoundError,
+        `encode` may be called in the worker's thread. MlrfError says why there is no answer: ModelNotFoundError,
         InvalidTensorError and the other InvalidRequestErrors, BatchTooLargeError, KeyNotFoundError, and NotPermittedError where
-        reasons are asked and `may_explain` is false.
+        explanations are requested and `may_explain` is false.
         """
-        return self.find(request.model_name, request.model_version).infer(request, write, may_explain=may_explain)
+        model = self._models.get(request.model_name)
+        if model is None or request.model_version:
+            model = self.find(request.model_name, request.model_version)
+        return model.infer(request, encode, may_explain=may_explain)
 
-    def find(self, name: str, version: str = "") -> InferredModel:
+    def infer_off_loop(
+        self, name: str, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool = True
+    ) -> Result:
+        """Answer a request for a model as `infer` does, where decoding takes long: it is decoded in the worker's thread."""
+        return self.find(name).infer_off_loop(decode, encode, may_explain=may_explain)
+
+    def count_failure(self, name: str, began_s: float) -> None:
+        """Count a request for the model of a name that could not be decoded; `began_s` is when that began."""
+        self.find(name).counts.failed(perf_counter() - began_s)
+
+    def find(self, name: str, version: str = "") -> ModelInference:
         """Return the model of a name and version; ModelNotFoundError says what there is."""
         model = self._models.get(name)
         if model is None:

@@ -16,7 +16,7 @@ from mlrf.serving.oip.messages import InferRequest, InferResponse, InputTensor
 _encode = msgspec.json.encode
 
 
-def told_request(request: InferRequest) -> bytes:
+def request_json(request: InferRequest) -> bytes:
     """Return a request that was answered; missing floats are null."""
     document: dict[str, Any] = {"model_name": request.model_name}
     if request.model_version:
@@ -34,7 +34,7 @@ def told_request(request: InferRequest) -> bytes:
     return _encode(document)
 
 
-def told_response(response: InferResponse) -> bytes:
+def response_json(response: InferResponse) -> bytes:
     """Return a response."""
     outputs = [
         {

@@ -1,7 +1,7 @@
-"""The outputs of a model: which there are, which a request wants, and how their tensors are made of margins.
+"""The outputs of a model: which there are, which a request asks for, and how their tensors are made of margins.
 
 `prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
-`probabilities`. Reasons (`shap_values`, `shap_base`) are made only where they are named, and cost nothing elsewhere.
+`probabilities`. Explanations (`shap_values`, `shap_base`) are computed only where they are named, and cost nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple
 
 from mlrf.core.errors import InvalidTensorError
 from mlrf.core.schema import clip, shown_name
@@ -25,16 +25,16 @@ PROBABILITIES: Final = "probabilities"
 SHAP_VALUES: Final = "shap_values"
 SHAP_BASE: Final = "shap_base"
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
-_REASONS = frozenset((SHAP_VALUES, SHAP_BASE))
+_EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE))
 _TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
 
 
-class Wanted(NamedTuple):
-    """The outputs that a request wants, in their order: each with the name that it is given, and what it is."""
+class RequestedOutputs(NamedTuple):
+    """The outputs that a request asks for, in their order: each with the name that it is given, and what it is."""
 
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
-    """Whether reasons are among them."""
+    """Whether explanations are among them."""
     tag: bytes
     """Tells apart what `Outputs.pack` makes of the same rows; the names are the request's own."""
 
@@ -55,8 +55,8 @@ class Outputs:
             kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
         self._kinds = kinds
         self._own = [self._first] if is_multiclass or model.classes is None else [PREDICTION, PROBABILITIES]
-        self._one = {name: _wanted([(name, kind)]) for name, kind in kinds.items()}
-        self._default = {name: _wanted([(name, self._first)]) for name in (self._first, *_FIRST_NAMES)}
+        self._one = {name: _requested([(name, kind)]) for name, kind in kinds.items()}
+        self._default = {name: _requested([(name, self._first)]) for name in (self._first, *_FIRST_NAMES)}
 
     @property
     def engine(self) -> str:
@@ -74,10 +74,10 @@ class Outputs:
         """Return the names of the outputs that only those who name them get, and that metadata leave out."""
         return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
 
-    def wanted(self, request: InferRequest) -> Wanted:
-        """Return what a request wants; InvalidTensorError for a name of no output, NotExplainableError for reasons of a graph.
+    def requested(self, request: InferRequest) -> RequestedOutputs:
+        """Return what a request asks for; InvalidTensorError for an unknown name, NotExplainableError for a graph.
 
-        Who names nothing gets the first output, in the words of the server that the input's name is from.
+        A request without names gets the first output, under the name that goes with the input's name on other servers.
         """
         if not request.outputs:
             inputs = request.inputs
@@ -89,7 +89,7 @@ class Outputs:
         for name in names:
             kind = self._kinds.get(name)
             if kind is None:
-                if name in _REASONS:
+                if name in _EXPLANATIONS:
                     self._model.explainer()
                 there = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
@@ -99,29 +99,30 @@ class Outputs:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
-        return _wanted([(name, self._kinds[name]) for name in names])
+        return _requested([(name, self._kinds[name]) for name in names])
 
-    def pack(self, wanted: Wanted, margins: array[float], contributions: array[float] | None) -> bytes:
+    def pack(self, requested: RequestedOutputs, margins: array[float], contributions: array[float] | None) -> bytes:
         """Return the data of n rows' tensors, one behind the other.
 
         NonFiniteResultError names the row whose prediction is no finite number.
         """
         predictions = self._model.predictions(margins)
-        if len(wanted.outputs) == 1:
-            return self._data(wanted.outputs[0][1], predictions, contributions)
-        return b"".join([self._data(kind, predictions, contributions) for _, kind in wanted.outputs])
+        if len(requested.outputs) == 1:
+            return self._data(requested.outputs[0][1], predictions, contributions)
+        return b"".join([self._data(kind, predictions, contributions) for _, kind in requested.outputs])
 
-    def unpack(self, wanted: Wanted, packed: bytes, n_rows: int) -> list[OutputTensor]:
+    def unpack(self, requested: RequestedOutputs, packed: bytes, n_rows: int) -> list[OutputTensor]:
         """Return the tensors of n rows, each under the name that the request has for it."""
-        if len(wanted.outputs) == 1:
-            name, kind = wanted.outputs[0]
-            return [OutputTensor(name, FP64.name, self._shape(kind, n_rows), packed)]
-        tensors, place = [], 0
-        for name, kind in wanted.outputs:
+        if len(requested.outputs) == 1:
+            name, kind = requested.outputs[0]
+            shape = [n_rows] if kind == PREDICTION and self._k == 1 else self._shape(kind, n_rows)
+            return [OutputTensor(name, FP64.name, shape, packed)]
+        tensors, start = [], 0
+        for name, kind in requested.outputs:
             shape = self._shape(kind, n_rows)
-            end = place + math.prod(shape) * FP64.width
-            tensors.append(OutputTensor(name, FP64.name, shape, packed[place:end]))
-            place = end
+            end = start + math.prod(shape) * FP64.width
+            tensors.append(OutputTensor(name, FP64.name, shape, packed[start:end]))
+            start = end
         return tensors
 
     def _shape(self, kind: Kind, n: int) -> list[int]:
@@ -136,16 +137,15 @@ class Outputs:
             case "shap_base":
                 return [k]
 
-    def _data(
-        self, kind: Kind, predictions: Sequence[float | list[float]], contributions: array[float] | None
-    ) -> bytes:
+    def _data(self, kind: Kind, predictions: Sequence[Any], contributions: array[float] | None) -> bytes:
+        """Return one tensor; `predictions` are numbers, or lists of K numbers."""
         match kind:
             case "prediction" | "probabilities" if self._k > 1:
-                numbers = array("d", chain.from_iterable(cast("list[list[float]]", predictions)))
+                numbers = array("d", chain.from_iterable(predictions))
             case "prediction":
-                numbers = array("d", cast("list[float]", predictions))
+                numbers = array("d", predictions)
             case "probabilities":
-                pairs = ((1.0 - p, p) for p in cast("list[float]", predictions))
+                pairs = ((1.0 - p, p) for p in predictions)
                 numbers = array("d", chain.from_iterable(pairs))
             case "shap_values":
                 numbers = array("d") if contributions is None else contributions
@@ -154,6 +154,6 @@ class Outputs:
         return numbers.tobytes()
 
 
-def _wanted(outputs: Sequence[tuple[str, Kind]]) -> Wanted:
+def _requested(outputs: Sequence[tuple[str, Kind]]) -> RequestedOutputs:
     kinds = [kind for _, kind in outputs]
-    return Wanted(outputs, not _REASONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))
+    return RequestedOutputs(outputs, not _EXPLANATIONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))

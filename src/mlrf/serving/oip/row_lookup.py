@@ -1,4 +1,4 @@
-"""Rows that were looked up: what an answer owes to them, what it tells of them, and their reasons computed beforehand."""
+"""Looked-up rows in the data plane: how long an answer from them holds, its parameters, and precomputed contributions."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from mlrf.model import Model
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import Parameter
 
-Known = Sequence[Sequence[float] | None]
+Precomputed = Sequence[Sequence[float] | None]
 """Contributions that were computed beforehand, row by row; None where there are none."""
 _LENGTH_BYTES = 4
 
 
-def owed(found: Sequence[FoundRow]) -> tuple[int | None, float]:
-    """Return what an answer from these rows owes to their store: a transaction (None: nothing), and until when it is fresh."""
+def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
+    """Return the store's transaction that an answer from these rows depends on (None: none), and until when it is fresh."""
     if not found:
         return None, math.inf
     return min(each.stored.transaction for each in found), min(each.fresh_until_s for each in found)
 
 
-def tell(found: Sequence[FoundRow], packed: bytes) -> bytes:
-    """Return tensors with what is told of their rows: when they were true; of several, when the oldest was."""
-    told: dict[str, Parameter] = {}
+def pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
+    """Return tensors behind the parameters of their rows: when they were true; for several rows, when the oldest was."""
+    parameters: dict[str, Parameter] = {}
     if all(each.stored.as_of_us is not None for each in found):
         oldest = min(found, key=lambda each: each.stored.as_of_us or 0)
-        told["features_as_of"] = oldest.as_of.decode().strip('"')
+        parameters["features_as_of"] = oldest.as_of.decode().strip('"')
     if any(each.is_stale for each in found):
-        told["features_stale"] = True
-    written = msgspec.json.encode(told)
+        parameters["features_stale"] = True
+    written = msgspec.json.encode(parameters)
     return len(written).to_bytes(_LENGTH_BYTES, "little") + written + packed
 
 
-def hear(packed: bytes) -> tuple[Mapping[str, Parameter], bytes]:
-    """Return what `tell` told, and the tensors."""
+def unpack_parameters(packed: bytes) -> tuple[Mapping[str, Parameter], bytes]:
+    """Return the parameters that `pack_parameters` wrote, and the tensors."""
     end = _LENGTH_BYTES + int.from_bytes(packed[:_LENGTH_BYTES], "little")
     return msgspec.json.decode(packed[_LENGTH_BYTES:end]), packed[end:]
 
 
-def are_all_known(known: Known) -> bool:
-    """Whether rows were found, and no reasons of theirs are left to make."""
-    return bool(known) and all(each is not None for each in known)
+def are_all_precomputed(precomputed: Precomputed) -> bool:
+    """Whether rows were found and all their contributions were computed beforehand."""
+    return bool(precomputed) and all(each is not None for each in precomputed)
 
 
-def reasons(model: Model, rows: Rows, found: Sequence[FoundRow], known: Known) -> array[float]:
-    """Return the contributions of n rows, n x F x K: those that are known, and the engine's of the others."""
+def contributions_of(model: Model, rows: Rows, found: Sequence[FoundRow], precomputed: Precomputed) -> array[float]:
+    """Return the contributions of n rows, n x F x K: the precomputed ones, and the engine's for the other rows."""
     explainer = model.explainer()
-    wanted = [each.row for each, contributions in zip(found, known, strict=True) if contributions is None]
-    if len(wanted) == len(known):
+    missing = [each.row for each, contributions in zip(found, precomputed, strict=True) if contributions is None]
+    if len(missing) == len(precomputed):
         return explainer.contributions_many(rows)
-    live = explainer.contributions_many(model.table(wanted)) if wanted else array("d")
-    place, every = 0, array("d")
-    for contributions in known:
+    live = explainer.contributions_many(model.table(missing)) if missing else array("d")
+    start, merged = 0, array("d")
+    for contributions in precomputed:
         if contributions is None:
-            end = place + len(live) // len(wanted)
-            every += live[place:end]
-            place = end
+            end = start + len(live) // len(missing)
+            merged += live[start:end]
+            start = end
         else:
-            every.extend(contributions)
-    return every
+            merged.extend(contributions)
+    return merged

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
+
+import msgspec
 
 from mlrf.serving.telemetry.metrics import INFERENCE_PARTS, WorkerMeter
 
@@ -13,6 +16,25 @@ _MS = 1e3
 _SUCCESS, _FAIL, _QUEUE, _INPUT, _INFER, _OUTPUT, _HIT, _MISS = range(len(INFERENCE_PARTS))
 Total = Callable[..., int]
 """From a metric and the values of its labels to its count in all workers."""
+
+
+class RequestTimes(msgspec.Struct, gc=False):
+    """When each part of the work on one request ended (`perf_counter`; 0: not yet, or never), and how many rows it has."""
+
+    began_s: float
+    count: int = 0
+    """Its rows."""
+    n_explained: int = 0
+    """How many of them are explained."""
+    read_s: float = 0.0
+    missed_s: float = 0.0
+    """When the cache turned out to have no answer."""
+    ready_s: float = 0.0
+    """When its rows were complete, looked up if it is by key."""
+    entered_s: float = 0.0
+    """When the engine was called."""
+    inferred_s: float = 0.0
+    made_s: float = 0.0
 
 
 class InferenceCounts:
@@ -28,43 +50,45 @@ class InferenceCounts:
 
     def failed(self, elapsed_s: float) -> None:
         """Count a request that has no answer."""
-        self._part(_FAIL, elapsed_s)
+        self._times[_FAIL] += 1
+        self._elapsed[_FAIL] += int(elapsed_s * _NS)
 
-    def made(
-        self, n_rows: int, n_explained: int, input_s: float, queue_s: float, infer_s: float, output_s: float
-    ) -> None:
-        """Count rows that the engine was asked, and the time of each part of the work."""
+    def computed(self, request: RequestTimes) -> None:
+        """Count rows that the engine computed, and the time of each part of the work; or that there is no answer."""
+        if not request.made_s:
+            self.failed(perf_counter() - request.began_s)
+            return
         times, elapsed = self._times, self._elapsed
+        looked_up_s = request.ready_s - (request.missed_s or request.read_s)
         times[_INPUT] += 1
-        elapsed[_INPUT] += int(input_s * _NS)
+        elapsed[_INPUT] += int((looked_up_s + request.read_s - request.began_s) * _NS)
         times[_QUEUE] += 1
-        elapsed[_QUEUE] += int(queue_s * _NS)
+        elapsed[_QUEUE] += int((request.entered_s - request.ready_s) * _NS)
         times[_INFER] += 1
-        elapsed[_INFER] += int(infer_s * _NS)
+        elapsed[_INFER] += int((request.inferred_s - request.entered_s) * _NS)
         times[_OUTPUT] += 1
-        elapsed[_OUTPUT] += int(output_s * _NS)
-        self._rows[0] += n_rows
-        self._count_instances(n_rows)
-        if n_explained:
-            self._count_explanations(n_explained)
+        elapsed[_OUTPUT] += int((request.made_s - request.inferred_s) * _NS)
+        self._rows[0] += request.count
+        self._count_instances(request.count)
+        if request.n_explained:
+            self._count_explanations(request.n_explained)
 
-    def answered(self, elapsed_s: float) -> None:
-        """Count a request that was answered, now."""
-        self._times[_SUCCESS] += 1
-        self._elapsed[_SUCCESS] += int(elapsed_s * _NS)
+    def answered(self, request: RequestTimes) -> None:
+        """Count a request that was answered, now: from the cache if nothing was computed for it.
+
+        A hit counts as a wait in the queue too, of no time: clients take hits off `queue.count` (Triton's perf_analyzer).
+        """
+        times, elapsed, now_s = self._times, self._elapsed, perf_counter()
+        times[_SUCCESS] += 1
+        elapsed[_SUCCESS] += int((now_s - request.began_s) * _NS)
         self._last[0] = int(time.time() * _MS)
-
-    def hit(self, elapsed_s: float) -> None:
-        """Count an answer from the cache, and the time of finding and writing it."""
-        self._part(_HIT, elapsed_s)
-
-    def missed(self, elapsed_s: float) -> None:
-        """Count an answer that was made for want of one in the cache, and the time of looking there."""
-        self._part(_MISS, elapsed_s)
-
-    def _part(self, part: int, elapsed_s: float) -> None:
-        self._times[part] += 1
-        self._elapsed[part] += int(elapsed_s * _NS)
+        if not request.made_s:
+            times[_HIT] += 1
+            elapsed[_HIT] += int((now_s - request.read_s) * _NS)
+            times[_QUEUE] += 1
+        elif request.missed_s:
+            times[_MISS] += 1
+            elapsed[_MISS] += int((request.missed_s - request.read_s) * _NS)
 
 
 def statistics_of(total: Total, name: str, version: str) -> dict[str, Any]:

@@ -21,6 +21,12 @@ _BOOLEANS = {"true": True, "false": False}
 
 def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     """Return a tensor's elements as float64, missing as NaN; InvalidTensorError where they are no numbers of its datatype."""
+    data = tensor.data
+    if datatype.code == "d" and type(data) is list and len(data) <= _AT_ONCE:
+        try:
+            return array("d", data)
+        except (TypeError, OverflowError):
+            pass  # a missing value, or one that is no number
     numbers = _numbers(tensor, datatype)
     if isinstance(numbers, array) and numbers.typecode == "d":
         return numbers

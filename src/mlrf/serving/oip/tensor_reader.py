@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
 from mlrf.engines.column_rules import ColumnRule, ColumnRules
@@ -36,11 +34,8 @@ ALSO_KNOWN = {
 _SHOWN = 5
 
 
-class Table(msgspec.Struct, gc=False):
-    """Rows as an engine takes them: n x F float64, missing as NaN, every value admitted."""
-
-    rows: Rows
-    count: int
+Table = tuple[int, Rows]
+"""How many rows, and the rows as an engine takes them: n x F float64, missing as NaN, every value admitted."""
 
 
 class TensorReader:
@@ -51,8 +46,9 @@ class TensorReader:
     ) -> None:
         self._schema = schema
         self._leniency = leniency
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._key = entity_key
+        self.has_key = entity_key is not None
         self._max_keys = max_keys
         self.most_values = max_rows * len(schema.features)
         """A tensor of more is refused by its shape alone."""
@@ -98,18 +94,21 @@ class TensorReader:
                 shape=_detail(shape),
             )
         count = shape[0]
-        self._check_count(tensor, count, self._max_rows)
+        if not 0 < count <= self.max_rows:
+            self._check_count(tensor, count, self.max_rows)
         datatype = checked(tensor, count * width)
-        if datatype is FP64 and isinstance(tensor.data, Buffer):
-            return Table(self._admitted(tensor.data, tensor), count)
-        return Table(self._admitted(number_column(tensor, datatype), tensor), count)
+        is_ready = datatype is FP64 and isinstance(tensor.data, Buffer)
+        rows: Any = tensor.data if is_ready else number_column(tensor, datatype)
+        if self._rules.first_outside(rows) is not None:
+            rows = self._admitted(rows, tensor)
+        return count, rows
 
     def _by_feature(self, inputs: Sequence[InputTensor]) -> Table:
         named = self._named(inputs)
         self._check_names(named)
         features = self._schema.features
         wanted = [named[feature.name] for feature in features]
-        count = self._n_rows(wanted, self._max_rows)
+        count = self._n_rows(wanted, self.max_rows)
         width = len(features)
         table = array("d", bytes(FP64.width)) * (count * width)
         for index, (feature, tensor) in enumerate(zip(features, wanted, strict=True)):
@@ -119,7 +118,7 @@ class TensorReader:
             else:
                 column = category_column(self._schema, index, tensor, datatype, self._leniency)
             table[index::width] = column
-        return Table(self._admitted(table, None), count)
+        return count, self._admitted(table, None)
 
     def _named(self, inputs: Sequence[InputTensor]) -> dict[str, InputTensor]:
         named = {each.name: each for each in inputs}

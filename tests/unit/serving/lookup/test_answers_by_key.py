@@ -233,7 +233,7 @@ def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model
 
     def reasons(*ids):
         request = InferRequest(model.name, [InputTensor("id", "INT64", [len(ids)], ids)], outputs=["shap_values"])
-        answer = inferring.infer(request, lambda response: made.append(response) or b"made", may_explain=True)
+        answer = inferring.infer(request, lambda _request, response: made.append(response) or b"made", may_explain=True)
         assert answer == b"made"
         (output,) = made[-1].outputs
         assert output.shape == [len(ids), len(EXAMPLE)]

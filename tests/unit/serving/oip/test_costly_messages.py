@@ -15,8 +15,8 @@ from mlrf.serving.native.json_scanner import whole_document
 from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.oip.messages import InputTensor
+from mlrf.serving.oip.rest import request_body
 from mlrf.serving.oip.rest.number_arrays import cut
-from mlrf.serving.oip.rest.request_body import read_body
 from mlrf.serving.oip.tensor_reader import TensorReader
 
 READER = TensorReader(NUMBERS, Leniency(), 10, None, 10)
@@ -38,7 +38,7 @@ def test_dimensions_are_counted_before_they_are_multiplied(n):
     tensor = {"name": "features", "datatype": "FP64", "shape": [99] * n, "contents": {"fp64_contents": [1.0] * 3}}
     sent = message("ModelInferRequest")(model_name="m", inputs=[tensor]).SerializeToString()
     with soon():
-        for request in (read_body("m", body, None, 0.0, 30).request, read_request(sent)):
+        for request in (request_body.read_request("m", body, None, 0.0, 30), read_request(sent)):
             with pytest.raises(InvalidTensorError, match=r"the shape \[99, 99, 99.*\] is not \[rows, 3\]"):
                 READER.table(request.inputs)
 
@@ -59,14 +59,14 @@ def test_arrays_that_end_nowhere_are_looked_through_once():
 def test_a_string_that_ends_nowhere_is_looked_through_once():
     for body in (b'{"id": NaN, "x": "' + b'\\"' * 20_000, b'{"id": NaN, "x": "' + b'\\"' * 20_000 + b"\\"):
         with soon(), pytest.raises(MalformedRequestError):
-            read_body("m", body, None, 0.0)
+            request_body.read_request("m", body, None, 0.0)
     with soon(), pytest.raises(MalformedRequestError, match="value 1 of features"):
         whole_document(b'{"features": [1, "' + b'\\",' * 20_000 + b"\\x", NUMBERS.names)
 
 
 def test_nan_is_a_missing_number_and_in_a_string_what_it_is():
     text = b'{"inputs":[{"name":"NaN","datatype":"BYTES","shape":[2],"data":["NaN","\\"NaN\\""]}],"id":"NaN","parameters":{"x":NaN}}'
-    request = read_body("m", text, None, 0.0).request
+    request = request_body.read_request("m", text, None, 0.0)
     assert (request.id, request.inputs[0].name, request.inputs[0].data) == ("NaN", "NaN", ["NaN", '"NaN"'])
     assert request.parameters == {"x": None}
 
@@ -82,7 +82,7 @@ def test_nan_is_a_missing_number_and_in_a_string_what_it_is():
 def test_a_long_array_that_is_no_inputs_data_is_json_all_the_same(where):
     """The prediction log keeps bodies as they came."""
     with pytest.raises(MalformedRequestError):
-        read_body("m", b"{%b}" % (where % LONG), None, 0.0)
+        request_body.read_request("m", b"{%b}" % (where % LONG), None, 0.0)
     sound = b"{%b}" % (where % LONG.replace(b" ", b",").rstrip(b","))
-    assert list(read_body("m", sound, None, 0.0).request.inputs[0].data) == [1.0] * 3
+    assert list(request_body.read_request("m", sound, None, 0.0).inputs[0].data) == [1.0] * 3
     assert msgspec.json.decode(sound)

@@ -7,7 +7,7 @@ import pytest
 from mlrf.serving.oip.grpc.message_codec import streamed, write_response
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.oip.grpc.protobuf_wire import delimited
-from mlrf.serving.oip.messages import InferResponse, OutputTensor
+from mlrf.serving.oip.messages import InferRequest, InferResponse, OutputTensor
 
 RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
 ONE = (OutputTensor("prediction", "FP64", [1], bytes(8)),)
@@ -49,18 +49,18 @@ def outputs(*shapes):
     ],
 )
 def test_an_answer_is_byte_for_byte_what_protobuf_writes(response):
-    assert write_response(response) == by_protobuf(response).SerializeToString()
+    assert write_response(InferRequest("m", []), response) == by_protobuf(response).SerializeToString()
 
 
 def test_parameters_of_all_types_are_told_apart():
     parameters = {"bundle_version": "3eeac7eb3f55", "stale": True, "count": 1, "share": 1.0}
     response = InferResponse("m", "1", "7", parameters, ONE)
-    assert RESPONSE.FromString(write_response(response)) == by_protobuf(response)
+    assert RESPONSE.FromString(write_response(InferRequest("m", []), response)) == by_protobuf(response)
 
 
 def test_a_streamed_answer_is_the_answer_and_the_last_to_its_request():
     response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
-    told = message("ModelStreamInferResponse").FromString(streamed(write_response(response)))
+    told = message("ModelStreamInferResponse").FromString(streamed(write_response(InferRequest("m", []), response)))
     assert told.error_message == ""
     assert told.infer_response.parameters["triton_final_response"].bool_param
     del told.infer_response.parameters["triton_final_response"]

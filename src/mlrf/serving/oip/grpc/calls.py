@@ -13,7 +13,7 @@ from mlrf.core.errors import ModelUnloadedError, NotReadyError
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.message_codec import read_request, read_response, write_response
 from mlrf.serving.oip.grpc.message_types import message, parsed
-from mlrf.serving.oip.json_messages import told_request, told_response
+from mlrf.serving.oip.json_messages import request_json, response_json
 from mlrf.serving.oip.messages import InferRequest
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Handler, Result
 from mlrf.serving.runtime.stages import DECODE, recording
@@ -102,7 +102,7 @@ class _Infer:
 
     def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return both messages as the protocol's JSON."""
-        return told_request(read_request(body)), told_response(read_response(answer))
+        return request_json(read_request(body)), response_json(read_response(answer))
 
     def _aside(self, body: bytes) -> Continued:
         began_s = perf_counter()

@@ -70,7 +70,7 @@ def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
     )
 
 
-def write_response(response: InferResponse) -> bytes:
+def write_response(_request: InferRequest, response: InferResponse) -> bytes:
     """Return a ModelInferResponse; its contents are raw, which is where clients look first, and some look alone."""
     parts = [_model(response.model_name, response.model_version)]
     if response.id:

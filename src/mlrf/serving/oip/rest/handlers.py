@@ -10,7 +10,6 @@ import msgspec
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.rest.infer_handler import InferHandler
-from mlrf.serving.oip.served_model import OipModel
 from mlrf.serving.runtime.results import Awaited, Handler
 
 M = TypeVar("M", bound=msgspec.Struct)
@@ -27,9 +26,8 @@ class _Act(msgspec.Struct):
 class RestHandlers:
     """Handlers over one data plane; those of `plane()` where it may be another by the time of a request."""
 
-    def __init__(self, plane: Callable[[], DataPlane], models: Mapping[str, OipModel]) -> None:
+    def __init__(self, plane: Callable[[], DataPlane]) -> None:
         self._plane = plane
-        self._models = models
         self.server_metadata = _json(lambda: plane().server_metadata())
         self.live = _json(lambda: {"live": True})
         self.ready = _json(self._ready)
@@ -62,7 +60,7 @@ class RestHandlers:
 
     def infer(self, name: str) -> Handler:
         """Return the handler of a model's infer requests."""
-        return InferHandler(self._models[name])
+        return InferHandler(self._plane(), name)
 
     def load(self, name: str) -> Handler:
         """Return the handler that takes a model's current version into service."""

@@ -6,7 +6,8 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -23,10 +24,14 @@ from mlrf.serving.oip.messages import (
     InputTensor,
     not_offered,
 )
-from mlrf.serving.oip.rest.number_arrays import Cut, cut
+from mlrf.serving.oip.rest.number_arrays import cut
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
 """Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
+
+
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_NO_BLOBS = memoryview(b"")
 
 
 class _InputParameters(msgspec.Struct, gc=False):
@@ -60,39 +65,66 @@ class _Document(msgspec.Struct, gc=False):
     outputs: list[_Output] | None = None
 
 
-class ParsedRequest(NamedTuple):
-    """A request, and the names of the outputs that are to be written as binary tensors (None: all or none, by `all_binary`)."""
+class RestInferRequest(InferRequest, gc=False):
+    """A request, and which of its outputs are to be written as binary tensors: by name, the others as `all_binary` says."""
 
-    request: InferRequest
-    binary: Mapping[str, bool]
-    all_binary: bool
+    binary: Mapping[str, bool] = NO_PARAMETERS
+    all_binary: bool = False
 
 
 _decode = msgspec.json.Decoder(_Document).decode
 
 
-def read_body(
+def read_request(
     model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float, most_values: int = sys.maxsize
-) -> ParsedRequest:
-    """Return what a body asks; `header_bytes` is the length of its JSON, None where it is nothing else.
+) -> RestInferRequest:
+    """Return the request in a body; `header_bytes` is the length of its JSON, None where it is nothing else.
 
     A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
-    MalformedRequestError for what is no such request; InvalidTensorError where a tensor's data are not as it says.
+    MalformedRequestError for a body that is no such request; InvalidTensorError where a tensor's data do not match it.
     """
-    text, blobs = _parted(body, header_bytes)
-    raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else Cut(text, {})
-    document = _document(raw)
-    inputs, place = [], 0
-    for each in document.inputs:
-        if each.parameters is not None and each.parameters.shared_memory_region is not UNSET:
-            raise not_offered("input", each.name, "shared_memory_region")
-        size = UNSET if each.parameters is None else each.parameters.binary_data_size
+    text, blobs = (body, _NO_BLOBS) if header_bytes is None else _parted(body, header_bytes)
+    raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else (text, None)
+    try:
+        document = _decode(raw)
+    except _NO_JSON:
+        document = _document(bytes(raw))
+    inputs = _inputs(document.inputs, blobs, arrays, most_values)
+    if arrays:
+        # These belong to no input: they may be no JSON, and the prediction log keeps the body.
+        _document(bytes(text))
+    parameters = document.parameters or NO_PARAMETERS
+    request = RestInferRequest(
+        model,
+        inputs,
+        id="" if document.id is None else str(document.id),
+        parameters=parameters,
+        began_s=began_s,
+        all_binary=parameters.get("binary_data_output") is True,
+    )
+    if document.outputs:
+        request.outputs = [each.name for each in document.outputs]
+        request.binary = _binary_outputs(document.outputs)
+    return request
+
+
+def _inputs(
+    sent: Sequence[_Input], blobs: memoryview, arrays: dict[bytes, bytes] | None, most_values: int
+) -> list[InputTensor]:
+    """Return the tensors of a document; the binary ones lie in `blobs`, in their order and without a gap."""
+    inputs, start = [], 0
+    for each in sent:
+        size: int | UnsetType = UNSET
+        if each.parameters is not None:
+            if each.parameters.shared_memory_region is not UNSET:
+                raise not_offered("input", each.name, "shared_memory_region")
+            size = each.parameters.binary_data_size
         if size is UNSET:
             inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, arrays, most_values)))
             continue
-        if size < 0 or place + size > len(blobs):
+        if size < 0 or start + size > len(blobs):
             raise InvalidTensorError(
-                f"input {shown_name(each.name)}: binary_data_size is {size}, and {len(blobs) - place} bytes of the body are "
+                f"input {shown_name(each.name)}: binary_data_size is {size}, and {len(blobs) - start} bytes of the body are "
                 "left for it; send the size of its data",
                 input=clip(each.name),
             )
@@ -101,47 +133,30 @@ def read_body(
                 f"input {shown_name(each.name)} has data beside binary_data_size; send one of them",
                 input=clip(each.name),
             )
-        inputs.append(InputTensor(each.name, each.datatype, each.shape, blobs[place : place + size]))
-        place += size
-    if place != len(blobs):
+        inputs.append(InputTensor(each.name, each.datatype, each.shape, blobs[start : start + size]))
+        start += size
+    if start != len(blobs):
         raise MalformedRequestError(
-            f"{len(blobs) - place} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
+            f"{len(blobs) - start} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
         )
-    if arrays:
-        # Nobody has read these, which are no input's data: they may be no JSON, and the prediction log keeps the body.
-        _document(text)
-    parameters = document.parameters or NO_PARAMETERS
-    outputs = document.outputs or ()
-    for output in outputs:
-        _check_offered(output)
-    binary = {
-        each.name: each.parameters.binary_data
-        for each in outputs
-        if each.parameters is not None and each.parameters.binary_data is not UNSET
-    }
-    request = InferRequest(
-        model,
-        inputs,
-        id="" if document.id is None else str(document.id),
-        parameters=parameters,
-        outputs=[each.name for each in outputs],
-        began_s=began_s,
-    )
-    return ParsedRequest(request, binary, parameters.get("binary_data_output") is True)
+    return inputs
 
 
-def _check_offered(output: _Output) -> None:
-    parameters = output.parameters
-    if parameters is None:
-        return
-    for name in NOT_OFFERED:
-        if getattr(parameters, name) is not UNSET:
-            raise not_offered("output", output.name, name)
+def _binary_outputs(outputs: Sequence[_Output]) -> dict[str, bool]:
+    """Return for each output that says so whether it is to be binary; InvalidTensorError where more is asked of one."""
+    binary = {}
+    for each in outputs:
+        if each.parameters is None:
+            continue
+        for name in NOT_OFFERED:
+            if getattr(each.parameters, name) is not UNSET:
+                raise not_offered("output", each.name, name)
+        if each.parameters.binary_data is not UNSET:
+            binary[each.name] = each.parameters.binary_data
+    return binary
 
 
-def _parted(body: bytes | memoryview, header_bytes: int | None) -> tuple[bytes | memoryview, memoryview]:
-    if header_bytes is None:
-        return body, memoryview(b"")
+def _parted(body: bytes | memoryview, header_bytes: int) -> tuple[memoryview, memoryview]:
     if header_bytes > len(body):
         raise MalformedRequestError(
             f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
@@ -153,32 +168,31 @@ def _parted(body: bytes | memoryview, header_bytes: int | None) -> tuple[bytes |
     return whole[:header_bytes], whole[header_bytes:]
 
 
-def _document(raw: bytes | memoryview) -> _Document:
+def _document(text: bytes) -> _Document:
+    """Return a document that may hold NaN; MalformedRequestError."""
     try:
-        return _decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        text = bytes(raw)
+        return _decode(text)
+    except _NO_JSON as error:
         if b"NaN" in text:
             # Clients write a missing float so, though JSON has no word for it.
             mended = _NO_NUMBER.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text)
-            try:
+            with suppress(*_NO_JSON):
                 return _decode(mended)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                pass
         raise MalformedRequestError(
             f'the body is no inference request: {error}; send {{"inputs": [{{"name", "shape", "datatype", "data"}}]}}, '
             "and with binary data Inference-Header-Content-Length"
         ) from error
 
 
-def _values(tensor: _Input, arrays: dict[bytes, bytes], most_values: int) -> Sequence[Any]:
+def _values(tensor: _Input, arrays: dict[bytes, bytes] | None, most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
             input=clip(tensor.name),
         )
     text = bytes(tensor.data)
-    text = arrays.pop(text, text)
+    if arrays:
+        text = arrays.pop(text, text)
     datatype = DATATYPES.get(tensor.datatype)
     # Whoever reads the tensor refuses these; to multiply a body's worth of dimensions would hold the interpreter for minutes.
     if datatype is None or len(tensor.shape) > MOST_DIMENSIONS:
@@ -194,7 +208,7 @@ def _values(tensor: _Input, arrays: dict[bytes, bytes], most_values: int) -> Seq
             input=clip(tensor.name),
             expected=most,
         ) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _NO_JSON as error:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}; send such values, flat or "
             "nested as the shape is, or name the datatype that they have",

@@ -14,7 +14,7 @@ import uvloop
 from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.error_status import ErrorEncoder
+from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits

@@ -6,8 +6,7 @@ from time import perf_counter
 
 from mlrf.core.errors import MlrfError, OverloadedError, RequestTimeoutError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
-from mlrf.serving.http.observer import client_of
-from mlrf.serving.http.response_writer import ResponseWriter
+from mlrf.serving.http.response_writer import ResponseWriter, client_of
 from mlrf.serving.http.router import JSON, OTHER, Call
 from mlrf.serving.http.server import DRAIN_IDLE_S, HttpServer
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import httptools
 
 from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError
+from mlrf.serving.runtime.request_runtime import REQUEST_ID
 
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 BARE_LF = re.compile(rb"(?<!\r)\n")
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-"""What a caller may name its request."""
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, 3.2); anything else is to be answered with 400 (RFC 9112, 3.2)."""
 _SPACES = 2

@@ -7,7 +7,6 @@ import os
 from time import perf_counter
 
 from mlrf.core.errors import NotReadyError
-from mlrf.serving.http.observer import client_of
 from mlrf.serving.http.router import JSON, Call, Framed
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.runtime.deadlines import earliest, too_late
@@ -179,3 +178,9 @@ class ResponseWriter(asyncio.Protocol):
                 return
             answer = answer[sent:]
         transport.write(answer)
+
+
+def client_of(transport: asyncio.BaseTransport) -> str:
+    """Return the address that a connection comes from; empty for a Unix socket's."""
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""

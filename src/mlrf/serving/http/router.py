@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import unquote
 
@@ -23,8 +23,8 @@ from mlrf.core.errors import (
 )
 from mlrf.serving.http.content_coding import unzip_at_once, unzip_whole
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.observer import ObservedRequest
 from mlrf.serving.runtime.deadlines import header_timeout_s
+from mlrf.serving.runtime.observer import ObservedRequest
 from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result
 
 
@@ -99,6 +99,10 @@ class Call:
     """Who looks at this request; None where nobody does."""
     extra: bytes = b""
     """Header lines of any answer to it."""
+
+    def observed_by(self, request: ObservedRequest) -> Self:
+        """Return the same call, answered by the handler of a request that is observed."""
+        return replace(self, handler=request.handler, observed=request)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from itertools import count
 from time import perf_counter
 from typing import Any, ClassVar, Protocol
 from weakref import WeakSet
 
 from mlrf.core.errors import BodyTooLargeError
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.observer import NEVER, RequestObserver
 from mlrf.serving.http.over_limit import OverLimit
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
 from mlrf.serving.http.settings import HttpLimits
-from mlrf.serving.runtime.admission import Admission
-from mlrf.serving.runtime.clock import Clock
-from mlrf.serving.runtime.executor import Executor
-from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
+from mlrf.serving.runtime.observer import RequestObserver
+from mlrf.serving.runtime.request_runtime import RequestRuntime
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
 """A client sends the same head again and again when it is short; long ones would only fill the memory."""
-BEAT_S = 0.5
 _KEYS_S = 0.05
 """How often a busy server looks whether keys have changed."""
 DRAIN_IDLE_S = 2.0
@@ -96,7 +90,7 @@ class Cors(Protocol):
         ...
 
 
-class HttpServer:
+class HttpServer(RequestRuntime):
     """The HTTP side of one worker."""
 
     status_lines: ClassVar[dict[int, bytes]] = {
@@ -112,51 +106,23 @@ class HttpServer:
         heartbeat: Callable[[], None],
         observer: RequestObserver | None = None,
     ) -> None:
+        super().__init__(meter, heartbeat, limits.max_wait_s, observer)
         self.router = router
         self.limits = limits
         self.meter = meter
         self.refusal = refusal
-        self._heartbeat = heartbeat
-        self.due_s = 0.0
-        """When `on_due` is next to be called between answers."""
-        self._beat_due_s = 0.0
-        self._keys_due_s = 0.0
-        self.observer = observer
-        self.until_observed = NEVER if observer is None else observer.skip()
-        """How many more requests nobody looks at."""
-        self.clock = Clock()
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: OrderedDict[Connected, None] = OrderedDict()
         """Those found busy when room was needed stand behind those that nobody has looked at."""
         self._handshakes: WeakSet[Connected] = WeakSet()
         """Those whose handshake is under way: nobody tells of one that fails."""
-        self._id_prefix = os.urandom(6).hex().encode()
-        self._id_count = count(1)
-        self.admission = Admission(limits.max_wait_s)
-        self.work = Executor(self.admission)
-        self.run_queue = RunQueue(self.admission)
+        self._keys_due_s = 0.0
         self.over_limit = OverLimit(self.admission)
-        self._bounds_turns = False
         self.guard: Guard | None = None
         self.cors: Cors | None = None
         self.tls_options: dict[str, Any] = {}
         """What asyncio wants to hear of TLS for a listener or a connection; nothing where there is none."""
-
-    def new_request_id(self) -> bytes:
-        """Return an id that no other request of this or another worker has."""
-        return b"%b-%x" % (self._id_prefix, next(self._id_count))
-
-    def observe(self, call: Call, request_id: bytes, body: bytes, client: str) -> Call:
-        """Show a request to the watch and return the call to answer it with."""
-        if self.observer is None:
-            self.until_observed = NEVER
-            return call
-        is_due = self.until_observed < 0
-        observed = self.observer.begin(call, request_id, body, client, is_due=is_due)
-        if is_due:
-            self.until_observed = self.observer.skip()
-        return call if observed is None else replace(call, handler=observed.handler, observed=observed)
 
     def call_of(self, head: Head, lines: bytes) -> Call:
         """Return the call that a head may make, whose answers all carry `lines`; MlrfError where it may make none."""
@@ -220,29 +186,11 @@ class HttpServer:
                 return True
         return False
 
-    def bound_turns(self) -> None:
-        """Bound the turns of the running event loop from now on, until `stop`."""
-        self._bounds_turns = True
-
     def on_due(self, now_s: float) -> None:
-        """Do what a busy loop finds no time for: bound its turn, give a sign of life.
-
-        Called between answers: over a thousand busy connections the loop goes from poll to poll without running its timers, and
-        a worker that answered all the while was taken for hung.
-        """
-        self.due_s = now_s + TURN_S
-        if self._bounds_turns:
-            self.run_queue.on_due(now_s)
+        """Do what a busy loop finds no time for; see if keys have changed."""
+        super().on_due(now_s)
         if now_s > self._keys_due_s:
             self._check_keys(now_s)
-        if now_s > self._beat_due_s:
-            self.beat(now_s)
-
-    def beat(self, now_s: float) -> None:
-        """Give a sign of life and set the clock."""
-        self._beat_due_s = now_s + BEAT_S
-        self._heartbeat()
-        self.clock.tick()
 
     def tick(self) -> None:
         """Give a sign of life and end what has taken too long; call it every `BEAT_S`."""

@@ -24,7 +24,7 @@ from mlrf.core.errors import ConfigError, MlrfError
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.file_descriptors import connections_that_fit
-from mlrf.serving.http.server import BEAT_S, HttpServer
+from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.models.service import Service
 from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
@@ -35,6 +35,7 @@ from mlrf.serving.processes.reload_board import WAKE, Plan
 from mlrf.serving.processes.reload_worker import WorkerReload
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.routes import predicting
+from mlrf.serving.runtime.request_runtime import BEAT_S
 from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.request_observer import open_observer
 
@@ -202,14 +203,22 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     async def _open_grpc(self, server: HttpServer, refusals: ErrorEncoder) -> GrpcServer:
         """Answer over gRPC too; where the port cannot be had, this worker cannot boot."""
-        from mlrf.serving.oip.grpc.server import GrpcServer  # noqa: PLC0415  as above
+        from mlrf.serving.oip.grpc.server import GrpcLimits, GrpcServer  # noqa: PLC0415  as above
 
         boot = self.boot
         if boot.grpc is None:
             raise AssertionError("no address is kept for gRPC")
+        limits = server.limits
         grpc = GrpcServer(
             server,
-            server.limits,
+            GrpcLimits(
+                limits.max_body_bytes,
+                limits.max_connections,
+                limits.header_timeout_s,
+                limits.request_timeout_s,
+                limits.idle_timeout_s,
+                limits.write_timeout_s,
+            ),
             refusals,
             boot.access,
             self.service.check_serving,

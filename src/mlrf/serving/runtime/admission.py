@@ -36,12 +36,13 @@ class Admission:
         "_queued_s",
         "_route_costs",
         "_thread_bodies",
-        "_unfinished_bytes",
+        "elsewhere_bytes",
         "max_wait_s",
         "n_connections",
         "n_waiting",
         "n_waiting_bytes",
         "strained",
+        "unfinished_bytes",
     )
 
     def __init__(self, max_wait_s: float = 0.5) -> None:
@@ -59,7 +60,10 @@ class Admission:
         self._route_costs: dict[int, _Cost] = {}
         self._thread_bodies: dict[int, int] = {}
         self._forget_at_s = 0.0
-        self._unfinished_bytes = 0
+        self.unfinished_bytes = 0
+        """Bytes of bodies that are not whole yet."""
+        self.elsewhere_bytes = 0
+        """What unfinished requests of another transport hold, which counts them by itself."""
 
     def refusal(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> OverloadedError | None:
         """Return why a request with a body of `n_bytes` is refused before that is read, None when it is admitted.
@@ -76,13 +80,17 @@ class Admission:
 
     def reserve(self, n_bytes: int) -> None:
         """Admit bytes of a body that is not whole yet; OverloadedError when too many are held already."""
-        if n_bytes and self._unfinished_bytes + n_bytes > _MAX_UNFINISHED_BYTES:
+        if n_bytes and n_bytes > self.free_bytes() - self.elsewhere_bytes:
             raise OverloadedError("the bodies of unfinished requests fill this worker's memory; try again later")
-        self._unfinished_bytes += n_bytes
+        self.unfinished_bytes += n_bytes
 
     def release(self, n_bytes: int) -> None:
         """Free what `hold` admitted."""
-        self._unfinished_bytes -= n_bytes
+        self.unfinished_bytes -= n_bytes
+
+    def free_bytes(self) -> int:
+        """Return how many more bytes of unfinished requests this worker takes, before what another transport holds."""
+        return _MAX_UNFINISHED_BYTES - self.unfinished_bytes
 
     def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:
         """Admit work to the thread's queue and return the seconds that it is expected to take.

@@ -7,7 +7,8 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from mlrf.serving.http.router import OTHER, Call
+from mlrf.serving.http.router import OTHER
+from mlrf.serving.runtime.observer import ObservableCall
 from mlrf.serving.runtime.results import Handler, Result, recorded
 from mlrf.serving.runtime.stages import STAGES, Recorder, Stage, durations
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
@@ -55,7 +56,9 @@ class SampledRequest:
         "stages",
     )
 
-    def __init__(self, observer: TelemetryObserver, call: Call, request_id: bytes, body: bytes, client: str) -> None:
+    def __init__(
+        self, observer: TelemetryObserver, call: ObservableCall, request_id: bytes, body: bytes, client: str
+    ) -> None:
         self._observer = observer
         self.call = call
         self.request_id = request_id
@@ -131,7 +134,9 @@ class TelemetryObserver:
         self._next = due
         return passing
 
-    def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> SampledRequest | None:
+    def begin(
+        self, call: ObservableCall, request_id: bytes, body: bytes, client: str, *, is_due: bool
+    ) -> SampledRequest | None:
         """Sample a request that is due, or whose client asks for a trace."""
         followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
         if not is_due and not followed:
@@ -150,7 +155,7 @@ class TelemetryObserver:
             sampled.for_trace |= self._sampled_traces.picks(number) and followed is None
         return sampled
 
-    def refused(self, call: Call | None, request_id: bytes, status: int, client: str) -> None:
+    def refused(self, call: ObservableCall | None, request_id: bytes, status: int, client: str) -> None:
         """Log a request that was refused before it was whole, as answers are."""
         self._n_refused += 1
         if self._access_log is None or not self._sampled_refusals.picks(self._n_refused - 1):

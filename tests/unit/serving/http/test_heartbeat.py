@@ -10,8 +10,9 @@ from mlrf.serving.auth.keys import KeyRing, make_key, write_keys
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.router import Route, Router
-from mlrf.serving.http.server import BEAT_S, HttpServer
+from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.runtime.request_runtime import BEAT_S
 from mlrf.serving.telemetry.logs import Log
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"

@@ -11,12 +11,11 @@ import pytest
 
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.router import Router
-from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.grpc.call_handler import CallHandler
 from mlrf.serving.oip.grpc.calls import simple
+from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import layout
+from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Deferred
 from mlrf.serving.telemetry.logs import Log
 
@@ -29,9 +28,6 @@ class Meter:
 
     def count_request(self, _route, status, _elapsed_s):
         self.statuses.append(status)
-
-    def count_connections(self, _change):
-        pass
 
 
 class AbortedError(Exception):
@@ -55,6 +51,9 @@ class Context:
     def peer(self):
         return "ipv4:127.0.0.1:1"
 
+    async def read(self):
+        return b""
+
     async def abort(self, code, details, _metadata):
         self.code, self.details = code, details
         raise AbortedError
@@ -65,12 +64,13 @@ def answered(handler, *contexts):
 
     async def run():
         meter, refusals = Meter(), ErrorEncoder(Log("error"))
-        http = HttpServer(Router({}, 1000), HttpLimits(), meter, refusals, lambda: None)
-        answering = CallHandler(http, refusals, None, 1.0, layout(grpc=True))
+        runtime = RequestRuntime(meter, lambda: None, 0.5)
+        messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0)
+        answering = CallHandler(runtime, refusals, None, messages, 1.0, layout(grpc=True))
         answering.answer_by({PATH: simple(handler)})
         answer = answering.unary(PATH)
-        await asyncio.gather(*(answer(b"", each) for each in contexts), return_exceptions=True)
-        http.work.stop()
+        await asyncio.gather(*(answer(None, each) for each in contexts), return_exceptions=True)
+        runtime.work.stop()
         return meter
 
     return asyncio.run(run())

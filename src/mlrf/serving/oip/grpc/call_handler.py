@@ -1,7 +1,9 @@
-"""Answers calls: each message is a request as over HTTP, with the same access, admission, work, counts and refusals.
+"""Answers calls: each message passes the same access rules, admission, executor, counts and errors as an HTTP request.
 
-Handlers take and return bytes, so grpcio parses and writes no messages for us: what does not parse is refused in our words, and
-costs what it must.
+1. A key is checked when the metadata come, before any of the message is read.
+2. Calls of one message are read like streams, so that reading is ours to begin, to limit and to end (unfinished_messages.py).
+3. Handlers take and return bytes, so grpcio parses and writes no messages for us: what does not parse is refused by us, at the
+   cost that we choose.
 """
 
 from __future__ import annotations
@@ -10,22 +12,30 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
-from mlrf.core.errors import NotPermittedError, NotReadyError, RequestTimeoutError, UnauthenticatedError
+from mlrf.core.errors import (
+    MalformedRequestError,
+    MlrfError,
+    NotPermittedError,
+    NotReadyError,
+    RequestTimeoutError,
+    UnauthenticatedError,
+)
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.error_status import ErrorStatus
-from mlrf.serving.http.head import REQUEST_ID
-from mlrf.serving.http.router import Call
-from mlrf.serving.http.server import HttpServer
+from mlrf.serving.oip.grpc.caller import Caller, caller_of
 from mlrf.serving.oip.grpc.calls import CallHandlers
 from mlrf.serving.oip.grpc.message_codec import model_name_of
+from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import ADMIN, GRPC_CALLS, GrpcCall
 from mlrf.serving.runtime.deadlines import earliest, too_late
-from mlrf.serving.runtime.results import Result, followed, unwrapped
+from mlrf.serving.runtime.observer import ObservedRequest
+from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.runtime.results import Handler, Result, followed, unwrapped
 from mlrf.serving.telemetry.metrics import Layout
 
 _OK = 200
@@ -33,20 +43,8 @@ _MAX_DETAILS_BYTES = 2000
 """Details travel in a header, of which clients take 8 KB; a byte that is no plain character takes three there."""
 _PUSHBACK_MS = "1000"
 _CODES = {code.name: code for code in grpc.StatusCode}
-_OF_CALLER = frozenset(("authorization", "x-request-id", "traceparent"))
+_Answer = Callable[[Any, Any], Awaitable[Any]]
 _OF_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-
-
-@dataclass(slots=True)
-class _Caller:
-    """What a call's metadata and its connection say."""
-
-    deadline_s: float
-    """Until when the caller waits (`perf_counter`), 0 for ever."""
-    peer: Callable[[], str]
-    authorization: bytes | None = None
-    request_id: bytes | None = None
-    traceparent: bytes | None = None
 
 
 class _RefusedError(Exception):
@@ -63,21 +61,46 @@ class _RefusedError(Exception):
         await context.abort(self.code, self.details, self.metadata)
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of the service, as observers see it."""
+
+    route: int
+    target: bytes
+    handler: Handler
+    always: bool
+    """Whether it is answered however busy the server is."""
+    method: bytes = b"POST"
+    traceparent: bytes | None = None
+    observed: ObservedRequest | None = None
+
+    def observed_by(self, request: ObservedRequest) -> Self:
+        """Return the same call, answered by the handler of a request that is observed."""
+        return replace(self, handler=request.handler, observed=request)
+
+
 class CallHandler:
-    """Answers the messages of all calls, beside an HTTP server whose places for work they share."""
+    """Answers the messages of all calls of a worker."""
 
     def __init__(
-        self, http: HttpServer, refusals: ErrorEncoder, guard: Guard | None, write_timeout_s: float, layout: Layout
+        self,
+        runtime: RequestRuntime,
+        refusals: ErrorEncoder,
+        guard: Guard | None,
+        messages: UnfinishedMessages,
+        write_timeout_s: float,
+        layout: Layout,
     ) -> None:
-        self._http = http
+        self._runtime = runtime
         self._refusals = refusals
         self._guard = guard
+        self._messages = messages
         self._write_timeout_s = write_timeout_s
         self._layout = layout
-        self._calls: Mapping[str, Mapping[bytes, tuple[Call, Call]]] = {}
+        self._calls: Mapping[str, Mapping[bytes, tuple[_Call, _Call]]] = {}
         """By path, and by model where messages name one; b"" for any other."""
-        self._resting: set[asyncio.Task[Any]] = set()
-        """Streams that wait for their client's next message."""
+        self._n_under_way = 0
+        self._is_idle = asyncio.Event()
         self._draining = False
         self._held: asyncio.Event | None = None
 
@@ -85,7 +108,7 @@ class CallHandler:
         """Answer the next messages by these calls, by path. Those under way keep theirs."""
         self._calls = {each.path: self._by_model(each, calls[each.path]) for each in GRPC_CALLS if each.path in calls}
 
-    def _by_model(self, call: GrpcCall, handlers: CallHandlers) -> dict[bytes, tuple[Call, Call]]:
+    def _by_model(self, call: GrpcCall, handlers: CallHandlers) -> dict[bytes, tuple[_Call, _Call]]:
         number = self._layout.number
         by_model = {b"": number(call.path)}
         if call.predicts:
@@ -95,12 +118,15 @@ class CallHandler:
             for model, route in by_model.items()
         }
 
-    def unary(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+    def unary(self, path: str) -> _Answer:
         """Return what answers a call of one message."""
 
-        async def answer(body: bytes, context: Any) -> bytes:
+        async def answer(_requests: Any, context: Any) -> bytes:
+            caller = caller_of(context)
             try:
-                made = self._one(path, _caller(context), body)
+                may_explain = self._checked(path, caller)
+                body = await self._message(context, path, caller)
+                made = self._one(path, caller, body, may_explain=may_explain)
                 if not isinstance(made, bytes):
                     made = await made
             except _RefusedError as refused:
@@ -112,47 +138,43 @@ class CallHandler:
                 await self._held.wait()
             return made
 
-        return answer
+        return self._counted(answer)
 
     def stream(
         self, path: str, frame: Callable[[bytes], bytes], tell: Callable[[bytes, str], bytes] | None = None
-    ) -> Callable[[Any, Any], Awaitable[None]]:
+    ) -> _Answer:
         """Return what answers a stream: `frame` of each request's answer, in their order.
 
-        Where a request is refused, `tell` makes a message of it and the sentence, and the stream goes on; without `tell`, and
-        where the caller may not ask at all, the stream ends.
+        Where a request is refused, `tell` makes a message of it and the error, and the stream goes on; without `tell`, and
+        where the caller may not call at all, the stream ends.
         """
 
         async def answer(_requests: Any, context: Any) -> None:
-            caller = _caller(context)
-            while (body := await self._next(context, caller)) is not grpc.aio.EOF:
-                try:
-                    one = self._one(path, caller, body)
-                    made = frame(one if isinstance(one, bytes) else await one)
-                except _RefusedError as refused:
-                    if tell is None or (refused.code in _OF_ACCESS and not self._is_admitted(path, caller)):
-                        await refused.abort(context)
-                        raise
-                    made = tell(body, refused.details)
-                try:
-                    async with asyncio.timeout(self._write_timeout_s):
-                        await context.write(made)
-                except TimeoutError:
-                    slow = RequestTimeoutError(f"the client did not read its answers for {self._write_timeout_s:g} s")
-                    await self._end(context, caller, slow)
-
-        return answer
-
-    def watch(self, tell: Callable[[bytes, Any], Awaitable[None]]) -> Callable[[bytes, Any], Awaitable[None]]:
-        """Return what answers a call of one message with many, as `tell` writes them; what it raises is told as any refusal."""
-
-        async def answer(body: bytes, context: Any) -> None:
+            caller = caller_of(context)
             try:
+                self._checked(path, caller)
+                while (body := await self._next(context, caller)) is not grpc.aio.EOF:
+                    await self._write(context, caller, await self._framed(path, caller, body, frame, tell))
+            except _RefusedError as refused:
+                await refused.abort(context)
+                raise
+
+        return self._counted(answer)
+
+    def watch(self, tell: Callable[[bytes, Any], Awaitable[None]]) -> _Answer:
+        """Return what answers a call of one message with many, as `tell` writes them; its errors end the call."""
+
+        async def answer(_requests: Any, context: Any) -> None:
+            try:
+                body = await self._messages.read(context, is_stream=False)
+                if body is grpc.aio.EOF:
+                    raise _cut_short()
                 await tell(body, context)
             except Exception as fault:  # noqa: BLE001  whatever is raised, the client gets an answer
-                await self._end(context, _caller(context), fault)
+                refused = self._ended(caller_of(context), fault)
+                await refused.abort(context)
 
-        return answer
+        return self._counted(answer)
 
     def hold(self) -> None:
         """Make answers, and keep them until `release`."""
@@ -166,49 +188,104 @@ class CallHandler:
     def end_resting(self) -> None:
         """End the streams that wait for their client, now and from now on; the others are ended after their answer."""
         self._draining = True
-        for task in self._resting:
-            task.cancel()
+        self._messages.end_streams(_leaving())
 
-    async def _next(self, context: Any, caller: _Caller) -> Any:
-        """Return the next message of a stream; end it where the server leaves first."""
-        task = asyncio.current_task()
-        if task is None:
-            raise AssertionError("a call is answered by a task")
-        leaving = NotReadyError("the server is shutting down; go on with another")
-        if self._draining:
-            await self._end(context, caller, leaving)
-        self._resting.add(task)
+    async def finish(self) -> None:
+        """Return when no call is under way."""
+        while self._n_under_way:
+            self._is_idle.clear()
+            await self._is_idle.wait()
+
+    def _counted(self, answer: _Answer) -> _Answer:
+        """Return the same, counted while it is under way."""
+
+        async def answer_counted(requests: Any, context: Any) -> Any:
+            self._n_under_way += 1
+            try:
+                return await answer(requests, context)
+            finally:
+                self._n_under_way -= 1
+                if not self._n_under_way:
+                    self._is_idle.set()
+
+        return answer_counted
+
+    async def _message(self, context: Any, path: str, caller: Caller) -> bytes:
+        """Return the message of a call of one message; _RefusedError where none comes whole, or not in time."""
+        started = perf_counter()
         try:
-            return await context.read()
-        except asyncio.CancelledError:
-            if not self._draining:
+            body: bytes | Any = await self._messages.read(context, is_stream=False)
+            if body is grpc.aio.EOF:
+                raise _cut_short()
+        except MlrfError as fault:
+            raise self._ended(caller, fault, path, started) from None
+        return bytes(body)
+
+    async def _next(self, context: Any, caller: Caller) -> Any:
+        """Return the next message of a stream; _RefusedError where none comes in time, or the server leaves first."""
+        if self._draining:
+            raise self._ended(caller, _leaving())
+        try:
+            return await self._messages.read(context, is_stream=True)
+        except MlrfError as fault:
+            raise self._ended(caller, fault) from None
+
+    async def _framed(
+        self,
+        path: str,
+        caller: Caller,
+        body: bytes,
+        frame: Callable[[bytes], bytes],
+        tell: Callable[[bytes, str], bytes] | None,
+    ) -> bytes:
+        """Return the answer to one message of a stream; _RefusedError ends the stream."""
+        try:
+            one = self._one(path, caller, body, may_explain=self._checked(path, caller))
+            return frame(one if isinstance(one, bytes) else await one)
+        except _RefusedError as refused:
+            # A key may cover predictions and not explanations: then the stream goes on.
+            if tell is None or (refused.code in _OF_ACCESS and not self._is_admitted(path, caller)):
                 raise
-            task.uncancel()
-            await self._end(context, caller, leaving)
-            raise
-        finally:
-            self._resting.discard(task)
+            return tell(body, refused.details)
 
-    async def _end(self, context: Any, caller: _Caller, fault: Exception) -> None:
-        await self._refused(fault, caller.request_id or self._http.new_request_id()).abort(context)
+    async def _write(self, context: Any, caller: Caller, content: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._write_timeout_s):
+                await context.write(content)
+        except TimeoutError:
+            slow = RequestTimeoutError(f"the client did not read its answers for {self._write_timeout_s:g} s")
+            raise self._ended(caller, slow) from None
 
-    def _one(self, path: str, caller: _Caller, body: bytes) -> bytes | Awaitable[bytes]:
+    def _ended(self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0) -> _RefusedError:
+        """Return how a call ends before a message is answered, counted where the call of a `path` is no stream."""
+        call = None if path is None else self._calls[path][b""][0]
+        return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
+
+    def _checked(self, path: str, caller: Caller) -> bool:
+        """Return whether a caller may have explanations; _RefusedError where its key does not cover the call."""
+        started = perf_counter()
+        try:
+            return self._may_explain(path, caller)
+        except MlrfError as fault:
+            raise self._ended(caller, fault, path, started) from None
+
+    def _one(self, path: str, caller: Caller, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
         """Return a message's answer, or what waits for it where it takes its time; _RefusedError from either."""
         started = perf_counter()
-        http = self._http
-        admission = http.admission
-        identity = caller.request_id or http.new_request_id()
+        runtime = self._runtime
+        identity = caller.request_id or runtime.new_request_id()
         by_model = self._calls[path]
-        call, unexplained = by_model[b""] if len(by_model) == 1 else by_model.get(model_name_of(body)) or by_model[b""]
+        explained, unexplained = (
+            by_model[b""] if len(by_model) == 1 else by_model.get(model_name_of(body)) or by_model[b""]
+        )
+        call = explained if may_explain else unexplained
         try:
-            if not self._may_explain(path, caller):
-                call = unexplained
-            http.until_observed -= 1
-            if http.until_observed < 0 or caller.traceparent is not None:
-                call = http.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
-            if admission.strained and not call.always:
+            runtime.until_observed -= 1
+            if runtime.until_observed < 0 or caller.traceparent is not None:
+                call = runtime.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
+            if runtime.admission.strained and not call.always:
                 timeout_s = max(caller.deadline_s - started, 1e-9) if caller.deadline_s else 0.0
-                fault = admission.refusal(call.route, len(body), timeout_s)
+                fault = runtime.admission.refusal(call.route, len(body), timeout_s)
                 if fault is not None:
                     raise fault
             if caller.deadline_s and started > caller.deadline_s:
@@ -222,7 +299,7 @@ class CallHandler:
         return self._later(call, content, identity, len(body), caller.deadline_s, started)
 
     async def _later(
-        self, call: Call, work: Result, identity: bytes, n_bytes: int, deadline_s: float, started: float
+        self, call: _Call, work: Result, identity: bytes, n_bytes: int, deadline_s: float, started: float
     ) -> bytes:
         try:
             content = await self._made(work, call.route, n_bytes, deadline_s)
@@ -231,15 +308,15 @@ class CallHandler:
             raise refused from None
         return self._answered(call, content, started)
 
-    def _answered(self, call: Call, content: bytes, started: float) -> bytes:
+    def _answered(self, call: _Call, content: bytes, started: float) -> bytes:
         self._count(call, _OK, content, started)
         return bytes(content)  # grpcio takes no subclass, which an answer by key is
 
-    def _may_explain(self, path: str, caller: _Caller) -> bool:
-        """Return whether a caller may have reasons; UnauthenticatedError or NotPermittedError where it may not call at all."""
+    def _may_explain(self, path: str, caller: Caller) -> bool:
+        """Return whether a caller may have explanations; UnauthenticatedError or NotPermittedError where it may not call."""
         return self._guard is None or self._guard.check(caller.authorization, self._layout.number(path))
 
-    def _is_admitted(self, path: str, caller: _Caller) -> bool:
+    def _is_admitted(self, path: str, caller: Caller) -> bool:
         try:
             self._may_explain(path, caller)
         except (UnauthenticatedError, NotPermittedError):
@@ -251,9 +328,9 @@ class CallHandler:
         while not isinstance(work, bytes):
             started_work, then, until_s = unwrapped(work)
             deadline_s = earliest(deadline_s, until_s)
-            place = self._http.work.start(started_work, route, n_bytes, deadline_s)
+            future = self._runtime.work.start(started_work, route, n_bytes, deadline_s)
             try:
-                made = await place
+                made = await future
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -263,7 +340,7 @@ class CallHandler:
         return work
 
     def _refused(
-        self, fault: Exception, identity: bytes, call: Call | None = None, started: float = 0.0
+        self, fault: Exception, identity: bytes, call: _Call | None = None, started: float = 0.0
     ) -> _RefusedError:
         told, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
         text = identity.decode("ascii")
@@ -277,44 +354,23 @@ class CallHandler:
         short = details.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
         return _RefusedError(told, short, tuple(metadata))
 
-    def _count(self, call: Call, status: int, content: bytes, started: float) -> None:
-        http = self._http
+    def _count(self, call: _Call, status: int, content: bytes, started: float) -> None:
+        runtime = self._runtime
         now_s = perf_counter()
         if call.observed is not None:
             call.observed.end(status, content, now_s - started)
-        http.meter.count_request(call.route, status, now_s - started)
-        if now_s > http.due_s:
-            http.on_due(now_s)
+        runtime.request_meter.count_request(call.route, status, now_s - started)
+        if now_s > runtime.due_s:
+            runtime.on_due(now_s)
 
 
-def _call(call: GrpcCall, route: int, handler: Callable[[bytes], Result]) -> Call:
-    return Call(
-        route=route,
-        handler=handler,
-        content_type=b"application/grpc",
-        content_length=0,
-        chunked=False,
-        keep_alive=True,
-        is_http10=False,
-        is_head=False,
-        request_id=None,
-        expects_continue=False,
-        always=call.is_always_on or call.scope == ADMIN,
-        method=b"POST",
-        target=call.path.encode(),
-    )
+def _call(call: GrpcCall, route: int, handler: Handler) -> _Call:
+    return _Call(route, call.path.encode(), handler, always=call.is_always_on or call.scope == ADMIN)
 
 
-def _caller(context: Any) -> _Caller:
-    left_s = context.time_remaining()
-    caller = _Caller(0.0 if left_s is None else perf_counter() + left_s, context.peer)
-    for name, value in context.invocation_metadata():
-        if name in _OF_CALLER:
-            told = value.encode() if isinstance(value, str) else value
-            if name == "authorization":
-                caller.authorization = told
-            elif name == "traceparent":
-                caller.traceparent = told
-            elif REQUEST_ID.fullmatch(told):
-                caller.request_id = told
-    return caller
+def _leaving() -> NotReadyError:
+    return NotReadyError("the server is shutting down; go on with another")
+
+
+def _cut_short() -> MalformedRequestError:
+    return MalformedRequestError("the call ended before its message was whole; send one whole message")

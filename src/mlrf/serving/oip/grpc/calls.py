@@ -26,14 +26,14 @@ _NO = b""
 
 @dataclass(frozen=True, slots=True)
 class CallHandlers:
-    """How one call is answered; by `unexplained` for callers whose key is not good for reasons."""
+    """What answers one call; `unexplained` answers callers whose key does not cover explanations."""
 
     handler: Handler
     unexplained: Handler
 
 
 def simple(handler: Handler) -> CallHandlers:
-    """Return how a call is answered that has nothing to do with reasons."""
+    """Return the handlers of a call that has nothing to do with explanations."""
     return CallHandlers(handler, handler)
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # Before the import, which reads them. Its core would write lines that are no JSON; and a listener of its event engine hands a
@@ -23,8 +24,6 @@ import grpc
 from mlrf.core.errors import ConfigError
 from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.server import HttpServer
-from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.call_handler import CallHandler
 from mlrf.serving.oip.grpc.calls import calls_of, simple
@@ -32,19 +31,36 @@ from mlrf.serving.oip.grpc.credentials import server_credentials
 from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
+from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_REFLECT, GRPC_STREAM, INFERENCE
+from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import Layout
 
 _MOST_STREAMS = 256
 """How many calls of one connection are under way at once; more wait at the client."""
+_LOOKAHEAD_BYTES = 65535
 _LEAST_PING_MS = 5_000
 """Clients that ping more often, to keep a connection open, are sent away."""
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
 """How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
 _QUIET_S = 60.0
-_SETTLE_S, _TOLD_S = 0.05, 0.02
-"""How long calls may be on their way to a server that leaves, and its word of it to them."""
+_SETTLE_S, _TOLD_S, _LINGER_S = 0.05, 0.02, 0.5
+"""How long calls may be on their way to a server that leaves, its GOAWAY to them, and the last answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """What a client may take of the server, in bytes and seconds, as over HTTP."""
+
+    max_message_bytes: int
+    max_connections: int
+    handshake_timeout_s: float
+    request_timeout_s: float
+    """From the headers of a call to its whole message."""
+    idle_timeout_s: float
+    """Of a connection without calls, and of a stream whose next message does not come."""
+    write_timeout_s: float
 
 
 class GrpcServer:
@@ -52,8 +68,8 @@ class GrpcServer:
 
     def __init__(
         self,
-        http: HttpServer,
-        limits: HttpLimits,
+        runtime: RequestRuntime,
+        limits: GrpcLimits,
         refusals: ErrorEncoder,
         access: AccessControl,
         check_ready: Callable[[], None],
@@ -62,7 +78,9 @@ class GrpcServer:
     ) -> None:
         """`check_ready` raises NotReadyError while nobody should call."""
         listen_to_grpc(log)
-        self._answering = CallHandler(http, refusals, access.guard(), limits.write_timeout_s, layout)
+        times_s = limits.request_timeout_s, limits.idle_timeout_s
+        self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
+        self._answering = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
         self._access = access
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
@@ -88,6 +106,7 @@ class GrpcServer:
                 self._server.add_secure_port(address, server_credentials(tls))
         except RuntimeError as error:
             raise ConfigError(f"--grpc-port: cannot listen on {address}: {error}", option="--grpc-port") from error
+        self._messages.start()
         await self._server.start()
 
     async def drain(self, limit_s: float) -> None:
@@ -105,16 +124,27 @@ class GrpcServer:
         self._answering.end_resting()
         await asyncio.sleep(_TOLD_S)
         self._answering.release()
+        finishing = asyncio.create_task(self._answering.finish())
+        await asyncio.wait((stopping, finishing), return_when=asyncio.FIRST_COMPLETED)
+        # What was answered is on its way; a client that ignores that the server leaves would keep its connection.
+        await asyncio.wait((stopping,), timeout=_LINGER_S)
+        await self._server.stop(None)
         await stopping
+        finishing.cancel()
+        self._messages.stop()
 
     def _handlers(self) -> dict[str, Any]:
-        """Return grpcio's handler of each path: of bytes, which nobody parses before us."""
+        """Return grpcio's handler of each path: of bytes, which nobody parses before us.
+
+        A call of one message is a stream to grpcio, which would read the message of any other before it calls us; on the wire
+        they are the same.
+        """
         answering = self._answering
-        handlers = {each.path: grpc.unary_unary_rpc_method_handler(answering.unary(each.path)) for each in GRPC_CALLS}
+        handlers = {each.path: grpc.stream_unary_rpc_method_handler(answering.unary(each.path)) for each in GRPC_CALLS}
         inferring = answering.stream(GRPC_STREAM, streamed, streamed_fault)
         reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(GRPC_REFLECT, bytes))
         handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(inferring)
-        handlers[f"/{HEALTH}/Watch"] = grpc.unary_stream_rpc_method_handler(answering.watch(self._health.watch))
+        handlers[f"/{HEALTH}/Watch"] = grpc.stream_stream_rpc_method_handler(answering.watch(self._health.watch))
         for service in (REFLECTION, REFLECTION_ALPHA):
             handlers[f"/{service}/ServerReflectionInfo"] = reflecting
         return handlers
@@ -155,17 +185,20 @@ def listen_to_grpc(log: Log) -> None:
     logger.propagate = False
 
 
-def _options(limits: HttpLimits) -> list[tuple[str, int]]:
+def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
     """Return what grpcio's core is told: every wait has a limit, as over HTTP."""
     return [
         ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", limits.max_body_bytes),
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _MOST_STREAMS),
+        # A stream may send this much before we read it; with probes of the bandwidth it would become 128 MB (ADR 13).
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING_EVER),
-        ("grpc.server_handshake_timeout_ms", _ms(limits.header_timeout_s)),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.handshake_timeout_s)),
         ("grpc.max_connection_idle_ms", _ms(limits.idle_timeout_s)),
         # A peer that is gone without a word is found out: what it asked for would wait here without end.
         ("grpc.keepalive_time_ms", _ms(limits.idle_timeout_s)),

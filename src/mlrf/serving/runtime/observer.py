@@ -5,14 +5,44 @@ A request that nobody looks at pays for a countdown and two comparisons.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, Self
 
-if TYPE_CHECKING:
-    from mlrf.serving.http.router import Call
 from mlrf.serving.runtime.results import Handler
 
 NEVER = 1 << 62
+
+
+class ObservableCall(Protocol):
+    """What a transport says of a request, whichever it is; immutable."""
+
+    @property
+    def route(self) -> int:
+        """The number of its route."""
+        ...
+
+    @property
+    def handler(self) -> Handler:
+        """What answers it."""
+        ...
+
+    @property
+    def method(self) -> bytes:
+        """The HTTP method; POST over gRPC."""
+        ...
+
+    @property
+    def target(self) -> bytes:
+        """The path, with the query if it has one."""
+        ...
+
+    @property
+    def traceparent(self) -> bytes | None:
+        """The header of that name."""
+        ...
+
+    def observed_by(self, request: ObservedRequest) -> Self:
+        """Return the same call, answered by the handler of a request that is observed."""
+        ...
 
 
 class ObservedRequest(Protocol):
@@ -35,16 +65,12 @@ class RequestObserver(Protocol):
         """Return how many requests may pass before the next one that is due."""
         ...
 
-    def begin(self, call: Call, request_id: bytes, body: bytes, client: str, *, is_due: bool) -> ObservedRequest | None:
+    def begin(
+        self, call: ObservableCall, request_id: bytes, body: bytes, client: str, *, is_due: bool
+    ) -> ObservedRequest | None:
         """Look at a request before it is answered; None for one that is of no interest after all."""
         ...
 
-    def refused(self, call: Call | None, request_id: bytes, status: int, client: str) -> None:
+    def refused(self, call: ObservableCall | None, request_id: bytes, status: int, client: str) -> None:
         """Take note of a request that was refused before it was whole; without a call when its head says nothing sound."""
         ...
-
-
-def client_of(transport: asyncio.BaseTransport) -> str:
-    """Return the address that a connection comes from; empty for a Unix socket's."""
-    peer = transport.get_extra_info("peername")
-    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""

@@ -1,0 +1,40 @@
+"""Who calls: what the metadata of a call and its connection say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from mlrf.serving.runtime.request_runtime import REQUEST_ID
+
+_NAMES = frozenset(("authorization", "x-request-id", "traceparent"))
+
+
+@dataclass(slots=True)
+class Caller:
+    """What the metadata of a call and its connection say."""
+
+    deadline_s: float
+    """Until when the caller waits (`perf_counter`), 0 for ever."""
+    peer: Callable[[], str]
+    authorization: bytes | None = None
+    request_id: bytes | None = None
+    traceparent: bytes | None = None
+
+
+def caller_of(context: Any) -> Caller:
+    """Return the caller of a call, by grpcio's context."""
+    left_s = context.time_remaining()
+    caller = Caller(0.0 if left_s is None else perf_counter() + left_s, context.peer)
+    for name, value in context.invocation_metadata():
+        if name in _NAMES:
+            content = value.encode() if isinstance(value, str) else value
+            if name == "authorization":
+                caller.authorization = content
+            elif name == "traceparent":
+                caller.traceparent = content
+            elif REQUEST_ID.fullmatch(content):
+                caller.request_id = content
+    return caller

@@ -1,0 +1,161 @@
+"""Messages that are not whole yet: how long each may take, and how much memory all of them may hold.
+
+grpcio takes up to 64 KiB of a message that nobody reads, and as much as its length says once it is read; it does not say how
+much of it has come. Two bounds are known of the bytes in all unfinished messages: as many of the largest messages as are being
+read, and what the process has grown by in the time that a message may take. The lower of the two counts, together with the
+unfinished bodies of HTTP requests (ADR 13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import math
+from collections import Counter, deque
+from pathlib import Path
+from resource import getpagesize
+from time import perf_counter
+from typing import Any
+
+from mlrf.core.errors import MlrfError, OverloadedError, RequestTimeoutError
+from mlrf.serving.runtime.admission import Admission
+
+_SWEEP_S = 0.5
+_TRIMMING_SWEEPS = 20
+_CHECK_S = 0.02
+"""How often memory is looked at while messages could fill it."""
+_EVICTED_SHARE = 4
+"""One in so many of the messages of the peer that has most is refused at a time."""
+_STATM = Path("/proc/self/statm")
+_PAGE_BYTES = getpagesize()
+
+
+class _Read:
+    """One message that is being read, by whom, and until when."""
+
+    __slots__ = ("fault", "host", "is_stream", "task", "until_s")
+
+    def __init__(self, task: asyncio.Task[Any], host: str, until_s: float, *, is_stream: bool) -> None:
+        self.task = task
+        self.host = host
+        self.until_s = until_s
+        self.is_stream = is_stream
+        self.fault: MlrfError | None = None
+        """Why the read was ended; None while it goes on."""
+
+    def end(self, fault: MlrfError) -> None:
+        """End the read, which raises the fault."""
+        if self.fault is None:
+            self.fault = fault
+            self.task.cancel()
+
+
+class UnfinishedMessages:
+    """Reads the messages of all calls of a worker, within limits of time and memory."""
+
+    def __init__(
+        self, admission: Admission, max_message_bytes: int, request_timeout_s: float, idle_timeout_s: float
+    ) -> None:
+        """Give a call's only message `request_timeout_s`, the next message of a stream `idle_timeout_s`."""
+        self._admission = admission
+        self._max_message_bytes = max_message_bytes
+        self._limits_s = {False: request_timeout_s, True: idle_timeout_s}
+        self._reads: dict[_Read, None] = {}
+        """In the order in which they began."""
+        self._footprints: deque[int] = deque(maxlen=math.ceil(max(request_timeout_s, idle_timeout_s) / _SWEEP_S))
+        """Memory of the process at each sweep, for as long as a message may take."""
+        self._check: asyncio.TimerHandle | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._sweeps_to_trim = 0
+
+    def start(self) -> None:
+        """Watch over times and memory; to be called on the loop."""
+        self._sweep_now()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        for timer in (self._check, self._sweep):
+            if timer is not None:
+                timer.cancel()
+
+    async def read(self, context: Any, *, is_stream: bool) -> Any:
+        """Return the next message of a call, or grpcio's EOF; RequestTimeoutError or OverloadedError where it was ended."""
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a call is answered by a task")
+        read = _Read(task, host_of(context.peer()), perf_counter() + self._limits_s[is_stream], is_stream=is_stream)
+        self._reads[read] = None
+        if self._check is None and self._most_bytes() > self._admission.free_bytes():
+            self._check = asyncio.get_running_loop().call_later(_CHECK_S, self._check_memory)
+        try:
+            return await context.read()
+        except asyncio.CancelledError:
+            if read.fault is None:
+                raise
+            task.uncancel()
+            raise read.fault from None
+        finally:
+            del self._reads[read]
+
+    def end_streams(self, fault: MlrfError) -> None:
+        """End the reads of streams with a fault."""
+        for read in tuple(self._reads):
+            if read.is_stream:
+                read.end(fault)
+
+    def _most_bytes(self) -> int:
+        return len(self._reads) * self._max_message_bytes
+
+    def _sweep_now(self) -> None:
+        now_s = perf_counter()
+        for read in tuple(self._reads):
+            if now_s > read.until_s:
+                limit_s = self._limits_s[read.is_stream]
+                read.end(
+                    RequestTimeoutError(f"no whole message came within {limit_s:g} s; send it faster, or call again")
+                )
+        if self._sweeps_to_trim and self._check is None:
+            # What a connection held is free only once grpcio has closed it.
+            self._sweeps_to_trim -= 1
+            trim_memory()
+        self._footprints.append(footprint_bytes())
+        self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_now)
+
+    def _check_memory(self) -> None:
+        """Refuse the oldest messages of the peer that has most of them while all could hold more than there is left."""
+        self._check = None
+        free_bytes = self._admission.free_bytes()
+        if self._most_bytes() <= free_bytes:
+            self._admission.elsewhere_bytes = 0
+            return
+        self._sweeps_to_trim = _TRIMMING_SWEEPS
+        grown_bytes = footprint_bytes() - min(self._footprints, default=0) - self._admission.unfinished_bytes
+        held_bytes = self._admission.elsewhere_bytes = max(0, min(self._most_bytes(), grown_bytes))
+        if held_bytes > free_bytes:
+            host, n_reads = Counter(read.host for read in self._reads).most_common(1)[0]
+            n_ended = math.ceil(n_reads / _EVICTED_SHARE)
+            for read in [read for read in self._reads if read.host == host][:n_ended]:
+                read.end(OverloadedError("unfinished requests fill this worker's memory; try again later"))
+            trim_memory()
+        self._check = asyncio.get_running_loop().call_later(_CHECK_S, self._check_memory)
+
+
+def host_of(peer: str) -> str:
+    """Return what a peer of grpcio's ("ipv4:127.0.0.1:1") names without the port."""
+    return peer.rpartition(":")[0]
+
+
+def footprint_bytes() -> int:
+    """Return the memory of this process that no file backs; 0 where the system does not say."""
+    try:
+        fields = _STATM.read_bytes().split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+
+
+def trim_memory() -> None:
+    """Give free memory back to the system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

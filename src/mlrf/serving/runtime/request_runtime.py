@@ -1,0 +1,93 @@
+"""What all transports of one worker share to answer requests: admission, executor, request ids, observation and counts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol, TypeVar
+
+from mlrf.serving.runtime.admission import Admission
+from mlrf.serving.runtime.clock import Clock
+from mlrf.serving.runtime.executor import Executor
+from mlrf.serving.runtime.observer import NEVER, ObservableCall, RequestObserver
+from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
+
+BEAT_S = 0.5
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+"""What a client may name its request; another id is replaced."""
+_C = TypeVar("_C", bound=ObservableCall)
+
+
+class RequestMeter(Protocol):
+    """What counts requests."""
+
+    def count_request(self, route: int, status: int, elapsed_s: float) -> None:
+        """Count one answer."""
+        ...
+
+
+class RequestRuntime:
+    """The part of a worker that every request passes through, whichever transport it came by."""
+
+    def __init__(
+        self,
+        meter: RequestMeter,
+        heartbeat: Callable[[], None],
+        max_wait_s: float,
+        observer: RequestObserver | None = None,
+    ) -> None:
+        """`heartbeat` gives a sign of life; `max_wait_s` is how long a request without a time limit of its own may wait."""
+        self.request_meter = meter
+        self._heartbeat = heartbeat
+        self.due_s = 0.0
+        """When `on_due` is next to be called between answers."""
+        self._beat_due_s = 0.0
+        self.observer = observer
+        self.until_observed = NEVER if observer is None else observer.skip()
+        """How many more requests nobody looks at."""
+        self.clock = Clock()
+        self._id_prefix = os.urandom(6).hex().encode()
+        self._id_count = count(1)
+        self.admission = Admission(max_wait_s)
+        self.work = Executor(self.admission)
+        self.run_queue = RunQueue(self.admission)
+        self._bounds_turns = False
+
+    def new_request_id(self) -> bytes:
+        """Return an id that no other request of this or another worker has."""
+        return b"%b-%x" % (self._id_prefix, next(self._id_count))
+
+    def observe(self, call: _C, request_id: bytes, body: bytes, client: str) -> _C:
+        """Show a request to the observer and return the call to answer it with."""
+        if self.observer is None:
+            self.until_observed = NEVER
+            return call
+        is_due = self.until_observed < 0
+        observed = self.observer.begin(call, request_id, body, client, is_due=is_due)
+        if is_due:
+            self.until_observed = self.observer.skip()
+        return call if observed is None else call.observed_by(observed)
+
+    def bound_turns(self) -> None:
+        """Bound the turns of the running event loop from now on, until `stop`."""
+        self._bounds_turns = True
+
+    def on_due(self, now_s: float) -> None:
+        """Do what a busy loop finds no time for: bound its turn, give a sign of life.
+
+        Called between answers: over a thousand busy connections the loop goes from poll to poll without running its timers, and
+        a worker that answered all the while was taken for hung.
+        """
+        self.due_s = now_s + TURN_S
+        if self._bounds_turns:
+            self.run_queue.on_due(now_s)
+        if now_s > self._beat_due_s:
+            self.beat(now_s)
+
+    def beat(self, now_s: float) -> None:
+        """Give a sign of life and set the clock."""
+        self._beat_due_s = now_s + BEAT_S
+        self._heartbeat()
+        self.clock.tick()

@@ -1,0 +1,113 @@
+"""gRPC: messages that do not come whole, keys judged before messages, and clients that ignore what the server says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import grpc
+import pytest
+
+from bundles import write_tree_bundle
+from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
+from mlrf.serving.auth.keys import make_key, write_keys
+from raw_http2 import DATA, RawHttp2, message_head
+from running import eventually, serving
+
+INFER, STREAM, LIVE = (INFERENCE + call for call in ("ModelInfer", "ModelStreamInfer", "ServerLive"))
+WATCH = "/grpc.health.v1.Health/Watch"
+SOON_S = 5.0
+OPTIONS = ["--grpc-port", "0", "--request-timeout", "0.5", "--idle-timeout", "1"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("limits") / "sales", name="sales")
+
+
+@pytest.fixture(scope="module")
+def server(path):
+    with serving(path, options=OPTIONS) as running:
+        yield running
+        assert running.troubles == []
+
+
+@pytest.fixture
+def raw(server):
+    with RawHttp2(port_of(server)) as client:
+        yield client
+
+
+def port_of(server):
+    return int(address_of(server).rpartition(":")[2])
+
+
+def text_of(client, stream):
+    """Everything that a stream was answered, bytes as they came."""
+    return b"".join(each.payload for each in client.frames if each.stream == stream)
+
+
+@pytest.mark.parametrize("call", [INFER, STREAM, LIVE, WATCH])
+@pytest.mark.parametrize("sent", [b"", message_head(100), message_head(100) + b"ab", message_head(100)[:3]])
+def test_a_call_that_ends_before_its_message_is_whole_is_answered(raw, call, sent):
+    stream = raw.call(call)
+    raw.send(stream, sent, ends=True)
+    assert raw.ended(stream, SOON_S)
+
+
+@pytest.mark.parametrize("call", [INFER, STREAM])
+def test_a_message_whose_last_byte_is_held_back_is_ended_by_its_time_limit(raw, call):
+    began = time.monotonic()
+    stream = raw.call(call)
+    raw.send(stream, message_head(1000) + bytes(999))
+    assert raw.ended(stream, SOON_S)
+    assert time.monotonic() - began >= 0.4
+    assert b"no whole message came within" in text_of(raw, stream)
+
+
+def test_a_stream_goes_on_for_as_long_as_its_messages_come(server):
+    with Peer(address_of(server)) as peer:
+
+        def messages():
+            for _ in range(4):
+                time.sleep(0.5)
+                yield b""
+
+        answers = list(peer.channel.stream_stream(STREAM)(messages(), timeout=LIMIT_S))
+    assert len(answers) == 4
+
+
+def test_a_call_without_a_key_is_refused_before_its_message_comes(path, tmp_path):
+    keys = tmp_path / "keys"
+    key, line = make_key("someone", ["predict"])
+    write_keys(keys, {line.id: line})
+    with serving(path, options=["--grpc-port", "0", "--keys", str(keys)]) as server:
+        with RawHttp2(port_of(server)) as client:
+            refused = [client.call(call) for call in (INFER, STREAM, INFERENCE + "ModelConfig")]
+            assert all(client.ended(stream, SOON_S) for stream in refused)
+            assert all(b"Authorization: Bearer" in text_of(client, stream) for stream in refused)
+            admitted = client.call(INFER, {"authorization": f"Bearer {key}"})
+            assert not client.ended(admitted, 0.3)
+        with Peer(address_of(server)) as peer:
+            assert peer.code("ServerLive") == grpc.StatusCode.OK
+
+
+def test_unread_streams_hold_no_more_than_the_window_that_each_begins_with(raw):
+    stream = raw.call(WATCH)
+    raw.send(stream, message_head(0))
+    assert eventually(lambda: (raw.receive(0.1) and any(each.kind == DATA for each in raw.frames)) or None, SOON_S)
+    left = raw.fill({stream: 1 << 20}, 0.5)
+    assert left[stream] >= (1 << 20) - (128 << 10)
+
+
+def test_a_connection_that_ignores_that_the_server_leaves_does_not_keep_it(path):
+    with serving(path, options=["--grpc-port", "0"]) as server, RawHttp2(port_of(server), acks_pings=False) as client:
+        stream = client.call(LIVE)
+        client.send(stream, message_head(0), ends=True)
+        assert client.ended(stream, SOON_S)
+        began = time.monotonic()
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert server.wait() == 0
+        # Ten seconds is the drain time, which nothing here needs.
+        assert time.monotonic() - began < 6

@@ -15,6 +15,7 @@
 
 #include "columns.hpp"
 #include "engine.hpp"
+#include "wire_counts.hpp"
 
 namespace nb = nanobind;
 
@@ -242,6 +243,19 @@ nb::object first_outside(nb::handle rows, nb::handle rules) {
     return nb::int_(place);
 }
 
+// How many inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields a ModelInferRequest holds, up to the
+// first field beyond `most_fields`.
+nb::tuple count_wire(const nb::bytes& message, std::size_t most_fields) {
+    mlrf::WireCounts n;
+    const auto* begin = static_cast<const unsigned char*>(message.data());
+    const std::size_t size = message.size();
+    {
+        const nb::gil_scoped_release released;
+        mlrf::WireCounter(n, most_fields).request(begin, begin + size);
+    }
+    return nb::make_tuple(n.inputs, n.outputs, n.parameters, n.raw, n.dimensions, n.numbers, n.texts, n.fields);
+}
+
 }  // namespace
 
 NB_MODULE(_kernel, m) {
@@ -256,6 +270,7 @@ NB_MODULE(_kernel, m) {
             PyErr_SetString(PyExc_OSError, error.what());
         }
     });
+    m.def("count_wire", &count_wire, nb::arg("message"), nb::arg("most_fields"));
     m.def("first_outside", &first_outside, nb::arg("rows"), nb::arg("rules"));
     nb::class_<PythonForest>(m, "Forest")
         .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())

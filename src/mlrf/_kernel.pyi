@@ -35,6 +35,10 @@ class Forest:
     @property
     def layout(self) -> str: ...
 
+# Return how many inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields a ModelInferRequest in
+# protobuf holds, up to the first field beyond `most_fields`; what is no protobuf ends the count too.
+def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, int, int, int, int]: ...
+
 # Return the place of the first value of a float64 table [n, F] that its column's rule does not admit; None where there is none.
 # `rules` holds least, most, whole (0 or 1) and may miss (0 or 1) of each column: float64 [F, 4].
 def first_outside(rows: Rows, rules: Rows) -> int | None: ...

@@ -13,6 +13,7 @@ from typing import Any
 from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError, NotReadyError
 from mlrf.core.schema import clip
 from mlrf.serving.oip import metadata
+from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.infer import Encode, ModelInference
 from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
 from mlrf.serving.oip.repository import ALONE, LOAD, UNLOAD, Repository
@@ -48,6 +49,10 @@ class DataPlane:
         self.check_ready = check_ready
         self._version = version
         self._total = total
+        widths = [len(each.bundle.schema.features) for each in self._models.values()]
+        self.limits = CountLimits(
+            max(widths, default=0), max((m.most_values for m in self._models.values()), default=0)
+        )
 
     def server_metadata(self) -> dict[str, Any]:
         """Return name, version and extensions of the server."""

@@ -20,3 +20,5 @@ TENSOR_JSON_BYTES = 64 << 10
 """JSON of more is read in the worker's thread."""
 COMPRESSED_BYTES = 16 << 10
 """What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""
+COUNTED_BYTES = 16 << 10
+"""Requests of more are counted before they are parsed; shorter ones cost little, whatever they hold."""

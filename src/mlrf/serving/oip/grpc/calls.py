@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from mlrf.core.errors import ModelUnloadedError, NotReadyError
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.message_codec import read_request, read_response, write_response
-from mlrf.serving.oip.grpc.message_types import message, parsed
+from mlrf.serving.oip.grpc.message_types import message, parsed_short
 from mlrf.serving.oip.json_messages import request_json, response_json
 from mlrf.serving.oip.messages import InferRequest
 from mlrf.serving.runtime.results import Awaited, Continued, Deferred, Handler, Result
@@ -45,7 +45,7 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
         request, response = message(f"{name}Request"), message(f"{name}Response")
 
         def handle(body: bytes) -> bytes:
-            document = tell(parsed(request, body))
+            document = tell(parsed_short(request, body))
             written: bytes = json_format.ParseDict(document, response(), ignore_unknown_fields=True).SerializeToString()
             return written
 
@@ -78,7 +78,7 @@ def _model_ready(plane: DataPlane) -> Handler:
     kind = message("ModelReadyRequest")
 
     def handle(body: bytes) -> bytes:
-        asked = parsed(kind, body)
+        asked = parsed_short(kind, body)
         return _ready(lambda: plane.check_model_ready(asked.name, asked.version))
 
     return handle
@@ -98,7 +98,7 @@ class _Infer:
             recorder.enter(DECODE)
         if len(body) > TENSOR_BYTES:
             return self._aside(body)
-        return self._answer(read_request(body, perf_counter()))
+        return self._answer(read_request(body, perf_counter(), self._plane.limits))
 
     def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return both messages as the protocol's JSON."""
@@ -112,7 +112,7 @@ class _Infer:
             recorder = recording()
             if recorder is not None:
                 recorder.enter(DECODE)
-            read.append(read_request(body, began_s))
+            read.append(read_request(body, began_s, self._plane.limits))
             return b""
 
         return Continued(Deferred(run), lambda _: self._answer(read.pop()))
@@ -126,7 +126,7 @@ def _of_repository(name: str, act: Callable[[str, Mapping[str, Any]], Awaited]) 
     done = response.DESCRIPTOR.fields_by_number[2].name
 
     def handle(body: bytes) -> Result:
-        asked = parsed(request, body)
+        asked = parsed_short(request, body)
         model = asked.model_name or asked.repository_or_model_name
         acting = act(model, {key: _value(each) for key, each in asked.parameters.items()})
 

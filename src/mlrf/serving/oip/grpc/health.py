@@ -8,7 +8,7 @@ from typing import Any
 
 from mlrf.core.errors import ModelNotFoundError, NotReadyError
 from mlrf.core.schema import clip
-from mlrf.serving.oip.grpc.message_types import message, parsed
+from mlrf.serving.oip.grpc.message_types import message, parsed_short
 
 HEALTH = "grpc.health.v1.Health"
 _REQUEST = message("grpc.health.v1.HealthCheckRequest")
@@ -29,14 +29,14 @@ class Health:
 
     def check(self, body: bytes) -> bytes:
         """Answer Check; ModelNotFoundError for a service that is none of ours."""
-        service = parsed(_REQUEST, body).service
+        service = parsed_short(_REQUEST, body).service
         if service not in self._services:
             raise ModelNotFoundError(f"no service is named {clip(service)!r} here", service=clip(service))
         return self._status()
 
     async def watch(self, body: bytes, context: Any) -> None:
         """Answer Watch: the status now, and the other when the server leaves, which is the only change there is."""
-        service = parsed(_REQUEST, body).service
+        service = parsed_short(_REQUEST, body).service
         is_ours = service in self._services
         await context.write(self._status() if is_ours else _UNKNOWN)
         await self._leaving.wait()

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
+from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.grpc.message_types import message, parsed
 from mlrf.serving.oip.grpc.protobuf_wire import delimited, head
 from mlrf.serving.oip.messages import (
@@ -23,6 +24,7 @@ from mlrf.serving.oip.messages import (
     not_offered,
 )
 
+_LIMITS = CountLimits()
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
 _STREAMED = message("ModelStreamInferResponse")
@@ -47,8 +49,9 @@ _CONTENTS = {
 """The field that holds the values of a datatype."""
 
 
-def read_request(body: bytes, began_s: float = 0.0) -> InferRequest:
+def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMITS) -> InferRequest:
     """Return what a ModelInferRequest asks; MalformedRequestError, or InvalidTensorError where its contents do not fit."""
+    limits.check_message(body)
     request = parsed(_REQUEST, body)
     inputs, raw = request.inputs, request.raw_input_contents
     if raw:
@@ -103,6 +106,7 @@ def streamed_fault(body: bytes, details: str) -> bytes:
     """Return the message of a stream that tells why a request of it has no response."""
     answer = _STREAMED(error_message=details)
     with suppress(MalformedRequestError):
+        _LIMITS.check_message(body)
         request = parsed(_REQUEST, body)
         answer.infer_response.model_name = request.model_name
         answer.infer_response.id = request.id

@@ -32,6 +32,19 @@ def message(name: str) -> type[Any]:
     return made
 
 
+_MAX_BYTES = 64 << 10
+"""Of any message but a ModelInferRequest."""
+
+
+def parsed_short(kind: type[Any], body: bytes) -> Any:
+    """Return the message that a few bytes hold; MalformedRequestError."""
+    if len(body) > _MAX_BYTES:
+        raise MalformedRequestError(
+            f"a {kind.DESCRIPTOR.full_name} has at most {_MAX_BYTES} bytes, and {len(body)} came"
+        )
+    return parsed(kind, body)
+
+
 def parsed(kind: type[Any], body: bytes) -> Any:
     """Return the message that bytes hold; MalformedRequestError."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.serving.oip.grpc.message_types import FILES, POOL, message, parsed
+from mlrf.serving.oip.grpc.message_types import FILES, POOL, message, parsed_short
 
 REFLECTION = "grpc.reflection.v1.ServerReflection"
 REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
@@ -23,7 +23,7 @@ class Reflection:
 
     def answer(self, body: bytes) -> bytes:
         """Answer one request of the stream; MalformedRequestError for what is none."""
-        request = parsed(_REQUEST, body)
+        request = parsed_short(_REQUEST, body)
         response = _RESPONSE(valid_host=request.host, original_request=request)
         try:
             self._answer(request, response)

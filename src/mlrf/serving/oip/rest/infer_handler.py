@@ -44,11 +44,11 @@ class InferHandler:
             recorder.enter(DECODE)
         name, header_bytes = self._name, self._header_bytes
         if (len(body) if header_bytes is None else header_bytes) > TENSOR_JSON_BYTES:
-            decode = partial(read_request, name, body, header_bytes, began_s, self._max_values)
+            decode = partial(read_request, name, body, header_bytes, began_s, self._max_values, self._plane.limits)
             made: Result = self._plane.infer_off_loop(name, decode, write_response, may_explain=self._may_explain)
         else:
             try:
-                request = read_request(name, body, header_bytes, began_s, self._max_values)
+                request = read_request(name, body, header_bytes, began_s, self._max_values, self._plane.limits)
             except Exception:
                 self._plane.count_failure(name, began_s)
                 raise

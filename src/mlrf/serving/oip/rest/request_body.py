@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.schema import clip, shown_name
+from mlrf.serving.oip.counts import CountLimits, check_parameters
 from mlrf.serving.oip.datatypes import DATATYPES
 from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values
 from mlrf.serving.oip.messages import (
@@ -25,12 +26,15 @@ from mlrf.serving.oip.messages import (
     not_offered,
 )
 from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.runtime.thresholds import COUNTED_BYTES
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
 """Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
 
 
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_MAX_SHAPE_BYTES = 4096
+_LIMITS = CountLimits()
 _NO_BLOBS = memoryview(b"")
 
 
@@ -41,7 +45,7 @@ class _InputParameters(msgspec.Struct, gc=False):
 
 class _Input(msgspec.Struct, gc=False):
     name: str
-    shape: list[int]
+    shape: Raw
     datatype: str
     parameters: _InputParameters | None = None
     data: Raw | UnsetType = UNSET
@@ -61,7 +65,7 @@ class _Output(msgspec.Struct, gc=False):
 class _Document(msgspec.Struct, gc=False):
     inputs: list[_Input]
     id: str | int | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Raw | UnsetType = UNSET
     outputs: list[_Output] | None = None
 
 
@@ -73,10 +77,17 @@ class RestInferRequest(InferRequest, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Document).decode
+_decode_shape = msgspec.json.Decoder(list[int]).decode
+_decode_parameters = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
 def read_request(
-    model: str, body: bytes | memoryview, header_bytes: int | None, began_s: float, most_values: int = sys.maxsize
+    model: str,
+    body: bytes | memoryview,
+    header_bytes: int | None,
+    began_s: float,
+    most_values: int = sys.maxsize,
+    limits: CountLimits = _LIMITS,
 ) -> RestInferRequest:
     """Return the request in a body; `header_bytes` is the length of its JSON, None where it is nothing else.
 
@@ -84,6 +95,8 @@ def read_request(
     MalformedRequestError for a body that is no such request; InvalidTensorError where a tensor's data do not match it.
     """
     text, blobs = (body, _NO_BLOBS) if header_bytes is None else _parted(body, header_bytes)
+    if len(text) > COUNTED_BYTES:
+        limits.check_json(text)
     raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else (text, None)
     try:
         document = _decode(raw)
@@ -93,7 +106,7 @@ def read_request(
     if arrays:
         # These belong to no input: they may be no JSON, and the prediction log keeps the body.
         _document(bytes(text))
-    parameters = document.parameters or NO_PARAMETERS
+    parameters = NO_PARAMETERS if document.parameters is UNSET else _parameters(document.parameters)
     request = RestInferRequest(
         model,
         inputs,
@@ -119,8 +132,9 @@ def _inputs(
             if each.parameters.shared_memory_region is not UNSET:
                 raise not_offered("input", each.name, "shared_memory_region")
             size = each.parameters.binary_data_size
+        shape = _shape(each)
         if size is UNSET:
-            inputs.append(InputTensor(each.name, each.datatype, each.shape, _values(each, arrays, most_values)))
+            inputs.append(InputTensor(each.name, each.datatype, shape, _values(each, shape, arrays, most_values)))
             continue
         if size < 0 or start + size > len(blobs):
             raise InvalidTensorError(
@@ -133,13 +147,22 @@ def _inputs(
                 f"input {shown_name(each.name)} has data beside binary_data_size; send one of them",
                 input=clip(each.name),
             )
-        inputs.append(InputTensor(each.name, each.datatype, each.shape, blobs[start : start + size]))
+        inputs.append(InputTensor(each.name, each.datatype, shape, blobs[start : start + size]))
         start += size
     if start != len(blobs):
         raise MalformedRequestError(
             f"{len(blobs) - start} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
         )
     return inputs
+
+
+def _parameters(raw: Raw) -> Mapping[str, Any]:
+    text = bytes(raw)
+    check_parameters(len(text))
+    try:
+        return _decode_parameters(text) or NO_PARAMETERS
+    except _NO_JSON as error:
+        raise MalformedRequestError(f"the parameters are no object: {error}; send {{name: value}}") from error
 
 
 def _binary_outputs(outputs: Sequence[_Output]) -> dict[str, bool]:
@@ -184,7 +207,21 @@ def _document(text: bytes) -> _Document:
         ) from error
 
 
-def _values(tensor: _Input, arrays: dict[bytes, bytes] | None, most_values: int) -> Sequence[Any]:
+def _shape(tensor: _Input) -> list[int]:
+    """Return the shape of a tensor; MalformedRequestError for one that is none, or that is longer than any could be."""
+    text = bytes(tensor.shape)
+    try:
+        if len(text) <= _MAX_SHAPE_BYTES:
+            return _decode_shape(text)
+        reason = f"{len(text)} bytes are longer than any"
+    except _NO_JSON as error:
+        reason = str(error)
+    raise MalformedRequestError(
+        f"the body is no inference request: the shape of input {shown_name(tensor.name)}: {reason}; send [rows, columns]"
+    )
+
+
+def _values(tensor: _Input, shape: Sequence[int], arrays: dict[bytes, bytes] | None, most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
@@ -195,13 +232,13 @@ def _values(tensor: _Input, arrays: dict[bytes, bytes] | None, most_values: int)
         text = arrays.pop(text, text)
     datatype = DATATYPES.get(tensor.datatype)
     # Whoever reads the tensor refuses these; to multiply a body's worth of dimensions would hold the interpreter for minutes.
-    if datatype is None or len(tensor.shape) > MOST_DIMENSIONS:
+    if datatype is None or len(shape) > MOST_DIMENSIONS:
         return ()
-    most = max(0, math.prod(tensor.shape))
+    most = max(0, math.prod(shape))
     if most > most_values:
         return ()
     try:
-        return read_values(text, datatype, tensor.shape, most)
+        return read_values(text, datatype, shape, most)
     except TooManyValuesError as error:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",

@@ -1,0 +1,76 @@
+"""How many of each repeated part a request may hold, whichever transport it came by: counted before any of them is made.
+
+An empty part takes two bytes to send and a microsecond or more to make: eight megabytes of empty inputs took ten seconds. What
+can be counted in one pass over the bytes is refused by its number, which takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from mlrf import _kernel
+from mlrf.core.errors import MalformedRequestError
+from mlrf.serving.runtime.thresholds import COUNTED_BYTES
+
+MAX_INPUTS = 4096
+"""The least that any server takes; one that serves a wider model takes twice as many as that has features."""
+_MAX_OUTPUTS = 4096
+_MAX_PARAMETERS = 4096
+_MAX_DIMENSIONS = 1 << 17
+_MAX_NUMBERS = 1 << 20
+_MAX_TEXTS = 1 << 18
+_MAX_FIELDS = 1 << 19
+_MAX_PARAMETER_BYTES = 64 << 10
+_PARTS = ("inputs", "outputs", "parameters", "raw_input_contents", "dimensions", "numbers", "strings", "fields")
+
+
+class CountLimits:
+    """The limits of one server, by the models that it serves."""
+
+    def __init__(self, max_inputs: int = 0, max_values: int = 0) -> None:
+        """Take the features of the widest model, and the most values that a request to any model may hold."""
+        n_inputs = max(MAX_INPUTS, 2 * max_inputs)
+        n_parameters = max(_MAX_PARAMETERS, 2 * n_inputs)
+        n_dimensions = max(_MAX_DIMENSIONS, 4 * n_inputs)
+        n_fields = max(_MAX_FIELDS, 8 * n_inputs)
+        n_numbers, n_texts = max(_MAX_NUMBERS, max_values), max(_MAX_TEXTS, min(max_values, _MAX_NUMBERS))
+        self._most = (
+            n_inputs,
+            _MAX_OUTPUTS,
+            n_parameters,
+            n_inputs,
+            n_dimensions,
+            n_numbers,
+            n_texts,
+            n_fields,
+        )
+        self._max_objects = 2 * n_inputs + _MAX_OUTPUTS
+
+    def check_message(self, body: bytes) -> None:
+        """Raise MalformedRequestError where a ModelInferRequest holds too many of something."""
+        if len(body) <= COUNTED_BYTES:
+            return
+        for part, n, most in zip(_PARTS, _kernel.count_wire(body, self._most[-1]), self._most, strict=True):
+            if n > most:
+                raise _too_many(part, n, most)
+
+    def check_json(self, text: bytes | memoryview) -> None:
+        """Raise MalformedRequestError where a document holds more objects than inputs, outputs and their parameters can be."""
+        if (n := bytes(text).count(b"{")) > self._max_objects:
+            raise _too_many("objects", n, self._max_objects)
+
+
+def check_parameters(size: int) -> None:
+    """Raise MalformedRequestError for parameters of too many bytes of JSON."""
+    if size > _MAX_PARAMETER_BYTES:
+        raise MalformedRequestError(
+            f"the parameters take {size} bytes, and at most {_MAX_PARAMETER_BYTES} are taken; send only those that the server "
+            "knows"
+        )
+
+
+def _too_many(part: str, n: int, most: int) -> MalformedRequestError:
+    return MalformedRequestError(
+        f"the request holds {n} {part}, and at most {most} are taken; send rows in one tensor, or in several requests",
+        part=part,
+        n=n,
+        max=most,
+    )

@@ -30,6 +30,9 @@ class Exposition:
     def set_bundles(self, bundles):
         pass
 
+    def set_refused(self, *_refused):
+        pass
+
     def total(self, *_names):
         return 0
 

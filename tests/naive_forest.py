@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
+from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.forest import LEAF, NUMERIC, TRUNCATED, ZERO_BAND, Forest, Missing, floor32
+from mlrf.core.table_columns import KeyPart, LookupTable, PartKind, TableColumns
 
 THRESHOLDS = [
     math.inf,
@@ -27,6 +30,8 @@ THRESHOLDS = [
     -1e300,
     1.1754943508222875e-38,
 ]
+MULTIPLIER = 0x4906BA494954CB65
+"""CatBoost's, of two hashes."""
 CODES = [0, 1, 2, 3, 5, 7, 31, 32, 63, 64, 200, 4095, 2**31 - 1]
 
 
@@ -52,8 +57,50 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
     return bool(x <= forest.threshold[node])
 
 
+def inputs(forest: Forest, row: np.ndarray) -> list[float]:
+    """Return what nodes test of one row: its own values, then those that tables give."""
+    found = [float(x) for x in row]
+    for table in () if forest.tables is None else forest.tables.tables:
+        key: int | None = 0
+        for part in table.parts:
+            bit = key_part(forest.tables.hashes, part, found[part.feature])
+            key = None if key is None or bit is None else MULTIPLIER * (key + MULTIPLIER * bit) % 2**64
+        keys = table.keys.tolist()
+        entry = keys.index(key) if key in keys else len(keys)
+        found += table.values[entry].astype(float).tolist()
+    return found
+
+
+def key_part(hashes: dict[int, np.ndarray], part: KeyPart, x: float) -> int | None:
+    """Return what one part of a key is for one value; None for a category of which nothing is known."""
+    if part.kind is PartKind.ABOVE:
+        with np.errstate(over="ignore"):
+            single = float(np.float32(x))
+        return int(part.nan_is_above if math.isnan(single) else single > part.border)
+    listed = hashes[part.feature].tolist()
+    found = None
+    if -1.0 < x < len(listed):
+        found = listed[math.trunc(x)]
+    elif HASHED_CODE <= x < 2 * HASHED_CODE:
+        found = math.trunc(x - HASHED_CODE)
+    if part.kind is PartKind.EQUALS:
+        return int(found == part.hash)
+    return None if found is None else (found - 2**32 if found >= 2**31 else found) % 2**64
+
+
+def share_groups(forest: Forest, by_owner: np.ndarray) -> np.ndarray:
+    """Return contributions of features [F, K] from those of features and groups: a group's goes to its features in equal parts."""
+    result = by_owner[: forest.n_features].copy()
+    groups = [] if forest.tables is None else forest.tables.groups()
+    for place, group in enumerate(groups):
+        for feature in group:
+            result[feature] += by_owner[forest.n_features + place] / len(group)
+    return result
+
+
 def margins(forest: Forest, row: np.ndarray) -> list[float]:
     """Return the raw margins of one row, each sum in the order of the trees."""
+    row = np.array(inputs(forest, row))
     number = np.float32 if forest.rounding == "float32" else np.float64
     first = forest.base_order == "first"
     sums = [number(b if first else 0.0) for b in forest.base]
@@ -77,7 +124,9 @@ def share_left(forest: Forest, node: int) -> float:
 def contributions(forest: Forest, row: np.ndarray) -> np.ndarray:
     """Return path-dependent SHAP values [F, K], leaf by leaf: on a path each feature is a factor R or Z, and Shapley's value of a
     product has a closed form in the coefficients of the product of (R + Z y)."""
-    result = np.zeros((forest.n_features, forest.n_outputs))
+    row = np.array(inputs(forest, row))
+    owner = forest.owner.tolist()
+    result = np.zeros((max(owner) + 1, forest.n_outputs))
     for tree in range(forest.n_trees):
         stack: list[tuple[int, dict[int, tuple[float, float]]]] = [(int(forest.tree_offsets[tree]), {})]
         while stack:
@@ -86,12 +135,12 @@ def contributions(forest: Forest, row: np.ndarray) -> np.ndarray:
                 for feature, phi in shapley_of_product(factors).items():
                     result[feature, forest.tree_output[tree]] += phi * forest.value[node]
                 continue
-            feature = int(forest.feature[node])
-            share, left = share_left(forest, node), goes_left(forest, node, float(row[feature]))
+            share, left = share_left(forest, node), goes_left(forest, node, float(row[forest.feature[node]]))
+            feature = owner[int(forest.feature[node])]
             z, r = factors.get(feature, (1.0, 1.0))
             stack.append((int(forest.left[node]), {**factors, feature: (z * left, r * share)}))
             stack.append((int(forest.right[node]), {**factors, feature: (z * (not left), r * (1.0 - share))}))
-    return result / forest.divisor * forest.scale
+    return share_groups(forest, result) / forest.divisor * forest.scale
 
 
 def shapley_of_product(factors: dict[int, tuple[float, float]]) -> dict[int, float]:
@@ -113,17 +162,20 @@ def shapley_of_product(factors: dict[int, tuple[float, float]]) -> dict[int, flo
 def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
     """Return SHAP values [F, K] by Shapley's definition over every subset of features; for few features."""
 
+    row = np.array(inputs(forest, row))
+    owner = forest.owner.tolist()
+
     def expect(node: int, known: frozenset[int]) -> float:
         if forest.feature[node] == LEAF:
             return float(forest.value[node])
         low, high = int(forest.left[node]), int(forest.right[node])
         feature = int(forest.feature[node])
-        if feature in known:
+        if owner[feature] in known:
             return expect(low if goes_left(forest, node, float(row[feature])) else high, known)
         share = share_left(forest, node)
         return share * expect(low, known) + (1.0 - share) * expect(high, known)
 
-    n = forest.n_features
+    n = max(owner) + 1
     result = np.zeros((n, forest.n_outputs))
     for tree in range(forest.n_trees):
         root = int(forest.tree_offsets[tree])
@@ -135,7 +187,7 @@ def brute_force(forest: Forest, row: np.ndarray) -> np.ndarray:
                 if feature not in known:
                     weight = 1.0 / (n * math.comb(n - 1, len(known)))
                     result[feature, forest.tree_output[tree]] += weight * (worth[known | {feature}] - value)
-    return result / forest.divisor * forest.scale
+    return share_groups(forest, result) / forest.divisor * forest.scale
 
 
 def make_forest(
@@ -233,6 +285,41 @@ def make_forest(
     return forest
 
 
+def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_codes: int = 6) -> Forest:
+    """Return a forest of which half of the numeric nodes test columns of random tables."""
+    hashed = {
+        int(f): rng.integers(2**32, size=n_codes, dtype=np.uint32) for f in rng.choice(forest.n_features, 2, False)
+    }
+    tables = []
+    for _ in range(n_tables):
+        kinds = rng.choice(list(PartKind), int(rng.integers(1, 4)))
+        parts = []
+        for kind in kinds:
+            feature = int(rng.choice(list(hashed) if kind is not PartKind.ABOVE else forest.n_features))
+            border = float(np.float32(rng.normal()))
+            of_hash = int(hashed[feature][0]) if kind is PartKind.EQUALS else 0
+            parts.append(KeyPart(PartKind(kind), feature, border, bool(rng.integers(2)), of_hash))
+        found = set()
+        for _ in range(60):
+            bits = [key_part(hashed, part, float(rng.choice([*range(n_codes), -0.5, 0.5, math.nan]))) for part in parts]
+            key = 0
+            for bit in bits:
+                key = MULTIPLIER * (key + MULTIPLIER * (bit or 0)) % 2**64
+            found.add(key)
+        keys = np.array(sorted(found), np.uint64)
+        values = rng.normal(size=(len(keys) + 1, int(rng.integers(1, 4)))).astype(np.float32)
+        tables.append(LookupTable(tuple(parts), keys, values))
+    columns = TableColumns(hashed, tuple(tables))
+    feature, threshold = forest.feature.copy(), forest.threshold.copy()
+    numeric = np.flatnonzero((feature != LEAF) & (forest.category_set == NUMERIC))
+    chosen = numeric[rng.random(len(numeric)) < 0.5]
+    feature[chosen] = forest.n_features + rng.integers(columns.n_columns, size=len(chosen))
+    threshold[chosen] = rng.normal(size=len(chosen)).astype(np.float32)
+    made = replace(forest, feature=feature, threshold=threshold, tables=columns)
+    made.validate()
+    return made
+
+
 def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarray:
     """Return rows [n, F] that lie on thresholds and beside them, on codes and beside them, and where nothing is a number."""
     thresholds = forest.threshold[(forest.feature != LEAF) & (forest.category_set == NUMERIC)]
@@ -252,4 +339,11 @@ def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarr
     rows = rng.normal(size=(n_rows, forest.n_features))
     for low, high, pool in ((0.0, 0.3, numbers), (0.3, 0.6, codes), (0.6, 0.75, odd)):
         rows = np.where((which >= low) & (which < high), rng.choice(pool, size=rows.shape), rows)
+    if forest.tables is not None:
+        for feature, hashes in forest.tables.hashes.items():
+            pool = np.array(
+                [*range(-1, len(hashes) + 1), *(HASHED_CODE + hashes.astype(float)), HASHED_CODE, 2 * HASHED_CODE]
+            )
+            chosen = rng.random(n_rows) < 0.7
+            rows[chosen, feature] = rng.choice(pool, int(chosen.sum()))
     return np.ascontiguousarray(rows)

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "arena.hpp"
+#include "tables.hpp"
 
 namespace mlrf {
 namespace {
@@ -31,6 +32,10 @@ constexpr std::size_t kMostScatteredColumns = 512;
 
 // Memory that the columns of a walked block may take: they and a tree must stay near.
 constexpr std::size_t kWalkBlockBytes = std::size_t{128} << 10;
+
+// Rows whose inputs are looked up before the trees see them, and memory that they may take.
+constexpr std::size_t kInputRows = kLookupRows;
+constexpr std::size_t kInputBytes = std::size_t{1} << 20;
 
 // Pieces of work to a thread: a thread whose core is taken away by another process leaves its pieces to the rest.
 constexpr std::size_t kPiecesPerThread = 16;
@@ -74,7 +79,17 @@ void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned th
 
 const void* row_at(const Forest& f, const Rows& rows, std::size_t row) {
     const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
+    return static_cast<const unsigned char*>(rows.values) + row * f.n_inputs * value_bytes;
+}
+
+const void* given_row_at(const Forest& f, const Rows& rows, std::size_t row) {
+    const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
     return static_cast<const unsigned char*>(rows.values) + row * f.n_features * value_bytes;
+}
+
+// Rows of which as many are looked up at once.
+std::size_t input_block_rows(std::size_t values_a_row) {
+    return std::max<std::size_t>(1, std::min(kInputRows, kInputBytes / (values_a_row * sizeof(double))));
 }
 
 std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
@@ -101,10 +116,38 @@ void settle_rounding(const Forest& f, const double* margins, double* contributio
 }  // namespace
 
 struct Engine::RowScratch {
-    explicit RowScratch(const Forest& f) : columns((f.n_columns + kColumnRoom) * column_bytes(f)), leaf_of_tree(f.n_trees) {}
+    explicit RowScratch(const Forest& f)
+        : columns((f.n_columns + kColumnRoom) * column_bytes(f)),
+          leaf_of_tree(f.n_trees),
+          inputs(f.tables.count > 0 ? f.n_inputs : 0),
+          lookup(f) {}
 
     Arena<unsigned char> columns;
     Arena<double> leaf_of_tree;
+    Arena<double> inputs;
+    LookupScratch lookup;
+};
+
+// Inputs of a block of rows.
+struct Engine::InputScratch {
+    explicit InputScratch(const Forest& f) : block_rows(input_block_rows(f.n_inputs)), inputs(block_rows * f.n_inputs), lookup(f) {}
+
+    std::size_t block_rows;
+    Arena<double> inputs;
+    LookupScratch lookup;
+};
+
+// Inputs of a block of rows, and contributions of inputs.
+struct Engine::ShareScratch {
+    explicit ShareScratch(const Forest& f)
+        : block_rows(input_block_rows(std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1))),
+          inputs(block_rows * f.n_inputs),
+          contributions(block_rows * f.n_inputs * f.n_outputs),
+          lookup(f) {}
+
+    std::size_t block_rows;
+    Arena<double> inputs, contributions;
+    LookupScratch lookup;
 };
 
 struct Engine::WalkedBlockScratch {
@@ -163,19 +206,62 @@ Engine::~Engine() = default;
 
 void Engine::margin(const void* values, bool is_float32, double* margins) const {
     const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
+    if (forest_.tables.count > 0) {
+        fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
+        values = scratch->inputs.data();
+        is_float32 = false;
+    }
     level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins);
 }
 
 void Engine::contributions(const void* values, bool is_float32, double* contributions) const {
-    const auto scratch = explained_rows_.take([&] { return std::make_unique<ExplainScratch>(forest_, level_, rules_, 1); });
-    level_.explain_row(forest_, values, is_float32, scratch->view, contributions);
-    if (!forest_.sums_in_float32) return;
-    std::vector<double> margins(forest_.n_outputs);
-    margin(values, is_float32, margins.data());
-    settle_rounding(forest_, margins.data(), contributions);
+    if (forest_.tables.count > 0) {
+        const auto scratch = shares_.take([&] { return std::make_unique<ShareScratch>(forest_); });
+        fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
+        contributions_of_inputs(Rows{scratch->inputs.data(), false, 1}, 1, scratch->contributions.data());
+        share_groups(forest_, scratch->contributions.data(), contributions);
+        return;
+    }
+    contributions_of_inputs(Rows{values, is_float32, 1}, 1, contributions);
 }
 
 void Engine::margins(const Rows& rows, unsigned threads, double* margins) const {
+    const Forest& f = forest_;
+    if (f.tables.count == 0) {
+        margins_of_inputs(rows, threads, margins);
+        return;
+    }
+    run_pieces(rows.n_rows, input_block_rows(f.n_inputs), kScoredRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = inputs_.take([&] { return std::make_unique<InputScratch>(f); });
+        for (std::size_t row = first; row < end; row += scratch->block_rows) {
+            const std::size_t n = std::min(scratch->block_rows, end - row);
+            fill_inputs(f, given_row_at(f, rows, row), rows.is_float32, n, scratch->lookup, scratch->inputs.data());
+            margins_of_inputs(Rows{scratch->inputs.data(), false, n}, 1, margins + row * f.n_outputs);
+        }
+    });
+}
+
+void Engine::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
+    const Forest& f = forest_;
+    if (f.tables.count == 0) {
+        contributions_of_inputs(rows, threads, contributions);
+        return;
+    }
+    const std::size_t block = input_block_rows(std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1));
+    run_pieces(rows.n_rows, block, kExplainedRowsPerThread, threads, [&](std::size_t first, std::size_t end) {
+        const auto scratch = shares_.take([&] { return std::make_unique<ShareScratch>(f); });
+        for (std::size_t row = first; row < end; row += scratch->block_rows) {
+            const std::size_t n = std::min(scratch->block_rows, end - row);
+            fill_inputs(f, given_row_at(f, rows, row), rows.is_float32, n, scratch->lookup, scratch->inputs.data());
+            contributions_of_inputs(Rows{scratch->inputs.data(), false, n}, 1, scratch->contributions.data());
+            for (std::size_t i = 0; i < n; ++i)
+                share_groups(f, scratch->contributions.data() + i * f.n_inputs * f.n_outputs,
+                             contributions + (row + i) * f.n_features * f.n_outputs);
+        }
+    });
+}
+
+void Engine::margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const {
     const Forest& f = forest_;
     if (f.sweep_lane_bytes == 0) {
         walked_margins(rows, threads, margins);
@@ -235,14 +321,19 @@ void Engine::walked_margins(const Rows& rows, unsigned threads, double* margins)
     });
 }
 
-void Engine::contributions_many(const Rows& rows, unsigned threads, double* contributions) const {
+void Engine::contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const {
     const Forest& f = forest_;
     if (rows.n_rows == 1) {
-        this->contributions(rows.values, rows.is_float32, contributions);
+        const auto scratch = explained_rows_.take([&] { return std::make_unique<ExplainScratch>(f, level_, rules_, 1); });
+        level_.explain_row(f, rows.values, rows.is_float32, scratch->view, contributions);
+        if (!f.sums_in_float32) return;
+        std::vector<double> settled(f.n_outputs);
+        margins_of_inputs(rows, 1, settled.data());
+        settle_rounding(f, settled.data(), contributions);
         return;
     }
     const std::size_t lanes = level_.vector_bytes / sizeof(double);
-    const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
+    const std::size_t row_size = std::size_t{f.n_inputs} * f.n_outputs;
     const std::size_t group_bytes =
         lanes * (f.n_columns * column_bytes(f) + f.n_outputs * f.shap_features.count * sizeof(double));
     const std::size_t n_groups = std::max<std::size_t>(1, std::min(kShapBlockRows / lanes, kExplainBlockBytes / group_bytes));
@@ -257,7 +348,7 @@ void Engine::contributions_many(const Rows& rows, unsigned threads, double* cont
         }
         if (!f.sums_in_float32) return;
         std::vector<double> settled((end - first) * f.n_outputs);
-        margins(Rows{row_at(f, rows, first), rows.is_float32, end - first}, 1, settled.data());
+        margins_of_inputs(Rows{row_at(f, rows, first), rows.is_float32, end - first}, 1, settled.data());
         for (std::size_t row = first; row < end; ++row)
             settle_rounding(f, settled.data() + (row - first) * f.n_outputs, contributions + row * row_size);
     });

@@ -40,9 +40,13 @@ public:
     void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
 
 private:
+    void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
+    void contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;
 
     struct RowScratch;
+    struct InputScratch;
+    struct ShareScratch;
     struct WalkedBlockScratch;
     struct BlockScratch;
     struct ExplainScratch;
@@ -53,6 +57,8 @@ private:
     QuadratureRules rules_;
     std::vector<std::uint32_t> depth_of_tree_;
     mutable Pool<RowScratch> rows_;
+    mutable Pool<InputScratch> inputs_;
+    mutable Pool<ShareScratch> shares_;
     mutable Pool<WalkedBlockScratch> walked_blocks_;
     mutable Pool<BlockScratch> blocks_;
     mutable Pool<ExplainScratch> explained_rows_;

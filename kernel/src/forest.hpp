@@ -26,7 +26,8 @@ struct Table {
 
 // Plain data only: the rooms compiled for one instruction set read it, and must pull in no library code.
 struct Forest {
-    std::uint32_t n_features;
+    std::uint32_t n_features;  // values of a row as it is given
+    std::uint32_t n_inputs;    // with those that tables add behind them: what nodes test
     std::uint32_t n_outputs;
     std::uint32_t n_trees;
     std::uint32_t n_columns;
@@ -65,6 +66,14 @@ struct Forest {
     Table<ShapRun> shap_runs;
     Table<ShapNode> shap_nodes;
     Table<double> shap_leaves;
+    Table<HashedFeature> hashed_features;
+    Table<std::uint32_t> code_hashes;
+    Table<KeyPart> key_parts;
+    Table<TableRecord> tables;
+    Table<TableSlot> table_slots;
+    Table<float> table_values;
+    Table<FeatureGroup> feature_groups;
+    Table<std::uint32_t> group_features;
 
     std::uint32_t max_leaves;      // of one tree
     std::uint32_t max_shap_slots;  // of one chunk

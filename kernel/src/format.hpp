@@ -11,7 +11,7 @@
 namespace mlrf {
 
 constexpr unsigned char kMagic[8] = {'M', 'L', 'R', 'F', 'T', 'R', 'E', 'E'};
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::size_t kSectionAlignment = 64;
 
 // Narrow: columns and ranks fit 16 bits, walk nodes take 8 bytes. Wide: 32 bits, 16 bytes.
@@ -44,11 +44,19 @@ enum Section : std::uint32_t {
     kWalkNodes,         // NarrowNode or WideNode []
     kLeafValues,        // f64 [] by tree, leaves from left to right
     kSweepNodes,        // SweepNode [] by tree, children before their parents
-    kShapFeatures,      // u32 [U] features that some node tests, ascending
+    kShapFeatures,      // u32 [U] inputs or groups (n_features + group) that contributions are summed for, ascending
     kShapChunks,        // ShapChunk []
     kShapRuns,          // ShapRun []
     kShapNodes,         // ShapNode []
     kShapLeaves,        // f64 [] values of the leaves of each chunk
+    kHashedFeatures,    // HashedFeature [] ascending by feature
+    kCodeHashes,        // u32 [] by hashed feature: the hash of each code from 0 on
+    kKeyParts,          // KeyPart [] by table, in the order in which they are hashed
+    kTables,            // TableRecord [] in the order of their columns
+    kTableSlots,        // TableSlot [] by table: open addressing, linear probing
+    kTableValues,       // f32 [] by table: n_columns of each entry, then those of a key that is not in the table
+    kFeatureGroups,     // FeatureGroup [] features that share a contribution in equal parts
+    kGroupFeatures,     // u32 [] by group, ascending
     kSectionCount
 };
 
@@ -76,7 +84,8 @@ struct Header {
     std::uint32_t sweep_lane_bytes;
     std::uint32_t base_order;
     std::uint32_t code_rule;
-    std::uint32_t reserved;
+    // Values that tables add to a row, behind its own.
+    std::uint32_t n_computed;
     SectionRecord sections[kSectionCount];
 };
 static_assert(sizeof(Header) == 88 + 16 * kSectionCount, "the header has no padding");
@@ -184,6 +193,55 @@ struct ShapNode {
 };
 constexpr std::uint32_t kNoEarlier = 0xFFFFFFFFu;
 
+// A feature whose codes stand for hashes of 32 bits: code c for code_hashes[first_code + c], and kHashedCode + h for h itself.
+struct HashedFeature {
+    std::uint32_t feature;
+    std::uint32_t first_code;
+    std::uint32_t n_codes;
+};
+constexpr double kHashedCode = 4294967296.0;
+
+// What a table's key is hashed from: a category, whether a number is above a border, whether a category has a hash.
+enum KeyPartKind : std::uint32_t { kCategory = 0, kAbove = 1, kEquals = 2, kKeyPartKindCount = 3 };
+struct KeyPart {
+    std::uint32_t kind;
+    std::uint32_t source;        // place in kHashedFeatures, or of kAbove the feature
+    std::uint32_t hash;          // of kEquals
+    std::uint32_t nan_is_above;  // of kAbove: 0 or 1
+    double border;               // of kAbove
+};
+
+// Values by key: the row's inputs from n_features + first_column on.
+struct TableRecord {
+    std::uint32_t first_part;
+    std::uint32_t n_parts;
+    std::uint32_t first_slot;
+    std::uint32_t slot_bits;  // 2^slot_bits slots
+    std::uint32_t first_value;
+    std::uint32_t n_columns;
+    std::uint32_t n_entries;
+    std::uint32_t first_column;
+};
+constexpr std::uint32_t kMaxSlotBits = 31;
+
+struct TableSlot {
+    std::uint64_t key;
+    std::uint32_t entry;
+    std::uint32_t is_used;
+};
+
+// The slot where the search for a key begins.
+constexpr std::uint64_t key_slot(std::uint64_t key, std::uint32_t slot_bits) {
+    return (key * 0x9e3779b97f4a7c15u) >> (64 - slot_bits);
+}
+
+struct FeatureGroup {
+    std::uint32_t first;
+    std::uint32_t count;
+};
+
+static_assert(sizeof(HashedFeature) == 12 && sizeof(KeyPart) == 24 && sizeof(TableRecord) == 32, "no padding");
+static_assert(sizeof(TableSlot) == 16 && sizeof(FeatureGroup) == 8, "no padding");
 static_assert(sizeof(NumericFeature) == 20 && sizeof(CategoryFeature) == 24 && sizeof(TreeRecord) == 20, "no padding");
 static_assert(sizeof(NarrowNode) == 8 && sizeof(WideNode) == 16 && sizeof(SweepNode) == 8, "no padding");
 static_assert(sizeof(ShapChunk) == 32 && sizeof(ShapRun) == 8 && sizeof(ShapNode) == 40, "no padding");

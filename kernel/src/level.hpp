@@ -6,7 +6,7 @@
 
 namespace mlrf {
 
-// One instruction set's kernels. `values` are rows of f.n_features, float32 where `is_float32`, else float64.
+// One instruction set's kernels. `values` are rows of f.n_inputs, float32 where `is_float32`, else float64.
 struct Level {
     const char* name;
     unsigned vector_bytes;

@@ -34,7 +34,7 @@ void walk_block_in(const Forest& f, const Value* values, unsigned n_rows, const 
     Column* group = static_cast<Column*>(scratch.columns);
     for (std::size_t first = 0; first < n_rows; first += kRowLanes, group += f.n_columns * kRowLanes) {
         const std::size_t lanes = n_rows - first < kRowLanes ? n_rows - first : kRowLanes;
-        fill_column_lanes<Column>(f, values + first * f.n_features, lanes, group);
+        fill_column_lanes<Column>(f, values + first * f.n_inputs, lanes, group);
     }
     walk_block<Node>(f, static_cast<const Column*>(scratch.columns), scratch.depth_of_tree, n_rows, margins);
 }

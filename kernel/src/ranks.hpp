@@ -164,7 +164,7 @@ void fill_column_lanes(const Forest& f, const Value* values, std::size_t n_rows,
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         for (std::size_t row = 0; row < kRowLanes; ++row)
-            x[row] = read_value(f, values[(row < n_rows ? row : 0) * f.n_features + record.feature]);
+            x[row] = read_value(f, values[(row < n_rows ? row : 0) * f.n_inputs + record.feature]);
         // NaN is below no threshold; what it reads is for the rule to say, 0.0 where there is none.
         double ranked[kRowLanes];
         for (std::size_t row = 0; row < kRowLanes; ++row) ranked[row] = x[row] != x[row] ? 0.0 : x[row];
@@ -178,7 +178,7 @@ void fill_column_lanes(const Forest& f, const Value* values, std::size_t n_rows,
                                                                ranked[row] >= -kZeroBand && ranked[row] <= kZeroBand);
     }
     for (std::size_t row = 0; row < kRowLanes; ++row)
-        fill_category_columns(f, values + (row < n_rows ? row : 0) * f.n_features, columns + row, kRowLanes);
+        fill_category_columns(f, values + (row < n_rows ? row : 0) * f.n_inputs, columns + row, kRowLanes);
 }
 
 }  // namespace mlrf::MLRF_LEVEL

@@ -139,7 +139,7 @@ void explain_row(const Forest& f, const Column* columns, const ShapScratch& scra
     constexpr int kNarrower = kWidest == 8 ? 4 : kWidest;
     // Sums of both widths share one array: the narrower first, so one pass over the chunks of each width.
     const std::size_t n_sums = std::size_t{f.n_outputs} * f.shap_features.count;
-    for (std::size_t i = 0; i < std::size_t{f.n_features} * f.n_outputs; ++i) contributions[i] = 0.0;
+    for (std::size_t i = 0; i < std::size_t{f.n_inputs} * f.n_outputs; ++i) contributions[i] = 0.0;
     for (int pass = 0; pass < (kWidest == kNarrower ? 1 : 2); ++pass) {
         const bool is_wide = pass == 1;
         const std::size_t lanes = is_wide ? kWidest : kNarrower;

@@ -97,7 +97,7 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
     Column* columns = static_cast<Column*>(scratch.columns);
     for (std::size_t row = 0; row < n_groups * kShapLanes; ++row) {
         // Lanes beyond the last row repeat it.
-        const Value* source = values + (row < n_rows ? row : n_rows - 1) * f.n_features;
+        const Value* source = values + (row < n_rows ? row : n_rows - 1) * f.n_inputs;
         fill_columns<Column>(f, source, columns + (row / kShapLanes) * group_columns + row % kShapLanes, kShapLanes);
     }
     for (std::size_t i = 0; i < n_groups * n_sums * kShapLanes; ++i) scratch.sums[i] = 0.0;
@@ -121,7 +121,7 @@ void explain_block(const Forest& f, const Value* values, std::size_t n_rows, con
             }
         }
     }
-    const std::size_t row_size = std::size_t{f.n_features} * f.n_outputs;
+    const std::size_t row_size = std::size_t{f.n_inputs} * f.n_outputs;
     for (std::size_t i = 0; i < n_rows * row_size; ++i) contributions[i] = 0.0;
     for (std::size_t row = 0; row < n_rows; ++row) {
         const double* sums = scratch.sums + (row / kShapLanes) * n_sums * kShapLanes + row % kShapLanes;

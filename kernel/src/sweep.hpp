@@ -65,7 +65,7 @@ void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows
     for (std::size_t i = 0; i < f.numeric_features.count; ++i) {
         const NumericFeature& record = f.numeric_features[i];
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double value = read_value(f, values[row * f.n_features + record.feature]);
+            const double value = read_value(f, values[row * f.n_inputs + record.feature]);
             is_nan[row] = value != value;
             x[row] = value != value ? 0.0 : value;
             is_zero[row] = x[row] >= -kZeroBand && x[row] <= kZeroBand;
@@ -136,7 +136,7 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
             unsigned char places[kRows] __attribute__((aligned(64))) = {};
             for (std::size_t row = 0; row < n_rows; ++row)
                 places[row] = static_cast<unsigned char>(
-                    find_place(f, record, read_value(f, values[row * f.n_features + record.feature])));
+                    find_place(f, record, read_value(f, values[row * f.n_inputs + record.feature])));
             fill_dense_columns<Lane>(f, record, places, static_cast<Lane*>(scratch.columns));
             continue;
         }
@@ -145,7 +145,7 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         Lane nan_rows[kRows] __attribute__((aligned(64))) = {};
         std::size_t n_codes = 0;
         for (std::size_t row = 0; row < n_rows; ++row) {
-            const double x = read_value(f, values[row * f.n_features + record.feature]);
+            const double x = read_value(f, values[row * f.n_inputs + record.feature]);
             nan_rows[row] = x != x;
             const std::size_t place = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
             if (place == record.n_codes) continue;

@@ -160,7 +160,7 @@ bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
         const std::size_t n_rows = n_features <= 256 ? 140 : 1;
         std::vector<double> rows(n_rows * n_features);
         static const double kValues[] = {0.0,   1.0,   -1.0, 0.5,      2.0,       7.0,          64.0,
-                                         1e-36, 1e300, NAN,  INFINITY, -INFINITY, 2147483647.0, 4095.0};
+                                         1e-36, 1e300, NAN,  INFINITY, -INFINITY, 2147483647.0, 4095.0, 4294967296.0, 8589934591.0};
         for (double& value : rows) value = kValues[random() % std::size(kValues)];
         std::vector<double> margins(n_rows * n_outputs);
         engine.margin(rows.data(), false, margins.data());

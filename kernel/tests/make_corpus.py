@@ -61,6 +61,10 @@ def main() -> None:
     write_case(directory, "walked", make(rng, n_trees=2, max_leaves=1400, n_features=3, is_chain=True), rng, 20)
     write_case(directory, "deep", make(rng, n_trees=3, max_leaves=80, n_features=60, is_chain=True), rng, 20)
     write_case(directory, "leaves", make(rng, n_trees=4, max_leaves=1), rng)
+    tabled = make(rng, n_trees=20, max_leaves=20, n_outputs=2, inputs="float32", category_share=0.2)
+    write_case(directory, "tables", naive.with_tables(tabled, rng), rng)
+    wide_tables = naive.with_tables(make(rng, n_trees=3, max_leaves=80, n_features=30, is_chain=True), rng, 9, 40)
+    write_case(directory, "tables-deep", wide_tables, rng, 20)
     write_case(directory, "wide", make_wide(rng), rng, 10)
 
 

@@ -12,7 +12,8 @@ in `core` may use NumPy. The IR's decision rules are exact, and small enough to 
 Where `inputs` is "float32" every x is rounded to float32 first, and thresholds are float32 numbers. Libraries whose rule
 differs (`x < t`, a float64 threshold beside a float32 x, values near zero read as zero) have their thresholds moved by the
 importer, `floor32` and `below32` do it, so that these rules give the same branch for every float64. A leaf with K values is
-K trees in a row that share all but values and output.
+K trees in a row that share all but values and output. Where a forest has `tables`, their columns are tested as features behind
+its own (`table_columns`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.errors import ModelUnreadableError
+from mlrf.core.table_columns import TableColumns
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -72,7 +74,7 @@ class Forest:
     tree_output: I32
     """[T] the output that each tree adds to."""
     feature: I32
-    """[N] column tested, LEAF at leaves."""
+    """[N] column tested, LEAF at leaves; from `n_features` on those of the tables."""
     threshold: F64
     """[N] numeric nodes only, never NaN; +inf parts NaN from every number (LightGBM does cut there)."""
     left: I32
@@ -104,6 +106,18 @@ class Forest:
     base_order: Literal["first", "last"] = "first"
     no_code_up_to: float = TRUNCATED
     """TRUNCATED or NOT_NEGATIVE."""
+    tables: TableColumns | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns that nodes may test: the features, and those of the tables."""
+        return self.n_features + (0 if self.tables is None else self.tables.n_columns)
+
+    @property
+    def owner(self) -> I64:
+        """[n_inputs] what a contribution of a column counts for: the feature, or `n_features` plus the place of its group."""
+        own = np.arange(self.n_features)
+        return own if self.tables is None else np.concatenate([own, self.tables.owners(self.n_features)])
 
     @property
     def n_trees(self) -> int:
@@ -170,7 +184,7 @@ class Forest:
         _require(bool(np.all(np.diff(offsets) > 0)), "a tree has no node")
         _require(bool(np.all((self.tree_output >= 0) & (self.tree_output < self.n_outputs))), "a tree has no output")
         inner = self.feature != LEAF
-        _require(bool(np.all((self.feature >= LEAF) & (self.feature < self.n_features))), "a node tests no feature")
+        _require(bool(np.all((self.feature >= LEAF) & (self.feature < self.n_inputs))), "a node tests no feature")
         leaves = ~inner
         _require(bool(np.all(self.left[leaves] == LEAF) and np.all(self.right[leaves] == LEAF)), "a leaf has children")
         tree_of = np.repeat(np.arange(self.n_trees), np.diff(offsets))

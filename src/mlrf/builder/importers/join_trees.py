@@ -10,6 +10,7 @@ import numpy as np
 
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I32, LEAF, NUMERIC, U8, Bool, Forest, Missing, Precision
+from mlrf.core.table_columns import TableColumns
 
 _MAX_NODES = (1 << 31) - 1
 CategorySet = tuple[int, ...]
@@ -50,6 +51,7 @@ def join_trees(
     divisor: float = 1.0,
     scale: float = 1.0,
     base_order: Literal["first", "last"] = "first",
+    tables: TableColumns | None = None,
 ) -> Forest:
     """Return the forest of `trees` in their order, a tree of K outputs as K trees; the rest as `Forest` has it.
 
@@ -96,6 +98,7 @@ def join_trees(
         rounding=rounding,
         scale=scale,
         base_order=base_order,
+        tables=tables,
     )
     forest.validate()
     return forest

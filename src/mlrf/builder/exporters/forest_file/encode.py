@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from mlrf.builder.exporters.forest_file.column_layout import Columns, lay_out_columns
 from mlrf.builder.exporters.forest_file.shap_layout import lay_out_shap
+from mlrf.builder.exporters.forest_file.table_layout import lay_out_tables
 from mlrf.builder.exporters.forest_file.tree_shape import Shape, measure_shape
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import LEAF, TRUNCATED, Forest
 
 MAGIC = b"MLRFTREE"
-VERSION = 2
+VERSION = 3
 ALIGNMENT_BYTES = 64
 
 NARROW_LIMIT = 0xFFFF
@@ -55,7 +56,7 @@ def encode_forest(forest: Forest) -> bytes:
     ModelUnreadableError when the forest is not sound, UnsupportedModelError when it is larger than the format.
     """
     forest.validate()
-    if forest.n_features > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
+    if forest.n_inputs > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
         raise UnsupportedModelError(
             "the model is too large for the tree engine: more than 16,777,216 features, 65,536 outputs or 2,147,483,647 nodes"
         )
@@ -89,6 +90,7 @@ def encode_forest(forest: Forest) -> bytes:
         shap.runs,
         shap.nodes,
         shap.leaves.astype("<f8"),
+        *lay_out_tables(forest),
     ]
     header_bytes = 88 + 16 * len(sections)
     offset = header_bytes
@@ -120,7 +122,7 @@ def encode_forest(forest: Forest) -> bytes:
         layout.sweep_lane_bytes,
         0 if forest.base_order == "first" else 1,
         0 if forest.no_code_up_to == TRUNCATED else 1,
-        0,
+        forest.n_inputs - forest.n_features,
     )
     return header + table + b"".join(parts)
 

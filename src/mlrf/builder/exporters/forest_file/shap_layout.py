@@ -65,6 +65,8 @@ class ShapSections:
 
 @dataclass(frozen=True, slots=True)
 class _Paths:
+    owner: I64
+    """[N] the feature or group of features that the node's contribution counts for, LEAF at leaves."""
     share: F64
     """[N] of the cover that goes left; a node of zero cover splits evenly."""
     earlier: I64
@@ -82,13 +84,13 @@ def lay_out_shap(forest: Forest, shape: Shape, columns: Columns) -> ShapSections
     paths = _follow_paths(forest, shape)
     inner = forest.feature != LEAF
     splits = np.flatnonzero(inner)
-    features = np.unique(forest.feature[splits]).astype(np.int64)
+    features = np.unique(paths.owner[splits]).astype(np.int64)
     chunk_of_tree, chunk_quadrature = _group_trees(shape, paths)
     n_chunks = len(chunk_quadrature)
 
     chunk = chunk_of_tree[shape.tree[splits]]
     sums = forest.tree_output[shape.tree[splits]].astype(np.int64) * len(features) + np.searchsorted(
-        features, forest.feature[splits]
+        features, paths.owner[splits]
     )
     seen = (paths.earlier[splits] != LEAF).astype(np.int64)
     depth = shape.depth[splits]
@@ -143,6 +145,7 @@ def lay_out_shap(forest: Forest, shape: Shape, columns: Columns) -> ShapSections
 
 
 def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
+    owner = np.append(forest.owner, LEAF)[forest.feature]
     n = forest.n_nodes
     inner = forest.feature != LEAF
     splits = np.flatnonzero(inner)
@@ -158,7 +161,7 @@ def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
     climbers = splits[shape.parent[splits] != LEAF]
     above, from_right = shape.parent[climbers], shape.is_right[climbers]
     while len(climbers):
-        is_met = forest.feature[above] == forest.feature[climbers]
+        is_met = owner[above] == owner[climbers]
         earlier[climbers[is_met]] = above[is_met]
         earlier_right[climbers[is_met]] = from_right[is_met]
         climbs = ~is_met & (shape.parent[above] != LEAF)
@@ -183,7 +186,7 @@ def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
             f"a path of the model tests {int(most.max())} different features; "
             f"the tree engine explains at most {2 * MAX_QUADRATURE}"
         )
-    return _Paths(share, earlier, earlier_right, earlier_share, quadrature)
+    return _Paths(owner, share, earlier, earlier_right, earlier_share, quadrature)
 
 
 def _group_trees(shape: Shape, paths: _Paths) -> tuple[I64, I64]:

@@ -1,0 +1,162 @@
+#include "tables.hpp"
+
+#include <cstring>
+
+namespace mlrf {
+namespace {
+
+// CatBoost's own way of hashing several hashes into one (catboost/libs/model/hash.h).
+constexpr std::uint64_t kMultiplier = 0x4906ba494954cb65u;
+std::uint64_t combine(std::uint64_t hash, std::uint64_t part) { return kMultiplier * (hash + kMultiplier * part); }
+
+// The hash of the category that a code stands for; false for NaN and for a code that stands for none.
+bool find_hash(const Forest& f, const HashedFeature& feature, double code, std::uint32_t& hash) {
+    if (code > -1.0 && code < static_cast<double>(feature.n_codes)) {
+        hash = f.code_hashes[feature.first_code + static_cast<std::uint32_t>(code)];
+        return true;
+    }
+    if (!(code >= kHashedCode && code < 2 * kHashedCode)) return false;
+    hash = static_cast<std::uint32_t>(code - kHashedCode);
+    return true;
+}
+
+// Hash the key of a table for n rows, or of one row where n is 1: keys and has_key [n].
+void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, std::size_t n_rows, const LookupScratch& scratch,
+               std::uint64_t* keys, unsigned char* has_key) {
+    for (std::size_t row = 0; row < n_rows; ++row) {
+        keys[row] = 0;
+        has_key[row] = 1;
+    }
+    for (std::uint32_t p = table.first_part; p < table.first_part + table.n_parts; ++p) {
+        const KeyPart part = f.key_parts[p];
+        if (part.kind == kAbove) {
+            const double* column = inputs + part.source;
+            for (std::size_t row = 0; row < n_rows; ++row) {
+                const float x = static_cast<float>(column[row * f.n_inputs]);
+                const bool is_above = (static_cast<double>(x) > part.border) | ((x != x) & (part.nan_is_above != 0));
+                keys[row] = combine(keys[row], is_above);
+            }
+            continue;
+        }
+        const std::uint32_t* hashes = scratch.hashes.data() + std::size_t{part.source} * kLookupRows;
+        const unsigned char* has_hash = scratch.has_hash.data() + std::size_t{part.source} * kLookupRows;
+        if (part.kind == kEquals) {
+            for (std::size_t row = 0; row < n_rows; ++row)
+                keys[row] = combine(keys[row], (hashes[row] == part.hash) & (has_hash[row] != 0));
+            continue;
+        }
+        for (std::size_t row = 0; row < n_rows; ++row) {
+            // CatBoost takes the hash for a signed number.
+            const std::int64_t hash = static_cast<std::int32_t>(hashes[row]);
+            keys[row] = combine(keys[row], static_cast<std::uint64_t>(hash));
+            has_key[row] = has_key[row] & has_hash[row];
+        }
+    }
+}
+
+const TableSlot* first_slot(const Forest& f, const TableRecord& table, std::uint64_t key) {
+    return f.table_slots.data + table.first_slot + key_slot(key, table.slot_bits);
+}
+
+std::uint32_t find_entry(const Forest& f, const TableRecord& table, std::uint64_t key, bool has_key) {
+    if (!has_key) return table.n_entries;
+    const TableSlot* slots = f.table_slots.data + table.first_slot;
+    const std::uint64_t mask = (std::uint64_t{1} << table.slot_bits) - 1;
+    // Some slot is not used: check_forest has seen one.
+    for (std::uint64_t at = key_slot(key, table.slot_bits); slots[at].is_used != 0; at = (at + 1) & mask)
+        if (slots[at].key == key) return slots[at].entry;
+    return table.n_entries;
+}
+
+const float* values_of(const Forest& f, const TableRecord& table, std::uint32_t entry) {
+    return f.table_values.data + table.first_value + std::size_t{entry} * table.n_columns;
+}
+
+void copy_values(const Forest& f, const TableRecord& table, std::uint32_t entry, double* inputs) {
+    const float* found = values_of(f, table, entry);
+    double* out = inputs + f.n_features + table.first_column;
+    for (std::uint32_t c = 0; c < table.n_columns; ++c) out[c] = static_cast<double>(found[c]);
+}
+
+// One row: all tables side by side.
+void look_up_row(const Forest& f, const LookupScratch& scratch, double* inputs) {
+    std::uint64_t* keys = scratch.keys.data();
+    std::uint32_t* entries = scratch.entries.data();
+    unsigned char* has_key = scratch.has_key.data();
+    for (std::size_t t = 0; t < f.tables.count; ++t) {
+        hash_keys(f, f.tables[t], inputs, 1, scratch, keys + t, has_key + t);
+        __builtin_prefetch(first_slot(f, f.tables[t], keys[t]));
+    }
+    for (std::size_t t = 0; t < f.tables.count; ++t) {
+        entries[t] = find_entry(f, f.tables[t], keys[t], has_key[t] != 0);
+        __builtin_prefetch(values_of(f, f.tables[t], entries[t]));
+    }
+    for (std::size_t t = 0; t < f.tables.count; ++t) copy_values(f, f.tables[t], entries[t], inputs);
+}
+
+// Several rows: one table after the other.
+void look_up_rows(const Forest& f, std::size_t n_rows, const LookupScratch& scratch, double* inputs) {
+    std::uint64_t* keys = scratch.keys.data();
+    std::uint32_t* entries = scratch.entries.data();
+    for (std::size_t t = 0; t < f.tables.count; ++t) {
+        const TableRecord table = f.tables[t];
+        hash_keys(f, table, inputs, n_rows, scratch, keys, scratch.has_key.data());
+        for (std::size_t row = 0; row < n_rows; ++row) __builtin_prefetch(first_slot(f, table, keys[row]));
+        for (std::size_t row = 0; row < n_rows; ++row) {
+            entries[row] = find_entry(f, table, keys[row], scratch.has_key.data()[row] != 0);
+            __builtin_prefetch(values_of(f, table, entries[row]));
+        }
+        for (std::size_t row = 0; row < n_rows; ++row) copy_values(f, table, entries[row], inputs + row * f.n_inputs);
+    }
+}
+
+std::size_t most(const Forest& f) { return f.tables.count > kLookupRows ? f.tables.count : kLookupRows; }
+
+}  // namespace
+
+LookupScratch::LookupScratch(const Forest& f)
+    : keys(most(f)),
+      entries(most(f)),
+      has_key(most(f)),
+      hashes((f.hashed_features.count + 1) * kLookupRows),
+      has_hash((f.hashed_features.count + 1) * kLookupRows) {}
+
+void fill_inputs(const Forest& f, const void* values, bool is_float32, std::size_t n_rows, const LookupScratch& scratch,
+                 double* inputs) {
+    for (std::size_t row = 0; row < n_rows; ++row) {
+        double* out = inputs + row * f.n_inputs;
+        if (is_float32) {
+            const float* given = static_cast<const float*>(values) + row * f.n_features;
+            for (std::size_t i = 0; i < f.n_features; ++i) out[i] = static_cast<double>(given[i]);
+        } else {
+            std::memcpy(out, static_cast<const double*>(values) + row * f.n_features, f.n_features * sizeof(double));
+        }
+    }
+    for (std::size_t h = 0; h < f.hashed_features.count; ++h) {
+        const HashedFeature& feature = f.hashed_features[h];
+        for (std::size_t row = 0; row < n_rows; ++row) {
+            std::uint32_t hash = 0;
+            scratch.has_hash.data()[h * kLookupRows + row] =
+                find_hash(f, feature, inputs[row * f.n_inputs + feature.feature], hash);
+            scratch.hashes.data()[h * kLookupRows + row] = hash;
+        }
+    }
+    if (n_rows == 1)
+        look_up_row(f, scratch, inputs);
+    else
+        look_up_rows(f, n_rows, scratch, inputs);
+}
+
+void share_groups(const Forest& f, const double* of_groups, double* contributions) {
+    const std::size_t n_outputs = f.n_outputs;
+    std::memcpy(contributions, of_groups, std::size_t{f.n_features} * n_outputs * sizeof(double));
+    for (std::size_t g = 0; g < f.feature_groups.count; ++g) {
+        const FeatureGroup& group = f.feature_groups[g];
+        const double* whole = of_groups + (f.n_features + g) * n_outputs;
+        for (std::uint32_t m = group.first; m < group.first + group.count; ++m)
+            for (std::size_t k = 0; k < n_outputs; ++k)
+                contributions[std::size_t{f.group_features[m]} * n_outputs + k] += whole[k] / group.count;
+    }
+}
+
+}  // namespace mlrf

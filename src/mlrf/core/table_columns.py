@@ -1,0 +1,152 @@
+"""Columns that are looked up before the trees see a row: CatBoost's CTR features, as the tree IR has them.
+
+1. A table's key is a hash of 64 bits over its parts, in their order: categories by the hash of their text, whether a number is
+   above a border, whether a category has a certain hash.
+2. A table gives each of its columns a value by key, and another one where the key is not in it.
+3. A code from 0 on stands for the category whose hash is listed; HASHED_CODE + h stands for the category of hash h, whichever
+   it is; NaN and every other code stand for a category of which nothing is known: its key is in no table.
+
+What a forest tests behind its own features are the columns of its tables, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from mlrf.core.category_hash import HASHED_CODE
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+MULTIPLIER = np.uint64(0x4906BA494954CB65)
+"""Of CatBoost's hash of two hashes (catboost/libs/model/hash.h)."""
+
+
+class PartKind(IntEnum):
+    """What a part of a key is hashed from."""
+
+    CATEGORY = 0
+    ABOVE = 1
+    EQUALS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPart:
+    """A part of a table's key."""
+
+    kind: PartKind
+    feature: int
+    border: float = 0.0
+    """Of ABOVE: a float32 number, as the value that is compared with it."""
+    nan_is_above: bool = False
+    """Of ABOVE."""
+    hash: int = 0
+    """Of EQUALS: 32 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupTable:
+    """m keys and the values of c columns."""
+
+    parts: tuple[KeyPart, ...]
+    keys: U64
+    """[m] distinct"""
+    values: F32
+    """[m + 1, c] the last row for a key that is not in the table."""
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns, c."""
+        return int(self.values.shape[1])
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The features that the key depends on, ascending."""
+        return tuple(sorted({part.feature for part in self.parts}))
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The features that a contribution of the table counts for, ascending.
+
+        CatBoost gives it to the categories of a combination, in equal parts; its conditions on numbers and on exact categories
+        have no part in it.
+        """
+        categories = {part.feature for part in self.parts if part.kind is PartKind.CATEGORY}
+        return tuple(sorted(categories)) or self.features
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableColumns:
+    """The tables of a forest, and the hashes of the categories that their keys are made of."""
+
+    hashes: dict[int, npt.NDArray[np.uint32]]
+    """By feature: the hash of each code from 0 on."""
+    tables: tuple[LookupTable, ...]
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of all tables."""
+        return sum(table.n_columns for table in self.tables)
+
+    @property
+    def n_entries(self) -> int:
+        """Keys of all tables."""
+        return sum(len(table.keys) for table in self.tables)
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """Return the distinct sets of two and more features that own a table, in the order of the tables."""
+        return list(dict.fromkeys(table.owners for table in self.tables if len(table.owners) > 1))
+
+    def owners(self, n_features: int) -> I64:
+        """Return for each column the feature that it is of, or `n_features` plus the place of its group."""
+        place = {group: n_features + index for index, group in enumerate(self.groups())}
+        owner = [place.get(table.owners, table.owners[0]) for table in self.tables]
+        return np.repeat(np.array(owner, np.int64), [table.n_columns for table in self.tables])
+
+
+def find_entries(table: LookupTable, hashes: Mapping[int, npt.NDArray[np.uint32]], columns: Mapping[int, F64]) -> I64:
+    """Return the entry [n] of a table that rows find; the number of entries where one finds none.
+
+    `columns` [n] by feature are those of the table's features, `hashes` the hash of each code of the categorical ones.
+    """
+    count = len(next(iter(columns.values())))
+    key = np.zeros(count, np.uint64)
+    has_key = np.ones(count, np.bool_)
+    for part in table.parts:
+        values = columns[part.feature]
+        if part.kind is PartKind.ABOVE:
+            with np.errstate(over="ignore"):
+                rounded = values.astype(np.float32)
+            bits = np.where(np.isnan(rounded), part.nan_is_above, rounded > part.border).astype(np.uint64)
+        else:
+            own, known = category_hashes(hashes[part.feature], values)
+            if part.kind is PartKind.EQUALS:
+                bits = (known & (own == part.hash)).astype(np.uint64)
+            else:
+                has_key &= known
+                bits = own.astype(np.uint32).view(np.int32).astype(np.int64).view(np.uint64)
+        key = MULTIPLIER * (key + MULTIPLIER * bits)
+    order = np.argsort(table.keys)
+    ascending = table.keys[order]
+    place = np.minimum(np.searchsorted(ascending, key), max(0, len(ascending) - 1))
+    if not len(ascending):
+        return np.zeros(count, np.int64)
+    return np.where(has_key & (ascending[place] == key), order[place], len(ascending))
+
+
+def category_hashes(hashes: npt.NDArray[np.uint32], codes: F64) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
+    """Return the hash [n] that each code stands for, and whether it stands for one [n]."""
+    found = np.zeros(len(codes), np.uint32)
+    with np.errstate(invalid="ignore"):
+        listed = (codes > -1.0) & (codes < len(hashes))
+        hashed = (codes >= HASHED_CODE) & (codes < 2 * HASHED_CODE)
+    found[listed] = hashes[codes[listed].astype(np.int64)]
+    found[hashed] = (codes[hashed] - HASHED_CODE).astype(np.uint32)
+    return found, listed | hashed

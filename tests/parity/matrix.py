@@ -78,14 +78,16 @@ def ask_random(chosen: list[Cell], count: int, seed: int) -> int:
 def holds(found: Measured) -> bool:
     """Whether a cell keeps every bar."""
     explained = found.contribution_difference is None or found.contribution_difference <= SHAP_LIMIT
-    return found.off == 0 and found.onnx_difference <= ONNX_LIMIT and found.additivity <= ADDITIVITY_LIMIT and explained
+    exported = found.onnx_difference is None or found.onnx_difference <= ONNX_LIMIT
+    return found.off == 0 and exported and found.additivity <= ADDITIVITY_LIMIT and explained
 
 
 def line(cell: Cell, found: Measured) -> str:
     """One line of the table."""
     reasons = "-" if found.contribution_difference is None else f"{found.contribution_difference:.0e}"
     equal = "yes" if found.off == 0 else f"no: {found.off} rows, {found.flips} on a threshold"
-    numbers = (str(found.rows), f"{found.largest_difference:.0e}", equal, f"{found.onnx_difference:.0e}", reasons)
+    onnx = "-" if found.onnx_difference is None else f"{found.onnx_difference:.0e}"
+    numbers = (str(found.rows), f"{found.largest_difference:.0e}", equal, onnx, reasons)
     words = (cell.library, cell.objective, cell.kind, cell.splits, cell.missing)
     return "| " + " | ".join((*words, *numbers)).replace("0e+00", "0") + " |"
 
@@ -107,7 +109,7 @@ def page(lines: list[str], failed: int) -> str:
         "of its nodes and one step beside them.\n\n"
         "- **largest margin difference**, **bit-equal**: the tree engine beside the library's own raw margin. A branch taken "
         "otherwise would show: every threshold row is bit-equal where the line says yes.\n"
-        "- **ONNX**: `model.onnx` under ONNX Runtime, relative to max(\\|margin\\|, mean \\|margin\\|); the bar is 1e-6.\n"
+        "- **ONNX**: `model.onnx` under ONNX Runtime, relative to max(\\|margin\\|, mean \\|margin\\|); the bar is 1e-6. `-`: the bundle has no ONNX file (CTR features).\n"
         "- **SHAP**: contributions and base beside the library's own, relative to max(1, sum \\|contribution\\|); the bar is 1e-5. "
         "scikit-learn has none; its models are held against `shap`'s `TreeExplainer`. `-`: there are none (`shap` knows neither "
         "categories of histograms nor gradient boosting of several classes), or none that add up to the prediction (CatBoost's trees "

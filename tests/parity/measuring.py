@@ -13,7 +13,7 @@ from mlrf.builder.covers import with_covers
 from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
-from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, golden_rows
 from mlrf.model.explanation import additivity_gap
@@ -33,8 +33,8 @@ class Measured:
     """Rows whose margins are not equal to the bit."""
     flips: int
     """Of them, rows that stand on a threshold."""
-    onnx_difference: float
-    """Relative to the larger of |margin| and the mean |margin|."""
+    onnx_difference: float | None
+    """Relative to the larger of |margin| and the mean |margin|; None where the bundle has no ONNX file."""
     contribution_difference: float | None
     """Relative to the largest sum of |contributions|; None where the library has none."""
     additivity: float
@@ -42,7 +42,7 @@ class Measured:
 
 def measure(grown: Grown, most: int = 3_000) -> Measured:
     """Hold a fitted model's export against the model."""
-    model = import_model(grown.model)
+    model = import_model(grown.model, ImportOptions(grown.categories))
     if not grown.has_covers:
         model = with_covers(model, grown.rows)
     never = [place for place, feature in enumerate(model.features) if not feature.nullable]
@@ -58,8 +58,11 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
     kept = np.unique(np.linspace(0, len(rows) - 1, 200).astype(int))
     trees = run_trees(encode_forest(model.forest), rows, kept)
     off = ~np.all((trees.margins == expected) | (np.isnan(trees.margins) & np.isnan(expected)), axis=1)
-    onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
-    size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
+    onnx_difference = None
+    if model.forest.tables is None:
+        onnx, _ = run_onnx(export_onnx(model.forest, model.link), rows)
+        size = np.maximum(np.abs(expected), np.mean(np.abs(expected)))
+        onnx_difference = float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300)))
     # An exporter's thresholds are the nearest float32: only the training rows are known to take the same sides.
     free = rows[kinds == KINDS.index("random")] if grown.has_covers else grown.rows
     return Measured(
@@ -67,7 +70,7 @@ def measure(grown: Grown, most: int = 3_000) -> Measured:
         largest_difference=float(np.max(np.abs(trees.margins - expected))),
         off=int(np.count_nonzero(off)),
         flips=int(np.count_nonzero(off & (kinds == KINDS.index("threshold")))),
-        onnx_difference=float(np.max(np.abs(onnx - expected) / np.maximum(size, 1e-300))),
+        onnx_difference=onnx_difference,
         contribution_difference=_contribution_difference(grown, model, free[:EXPLAINED]),
         additivity=additivity_gap(trees.single, trees.contributions, trees.base),
     )

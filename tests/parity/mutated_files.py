@@ -5,6 +5,7 @@ A file must be refused with a BuildError or be read and encoded; nothing else ma
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import sys
 import tempfile
@@ -36,7 +37,9 @@ def sound_files() -> dict[str, bytes]:
         xgboost = grow(Cell("xgboost", "multi:softprob", "gbtree", "partition", "NaN"), trees=3).model
         catboost = grow(Cell("catboost", "RMSE", "SymmetricTree", "one-hot", "Min"), trees=3).model
         depthwise = grow(Cell("catboost", "MultiClass", "Depthwise", "numeric", "Min"), trees=3).model
-        for model, kind in ((catboost, "cbm"), (catboost, "json"), (depthwise, "cbm"), (depthwise, "json")):
+        ctr = grow(Cell("catboost", "RMSE", "SymmetricTree", "CTR, all types", "Min"), trees=3).model
+        catboost_models = (catboost, depthwise, ctr)
+        for model, kind in itertools.product(catboost_models, ("cbm", "json")):
             model.save_model(str(folder / f"{id(model)}.{kind}"), format=kind)
         numeric = grow(Cell("lightgbm", "regression", "gbdt", "numeric", "NaN"), trees=3).model
         forest = grow(Cell("sklearn", "RandomForestRegressor", "regressor", "numeric", "NaN"), trees=3).model
@@ -51,6 +54,8 @@ def sound_files() -> dict[str, bytes]:
             "catboost.json": (folder / f"{id(catboost)}.json").read_bytes(),
             "catboost-depthwise.cbm": (folder / f"{id(depthwise)}.cbm").read_bytes(),
             "catboost-depthwise.json": (folder / f"{id(depthwise)}.json").read_bytes(),
+            "catboost-ctr.cbm": (folder / f"{id(ctr)}.cbm").read_bytes(),
+            "catboost-ctr.json": (folder / f"{id(ctr)}.json").read_bytes(),
             "forest.skops": skops.io.dumps(forest),
             "histogram.skops": skops.io.dumps(histogram),
             "forest.onnx": onnx_exports.exported(forest, 1).SerializeToString(),

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import mlrf
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.detect import import_model
-from mlrf.builder.importers.catboost.city_hash import category_hash, city_hash
 from mlrf.builder.importers.imported_model import ImportOptions
+from mlrf.core.category_hash import category_hash, city_hash
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 from naive_forest import brute_force
 
@@ -231,30 +231,37 @@ def test_lists_that_do_not_fit_are_refused(lists, reason):
 
 
 @pytest.mark.parametrize("kind", ["cbm", "json"])
-def test_target_statistics_are_refused_by_name(tmp_path, kind):
-    frame, target = categories(np.random.default_rng(8))
-    trained = cb.CatBoostRegressor(iterations=5, cat_features=["word", "code", "flag"], **QUIET).fit(frame, target)
-    with pytest.raises(UnsupportedModelError, match=r"CTR features.*'word'.*one_hot_max_size"):
-        import_model(saved(trained, tmp_path, kind), ImportOptions({"word": ["a"], "flag": [False, True]}))
-
-
 @pytest.mark.parametrize(
-    ("loss", "target", "reason"),
+    ("loss", "targets", "task", "link"),
     [
-        ("MultiRMSE", 2, "several targets at once"),
-        ("RMSEWithUncertainty", 1, "a mean and a variance"),
-        ("MultiLogloss", 2, "several labels"),
-        ("MultiQuantile:alpha=0.1,0.9", 1, "several quantiles"),
+        ("MultiRMSE", 2, "regression", "identity"),
+        ("RMSEWithUncertainty", 1, "raw", "identity"),
+        ("MultiLogloss", 3, "raw", "sigmoid_each"),
+        ("MultiCrossEntropy", 2, "raw", "sigmoid_each"),
+        ("MultiQuantile:alpha=0.1,0.5,0.9", 1, "regression", "identity"),
     ],
 )
-def test_losses_of_several_answers_are_refused_by_name(tmp_path, loss, target, reason):
+def test_losses_of_several_answers(tmp_path, loss, targets, task, link, kind):
     rng = np.random.default_rng(9)
     rows = make_rows(rng)
-    targets = np.column_stack([make_target(rng, rows, "Logloss" if "Log" in loss else "RMSE")] * target)
-    trained = cb.CatBoost({"loss_function": loss, "iterations": 2, **QUIET}).fit(rows, targets)
-    for kind in ("cbm", "json"):
-        with pytest.raises(UnsupportedModelError, match=f"{loss.split(':')[0]} predicts {reason}"):
-            import_model(saved(trained, tmp_path, kind))
+    of_one = make_target(rng, rows, {"MultiLogloss": "Logloss", "MultiCrossEntropy": "CrossEntropy"}.get(loss, "RMSE"))
+    columns = np.column_stack([np.roll(of_one, place) for place in range(targets)])
+    trained = cb.CatBoost({"loss_function": loss, "iterations": 5, **QUIET}).fit(rows, columns)
+    model = import_model(saved(trained, tmp_path, kind))
+    assert (model.task, model.link.kind, model.classes) == (task, link, None)
+    assert "outputs are" in model.notes[0]
+    assert_library_agrees(model, tmp_path)
+
+
+def test_the_second_output_of_uncertainty_is_half_a_logarithm(tmp_path):
+    rng = np.random.default_rng(10)
+    rows = make_rows(rng)
+    trained = cb.CatBoost({"loss_function": "RMSEWithUncertainty", "iterations": 5, **QUIET})
+    trained.fit(rows, make_target(rng, rows, "RMSE"))
+    engine = assert_library_agrees(import_model(trained), tmp_path)
+    margins = np.array(engine.margins(rows)).reshape(-1, 2)
+    variances = trained.predict(rows, prediction_type="RMSEWithUncertainty")[:, 1]
+    np.testing.assert_allclose(np.exp(2 * margins[:, 1]), variances, rtol=1e-12)
 
 
 def test_text_features_are_refused_by_name(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -20,6 +20,7 @@ import onnx_exports
 import xgboost_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
+from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.builder.importers.xgboost import reference as xgboost_answers
 
 Rows = np.ndarray
@@ -50,6 +51,8 @@ class Grown:
     """What it was trained on."""
     has_covers: bool = True
     """Whether the model tells how many training rows took each branch."""
+    categories: dict[str, list[Any]] = field(default_factory=dict)
+    """Names of categories that the model keeps hashes of."""
 
 
 LIGHTGBM = (
@@ -58,9 +61,21 @@ LIGHTGBM = (
 )  # fmt: skip
 CATBOOST = {
     "RMSE": 0, "MAE": 0, "Quantile": 0, "LogCosh": 0, "Poisson": 0, "Logloss": 2, "CrossEntropy": 1, "MultiClass": 3,
-    "MultiClassOneVsAll": 3, "YetiRank": 3,
+    "MultiClassOneVsAll": 3, "YetiRank": 3, "MultiRMSE": 0, "MultiQuantile:alpha=0.1,0.9": 0, "RMSEWithUncertainty": 0,
+    "MultiLogloss": 2,
 }  # fmt: skip
 """Losses, and the classes of their targets: 0 a number, 1 a share."""
+CTR_TYPES = {
+    "CTR": None,
+    "CTR, all types": [
+        "Borders:TargetBorderCount=3",
+        "Buckets:TargetBorderCount=2",
+        "BinarizedTargetMeanValue",
+        "Counter",
+    ],
+}
+"""Types of CTR features by the name of a cell's splits; None: CatBoost's own choice."""
+CTR_CATEGORIES = {"c": list(range(5)), "d": list(range(12))}
 SKLEARN = {
     f"{name}{task}": getattr(module, f"{name}{task}")
     for module, names in (
@@ -98,8 +113,11 @@ def cells() -> list[Cell]:
             *itertools.product(["SymmetricTree"], ["numeric"], ["Min", "Max", "none"]),
             ("SymmetricTree", "one-hot", "Min"),
             *itertools.product(["Depthwise", "Lossguide"], ["numeric"], ["Min"]),
+            *itertools.product(["SymmetricTree", "Lossguide"], CTR_TYPES, ["Min"]),
         ]
         if kind == "SymmetricTree" or loss != "YetiRank"
+        # CatBoost takes borders of the target for losses of numbers and of classes alone.
+        if splits != "CTR, all types" or loss in ("RMSE", "MAE", "MultiClass", "MultiRMSE")
     ]
     for name in SKLEARN:
         kinds = ["2 classes", "4 classes"] if name.endswith("Classifier") else ["regressor"]
@@ -178,16 +196,26 @@ def _catboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     share = (signal - signal.min()) / np.ptp(signal)
     classes = CATBOOST[cell.objective]
     target = _classes(signal, classes) if classes > 1 else share
+    if cell.objective in ("MultiRMSE", "MultiLogloss"):
+        target = np.column_stack([target, target[::-1]])
     table: Any = rows
-    if cell.splits == "one-hot":
+    named: list[str] = []
+    if cell.splits != "numeric":
+        named = ["d"] if cell.splits == "one-hot" else ["c", "d"]
+        if "c" in named:
+            rows[:, 2] = np.digitize(np.nan_to_num(rows[:, 2]), [-1.0, 0.0, 0.7, 1.2])
         table = pd.DataFrame(rows, columns=list("abcd"))
-        table["d"] = table["d"].astype(int)
+        table[named] = table[named].astype(int)
     group = np.arange(len(rows)) // 10 if cell.objective == "YetiRank" else None
-    pool = cb.Pool(table, target, cat_features=["d"] if cell.splits == "one-hot" else None, group_id=group)
+    pool = cb.Pool(table, target, cat_features=named or None, group_id=group)
     options = {
         "loss_function": cell.objective, "iterations": trees, "depth": depth, "grow_policy": cell.kind, "verbose": 0,
-        "allow_writing_files": False, "thread_count": 1, "random_seed": seed % 1000, "one_hot_max_size": 50,
+        "allow_writing_files": False, "thread_count": 1, "random_seed": seed % 1000,
+        # Of a CTR cell, five categories are split one by one and twelve by statistics, alone and combined.
+        "one_hot_max_size": 5 if cell.splits in CTR_TYPES else 50,
     }  # fmt: skip
+    if (types := CTR_TYPES.get(cell.splits)) is not None:
+        options |= {"simple_ctr": types, "combinations_ctr": types, "one_hot_max_size": 2}
     if cell.missing != "none":
         options["nan_mode"] = cell.missing
     model = cb.CatBoost(options).fit(pool)
@@ -196,13 +224,21 @@ def _catboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
         categories = model.get_cat_feature_indices()
         table: Any = asked
         if categories:
-            table = catboost_answers._table(asked, model, import_model(model).settings["categories"])
+            settings = import_model(model, ImportOptions(categories_of(cell))).settings
+            table = catboost_answers._table(asked, model, settings["categories"])
         given = cb.Pool(table, cat_features=categories)
         told = np.asarray(model.get_feature_importance(given, type="ShapValues", thread_count=1))
         return told.reshape(len(asked), -1, asked.shape[1] + 1).transpose(0, 2, 1)
 
-    # CatBoost's reasons of trees that are not oblivious do not add up to its own prediction.
-    return Grown(model, contributions if cell.kind == "SymmetricTree" else None, rows)
+    # CatBoost's contributions of trees that are not oblivious, and of a variance, do not add up to its own prediction.
+    adds_up = cell.kind == "SymmetricTree" and cell.objective != "RMSEWithUncertainty"
+    told = contributions if adds_up else None
+    return Grown(model, told, rows, categories=categories_of(cell))
+
+
+def categories_of(cell: Cell) -> dict[str, list[Any]]:
+    """Return the names of a cell's categories, where its model keeps only hashes that integers do not tell."""
+    return CTR_CATEGORIES if cell.splits in CTR_TYPES else {}
 
 
 def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:

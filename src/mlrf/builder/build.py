@@ -19,6 +19,7 @@ from mlrf.builder.class_labels import read_class_labels
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
+from mlrf.builder.sample import sampled_categories
 from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.json_schema import to_json_schema
@@ -78,7 +79,11 @@ def build(
     told("reading the model", 0.0)
     try:
         import_options = ImportOptions(
-            read_category_lists(categories), read_class_labels(classes), read_names(feature_names), read_task(task)
+            read_category_lists(categories),
+            read_class_labels(classes),
+            read_names(feature_names),
+            read_task(task),
+            sampled=sampled_categories(sample),
         )
         imported = import_model(model, import_options, allow_pickle=allow_pickle)
         told("reading the model", 1.0)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError, ModelUnreadableError, RequestError, SampleError
 from mlrf.core.forest import F64
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
 
 MAX_SAMPLE_ROWS = 100_000
 _LENIENT = Leniency(unknown_categories="missing")
@@ -117,6 +118,43 @@ def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
             raise SampleError(f"the sample is an array {list(sample.shape)}, not [n, {len(names)}]")
         return Sample(pa.table([pa.array(column) for column in sample.T], names=list(names)), names, by_code=True)
     return Sample(_table(sample), names)
+
+
+def sampled_categories(sample: Any) -> Callable[[str], list[Category] | None]:
+    """Return what gives the distinct values of a sample's column, as categories are named; None where there are none.
+
+    The sample is read when the first column is asked for; SampleError as `read_sample`.
+    """
+
+    @cache
+    def table() -> pa.Table | None:
+        if sample is None or isinstance(sample, np.ndarray):
+            return None
+        return _parquet(Path(sample)) if isinstance(sample, str | os.PathLike) else _table(sample)
+
+    def categories(name: str) -> list[Category] | None:
+        found = table()
+        if found is None or found.column_names.count(name) != 1:
+            return None
+        column = found.column(name).slice(0, MAX_SAMPLE_ROWS)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if not _names_categories(column.type):
+            return None
+        return sorted(column.drop_null().unique().to_pylist(), key=lambda value: (str(type(value)), value))
+
+    return categories
+
+
+def _names_categories(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_string_view,
+        pa.types.is_integer,
+        pa.types.is_boolean,
+    )
+    return any(test(kind) for test in tests)
 
 
 def _parquet(path: Path) -> pa.Table:

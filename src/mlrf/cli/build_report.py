@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mlrf.cli.engine_timing import Figures, race, rows_for
 from mlrf.cli.terminal_text import harmless
-from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, Manifest, RowsEntry
+from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, CoverageEntry, Manifest, RowsEntry
 from mlrf.core.schema import Kind
 
 _ORIGINS = {
@@ -39,6 +39,8 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
     if (cover := manifest.coverage) is not None:
         unreachable = f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""
         say(f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes proven{unreachable}")
+        if cover.table_entries:
+            say(_table_entries(cover))
     if (rows := manifest.rows) is not None:
         say(told_rows(rows))
     names = [name for name, file in _ENGINES.items() if file in manifest.files]
@@ -76,6 +78,15 @@ def _recognised(manifest: Manifest) -> list[str]:
             f"the objective gives no more than a margin: predictions are raw, as {manifest.library} returns them"
         )
     return [harmless(line) for line in lines]
+
+
+def _table_entries(cover: CoverageEntry) -> str:
+    """Return a line on the share of the CTR tables' entries that the proof has asked for."""
+    share = cover.table_entries_found / cover.table_entries
+    line = f"{cover.table_entries_found} of {cover.table_entries} entries of CTR tables proven ({share:.0%})"
+    if cover.table_entries_found < cover.table_entries:
+        line += "; the rest is not proven: name more categories (--categories), or give rows that hold them (--sample)"
+    return line
 
 
 def _by_code(bundle: Bundle) -> list[str]:

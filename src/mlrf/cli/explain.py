@@ -48,7 +48,10 @@ def explain(
         bool, typer.Option("--json", help="Print one JSON line a row: the `explanation` that the server answers with.")
     ] = False,
     unknown_categories: Annotated[
-        str, typer.Option(help="`refuse` a category that the model has no code for, or read it as `missing`.")
+        str,
+        typer.Option(
+            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
+        ),
     ] = "refuse",
 ) -> None:
     """Show what each feature adds to the answer: from the expected margin, by contributions, to the prediction.

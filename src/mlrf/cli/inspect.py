@@ -53,7 +53,7 @@ def inspect(
         lines.append(f"expected margin {', '.join(f'{base:.6g}' for base in manifest.base)}")
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
-    lines += _TOLD_COVERS.get(manifest.covers, []) if manifest.graph is None else manifest.notes
+    lines += [*(_TOLD_COVERS.get(manifest.covers, []) if manifest.graph is None else []), *manifest.notes]
     if manifest.rows is not None:
         lines.append(told_rows(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))

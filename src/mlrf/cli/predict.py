@@ -29,7 +29,10 @@ def predict(
         typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Write there instead of to stdout."),
     ] = None,
     unknown_categories: Annotated[
-        str, typer.Option(help="`refuse` a category that the model has no code for, or read it as `missing`.")
+        str,
+        typer.Option(
+            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
+        ),
     ] = "refuse",
 ) -> None:
     """Answer the rows of a file, one JSON line a row: what the training library's predict returns.

@@ -21,8 +21,8 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 def leniency_of(unknown_categories: str) -> Leniency:
     """Return what a file's rows may hold: more columns than features, and the unknown categories that the option lets pass."""
-    if unknown_categories not in ("refuse", "missing"):
-        raise ConfigError(f"--unknown-categories is `refuse` or `missing`, not {unknown_categories!r}")
+    if unknown_categories not in ("refuse", "missing", "as-library"):
+        raise ConfigError(f"--unknown-categories is `refuse`, `missing` or `as-library`, not {unknown_categories!r}")
     return Leniency("ignore", unknown_categories, "command line")  # type: ignore[arg-type]
 
 

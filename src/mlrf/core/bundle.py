@@ -112,6 +112,10 @@ class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pairs of categorical node and category tried."""
     category_probes_left_out: int
     """Pairs that were too many to try."""
+    table_entries: int = 0
+    """Entries of the tables that values are looked up in (CatBoost's CTR features)."""
+    table_entries_found: int = 0
+    """Of these, the ones that some golden row finds: the others are not proven."""
 
 
 class KeyFieldEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.core.errors import BundleError, InvalidRequestError
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.schema import CategoryHashing, Feature, Kind, Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_HASH = "catboost"
 _JSON_TYPE = {Kind.NUMERIC: "number", Kind.INTEGER: "integer", Kind.BOOLEAN: "boolean"}
 
 
@@ -44,11 +45,16 @@ def from_json_schema(document: Any) -> Schema:
 def _property(feature: Feature) -> dict[str, Any]:
     described: dict[str, Any]
     null = ["null"] if feature.nullable else []
-    if feature.categories is not None:
+    hashing = feature.hashing
+    if feature.categories is not None and hashing is not None and (hashing.known or hashing.is_open):
+        described = {"type": ["string", "integer", "boolean", *null], "x-mlrf-categories": list(feature.categories)}
+    elif feature.categories is not None:
         described = {"enum": [*feature.categories, *([None] if feature.nullable else [])]}
     else:
         described = {"type": [_JSON_TYPE.get(feature.kind, "integer"), *null]}
     described["x-mlrf-kind"] = feature.kind.value
+    if hashing is not None:
+        described["x-mlrf-hashing"] = {"hash": _HASH, "known": list(hashing.known), "open": hashing.is_open}
     if feature.example is not None:
         described["examples"] = [feature.example]
     return described
@@ -62,5 +68,18 @@ def _feature(name: str, described: dict[str, Any]) -> Feature:
         categories = tuple(c for c in described["enum"] if c is not None)
     else:
         nullable = "null" in described["type"]
+        if "x-mlrf-categories" in described:
+            categories = tuple(described["x-mlrf-categories"])
     examples = described.get("examples", [None])
-    return Feature(name, kind, categories, nullable, examples[0])
+    return Feature(name, kind, categories, nullable, examples[0], _hashing(described.get("x-mlrf-hashing")))
+
+
+def _hashing(described: Any) -> CategoryHashing | None:
+    if described is None:
+        return None
+    if described["hash"] != _HASH:
+        raise ValueError(f"categories are hashed by {described['hash']!r}, which this version does not know")
+    known = tuple(described["known"])
+    if not all(isinstance(hashed, int) and 0 <= hashed < 1 << 32 for hashed in known):
+        raise ValueError("a hash of a category is no number of 32 bits")
+    return CategoryHashing(known, bool(described["open"]))

@@ -1,8 +1,9 @@
 """What one instance of a model looks like, and the way from an instance to a row of float64 and back.
 
 A row holds one float64 a feature in schema order: NaN is missing, booleans are 0 and 1, a category is its code (its place
-in the feature's list, or the integer itself where the feature has no list). This room owns the meaning of values; how fast
-JSON bytes get here is a matter for `serving`, which must agree with it to the bit.
+in the feature's list, or the integer itself where the feature has no list; where categories are hashed, one that is in no
+list has its hash). This module owns the meaning of values; how fast JSON bytes get here is a matter for `serving`, which must
+agree with it to the bit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from mlrf.core.category_hash import HASHED_CODE, category_hash, category_text
 from mlrf.core.errors import (
     FeatureCountError,
     InvalidFeatureError,
@@ -25,6 +27,10 @@ from mlrf.core.errors import (
 Category = str | int | float | bool
 Value = float | int | bool | str | None
 """What an instance may hold for a feature; None is missing."""
+
+UnknownCategories = Literal["refuse", "missing", "as-library"]
+"""What happens to a category that the model does not know: as-library answers it as the training library does, where categories
+are hashed; elsewhere it is refused."""
 
 MISSING = math.nan
 _SHOWN_CHARS = 80
@@ -41,6 +47,16 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryHashing:
+    """How a model that knows categories by their hash alone (CatBoost) takes those that are in no list."""
+
+    known: tuple[int, ...] = ()
+    """Hashes that the model knows and no listed category has, ascending."""
+    is_open: bool = False
+    """Whether every category is taken: the model does not say which hashes it knows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Feature:
     """One column of the model.
 
@@ -54,6 +70,8 @@ class Feature:
     categories: tuple[Category, ...] | None = None
     nullable: bool = True
     example: Value = None
+    hashing: CategoryHashing | None = None
+    """Of a categorical feature with a list; None where nothing but the list is known."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -64,10 +82,11 @@ class Feature:
             keys = [_category_key(c) for c in self.categories]
             if len(set(keys)) != len(keys):
                 raise ValueError(f"feature {self.name!r} lists a category twice")
+        elif self.hashing is not None:
+            raise ValueError(f"feature {self.name!r} hashes categories and has no list of them")
 
 
 OnUnknownFeature = Literal["refuse", "ignore"]
-OnUnknownCategory = Literal["refuse", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +94,7 @@ class Leniency:
     """What a caller or operator chose to let pass; the defaults let nothing pass."""
 
     unknown_features: OnUnknownFeature = "refuse"
-    unknown_categories: OnUnknownCategory = "refuse"
+    unknown_categories: UnknownCategories = "refuse"
     caller: Literal["http", "python", "command line"] = "http"
     """Whom errors advise: each caller has its own way to send a missing value, or to be lenient."""
 
@@ -95,6 +114,11 @@ _UNKNOWN_CATEGORY = {
     "python": ', None for missing, or pass unknown_categories="missing"',
     "command line": ", null or an empty cell for missing, or give --unknown-categories missing",
 }
+_AS_LIBRARY = {
+    "http": '; "unknown_categories": "as-library" (under /v2: --unknown-categories as-library) answers as CatBoost does',
+    "python": '; unknown_categories="as-library" answers as CatBoost does',
+    "command line": "; --unknown-categories as-library answers as CatBoost does",
+}
 """Remedies by caller: each is one that the caller has."""
 
 
@@ -106,6 +130,8 @@ class Schema:
     names: tuple[str, ...] = field(init=False)
     codes: tuple[Mapping[tuple[bool, Category], float] | None, ...] = field(init=False, repr=False, compare=False)
     """A feature's codes by category, for each feature that has a list."""
+    _codes_by_hash: dict[int, Mapping[int, float]] = field(init=False, repr=False, compare=False)
+    """By feature, the codes by the hash of the category; hashed when the first category comes that is not listed."""
 
     def __post_init__(self) -> None:
         names = tuple(f.name for f in self.features)
@@ -116,6 +142,7 @@ class Schema:
             raise ValueError(f"two features are named {twice!r}")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "codes", tuple(_codes_of(f) for f in self.features))
+        object.__setattr__(self, "_codes_by_hash", {})
 
     def row(self, instance: Mapping[str, Any] | Sequence[Any], leniency: Leniency = STRICT) -> list[float]:
         """Return the row of one instance, by name or in schema order.
@@ -188,7 +215,7 @@ class Schema:
         feature, codes = self.features[index], self.codes[index]
         if codes is None or feature.categories is None:
             return _finite(feature, value, "an integer category code", leniency, integral=True)
-        if by_code:
+        if by_code and not (feature.hashing is not None and isinstance(value, str)):
             code = _finite(feature, value, "an integer category code", leniency, integral=True)
             if 0 <= code < len(feature.categories):
                 return code
@@ -196,11 +223,28 @@ class Schema:
             if not isinstance(value, str | int | float):
                 raise _invalid(feature, value, "a category", leniency)
             found = codes.get(_category_key(value))
+            if found is None and feature.hashing is not None:
+                found = self.hashed_code(index, value, leniency)
             if found is not None:
                 return found
         if leniency.unknown_categories == "missing" and feature.nullable:
             return MISSING
         raise self._unknown_category(feature, value, leniency, by_code=by_code)
+
+    def hashed_code(self, index: int, value: Category, leniency: Leniency) -> float | None:
+        """Return the code of a category that is in no list, by its hash; None where the model does not know it."""
+        feature = self.features[index]
+        text = category_text(value)
+        if text is None or feature.hashing is None:
+            raise _invalid(feature, value, "a category: a string, a whole number or a boolean", leniency)
+        hashed = category_hash(text)
+        codes = self._codes_by_hash.get(index)
+        if codes is None:
+            codes = self._codes_by_hash[index] = _codes_by_hash(feature)
+        code = codes.get(hashed)
+        if code is None and (feature.hashing.is_open or leniency.unknown_categories == "as-library"):
+            return HASHED_CODE + hashed
+        return code
 
     def _unknown_category(
         self, feature: Feature, value: Any, leniency: Leniency, *, by_code: bool
@@ -210,7 +254,8 @@ class Schema:
         known = f"codes 0 to {len(categories) - 1}" if by_code else _listed([shown(c) for c in categories])
         return UnknownCategoryError(
             f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known}); send a known one"
-            + (_UNKNOWN_CATEGORY[leniency.caller] if feature.nullable else ""),
+            + (_UNKNOWN_CATEGORY[leniency.caller] if feature.nullable else "")
+            + (_AS_LIBRARY[leniency.caller] if feature.hashing is not None and not by_code else ""),
             feature=feature.name,
             value=_detail(value),
         )
@@ -241,6 +286,17 @@ def _codes_of(feature: Feature) -> Mapping[tuple[bool, Category], float] | None:
     if feature.categories is None:
         return None
     return {_category_key(c): float(code) for code, c in enumerate(feature.categories)}
+
+
+def _codes_by_hash(feature: Feature) -> Mapping[int, float]:
+    if feature.hashing is None or feature.categories is None:
+        return {}
+    codes = {hashed: HASHED_CODE + hashed for hashed in feature.hashing.known}
+    for code, category in enumerate(feature.categories):
+        text = category_text(category)
+        if text is not None:
+            codes.setdefault(category_hash(text), float(code))
+    return codes
 
 
 def _category_key(value: Category) -> tuple[bool, Category]:
@@ -284,14 +340,20 @@ def _value(feature: Feature, x: float) -> Value:
             return x != 0.0
         case Kind.INTEGER:
             return int(x)
-        case Kind.CATEGORICAL if feature.categories is not None:
-            code = int(x)
-            if not 0 <= code < len(feature.categories):
-                raise ValueError(f"feature {feature.name!r} has no category of code {code}")
-            return feature.categories[code]
         case Kind.CATEGORICAL:
-            return int(x)
+            return _category(feature, int(x))
     return x
+
+
+def _category(feature: Feature, code: int) -> Category:
+    if feature.categories is None:
+        return code
+    if feature.hashing is not None and code >= HASHED_CODE:
+        # The name is not kept, and a hash does not say it.
+        return f"(hash {code - int(HASHED_CODE)})"
+    if not 0 <= code < len(feature.categories):
+        raise ValueError(f"feature {feature.name!r} has no category of code {code}")
+    return feature.categories[code]
 
 
 def _example(feature: Feature) -> Value:

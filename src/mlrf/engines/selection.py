@@ -37,6 +37,11 @@ def check_engine(bundle: Bundle, name: str | None) -> None:
         raise ConfigError(
             f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
         )
+    if name == "onnxruntime" and ONNX_MODEL not in bundle.manifest.files and name not in bundle.manifest.parity:
+        raise ConfigError(
+            f"{bundle.name} was built without {ONNX_MODEL} (`mlrf inspect` says why): the engine trees serves it",
+            option="engine",
+        )
 
 
 def engine_file(bundle: Bundle, name: str | None = None) -> str:

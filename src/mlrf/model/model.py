@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
-from mlrf.core.schema import STRICT, Category, Leniency, OnUnknownCategory, OnUnknownFeature
+from mlrf.core.schema import STRICT, Category, Leniency, OnUnknownFeature, UnknownCategories
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 
@@ -127,7 +127,7 @@ class Model:
         leniency: Leniency = STRICT,
         *,
         unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: OnUnknownCategory | None = None,
+        unknown_categories: UnknownCategories | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return the raw margins of rows, [n] or [n, K].
 
@@ -148,7 +148,7 @@ class Model:
         leniency: Leniency = STRICT,
         *,
         unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: OnUnknownCategory | None = None,
+        unknown_categories: UnknownCategories | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
         import numpy as np  # noqa: PLC0415
@@ -164,7 +164,7 @@ class Model:
         leniency: Leniency = STRICT,
         *,
         unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: OnUnknownCategory | None = None,
+        unknown_categories: UnknownCategories | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
 
@@ -184,7 +184,7 @@ class Model:
         leniency: Leniency = STRICT,
         *,
         unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: OnUnknownCategory | None = None,
+        unknown_categories: UnknownCategories | None = None,
     ) -> list[Category]:
         """Return the predicted class of each row; arguments and errors as of `probabilities`."""
         self._known_classes()
@@ -200,7 +200,7 @@ class Model:
         *,
         threads: int = 1,
         unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: OnUnknownCategory | None = None,
+        unknown_categories: UnknownCategories | None = None,
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
@@ -222,7 +222,7 @@ class Model:
         rows: Any,
         leniency: Leniency,
         unknown_features: OnUnknownFeature | None,
-        unknown_categories: OnUnknownCategory | None,
+        unknown_categories: UnknownCategories | None,
     ) -> npt.NDArray[np.float64]:
         from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.covers import NO_COVERS, with_covers
@@ -25,8 +27,14 @@ from mlrf.core.bundle import (
     Manifest,
     ModelFacts,
 )
-from mlrf.core.forest import LEAF, Forest
-from mlrf.core.schema import Kind
+from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.forest import F64, LEAF, Forest
+from mlrf.core.schema import Kind, Schema
+
+_NO_ONNX = (
+    "model.onnx is left out: ONNX has no operator that hashes combinations of categories (CTR features); the tree engine "
+    "serves the bundle"
+)
 
 
 class ForestBundle:
@@ -34,12 +42,14 @@ class ForestBundle:
 
     def __init__(self, imported: ImportedModel, sample: Any, told: Progress) -> None:
         """Read the sample and export; SampleError when the sample does not fit."""
-        self.schema, self._sampled = schema_of(imported.features, sample)
+        self.schema, sampled = schema_of(imported.features, sample)
+        self._sampled = _nameable(self.schema, sampled)
         self._imported = with_covers(imported, self._sampled)
         self.unexplained = NO_COVERS if self._imported.covers == "none" else None
         """Why there are no reasons; None where there are."""
         told("exporting", 0.0)
-        self._exports = Exports(export_onnx(imported.forest, imported.link), encode_forest(self._imported.forest))
+        onnx = None if imported.forest.tables is not None else export_onnx(imported.forest, imported.link)
+        self._exports = Exports(onnx, encode_forest(self._imported.forest))
         told("exporting", 1.0)
 
     def prove(self, name: str, told: Progress) -> tuple[dict[str, bytes], Manifest]:
@@ -47,11 +57,12 @@ class ForestBundle:
         proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=told)
         golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
         files = {
-            ONNX_MODEL: self._exports.onnx,
             FOREST: self._exports.forest,
             GOLDEN: encode_golden(golden),
             GOLDEN_ROWS: golden_file(proof.rows, proof.margins, size_bytes=len(self._imported.source) // 4),
         }
+        if self._exports.onnx is not None:
+            files[ONNX_MODEL] = self._exports.onnx
         return files, self._manifest(name, proof)
 
     def _manifest(self, name: str, proof: Proof) -> Manifest:
@@ -78,10 +89,19 @@ class ForestBundle:
             precision=forest.rounding,
             covers=imported.covers,
             library=imported.library,
-            notes=list(imported.notes),
+            notes=[*imported.notes, *([_NO_ONNX] if self._exports.onnx is None else [])],
             coverage=CoverageEntry(**asdict(proof.coverage)),
             files={},
         )
+
+
+def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
+    """Return the rows whose categories all have names: of a hash the library cannot be asked."""
+    hashing = [place for place, feature in enumerate(schema.features) if feature.hashing is not None]
+    if rows is None or not hashing:
+        return rows
+    kept = rows[~np.any(rows[:, hashing] >= HASHED_CODE, axis=1)]
+    return kept if len(kept) else None
 
 
 def _depth(forest: Forest) -> int:

@@ -20,6 +20,19 @@ CategoryLists = dict[str, list[Category]]
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryNames:
+    """Names of categories: those of a list, else those that a sample holds."""
+
+    lists: CategoryLists
+    sampled: Callable[[str], list[Category] | None] = lambda _: None
+    """Returns the distinct values of a sample's column, None where there is no sample, or it has no such column."""
+
+    def of(self, name: str) -> list[Category] | None:
+        """Return the names of a feature's categories; None where nobody says them."""
+        return self.lists[name] if name in self.lists else self.sampled(name)
+
+
+@dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What a caller says of a model that its file may not know."""
 
@@ -30,6 +43,13 @@ class ImportOptions:
     """Names of the columns, in their order."""
     task: Task | None = None
     """What the outputs are."""
+    sampled: Callable[[str], list[Category] | None] = lambda _: None
+    """As `CategoryNames` has it."""
+
+    @property
+    def category_names(self) -> CategoryNames:
+        """The names of the categories of features that the model knows by their hashes."""
+        return CategoryNames(self.categories, self.sampled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class Proof:
 class Exports:
     """A model as each engine reads it."""
 
-    onnx: bytes
+    onnx: bytes | None
+    """None of a model that ONNX has no operators for: then the tree engine alone serves it."""
     forest: bytes
 
 
@@ -63,14 +64,14 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     progress(f"asking {model.library}", 0.0)
     answers = ask_reference_library(model, golden.rows, kept)
     progress(f"asking {model.library}", 1.0)
-    got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
-    progress("asking ONNX Runtime", 1.0)
-    parity = {
-        TreeEngine.name: judge_trees(
-            model, schema, golden, kept, answers, run_trees(exports.forest, golden.rows, kept)
-        ),
-        OnnxRuntimeEngine.name: judge(model, schema, golden, kept, answers, got),
-    }
+    trees = run_trees(exports.forest, golden.rows, kept)
+    parity = {TreeEngine.name: judge_trees(model, schema, golden, kept, answers, trees)}
+    if exports.onnx is None:
+        _hold_predictions(model, schema, golden, kept, answers, _linked(model, trees.single))
+    else:
+        got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
+        progress("asking ONNX Runtime", 1.0)
+        parity[OnnxRuntimeEngine.name] = judge(model, schema, golden, kept, answers, got)
     # Rows of one background stand together: their file holds what each changes of the row before it.
     order = np.argsort(golden.rows.start[kept], kind="stable")
     stored = golden.take(kept[order])
@@ -96,14 +97,24 @@ def judge(
     verdict = compare(answers.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest))
     if np.any(verdict.off):
         raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
-    linked = np.array([model.link.vector()(row) for row in margins[kept].tolist()]).reshape(len(kept), -1)
     # Both links: the one in the export, and the one that serves.
-    for ours in (predictions[kept], linked):
-        held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
-        if np.any(held.off):
-            part = golden.take(kept)
-            raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
+    for ours in (predictions[kept], _linked(model, margins[kept])):
+        _hold_predictions(model, schema, golden, kept, answers, ours)
     return report(golden, verdict)
+
+
+def _linked(model: ImportedModel, margins: F64) -> F64:
+    return np.array([model.link.vector()(row) for row in margins.tolist()]).reshape(len(margins), -1)
+
+
+def _hold_predictions(
+    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, ours: F64
+) -> None:
+    """Raise ParityError where predictions of the kept rows are not the library's."""
+    held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
+    if np.any(held.off):
+        part = golden.take(kept)
+        raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
 
 
 def judge_trees(

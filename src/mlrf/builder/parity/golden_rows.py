@@ -1,7 +1,8 @@
 """The rows on which the training library and the exported model must agree, by kind.
 
 `sampled` rows are the user's own; `random` ones draw each column from where its thresholds and categories lie; `missing`,
-`zero`, `threshold` and `categories` rows stand on the edges of the nodes that `node_probes` leads them to.
+`zero`, `threshold` and `categories` rows stand on the edges of the nodes that `node_probes` leads them to; `tables` rows find
+the entries of the tables that values are looked up in.
 
 Rows times columns are bounded. Where a model is so wide that a row for each edge would exceed the bound, one row stands on the
 edges of many nodes, as many as do not contradict each other.
@@ -18,6 +19,12 @@ import numpy as np
 from mlrf.builder.parity.node_probes import Coverage, NodeProbes, category_codes, probe_nodes
 from mlrf.builder.parity.row_collector import KINDS, Kinds, RowCollector
 from mlrf.builder.parity.sparse_rows import SparseRows
+from mlrf.builder.parity.table_rows import (
+    bordered_features,
+    count_found,
+    entry_rows,
+    sampled_entry_rows,
+)
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest
 
 __all__ = ["KINDS", "GoldenRows", "golden_rows", "random_rows", "row_limit"]
@@ -73,10 +80,15 @@ def golden_rows(
     needed = np.array(never_missing, dtype=np.int64)
     random[:, needed] = np.nan_to_num(random[:, needed])
     rows = RowCollector(max(limit, len(random)), rng)
+    backgrounds = random
     if sampled is not None and len(sampled):
         spread = np.unique(np.linspace(0, len(sampled) - 1, min(MAX_SAMPLED, n_random)).astype(np.int64))
         rows.add_whole("sampled", sampled[spread])
+        rows.add_whole("tables", sampled_entry_rows(forest, sampled))
+        backgrounds = np.concatenate([sampled[spread], random[: len(spread)]])
     rows.add_whole("random", random)
+    for found in entry_rows(forest, backgrounds, rng):
+        rows.add_whole("tables", found)
     every = range(forest.n_features)
     rows.add_columns("missing", [dict.fromkeys(every, math.nan)])
     rows.add_alterations("missing", dict.fromkeys(every, math.nan))
@@ -123,7 +135,7 @@ def _answerable(
     """Return the rows without those that the library refuses."""
     rows, kinds = collected.collected()
     if not len(needed) and forest.inputs != "float32":
-        return GoldenRows(rows, kinds, coverage)
+        return _counted(forest, GoldenRows(rows, kinds, coverage))
     kept = []
     for first, table in rows.blocks():
         sound = ~np.any(np.isnan(table[:, needed]), axis=1)
@@ -132,7 +144,15 @@ def _answerable(
             with np.errstate(over="ignore"):
                 sound &= ~np.any(np.isinf(table.astype(np.float32)), axis=1)
         kept.append(first + np.flatnonzero(sound))
-    return GoldenRows(rows, kinds, coverage).take(np.concatenate(kept))
+    return _counted(forest, GoldenRows(rows, kinds, coverage).take(np.concatenate(kept)))
+
+
+def _counted(forest: Forest, golden: GoldenRows) -> GoldenRows:
+    """Return the rows, with the entries of tables that they find counted in their coverage."""
+    if forest.tables is not None:
+        golden.coverage.table_entries = forest.tables.n_entries
+        golden.coverage.table_entries_found = count_found(forest, golden.rows.dense())
+    return golden
 
 
 def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
@@ -172,5 +192,5 @@ def _edges(forest: Forest) -> dict[int, F64]:
 
 
 def _numeric(forest: Forest) -> list[int]:
-    used = {int(f) for f in np.unique(forest.feature[forest.feature != LEAF])}
-    return sorted(used - category_codes(forest).keys())
+    used = {int(f) for f in np.unique(forest.feature[forest.feature != LEAF]) if f < forest.n_features}
+    return sorted((used | bordered_features(forest)) - category_codes(forest).keys())

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from mlrf.builder.parity.feature_domain import Codes, Numbers, next_number
+from mlrf.builder.parity.table_rows import hashed_codes
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest, Missing
 
 ON_THRESHOLD, ON_MISSING, ON_ZERO, ON_CATEGORY = "threshold", "missing", "zero", "categories"
@@ -32,6 +33,10 @@ class Coverage:
     missing_rule: int = 0
     category_probes: int = 0
     category_probes_left_out: int = 0
+    table_entries: int = 0
+    """Entries of all tables that values are looked up in."""
+    table_entries_found: int = 0
+    """Of these, the ones that some row finds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +53,11 @@ class NodeProbes:
 
 
 def category_codes(forest: Forest) -> dict[int, frozenset[float]]:
-    """Return the codes worth trying of each categorical feature: all that stand in a set, one beyond, one below 0."""
-    found: dict[int, set[float]] = {}
+    """Return the codes worth trying of each categorical feature: all that stand in a set, one beyond, one below 0.
+
+    Those of a feature whose categories are hashed are among them.
+    """
+    found: dict[int, set[float]] = {feature: set(codes) for feature, codes in hashed_codes(forest).items()}
     for node in np.flatnonzero(forest.category_set != NUMERIC):
         codes = forest.category_codes(int(forest.category_set[node]))
         found.setdefault(int(forest.feature[node]), set()).update(codes.tolist())
@@ -102,6 +110,10 @@ class _Walk:
             if node == LEAF or self._feature[node] == LEAF:
                 continue
             tested = self._feature[node]
+            if tested >= self._forest.n_features:
+                # What a row finds in a table is for `table_rows`; here either side may be taken.
+                waiting += [(self._right[node], LEAF, None, None), (self._left[node], LEAF, None, None)]
+                continue
             possible = domains.get(tested, self._start[tested])
             background = int(self._rng.integers(len(self._backgrounds)))
             yield NodeProbes(background, path, tested, self._probes(node, possible))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mlrf.builder.parity.sparse_rows import SparseRows
 from mlrf.core.forest import F64
 
-KINDS = ("sampled", "random", "missing", "threshold", "categories", "zero")
+KINDS = ("sampled", "random", "missing", "threshold", "categories", "zero", "tables")
 Kinds = npt.NDArray[np.int8]
 _MIN_BACKGROUNDS, _BACKGROUND_BYTES = 64, 4 << 20
 _TRIES, _TRIES_OF_FULL = 16, 64

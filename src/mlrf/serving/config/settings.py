@@ -9,7 +9,7 @@ from typing import Literal
 
 from mlrf.core.errors import ConfigError
 from mlrf.core.local_path import scheme_of
-from mlrf.core.schema import Leniency
+from mlrf.core.schema import Leniency, UnknownCategories
 from mlrf.engines.selection import ENGINES
 from mlrf.features.store_location import default_state_dir, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings
@@ -68,11 +68,11 @@ class ServeSettings:
     unknown_features: Literal["refuse", "ignore"] = option(
         "refuse", "what to do with names that are not features", group=Group.REQUESTS, choices=("refuse", "ignore")
     )
-    unknown_categories: Literal["refuse", "missing"] = option(
+    unknown_categories: UnknownCategories = option(
         "refuse",
         "what to do with categories that the model does not have",
         group=Group.REQUESTS,
-        choices=("refuse", "missing"),
+        choices=("refuse", "missing", "as-library"),
     )
     limits: HttpLimits = field(default_factory=HttpLimits)
     state_dir: Path = option(

@@ -148,4 +148,6 @@ def _feature(feature: Feature) -> dict[str, Any]:
     described: dict[str, Any] = {"name": feature.name, "kind": feature.kind.value, "nullable": feature.nullable}
     if feature.categories is not None:
         described["categories"] = list(feature.categories)
+    if feature.hashing is not None:
+        described["hashed"] = {"unnamed": len(feature.hashing.known), "any": feature.hashing.is_open}
     return described

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mlrf.core.errors import InvalidKeyError
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.schema import STRICT, Feature, Kind, Leniency, Schema
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
@@ -24,7 +24,7 @@ from mlrf.serving.native.requests import ParsedRequest, in_batch
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _OPTIONS: list[tuple[str, Any, Any]] = [
-    ("unknown_categories", Literal["refuse", "missing"], "refuse"),
+    ("unknown_categories", Literal["refuse", "missing", "as-library"], "refuse"),
     ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=strict_parser.MAX_EXPLAINED)], False),
     ("return_features", bool, False),
     ("max_feature_age", Annotated[float, msgspec.Meta(gt=0)] | UnsetType, UNSET),
@@ -48,7 +48,7 @@ class RowDecoder:
         self._strict = strict_parser.StrictParser(schema, leniency, max_instances, entity_key)
         self._entity_key = entity_key
         self._codes: dict[int, Mapping[Any, float]] = {
-            index: codes_by_value(feature)
+            index: codes_by_value(schema, index)
             for index, feature in enumerate(schema.features)
             if feature.categories is not None
         }
@@ -135,9 +135,27 @@ class RowDecoder:
         return given or None
 
 
-def codes_by_value(feature: Feature) -> Mapping[Any, float]:
-    """Return the codes of a feature's categories as JSON spells them, and NaN for null."""
-    codes: dict[Any, float] = {category: float(code) for code, category in enumerate(feature.categories or ())}
+class _HashedCodes(dict[Any, float]):
+    """Codes of categories; a string that is in no list has the code of its hash, where the model knows it."""
+
+    def __init__(self, schema: Schema, index: int) -> None:
+        super().__init__()
+        self._schema, self._index = schema, index
+
+    def __missing__(self, value: Any) -> float:
+        if not isinstance(value, str):
+            raise KeyError(value)
+        code = self._schema.hashed_code(self._index, value, STRICT)
+        if code is None:
+            raise KeyError(value)
+        return code
+
+
+def codes_by_value(schema: Schema, index: int) -> Mapping[Any, float]:
+    """Return the codes of a feature's categories as JSON spells them, and NaN for null; KeyError for what it does not know."""
+    feature = schema.features[index]
+    codes: dict[Any, float] = {} if feature.hashing is None else _HashedCodes(schema, index)
+    codes |= {category: float(code) for code, category in enumerate(feature.categories or ())}
     codes[None] = math.nan
     return codes
 
@@ -210,7 +228,7 @@ def _named_type(feature: Feature) -> Any:
     if feature.categories is None:
         return _plain_type(feature)
     kinds = {type(category) for category in feature.categories}
-    if kinds == {str}:
+    if kinds == {str} or (not kinds and feature.hashing is not None):
         return _nullable(feature, str)
     if kinds == {int}:
         return _nullable(feature, _INT64)

@@ -81,7 +81,9 @@ class PushReader:
         self._rows = rows
         self._decode_fast: Callable[[msgspec.Raw], Any] | None = None
         schema = rows.schema
-        self._codes = [(i, codes_by_value(f)) for i, f in enumerate(schema.features) if f.categories is not None]
+        self._codes = [
+            (i, codes_by_value(schema, i)) for i, f in enumerate(schema.features) if f.categories is not None
+        ]
         named = named_struct("PushedFeatures", schema, STRICT)
         # A field of the key that is a feature too may be left out, and must not be contradicted: the slow path checks that.
         if named is not None and not set(rows.key.names) & set(schema.names):

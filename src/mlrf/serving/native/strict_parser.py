@@ -23,6 +23,8 @@ from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
 from mlrf.serving.native.requests import ExplainOption, ParsedRequest, in_batch
 
+_UNLISTED_COMMAS = 32
+"""Commas that a category which is hashed, and in no list, may hold."""
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)
 _MANY = ("instances", *_OPTIONS)
@@ -197,7 +199,8 @@ def _commas_within(schema: Schema) -> int:
     """Count the commas that stand within the names and categories of a right instance, which are no values."""
     within = 0
     for feature in schema.features:
-        within += feature.name.count(",") + max((str(c).count(",") for c in feature.categories or ()), default=0)
+        listed = max((str(c).count(",") for c in feature.categories or ()), default=0)
+        within += feature.name.count(",") + max(listed, 0 if feature.hashing is None else _UNLISTED_COMMAS)
     return within
 
 
@@ -216,12 +219,13 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
     if raw is None:
         return leniency
     chosen = value_of(raw, "unknown_categories")
-    if chosen == "missing":
-        return Leniency(leniency.unknown_features, "missing")
+    if chosen in ("missing", "as-library"):
+        return Leniency(leniency.unknown_features, chosen)
     if chosen == "refuse":
         return leniency
     raise InvalidRequestError(
-        f'unknown_categories must be "refuse" or "missing", not {shown(chosen)}', field="unknown_categories"
+        f'unknown_categories must be "refuse", "missing" or "as-library", not {shown(chosen)}',
+        field="unknown_categories",
     )
 
 

@@ -45,7 +45,7 @@ def model_config(bundle: Bundle, version: str, outputs: Outputs, max_rows: int) 
 
 def _inputs(schema: Schema) -> list[dict[str, Any]]:
     features = schema.features
-    if any(isinstance(category, str) for each in features for category in each.categories or ()):
+    if any(_datatype(each) == "BYTES" for each in features):
         return [{"name": each.name, "datatype": _datatype(each), "shape": [-1, 1]} for each in features]
     return [{"name": ONE_TENSOR, "datatype": "FP64", "shape": [-1, len(features)]}]
 
@@ -54,7 +54,7 @@ def _datatype(feature: Feature) -> str:
     """Return the datatype that holds every value of a feature: one that may be missing is a float."""
     if feature.categories is not None:
         kinds = {type(category) for category in feature.categories}
-        if str in kinds:
+        if str in kinds or (not kinds and feature.hashing is not None):
             return "BYTES"
         if kinds == {bool}:
             return "BOOL"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
 from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
 from mlrf.engines.column_rules import ColumnRule, ColumnRules
@@ -54,6 +55,7 @@ class TensorReader:
         """A tensor of more is refused by its shape alone."""
         self._names = frozenset(schema.names)
         self._rules = ColumnRules(map(rule_of, schema.features))
+        self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
 
     def is_by_key(self, inputs: Sequence[InputTensor]) -> bool:
         """Whether the inputs are exactly the fields of the key, and not exactly the features too."""
@@ -118,7 +120,7 @@ class TensorReader:
             else:
                 column = category_column(self._schema, index, tensor, datatype, self._leniency)
             table[index::width] = column
-        return count, self._admitted(table, None)
+        return count, self._admitted(table, None, self._rules_by_value)
 
     def _named(self, inputs: Sequence[InputTensor]) -> dict[str, InputTensor]:
         named = {each.name: each for each in inputs}
@@ -191,14 +193,15 @@ class TensorReader:
         if not count:
             raise EmptyBatchError(f"input {shown_name(tensor.name)} holds no row; send one or more", input=tensor.name)
 
-    def _admitted(self, rows: Rows, tensor: InputTensor | None) -> Rows:
+    def _admitted(self, rows: Rows, tensor: InputTensor | None, of_columns: ColumnRules | None = None) -> Rows:
         """Return a table whose every value its feature takes; the error of the first that it does not take."""
-        first = self._rules.first_outside(rows)
+        of_columns = of_columns or self._rules
+        first = of_columns.first_outside(rows)
         if first is None:
             return rows
         table = array("d")
         table.frombytes(memoryview(rows).cast("B"))
-        rules, width = self._rules.rules, len(self._rules.rules)
+        rules, width = of_columns.rules, len(of_columns.rules)
         for place in range(first, len(table)):
             row, column = divmod(place, width)
             x = table[place]
@@ -224,6 +227,13 @@ def rule_of(feature: Feature) -> ColumnRule:
         case Kind.CATEGORICAL if feature.categories is not None:
             return ColumnRule(0.0, len(feature.categories) - 1.0, whole=True, may_miss=may_miss)
     return ColumnRule(whole=True, may_miss=may_miss)
+
+
+def rule_by_value(feature: Feature) -> ColumnRule:
+    """Return what may stand in the column of a feature whose categories came by value: also codes of those in no list."""
+    if feature.hashing is None:
+        return rule_of(feature)
+    return ColumnRule(0.0, 2 * HASHED_CODE - 1.0, whole=True, may_miss=feature.nullable)
 
 
 def checked(tensor: InputTensor, count: int) -> Datatype:

@@ -219,8 +219,8 @@ def _position(feature: Feature) -> dict[str, Any]:
 def _options() -> dict[str, Any]:
     return {
         "unknown_categories": {
-            "enum": ["refuse", "missing"],
-            "description": "What a category outside the list is taken for",
+            "enum": ["refuse", "missing", "as-library"],
+            "description": "What happens to a category that the model does not know",
         },
         "explain": {
             "description": "true for the contribution of every feature, or how many to name, the heaviest first",

@@ -9,8 +9,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
+from mlrf.core.category_hash import category_hash
 from mlrf.core.errors import RequestError
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.schema import CategoryHashing, Feature, Kind, Leniency, Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -34,7 +35,11 @@ categories = st.one_of(
 def features(draw, name):
     kind = draw(st.sampled_from(Kind))
     listed = tuple(draw(categories)) if kind is Kind.CATEGORICAL and draw(st.booleans()) else None
-    return Feature(name, kind, listed, nullable=draw(st.booleans()))
+    hashing = None
+    if listed is not None and draw(st.booleans()):
+        known = tuple(sorted(category_hash(text) for text in draw(st.sets(st.sampled_from("abcdef01")))))
+        hashing = CategoryHashing(known, draw(st.booleans()))
+    return Feature(name, kind, listed, nullable=draw(st.booleans()), hashing=hashing)
 
 
 @st.composite
@@ -102,7 +107,7 @@ MORE = [
     f'"{name}": {value}'
     for name, values in {
         "explain": ["true", "2", "0", "null"],
-        "unknown_categories": ['"missing"', '"refuse"', "1"],
+        "unknown_categories": ['"missing"', '"refuse"', '"as-library"', "1"],
         "return_features": ["true", "false", "1", "null"],
         "max_feature_age": ["1", "0.5", "1e999", "0", "-1", "true", "null", '"1"', "1" * 30, "1e-400"],
         "stale_features": ['"refuse"', '"flag"', '"x"', "null"],
@@ -156,7 +161,16 @@ def instances(draw, schema, entity_key=None):
         inside = "{" + ",".join(json.dumps(n, ensure_ascii=escaped) + space + ":" + v for n, v in members) + "}"
     option = draw(
         st.sampled_from(
-            ["", "", "", ', "unknown_categories": "missing"', ', "unknown_categories": "refuse"', ', "x": 1', *EXPLAINS]
+            [
+                "",
+                "",
+                "",
+                ', "unknown_categories": "missing"',
+                ', "unknown_categories": "refuse"',
+                ', "unknown_categories": "as-library"',
+                ', "x": 1',
+                *EXPLAINS,
+            ]
         )
     )
     return f'{{"features":{space}{inside}{option}}}{space}'
@@ -272,7 +286,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", EVERY_KIND.names)
-@pytest.mark.parametrize("unknown_categories", ["refuse", "missing"])
+@pytest.mark.parametrize("unknown_categories", ["refuse", "missing", "as-library"])
 def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
     leniency = Leniency(unknown_categories=unknown_categories)
     decoder = RowDecoder(EVERY_KIND, leniency, 1)

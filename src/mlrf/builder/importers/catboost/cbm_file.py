@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from mlrf.builder.importers.catboost.document import Column, Document, Split, Tree, refuse_ctr, refuse_kind
+from mlrf.builder.importers.catboost.ctr import (
+    COUNTERS,
+    MEANS,
+    NO_KEY,
+    Combination,
+    Ctr,
+    CtrTable,
+    CtrType,
+    TableId,
+    make_table,
+)
+from mlrf.builder.importers.catboost.document import NO_COLUMN, Column, Document, Split, Tree, refuse_kind
 from mlrf.builder.importers.catboost.flatbuffers import Table
 from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
@@ -22,10 +33,12 @@ MAGIC = b"CBM1"
 _HEADER_BYTES = 8
 _FORMATS = ("FlabuffersModel_v1",)  # CatBoost's own spelling
 _NAN_AS_TRUE = 2
+_CTR_PART = "static_provider_v1"
+"""Name of the only part behind the trees that is read."""
 
 
 class _Core(IntEnum):
-    FORMAT, TREES, INFO = 0, 1, 2
+    FORMAT, TREES, INFO, PARTS = 0, 1, 2, 3
 
 
 class _Trees(IntEnum):
@@ -45,6 +58,32 @@ class _OneHot(IntEnum):
     INDEX, VALUES = 0, 1
 
 
+class _CtrFeature(IntEnum):
+    CTR, BORDERS = 0, 1
+
+
+class _Ctr(IntEnum):
+    BASE, TARGET_BORDER, NUMERATOR, DENOMINATOR, SHIFT, SCALE = range(6)
+
+
+class _CtrBase(IntEnum):
+    COMBINATION, TYPE, CLASSIFIER = range(3)
+
+
+class _Combination(IntEnum):
+    CATEGORIES, FLOATS, ONE_HOT = range(3)
+
+
+class _CtrTable(IntEnum):
+    BASE, INDEX, COUNTS, DENOMINATOR, CLASSES = range(5)
+
+
+_FLOAT_SPLIT = np.dtype([("feature", "<i4"), ("border", "<f4")])
+_ONE_HOT_SPLIT = np.dtype([("feature", "<i4"), ("hash", "<i4")])
+_INDEX_SLOT = np.dtype([("key", "<u8"), ("entry", "<u4")])
+_MEAN = np.dtype([("sum", "<f4"), ("count", "<i4")])
+
+
 def read_binary(raw: bytes) -> Document:
     """Read a `.cbm` model; ModelUnreadableError or UnsupportedModelError say what is wrong."""
     size = int.from_bytes(raw[4:_HEADER_BYTES], "little")
@@ -58,7 +97,35 @@ def read_binary(raw: bytes) -> Document:
     if trees is None:
         raise ModelUnreadableError("the .cbm file holds no trees")
     info = {pair.text(0): _value(pair.text(1)) for pair in core.tables(_Core.INFO)}
-    return _Reader(trees).document(info)
+    reader = _Reader(trees)
+    if _CTR_PART in core.texts(_Core.PARTS)[:1]:
+        reader.read_tables(memoryview(raw)[_HEADER_BYTES + size :])
+    return reader.document(info)
+
+
+def _counts(table: Table, kind: CtrType) -> CtrTable:
+    slots = table.vector(_CtrTable.INDEX, "u1").tobytes()
+    counts = table.vector(_CtrTable.COUNTS, "u1").tobytes()
+    n_classes = table.number(_CtrTable.CLASSES, "i", 0)
+    if kind in MEANS:
+        item, width = _MEAN.itemsize, 2
+    else:
+        width = 1 if kind in COUNTERS else n_classes
+        item = 4 * width
+    if item < 1 or len(counts) % item or len(slots) % _INDEX_SLOT.itemsize:
+        raise ModelUnreadableError("the .cbm file has a CTR table whose counts do not fit its classes")
+    if kind in MEANS:
+        pairs = np.frombuffer(counts, _MEAN)
+        numbers = np.column_stack([pairs["sum"], pairs["count"]]).astype(np.float64)
+    else:
+        numbers = np.frombuffer(counts, "<i4").reshape(-1, width).astype(np.float64)
+    index = np.frombuffer(slots, _INDEX_SLOT)
+    index = index[index["key"] != NO_KEY]
+    if np.any(index["entry"] >= len(numbers)):
+        raise ModelUnreadableError("the .cbm file has a CTR table with a key of no counts")
+    return make_table(
+        index["key"].astype(np.uint64), numbers[index["entry"]], table.number(_CtrTable.DENOMINATOR, "i", 0)
+    )
 
 
 def _value(text: str) -> Any:
@@ -75,15 +142,15 @@ class _Reader:
                 raise refuse_kind(kind)
         self._trees = trees
         floats = list(trees.tables(_Trees.FLOATS))
-        self._floats = [
-            Column(
+        self._floats = {
+            f.number(_Float.INDEX, "i", -1): Column(
                 f.number(_Float.FLAT, "i", -1),
                 f.text(_Float.NAME),
                 nan_is_large=bool(f.number(_Float.HAS_NANS, "B", 0))
                 and f.number(_Float.TREATMENT, "b", 0) == _NAN_AS_TRUE,
             )
             for f in floats
-        ]
+        }
         self._categories = {
             c.number(_Category.INDEX, "i", -1): Column(
                 c.number(_Category.FLAT, "i", -1), c.text(_Category.NAME), is_category=True
@@ -92,7 +159,8 @@ class _Reader:
         }
         self._splits = [
             Split(column.flat, border)
-            for f, column in zip(floats, self._floats, strict=True)
+            for f in floats
+            for column in [self._floats[f.number(_Float.INDEX, "i", -1)]]
             for border in f.vector(_Float.BORDERS, "<f4").astype(np.float64).tolist()
         ]
         for one_hot in trees.tables(_Trees.ONE_HOT):
@@ -101,8 +169,11 @@ class _Reader:
                 raise ModelUnreadableError("the .cbm file splits by a category of a feature that does not exist")
             values = one_hot.vector(_OneHot.VALUES, "<i4").tolist()
             self._splits += [Split(column.flat, category=value & 0xFFFFFFFF) for value in values]
-        # Splits by statistics are numbered behind these: a model that only knows of them, and uses none, is served.
-        self._has_ctr = bool(trees.count(_Trees.CTR))
+        for feature in trees.tables(_Trees.CTR):
+            ctr = self._ctr(feature.table(_CtrFeature.CTR))
+            borders = feature.vector(_CtrFeature.BORDERS, "<f4").astype(np.float64).tolist()
+            self._splits += [Split(NO_COLUMN, border, ctr=ctr) for border in borders]
+        self._tables: dict[TableId, CtrTable] = {}
 
     def document(self, info: dict[str, Any]) -> Document:
         trees = self._trees
@@ -123,20 +194,71 @@ class _Reader:
         if len(bias) not in (1, n_outputs):
             raise ModelUnreadableError(f"the .cbm file has {len(bias)} biases for {n_outputs} outputs")
         return Document(
-            columns=(*self._floats, *self._categories.values()),
+            columns=(*self._floats.values(), *self._categories.values()),
             splits=tuple(self._splits),
             trees=tuple(read),
             n_outputs=n_outputs,
             scale=trees.number(_Trees.SCALE, "d", 1.0),
             bias=tuple(bias) if len(bias) == n_outputs else tuple(bias) * n_outputs,
             info=info,
+            ctr_tables=self._tables,
         )
+
+    def read_tables(self, part: memoryview) -> None:
+        """Read the counts that CTR features are made of: how many tables there are, then each behind its size."""
+        place = 0
+
+        def number() -> int:
+            nonlocal place
+            place += 4
+            if place > len(part):
+                raise ModelUnreadableError("the .cbm file ends within its CTR tables; copy it again")
+            return int.from_bytes(part[place - 4 : place], "little")
+
+        for _ in range(number()):
+            size = number()
+            if size > len(part) - place:
+                raise ModelUnreadableError("the .cbm file ends within its CTR tables; copy it again")
+            table = Table.root(part[place : place + size])
+            place += size
+            table_id = self._table_id(table.table(_CtrTable.BASE))
+            self._tables[table_id] = _counts(table, table_id.type)
+
+    def _ctr(self, ctr: Table | None) -> Ctr:
+        if ctr is None:
+            raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
+        return Ctr(
+            self._table_id(ctr.table(_Ctr.BASE)),
+            ctr.number(_Ctr.TARGET_BORDER, "i", 0),
+            ctr.number(_Ctr.NUMERATOR, "f", 0.0),
+            ctr.number(_Ctr.DENOMINATOR, "f", 1.0),
+            ctr.number(_Ctr.SHIFT, "f", 0.0),
+            ctr.number(_Ctr.SCALE, "f", 1.0),
+        )
+
+    def _table_id(self, base: Table | None) -> TableId:
+        combination = None if base is None else base.table(_CtrBase.COMBINATION)
+        if base is None or combination is None:
+            raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
+        kind = base.number(_CtrBase.TYPE, "b", 0)
+        if kind not in list(CtrType):
+            raise UnsupportedModelError(f"the model has CTR features of type {kind}, which mlrf does not know")
+        floats = combination.vector(_Combination.FLOATS, _FLOAT_SPLIT)
+        one_hot = combination.vector(_Combination.ONE_HOT, _ONE_HOT_SPLIT)
+        categories = combination.vector(_Combination.CATEGORIES, "<i4").tolist()
+        try:
+            found = Combination(
+                tuple(self._categories[index].flat for index in categories),
+                tuple((self._floats[i].flat, border) for i, border in floats.tolist()),
+                tuple((self._categories[i].flat, hashed & 0xFFFFFFFF) for i, hashed in one_hot.tolist()),
+            )
+        except KeyError as error:
+            raise ModelUnreadableError("the .cbm file has a CTR feature of a feature that does not exist") from error
+        return TableId(found, CtrType(kind), base.number(_CtrBase.CLASSIFIER, "i", 0))
 
     def _check(self, split: int) -> int:
         if 0 <= split < len(self._splits):
             return split
-        if self._has_ctr and split >= 0:
-            raise refuse_ctr([column.name for column in self._categories.values()])
         raise ModelUnreadableError(f"the .cbm file has no split {split}")
 
     def _oblivious(self, sizes: I64, splits: I64, values: F64, weights: F64, n_outputs: int) -> list[Tree]:

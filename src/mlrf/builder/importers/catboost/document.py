@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlrf.builder.importers.catboost.ctr import Ctr, CtrTable, TableId
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I32
 
 AS_FALSE, AS_TRUE, AS_IS = "AsFalse", "AsTrue", "AsIs"
 NO_SPLIT = -1
+NO_COLUMN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """True for x > border of a numeric feature, or for the category with this hash."""
+    """True for x > border of a numeric feature or of a CTR, or for the category with this hash."""
 
     column: int
+    """Place of the feature among all; of a CTR, NO_COLUMN."""
     border: float = 0.0
     category: int | None = None
     """The low 32 bits of the category's hash."""
+    ctr: Ctr | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,16 +67,9 @@ class Document:
     """[K]"""
     info: dict[str, Any] = field(default_factory=dict)
     """What the trainer noted: `params`, `class_params`."""
-
-
-def refuse_ctr(names: list[str]) -> UnsupportedModelError:
-    """Return the error for a model that splits by statistics of categories."""
-    of = f" of {', '.join(map(repr, names[:5]))}{' …' if len(names) > 5 else ''}" if names else ""  # noqa: PLR2004
-    return UnsupportedModelError(
-        f"the model splits by target statistics of its categories (CTR features{of}), whose tables mlrf does not serve; "
-        "train it with one_hot_max_size at least the number of categories of each feature, or encode the categories before",
-        features=names[:20],
-    )
+    ctr_tables: dict[TableId, CtrTable] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What CatBoost reads otherwise than a person may expect, a sentence each."""
 
 
 def refuse_kind(kind: str) -> UnsupportedModelError:

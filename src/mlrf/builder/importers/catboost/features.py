@@ -1,69 +1,204 @@
-"""The columns of a CatBoost model, and the codes of its categories.
+"""The features of a CatBoost model, and the codes of its categories.
 
-A model keeps hashes of its categories, not the categories. They come from a list that is given; or, where small integers
-have all the hashes that a feature splits by, they are those integers and are codes themselves.
+A model keeps hashes of its categories, not the categories. Their names come from a list or a sample that is given; or, where
+small integers have all the hashes that a feature is known by, they are those integers.
+
+1. A hash that the model splits by (one-hot) must have a name: without one a row that has it would be answered as another.
+2. A hash that stands in a CTR table may lack a name: the category is answered by its hash, and is not proven.
+3. A feature that stands only in combinations, or in no split, has no hashes of its own: every category is taken.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
+import numpy as np
+
 from mlrf.builder.category_lists import check_category_names
-from mlrf.builder.importers.catboost.city_hash import category_hash
-from mlrf.builder.importers.catboost.document import Column, Document
-from mlrf.builder.importers.imported_model import CategoryLists
+from mlrf.builder.importers.catboost.ctr import Ctr, single_hashes
+from mlrf.builder.importers.catboost.document import NO_COLUMN, Column, Document
+from mlrf.builder.importers.imported_model import CategoryNames
+from mlrf.core.category_hash import category_hash, category_text
 from mlrf.core.errors import ModelUnreadableError, SampleError
-from mlrf.core.schema import Category, Feature, Kind
+from mlrf.core.schema import Category, CategoryHashing, Feature, Kind
 
 _MAX_COLUMNS = 1_000_000
 _TRIED_INTEGERS = 1 << 16
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The model's features in the order of its columns, and the code of each hash that a feature splits by."""
+    """The model's features in the order of its columns, and the codes of their categories."""
 
     features: tuple[Feature, ...]
     codes: dict[tuple[int, int], tuple[int, ...]]
-    """By column and hash: the codes that have it, ascending."""
+    """By column and hash that it is split by: the codes that have it, ascending."""
+    hashes: dict[int, list[int]]
+    """By column whose category lists are hashed: the hash of each code."""
+    notes: tuple[str, ...]
+    """What a person may want to know of the names, a sentence each."""
 
 
-def read_columns(document: Document, lists: CategoryLists) -> Columns:
-    """Return the columns; SampleError when a feature's categories are needed and nobody names them."""
+@dataclass(slots=True)
+class _Use:
+    """What a model does with a categorical feature."""
+
+    split: set[int] = field(default_factory=set)
+    """Hashes that it is split by."""
+    tabled: set[int] = field(default_factory=set)
+    """Hashes that stand in CTR tables of this feature alone."""
+    in_tables: bool = False
+    """Whether a CTR table depends on it."""
+
+
+def used_ctrs(document: Document) -> list[Ctr]:
+    """Return the CTR features that some tree splits by, in the order of the splits."""
+    used = sorted({place for tree in document.trees for place in set(tree.split[tree.split >= 0].tolist())})
+    ctrs = (document.splits[place].ctr for place in used)
+    return list(dict.fromkeys(ctr for ctr in ctrs if ctr is not None))
+
+
+def read_columns(document: Document, names: CategoryNames) -> Columns:
+    """Return the columns; SampleError when a feature's categories are needed and nobody names them, or other ones are named."""
     by_place = _places(document)
-    used: dict[int, set[int]] = {}
-    for tree in document.trees:
-        for place in set(tree.split[tree.split >= 0].tolist()):
-            split = document.splits[place]
-            if split.category is not None:
-                used.setdefault(split.column, set()).add(split.category)
-    names = [by_place[place].name or str(place) for place in range(len(by_place))]
-    if len(set(names)) != len(names):
+    uses = _uses(document, by_place)
+    feature_names = [by_place[place].name or str(place) for place in range(len(by_place))]
+    if len(set(feature_names)) != len(feature_names):
         raise ModelUnreadableError("the model names two features alike")
-    check_category_names(lists, names)
-    features, codes = [], {}
-    for place, name in enumerate(names):
+    check_category_names(names.lists, feature_names)
+    features: list[Feature] = []
+    codes: dict[tuple[int, int], tuple[int, ...]] = {}
+    hashes: dict[int, list[int]] = {}
+    notes: list[str] = []
+    for place, name in enumerate(feature_names):
         if not by_place[place].is_category:
-            if name in lists:
+            if name in names.lists:
                 raise SampleError(
                     f"feature {name!r}: the model splits it as a number; leave its list out", feature=name
                 )
             features.append(Feature(name, example=0.0))
             continue
-        feature, found = _categorical(name, lists.get(name), used.get(place, set()))
+        use = uses[place]
+        listed = names.of(name)
+        if listed is None and (use.split or use.in_tables):
+            integers = _small_integers(name, use)
+            if not use.in_tables:
+                # Integers that are split one by one are codes themselves.
+                features.append(Feature(name, Kind.CATEGORICAL, nullable=False, example=min(integers, default=0)))
+                codes |= {(place, category_hash(str(integer))): (integer,) for integer in integers}
+                continue
+            listed = list(integers)
+        own, feature = _listed(name, listed or [], use)
         features.append(feature)
-        codes.update({(place, hashed): with_hash for hashed, with_hash in found.items()})
-    return Columns(tuple(features), codes)
+        hashes[place] = own
+        found: dict[int, list[int]] = {}
+        for code, hashed in enumerate(own):
+            found.setdefault(hashed, []).append(code)
+        codes |= {(place, hashed): tuple(found[hashed]) for hashed in use.split}
+        notes += _notes(name, listed or [], own, use)
+    return Columns(tuple(features), codes, hashes, tuple(notes))
 
 
-def category_text(category: Category) -> str:
-    """Return a category as CatBoost hashes it, booleans as 0 and 1; SampleError for a fraction, which CatBoost refuses."""
-    if isinstance(category, str):
-        return category
-    if category != int(category):
-        raise SampleError(f"CatBoost takes no category {category!r}: use strings or integers")
-    return str(int(category))
+def _uses(document: Document, by_place: Sequence[Column]) -> dict[int, _Use]:
+    uses = {place: _Use() for place, column in enumerate(by_place) if column.is_category}
+    for tree in document.trees:
+        for place in set(tree.split[tree.split >= 0].tolist()):
+            split = document.splits[place]
+            if split.category is not None and split.column != NO_COLUMN:
+                uses[split.column].split.add(split.category)
+    for ctr in used_ctrs(document):
+        combination = ctr.table.combination
+        for place in combination.categories:
+            uses[place].in_tables = True
+        for place, hashed in combination.equals:
+            uses[place].split.add(hashed)
+            uses[place].in_tables = True
+        if len(combination.categories) == 1 and not combination.above and not combination.equals:
+            (place,) = combination.categories
+            table = document.ctr_tables.get(ctr.table)
+            keys = np.zeros(0, np.uint64) if table is None else table.keys
+            uses[place].tabled |= set(single_hashes(keys))
+    return uses
+
+
+def _small_integers(name: str, use: _Use) -> list[int]:
+    """Return the integers, ascending, that have all the hashes that a feature is known by; SampleError when there are none."""
+    known = use.split | use.tabled
+    integers = [_integers().get(hashed) for hashed in known]
+    found = sorted(integer for integer in integers if integer is not None)
+    if len(found) < len(known) or not known:
+        raise SampleError(
+            f"feature {name!r} is categorical, and the model keeps only hashes of its categories: name them with --categories, "
+            "or give rows that hold them with --sample",
+            feature=name,
+        )
+    return found
+
+
+@cache
+def _integers() -> dict[int, int]:
+    """Return the small integers by their hash."""
+    return {category_hash(str(integer)): integer for integer in range(_TRIED_INTEGERS)}
+
+
+def _listed(name: str, listed: Sequence[Category], use: _Use) -> tuple[list[int], Feature]:
+    """Return the hash of each listed category, and the feature; SampleError where the list is not the model's."""
+    own = [_hash(name, category) for category in listed]
+    is_open = not use.split and not use.tabled and not (listed and use.in_tables)
+    hashing = CategoryHashing(known=tuple(sorted(use.tabled - set(own))), is_open=is_open)
+    example = listed[0] if listed else ""
+    try:
+        feature = Feature(name, Kind.CATEGORICAL, tuple(listed), nullable=False, example=example, hashing=hashing)
+    except ValueError as error:
+        raise SampleError(str(error), feature=name) from error
+    if unnamed := use.split - set(own):
+        raise SampleError(
+            f"feature {name!r}: the model splits by {len(use.split)} of its categories, and {len(unnamed)} of these have the "
+            f"hash of no category that is named ({_some(listed)}); name them all, as training spelt them",
+            feature=name,
+            unnamed=len(unnamed),
+        )
+    if use.tabled and not use.tabled & set(own):
+        raise SampleError(
+            f"feature {name!r}: the model has statistics of {len(use.tabled)} categories, and none of them has the hash of a "
+            f"category that is named ({_some(listed)}); name them as training spelt them",
+            feature=name,
+            unnamed=len(use.tabled),
+        )
+    return own, feature
+
+
+def _hash(name: str, category: Category) -> int:
+    text = category_text(category)
+    if text is None:
+        raise SampleError(f"CatBoost takes no category {category!r}: use strings or integers", feature=name)
+    return category_hash(text)
+
+
+def _notes(name: str, listed: Sequence[Category], own: Sequence[int], use: _Use) -> list[str]:
+    known = use.split | use.tabled
+    if not known:
+        return []
+    notes = []
+    if strange := [category for category, hashed in zip(listed, own, strict=True) if hashed not in known]:
+        notes.append(
+            f"feature {name!r}: no split or table of the model knows {len(strange)} of the categories named, which are "
+            f"answered as unseen: {_some(strange)}"
+        )
+    if unnamed := len(use.tabled - set(own)):
+        notes.append(
+            f"feature {name!r}: {unnamed} of the {len(use.tabled)} categories that the model has statistics of are not named; "
+            "they are answered by their hash, and not proven"
+        )
+    return notes
+
+
+def _some(categories: Sequence[Category]) -> str:
+    shown = ", ".join(map(repr, categories[:_SHOWN]))
+    return shown + " …" * (len(categories) > _SHOWN)
 
 
 def _places(document: Document) -> list[Column]:
@@ -76,36 +211,3 @@ def _places(document: Document) -> list[Column]:
         raise ModelUnreadableError("the model has no features")
     # A feature that training ignored may be left out of the file; rows have it all the same.
     return [found.get(place, Column(place, "")) for place in range(max(found) + 1)]
-
-
-def _categorical(
-    name: str, listed: list[Category] | None, hashes: set[int]
-) -> tuple[Feature, dict[int, tuple[int, ...]]]:
-    if listed is not None:
-        found: dict[int, list[int]] = {}
-        for code, category in enumerate(listed):
-            found.setdefault(category_hash(category_text(category)), []).append(code)
-        try:
-            feature = Feature(
-                name, Kind.CATEGORICAL, tuple(listed), nullable=False, example=listed[0] if listed else None
-            )
-        except ValueError as error:
-            raise SampleError(str(error), feature=name) from error
-        return feature, {hashed: tuple(found.get(hashed, ())) for hashed in hashes}
-    integers = {hashed: _integers().get(hashed) for hashed in hashes}
-    if any(integer is None for integer in integers.values()):
-        raise SampleError(
-            f"feature {name!r} is categorical, and the model keeps only hashes of its categories: name them with --categories",
-            feature=name,
-        )
-    known: dict[int, tuple[int, ...]] = {
-        hashed: (integer,) for hashed, integer in integers.items() if integer is not None
-    }
-    example = min((codes[0] for codes in known.values()), default=0)
-    return Feature(name, Kind.CATEGORICAL, nullable=False, example=example), known
-
-
-@cache
-def _integers() -> dict[int, int]:
-    """Return the small integers by their hash."""
-    return {category_hash(str(integer)): integer for integer in range(_TRIED_INTEGERS)}

@@ -63,6 +63,11 @@ class Table:
         for place in range(start, start + 4 * count, 4):
             yield Table(self._buffer, place + self._read("<I", place))
 
+    def texts(self, field: int) -> list[str]:
+        """Return a vector of strings."""
+        start, count = self._vector(field)
+        return [self._text_at(place) for place in range(start, start + 4 * count, 4)]
+
     def count(self, field: int) -> int:
         """Return how many items a vector has."""
         return self._vector(field)[1]

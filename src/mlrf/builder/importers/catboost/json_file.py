@@ -8,20 +8,35 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlrf.builder.importers.catboost.ctr import (
+    COUNTERS,
+    MEANS,
+    NO_KEY,
+    Combination,
+    Ctr,
+    CtrTable,
+    CtrType,
+    TableId,
+    make_table,
+)
 from mlrf.builder.importers.catboost.decimals import read_decimal
 from mlrf.builder.importers.catboost.document import (
     AS_TRUE,
+    NO_COLUMN,
     NO_SPLIT,
     Column,
     Document,
     Split,
     Tree,
-    refuse_ctr,
     refuse_kind,
 )
 from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
-from mlrf.core.errors import ModelUnreadableError
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
+_LOST_SUMS = (
+    "CatBoost reads the sums of targets in a JSON file as integers, a fraction as 0, and the file is answered so: the .cbm "
+    "file of the same model answers otherwise"
+)
 _FLOAT, _ONE_HOT, _CTR = "FloatFeature", "OneHotFeature", "OnlineCtr"
 
 
@@ -31,6 +46,36 @@ class _SplitRecord(msgspec.Struct):
     value: int = 0
     float_feature_index: int | None = None
     cat_feature_index: int | None = None
+    split_index: int = -1
+
+
+class _Element(msgspec.Struct):
+    combination_element: str
+    cat_feature_index: int = -1
+    float_feature_index: int = -1
+    border: float = 0.0
+    value: int = 0
+
+
+class _Ctr(msgspec.Struct):
+    identifier: str
+    borders: list[float]
+    prior_numerator: float
+    prior_denomerator: float  # CatBoost's own spelling
+    shift: float
+    scale: float
+    target_border_idx: int
+
+
+class _CtrTable(msgspec.Struct):
+    hash_map: list[str | float]
+    hash_stride: int
+    counter_denominator: int = 0
+
+
+class _TableId(msgspec.Struct):
+    identifier: list[_Element]
+    type: str
 
 
 class _Oblivious(msgspec.Struct):
@@ -53,6 +98,8 @@ class _Feature(msgspec.Struct):
     feature_id: str = ""
     has_nans: bool = False
     nan_value_treatment: str = ""
+    borders: list[float] = []
+    values: list[int] = []
 
 
 class _Features(msgspec.Struct):
@@ -60,6 +107,7 @@ class _Features(msgspec.Struct):
     categorical_features: list[_Feature] = []
     text_features: list[Any] = []
     embedding_features: list[Any] = []
+    ctrs: list[_Ctr] = []
 
 
 class _File(msgspec.Struct):
@@ -68,6 +116,7 @@ class _File(msgspec.Struct):
     trees: list[_Node] | None = None
     scale_and_bias: tuple[msgspec.Raw, msgspec.Raw] | None = None
     model_info: dict[str, Any] = {}
+    ctr_data: dict[str, _CtrTable] | None = None
 
 
 def read_json(raw: bytes) -> Document:
@@ -88,7 +137,17 @@ class _Reader:
         self._file = file
         self._floats = {f.feature_index: _column(f) for f in info.float_features}
         self._categories = {f.feature_index: _column(f, is_category=True) for f in info.categorical_features}
-        self._splits: dict[tuple[int, float, int | None], int] = {}
+        self._splits: dict[Split, int] = {}
+        # Trees name splits by CTR features by their place among all splits: those of numbers, of categories, then these.
+        self._first_ctr_split = sum(len(f.borders) for f in info.float_features) + sum(
+            len(f.values) for f in info.categorical_features
+        )
+        self._ctr_splits = [
+            Split(NO_COLUMN, float(np.float32(border)), ctr=ctr)
+            for record in info.ctrs
+            for ctr in [self._ctr(record)]
+            for border in record.borders
+        ]
 
     def document(self) -> Document:
         scale, biases = 1.0, [0.0]
@@ -101,16 +160,51 @@ class _Reader:
         if not records:
             raise ModelUnreadableError("the model has no trees")
         n_outputs = self._outputs(records[0], len(biases))
+        tables = {self._table_id(name): table for name, table in (self._file.ctr_data or {}).items()}
         trees = tuple(self._tree(record, index, n_outputs) for index, record in enumerate(records))
         return Document(
             columns=(*self._floats.values(), *self._categories.values()),
-            splits=tuple(Split(*key) for key in self._splits),
+            splits=tuple(self._splits),
             trees=trees,
             n_outputs=n_outputs,
             scale=scale,
             bias=tuple(biases) if len(biases) == n_outputs else tuple(biases) * n_outputs,
             info=self._file.model_info,
+            ctr_tables={table_id: _counts(table, table_id.type) for table_id, table in tables.items()},
+            notes=(_LOST_SUMS,) if any(_loses_sums(table, each.type) for each, table in tables.items()) else (),
         )
+
+    def _ctr(self, record: _Ctr) -> Ctr:
+        return Ctr(
+            self._table_id(record.identifier),
+            record.target_border_idx,
+            record.prior_numerator,
+            record.prior_denomerator,
+            record.shift,
+            record.scale,
+        )
+
+    def _table_id(self, text: str) -> TableId:
+        try:
+            record = msgspec.json.decode(text, type=_TableId)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise ModelUnreadableError(f"the model has a CTR feature that cannot be read: {error}") from error
+        if record.type not in CtrType.__members__:
+            raise UnsupportedModelError(f"the model has CTR features of type {record.type!r}, which mlrf does not know")
+        categories, above, equals = [], [], []
+        try:
+            for element in record.identifier:
+                match element.combination_element:
+                    case "cat_feature_value":
+                        categories.append(self._categories[element.cat_feature_index].flat)
+                    case "float_feature":
+                        border = float(np.float32(element.border))
+                        above.append((self._floats[element.float_feature_index].flat, border))
+                    case _:
+                        equals.append((self._categories[element.cat_feature_index].flat, element.value & 0xFFFFFFFF))
+        except KeyError as error:
+            raise ModelUnreadableError("the model has a CTR feature of a feature that does not exist") from error
+        return TableId(Combination(tuple(categories), tuple(above), tuple(equals)), CtrType[record.type])
 
     @staticmethod
     def _outputs(first: _Oblivious | _Node, n_biases: int) -> int:
@@ -157,16 +251,40 @@ class _Reader:
         )
 
     def _split(self, record: _SplitRecord, index: int) -> int:
-        key: tuple[int, float, int | None]
+        ctr_split = record.split_index - self._first_ctr_split
         if record.split_type == _FLOAT and record.float_feature_index in self._floats:
-            key = (self._floats[record.float_feature_index].flat, record.border, None)
+            key = Split(self._floats[record.float_feature_index].flat, record.border)
         elif record.split_type == _ONE_HOT and record.cat_feature_index in self._categories:
-            key = (self._categories[record.cat_feature_index].flat, 0.0, record.value & 0xFFFFFFFF)
-        elif record.split_type == _CTR:
-            raise refuse_ctr([column.name for column in self._categories.values()])
+            key = Split(self._categories[record.cat_feature_index].flat, category=record.value & 0xFFFFFFFF)
+        elif record.split_type == _CTR and 0 <= ctr_split < len(self._ctr_splits):
+            key = self._ctr_splits[ctr_split]
         else:
             raise ModelUnreadableError(f"tree {index} splits by {record.split_type!r} of a feature that does not exist")
         return self._splits.setdefault(key, len(self._splits))
+
+
+def _loses_sums(table: _CtrTable, kind: CtrType) -> bool:
+    return kind in MEANS and any(isinstance(item, float) and not item.is_integer() for item in table.hash_map)
+
+
+def _counts(table: _CtrTable, kind: CtrType) -> CtrTable:
+    """Return the counts of a table: a list of keys as decimals, each before its counts."""
+    stride, items = table.hash_stride, table.hash_map
+    if stride < 2 or len(items) % stride or (kind in (*MEANS, *COUNTERS) and stride != (3 if kind in MEANS else 2)):  # noqa: PLR2004
+        raise ModelUnreadableError("the model has a CTR table whose counts do not fit its keys")
+    try:
+        keys = [int(key) for key in items[::stride] if isinstance(key, str)]
+        counts = np.array([items[place::stride] for place in range(1, stride)], np.float64).T
+        found = np.array(keys, np.uint64)
+    except (ValueError, OverflowError) as error:
+        raise ModelUnreadableError("the model has a CTR table with a key or a count that is no number") from error
+    if kind in MEANS:
+        # CatBoost's own reader takes a sum for an integer, and what is none for 0.
+        counts[counts != np.trunc(counts)] = 0.0
+    if len(found) != len(counts):
+        raise ModelUnreadableError("the model has a CTR table with a key that is no text")
+    held = found != NO_KEY
+    return make_table(found[held], counts.reshape(-1, stride - 1)[held], table.counter_denominator)
 
 
 def _decimals(raw: msgspec.Raw) -> list[float]:

@@ -19,14 +19,8 @@ _BINARY = ("Logloss", "CrossEntropy", "Focal")
 _RANKING = ("YetiRank", "YetiRankPairwise", "PairLogit", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax",
             "QueryCrossEntropy", "StochasticRank", "StochasticFilter", "LambdaMart", "Combination", "UserPerObjMetric",
             "UserQuerywiseMetric")  # fmt: skip
-_SEVERAL = {
-    "MultiRMSE": "several targets",
-    "MultiRMSEWithMissingValues": "several targets",
-    "MultiQuantile": "several quantiles",
-    "RMSEWithUncertainty": "a mean and a variance",
-    "MultiLogloss": "several labels",
-    "MultiCrossEntropy": "several labels",
-}
+_TARGETS = ("MultiRMSE", "MultiRMSEWithMissingValues", "MultiQuantile")
+_LABELS = ("MultiLogloss", "MultiCrossEntropy")
 _CUSTOM = ("PythonUserDefinedPerObject", "PythonUserDefinedMultiTarget", "Custom", "UserDefined", "")
 
 
@@ -38,25 +32,47 @@ class Objective:
     task: Task
     link: Link
     classes: tuple[ClassLabel, ...] | None = None
+    notes: tuple[str, ...] = ()
+    """What the outputs are, where their number is not that of one answer."""
 
 
 def read_objective(info: dict[str, Any], n_outputs: int) -> Objective:
     """Read the trainer's notes; UnsupportedModelError names a loss that mlrf does not serve."""
     name = _loss(info)
-    if name in _SEVERAL:
-        raise UnsupportedModelError(
-            f"the model's loss {name} predicts {_SEVERAL[name]} at once; mlrf serves one answer: train a model for each",
-            objective=name,
-        )
+    return _of_several(name, n_outputs) or _of_classes(info, name, n_outputs) or _of_one(name, n_outputs)
+
+
+def _of_several(name: str, n_outputs: int) -> Objective | None:
+    """Return the objective of a loss that answers several things at once."""
+    if name in _TARGETS:
+        what = "a quantile each, in the order of the loss" if name == "MultiQuantile" else "a target each"
+        return Objective(name, "regression", Link(), notes=(f"the {n_outputs} outputs are {what}",))
+    if name == "RMSEWithUncertainty":
+        # CatBoost's own regressor makes a variance of the second; both are served as they are.
+        what = "the two outputs are the mean and half the logarithm of the variance: exp(2 x) is the variance"
+        return Objective(name, "raw", Link(), notes=(what,))
+    if name in _LABELS:
+        link = Link("sigmoid_each" if n_outputs > 1 else "sigmoid")
+        return Objective(name, "raw", link, notes=(f"the {n_outputs} outputs are the probability of a label each",))
+    return None
+
+
+def _of_classes(info: dict[str, Any], name: str, n_outputs: int) -> Objective | None:
+    """Return the objective of a classifier's loss."""
     if name in ("MultiClass", "MultiClassOneVsAll"):
         link = Link("softmax" if name == "MultiClass" else "sigmoid_each")
         return Objective(name, "multiclass", link, _labels(info, n_outputs))
+    if name in _BINARY and n_outputs == 1:
+        return Objective(name, "binary", Link("sigmoid"), _labels(info, 2))
+    return None
+
+
+def _of_one(name: str, n_outputs: int) -> Objective:
+    """Return the objective of a loss of one number; UnsupportedModelError for one that is not known, or of several."""
     if n_outputs > 1:
         raise UnsupportedModelError(
             f"the model's loss {name or 'unknown'} has {n_outputs} outputs, which mlrf does not know"
         )
-    if name in _BINARY:
-        return Objective(name, "binary", Link("sigmoid"), _labels(info, 2))
     if name in _LOGARITHMIC:
         return Objective(name, "regression", Link("exp"))
     if name in _PLAIN:

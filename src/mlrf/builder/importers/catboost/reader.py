@@ -6,6 +6,7 @@ import numpy as np
 
 from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.importers.catboost.cbm_file import MAGIC, read_binary
+from mlrf.builder.importers.catboost.ctr_tables import read_ctr_columns
 from mlrf.builder.importers.catboost.features import read_columns
 from mlrf.builder.importers.catboost.json_file import read_json
 from mlrf.builder.importers.catboost.objective import read_objective
@@ -25,8 +26,9 @@ def read_catboost(source: Source, import_options: ImportOptions) -> ImportedMode
     raw = model_bytes(source)
     document = read_binary(raw) if raw.startswith(MAGIC) else read_json(raw)
     objective = read_objective(document.info, document.n_outputs)
-    columns = read_columns(document, import_options.categories)
-    trees, sets = to_trees(document, columns)
+    columns = read_columns(document, import_options.category_names)
+    ctr_columns = read_ctr_columns(document, columns)
+    trees, sets = to_trees(document, columns, ctr_columns)
     forest = join_trees(
         trees,
         n_features=len(columns.features),
@@ -35,6 +37,7 @@ def read_catboost(source: Source, import_options: ImportOptions) -> ImportedMode
         inputs="float32",
         scale=document.scale,
         base_order="last",
+        tables=ctr_columns.tables,
     )
     return ImportedModel(
         forest=forest,
@@ -48,6 +51,7 @@ def read_catboost(source: Source, import_options: ImportOptions) -> ImportedMode
             f"a model of the loss {objective.name}",
         ),
         features=columns.features,
+        notes=(*objective.notes, *document.notes, *columns.notes),
         library="catboost",
         source=raw,
         class_at_half=0,

@@ -1,21 +1,25 @@
 """CatBoost's trees as trees of the IR.
 
 A row is rounded to float32; a numeric split is true for x > border and then leads right, so what it leads left is the IR's
-own `x <= border`. NaN is less than every border, or greater where the feature was trained so. A one-hot split is true for
-one hash; the IR's sets lead left, so its children are exchanged. Covers are CatBoost's leaf weights.
+own `x <= border`; so does a split by a CTR feature, which is a column of a table. NaN is less than every border, or greater
+where the feature was trained so. A one-hot split is true for one hash; the IR's sets lead left, so its children are
+exchanged. Covers are CatBoost's leaf weights.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mlrf.builder.importers.catboost.ctr_tables import CtrColumns
 from mlrf.builder.importers.catboost.document import NO_SPLIT, Document, Tree
 from mlrf.builder.importers.catboost.features import Columns
 from mlrf.builder.importers.join_trees import CategorySet, TreeArrays
 from mlrf.core.forest import I32, LEAF, NUMERIC
 
 
-def to_trees(document: Document, columns: Columns) -> tuple[list[TreeArrays], list[CategorySet]]:
+def to_trees(
+    document: Document, columns: Columns, ctr_columns: CtrColumns
+) -> tuple[list[TreeArrays], list[CategorySet]]:
     """Return the trees in CatBoost's order, and the category sets that they share."""
     sets: dict[CategorySet, int] = {}
     table = document.splits
@@ -26,7 +30,18 @@ def to_trees(document: Document, columns: Columns) -> tuple[list[TreeArrays], li
             category_set[place] = sets.setdefault(codes, len(sets))
     large = {column.flat for column in document.columns if column.nan_is_large}
     # The last place of each is a leaf's: NO_SPLIT is -1.
-    feature = np.array([*(split.column for split in table), LEAF], np.int32)
+    n_features = len(columns.features)
+    feature = np.array(
+        [
+            *(
+                # Of a CTR feature that no tree splits by there is no column.
+                split.column if split.ctr is None else n_features + ctr_columns.place.get(split.ctr, 0)
+                for split in table
+            ),
+            LEAF,
+        ],
+        np.int32,
+    )
     border = np.array([*(split.border for split in table), 0.0])
     nan_left = np.array([*(split.category is None and split.column not in large for split in table), False], np.bool_)
     outputs = tuple(range(document.n_outputs))

@@ -1,8 +1,8 @@
 """The reader of CatBoost models: `.cbm`, JSON or an object in, `ImportedModel` out; catboost itself is not needed for files.
 
-source (bytes in whatever a caller holds), binary with flat, and json_file (bytes to `Document`), document (what both say),
-shapes (of its trees), trees and columns (`Document` to the IR and the schema), city (the hash of category strings), objective
-(what a loss makes of the raw value), reader (the whole), answers (CatBoost itself, asked in a process of its own).
+source (bytes in whatever a caller holds), cbm_file with flatbuffers, and json_file (bytes to `Document`), document (what both
+say), ctr (statistics of categories), tree_shapes, trees, ctr_tables and features (`Document` to the IR and the schema),
+objective (what a loss makes of the raw value), reader (the whole), reference (CatBoost itself, in a process of its own).
 """
 
 from mlrf.builder.importers.catboost.reader import read_catboost

@@ -24,6 +24,7 @@ from mlrf.builder.parity.table_rows import (
     count_found,
     entry_rows,
     sampled_entry_rows,
+    table_borders,
 )
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest
 
@@ -176,19 +177,16 @@ def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
 
 
 def _edges(forest: Forest) -> dict[int, F64]:
-    """Return the finite thresholds of each numeric feature that a node tests, ascending, each once."""
-    numeric = np.flatnonzero(
-        (forest.feature != LEAF) & (forest.category_set == NUMERIC) & np.isfinite(forest.threshold)
-    )
+    """Return the finite thresholds and table borders of each numeric feature that has some, ascending, each once."""
+    tested = (forest.feature != LEAF) & (forest.feature < forest.n_features) & (forest.category_set == NUMERIC)
+    numeric = np.flatnonzero(tested & np.isfinite(forest.threshold))
     order = numeric[np.argsort(forest.feature[numeric], kind="stable")]
     features, firsts = np.unique(forest.feature[order], return_index=True)
-    parts = np.split(forest.threshold[order], firsts[1:])
+    edges = dict(zip(features.tolist(), np.split(forest.threshold[order], firsts[1:]), strict=False))
+    for feature in bordered_features(forest):
+        edges[feature] = np.concatenate([edges.get(feature, np.empty(0)), table_borders(forest, feature)])
     categorical = category_codes(forest)
-    return {
-        int(feature): np.unique(part)
-        for feature, part in zip(features, parts, strict=True)
-        if int(feature) not in categorical
-    }
+    return {feature: np.unique(part) for feature, part in sorted(edges.items()) if feature not in categorical}
 
 
 def _numeric(forest: Forest) -> list[int]:

@@ -11,14 +11,13 @@ from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.exports import run_onnx
-from mlrf.builder.parity.golden_rows import golden_rows
+from mlrf.builder.parity.golden_rows import golden_rows_of
 from mlrf.engines.tree_kernel import TreeEngine
 
 
 def rows_of(model: ImportedModel, most: int = 4_000) -> np.ndarray:
     """Golden rows: random ones, and those that stand on the edges of nodes."""
-    never_missing = [place for place, feature in enumerate(model.features) if not feature.nullable]
-    rows = golden_rows(model.forest, None, lambda _: None, never_missing=never_missing).rows.dense()
+    rows = golden_rows_of(model, None).rows.dense()
     return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
 
 

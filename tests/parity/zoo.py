@@ -17,6 +17,7 @@ from sklearn import ensemble, tree
 
 import models as lightgbm_models
 import onnx_exports
+import pipelines
 import xgboost_models
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.catboost import reference as catboost_answers
@@ -53,6 +54,8 @@ class Grown:
     """Whether the model tells how many training rows took each branch."""
     categories: dict[str, list[Any]] = field(default_factory=dict)
     """Names of categories that the model keeps hashes of."""
+    whole: tuple[Any, np.ndarray] | None = None
+    """A raw table, and the model's own predictions for it."""
 
 
 LIGHTGBM = (
@@ -124,7 +127,8 @@ def cells() -> list[Cell]:
         holes = ["none"] if name.startswith("GradientBoosting") else ["none", "NaN"]
         splits = ["numeric", "categorical"] if name.startswith("Hist") else ["numeric"]
         found += [Cell("sklearn", name, *rest) for rest in itertools.product(kinds, splits, holes)]
-    return found + [cell for source in found for cell in _in_onnx(source)]
+    folded = [Cell("pipeline", *words) for words in pipelines.KINDS]
+    return found + folded + [cell for source in found for cell in _in_onnx(source)]
 
 
 def _in_onnx(source: Cell) -> Iterator[Cell]:
@@ -281,7 +285,20 @@ def _onnx(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     return Grown(proto, contributions, source.rows, has_covers=False)
 
 
-GROWERS = {"lightgbm": _lightgbm, "xgboost": _xgboost, "catboost": _catboost, "sklearn": _sklearn, "onnx": _onnx}
+def _pipeline(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
+    words = (cell.objective, cell.kind, cell.splits, cell.missing)
+    fitted, raw, answers = pipelines.fitted(words, seed, trees, depth)
+    return Grown(fitted, None, np.empty((0, 0)), whole=(raw, answers))
+
+
+GROWERS = {
+    "lightgbm": _lightgbm,
+    "xgboost": _xgboost,
+    "catboost": _catboost,
+    "sklearn": _sklearn,
+    "pipeline": _pipeline,
+    "onnx": _onnx,
+}
 
 
 lgb.register_logger(type("Silent", (), {"info": lambda *_: None, "warning": lambda *_: None})())

@@ -44,12 +44,12 @@ def routed_covers(forest: Forest, rows: F64) -> F64:
             node, here = waiting.pop()
             covers[node] = len(here)
             if forest.feature[node] != LEAF and len(here):
-                left = _goes_left(forest, node, table[here, forest.feature[node]])
+                left = goes_left(forest, node, table[here, forest.feature[node]])
                 waiting += [(int(forest.left[node]), here[left]), (int(forest.right[node]), here[~left])]
     return covers
 
 
-def _goes_left(forest: Forest, node: int, values: F64) -> Bool:
+def goes_left(forest: Forest, node: int, values: F64) -> Bool:
     """Return which values take the left side of an inner node, by the rules of the IR."""
     missing, default = np.isnan(values), bool(forest.default_left[node])
     if forest.category_set[node] != NUMERIC:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.builder.foreign_files import foreign_file, foreign_object
-from mlrf.builder.importers import catboost, lightgbm, onnx_trees, sklearn, xgboost
+from mlrf.builder.importers import catboost, lightgbm, onnx_trees, pipeline, sklearn, xgboost
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 LIBRARIES: tuple[Library, ...] = (
+    pipeline.LIBRARY,
     lightgbm.LIBRARY,
     xgboost.LIBRARY,
     catboost.LIBRARY,
@@ -54,9 +55,11 @@ def recognise(source: Source) -> Library:
         raise UnsupportedModelError(f"{what} is {foreign}")
     for library in LIBRARIES:
         if isinstance(source, ModelFile):
-            if library.recognises(source.content):
-                return library
-        elif any(source.is_of(package) for package in library.packages):
+            is_of_library = library.recognises(source.content)
+        else:
+            is_of_library = any(source.is_of(package) for package in library.packages)
+            is_of_library |= library.recognises_object is not None and library.recognises_object(source.value)
+        if is_of_library:
             return library
     kinds = "; ".join(library.reads for library in LIBRARIES)
     if isinstance(source, ModelFile):

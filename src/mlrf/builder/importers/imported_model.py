@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,6 +68,8 @@ class Library:
     """Reads what was recognised; raises the BuildError that says what is wrong."""
     is_told: bool = False
     """Whether a caller may say what the columns are called and what the outputs are: its files do not always."""
+    recognises_object: Callable[[Any], bool] | None = None
+    """Whether an object is one of its models, where the package of its class alone does not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,12 @@ class ImportedModel:
     """Where the forest's covers are from; without any the model is not explained."""
     notes: tuple[str, ...] = ()
     """What was read otherwise than a person may expect, a sentence each."""
+    known_codes_only: tuple[int, ...] = ()
+    """Columns of which the library answers no category beyond the feature's list."""
+    largest_number: float = math.inf
+    """The largest number, of either sign, that the library is asked about."""
+    edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """By column: values that golden rows must hold, beyond those that the trees themselves suggest."""
 
 
 @dataclass(frozen=True, slots=True)

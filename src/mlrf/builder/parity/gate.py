@@ -10,7 +10,7 @@ import numpy as np
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
-from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows
+from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
 from mlrf.builder.parity.reference import Answers, ask_reference_library
@@ -55,8 +55,7 @@ class Exports:
 
 def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
     """Hold both exports against the training library; ParityError says on which rows they differ."""
-    never_missing = [place for place, feature in enumerate(model.features) if not feature.nullable]
-    golden = golden_rows(model.forest, sampled, lambda done: progress("golden rows", done), never_missing=never_missing)
+    golden = golden_rows_of(model, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
     kept = kept_rows(
         golden, n_outputs=model.forest.n_outputs, size_bytes=max(_MIN_STORED_BYTES, len(model.source) // 2)

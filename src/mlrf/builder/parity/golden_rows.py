@@ -11,11 +11,12 @@ edges of many nodes, as many as do not contradict each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.node_probes import Coverage, NodeProbes, category_codes, probe_nodes
 from mlrf.builder.parity.row_collector import KINDS, Kinds, RowCollector
 from mlrf.builder.parity.sparse_rows import SparseRows
@@ -26,7 +27,7 @@ from mlrf.builder.parity.table_rows import (
     sampled_entry_rows,
     table_borders,
 )
-from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Forest
+from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Bool, Forest
 
 __all__ = ["KINDS", "GoldenRows", "golden_rows", "random_rows", "row_limit"]
 
@@ -67,12 +68,35 @@ def row_limit(n_features: int, n_trees: int) -> int:
     return max(_MIN_ROWS, min(MAX_ROWS, MAX_BYTES // (8 * n_features), MAX_WALKS // max(1, n_trees)))
 
 
+def golden_rows_of(
+    model: ImportedModel, sampled: F64 | None, progress: Callable[[float], None] = lambda _: None
+) -> GoldenRows:
+    """Return the golden rows of an imported model: those of its forest that its library answers."""
+    return golden_rows(
+        model.forest,
+        sampled,
+        progress,
+        never_missing=[column for column, feature in enumerate(model.features) if not feature.nullable],
+        code_counts={column: len(model.features[column].categories or ()) for column in model.known_codes_only},
+        edge_values=model.edge_values,
+        largest_number=model.largest_number,
+    )
+
+
 def golden_rows(
-    forest: Forest, sampled: F64 | None, progress: Callable[[float], None], *, never_missing: Sequence[int] = ()
+    forest: Forest,
+    sampled: F64 | None,
+    progress: Callable[[float], None],
+    *,
+    never_missing: Sequence[int] = (),
+    code_counts: Mapping[int, int] | None = None,
+    edge_values: Mapping[int, tuple[float, ...]] | None = None,
+    largest_number: float = math.inf,
 ) -> GoldenRows:
     """Return the golden rows of a forest, the same ones for the same forest and sample.
 
-    The columns `never_missing` hold a number in every row: the library refuses rows that lack one.
+    The columns `never_missing` hold a number in every row: the library refuses rows that lack one. Where `code_counts` names a
+    column, it refuses codes that are not below the count. `edge_values` are further values of columns to hold rows against.
     """
     rng = np.random.default_rng(_SEED)
     limit = row_limit(forest.n_features, forest.n_trees)
@@ -80,6 +104,10 @@ def golden_rows(
     random = random_rows(forest, n_random, rng)
     needed = np.array(never_missing, dtype=np.int64)
     random[:, needed] = np.nan_to_num(random[:, needed])
+    closed = code_counts or {}
+    for column, count in closed.items():
+        beyond = ~_is_code(random[:, column], count)
+        random[beyond, column] = rng.integers(max(1, count), size=np.count_nonzero(beyond))
     rows = RowCollector(max(limit, len(random)), rng)
     backgrounds = random
     if sampled is not None and len(sampled):
@@ -97,8 +125,11 @@ def golden_rows(
     rows.add_columns(
         "categories", _by_turn({f: (*sorted(c), *_BEYOND_CODES) for f, c in category_codes(forest).items()})
     )
+    by_code = category_codes(forest).keys()
+    for column, values in (edge_values or {}).items():
+        rows.add_columns("categories" if column in by_code else "threshold", [{column: value} for value in values])
     coverage = _add_probes(forest, rows, rng, progress)
-    return _answerable(forest, rows, needed, coverage)
+    return _answerable(forest, rows, needed, closed, largest_number, coverage)
 
 
 def _add_probes(
@@ -131,15 +162,23 @@ def _by_turn(values: dict[int, tuple[float, ...]]) -> list[dict[int, float]]:
 
 
 def _answerable(
-    forest: Forest, collected: RowCollector, needed: np.ndarray[tuple[int], np.dtype[np.int64]], coverage: Coverage
+    forest: Forest,
+    collected: RowCollector,
+    needed: np.ndarray[tuple[int], np.dtype[np.int64]],
+    code_counts: Mapping[int, int],
+    largest_number: float,
+    coverage: Coverage,
 ) -> GoldenRows:
     """Return the rows without those that the library refuses."""
     rows, kinds = collected.collected()
-    if not len(needed) and forest.inputs != "float32":
+    is_limited = len(needed) or code_counts or math.isfinite(largest_number)
+    if not is_limited and forest.inputs != "float32":
         return _counted(forest, GoldenRows(rows, kinds, coverage))
     kept = []
     for first, table in rows.blocks():
-        sound = ~np.any(np.isnan(table[:, needed]), axis=1)
+        sound = ~np.any(np.isnan(table[:, needed]), axis=1) & ~np.any(np.abs(table) > largest_number, axis=1)
+        for column, count in code_counts.items():
+            sound &= _is_code(table[:, column], count)
         if forest.inputs == "float32":
             # Libraries that round to float32 refuse an infinity, even where a threshold of theirs parts NaN from all numbers.
             with np.errstate(over="ignore"):
@@ -154,6 +193,12 @@ def _counted(forest: Forest, golden: GoldenRows) -> GoldenRows:
         golden.coverage.table_entries = forest.tables.n_entries
         golden.coverage.table_entries_found = count_found(forest, golden.rows.dense())
     return golden
+
+
+def _is_code(values: F64, count: int) -> Bool:
+    """Return which values of a column are missing, or one of its first `count` codes (as the engine reads them)."""
+    codes = np.trunc(values)
+    return np.isnan(values) | ((codes >= 0) & (codes < count) & (values >= 0))
 
 
 def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:

@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from mlrf.builder.exporters.onnx.ensemble import ML_DOMAIN, ensemble_node, operator_covers, with_first_leaves
 from mlrf.builder.exporters.onnx.link import link_nodes
 from mlrf.builder.exporters.onnx.tested_columns import tested_columns
+from mlrf.builder.exporters.onnx.threshold_ranks import threshold_ranks
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, Forest
 from mlrf.core.link import Link
@@ -35,9 +36,14 @@ def export_onnx(forest: Forest, link: Link) -> bytes:
     if forest.base_order == "first" and np.any(forest.base != 0.0):
         trees = with_first_leaves(trees, forest.base)
     source = columns.output
+    nodes, constants = list(columns.nodes), list(columns.constants)
+    if forest.rounding == "float32" and forest.inputs == "float64":
+        rank_nodes, rank_constants, source, trees = threshold_ranks(trees, source)
+        nodes += rank_nodes
+        constants += rank_constants
     if forest.rounding == "float32":
         rounding_of_columns = helper.make_node("Cast", [source], ["tested_in_float32"], to=onnx.TensorProto.FLOAT)
-        columns.nodes.append(rounding_of_columns)
+        nodes.append(rounding_of_columns)
         source = "tested_in_float32"
     ensemble = ensemble_node(
         trees, source=source, target="leaf_sum", n_outputs=forest.n_outputs, name="trees", precision=forest.rounding
@@ -45,14 +51,14 @@ def export_onnx(forest: Forest, link: Link) -> bytes:
     margin_nodes, margin_constants = _margin(forest)
     linked, link_constants = link_nodes(link, MARGIN, PREDICTION)
     graph = helper.make_graph(
-        [*rounding, *columns.nodes, ensemble, *margin_nodes, *linked],
+        [*rounding, *nodes, ensemble, *margin_nodes, *linked],
         "mlrf",
         [helper.make_tensor_value_info(INPUT, onnx.TensorProto.DOUBLE, [None, forest.n_features])],
         [
             helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, [None, forest.n_outputs])
             for name in (MARGIN, PREDICTION)
         ],
-        initializer=[*columns.constants, *margin_constants, *link_constants],
+        initializer=[*constants, *margin_constants, *link_constants],
     )
     model = helper.make_model(
         graph,

@@ -33,7 +33,7 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
     def ask(part: F64, kind: str) -> F64:
         table = _table(part, library, settings["categories"]) if by_category else part
         answers = library.predict(table, prediction_type=kind, thread_count=threads)
-        return np.asarray(answers, np.float64).reshape(len(part), -1)
+        return np.asarray(answers, np.float64).reshape(part.shape[0], -1)
 
     margins = ask(rows, "RawFormulaVal")
     link = settings["link"]

@@ -34,7 +34,7 @@ def answer(
         chosen = raw_columns(estimator, wanted)
         margins = _margins(estimator, kind, table)
         predictions = _predictions(estimator, kind, chosen)
-    return margins.reshape(len(rows), -1), predictions.reshape(len(wanted), -1), sklearn.__version__
+    return margins.reshape(rows.shape[0], -1), predictions.reshape(wanted.shape[0], -1), sklearn.__version__
 
 
 def _margins(estimator: Any, kind: Kind, table: Any) -> F64:

@@ -56,11 +56,14 @@ def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:
         return estimator, read_kind(estimator), source.content
     estimator = source.value
     kind = read_kind(estimator)  # what is not served is not written either
-    return estimator, kind, _dump_skops(estimator)
+    return estimator, kind, dump_skops(estimator)
 
 
-def load_skops(raw: bytes) -> Any:
-    """Return the object of a skops file; UnsupportedModelError names types in it that no tree model has."""
+def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
+    """Return the object of a skops file; UnsupportedModelError names types in it that no tree model has.
+
+    `also`: the beginnings of the names of other types that are trusted.
+    """
     skops = _skops()
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -71,7 +74,7 @@ def load_skops(raw: bytes) -> Any:
             warnings.simplefilter("ignore")  # of another version of scikit-learn: the golden rows decide
             found = skops.get_untrusted_types(data=raw)
             if strange := sorted(
-                name for name in found if name not in _TRUSTED and not name.startswith(_TRUSTED_ROOMS)
+                name for name in found if name not in _TRUSTED and not name.startswith((*_TRUSTED_ROOMS, *also))
             ):
                 for other, saved in _OTHERS.items():
                     if held := [name for name in strange if name.startswith(f"{other}.")]:
@@ -99,7 +102,8 @@ def load_skops(raw: bytes) -> Any:
         raise ModelUnreadableError(f"the skops file cannot be read: {_line(error)}{said}") from error
 
 
-def _dump_skops(estimator: Any) -> bytes:
+def dump_skops(estimator: Any) -> bytes:
+    """Return the skops file of a fitted estimator; UnsupportedModelError when it holds what skops cannot write."""
     skops = _skops()
     # skops cannot write a scorer, and nothing that only training uses is needed here.
     fitted = copy.copy(estimator)

@@ -1,0 +1,253 @@
+"""Which raw column is behind each column of the matrix that the model sees, step by step.
+
+Steps are known by their class: each takes columns and gives columns, and says what it needs of them. A step that is not
+listed here is refused by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+_ONNX = (
+    "export the whole pipeline to ONNX and build from that (skl2onnx.to_onnx(pipeline, frame[:1])), or do this step before "
+    "the model is asked and build from the steps behind it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column on its way through the steps."""
+
+    raw: int
+    """The raw column that it is a function of."""
+    is_raw: bool = True
+    """Whether it still holds the caller's own values; missing ones may have been filled."""
+    is_monotone: bool = True
+    """Whether it never falls where the raw number rises."""
+    is_stepped: bool = False
+    """Whether it is constant between two neighbouring cut points that the steps themselves name (see `Use`)."""
+
+
+@dataclass(slots=True)
+class Use:
+    """What the steps need of one raw column."""
+
+    categories: list[Any] = field(default_factory=list)
+    """The category arrays of the encoders that read it."""
+    bin_edges: list[Any] = field(default_factory=list)
+    """The inner edges of the bins that it is sorted into."""
+    is_number: bool = False
+    """Whether a step, or the model, reads it as a number."""
+    none_is_missing: bool = False
+    """Whether a step knows None for missing, and not NaN."""
+    placeholders: list[Any] = field(default_factory=list)
+    """Values that an imputer replaces, other than NaN and None."""
+    encoded_late: str | None = None
+    """The step that gives a column to each value of it, but only after another step has altered its numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The columns of the matrix, and the uses of every raw column."""
+
+    columns: tuple[Column, ...]
+    uses: tuple[Use | None, ...]
+    """By raw column; None where no step needs it."""
+
+
+def trace_columns(steps: Sequence[tuple[str, Any]], n_raw: int) -> Lineage:
+    """Return the lineage of the columns behind fitted steps over `n_raw` columns.
+
+    UnsupportedModelError names a step that cannot be folded.
+    """
+    tracer = _Tracer(n_raw)
+    try:
+        columns = tracer.steps(steps, [Column(raw) for raw in range(n_raw)])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelUnreadableError(f"a step of the pipeline is not fitted or damaged: {error}") from error
+    for column in columns:
+        if column.is_raw:
+            tracer.use(column).is_number = True
+    return Lineage(tuple(columns), tuple(tracer.uses.get(raw) for raw in range(n_raw)))
+
+
+class _Tracer:
+    def __init__(self, n_raw: int) -> None:
+        self.uses: dict[int, Use] = {}
+        self._n_raw = n_raw
+
+    def use(self, column: Column) -> Use:
+        return self.uses.setdefault(column.raw, Use())
+
+    def steps(self, steps: Sequence[tuple[str, Any]], columns: list[Column]) -> list[Column]:
+        for name, step in steps:
+            columns = self.step(name, step, columns)
+        return columns
+
+    def step(self, name: str, step: Any, columns: list[Column]) -> list[Column]:
+        if step is None or (isinstance(step, str) and step == "passthrough"):
+            return columns
+        if isinstance(step, str):
+            return []
+        kind = type(step).__name__
+        if type(step).__module__.startswith("sklearn."):
+            if kind in _STEPS:
+                return _STEPS[kind](self, name, step, columns)
+            if hasattr(step, "get_support") and type(step).__module__.startswith("sklearn.feature_selection."):
+                return [column for column, kept in zip(columns, step.get_support(), strict=True) if kept]
+        raise UnsupportedModelError(
+            f"the pipeline's step {name!r} ({kind}) cannot be folded into trees over the raw columns; {_ONNX}",
+            step=name,
+        )
+
+    def number(self, columns: list[Column]) -> None:
+        for column in columns:
+            if column.is_raw:
+                self.use(column).is_number = True
+
+
+_Step = Callable[[_Tracer, str, Any, list[Column]], list[Column]]
+
+
+def _monotone(tracer: _Tracer, _name: str, _step: Any, columns: list[Column]) -> list[Column]:
+    tracer.number(columns)
+    return [replace(column, is_raw=False) for column in columns]
+
+
+def _quantiles(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    if step.output_distribution != "uniform":
+        raise UnsupportedModelError(
+            f"the pipeline's step {name!r} (QuantileTransformer(output_distribution={step.output_distribution!r})) is not "
+            f"monotone to the last bit; use output_distribution='uniform', which parts rows for trees as well, or {_ONNX}",
+            step=name,
+        )
+    return _monotone(tracer, name, step, columns)
+
+
+def _bins(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    tracer.number(columns)
+    is_ordinal = step.encode == "ordinal"
+    found = []
+    for column, edges, n_bins in zip(columns, step.bin_edges_, step.n_bins_, strict=True):
+        use = tracer.use(column)
+        if column.is_raw:
+            use.bin_edges.append(edges[1:-1])
+        elif not is_ordinal and not column.is_stepped:
+            use.encoded_late = name
+        binned = replace(
+            column,
+            is_raw=False,
+            is_monotone=column.is_monotone and is_ordinal,
+            is_stepped=column.is_stepped or column.is_raw,
+        )
+        found += [binned] * (1 if is_ordinal else int(n_bins))
+    return found
+
+
+def _function(_tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    if step.func is not None:
+        raise UnsupportedModelError(
+            f"the pipeline's step {name!r} (FunctionTransformer) runs a function of Python, which mlrf neither runs nor folds; "
+            "leave it out where it only reshapes numbers monotonically (trees need no log), or do it before the model is asked",
+            step=name,
+        )
+    return columns
+
+
+def _imputer(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    for column in columns:
+        use = tracer.use(column)
+        if step.missing_values is None:
+            use.none_is_missing = True
+        elif not _is_nan(step.missing_values):
+            use.placeholders.append(step.missing_values)
+            if column.is_raw is False or not isinstance(step.missing_values, str):
+                raise UnsupportedModelError(
+                    f"the pipeline's step {name!r} (SimpleImputer) reads {step.missing_values!r} as missing; train it with "
+                    "missing_values=nan, and send null where a value is missing",
+                    step=name,
+                )
+    statistics = np.asarray(step.statistics_, object)
+    kept = [step.keep_empty_features or not _is_nan(value) for value in statistics]
+    filled = [column for column, is_kept in zip(columns, kept, strict=True) if is_kept]
+    if step.indicator_ is None:
+        return filled
+    return filled + _indicators(tracer, name, step.indicator_, columns)
+
+
+def _indicators(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
+    chosen = [columns[int(place)] for place in step.features_]
+    for column in chosen:
+        use = tracer.use(column)
+        use.none_is_missing |= step.missing_values is None
+    return [replace(column, is_raw=False) for column in chosen]
+
+
+def _encoder(tracer: _Tracer, name: str, step: Any, columns: list[Column], widths: Sequence[int]) -> list[Column]:
+    found = []
+    for column, categories, width in zip(columns, step.categories_, widths, strict=True):
+        use = tracer.use(column)
+        if column.is_raw:
+            use.categories.append(categories)
+        elif not column.is_stepped:
+            use.encoded_late = name
+        encoded = replace(column, is_raw=False, is_monotone=False, is_stepped=column.is_stepped or column.is_raw)
+        found += [encoded] * int(width)
+    return found
+
+
+def _one_hot(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    return _encoder(tracer, name, step, columns, step._n_features_outs)  # noqa: SLF001  scikit-learn shows it in names alone
+
+
+def _ordinal(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    return _encoder(tracer, name, step, columns, [1] * len(columns))
+
+
+def _target(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
+    width = len(step.classes_) if step.target_type_ == "multiclass" else 1
+    return _encoder(tracer, name, step, columns, [width] * len(columns))
+
+
+def _pipeline(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
+    return tracer.steps(step.steps, columns)
+
+
+def _union(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
+    return [column for name, part in step.transformer_list for column in tracer.step(name, part, columns)]
+
+
+def _by_column(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
+    chosen = step._transformer_to_input_indices  # noqa: SLF001  `transformers_` may name columns by a function
+    found: list[Column] = []
+    for name, part, _ in step.transformers_:
+        given = [columns[int(place)] for place in chosen.get(name, [])]
+        if given:
+            found += tracer.step(name, part, given)
+    return found
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float | np.floating) and value != value  # noqa: PLR0124  NaN alone
+
+
+_STEPS: dict[str, _Step] = {
+    **dict.fromkeys(("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Binarizer"), _monotone),
+    "QuantileTransformer": _quantiles,
+    "KBinsDiscretizer": _bins,
+    "FunctionTransformer": _function,
+    "SimpleImputer": _imputer,
+    "MissingIndicator": _indicators,
+    "OneHotEncoder": _one_hot,
+    "OrdinalEncoder": _ordinal,
+    "TargetEncoder": _target,
+    "Pipeline": _pipeline,
+    "FeatureUnion": _union,
+    "ColumnTransformer": _by_column,
+}

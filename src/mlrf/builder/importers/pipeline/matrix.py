@@ -1,0 +1,101 @@
+"""The matrix that the model sees: what the fitted steps make of raw rows.
+
+A sparse matrix is zero where nothing is stored, and XGBoost reads just that as missing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.pipeline.raw_table import RawTable
+from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.forest import F64
+
+_CHUNK_CELLS = 1 << 22
+"""Numbers of a matrix in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """Rows of the model's columns, [n, D]."""
+
+    values: F64
+    """Zero where a sparse matrix stores nothing."""
+    seen: F64
+    """As the model reads them: NaN where that is missing to it."""
+
+
+class Preprocessing:
+    """Fitted steps, asked about raw rows."""
+
+    def __init__(self, steps: Any, table: RawTable, n_columns: int, *, absent_is_missing: bool) -> None:
+        """Take the steps as a pipeline of `n_columns` columns; XGBoost reads what a sparse matrix lacks as missing."""
+        self._steps = steps
+        self._table = table
+        self._n_columns = n_columns
+        self._absent_is_missing = absent_is_missing
+
+    def transform(self, rows: F64) -> Any:
+        """Return what the steps make of raw rows [n, F]: an array or a sparse matrix."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # of unknown categories, and of bins without rows
+            return plain_matrix(self._steps.transform(self._table.rows(rows)))
+
+    @cached_property
+    def is_sparse(self) -> bool:
+        """Whether the model sees a sparse matrix; fitting has decided that for all rows."""
+        return hasattr(self.transform(np.zeros((1, len(self._table.used)))), "tocsr")
+
+    @property
+    def loses_zeros(self) -> bool:
+        """Whether the model reads a zero as missing: XGBoost, asked about a sparse matrix."""
+        return self._absent_is_missing and self.is_sparse
+
+    def answers(self, rows: F64) -> bool:
+        """Whether the steps take raw rows [n, F], all of them."""
+        try:
+            self.transform(rows)
+        except (ValueError, TypeError, LookupError):
+            return False
+        return True
+
+    def matrix(self, rows: F64) -> Matrix:
+        """Return the matrix of raw rows [n, F]."""
+        found = self.transform(rows)
+        if not hasattr(found, "tocsr"):
+            return Matrix(found, found)
+        values = np.asarray(found.toarray(), np.float64)
+        if not self._absent_is_missing:
+            return Matrix(values, values)
+        stored = found.tocoo()
+        seen = np.full(values.shape, np.nan)
+        seen[stored.row, stored.col] = stored.data
+        return Matrix(values, seen)
+
+    def chunks(self, n_rows: int) -> Iterator[slice]:
+        """Yield the parts of `n_rows` rows whose matrices fit into memory."""
+        size = max(256, _CHUNK_CELLS // max(1, self._n_columns))
+        for start in range(0, n_rows, size):
+            yield slice(start, min(start + size, n_rows))
+
+
+def plain_matrix(found: Any) -> Any:
+    """Return what steps return as numbers, an array or a sparse matrix; UnsupportedModelError if it holds others."""
+    if hasattr(found, "tocsr"):
+        return found.tocsr()
+    values = found.to_numpy() if hasattr(found, "to_numpy") else np.asarray(found)
+    if values.dtype.kind == "O":
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise UnsupportedModelError(
+                f"the pipeline hands text to its model ({error}); encode it in a step (OneHotEncoder, OrdinalEncoder, "
+                "TargetEncoder) or drop it"
+            ) from error
+    return values.astype(np.float64)

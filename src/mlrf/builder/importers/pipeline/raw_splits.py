@@ -1,0 +1,278 @@
+"""All splits of a model as splits of raw columns, and what the questions to the pipeline tell of those columns.
+
+Three kinds of raw column: categories that encoders list (each is tried), numbers (cut points are found), and codes that all
+steps hand through to a model that splits them by category itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit, neighbours
+from mlrf.builder.importers.pipeline.lineage import Lineage
+from mlrf.builder.importers.pipeline.matrix import Preprocessing
+from mlrf.builder.importers.pipeline.raw_table import RawTable
+from mlrf.builder.importers.pipeline.splits import (
+    CategorySplit,
+    RawSplit,
+    category_split,
+    distinct_splits,
+    limits_of,
+    number_split,
+    sides,
+)
+from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.forest import F64, I64, NUMERIC
+from mlrf.core.schema import Feature, Kind
+
+_MAX_EDGES = 2_000
+_EDGE_ULPS = 2
+_NO_CODE = -1.0
+"""No category has a code below 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundSplits:
+    """The distinct splits of a model over its raw features."""
+
+    splits: list[RawSplit]
+    split_of: I64
+    """[N] the split of each node, -1 at leaves."""
+    features: I64
+    """[S] the raw feature of each split."""
+    raw_features: tuple[Feature, ...]
+    known_codes_only: tuple[int, ...]
+    """Features whose encoders refuse a category that they do not list."""
+    edge_values: Mapping[int, tuple[float, ...]]
+    """By feature: values that the golden rows must hold."""
+    largest_number: float
+    """That all steps take, in every column."""
+
+
+class RawSplits:
+    """Asks the preprocessing about every value on which a split may turn."""
+
+    def __init__(self, model: ImportedModel, lineage: Lineage, table: RawTable, preprocessing: Preprocessing) -> None:
+        """Take a model over the matrix, and what is known of the raw columns behind it."""
+        self._model, self._forest = model, model.forest
+        self._lineage, self._table, self._preprocessing = lineage, table, preprocessing
+        self._names = [table.columns[raw].name for raw in table.used]
+        feature_of = {raw: feature for feature, raw in enumerate(table.used)}
+        self._feature_of_column = [feature_of[column.raw] for column in lineage.columns]
+        self._categories = [table.columns[raw].categories for raw in table.used]
+        self._background = np.zeros(len(table.used))
+        nodes, self._split_of = distinct_splits(self._forest)
+        self._nodes = nodes.tolist()
+        self._coded = self._coded_features()
+        self._cuts = CutPoints(
+            preprocessing,
+            self._background,
+            self._names,
+            [f for f, known in enumerate(self._categories) if known is None],
+        )
+
+    def find(self) -> FoundSplits:
+        """Return the splits; UnsupportedModelError names what cannot be folded."""
+        points = self._points()
+        seen = self._seen(points)
+        self._check_steps(points, seen)
+        missing, takes_missing = self._at(np.nan)
+        unknown, takes_unknown = self._at(_NO_CODE)
+        splits = [self._split(node, points, seen, missing, unknown) for node in self._nodes]
+        columns = self._forest.feature[self._nodes].tolist()
+        return FoundSplits(
+            splits=splits,
+            split_of=self._split_of,
+            features=np.array([self._feature_of_column[column] for column in columns], np.int64),
+            raw_features=tuple(self._feature(feature, takes_missing[feature]) for feature in range(len(self._names))),
+            known_codes_only=tuple(
+                feature
+                for feature, categories in enumerate(self._categories)
+                if categories is not None and not takes_unknown[feature]
+            ),
+            edge_values=self._edges(points),
+            largest_number=min(
+                (values[-1] for f, values in enumerate(points) if self._categories[f] is None), default=1.0
+            ),
+        )
+
+    def _coded_features(self) -> set[int]:
+        """Return the features whose values the model itself takes for category codes, as they are."""
+        found = set()
+        for node in self._nodes:
+            column = int(self._forest.feature[node])
+            if self._forest.category_set[node] != NUMERIC and self._lineage.columns[column].is_raw:
+                found.add(self._feature_of_column[column])
+        for feature in found:
+            behind = [c for c, f in zip(self._lineage.columns, self._feature_of_column, strict=True) if f == feature]
+            if not all(column.is_raw for column in behind) or self._categories[feature] is not None:
+                raise UnsupportedModelError(
+                    f"the model splits {self._names[feature]!r} by category, and a step reads the same column as a number; "
+                    "give the model one of the two"
+                )
+        return found
+
+    def _points(self) -> list[F64]:
+        """Return, by feature, the values to ask about: codes, or the ends of the intervals between which no side changes."""
+        limits: dict[int, set[Limit]] = {}
+        for node in self._nodes:
+            for limit in self._limits(node):
+                limits.setdefault(limit.feature, set()).add(limit)
+        found = self._cuts.find(sorted(limit for of_feature in limits.values() for limit in of_feature))
+        self._found_cuts = found
+        points = []
+        for feature, raw in enumerate(self._table.used):
+            categories = self._categories[feature]
+            if categories is not None:
+                points.append(np.arange(len(categories), dtype=np.float64))
+                continue
+            cuts = {found[limit] for limit in limits.get(feature, ())} | self._named_cuts(raw)
+            largest = self._cuts.largest[feature]
+            points.append(np.array([*sorted(cut for cut in cuts if -largest <= cut < largest), largest]))
+        return points
+
+    def _limits(self, node: int) -> list[Limit]:
+        column = int(self._forest.feature[node])
+        feature = self._feature_of_column[column]
+        lineage = self._lineage.columns[column]
+        if self._categories[feature] is not None or feature in self._coded or not lineage.is_monotone:
+            return []
+        in_float32 = self._forest.inputs == "float32"
+        found = [Limit(feature, column, limit, in_float32) for limit in limits_of(self._forest, node)]
+        if self._preprocessing.loses_zeros:
+            found += [Limit(feature, column, limit, in_float32=False) for limit in (-5e-324, 0.0)]
+        return found
+
+    def _named_cuts(self, raw: int) -> set[float]:
+        """Return the cut points that the steps themselves name: edges of bins, and single numbers that an encoder lists."""
+        use = self._lineage.uses[raw]
+        if use is None:
+            return set()
+        edges = {_below(float(edge)) for listed in use.bin_edges for edge in listed}
+        values = {float(value) for listed in use.categories for value in listed if value == value}  # noqa: PLR0124  not NaN
+        return edges | values | {_below(value) for value in values}
+
+    def _seen(self, points: list[F64]) -> list[dict[int, F64]]:
+        """Return, by feature, what the model sees at its points in each of its columns."""
+        features = np.concatenate([np.full(len(values), feature) for feature, values in enumerate(points)])
+        rows, _ = self._cuts.rows(features.astype(np.int64), np.concatenate(points))
+        columns: list[list[int]] = [[] for _ in points]
+        for column, feature in enumerate(self._feature_of_column):
+            columns[feature].append(column)
+        seen = [{column: np.empty(len(values)) for column in columns[f]} for f, values in enumerate(points)]
+        for part in self._preprocessing.chunks(len(rows)):
+            matrix = self._preprocessing.matrix(rows[part]).seen
+            for feature, values in enumerate(points):
+                here = slice(part.start, min(part.stop, len(values)))
+                for column in columns[feature] if here.start < here.stop else ():
+                    seen[feature][column][here] = matrix[: here.stop - here.start, column]
+        return seen
+
+    def _check_steps(self, points: list[F64], seen: list[dict[int, F64]]) -> None:
+        """Hold columns that should be constant between their points against numbers near each point."""
+        for feature, values in enumerate(points):
+            columns = [c for c in seen[feature] if self._is_stepped(feature, c)]
+            if not columns:
+                continue
+            numbers = np.unique(np.concatenate([neighbours(values[:-1]), values]))
+            rows, place = self._cuts.rows(np.full(len(numbers), feature, np.int64), numbers)
+            at = np.searchsorted(values, numbers)
+            for part in self._preprocessing.chunks(len(rows)):
+                matrix = self._preprocessing.matrix(rows[part]).seen[:, columns]
+                expected = np.column_stack([seen[feature][column] for column in columns])[at[place[part]]]
+                if not np.array_equal(matrix, expected, equal_nan=True):
+                    raise UnsupportedModelError(
+                        f"the pipeline's bins or encoded values of {self._names[feature]!r} do not end where its steps say; "
+                        "please report this pipeline",
+                        feature=self._names[feature],
+                    )
+
+    def _is_stepped(self, feature: int, column: int) -> bool:
+        return self._categories[feature] is None and self._lineage.columns[column].is_stepped
+
+    def _at(self, value: float) -> tuple[F64, list[bool]]:
+        """Return what the model sees where each feature in turn has a value [F, D], and whether steps and model take it."""
+        n_features = len(self._names)
+        rows = np.repeat(self._background[None], n_features, axis=0)
+        np.fill_diagonal(rows, value)
+        taken = [True] * n_features
+        if not self._preprocessing.answers(rows):
+            taken = [self._preprocessing.answers(row[None]) for row in rows]
+            rows[~np.array(taken)] = self._background
+        seen = self._preprocessing.matrix(rows).seen
+        for column, feature in enumerate(self._feature_of_column):
+            if np.isnan(seen[feature, column]) and not self._model.features[column].nullable:
+                taken[feature] = False
+        return seen, taken
+
+    def _split(self, node: int, points: list[F64], seen: list[dict[int, F64]], missing: F64, unknown: F64) -> RawSplit:
+        column = int(self._forest.feature[node])
+        feature = self._feature_of_column[column]
+        is_missing_left, is_unknown_left = sides(
+            self._forest, node, np.array([missing[feature, column], unknown[feature, column]])
+        )
+        if feature in self._coded:
+            codes = self._forest.category_codes(int(self._forest.category_set[node])).tolist()
+            return CategorySplit(tuple(codes), codes_go_left=True, missing_goes_left=is_missing_left)
+        values = seen[feature][column]
+        if self._categories[feature] is not None:
+            known = sides(self._forest, node, values)
+            return category_split(known, unknown=is_unknown_left, missing=is_missing_left)
+        chosen = self._own_points(node, column, points[feature])
+        at_ends = sides(self._forest, node, values[chosen])
+        return number_split(points[feature][chosen].tolist(), at_ends, missing=is_missing_left)
+
+    def _own_points(self, node: int, column: int, points: F64) -> I64:
+        """Return which of a feature's points a node may turn at, the last one included."""
+        if not self._lineage.columns[column].is_monotone:
+            return np.arange(len(points))
+        cuts = [self._found_cuts[limit] for limit in self._limits(node)]
+        places = np.searchsorted(points, [cut for cut in cuts if points[0] <= cut < points[-1]])
+        return np.unique([*places.tolist(), len(points) - 1])
+
+    def _feature(self, feature: int, takes_missing: bool) -> Feature:
+        name, categories = self._names[feature], self._categories[feature]
+        if categories is not None:
+            return Feature(
+                name,
+                Kind.CATEGORICAL,
+                tuple(categories),
+                nullable=takes_missing,
+                example=categories[0] if categories else None,
+            )
+        if feature in self._coded:
+            column = self._feature_of_column.index(feature)
+            return replace(self._model.features[column], name=name, nullable=takes_missing)
+        return Feature(name, nullable=takes_missing, example=0.0)
+
+    def _edges(self, points: list[F64]) -> dict[int, tuple[float, ...]]:
+        found: dict[int, tuple[float, ...]] = {}
+        for feature, values in enumerate(points):
+            if self._categories[feature] is not None:
+                found[feature] = (*values.tolist()[:_MAX_EDGES], _NO_CODE)
+            elif feature not in self._coded:
+                spread = np.unique(np.linspace(0, len(values) - 1, _MAX_EDGES // 5).astype(np.int64))
+                # The last point only stands for all numbers beyond the others.
+                found[feature] = tuple(
+                    moved for value in values[spread[spread < len(values) - 1]].tolist() for moved in _beside(value)
+                )
+        return found
+
+
+def _beside(value: float) -> list[float]:
+    """Return a number and its neighbours, two to each side."""
+    found = [value]
+    for toward in (-np.inf, np.inf):
+        moved = value
+        for _ in range(_EDGE_ULPS):
+            moved = float(np.nextafter(moved, toward))
+            found.append(moved)
+    return found
+
+
+def _below(value: float) -> float:
+    return float(np.nextafter(value, -np.inf))

@@ -1,0 +1,68 @@
+"""A pipeline, whole: an object or a skops file in, `ImportedModel` over its raw columns out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.importers import catboost, lightgbm, sklearn, xgboost
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
+from mlrf.builder.importers.pipeline.fold import fold_forest
+from mlrf.builder.importers.pipeline.lineage import trace_columns
+from mlrf.builder.importers.pipeline.matrix import Preprocessing
+from mlrf.builder.importers.pipeline.raw_splits import RawSplits
+from mlrf.builder.importers.pipeline.raw_table import raw_table
+from mlrf.builder.importers.pipeline.source import FittedPipeline, open_pipeline, pack_source
+from mlrf.builder.model_source import ModelObject, Source
+from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+
+_LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
+
+
+def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
+    """Read a fitted pipeline or a skops file of one; raises the BuildError that says what is wrong."""
+    pipeline = open_pipeline(source)
+    model = _read_model(pipeline, options)
+    lineage = trace_columns(pipeline.steps, pipeline.n_columns)
+    if len(lineage.columns) != model.forest.n_features:
+        raise ModelUnreadableError(
+            f"the pipeline's steps give {len(lineage.columns)} columns and its model takes {model.forest.n_features}"
+        )
+    table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to)
+    if not table.used:
+        raise UnsupportedModelError("no step of the pipeline reads a raw column, so there is nothing to ask it about")
+    check_category_names(options.categories, [table.columns[raw].name for raw in table.used])
+    if options.categories:
+        name = next(iter(options.categories))
+        raise SampleError(f"feature {name!r}: the pipeline knows its own categories; leave the list out", feature=name)
+    preprocessing = Preprocessing(
+        pipeline.preprocessing, table, len(lineage.columns), absent_is_missing=model.library == "xgboost"
+    )
+    if preprocessing.is_sparse and model.library == "scikit-learn":
+        # Its trees take missing values in arrays alone.
+        model = replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))
+    found = RawSplits(model, lineage, table, preprocessing).find()
+    return replace(
+        model,
+        forest=fold_forest(model.forest, found.splits, found.split_of, found.features, len(table.used)),
+        features=found.raw_features,
+        source=pack_source(pipeline.preprocessing, model.source),
+        answers="mlrf.builder.importers.pipeline.reference",
+        settings={"answers": model.answers, "model": dict(model.settings), "table": table.settings()},
+        known_codes_only=found.known_codes_only,
+        edge_values=found.edge_values,
+        largest_number=found.largest_number,
+    )
+
+
+def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedModel:
+    source = ModelObject(pipeline.model)
+    for library in _LIBRARIES:
+        if any(source.is_of(package) for package in library.packages):
+            found = library.read(source, replace(options, categories={}))
+            if isinstance(found, ImportedModel):
+                return found
+    kind = type(pipeline.model)
+    raise UnsupportedModelError(
+        f"the pipeline's last step {pipeline.model_name!r} is no tree model that mlrf knows: {kind.__module__}.{kind.__name__}"
+    )

@@ -1,0 +1,41 @@
+"""The pipeline's own answers, in a process of its own: its steps, then its model's library, asked about the matrix as it is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.pipeline.matrix import Preprocessing
+from mlrf.builder.importers.pipeline.raw_table import table_of
+from mlrf.builder.importers.pipeline.source import unpack_source
+from mlrf.core.forest import F64
+
+
+def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
+    """Return the margins of raw `rows`, the predictions of `wanted`, and the version of the model's library.
+
+    The settings: `table` (the raw columns), and the model's own `answers` module and `model` settings.
+    """
+    steps, source = unpack_source(model.read_bytes())
+    ask = import_module(settings["answers"]).answer
+    n_columns = len(steps.get_feature_names_out()) if hasattr(steps, "get_feature_names_out") else rows.shape[1]
+    preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, absent_is_missing=False)
+    with tempfile.TemporaryDirectory(prefix="mlrf-pipeline-") as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(source)
+        margins, version = [], ""
+        for part in preprocessing.chunks(len(rows)):
+            matrix = preprocessing.transform(rows[part])
+            found, _, version = ask(path, matrix, matrix[:1], settings["model"], threads)
+            margins.append(np.reshape(found, (matrix.shape[0], -1)))
+        predictions = []
+        for part in preprocessing.chunks(len(wanted)):
+            matrix = preprocessing.transform(wanted[part])
+            _, found, version = ask(path, matrix[:1], matrix, settings["model"], threads)
+            predictions.append(np.reshape(found, (matrix.shape[0], -1)))
+    return np.concatenate(margins), np.concatenate(predictions), version

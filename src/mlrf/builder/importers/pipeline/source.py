@@ -1,0 +1,117 @@
+"""The pipeline in whatever a caller holds, and its preprocessing as a skops file: what the parity gate asks about.
+
+The preprocessing goes to the process that answers the golden rows as a skops file of scikit-learn's own types, and the model in
+its library's own format: nothing is unpickled there.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+from mlrf.builder.importers.sklearn.source import dump_skops, load_skops
+from mlrf.builder.model_source import ModelFile, Source
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+
+_PREPROCESSING_TYPES = (
+    "numpy.dtype",
+    "sklearn.preprocessing.",
+    "sklearn.impute.",
+    "sklearn.compose.",
+    "sklearn.pipeline.",
+    "sklearn.feature_selection.",
+)
+_MODEL_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBM",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGB",
+    "catboost.core.CatBoost",
+)
+"""What skops keeps of the boosting libraries' wrappers: their own model as text or bytes, and plain parameters."""
+_PIPELINE = re.compile(rb'[^}]{0,200}"__module__":\s*"(sklearn|imblearn)\.pipeline"')
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPipeline:
+    """A pipeline cut in two."""
+
+    steps: list[tuple[str, Any]]
+    """All but the last."""
+    preprocessing: Any
+    """The same as a pipeline."""
+    model: Any
+    """The last step."""
+    model_name: str
+    n_columns: int
+    names: tuple[str, ...] | None
+    """Of the raw columns; None for a pipeline that was trained on an array."""
+
+
+def is_pipeline(value: Any) -> bool:
+    """Whether an object is a scikit-learn pipeline, or of a class that inherits from it."""
+    return any(
+        kind.__name__ == "Pipeline" and kind.__module__.startswith("sklearn.pipeline") for kind in type(value).__mro__
+    )
+
+
+def is_pipeline_file(content: bytes) -> bool:
+    """Whether a file is a skops archive whose object is a pipeline."""
+    if not content.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open("schema.json") as schema:
+            return _PIPELINE.match(schema.read(400)) is not None
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+def open_pipeline(source: Source) -> FittedPipeline:
+    """Return the parts of a pipeline, an object or a skops file; the BuildError says what is wrong with it."""
+    if isinstance(source, ModelFile):
+        pipeline = load_skops(source.content, also=(*_PREPROCESSING_TYPES, *_MODEL_TYPES))
+    else:
+        pipeline = source.value
+    if type(pipeline).__module__.partition(".")[0] != "sklearn":
+        raise UnsupportedModelError(
+            f"mlrf folds scikit-learn's Pipeline, not {type(pipeline).__module__}.{type(pipeline).__name__}: make a "
+            "sklearn.pipeline.Pipeline of its fitted steps without the samplers, and build from that"
+        )
+    steps = [(str(name), step) for name, step in pipeline.steps]
+    if not steps or steps[-1][1] is None or isinstance(steps[-1][1], str):
+        raise UnsupportedModelError("the pipeline does not end in a model; add the fitted model as its last step")
+    if len(steps) == 1:
+        raise UnsupportedModelError("the pipeline has no step but its model: build from that, pipeline[-1]")
+    preprocessing = pipeline[:-1]
+    n_columns = getattr(pipeline, "n_features_in_", None)
+    if n_columns is None:
+        raise ModelUnreadableError("the pipeline is not fitted; call its fit first")
+    names = getattr(pipeline, "feature_names_in_", None)
+    return FittedPipeline(
+        steps[:-1],
+        preprocessing,
+        steps[-1][1],
+        steps[-1][0],
+        int(n_columns),
+        None if names is None else tuple(str(name) for name in names),
+    )
+
+
+def pack_source(preprocessing: Any, model: bytes) -> bytes:
+    """Return an archive of a fitted preprocessing (as skops) and of a model in its library's own format."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("preprocessing.skops", dump_skops(preprocessing))
+        archive.writestr("model", model)
+    return packed.getvalue()
+
+
+def unpack_source(packed: bytes) -> tuple[Any, bytes]:
+    """Return what `pack_source` was given."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        preprocessing = load_skops(archive.read("preprocessing.skops"), also=_PREPROCESSING_TYPES)
+        return preprocessing, archive.read("model")

@@ -235,8 +235,8 @@ def refused():
     stump = tree.DecisionTreeRegressor(max_depth=1)
     return {
         "a pipeline": (
-            pipeline.make_pipeline(preprocessing.StandardScaler(), stump).fit(rows, target),
-            r"Pipeline of StandardScaler, DecisionTreeRegressor: build from its last step, pipeline\[-1\]",
+            pipeline.make_pipeline(preprocessing.PolynomialFeatures(), stump).fit(rows, target),
+            r"step 'polynomialfeatures' \(PolynomialFeatures\) cannot be folded",
         ),
         "a search": (
             model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2).fit(rows, target),

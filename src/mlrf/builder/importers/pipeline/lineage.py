@@ -15,8 +15,8 @@ import numpy as np
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (
-    "export the whole pipeline to ONNX and build from that (skl2onnx.to_onnx(pipeline, frame[:1])), or do this step before "
-    "the model is asked and build from the steps behind it"
+    "export the whole pipeline to ONNX and build from that (skl2onnx.to_onnx(pipeline, X[:1]), where X is a float32 array or, "
+    "before a ColumnTransformer, a frame), or do this step before the model is asked and build from the steps behind it"
 )
 
 

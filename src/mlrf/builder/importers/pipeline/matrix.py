@@ -1,10 +1,12 @@
 """The matrix that the model sees: what the fitted steps make of raw rows.
 
-A sparse matrix is zero where nothing is stored, and XGBoost reads just that as missing.
+A sparse matrix is zero where nothing is stored. XGBoost reads just that as missing; LightGBM reads all that is near zero in a
+sparse matrix as zero, though not in an array.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +17,15 @@ import numpy as np
 
 from mlrf.builder.importers.pipeline.raw_table import RawTable
 from mlrf.core.errors import UnsupportedModelError
-from mlrf.core.forest import F64
+from mlrf.core.forest import F64, ZERO_BAND
 
 _CHUNK_CELLS = 1 << 22
 """Numbers of a matrix in memory at a time."""
+_ZERO_LIMITS = {
+    "lightgbm": (math.nextafter(-ZERO_BAND, -math.inf), ZERO_BAND),
+    "xgboost": (-5e-324, 0.0),
+}
+"""By library: around what a sparse matrix of it loses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +41,12 @@ class Matrix:
 class Preprocessing:
     """Fitted steps, asked about raw rows."""
 
-    def __init__(self, steps: Any, table: RawTable, n_columns: int, *, absent_is_missing: bool) -> None:
-        """Take the steps as a pipeline of `n_columns` columns; XGBoost reads what a sparse matrix lacks as missing."""
+    def __init__(self, steps: Any, table: RawTable, n_columns: int, *, library: str) -> None:
+        """Take the steps as a pipeline of `n_columns` columns, and the library of the model that reads their matrix."""
         self._steps = steps
         self._table = table
         self._n_columns = n_columns
-        self._absent_is_missing = absent_is_missing
+        self._library = library
 
     def transform(self, rows: F64) -> Any:
         """Return what the steps make of raw rows [n, F]: an array or a sparse matrix."""
@@ -53,9 +60,9 @@ class Preprocessing:
         return hasattr(self.transform(np.zeros((1, len(self._table.used)))), "tocsr")
 
     @property
-    def loses_zeros(self) -> bool:
-        """Whether the model reads a zero as missing: XGBoost, asked about a sparse matrix."""
-        return self._absent_is_missing and self.is_sparse
+    def zero_limits(self) -> tuple[float, ...]:
+        """The values around zero beyond which the library reads a value otherwise."""
+        return _ZERO_LIMITS.get(self._library, ()) if self.is_sparse else ()
 
     def answers(self, rows: F64) -> bool:
         """Whether the steps take raw rows [n, F], all of them."""
@@ -71,7 +78,9 @@ class Preprocessing:
         if not hasattr(found, "tocsr"):
             return Matrix(found, found)
         values = np.asarray(found.toarray(), np.float64)
-        if not self._absent_is_missing:
+        if self._library == "lightgbm":
+            return Matrix(values, np.where(np.abs(values) <= ZERO_BAND, 0.0, values))
+        if self._library != "xgboost":
             return Matrix(values, values)
         stored = found.tocoo()
         seen = np.full(values.shape, np.nan)

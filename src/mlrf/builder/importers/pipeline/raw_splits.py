@@ -143,9 +143,8 @@ class RawSplits:
             return []
         in_float32 = self._forest.inputs == "float32"
         found = [Limit(feature, column, limit, in_float32) for limit in limits_of(self._forest, node)]
-        if self._preprocessing.loses_zeros:
-            found += [Limit(feature, column, limit, in_float32=False) for limit in (-5e-324, 0.0)]
-        return found
+        zero = self._preprocessing.zero_limits
+        return found + [Limit(feature, column, limit, in_float32=False) for limit in zero]
 
     def _named_cuts(self, raw: int) -> set[float]:
         """Return the cut points that the steps themselves name: edges of bins, and single numbers that an encoder lists."""

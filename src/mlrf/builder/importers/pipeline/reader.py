@@ -35,9 +35,7 @@ def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
     if options.categories:
         name = next(iter(options.categories))
         raise SampleError(f"feature {name!r}: the pipeline knows its own categories; leave the list out", feature=name)
-    preprocessing = Preprocessing(
-        pipeline.preprocessing, table, len(lineage.columns), absent_is_missing=model.library == "xgboost"
-    )
+    preprocessing = Preprocessing(pipeline.preprocessing, table, len(lineage.columns), library=model.library)
     if preprocessing.is_sparse and model.library == "scikit-learn":
         # Its trees take missing values in arrays alone.
         model = replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))

@@ -24,7 +24,7 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
     steps, source = unpack_source(model.read_bytes())
     ask = import_module(settings["answers"]).answer
     n_columns = len(steps.get_feature_names_out()) if hasattr(steps, "get_feature_names_out") else rows.shape[1]
-    preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, absent_is_missing=False)
+    preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, library="")
     with tempfile.TemporaryDirectory(prefix="mlrf-pipeline-") as folder:
         path = Path(folder) / "model"
         path.write_bytes(source)

@@ -82,18 +82,21 @@ def open_pipeline(source: Source) -> FittedPipeline:
             "sklearn.pipeline.Pipeline of its fitted steps without the samplers, and build from that"
         )
     steps = [(str(name), step) for name, step in pipeline.steps]
+    while is_pipeline(steps[-1][1]):
+        steps[-1:] = [(str(name), step) for name, step in steps[-1][1].steps]
     if not steps or steps[-1][1] is None or isinstance(steps[-1][1], str):
         raise UnsupportedModelError("the pipeline does not end in a model; add the fitted model as its last step")
     if len(steps) == 1:
         raise UnsupportedModelError("the pipeline has no step but its model: build from that, pipeline[-1]")
-    preprocessing = pipeline[:-1]
+    from sklearn.pipeline import Pipeline  # noqa: PLC0415  the caller has a pipeline, so it is installed
+
     n_columns = getattr(pipeline, "n_features_in_", None)
     if n_columns is None:
         raise ModelUnreadableError("the pipeline is not fitted; call its fit first")
     names = getattr(pipeline, "feature_names_in_", None)
     return FittedPipeline(
         steps[:-1],
-        preprocessing,
+        Pipeline(steps[:-1]),
         steps[-1][1],
         steps[-1][0],
         int(n_columns),

@@ -9,7 +9,6 @@ The margin is what the trees add up to, before any link:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,12 +138,6 @@ def _link(estimator: Any, name: str, family: Family) -> Link:
 
 
 def _why_not(name: str, estimator: Any) -> str:
-    if hasattr(estimator, "steps"):
-        steps: Sequence[tuple[str, Any]] = estimator.steps
-        return (
-            f"mlrf does not serve a Pipeline of {', '.join(type(step).__name__ for _, step in steps)}: build from its last "
-            "step, pipeline[-1], and give the server rows as pipeline[:-1].transform returns them"
-        )
     if name in _WRAPPERS:
         return f"mlrf does not serve a {name}: build from its best_estimator_"
     if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):

@@ -97,8 +97,8 @@ class _Tracer:
             return []
         kind = type(step).__name__
         if type(step).__module__.startswith("sklearn."):
-            if kind in _STEPS:
-                return _STEPS[kind](self, name, step, columns)
+            if kind in _FOLDERS:
+                return _FOLDERS[kind](self, name, step, columns)
             if hasattr(step, "get_support") and type(step).__module__.startswith("sklearn.feature_selection."):
                 return [column for column, kept in zip(columns, step.get_support(), strict=True) if kept]
         raise UnsupportedModelError(
@@ -237,7 +237,7 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float | np.floating) and value != value  # noqa: PLR0124  NaN alone
 
 
-_STEPS: dict[str, _Step] = {
+_FOLDERS: dict[str, _Step] = {
     **dict.fromkeys(("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "Binarizer"), _monotone),
     "QuantileTransformer": _quantiles,
     "KBinsDiscretizer": _bins,
@@ -251,3 +251,5 @@ _STEPS: dict[str, _Step] = {
     "FeatureUnion": _union,
     "ColumnTransformer": _by_column,
 }
+FOLDED_STEPS = frozenset(_FOLDERS)
+"""The classes of scikit-learn that are folded, feature selection aside."""

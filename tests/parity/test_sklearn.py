@@ -245,7 +245,14 @@ def refused():
         "several targets": (tree.DecisionTreeRegressor().fit(rows, rows), "2 outputs at once.*a model for each"),
         "several forests": (multioutput.MultiOutputRegressor(stump).fit(rows, rows), "MultiOutputRegressor"),
         "AdaBoost": (ensemble.AdaBoostRegressor(stump, n_estimators=2).fit(rows, target), "not a sum of trees"),
-        "an isolation forest": (ensemble.IsolationForest(n_estimators=2).fit(rows), "IsolationForest"),
+        "bagging of forests": (
+            ensemble.BaggingRegressor(ensemble.RandomForestRegressor(2), 2).fit(rows, target),
+            "combines models of RandomForestRegressor.*skl2onnx",
+        ),
+        "an isolation forest of one row a tree": (
+            ensemble.IsolationForest(n_estimators=2, max_samples=1).fit(rows),
+            "raise max_samples",
+        ),
         "a linear model": (linear_model.LinearRegression().fit(rows, target), "it serves DecisionTreeClassifier"),
         "not fitted": (ensemble.RandomForestRegressor(), "not fitted"),
         "one class": (tree.DecisionTreeClassifier().fit(rows, np.zeros(60)), "one class 0.0"),

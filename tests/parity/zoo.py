@@ -88,6 +88,13 @@ SKLEARN = {
     for name in names
     for task in ("Classifier", "Regressor")
 }
+COMBINED = {
+    "BaggingClassifier": ("2 classes", "4 classes"),
+    "BaggingRegressor": ("regressor",),
+    "AdaBoostClassifier": ("2 classes", "4 classes"),
+    "IsolationForest": ("outliers",),
+}
+"""Combinations of single trees, and what they predict."""
 
 
 def cells() -> list[Cell]:
@@ -127,6 +134,12 @@ def cells() -> list[Cell]:
         holes = ["none"] if name.startswith("GradientBoosting") else ["none", "NaN"]
         splits = ["numeric", "categorical"] if name.startswith("Hist") else ["numeric"]
         found += [Cell("sklearn", name, *rest) for rest in itertools.product(kinds, splits, holes)]
+    found += [
+        Cell("sklearn", name, kind, "numeric", missing)
+        for name, kinds in COMBINED.items()
+        for kind in kinds
+        for missing in (("none",) if name.startswith("Ada") else ("none", "NaN"))
+    ]
     folded = [Cell("pipeline", *words) for words in pipelines.KINDS]
     return found + folded + [cell for source in found for cell in _in_onnx(source)]
 
@@ -248,6 +261,12 @@ def categories_of(cell: Cell) -> dict[str, list[Any]]:
 def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     rows, signal = _rows(seed, missing=cell.missing == "NaN")
     target = _classes(signal, int(cell.kind[0])) if cell.objective.endswith("Classifier") else signal
+    if cell.objective in COMBINED:
+        options = (
+            {} if cell.kind == "outliers" else {"estimator": SKLEARN[f"DecisionTree{_task(cell)}"](max_depth=depth)}
+        )
+        model = getattr(ensemble, cell.objective)(n_estimators=trees, random_state=seed % 1000, **options)
+        return Grown(model.fit(rows, target), None, rows)
     options: dict[str, Any] = {"random_state": seed % 1000, "max_depth": depth}
     if cell.objective.startswith("Hist"):
         options |= {"max_iter": trees, "categorical_features": [3] if cell.splits == "categorical" else None}
@@ -275,6 +294,10 @@ def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     known = (cell.objective, cell.kind) != ("GradientBoostingClassifier", "4 classes")
     known &= tuple(int(part) for part in metadata.version("shap").split(".")[:2]) >= (0, 51)
     return Grown(model, contributions if known else None, rows)
+
+
+def _task(cell: Cell) -> str:
+    return "Classifier" if cell.objective.endswith("Classifier") else "Regressor"
 
 
 def _onnx(cell: Cell, seed: int, trees: int, depth: int) -> Grown:

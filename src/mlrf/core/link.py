@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-LinkKind = Literal["identity", "sigmoid", "exp", "signed_square", "log1p_exp", "step", "softmax", "sigmoid_each"]
+LinkKind = Literal[
+    "identity", "sigmoid", "exp", "signed_square", "log1p_exp", "step", "softmax", "sigmoid_each", "isolation"
+]
 KINDS: frozenset[str] = frozenset(get_args(LinkKind))
 
 ScalarLink = Callable[[float], float]
@@ -23,8 +25,9 @@ class Link:
     """The function between the raw margin and the prediction.
 
     `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `signed_square` (m |m|: LightGBM's reg_sqrt), `log1p_exp` and
-    `step` (1 above 0, else 0: a hinge loss) map one margin to one number; `softmax` and `sigmoid_each` (one sigmoid a class,
-    not normalised) map K to K.
+    `step` (1 above 0, else 0: a hinge loss) and `isolation` (-(2 ** -m) - scale: scikit-learn's IsolationForest, whose offset
+    is `scale`) map one margin to one number; `softmax` (of scale m) and `sigmoid_each` (one sigmoid a class, not normalised)
+    map K to K.
     """
 
     kind: LinkKind = "identity"
@@ -35,7 +38,7 @@ class Link:
         """Whether the link maps all K margins of a row together."""
         return self.kind in ("softmax", "sigmoid_each")
 
-    def scalar(self) -> ScalarLink:
+    def scalar(self) -> ScalarLink:  # noqa: PLR0911  one return a link
         """Return the function of one margin; ValueError for a link of K margins."""
         scale = self.scale
         match self.kind:
@@ -49,6 +52,8 @@ class Link:
                 return lambda m: m * abs(m)
             case "log1p_exp":
                 return lambda m: math.log1p(_exp(m))
+            case "isolation":
+                return lambda m: -_exp2(-m) - scale
             case "step":
                 return lambda m: 1.0 if m > 0.0 else 0.0
         raise ValueError(f"the link {self.kind} maps all margins of a row together")
@@ -56,7 +61,7 @@ class Link:
     def vector(self) -> VectorLink:
         """Return the function of a row's K margins."""
         if self.kind == "softmax":
-            return _softmax
+            return _softmax if self.scale == 1.0 else lambda margins: _softmax([self.scale * m for m in margins])
         if self.kind == "sigmoid_each":
             scale = self.scale
             return lambda margins: [_sigmoid(m, scale) for m in margins]
@@ -68,6 +73,13 @@ def _exp(x: float) -> float:
     # The C library returns inf where Python raises; the caller then refuses the answer as not finite.
     try:
         return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _exp2(x: float) -> float:
+    try:
+        return math.exp2(x)
     except OverflowError:
         return math.inf
 

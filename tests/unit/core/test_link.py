@@ -19,6 +19,7 @@ FORMULAS = {
     "signed_square": lambda m: math.copysign(m * m, m),
     "log1p_exp": lambda m: math.log1p(math.exp(m)),
     "step": lambda m: float(m > 0),
+    "isolation": lambda m: -(2**-m) - 1,
 }
 
 
@@ -58,6 +59,7 @@ def test_what_overflows_is_infinite_as_in_the_c_library():
     assert Link("exp").scalar()(1000.0) == math.inf
     assert Link("signed_square").scalar()(-1e200) == -math.inf
     assert Link("log1p_exp").scalar()(1000.0) == math.inf
+    assert Link("isolation").scalar()(-2000.0) == -math.inf
     assert Link("sigmoid").scalar()(-1000.0) == 0.0
     assert Link("sigmoid").scalar()(1000.0) == 1.0
     assert math.isnan(Link("exp").scalar()(math.nan))

@@ -19,6 +19,15 @@ def link_nodes(  # noqa: PLR0911  one return a link
             return [helper.make_node("Identity", [margin], [prediction])], []
         case "exp":
             return [helper.make_node("Exp", [margin], [prediction])], []
+        case "softmax" if link.scale != 1.0:
+            scaled = helper.make_node("Mul", [margin, "margin_scale"], ["scaled_margin"])
+            softmax = helper.make_node("Softmax", ["scaled_margin"], [prediction], axis=1)
+            return [scaled, softmax], [numpy_helper.from_array(np.array(link.scale), "margin_scale")]
+        case "isolation":
+            return _isolation(margin, prediction), [
+                numpy_helper.from_array(np.array(2.0), "two"),
+                numpy_helper.from_array(np.array(-link.scale), "minus_offset"),
+            ]
         case "softmax":
             return [helper.make_node("Softmax", [margin], [prediction], axis=1)], []
         case "signed_square":
@@ -40,6 +49,14 @@ def _sigmoid(margin: str, prediction: str) -> list[onnx.NodeProto]:
         helper.make_node("Exp", ["scaled"], ["power"]),
         helper.make_node("Add", ["one", "power"], ["total"]),
         helper.make_node("Div", ["one", "total"], [prediction]),
+    ]
+
+
+def _isolation(margin: str, prediction: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Neg", [margin], ["minus_depth"]),
+        helper.make_node("Pow", ["two", "minus_depth"], ["share"]),
+        helper.make_node("Sub", ["minus_offset", "share"], [prediction]),
     ]
 
 

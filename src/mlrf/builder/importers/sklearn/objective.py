@@ -4,6 +4,8 @@ The margin is what the trees add up to, before any link:
 
 - a decision tree or a forest: its prediction, or the share of each class in the leaves (a mean over the trees); a
   classifier of two classes has the share of the second alone. There is no link;
+- bagging of trees: as a forest's; AdaBoost's: `decision_function`;
+- an isolation forest: the mean depth of the leaves over its expectation; predicted is `decision_function`, below 0 outliers;
 - gradient boosting: `decision_function`, or `predict` of a regressor before its inverse link.
 """
 
@@ -16,11 +18,12 @@ import numpy as np
 
 from mlrf.builder.class_labels import fitted_labels
 from mlrf.builder.importers.imported_model import ClassLabel
+from mlrf.builder.importers.sklearn.combinations import check_members
 from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
 
-Family = Literal["tree", "forest", "boosting", "histogram"]
+Family = Literal["tree", "forest", "bagging", "adaboost", "isolation", "boosting", "histogram"]
 _FAMILIES: dict[str, Family] = {
     "DecisionTreeClassifier": "tree",
     "DecisionTreeRegressor": "tree",
@@ -30,12 +33,21 @@ _FAMILIES: dict[str, Family] = {
     "RandomForestRegressor": "forest",
     "ExtraTreesClassifier": "forest",
     "ExtraTreesRegressor": "forest",
+    "BaggingClassifier": "bagging",
+    "BaggingRegressor": "bagging",
+    "AdaBoostClassifier": "adaboost",
+    "IsolationForest": "isolation",
     "GradientBoostingClassifier": "boosting",
     "GradientBoostingRegressor": "boosting",
     "HistGradientBoostingClassifier": "histogram",
     "HistGradientBoostingRegressor": "histogram",
 }
 _WRAPPERS = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+_ONNX_NEEDS = {
+    "CalibratedClassifierCV": " (with method='sigmoid': skl2onnx 1.20 writes isotonic calibration that answers otherwise)",
+    "VotingClassifier": " (with flatten_transform=False)",
+}
+"""What skl2onnx needs of an estimator to write it."""
 _LINKS_OF_LOSSES = {"IdentityLink": Link(), "LogLink": Link("exp"), "LogitLink": Link("sigmoid"),
                     "HalfLogitLink": Link("sigmoid", 2.0), "MultinomialLogit": Link("softmax")}  # fmt: skip
 
@@ -72,17 +84,18 @@ def read_kind(estimator: Any) -> Kind:
         raise UnsupportedModelError(
             f"the {name} predicts {estimator.n_outputs_} outputs at once; mlrf serves one: train a model for each"
         )
+    if family in ("bagging", "adaboost"):
+        check_members(name, estimator)
     labels = fitted_labels(getattr(estimator, "classes_", None)) if name.endswith("Classifier") else None
     if labels is not None and len(labels) == 1:
         raise UnsupportedModelError(f"the {name} was trained on the one class {labels[0]!r} and has nothing to decide")
     task: Task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"  # noqa: PLR2004
-    is_boosted = family in ("boosting", "histogram")
     return Kind(
         family,
         name,
-        f"{name} {estimator.loss if is_boosted else estimator.criterion}",
+        _objective(estimator, name, family),
         task,
-        _link(estimator, name, family) if is_boosted else Link(),
+        _link(estimator, name, family, 0 if labels is None else len(labels)),
         labels,
         len(labels) if labels is not None and len(labels) > 2 else 1,  # noqa: PLR2004
     )
@@ -117,16 +130,31 @@ def initial_margin(estimator: Any, kind: Kind) -> np.ndarray[tuple[int], np.dtyp
 
 def takes_missing(estimator: Any, kind: Kind) -> bool:
     """Whether the estimator answers rows with missing values at all."""
-    if kind.family == "boosting":  # its trees would, it refuses them before
+    if kind.family in ("boosting", "adaboost"):  # their trees would, they refuse them before
         return False
-    asked = estimator.estimators_[0] if kind.family == "forest" else estimator  # a forest asks its first tree
+    # A forest asks its first tree, and bagging leaves it to each.
+    asked = estimator.estimators_[0] if kind.family in ("forest", "bagging") else estimator
     if hasattr(asked, "_support_missing_values"):
         # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
         return bool(asked._support_missing_values(None))  # noqa: SLF001
     return bool(asked.__sklearn_tags__().input_tags.allow_nan)
 
 
-def _link(estimator: Any, name: str, family: Family) -> Link:
+def _objective(estimator: Any, name: str, family: Family) -> str:
+    if family in ("boosting", "histogram"):
+        return f"{name} {estimator.loss}"
+    if family in ("bagging", "adaboost"):
+        return f"{name} of {type(estimator.estimators_[0]).__name__}"
+    return name if family == "isolation" else f"{name} {estimator.criterion}"
+
+
+def _link(estimator: Any, name: str, family: Family, n_classes: int) -> Link:
+    if family in ("tree", "forest", "bagging"):
+        return Link()
+    if family == "isolation":
+        return Link("isolation", float(estimator.offset_))
+    if family == "adaboost":
+        return Link("sigmoid") if n_classes == 2 else Link("softmax", 1.0 / (n_classes - 1))  # noqa: PLR2004
     if family == "boosting" and name.endswith("Regressor"):
         return Link()  # scikit-learn returns the raw value whatever the loss
     link = type(estimator._loss.link).__name__  # noqa: SLF001
@@ -141,6 +169,9 @@ def _why_not(name: str, estimator: Any) -> str:
     if name in _WRAPPERS:
         return f"mlrf does not serve a {name}: build from its best_estimator_"
     if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):
-        return f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; build from one of them"
+        return (
+            f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; export it to ONNX with "
+            f"skl2onnx{_ONNX_NEEDS.get(name, '')} and build from that, without explanations, or build from one of its models"
+        )
     known = ", ".join(_FAMILIES)
     return f"mlrf does not serve a {name}; of scikit-learn it serves {known}"

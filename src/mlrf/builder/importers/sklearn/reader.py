@@ -38,6 +38,7 @@ def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel
             category_sets=sets,
             inputs="float64" if kind.family == "histogram" else "float32",
             divisor=divisor,
+            scale=2.0 if kind.family == "adaboost" and kind.n_outputs == 1 else 1.0,
         )
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         # Whatever a file of another version, or a damaged one, lacks.

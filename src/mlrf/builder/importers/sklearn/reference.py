@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from mlrf.builder.importers.sklearn.combinations import expected_depth
 from mlrf.builder.importers.sklearn.features import raw_columns
 from mlrf.builder.importers.sklearn.objective import Kind, read_kind
 from mlrf.builder.importers.sklearn.source import load_skops
@@ -38,8 +39,10 @@ def answer(
 
 
 def _margins(estimator: Any, kind: Kind, table: Any) -> F64:
-    if kind.family in ("tree", "forest"):
+    if kind.family in ("tree", "forest", "bagging"):
         return _predictions(estimator, kind, table)
+    if kind.family == "isolation":
+        return _depths(estimator, table)
     if kind.classes is not None:
         return np.asarray(estimator.decision_function(table), np.float64)
     if kind.family == "histogram":
@@ -47,7 +50,23 @@ def _margins(estimator: Any, kind: Kind, table: Any) -> F64:
     return np.asarray(estimator.predict(table), np.float64)
 
 
+def _depths(estimator: Any, table: Any) -> F64:
+    """Return the mean depth over its expectation: what `score_samples` raises 2 to, in the same operations."""
+    rows = np.asarray(table.toarray() if hasattr(table, "toarray") else table, np.float32)
+    depths = np.zeros(len(rows))
+    for index, (tree, columns) in enumerate(zip(estimator.estimators_, estimator.estimators_features_, strict=True)):
+        leaves = tree.apply(rows[:, columns], check_input=False)
+        depths += (
+            estimator._decision_path_lengths[index][leaves]  # noqa: SLF001
+            + estimator._average_path_length_per_tree[index][leaves]  # noqa: SLF001
+            - 1.0
+        )
+    return np.asarray(depths / expected_depth(estimator), np.float64)
+
+
 def _predictions(estimator: Any, kind: Kind, table: Any) -> F64:
+    if kind.family == "isolation":
+        return np.asarray(estimator.decision_function(table), np.float64)
     if kind.classes is None:
         return np.asarray(estimator.predict(table), np.float64)
     shares = np.asarray(estimator.predict_proba(table), np.float64)

@@ -6,11 +6,13 @@ float32 below it. NaN takes the side that each node names. Covers are the weight
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mlrf.builder.importers.join_trees import TreeArrays
+from mlrf.builder.importers.sklearn.combinations import expected_depth, leaf_depths, votes
 from mlrf.builder.importers.sklearn.objective import Kind
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import F64, LEAF, Bool, floor32
@@ -25,6 +27,8 @@ def read_trees(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
     if kind.family == "forest":
         grown = list(estimator.estimators_)
         return [_read_tree(tree.tree_, kind, index) for index, tree in enumerate(grown)], float(len(grown))
+    if kind.family in ("bagging", "adaboost", "isolation"):
+        return _combined(estimator, kind)
     stages = np.asarray(estimator.estimators_, dtype=object)
     if stages.ndim != 2 or stages.shape[1] != kind.n_outputs:  # noqa: PLR2004  iterations and outputs
         raise ModelUnreadableError(f"the {kind.name} has trees of shape {stages.shape} for {kind.n_outputs} outputs")
@@ -37,7 +41,34 @@ def read_trees(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
     return trees, 1.0
 
 
-def _read_tree(tree: Any, kind: Kind, index: int, *, scale: float | None = None, output: int = 0) -> TreeArrays:
+def _combined(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
+    members = list(estimator.estimators_)
+    columns = getattr(estimator, "estimators_features_", [None] * len(members))
+    trees = []
+    for index, (member, chosen) in enumerate(zip(members, columns, strict=True)):
+        tree = _read_tree(member.tree_, kind, index, leaves=_combined_leaves(estimator, kind, index))
+        if chosen is not None:
+            numbers = np.asarray(chosen, np.int32)[np.maximum(tree.feature, 0)]
+            tree = replace(tree, feature=np.where(tree.feature == LEAF, LEAF, numbers).astype(np.int32))
+        trees.append(tree)
+    if kind.family == "adaboost":
+        return trees, float(np.asarray(estimator.estimator_weights_).sum())
+    return trees, expected_depth(estimator) if kind.family == "isolation" else float(len(members))
+
+
+def _combined_leaves(estimator: Any, kind: Kind, index: int) -> F64 | None:
+    """Return the leaf values [N, K] of one tree of a combination; None where they are a forest's."""
+    if kind.family == "isolation":
+        return leaf_depths(estimator, index)
+    if kind.family == "bagging":
+        return None
+    values = votes(estimator.estimators_[index], estimator.estimator_weights_[index], estimator.classes_)
+    return values[:, 1:2] if kind.n_outputs == 1 else values
+
+
+def _read_tree(
+    tree: Any, kind: Kind, index: int, *, scale: float | None = None, output: int = 0, leaves: F64 | None = None
+) -> TreeArrays:
     left = np.asarray(tree.children_left)
     feature = np.where(left == LEAF, LEAF, np.asarray(tree.feature)).astype(np.int32)
     inner = feature != LEAF
@@ -45,7 +76,9 @@ def _read_tree(tree: Any, kind: Kind, index: int, *, scale: float | None = None,
     if np.any(np.isnan(threshold)):
         raise ModelUnreadableError(f"the {kind.name} is damaged: a threshold of tree {index} is not a number")
     outputs: tuple[int, ...]
-    if scale is not None:
+    if leaves is not None:
+        values, outputs = leaves, tuple(range(leaves.shape[1]))
+    elif scale is not None:
         # The library multiplies a leaf by the learning rate as it adds it: the same product, rounded once.
         values, outputs = scale * np.asarray(tree.value, np.float64)[:, 0, :1], (output,)
     else:

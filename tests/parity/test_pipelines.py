@@ -42,7 +42,7 @@ from mlrf.builder.importers.pipeline.matrix import Matrix, Preprocessing
 from mlrf.builder.importers.pipeline.raw_table import RawColumn, RawTable
 from mlrf.builder.parity.exports import run_trees
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
-from mlrf.core.forest import NUMERIC, TRUNCATED
+from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
 from mlrf.core.schema import STRICT, Kind, Schema
 from mlrf.model.table_input import read_rows
 from naive_forest import brute_force
@@ -268,6 +268,20 @@ def test_zero_of_a_sparse_matrix_is_missing_to_xgboost(sparse, tmp_path):
     model = import_model(sparse)
     assert_library_agrees(model, tmp_path, link_limit=1e-6)
     np.testing.assert_allclose(margins(model, raw()), sparse.predict(raw()), rtol=1e-6)
+
+
+def test_lightgbm_tells_zero_from_near_zero_in_a_sparse_matrix_alone(tmp_path):
+    found = {}
+    for threshold in (0.0, 1.0):
+        steps = ColumnTransformer(
+            [("kept", "passthrough", ["zeros"]), ("city", OneHotEncoder(handle_unknown="ignore"), ["city"])],
+            sparse_threshold=threshold,
+        )
+        pipeline = fitted(lgb.LGBMRegressor(n_estimators=8, num_leaves=8, verbosity=-1), ("columns", steps))
+        model = import_model(pipeline)
+        assert_library_agrees(model, tmp_path, most=2_000)
+        found[threshold] = set(model.forest.threshold[model.forest.feature == 0].tolist())
+    assert -ZERO_BAND in found[1.0] - found[0.0]
 
 
 def test_sparse_matrix_read_as_dense_is_caught(sparse, monkeypatch, tmp_path):

@@ -1,12 +1,10 @@
 """The matrix that the model sees: what the fitted steps make of raw rows.
 
-A sparse matrix is zero where nothing is stored. XGBoost reads just that as missing; LightGBM reads all that is near zero in a
-sparse matrix as zero, though not in an array.
+A sparse matrix is zero where nothing is stored, and XGBoost reads just that as missing.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +15,11 @@ import numpy as np
 
 from mlrf.builder.importers.pipeline.raw_table import RawTable
 from mlrf.core.errors import UnsupportedModelError
-from mlrf.core.forest import F64, ZERO_BAND
+from mlrf.core.forest import F64
 
 _CHUNK_CELLS = 1 << 22
 """Numbers of a matrix in memory at a time."""
-_ZERO_LIMITS = {
-    "lightgbm": (math.nextafter(-ZERO_BAND, -math.inf), ZERO_BAND),
-    "xgboost": (-5e-324, 0.0),
-}
-"""By library: around what a sparse matrix of it loses."""
+_AROUND_ZERO = (-5e-324, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +56,7 @@ class Preprocessing:
     @property
     def zero_limits(self) -> tuple[float, ...]:
         """The values around zero beyond which the library reads a value otherwise."""
-        return _ZERO_LIMITS.get(self._library, ()) if self.is_sparse else ()
+        return _AROUND_ZERO if self._library == "xgboost" and self.is_sparse else ()
 
     def answers(self, rows: F64) -> bool:
         """Whether the steps take raw rows [n, F], all of them."""
@@ -78,8 +72,6 @@ class Preprocessing:
         if not hasattr(found, "tocsr"):
             return Matrix(found, found)
         values = np.asarray(found.toarray(), np.float64)
-        if self._library == "lightgbm":
-            return Matrix(values, np.where(np.abs(values) <= ZERO_BAND, 0.0, values))
         if self._library != "xgboost":
             return Matrix(values, values)
         stored = found.tocoo()

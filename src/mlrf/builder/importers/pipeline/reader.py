@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+
+import numpy as np
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers import catboost, lightgbm, sklearn, xgboost
@@ -15,6 +18,7 @@ from mlrf.builder.importers.pipeline.raw_table import raw_table
 from mlrf.builder.importers.pipeline.source import FittedPipeline, open_pipeline, pack_source
 from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.forest import NUMERIC, ZERO_BAND
 
 _LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
 
@@ -36,9 +40,8 @@ def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
         name = next(iter(options.categories))
         raise SampleError(f"feature {name!r}: the pipeline knows its own categories; leave the list out", feature=name)
     preprocessing = Preprocessing(pipeline.preprocessing, table, len(lineage.columns), library=model.library)
-    if preprocessing.is_sparse and model.library == "scikit-learn":
-        # Its trees take missing values in arrays alone.
-        model = replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))
+    if preprocessing.is_sparse:
+        model = _asked_about_sparse(model)
     found = RawSplits(model, lineage, table, preprocessing).find()
     return replace(
         model,
@@ -51,6 +54,18 @@ def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
         edge_values=found.edge_values,
         largest_number=found.largest_number,
     )
+
+
+def _asked_about_sparse(model: ImportedModel) -> ImportedModel:
+    """Return a model as its library reads a sparse matrix, which is not in all as it reads an array."""
+    if model.library == "scikit-learn":  # its trees take missing values in arrays alone
+        return replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))
+    if model.library == "lightgbm":
+        # In an array it reads what is near zero as zero, which has moved such thresholds out of the band.
+        forest = model.forest
+        moved = (forest.category_set == NUMERIC) & (forest.threshold == math.nextafter(-ZERO_BAND, -math.inf))
+        return replace(model, forest=replace(forest, threshold=np.where(moved, -ZERO_BAND, forest.threshold)))
+    return model
 
 
 def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedModel:

@@ -68,6 +68,7 @@ def test_combination_is_answered_to_the_bit(kind, tmp_path):
         np.testing.assert_allclose(contributions(engine, row[None])[0], brute_force(model.forest, row), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "ask"),
     [
@@ -97,6 +98,7 @@ BY_ONNX = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BY_ONNX)
 def test_refused_combination_goes_by_onnx_as_its_refusal_says(kind, tmp_path):
     estimator, n_classes = BY_ONNX[kind]

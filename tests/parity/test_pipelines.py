@@ -41,7 +41,7 @@ from mlrf.builder.importers.pipeline.cut_points import CutPoints, Limit
 from mlrf.builder.importers.pipeline.matrix import Matrix, Preprocessing
 from mlrf.builder.importers.pipeline.raw_table import RawColumn, RawTable
 from mlrf.builder.parity.exports import run_trees
-from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
 from mlrf.core.schema import STRICT, Kind, Schema
 from mlrf.model.table_input import read_rows
@@ -374,6 +374,7 @@ def test_step_that_cannot_be_folded_is_named(step, name):
     assert "skl2onnx" in str(refused.value) or name == "FunctionTransformer"
 
 
+@pytest.mark.slow
 def test_the_way_by_onnx_that_a_refusal_names_works(tmp_path):
     table = raw()[["price", "visits", "zeros"]].to_numpy(np.float32)
     pipeline = fitted(DecisionTreeRegressor(max_depth=3), ("odd", PCA(2)), table=table)
@@ -381,6 +382,19 @@ def test_the_way_by_onnx_that_a_refusal_names_works(tmp_path):
     path = mlrf.build(tmp_path / "pipeline.onnx", tmp_path / "bundle", name="odd")
     model = mlrf.load(path)
     np.testing.assert_allclose(np.ravel(model.predict(table)), pipeline.predict(table), rtol=1e-4)
+
+
+def test_damaged_step_is_an_error_that_says_so(tmp_path):
+    pipeline = fitted(
+        DecisionTreeRegressor(max_depth=2), ("scaled", StandardScaler()), table=raw()[["price", "visits"]]
+    )
+    pipeline[0].scale_ = np.ones(5)
+    skops.io.dump(pipeline, tmp_path / "pipeline")
+    with pytest.raises(ModelUnreadableError, match="steps cannot be asked about rows: ValueError"):
+        import_model(tmp_path / "pipeline")
+    (tmp_path / "cut").write_bytes((tmp_path / "pipeline").read_bytes()[:-300])
+    with pytest.raises(BuildError):
+        import_model(tmp_path / "cut")
 
 
 def test_other_refusals_say_what_to_do():

@@ -27,6 +27,17 @@ def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
     """Read a fitted pipeline or a skops file of one; raises the BuildError that says what is wrong."""
     pipeline = open_pipeline(source)
     model = _read_model(pipeline, options)
+    try:
+        return _fold(pipeline, model, options)
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        # Whatever a step of another version, or a damaged one, lacks or says of a row.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelUnreadableError(
+            f"the pipeline's steps cannot be asked about rows: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions) -> ImportedModel:
     lineage = trace_columns(pipeline.steps, pipeline.n_columns)
     if len(lineage.columns) != model.forest.n_features:
         raise ModelUnreadableError(

@@ -1,4 +1,4 @@
-"""docs/pipelines.md: its example runs, and the steps that it names are those that are folded."""
+"""docs/explanation/pipelines.md: its example runs, and the steps that it names are those that are folded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from mlrf.builder.importers.pipeline.lineage import FOLDED_STEPS
 
-PAGE = (Path(__file__).parents[2] / "docs/pipelines.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/explanation/pipelines.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

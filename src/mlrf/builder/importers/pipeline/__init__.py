@@ -4,7 +4,7 @@ A column of the matrix that the model sees is a function of one raw column, so e
 raw column: its answer for each category, for a missing value, and between any two numbers is found by asking the pipeline's
 own steps. Contract:
 
-1. Every raw value takes the branch that the pipeline sends it to, to the bit (docs/models.md states the limits).
+1. Every raw value takes the branch that the pipeline sends it to, to the bit (docs/explanation/pipelines.md states the limits).
 2. A step that mixes columns, or whose arithmetic is not monotone, is refused by its name.
 3. Covers stay with their branches, so that contributions are Shapley values of the raw columns.
 

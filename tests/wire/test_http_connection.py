@@ -81,7 +81,7 @@ def test_chunks_may_be_cut_anywhere(server, seed):
 
 
 def test_chunk_extensions_and_trailers_are_read_and_forgotten(server):
-    body = b'2;a=b\r\n{"\r\n1 \r\nx\r\n0;last\r\nExpires: never\r\nX: y\r\n\r\n'
+    body = b'2;a=b\r\n{"\r\n1\r\nx\r\n0;last\r\nExpires: never\r\nX: y\r\n\r\n'
     with server.client() as client:
         client.send(request("POST", "/predict", body, ["Transfer-Encoding: chunked"]))
         assert client.answer().code == "MALFORMED_REQUEST"

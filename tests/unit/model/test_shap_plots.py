@@ -27,6 +27,8 @@ def plt():
 def rows() -> np.ndarray:
     rng = np.random.default_rng(2)
     table = rng.normal(size=(40, 7))
+    table[:, 1:2] = rng.integers(9, size=(40, 1))
+    table[:, 2:3] = rng.integers(2, size=(40, 1))
     table[:, 3:6] = rng.integers(3, size=(40, 3))
     table[::5, 0] = np.nan
     return table

@@ -55,10 +55,10 @@ def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
     for first, table in rows.blocks():
         chosen = wanted[(wanted >= first) & (wanted < first + len(table))] - first
         # Libraries do not take tables of no rows.
-        asked = table[chosen] if len(chosen) else table[:1]
-        some, of_chosen, version = answer(folder / "model", table, asked, settings, threads)
+        subset = table[chosen] if len(chosen) else table[:1]
+        some, of_chosen, version = answer(folder / "model", table, subset, settings, threads)
         margins.append(np.reshape(some, (len(table), -1)))
-        predictions.append(np.reshape(of_chosen, (len(asked), -1))[: len(chosen)])
+        predictions.append(np.reshape(of_chosen, (len(subset), -1))[: len(chosen)])
     np.save(folder / "margins.npy", np.concatenate(margins), allow_pickle=False)
     np.save(folder / "predictions.npy", np.concatenate(predictions), allow_pickle=False)
     return str(version)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import bundles
 from mlrf.builder.bundle.writer import write_bundle
 from mlrf.core.bundle import LinkEntry, Manifest, ModelFacts, read_bundle
 from mlrf.core.errors import BuildError, OutputExistsError
-from mlrf.core.json_schema import to_json_schema
 from mlrf.core.schema import Feature, Schema
+from naive_forest import make_forest
 
-SCHEMA_BYTES = __import__("json").dumps(to_json_schema(Schema((Feature("x"),)))).encode()
+
+@functools.cache
+def contents() -> dict[str, bytes]:
+    """The files of a sound bundle of one feature."""
+    with tempfile.TemporaryDirectory() as folder:
+        forest = make_forest(np.random.default_rng(0), n_features=1)
+        made = bundles.write_bundle(Path(folder) / "made", schema=Schema((Feature("x"),)), forest=forest)
+        return {path.name: path.read_bytes() for path in made.iterdir() if path.name != "manifest.json"}
 
 
 def manifest(name: str = "m") -> Manifest:
@@ -27,7 +38,7 @@ def manifest(name: str = "m") -> Manifest:
 
 
 def write(out: Path, *, name: str = "m", force: bool = False, extra: bytes = b"x") -> Path:
-    return write_bundle(out, manifest(name), {"schema.json": SCHEMA_BYTES, "extra": extra}, force=force)
+    return write_bundle(out, manifest(name), {**contents(), "extra": extra}, force=force)
 
 
 def test_what_is_written_reads_back_and_has_one_version(tmp_path):
@@ -62,14 +73,17 @@ def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_bundle(tmp_path, ex
     if existing:
         write(out, name="old")
     script = (
-        "import resource, signal, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "import resource, signal, sys; sys.path[:0] = sys.argv[2:]; from pathlib import Path\n"
+        "from test_writer import contents, write; from mlrf.core.errors import BuildError; contents()\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from test_bundle_writer import write; from mlrf.core.errors import BuildError\n"
         "try: write(Path(sys.argv[1]), force=True, extra=bytes(100_000))\n"
         "except BuildError as error: print(error); sys.exit(7)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-B", "-c", script, out, Path(__file__).parent], capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", script, out, Path(__file__).parent, Path(bundles.__file__).parent],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 7, done.stderr
     assert "could not be written" in done.stdout
@@ -115,7 +129,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
     earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            write_bundle(tmp_path / "b", manifest(), Interrupting({"schema.json": SCHEMA_BYTES}), force=False)
+            write_bundle(tmp_path / "b", manifest(), Interrupting(contents()), force=False)
     finally:
         signal.signal(signal.SIGINT, earlier)
     assert not any(tmp_path.iterdir())

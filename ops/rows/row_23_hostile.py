@@ -35,7 +35,8 @@ def _n_seen(server: Server) -> float:
     return sum(
         count
         for name, count in server.metrics().items()
-        if name.startswith("mlrf_requests_total") and "route=/metrics" not in name and "route=/readyz" not in name
+        if name.startswith("mlrf_requests_total")
+        and not any(part in name for part in (";model=", "route=/metrics", "route=/readyz"))
     )
 
 

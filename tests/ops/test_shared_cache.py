@@ -346,7 +346,7 @@ def test_it_stands_behind_a_cache_and_says_so():
     from mlrf.core.errors import ConfigError  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
 
-    with pytest.raises(ConfigError, match="stands behind --cache"):
+    with pytest.raises(ConfigError, match="needs --cache above 0"):
         read_settings(["bundle", "--cache", "0", "--shared-cache", "redis://h/0"], {})
     with pytest.raises(ConfigError, match="begins with"):
         read_settings(["bundle", "--shared-cache", "http://h/0"], {})

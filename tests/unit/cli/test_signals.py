@@ -68,7 +68,7 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
 
 
 def test_every_offline_command_says_that_it_was_ended(capsys, monkeypatch, number):
-    monkeypatch.setattr("mlrf.cli.predict.load", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr("mlrf.cli.predict.open_bundle", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)
     assert main(["predict", "b", "rows.csv"]) == ENDINGS[number][0]
     assert capsys.readouterr().err == ENDINGS[number][1]

@@ -104,7 +104,6 @@ class Generation:
         """
         self.routes.clear()
         self._served.clear()
-        del self.rest, self.alive, self.metrics, self.models, self.openapi, self.docs
 
     def _missing(self, path: str) -> MlrfError | Route | None:
         """Return an error for the path of a model that is not served, or the route of a path that `routes` lacks.

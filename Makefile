@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands to try; ONCE=1 stops when done
 	$(BIN)/mlrf demo $(if $(ONCE),--once)
 
-test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests (up to 5 minutes on 2 cores)
+test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
 test-all: $(VENV)/.ready $(VENV)-clients/.ready  ## every test, those of time and memory by themselves at the end

@@ -369,7 +369,6 @@ def mapped(pid, name="forest.bin"):
     return sum(name in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
 
 
-@pytest.mark.slow
 def test_the_old_version_is_let_go(repository, bundles, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         (worker,) = server.booted(1)

@@ -89,7 +89,6 @@ def point_to(directory: ModelDirectory, number, change=None, bundles=None):
     pointer.write_text(json.dumps({"number": number, "digest": digest, "before": []}))
 
 
-@pytest.mark.slow
 def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, bundles, tmp_path):
     with serving(repository, workers=2, options=["--default", "sample"]) as server:
         server.booted(2)
@@ -107,7 +106,6 @@ def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, b
         assert not [name for name in server.metrics() if name.startswith("mlrf_refused_version_info;")]
 
 
-@pytest.mark.slow
 def test_a_model_without_a_sound_version_is_answered_with_503(repository, tmp_path):
     replaced(repository / "sample/1", "golden.bin", b"")
     with serving(repository, options=["--default", "other"]) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def publish(
     The same bundle gets no second number; servers that refused it try it again. `prove` checks what reading does not (the
     command line replays golden rows) and raises BundleError. BundleError too when the bundle is not sound; SchemaChangedError
     when its callers would have to change and that is not allowed; RepositoryError when the repository cannot be written.
-    The pointer names a whole version at any time.
+    The pointer names a whole version at any time. A damaged version, or a damaged pointer, does not stop a sound one from being
+    published over it.
     """
     bundle = read_bundle(source)
     prove(bundle)
@@ -43,9 +45,9 @@ def publish(
         raise RepositoryError(f"{repository} is a bundle or one model of a repository; name the repository itself")
     if bundle.name in (MANIFEST, POINTER):
         raise RepositoryError(f"a model of a repository cannot be named {bundle.name}; build it under another --name")
-    before = model_directory.pointer() if os.path.lexists(model_directory.path / POINTER) else None
-    if before is not None and not allow_schema_change:
-        check_contract(model_directory.read(before.version), bundle)
+    before, old = _current(model_directory)
+    if old is not None and not allow_schema_change:
+        check_contract(old, bundle)
     try:
         model_directory.path.mkdir(parents=True, exist_ok=True)
         sync_directory(model_directory.path.parent)
@@ -103,12 +105,31 @@ def check_contract(old: Bundle, new: Bundle) -> None:
         )
 
 
-def _standing(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
+def _current(model_directory: ModelDirectory) -> tuple[Pointer | None, Bundle | None]:
+    """Return the pointer, and the bundle whose contract a new version must keep; None for what is not there or damaged.
+
+    That bundle is the current version, or the newest one that can be read where the current one is damaged.
+    """
+    if not os.path.lexists(model_directory.path / POINTER):
+        return None, None
+    pointer = None
+    with contextlib.suppress(BundleError):
+        pointer = model_directory.pointer()
+        return pointer, model_directory.read(pointer.version)
     for number in reversed(model_directory.numbers()):
-        version = model_directory.version(number)
-        if version.digest == bundle.version:
-            model_directory.read(version)
-            return version
+        with contextlib.suppress(BundleError):
+            return pointer, model_directory.read(model_directory.version(number))
+    return pointer, None
+
+
+def _standing(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
+    """Return the newest undamaged version that is this bundle; None where there is none."""
+    for number in reversed(model_directory.numbers()):
+        with contextlib.suppress(BundleError):
+            version = model_directory.version(number)
+            if version.digest == bundle.version:
+                model_directory.read(version)
+                return version
     return None
 
 

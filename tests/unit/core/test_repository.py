@@ -91,6 +91,26 @@ def test_a_version_that_asks_other_things_of_its_callers_needs_leave(versions, t
     assert publish(versions / "other", tmp_path, allow_schema_change=True)[1].number == 2
 
 
+@pytest.mark.parametrize("damaged", ["golden.bin", "manifest.json", "current.json"])
+def test_a_sound_version_is_published_over_a_damaged_one(versions, tmp_path, damaged):
+    publish(versions / "one", tmp_path)
+    directory, _ = publish(versions / "two", tmp_path)
+    path = directory.path / damaged if damaged == "current.json" else directory.path / "2" / damaged
+    path.unlink(missing_ok=True)
+    path.write_text("junk")
+    _, version = publish(versions / "two", tmp_path)
+    assert version.number == (2 if damaged == "current.json" else 3)
+    assert directory.read(directory.pointer().version).version == read_bundle(versions / "two").version
+
+
+def test_the_contract_holds_when_the_current_version_is_damaged(versions, tmp_path):
+    publish(versions / "one", tmp_path)
+    directory, _ = publish(versions / "two", tmp_path)
+    (directory.path / "2" / "schema.json").unlink()
+    with pytest.raises(SchemaChangedError):
+        publish(versions / "other", tmp_path)
+
+
 def test_what_no_server_could_prove_is_not_published(versions, tmp_path):
     bundle = shutil.copytree(versions / "one", tmp_path / "old")
     document = json.loads((bundle / "manifest.json").read_text())

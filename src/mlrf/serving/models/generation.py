@@ -62,7 +62,7 @@ class Generation:
         self._default = default
         self._check_serving = check_serving
         self._settings = settings
-        self.plane = DataPlane(
+        plane = DataPlane(
             [each.inference for each in self.served],
             check_serving,
             __version__,
@@ -71,14 +71,17 @@ class Generation:
             refused.keys(),
             exposition.total,
         )
+        self.plane = plane
         """The data plane of the Open Inference Protocol, for every transport."""
-        self.rest: RestHandlers = RestHandlers(lambda: self.plane)
+        # No handler kept here refers to the generation: a reference cycle would keep its models open after `release`.
+        self.rest: RestHandlers = RestHandlers(lambda: plane)
         bundles = [each.bundle for each in self.served]
         facts = (bundles, default, __version__, settings.max_batch)
         names = tuple(models)
         self.alive: Handler = lambda _body: b'{"status":"alive"}'
         self.metrics: Handler = lambda _body: exposition.text()
-        self.models: Handler = _constant(lambda: msgspec.json.encode(self._describe()))
+        models = _describe(self._served, default, self._refused)
+        self.models: Handler = _constant(lambda: msgspec.json.encode(models))
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
         self.docs: Handler = _constant(lambda: Framed(docs.page(*facts), HTML, docs.HEADERS))
         self.routes = public_routes(self, default, names, layout)
@@ -151,21 +154,22 @@ class Generation:
                     by_key[each.name] = f"not ready: {error}"
         return msgspec.json.encode({"status": "ready", "by_key": by_key})
 
-    def _describe(self) -> dict[str, Any]:
-        refused = [
+
+def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:
+    """Return what `GET /models` answers."""
+    return {
+        "models": [each.describe() for each in served.values()],
+        "default": default,
+        "refused": [
             {
                 "name": name,
                 "number": each.version.number,
                 "version": each.version.digest[:12],
                 "serving": None if each.serving is None else each.serving.number,
             }
-            for name, each in self._refused.items()
-        ]
-        return {
-            "models": [each.describe() for each in self._served.values()],
-            "default": self._default,
-            "refused": refused,
-        }
+            for name, each in refused.items()
+        ],
+    }
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from mlrf.core.repository import ModelDirectory, Pointer, Version
-from mlrf.serving.processes.reload_board import Answer, Ask, Page, Plan, ReloadBoard, Report, clipped
+from mlrf.serving.processes.reload_board import LoadCommand, LoadOutcome, Page, Plan, ReloadBoard, Report, clipped
 from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, CoordinatorActions, ReloadCoordinator
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
@@ -45,7 +45,7 @@ class Play:
         self.board.reports[slot].write(Report(slot, **facts))
 
     def ask(self, slot, number=1, version=NEW):
-        self.board.asks[slot].write(Ask(slot, number, "m", version))
+        self.board.commands[slot].write(LoadCommand(slot, number, "m", version))
 
     def unload(self, slot=0):
         """What an operator asks of a worker, done by all of them."""
@@ -71,13 +71,13 @@ def test_one_prepares_then_all_then_all_switch_and_only_then_it_is_acknowledged(
     play.report(1, attempt=1, prepared=True)
     plan = play.step()
     assert (plan.generation, plan.versions) == (1, {"m": NEW})
-    assert play.board.answers[1].read().number == 0, "nobody has switched"
+    assert play.board.outcomes[1].read().number == 0, "nobody has switched"
     play.report(0, attempt=1, generation=1)
     play.step()
-    assert play.board.answers[1].read().number == 0, "one has"
+    assert play.board.outcomes[1].read().number == 0, "one has"
     play.report(1, attempt=1, generation=1)
     assert play.step().attempt is None
-    answer = play.board.answers[1].read()
+    answer = play.board.outcomes[1].read()
     assert (answer.number, answer.reason) == (1, "")
     assert (play.outcomes, play.ended) == (["done"], [])
     assert play.step().attempt is None, "an ask is answered once"
@@ -89,7 +89,7 @@ def test_a_failure_keeps_the_old_version_and_is_told(play):
     play.report(0, attempt=1, prepared=False, reason="a golden row")
     plan = play.step()
     assert (plan.generation, plan.versions, plan.attempt) == (0, {"m": OLD}, None)
-    assert play.board.answers[1].read().reason == "a golden row"
+    assert play.board.outcomes[1].read().reason == "a golden row"
     assert play.outcomes == ["refused"]
 
 
@@ -100,7 +100,7 @@ def test_a_failure_of_the_second_keeps_it_too(play):
     play.step()
     play.report(1, attempt=1, prepared=False, reason="no memory")
     assert play.step().versions == {"m": OLD}
-    assert play.board.answers[1].read().reason == "no memory"
+    assert play.board.outcomes[1].read().reason == "no memory"
 
 
 def test_who_takes_too_long_ends_the_attempt(play):
@@ -109,7 +109,7 @@ def test_who_takes_too_long_ends_the_attempt(play):
     play.report(1, attempt=1, prepared=True)
     play.step()
     play.step(after_s=10.1)
-    assert "not prepared within 10 s by the worker of slot 0" in play.board.answers[0].read().reason
+    assert "not prepared within 10 s by the worker of slot 0" in play.board.outcomes[0].read().reason
 
 
 def test_a_death_ends_the_attempt_of_who_took_part_alone(play):
@@ -119,7 +119,7 @@ def test_a_death_ends_the_attempt_of_who_took_part_alone(play):
     assert not play.reloading.is_idle, "slot 0 was not asked to prepare yet"
     play.reloading.crashed(1)
     assert play.reloading.is_idle
-    assert "slot 1 died" in play.board.answers[0].read().reason
+    assert "slot 1 died" in play.board.outcomes[0].read().reason
 
 
 def test_who_does_not_switch_is_ended_before_the_acknowledgement(play):
@@ -131,9 +131,9 @@ def test_who_does_not_switch_is_ended_before_the_acknowledgement(play):
     play.step()
     play.report(0, attempt=1, generation=1)
     play.step(after_s=SWITCH_LIMIT_S - 0.1)
-    assert (play.ended, play.board.answers[0].read().number) == ([], 0)
+    assert (play.ended, play.board.outcomes[0].read().number) == ([], 0)
     play.step(after_s=0.2)
-    assert (play.ended, play.board.answers[0].read().number) == ([1], 1)
+    assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
 
 
 def test_a_worker_that_becomes_ready_while_others_prepare_is_waited_for(play):
@@ -184,9 +184,9 @@ def test_a_pointer_that_cannot_be_read_changes_nothing(play):
 
 
 def test_what_is_served_already_is_acknowledged_at_once(play):
-    play.board.asks[0].write(Ask(0, 1, "m", OLD))
+    play.board.commands[0].write(LoadCommand(0, 1, "m", OLD))
     plan = play.step()
-    assert (plan.generation, play.board.answers[0].read().number) == (0, 1)
+    assert (plan.generation, play.board.outcomes[0].read().number) == (0, 1)
 
 
 def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
@@ -195,10 +195,10 @@ def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
     assert (plan.generation, plan.versions, plan.unloaded, plan.attempt) == (1, {}, {"m": OLD}, None)
     play.report(0, generation=1)
     play.step()
-    assert play.board.answers[1].read().number == 0, "one has"
+    assert play.board.outcomes[1].read().number == 0, "one has"
     play.report(1, generation=1)
     play.step()
-    assert play.board.answers[1].read() == Answer(1, 1)
+    assert play.board.outcomes[1].read() == LoadOutcome(1, 1)
     assert (play.outcomes, play.ended, play.reloading.is_idle) == (["unloaded"], [], True)
 
 
@@ -207,7 +207,7 @@ def test_who_does_not_let_go_is_ended_before_the_acknowledgement(play):
     play.step()
     play.report(0, generation=1)
     play.step(after_s=SWITCH_LIMIT_S + 0.1)
-    assert (play.ended, play.board.answers[0].read().number) == ([1], 1)
+    assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
 
 
 def test_an_unloaded_model_comes_back_by_a_load_and_by_nothing_else(play):
@@ -224,7 +224,7 @@ def test_an_unloaded_model_comes_back_by_a_load_and_by_nothing_else(play):
     for slot in BOTH:
         play.report(slot, attempt=2, generation=2)
     assert play.step().attempt is None, "nor is the pointer followed that moved before"
-    assert play.board.answers[0].read() == Answer(0, 2)
+    assert play.board.outcomes[0].read() == LoadOutcome(0, 2)
     assert play.outcomes == ["unloaded", "done"]
 
 
@@ -235,7 +235,7 @@ def test_a_load_that_is_refused_leaves_it_out(play):
     play.report(1, attempt=2, generation=1, reason="a golden row")
     plan = play.step()
     assert (plan.generation, plan.versions, plan.unloaded) == (1, {}, {"m": OLD})
-    assert play.board.answers[0].read().reason == "a golden row"
+    assert play.board.outcomes[0].read().reason == "a golden row"
     assert play.outcomes == ["unloaded", "refused"]
 
 
@@ -243,7 +243,7 @@ def test_what_is_unloaded_already_is_acknowledged_at_once(play):
     play.unload()
     play.ask(1, version=None)
     plan = play.step()
-    assert (plan.generation, play.board.answers[1].read().number) == (1, 1)
+    assert (plan.generation, play.board.outcomes[1].read().number) == (1, 1)
     assert play.outcomes == ["unloaded"], "and not counted"
 
 

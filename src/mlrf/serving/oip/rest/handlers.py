@@ -28,10 +28,23 @@ class RestHandlers:
 
     def __init__(self, plane: Callable[[], DataPlane]) -> None:
         self._plane = plane
-        self.server_metadata = _json(lambda: plane().server_metadata())
-        self.live = _json(lambda: {"live": True})
-        self.ready = _json(self._ready)
-        self.statistics = _json(lambda: plane().statistics())
+
+    def server_metadata(self, _body: bytes) -> bytes:
+        """Answer `GET /v2`."""
+        return msgspec.json.encode(self._plane().server_metadata())
+
+    def live(self, _body: bytes) -> bytes:
+        """Answer `GET /v2/health/live`."""
+        return b'{"live":true}'
+
+    def ready(self, _body: bytes) -> bytes:
+        """Answer `GET /v2/health/ready`; NotReadyError says why not."""
+        self._plane().check_ready()
+        return b'{"live":true,"ready":true}'
+
+    def statistics(self, _body: bytes) -> bytes:
+        """Answer `GET /v2/models/stats`."""
+        return msgspec.json.encode(self._plane().statistics())
 
     def index(self, body: bytes) -> bytes:
         """Answer `POST /v2/repository/index`."""
@@ -69,10 +82,6 @@ class RestHandlers:
     def unload(self, name: str) -> Handler:
         """Return the handler that takes a model out of service."""
         return _acting(lambda parameters: self._plane().unload(name, parameters))
-
-    def _ready(self) -> dict[str, bool]:
-        self._plane().check_ready()
-        return {"live": True, "ready": True}
 
 
 def _json(tell: Callable[[], Any]) -> Handler:

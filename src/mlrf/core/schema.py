@@ -251,9 +251,15 @@ class Schema:
     ) -> UnknownCategoryError:
         """Return the error for a value that is not in a feature's list of categories."""
         categories = feature.categories or ()
-        known = f"codes 0 to {len(categories) - 1}" if by_code else _listed([shown(c) for c in categories])
+        if not categories:
+            known = "the model knows none"
+        elif by_code:
+            known = f"codes 0 to {len(categories) - 1}"
+        else:
+            known = _listed([shown(c) for c in categories])
         return UnknownCategoryError(
-            f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known}); send a known one"
+            f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known})"
+            + ("; send a known one" if categories else "")
             + (_UNKNOWN_CATEGORY[leniency.caller] if feature.nullable else "")
             + (_AS_LIBRARY[leniency.caller] if feature.hashing is not None and not by_code else ""),
             feature=feature.name,

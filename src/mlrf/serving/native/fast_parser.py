@@ -238,7 +238,7 @@ def _named_type(feature: Feature) -> Any:
 def _positional_type(feature: Feature) -> Any:
     if feature.categories is None:
         return _plain_type(feature)
-    return _nullable(feature, Annotated[int, msgspec.Meta(ge=0, lt=max(1, len(feature.categories)))])
+    return _nullable(feature, Annotated[int, msgspec.Meta(ge=0, lt=len(feature.categories))])
 
 
 def _plain_type(feature: Feature) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from mlrf.core.category_hash import category_hash
-from mlrf.core.errors import RequestError
+from mlrf.core.errors import RequestError, UnknownCategoryError
 from mlrf.core.schema import CategoryHashing, Feature, Kind, Leniency, Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.serving.lookup.by_key import ByKey
@@ -256,6 +256,14 @@ def test_an_integer_of_a_body_has_no_minus_zero(zero, body):
     schema = Schema((Feature("n", Kind.INTEGER), Feature("c", Kind.CATEGORICAL)))
     row = RowDecoder(schema, Leniency(), 1).row(body % (zero, zero))[0]
     assert bits(row) == bits([0.0, 0.0])
+
+
+def test_a_category_of_an_empty_list_is_refused_either_way():
+    schema = Schema((Feature("c", Kind.CATEGORICAL, categories=()),))
+    for body in (b'{"features":[0]}', b'{"features":{"c":"a"}}'):
+        for parser in (RowDecoder(schema, Leniency(), 1), StrictParser(schema, Leniency(), 1)):
+            with pytest.raises(UnknownCategoryError, match="the model knows none"):
+                parser.row(body)
 
 
 @given(schemas())

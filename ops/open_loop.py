@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import re
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ class Heard:
     without_retry_after: int = 0
     seconds: float = 0.0
     """From the first request to the last answer."""
+    left_s: float = 0.0
+    """Processor time that the load left to the server meanwhile: both share the machine."""
 
     def n(self, status: int) -> int:
         return len(self.by_status.get(status, ()))
@@ -41,6 +44,10 @@ class Heard:
 
     def per_s(self, status: int = 200) -> float:
         return self.n(status) / self.seconds
+
+    def per_left_s(self, status: int = 200) -> float:
+        """Answers per second of the processor time that the load left to the server."""
+        return self.n(status) / self.left_s
 
 
 @dataclass
@@ -54,6 +61,11 @@ class Flooded:
     """Requests that were due while their connection had as many under way as it takes."""
     without_retry_after: int = 0
     seconds: float = 0.0
+    left_s: float = 0.0
+    """As of `Heard`."""
+
+    def per_left_s(self, status: int = 200) -> float:
+        return self.by_status[status] / self.left_s
 
 
 class _Asker(asyncio.Protocol):
@@ -120,7 +132,12 @@ def _run(load, *arguments) -> Heard:
 
 def _run_here(load, *arguments):
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(load(*arguments))
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
+        heard = runner.run(load(*arguments))
+        elapsed_s, spent_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+    # The share of what was left, over the time in which requests were sent and answered.
+    heard.left_s = heard.seconds * (len(os.sched_getaffinity(0)) - spent_s / elapsed_s)
+    return heard
 
 
 async def _connected(port, heard, n, again=None):

@@ -1,6 +1,7 @@
 """Row 5: three times what the server can answer, and clients that wait patiently: of work that takes its time and of single rows.
 
-The load shares the processors with the server, so what is compared is of one run.
+The load shares the processors with the server, and takes more of them the more it sends: goodput is of the processor time that it
+left, and what is compared is of one run.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _patient(scale: Scale, options: Sequence[str]) -> list[Bar]:
             refused = sum(patient.n(status) for status in patient.by_status if status != 200)
             bars += [
                 Bar(f"patient, {what}: refused", refused + patient.n_lost, scale.refused),
-                Bar("goodput of capacity", patient.per_s() / capacity.per_s(), scale.goodput, at_least=True),
+                Bar("goodput of capacity", patient.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
                 Bar("/healthz p99 ms", health.p99_ms(), scale.health_ms),
             ]
     return bars
@@ -148,7 +149,7 @@ def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
     waits = sorted(wait for each in hasty.by_status.values() for wait in each)
     return [
         Bar("work ms", service_s * 1e3, 2, at_least=True),
-        Bar("goodput of capacity", heard.per_s() / capacity.per_s(), scale.goodput, at_least=True),
+        Bar("goodput of capacity", heard.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
         Bar("accepted p99 s", heard.p99_s(), scale.wait_x * (_MAX_WAIT_S + 2 * service_s)),
         Bar("lost or neither 200 nor 503", heard.n_lost + others, 0),
         Bar("refused without Retry-After", heard.without_retry_after, 0),
@@ -171,7 +172,7 @@ def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
     return [
         Bar("rows: lost or neither 200 nor 503", heard.n_lost + others, 0),
         Bar("refused without Retry-After", heard.without_retry_after, 0),
-        Bar("goodput of capacity", heard.by_status[200] / heard.seconds / per_s, scale.goodput, at_least=True),
+        Bar("goodput of capacity", heard.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),
         Bar("normal after s", again_s, scale.again_s),
     ]

@@ -17,9 +17,12 @@ from mlrf.core.errors import OverloadedError
 MAX_WAITING = 1024
 """How many requests may wait for the worker's thread."""
 _MAX_WAITING_BYTES = 64 << 20
-_MAX_UNFINISHED_BYTES = 128 << 20
+_MAX_BODY_BYTES = 128 << 20
+"""What bodies may hold together, whether they are read or wait."""
 _STRAINED_S = 0.01
 """A shorter wait than this is not held against anybody before their body is read."""
+_MARGIN_S, _MARGIN_SHARE = 0.01, 0.2
+"""How much sooner than its client's own deadline an answer is to be predicted, at most this share of it (ADR 9)."""
 _SMOOTHING = 0.1
 _FORGET_S = 0.1
 """How long a route's shortest body that was work for the thread stands for others of its length."""
@@ -89,8 +92,8 @@ class Admission:
         self.unfinished_bytes -= n_bytes
 
     def free_bytes(self) -> int:
-        """Return how many more bytes of unfinished requests this worker takes, before what another transport holds."""
-        return _MAX_UNFINISHED_BYTES - self.unfinished_bytes
+        """Return how many more bytes of requests this worker takes, before what another transport holds."""
+        return _MAX_BODY_BYTES - self.unfinished_bytes - self.n_waiting_bytes
 
     def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:
         """Admit work to the thread's queue and return the seconds that it is expected to take.
@@ -140,7 +143,8 @@ class Admission:
         # The thread that is idle takes anything: estimates are learnt from what it does.
         if not self.n_waiting:
             return None
-        if self._queued_s + own_s > limit_s:
+        margin_s = min(_MARGIN_S, _MARGIN_SHARE * limit_s) if own_s else 0.0
+        if self._queued_s + own_s > limit_s - margin_s:
             return _overloaded(self._queued_s + own_s, limit_s)
         if self.n_waiting >= MAX_WAITING or self.n_waiting_bytes + n_bytes > _MAX_WAITING_BYTES:
             return OverloadedError(

@@ -45,6 +45,7 @@
         ├── ReloadRefusedError       RELOAD_REFUSED       a version was not taken into service; the old one goes on
         ├── NotReadyError            NOT_READY
         ├── FeaturesUnavailableError FEATURES_UNAVAILABLE
+        │   └── InvalidStoredRowError INVALID_STORED_ROW  what the store holds under the key is no row of the model
         ├── OverloadedError          OVERLOADED
         └── DeadlineExceededError    DEADLINE_EXCEEDED
 
@@ -332,6 +333,12 @@ class FeaturesUnavailableError(RequestError):
     """The feature store does not answer; what needs no row is answered all the same."""
 
     code = "FEATURES_UNAVAILABLE"
+
+
+class InvalidStoredRowError(FeaturesUnavailableError):
+    """What is stored under `details["key"]` is no valid row of the model: damaged, forged, or outside the schema."""
+
+    code = "INVALID_STORED_ROW"
 
 
 class OverloadedError(RequestError):

@@ -6,6 +6,7 @@ served only for exactly that row and that model.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,8 +31,12 @@ def model_digest(bundle: Bundle) -> str:
 class EmbeddedExplanations:
     """Contributions by key, of one model and one format of rows."""
 
-    def __init__(self, path: Path, rows: RowFormat, model: str) -> None:
-        """Open the environment at `path`; ConfigError when it cannot be used or belongs to another model."""
+    def __init__(self, path: Path, rows: RowFormat, model: str, n_values: int) -> None:
+        """Open the environment at `path`, of F x K contributions a row.
+
+        ConfigError when it cannot be used or belongs to another model.
+        """
+        self._value_bytes = 8 * n_values
         self._environment = open_environment(path)
         self._give_back = weakref.finalize(self, self._environment.close)
         self._give_back.atexit = False
@@ -53,7 +58,7 @@ class EmbeddedExplanations:
             raise
 
     def read(self, key: Key, row: StoredRow) -> memoryview[float] | None:
-        """Return the contributions [F x K] of exactly this row; None where there are none, or of other values."""
+        """Return the contributions [F x K] of exactly this row; None where none are, damaged ones, or of other values."""
         environment = self._environment
         try:
             with environment.reading:
@@ -66,7 +71,11 @@ class EmbeddedExplanations:
             raise unavailable("read", error) from error
         if stored is None or stored[:ROW_DIGEST_BYTES] != row_digest(row.record):
             return None
-        return memoryview(stored)[ROW_DIGEST_BYTES:].cast("d")
+        contributions = memoryview(stored)[ROW_DIGEST_BYTES:]
+        if len(contributions) != self._value_bytes:
+            return None
+        numbers = contributions.cast("d")
+        return numbers if all(map(math.isfinite, numbers)) else None
 
     def clear(self) -> None:
         """Remove what a process that was killed while it wrote has left."""

@@ -22,7 +22,7 @@ import lmdb
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.features.interface import Batch, Key, Pushed, Record, StoredRow, StoreStats
 from mlrf.features.lmdb_environment import MAP_BYTES, open_environment, unavailable
-from mlrf.features.row_format import NO_TIME, ForeignRowError, RowFormat, as_of_us_of
+from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
 
 TABLES = (b"rows.a", b"rows.b")
 META, PENDING = b"meta", b"pending"
@@ -76,8 +76,8 @@ class LmdbStore:
                     record = transaction.get(key, None, seen.table)
                 finally:
                     transaction.abort()
-            return None if record is None else self.format.unpack(record, seen.changes)
-        except (lmdb.Error, ForeignRowError) as error:
+            return None if record is None else self.format.unpack(key, record, seen.changes)
+        except lmdb.Error as error:
             raise unavailable("read", error) from error
 
     def read_many(self, keys: Sequence[Key]) -> list[StoredRow | None]:
@@ -91,8 +91,11 @@ class LmdbStore:
                     records = [transaction.get(key, None, seen.table) for key in keys]
                 finally:
                     transaction.abort()
-            return [None if record is None else unpack(record, seen.changes) for record in records]
-        except (lmdb.Error, ForeignRowError) as error:
+            return [
+                None if record is None else unpack(key, record, seen.changes)
+                for key, record in zip(keys, records, strict=True)
+            ]
+        except lmdb.Error as error:
             raise unavailable("read", error) from error
 
     def transaction(self) -> int:
@@ -153,7 +156,7 @@ class LmdbStore:
             size_bytes=environment.size_bytes,
             transaction=seen.changes,
             format_digest=self.format.digest,
-            loaded_from=None if source is None else source.decode(),
+            loaded_from=None if source is None else source.decode(errors="replace"),
         )
 
     async def fetch(self, keys: Sequence[Key]) -> list[StoredRow | None]:
@@ -243,6 +246,8 @@ def read_state(transaction: lmdb.Transaction[bytes], meta: lmdb._Database) -> tu
     if raw is None or len(raw) != STATE.size:
         raise lmdb.CorruptedError("the store does not say which of its tables is current")
     current, changes = STATE.unpack(raw)
+    if current >= len(TABLES):
+        raise lmdb.CorruptedError(f"the store has no table {current}")
     return current, changes
 
 

@@ -17,10 +17,11 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from mlrf.core.errors import FeaturesUnavailableError
+from mlrf.core.errors import FeaturesUnavailableError, InvalidStoredRowError
+from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US
 from mlrf.features.interface import Key, Pushed, Record, StoredRow, StoreStats
 from mlrf.features.redis_commands import RoundTrips, silent
-from mlrf.features.row_format import ForeignRowError, RowFormat
+from mlrf.features.row_format import RowFormat
 
 TIMEOUT_S = 0.005
 SLOW_S = 10.0
@@ -32,8 +33,9 @@ MAX_PUSHED = 100_000
 _PUT = """
 local function later(value, other)
   if not other or #other < 16 then return true end
-  local time = struct.unpack('<l', value, 9)
-  return time == -9223372036854775808 or struct.unpack('<l', other, 9) <= time
+  local time, stands = struct.unpack('<l', value, 9), struct.unpack('<l', other, 9)
+  if stands < FIRST or stands > LAST then return true end
+  return time == -9223372036854775808 or stands <= time
 end
 local function put(name, key, value)
   if later(value, redis.call('HGET', name, key)) then
@@ -42,7 +44,7 @@ local function put(name, key, value)
   end
   return 0
 end
-"""
+""".replace("FIRST", str(MIN_AS_OF_US)).replace("LAST", str(MAX_AS_OF_US))
 _PUSH = (
     _PUT
     + """
@@ -151,7 +153,7 @@ class RedisStore:
             size_bytes=size or 0,
             transaction=0,
             format_digest=self.format.digest,
-            loaded_from=None if source is None else source.decode(),
+            loaded_from=None if source is None else source.decode(errors="replace"),
         )
 
     async def connect(self, limit_s: float) -> None:
@@ -213,6 +215,8 @@ class RedisStore:
         keys = [key for each, _ in waiting for key in each]
         try:
             values = await self._trips.ask("HMGET", self._rows, *keys, limit_s=self._timeout_s)
+            if not isinstance(values, list) or len(values) != len(keys):
+                raise FeaturesUnavailableError("the feature store answers otherwise than Redis does")
         except FeaturesUnavailableError as error:
             for _, future in waiting:
                 if not future.done():
@@ -225,16 +229,18 @@ class RedisStore:
             if not future.done():
                 try:
                     future.set_result([self._row(key, value) for key, value in zip(each, own, strict=True)])
-                except ForeignRowError as error:
-                    future.set_exception(FeaturesUnavailableError(f"the feature store cannot be read: {error}"))
+                except InvalidStoredRowError as error:
+                    future.set_exception(error)
 
-    def _row(self, key: Key, value: bytes | None) -> StoredRow | None:
+    def _row(self, key: Key, value: Any) -> StoredRow | None:
         if value is None:
             return None
+        if not isinstance(value, bytes):
+            raise self.format.invalid(key, "it is no string of bytes")
         record = value[:-_DIGEST_BYTES]
         if _digest(key, record) != value[-_DIGEST_BYTES:]:
-            raise ForeignRowError("the stored bytes are damaged")
-        return self.format.unpack(record, 0)
+            raise self.format.invalid(key, "the bytes are damaged")
+        return self.format.unpack(key, record, 0)
 
     async def _slowly(self, *command: Any) -> Any:
         return await self._trips.ask(*command, limit_s=SLOW_S)

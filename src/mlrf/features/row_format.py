@@ -5,23 +5,28 @@
     8F bytes  the values in schema order, float64 little-endian, missing as NaN, categories as codes
     F/8 bytes only where a flag says so: a bit a feature that the row does not hold, which is not the same as missing
 
-The values lie as the tree engine takes them, so that a row is answered from the bytes themselves.
+The values lie as the tree engine takes them, so that a row is answered from the bytes themselves. Bytes that `pack` would not
+have made of valid values are no row, whoever wrote them: `unpack` refuses them, and no reader of a store meets any.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from mlrf.core.bundle import MANIFEST, Bundle
-from mlrf.core.errors import BundleError
-from mlrf.core.schema import Schema
+from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.column_rules import ColumnRules, rule_by_value
+from mlrf.core.errors import BundleError, InvalidStoredRowError
+from mlrf.core.schema import Schema, clip, shown_name
+from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US
 from mlrf.features.entity_key import EntityKey, entity_key
-from mlrf.features.interface import StoredRow
+from mlrf.features.interface import Key, StoredRow
 
 FORMAT = 1
 NO_TIME = -(1 << 63)
@@ -31,10 +36,6 @@ _PREFIX_BYTES = 8
 _PARTIAL = 1
 ROW_DIGEST_BYTES = 16
 _as_of_from = struct.Struct("<q").unpack_from
-
-
-class ForeignRowError(ValueError):
-    """The bytes are no row of this schema and key: of another model, another format, or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class RowFormat:
     """What the bytes of every whole row begin with."""
     _row_bytes: int = field(init=False, repr=False)
     _values: struct.Struct = field(init=False, repr=False, compare=False)
+    _rules: ColumnRules = field(init=False, repr=False, compare=False)
+    _hashed_codes: tuple[tuple[int, frozenset[float]], ...] = field(init=False, repr=False, compare=False)
+    """Of each feature whose model says which hashes it knows: its place, and the codes of those in no list."""
 
     def __post_init__(self) -> None:
         features = [[f.name, f.kind, f.categories, f.nullable] for f in self.schema.features]
@@ -58,6 +62,8 @@ class RowFormat:
         object.__setattr__(self, "prefix", bytes((FORMAT, 0)) + digest[: _PREFIX_BYTES - 2])
         object.__setattr__(self, "_row_bytes", HEAD_BYTES + 8 * len(self.schema.features))
         object.__setattr__(self, "_values", struct.Struct(f"<8sq{len(self.schema.features)}d"))
+        object.__setattr__(self, "_rules", ColumnRules(map(rule_by_value, self.schema.features)))
+        object.__setattr__(self, "_hashed_codes", tuple(_hashed_codes(self.schema)))
 
     def pack(self, values: Sequence[float], as_of_us: int | None = None, absent: Sequence[int] = ()) -> bytes:
         """Return the bytes of a row: F values, and which of them it does not hold (NaN then)."""
@@ -68,24 +74,73 @@ class RowFormat:
         prefix = bytes((FORMAT, _PARTIAL)) + self.prefix[2:]
         return self._values.pack(prefix, time, *values) + bits.to_bytes((len(values) + 7) // 8, "little")
 
-    def unpack(self, record: bytes, transaction: int) -> StoredRow:
-        """Return the row of its bytes; ForeignRowError when they are none of this format."""
+    def unpack(self, key: Key, record: bytes, transaction: int) -> StoredRow:
+        """Return the row of a key from its bytes; InvalidStoredRowError when they are no valid row of this format."""
         if record[:_PREFIX_BYTES] != self.prefix or len(record) != self._row_bytes:
-            return self._unpack_partial(record, transaction)
+            return self._unpack_partial(key, record, transaction)
         time = _as_of_from(record, _PREFIX_BYTES)[0]
         values = memoryview(record)[HEAD_BYTES:].cast("d")
-        return StoredRow(record, values, None if time == NO_TIME else time, (), transaction)
+        outside = self._rules.first_outside(values)
+        if outside is None and self._hashed_codes:
+            outside = self._unknown_hash(values)
+        if outside is not None:
+            raise self._outside(key, outside, values[outside])
+        return StoredRow(record, values, self._as_of_us(key, time), (), transaction)
 
-    def _unpack_partial(self, record: bytes, transaction: int) -> StoredRow:
+    def invalid(self, key: Key, reason: str) -> InvalidStoredRowError:
+        """Return the error for what is stored under a key and is no valid row."""
+        try:
+            fields = self.key.decode(key)
+        except ValueError:
+            # What stores are probed with is no key of anybody's.
+            fields = {}
+        return InvalidStoredRowError(
+            f"what is stored under the key {clip(msgspec.json.encode(fields).decode())} is no valid row: {reason}; "
+            "push the row again, and find out who else writes to the store",
+            key=fields,
+        )
+
+    def _unpack_partial(self, key: Key, record: bytes, transaction: int) -> StoredRow:
         n_features = len(self.schema.features)
         is_ours = record[:2] == bytes((FORMAT, _PARTIAL)) and record[2:_PREFIX_BYTES] == self.prefix[2:]
         if not is_ours or len(record) != self._row_bytes + (n_features + 7) // 8:
-            raise ForeignRowError("the stored bytes are no row of this model's schema and key")
+            raise self.invalid(key, "the bytes are those of no row of this model's schema and key")
         bits = int.from_bytes(record[self._row_bytes :], "little")
+        if bits >> n_features:
+            raise self.invalid(key, "it lacks features that the model does not have")
         absent = tuple(index for index in range(n_features) if bits >> index & 1)
         time = _as_of_from(record, _PREFIX_BYTES)[0]
         values = memoryview(record)[HEAD_BYTES : self._row_bytes].cast("d")
-        return StoredRow(record, values, None if time == NO_TIME else time, absent, transaction)
+        outside = self._unknown_hash(values)
+        for index, rule in enumerate(self._rules.rules):
+            value = values[index]
+            if not (math.isnan(value) if index in absent else rule.admits(value)):
+                outside = index
+        if outside is not None:
+            raise self._outside(key, outside, values[outside])
+        return StoredRow(record, values, self._as_of_us(key, time), absent, transaction)
+
+    def _as_of_us(self, key: Key, time: int) -> int | None:
+        if time == NO_TIME:
+            return None
+        if not MIN_AS_OF_US <= time <= MAX_AS_OF_US:
+            raise self.invalid(key, "its as-of time is outside the years 1 to 9999")
+        return time
+
+    def _unknown_hash(self, values: memoryview[float]) -> int | None:
+        for index, codes in self._hashed_codes:
+            if values[index] >= HASHED_CODE and values[index] not in codes:
+                return index
+        return None
+
+    def _outside(self, key: Key, index: int, value: float) -> InvalidStoredRowError:
+        return self.invalid(key, f"{value:g} is no value of the feature {shown_name(self.schema.names[index])}")
+
+
+def _hashed_codes(schema: Schema) -> Iterator[tuple[int, frozenset[float]]]:
+    for index, feature in enumerate(schema.features):
+        if feature.hashing is not None and not feature.hashing.is_open:
+            yield index, frozenset(HASHED_CODE + hashed for hashed in feature.hashing.known)
 
 
 def row_format(bundle: Bundle) -> RowFormat | None:
@@ -100,9 +155,11 @@ def row_format(bundle: Bundle) -> RowFormat | None:
 
 
 def as_of_us_of(record: bytes) -> int:
-    """Return when the row of some bytes was true; `NO_TIME` where that is unknown."""
+    """Return when the row of some bytes was true; `NO_TIME` where that is unknown, and of bytes that are no row."""
+    if len(record) < HEAD_BYTES:
+        return NO_TIME
     time: int = _as_of_from(record, _PREFIX_BYTES)[0]
-    return time
+    return time if MIN_AS_OF_US <= time <= MAX_AS_OF_US else NO_TIME
 
 
 def row_digest(record: bytes) -> bytes:

@@ -118,10 +118,10 @@ def _take_explanations(bundle: Bundle, rows: RowFormat, folder: Path) -> None:
 
     manifest = bundle.manifest
     model = model_digest(bundle)
-    store = EmbeddedExplanations(folder, rows, model)
+    width = manifest.n_features * manifest.n_outputs
+    store = EmbeddedExplanations(folder, rows, model, width)
     try:
         store.clear()
-        width = manifest.n_features * manifest.n_outputs
         for batch in read_explanations(bundle.file(EXPLANATIONS), rows, model, width):
             store.append(batch)
     finally:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
 
-from mlrf.core.errors import MlrfError
+from mlrf.core.errors import InvalidStoredRowError, MlrfError
 from mlrf.serving.error_status import INTERNAL, ErrorStatus, error_status_of
 from mlrf.serving.telemetry.logs import Log
 
+_QUIET_S = 1.0
+"""One line a second says that a store holds invalid rows; the metric counts them all."""
 _encode = msgspec.json.encode
 
 
@@ -24,6 +27,7 @@ class ErrorEncoder:
         """`count` takes the code of each error and the number of the request's route."""
         self._log = log
         self._count = count
+        self._log_again_s = 0.0
 
     def __call__(self, error: Exception, request_id: bytes, route: int = 0) -> tuple[int, bytes, bytes]:
         """Return status, body and header lines."""
@@ -42,5 +46,13 @@ class ErrorEncoder:
             status, code, message = INTERNAL, "INTERNAL", "internal error"
         else:
             code, message = error.code, str(error)
+            if isinstance(error, InvalidStoredRowError):
+                self._log_invalid_row(message, request_id)
         self._count(code, route)
         return status, code, message
+
+    def _log_invalid_row(self, reason: str, request_id: bytes) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._log_again_s:
+            self._log_again_s = now_s + _QUIET_S
+            self._log.warning("stored row refused", request_id=request_id.decode("ascii"), reason=reason)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.schema import Feature, Schema
 from mlrf.features.entity_key import entity_key
 from mlrf.features.explanation_store import EmbeddedExplanations
-from mlrf.features.lmdb_store import LmdbStore
+from mlrf.features.lmdb_store import STATE, LmdbStore
 from mlrf.features.row_format import RowFormat, row_digest
 from running import eventually
 
@@ -253,7 +255,7 @@ def on_a_disk_of_its_own(tmp_path: Path, options: str, code: str, first: str) ->
 
 
 def test_explanations_are_of_exactly_one_row_and_one_model(tmp_path, store):
-    explanations = EmbeddedExplanations(tmp_path / "explanations", ROWS, "model one")
+    explanations = EmbeddedExplanations(tmp_path / "explanations", ROWS, "model one", 3)
     contributions = memoryview(b"".join(ROWS.pack([1.0, 2.0, 3.0])[16:] for _ in range(1)))
     explanations.append([(key(1), row_digest(record(1.0)), bytes(contributions))])
     store.upsert([(key(1), record(1.0)), (key(2), record(1.0))])
@@ -262,5 +264,24 @@ def test_explanations_are_of_exactly_one_row_and_one_model(tmp_path, store):
     store.upsert([(key(1), record(1.5))])
     assert explanations.read(key(1), store.read(key(1))) is None
     with pytest.raises(ConfigError, match="explanations of another model"):
-        EmbeddedExplanations(tmp_path / "explanations", ROWS, "model two")
+        EmbeddedExplanations(tmp_path / "explanations", ROWS, "model two", 3)
     explanations.release()
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, 2.0], [1.0, 2.0, 3.0, 4.0], [1.0, math.nan, 3.0], [math.inf] * 3, b"x"], ids=str
+)
+def test_damaged_explanations_are_none(tmp_path, store, values):
+    explanations = EmbeddedExplanations(tmp_path / "explanations", ROWS, "model one", 3)
+    raw = values if isinstance(values, bytes) else struct.pack(f"{len(values)}d", *values)
+    explanations.append([(key(1), row_digest(record(1.0)), raw)])
+    store.upsert([(key(1), record(1.0))])
+    assert explanations.read(key(1), store.read(key(1))) is None
+    explanations.release()
+
+
+def test_a_state_of_no_table_is_an_error_of_the_store(tmp_path, store):
+    store.upsert([(key(1), record(1.0))])
+    store.environment.write(lambda t: t.put(b"state", STATE.pack(2, 9), db=store.meta))
+    with pytest.raises(FeaturesUnavailableError, match="no table 2"):
+        store.read(key(1))

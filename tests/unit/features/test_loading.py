@@ -188,7 +188,7 @@ def test_features_may_be_absent_where_that_is_said(store, tmp_path):
 
 def test_what_is_pushed_during_a_load_survives_it(store):
     """The load's batches are made here, so that a push falls between two of them."""
-    old, new, newest = (ROWS.pack([float(x)] * 7, x) for x in (1, 2, 3))
+    old, new, newest = (ROWS.pack([float(x)] + [1.0] * 6, x) for x in (1, 2, 3))
 
     class Source:
         def batches(self):
@@ -203,13 +203,13 @@ def test_what_is_pushed_during_a_load_survives_it(store):
 
 
 def test_a_load_becomes_visible_in_one_step(store):
-    store.upsert([(key(i), ROWS.pack([1.0] * 7)) for i in range(3)])
+    store.upsert([(key(i), ROWS.pack([1.0] + [1.0] * 6)) for i in range(3)])
     seen = []
 
     class Source:
         def batches(self):
             for i in range(3):
-                yield Batch([key(i)], [ROWS.pack([2.0] * 7)])
+                yield Batch([key(i)], [ROWS.pack([2.0] + [1.0] * 6)])
                 seen.append((store.read(key(0)).values[0], store.transaction()))
 
     load_rows(store, Source(), "batches")
@@ -222,7 +222,7 @@ def test_one_load_at_a_time(store):
         def batches(self):
             with pytest.raises(FeaturesUnavailableError, match="another process is loading"):
                 load_rows(store, self, "batches")
-            yield Batch([key(0)], [ROWS.pack([1.0] * 7)])
+            yield Batch([key(0)], [ROWS.pack([1.0] + [1.0] * 6)])
 
     load_rows(store, Source(), "batches")
 
@@ -249,7 +249,7 @@ def test_damaged_files_are_refused_with_a_reason_or_read_as_they_are(store, tmp_
             for batch in RowsFile(path, ROWS).batches():
                 for raw, record in zip(batch.keys, batch.records, strict=True):
                     ROWS.key.decode(raw)
-                    ROWS.schema.instance(list(ROWS.unpack(record, 0).values))
+                    ROWS.schema.instance(list(ROWS.unpack(key, record, 0).values))
         except RowsError as error:
             assert len(str(error)) > 20
             refused += 1

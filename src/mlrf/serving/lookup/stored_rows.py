@@ -9,6 +9,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ import msgspec
 
 from mlrf.core.errors import (
     FeaturesUnavailableError,
+    InvalidStoredRowError,
     KeyNotFoundError,
     MissingFeatureError,
     RequestError,
@@ -81,7 +83,7 @@ class LookupMeter:
             self._age_ms(int(age_s * _MS))
 
     def count_store_error(self) -> None:
-        """Count a look-up that the store did not answer."""
+        """Count a look-up that the store did not answer with valid rows."""
         self._store_errors(1)
 
     def count_precomputed(self) -> None:
@@ -165,7 +167,8 @@ class StoredRows:
 
     async def check(self) -> None:
         """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""
-        await self.store.fetch([_NO_KEY])
+        with suppress(InvalidStoredRowError):  # an answer too
+            await self.store.fetch([_NO_KEY])
 
     def _judged(
         self, asked: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None

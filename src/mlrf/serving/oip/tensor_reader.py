@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.column_rules import ColumnRules, rule_by_value, rule_of
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
-from mlrf.core.schema import Feature, Kind, Leniency, Schema, clip, shown_name
-from mlrf.engines.column_rules import ColumnRule, ColumnRules
+from mlrf.core.schema import Leniency, Schema, clip, shown_name
 from mlrf.engines.interface import Rows
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
@@ -214,26 +213,6 @@ class TensorReader:
                 raise _placed(error, row, name) from error
             table[place] = value
         return table
-
-
-def rule_of(feature: Feature) -> ColumnRule:
-    """Return what may stand in the column of a feature."""
-    may_miss = feature.nullable
-    match feature.kind:
-        case Kind.NUMERIC:
-            return ColumnRule(may_miss=may_miss)
-        case Kind.BOOLEAN:
-            return ColumnRule(0.0, 1.0, whole=True, may_miss=may_miss)
-        case Kind.CATEGORICAL if feature.categories is not None:
-            return ColumnRule(0.0, len(feature.categories) - 1.0, whole=True, may_miss=may_miss)
-    return ColumnRule(whole=True, may_miss=may_miss)
-
-
-def rule_by_value(feature: Feature) -> ColumnRule:
-    """Return what may stand in the column of a feature whose categories came by value: also codes of those in no list."""
-    if feature.hashing is None:
-        return rule_of(feature)
-    return ColumnRule(0.0, 2 * HASHED_CODE - 1.0, whole=True, may_miss=feature.nullable)
 
 
 def checked(tensor: InputTensor, count: int) -> Datatype:

@@ -88,7 +88,8 @@ FAMILIES = (
         "mlrf_feature_age_seconds_total", "counter", "Ages of the rows found, added up.", (("model", ()),), unit=1e-3
     ),
     Family(
-        "mlrf_feature_store_errors_total", "counter", "Look-ups that the feature store did not answer.", (("model", ()),),
+        "mlrf_feature_store_errors_total", "counter", "Look-ups that the feature store did not answer with valid rows.",
+        (("model", ()),),
     ),
     Family("mlrf_cache_hits_total", "counter", "Requests answered from the cache.", (("model", ()),)),
     Family("mlrf_cache_misses_total", "counter", "Requests looked up in the cache in vain.", (("model", ()),)),

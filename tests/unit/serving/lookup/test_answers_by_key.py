@@ -173,7 +173,7 @@ def test_a_store_that_does_not_answer_is_counted(model, counted):
 
 @pytest.fixture
 def explanations(model, store, tmp_path):
-    opened = EmbeddedExplanations(tmp_path / "explanations", store.format, model_digest(model.bundle))
+    opened = EmbeddedExplanations(tmp_path / "explanations", store.format, model_digest(model.bundle), 7)
     put(store, 1, as_of_us=5)
     put(store, 2, price=2.0)
     stored = store.read(store.format.key.encode({"id": 1}))

@@ -6,10 +6,11 @@ import math
 import sys
 from array import array
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlrf import _kernel
-from mlrf.engines.interface import Rows
+from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.schema import Feature, Kind
 
 
 class ColumnRule(NamedTuple):
@@ -34,9 +35,29 @@ class ColumnRules:
         self.rules = tuple(rules)
         self._numbers = array("d", [float(number) for rule in self.rules for number in rule])
 
-    def first_outside(self, rows: Rows) -> int | None:
+    def first_outside(self, rows: bytes | bytearray | memoryview[Any] | array[float]) -> int | None:
         """Return the place of the first value of n x F float64 that its column's rule does not admit; None for none.
 
         From any thread: the GIL is released. Measured: 0.8 to 1.8 ns a value, where a loop of Python takes 150.
         """
         return _kernel.first_outside(rows, self._numbers)
+
+
+def rule_of(feature: Feature) -> ColumnRule:
+    """Return what may stand in the column of a feature."""
+    may_miss = feature.nullable
+    match feature.kind:
+        case Kind.NUMERIC:
+            return ColumnRule(may_miss=may_miss)
+        case Kind.BOOLEAN:
+            return ColumnRule(0.0, 1.0, whole=True, may_miss=may_miss)
+        case Kind.CATEGORICAL if feature.categories is not None:
+            return ColumnRule(0.0, len(feature.categories) - 1.0, whole=True, may_miss=may_miss)
+    return ColumnRule(whole=True, may_miss=may_miss)
+
+
+def rule_by_value(feature: Feature) -> ColumnRule:
+    """Return what may stand in the column of a feature whose categories came by value: also codes of those in no list."""
+    if feature.hashing is None:
+        return rule_of(feature)
+    return ColumnRule(0.0, 2 * HASHED_CODE - 1.0, whole=True, may_miss=feature.nullable)

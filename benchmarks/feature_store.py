@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from figures import Figure, at_least, at_most
 from plan import Plan
 
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from mlrf.features.bulk_load import load_rows
 from mlrf.features.entity_key import entity_key
 from mlrf.features.lmdb_store import LmdbStore

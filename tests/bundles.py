@@ -27,11 +27,12 @@ from mlrf.core.bundle import (
     digest_file,
 )
 from mlrf.core.errors import BundleError, EngineError
+from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import Forest
 from mlrf.core.golden_rows import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
-from mlrf.core.schema import Category, Feature, Kind, Schema
+from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
 from naive_forest import make_forest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 
 NAMES = st.text(min_size=1, max_size=5)
 SCALARS = st.one_of(

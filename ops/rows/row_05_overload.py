@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from bundles import write_tree_bundle
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from open_loop import closed_loop, flood, open_loop
 from raw_http import request
 from running import Server, serving

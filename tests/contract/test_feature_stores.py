@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from mlrf.core.errors import InvalidStoredRowError
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from mlrf.features.entity_key import entity_key
 from mlrf.features.interface import FeatureStore
 from mlrf.features.lmdb_store import LmdbStore

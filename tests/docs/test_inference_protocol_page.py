@@ -14,7 +14,8 @@ from bundles import write_tree_bundle
 from client_environment import PYTHON, needs_clients
 from documents import ROOT, blocks, commands, shell
 from grpc_peer import address_of
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client
 from running import serving

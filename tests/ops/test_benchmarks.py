@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from bundles import write_tree_bundle
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 
 SCHEMA = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(4)))
 HOT_PATH = Path(__file__).parents[2] / "benchmarks" / "hot_path.py"

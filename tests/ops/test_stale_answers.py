@@ -7,8 +7,9 @@ import os
 
 from bundles import write_tree_bundle
 from mlrf.core.bundle import read_bundle
+from mlrf.core.feature import Feature
 from mlrf.core.publishing import publish, rollback
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.schema import Schema
 from mlrf.model import load
 from raw_http import Client, request
 from running import eventually, serving

@@ -9,7 +9,8 @@ import pytest
 
 from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.bundle import FOREST, LinkEntry, read_bundle
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from running import serving
 
 pytestmark = pytest.mark.timing  # pages that other processes would share

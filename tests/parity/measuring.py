@@ -17,7 +17,8 @@ from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, golden_rows_of
-from mlrf.core.schema import Leniency, Schema
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.model.explanation import additivity_gap
 from mlrf.model.table_input import read_rows
 from zoo import Grown

@@ -24,7 +24,7 @@ from mlrf.core.errors import (
     SampleError,
     UnknownCategoryError,
 )
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.core.table_columns import PartKind, find_entries
 from mlrf.engines.selection import open_engine
 from mlrf.engines.tree_kernel import TreeEngine

@@ -42,8 +42,10 @@ from mlrf.builder.importers.pipeline.matrix import Matrix, Preprocessing
 from mlrf.builder.importers.pipeline.raw_table import RawColumn, RawTable
 from mlrf.builder.parity.exports import run_trees
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.feature import Kind
 from mlrf.core.forest import NUMERIC, TRUNCATED, ZERO_BAND
-from mlrf.core.schema import STRICT, Kind, Schema
+from mlrf.core.leniency import STRICT
+from mlrf.core.schema import Schema
 from mlrf.model.table_input import read_rows
 from naive_forest import brute_force
 from pipelines import frame, target

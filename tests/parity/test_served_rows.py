@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from bundles import write_bundle
 from mlrf.builder.detect import import_model
 from mlrf.core.bundle import LinkEntry
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from models import data, train
 from running import serving
 from test_generated_rows import columns, generated, missing, options

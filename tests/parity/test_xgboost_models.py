@@ -19,7 +19,7 @@ from mlrf.builder.importers.xgboost import reference
 from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.core.errors import SampleError, UnsupportedModelError
-from mlrf.core.schema import Kind
+from mlrf.core.feature import Kind
 from mlrf.engines.tree_kernel import TreeEngine
 from xgboost_models import OBJECTIVES, data, train
 

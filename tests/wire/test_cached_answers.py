@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from raw_http import request
 from running import eventually, serving
 

@@ -17,8 +17,9 @@ from grpc_peer import Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, native, one_tensor
 from inference_wires import ParsedRequest, RestWire, Tensor, wires
 from mlrf.core.bundle import read_bundle
+from mlrf.core.feature import Feature
 from mlrf.core.publishing import publish
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.schema import Schema
 from mlrf.features.row_format import row_format
 from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http import Client, request

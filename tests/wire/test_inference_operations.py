@@ -19,8 +19,9 @@ from certificates import TlsClient, make_certificate, trusting
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from inference_wires import GrpcWire, ParsedRequest, RestWire, Tensor
 from mlrf.core.bundle import read_bundle
+from mlrf.core.feature import Feature
 from mlrf.core.publishing import publish
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.schema import Schema
 from mlrf.model import load
 from mlrf.serving.auth.keys import make_key, write_keys
 from mlrf.serving.oip.grpc.message_types import message

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from bundles import write_tree_bundle
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from raw_http import Client, chunked, request
 from running import cpu_s, eventually, serving
 

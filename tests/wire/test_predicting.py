@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from bundles import ALL_KINDS, NUMBERS, margins_of
 from mlrf.core.errors import UnknownCategoryError
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.serving.error_status import TABLE
 from running import cpu_ns, serving
 

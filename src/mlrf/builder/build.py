@@ -22,8 +22,9 @@ from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, Imp
 from mlrf.builder.sample import sampled_categories
 from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.errors import BuildError, ConfigError, SampleError
+from mlrf.core.feature import Category
 from mlrf.core.json_schema import to_json_schema
-from mlrf.core.schema import Category, Schema
+from mlrf.core.schema import Schema
 
 _INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]

@@ -11,7 +11,7 @@ import msgspec
 
 from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.core.errors import SampleError
-from mlrf.core.schema import Category
+from mlrf.core.feature import Category
 
 _MAX_LIST_BYTES = 256 << 20
 

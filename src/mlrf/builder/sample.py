@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError, ModelUnreadableError, RequestError, SampleError
+from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 
 MAX_SAMPLE_ROWS = 100_000
 _LENIENT = Leniency(unknown_categories="missing")

@@ -12,7 +12,7 @@ import msgspec
 
 from mlrf.core.atomic_files import replace_file
 from mlrf.core.errors import BuildError, ConfigError
-from mlrf.core.schema import Category
+from mlrf.core.feature import Category
 
 Answer = float | list[float]
 Labels = Sequence[Category | None]

@@ -11,7 +11,7 @@ from rich.text import Text
 from mlrf.cli.engine_timing import Figures, race, rows_for
 from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, CoverageEntry, Manifest, RowsEntry
-from mlrf.core.schema import Kind
+from mlrf.core.feature import Kind
 
 _ORIGINS = {
     "lightgbm": "a LightGBM model",

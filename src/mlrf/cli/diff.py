@@ -16,8 +16,10 @@ from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import GOLDEN_ROWS, Bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
+from mlrf.core.feature import Feature
 from mlrf.core.golden_rows import read_golden_rows
-from mlrf.core.schema import Feature, Leniency, Schema
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.bundle import GOLDEN, Bundle
-from mlrf.core.schema import Feature, Kind
+from mlrf.core.feature import Feature, Kind
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 

@@ -17,7 +17,7 @@ from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
-from mlrf.core.schema import Feature
+from mlrf.core.feature import Feature
 from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4

@@ -12,7 +12,9 @@ import msgspec
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 
 _EMPTY = ("", "NA", "NaN", "nan", "null")
 _LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.terminal_text import harmless
-from mlrf.core.schema import Value
+from mlrf.core.feature import Value
 
 _LOWERS, _RAISES = "blue", "red"
 _FULL, _LEFT_HALF, _RIGHT_HALF = "█", "▌", "▐"

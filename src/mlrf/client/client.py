@@ -14,7 +14,9 @@ from mlrf.client.frames import like
 from mlrf.client.tensors import Array, read_response, write_request
 from mlrf.client.transport import Transport
 from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError, ModelNotFoundError
-from mlrf.core.schema import STRICT, Feature, Kind, Leniency, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import STRICT, Leniency
+from mlrf.core.schema import Schema
 from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
 

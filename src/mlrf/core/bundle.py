@@ -19,10 +19,11 @@ from typing import Any, Literal, cast
 import msgspec
 
 from mlrf.core.errors import BundleError
+from mlrf.core.feature import Feature
 from mlrf.core.file_kinds import wrong_content
 from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.schema import Schema
 
 FORMAT = 2
 _FORMATS_READ = (1, 2)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mlrf import _kernel
 from mlrf.core.category_hash import HASHED_CODE
-from mlrf.core.schema import Feature, Kind
+from mlrf.core.feature import Feature, Kind
 
 
 class ColumnRule(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.schema import Category, Feature
+from mlrf.core.feature import Category, Feature
 
 _SHOWN = 5
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.core.errors import BundleError, InvalidRequestError
-from mlrf.core.schema import CategoryHashing, Feature, Kind, Schema
+from mlrf.core.feature import CategoryHashing, Feature, Kind
+from mlrf.core.schema import Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _HASH = "catboost"

@@ -22,7 +22,7 @@ import onnxruntime as ort
 
 from mlrf.core.bundle import GraphEntry
 from mlrf.core.errors import BundleError
-from mlrf.core.schema import Category
+from mlrf.core.feature import Category
 from mlrf.engines.interface import Row, Rows
 from mlrf.engines.onnx_session import InterruptibleRuns, start_session
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from mlrf.core.errors import InvalidKeyError
-from mlrf.core.schema import clip, shown, shown_name
+from mlrf.core.value_text import clip, shown, shown_name
 
 MAX_KEY_BYTES = 511
 """What LMDB takes; a longer key is refused by every store."""

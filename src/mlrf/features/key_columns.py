@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mlrf.core.errors import RowsError
-from mlrf.core.schema import clip, shown
+from mlrf.core.value_text import clip, shown
 from mlrf.features.entity_key import MAX_KEY_BYTES, EntityKey, KeyField, KeyType, encode_value, expected_of
 
 _DAY_US = 86_400_000_000

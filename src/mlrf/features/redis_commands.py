@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
-from mlrf.core.schema import clip
+from mlrf.core.value_text import clip
 from mlrf.features.circuit_breaker import ProbingBreaker
 
 if TYPE_CHECKING:

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError, RowsError
-from mlrf.core.schema import Feature, Kind, Schema, clip
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip
 from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US, read_as_of
 from mlrf.features.interface import Batch, Record
 from mlrf.features.key_columns import encode_keys, type_of_column

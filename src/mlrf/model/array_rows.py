@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.errors import FeatureCountError, InvalidRequestError
-from mlrf.core.schema import Kind, Leniency, Schema
+from mlrf.core.feature import Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.model.row_values import at_row, number_of
 
 Table = npt.NDArray[np.float64]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
-from mlrf.core.schema import STRICT, Category, Leniency, OnUnknownFeature, UnknownCategories
+from mlrf.core.feature import Category
+from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from mlrf.core.errors import InvalidRequestError
-from mlrf.core.schema import Kind, Leniency, Schema
+from mlrf.core.feature import Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 
 
 def number_of(schema: Schema, index: int, value: Any, leniency: Leniency, *, by_code: bool = False) -> float:

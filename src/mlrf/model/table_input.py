@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError, MissingFeatureError, UnknownFeatureError
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.model.array_rows import Table, array_rows
 from mlrf.model.row_values import at_row, number_of
 from mlrf.model.table_kinds import as_table

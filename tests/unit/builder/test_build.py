@@ -32,8 +32,8 @@ from mlrf.core.errors import (
     OutputExistsError,
     SampleError,
 )
+from mlrf.core.feature import Kind
 from mlrf.core.golden_rows import read_golden_rows
-from mlrf.core.schema import Kind
 from once_a_run import once_a_run
 
 

@@ -33,7 +33,8 @@ from mlrf.core.errors import (
     ParityError,
     SampleError,
 )
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from once_a_run import once_a_run
 
 

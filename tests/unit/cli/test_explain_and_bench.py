@@ -14,7 +14,7 @@ from mlrf.cli import main
 from mlrf.cli.engine_timing import FIGURES, rows_for
 from mlrf.cli.waterfall import Reasons, waterfall
 from mlrf.core.bundle import LinkEntry, read_bundle
-from mlrf.core.schema import Kind
+from mlrf.core.feature import Kind
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 NAMES = list(ALL_KINDS.names)

@@ -13,7 +13,8 @@ from mlrf.cli import main
 from mlrf.cli.exit_status import reported
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.errors import BundleError
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from running import serving
 
 NASTY = "a\x1b[31m\nb\r\x07\x7f\x9b\u202e\u2066\u2028\U000e0041c"

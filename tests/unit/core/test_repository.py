@@ -18,9 +18,10 @@ from mlrf.core import publishing
 from mlrf.core.bundle import read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.publishing import publish, rollback
 from mlrf.core.repository import ModelDirectory, Version, model_directories
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.schema import Schema
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,10 @@ from mlrf.core.errors import (
     UnknownCategoryError,
     UnknownFeatureError,
 )
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import from_json_schema, to_json_schema
-from mlrf.core.schema import Feature, Kind, Leniency, Schema
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from random_schemas import instances, schemas
 
 EXAMPLE = ALL_KINDS.example()

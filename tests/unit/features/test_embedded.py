@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from mlrf.features.entity_key import entity_key
 from mlrf.features.explanation_store import EmbeddedExplanations
 from mlrf.features.lmdb_store import STATE, LmdbStore
@@ -24,7 +25,8 @@ from running import eventually
 _STORED = """
 import sys
 from pathlib import Path
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from mlrf.features.lmdb_store import LmdbStore
 from mlrf.features.entity_key import entity_key
 from mlrf.features.row_format import RowFormat

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bundles import ALL_KINDS, NUMBERS
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.errors import InvalidStoredRowError
-from mlrf.core.schema import CategoryHashing, Feature, Kind, Schema
+from mlrf.core.feature import CategoryHashing, Feature, Kind
+from mlrf.core.schema import Schema
 from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US, read_as_of, show_as_of
 from mlrf.features.entity_key import entity_key
 from mlrf.features.row_format import RowFormat, row_digest

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from mlrf.core.errors import ConfigError, FeaturesUnavailableError
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from mlrf.features.entity_key import entity_key
 from mlrf.features.redis_commands import round_trips
 from mlrf.features.redis_store import RedisStore

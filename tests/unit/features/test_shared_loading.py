@@ -8,7 +8,8 @@ import time
 import pytest
 
 from mlrf.core.errors import FeaturesUnavailableError
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from mlrf.features import redis_bulk_load, redis_store
 from mlrf.features.entity_key import entity_key
 from mlrf.features.interface import Batch

@@ -24,7 +24,7 @@ from mlrf.core.errors import (
     NonFiniteResultError,
     UnknownFeatureError,
 )
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.engines.selection import open_engine
 from mlrf.model import load
 

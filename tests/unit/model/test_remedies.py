@@ -12,7 +12,9 @@ import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.cli import main
 from mlrf.core.errors import InvalidRequestError
-from mlrf.core.schema import Category, Feature, Kind, Leniency, Schema
+from mlrf.core.feature import Category, Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 
 SCHEMA = Schema(
     (

@@ -26,7 +26,9 @@ from mlrf.core.errors import (
     UnknownCategoryError,
     UnknownFeatureError,
 )
-from mlrf.core.schema import Feature, Leniency, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.model.table_input import read_rows
 
 N = 60

@@ -28,8 +28,9 @@ from mlrf.core.bundle import (
     ModelFacts,
 )
 from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.feature import Kind
 from mlrf.core.forest import F64, LEAF, Forest
-from mlrf.core.schema import Kind, Schema
+from mlrf.core.schema import Schema
 
 _NO_ONNX = (
     "model.onnx is left out: ONNX has no operator that hashes combinations of categories (CTR features); the tree engine "

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from mlrf.core.bundle import FEATURES, KeyFieldEntry, RowsEntry
 from mlrf.core.errors import BuildError, ConfigError, FeaturesUnavailableError, RowsError
-from mlrf.core.schema import Category, Kind, Schema
+from mlrf.core.feature import Category, Kind
+from mlrf.core.schema import Schema
 from mlrf.features.bulk_load import Loaded, load_rows
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.features.interface import Batch

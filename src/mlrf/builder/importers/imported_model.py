@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlrf.core.bundle import Covers, Task
+from mlrf.core.feature import Category, Feature
 from mlrf.core.forest import Forest
 from mlrf.core.link import Link
-from mlrf.core.schema import Category, Feature
 
 if TYPE_CHECKING:
     from mlrf.builder.model_source import Source

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from mlrf.core.errors import ConfigError
+from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.local_path import scheme_of
-from mlrf.core.schema import Leniency, UnknownCategories
 from mlrf.engines.selection import ENGINES
 from mlrf.features.store_location import default_state_dir, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings

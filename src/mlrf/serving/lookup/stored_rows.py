@@ -23,7 +23,7 @@ from mlrf.core.errors import (
     RequestError,
     StaleFeaturesError,
 )
-from mlrf.core.schema import clip, shown_name
+from mlrf.core.value_text import clip, shown_name
 from mlrf.features.as_of import show_as_of
 from mlrf.features.interface import ExplanationStore, FeatureStore, LocalStore, StoredRow
 from mlrf.features.redis_store import RedisStore

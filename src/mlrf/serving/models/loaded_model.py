@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.schema import Feature
+from mlrf.core.feature import Feature
 from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format

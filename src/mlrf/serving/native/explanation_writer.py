@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from mlrf.core.schema import Category
+from mlrf.core.feature import Category
 from mlrf.serving.native.requests import ExplainOption
 
 Source = Literal["live", "precomputed"]

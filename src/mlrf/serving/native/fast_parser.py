@@ -14,7 +14,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mlrf.core.errors import InvalidKeyError
-from mlrf.core.schema import STRICT, Feature, Kind, Leniency, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import STRICT, Leniency
+from mlrf.core.schema import Schema
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey

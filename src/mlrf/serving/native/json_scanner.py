@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import InvalidFeatureError, InvalidKeyError, InvalidRequestError, MalformedRequestError
-from mlrf.core.schema import clip, json_type, shown_name
+from mlrf.core.value_text import clip, json_type, shown_name
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')

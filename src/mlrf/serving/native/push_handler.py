@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import InvalidKeyError, InvalidRequestError, MalformedRequestError, NotKeyedError
-from mlrf.core.schema import STRICT, clip, shown, shown_name
+from mlrf.core.leniency import STRICT
+from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.features.as_of import read_as_of
 from mlrf.features.interface import Key, Record
 from mlrf.features.row_format import RowFormat

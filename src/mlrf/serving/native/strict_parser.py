@@ -15,7 +15,9 @@ from mlrf.core.errors import (
     InvalidRequestError,
     NotKeyedError,
 )
-from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey, OnStale

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError, NotReadyError
-from mlrf.core.schema import clip
+from mlrf.core.value_text import clip
 from mlrf.serving.oip import metadata
 from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.infer import Encode, ModelInference

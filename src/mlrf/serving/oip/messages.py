@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import InvalidTensorError
-from mlrf.core.schema import shown_name
+from mlrf.core.value_text import shown_name
 from mlrf.serving.oip.datatypes import Buffer
 
 Parameter = bool | int | float | str

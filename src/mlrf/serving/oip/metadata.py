@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from mlrf.serving.oip.outputs import Outputs
 from mlrf.serving.oip.tensor_reader import ONE_TENSOR
 

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from mlrf.core.errors import InvalidTensorError
-from mlrf.core.schema import clip, shown_name
+from mlrf.core.value_text import clip, shown_name
 from mlrf.model import Model
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlrf.core.errors import InvalidRequestError, ReloadRefusedError
-from mlrf.core.schema import clip, shown_name
+from mlrf.core.value_text import clip, shown_name
 
 Act = Callable[[str], Coroutine[Any, Any, bytes]]
 """What is done for the model of a name, in all workers; MlrfError where it is not."""

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlrf.core.errors import InvalidRequestError, InvalidTensorError
-from mlrf.core.schema import Leniency, Schema, clip, shown, shown_name
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.features.entity_key import KeyType, expected_of
 from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, elements_of
 from mlrf.serving.oip.messages import InputTensor

@@ -14,7 +14,9 @@ from typing import Any
 
 from mlrf.core.column_rules import ColumnRules, rule_by_value, rule_of
 from mlrf.core.errors import BatchTooLargeError, EmptyBatchError, InvalidRequestError, InvalidTensorError
-from mlrf.core.schema import Leniency, Schema, clip, shown_name
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip, shown_name
 from mlrf.engines.interface import Rows
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey

@@ -8,7 +8,7 @@ import html
 import json
 
 from mlrf.core.bundle import FOREST, Bundle
-from mlrf.core.schema import Feature
+from mlrf.core.feature import Feature
 from mlrf.serving.routes import ADMIN, ROUTES, RouteSpec
 
 _STYLE = """

@@ -8,8 +8,8 @@ from typing import Any
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ReloadRefusedError
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
-from mlrf.core.schema import Feature, Kind
 from mlrf.serving.error_status import TABLE, descriptions
 from mlrf.serving.native.strict_parser import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content

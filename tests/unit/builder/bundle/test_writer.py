@@ -17,7 +17,8 @@ import bundles
 from mlrf.builder.bundle.writer import write_bundle
 from mlrf.core.bundle import LinkEntry, Manifest, ModelFacts, read_bundle
 from mlrf.core.errors import BuildError, OutputExistsError
-from mlrf.core.schema import Feature, Schema
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
 from naive_forest import make_forest
 
 

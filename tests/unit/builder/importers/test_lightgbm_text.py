@@ -15,7 +15,7 @@ from mlrf.builder.detect import import_model
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.importers.imported_model import ImportOptions
 from mlrf.core.errors import BuildError, ModelUnreadableError, SampleError, UnsupportedModelError
-from mlrf.core.schema import Kind
+from mlrf.core.feature import Kind
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.errors import FeaturesUnavailableError, KeyNotFoundError, StaleFeaturesError
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.features import lmdb_environment
 from mlrf.features.explanation_store import EmbeddedExplanations, model_digest
 from mlrf.features.lmdb_store import LmdbStore

@@ -8,7 +8,7 @@ import pytest
 
 import mlrf
 from mlrf.core.errors import RequestError
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.runtime.cost_model import CostModel

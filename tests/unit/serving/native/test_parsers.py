@@ -11,7 +11,9 @@ from hypothesis import example, given, settings
 
 from mlrf.core.category_hash import category_hash
 from mlrf.core.errors import RequestError, UnknownCategoryError
-from mlrf.core.schema import CategoryHashing, Feature, Kind, Leniency, Schema
+from mlrf.core.feature import CategoryHashing, Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native.fast_parser import RowDecoder

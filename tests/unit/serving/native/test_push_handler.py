@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from mlrf.core.errors import RequestError
-from mlrf.core.schema import Feature, Kind, Schema
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.features.row_format import RowFormat
 from mlrf.serving.native.push_handler import PushReader

@@ -10,7 +10,7 @@ import pytest
 
 from bundles import NUMBERS
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.serving.native.json_scanner import whole_document
 from mlrf.serving.oip.grpc.message_codec import read_request
 from mlrf.serving.oip.grpc.message_types import message

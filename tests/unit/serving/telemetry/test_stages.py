@@ -12,7 +12,7 @@ import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import RequestError
-from mlrf.core.schema import Leniency
+from mlrf.core.leniency import Leniency
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Call
 from mlrf.serving.models.loaded_model import LoadedModel

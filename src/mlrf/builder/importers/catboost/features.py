@@ -22,7 +22,7 @@ from mlrf.builder.importers.catboost.document import NO_COLUMN, Column, Document
 from mlrf.builder.importers.imported_model import CategoryNames
 from mlrf.core.category_hash import category_hash, category_text
 from mlrf.core.errors import ModelUnreadableError, SampleError
-from mlrf.core.schema import Category, CategoryHashing, Feature, Kind
+from mlrf.core.feature import Category, CategoryHashing, Feature, Kind
 
 _MAX_COLUMNS = 1_000_000
 _TRIED_INTEGERS = 1 << 16

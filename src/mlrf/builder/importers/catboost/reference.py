@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mlrf.builder.importers.catboost.cbm_file import MAGIC
+from mlrf.core.feature import Category
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category
 
 _UNKNOWN = "\x00a category that nobody has"
 _PREDICTIONS = {"sigmoid": "Probability", "softmax": "Probability", "sigmoid_each": "Probability", "exp": "Exponent"}

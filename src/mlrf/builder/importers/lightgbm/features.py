@@ -10,7 +10,7 @@ from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.builder.importers.lightgbm.text import ModelText
 from mlrf.core.errors import ModelUnreadableError, SampleError
-from mlrf.core.schema import Category, Feature, Kind
+from mlrf.core.feature import Category, Feature, Kind
 
 _EXAMPLE_DIGITS = 4
 _SHOWN_CATEGORIES = 5

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from mlrf.core.schema import Category
+from mlrf.core.feature import Category
 
 _SAME = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Imputer")
 _PICKING = ("ArrayFeatureExtractor", "Gather")

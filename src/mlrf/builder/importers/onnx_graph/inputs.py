@@ -12,7 +12,7 @@ from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.builder.importers.onnx_graph.columns import Column
 from mlrf.core.errors import SampleError, UnsupportedModelError
-from mlrf.core.schema import Feature, Kind
+from mlrf.core.feature import Feature, Kind
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (

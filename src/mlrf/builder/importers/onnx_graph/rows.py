@@ -11,8 +11,8 @@ from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
 from mlrf.builder.parity.node_probes import Coverage
 from mlrf.builder.parity.sparse_rows import SparseRows
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64
-from mlrf.core.schema import Feature, Kind
 
 _SEED = 20_261_123
 _TRIED_ROWS = 32

@@ -21,9 +21,9 @@ from mlrf.builder.importers.onnx_trees.objective import Kind, read_kind
 from mlrf.builder.importers.onnx_trees.trees import TreeReader, has_real_hits
 from mlrf.builder.model_source import Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.feature import Feature
+from mlrf.core.feature import Kind as Values
 from mlrf.core.forest import F64, Forest, Precision
-from mlrf.core.schema import Feature
-from mlrf.core.schema import Kind as Values
 
 _MAX_FEATURES = 1 << 20
 

@@ -26,8 +26,8 @@ from mlrf.builder.importers.pipeline.splits import (
     sides,
 )
 from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.feature import Feature, Kind
 from mlrf.core.forest import F64, I64, NUMERIC
-from mlrf.core.schema import Feature, Kind
 
 _MAX_EDGES = 2_000
 _EDGE_ULPS = 2

@@ -15,8 +15,8 @@ import numpy as np
 
 from mlrf.builder.importers.pipeline.lineage import Lineage, Use
 from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.feature import Category
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category
 
 _UNKNOWN_TEXT = "\x00a category that no encoder lists"
 

@@ -15,9 +15,9 @@ import numpy as np
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
+from mlrf.core.feature import Category, Feature
+from mlrf.core.feature import Kind as Values
 from mlrf.core.forest import F64
-from mlrf.core.schema import Category, Feature
-from mlrf.core.schema import Kind as Values
 
 _MAX_CODE = (1 << 31) - 1
 

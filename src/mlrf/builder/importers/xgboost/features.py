@@ -10,7 +10,7 @@ from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists
 from mlrf.builder.importers.xgboost.document import Member
 from mlrf.core.errors import ModelUnreadableError, SampleError
-from mlrf.core.schema import Feature, Kind
+from mlrf.core.feature import Feature, Kind
 
 _KINDS = {"c": Kind.CATEGORICAL, "int": Kind.INTEGER, "i": Kind.BOOLEAN}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mlrf.core.errors import ModelNotFoundError, NotReadyError
-from mlrf.core.schema import clip
+from mlrf.core.value_text import clip
 from mlrf.serving.oip.grpc.message_types import message, parsed_short
 
 HEALTH = "grpc.health.v1.Health"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
-from mlrf.core.schema import clip, shown_name
+from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.oip.counts import CountLimits
 from mlrf.serving.oip.grpc.message_types import message, parsed
 from mlrf.serving.oip.grpc.protobuf_wire import delimited, head

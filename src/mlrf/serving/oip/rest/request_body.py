@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mlrf.core.errors import InvalidTensorError, MalformedRequestError
-from mlrf.core.schema import clip, shown_name
+from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.oip.counts import CountLimits, check_parameters
 from mlrf.serving.oip.datatypes import DATATYPES
 from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values

@@ -1,0 +1,44 @@
+"""Which deviations from a model's schema are accepted, and the remedies that error messages give to each kind of caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+OnUnknownFeature = Literal["refuse", "ignore"]
+UnknownCategories = Literal["refuse", "missing", "as-library"]
+"""What to do with a category that the model does not know. "as-library" predicts what the training library predicts where
+categories are hashed, and refuses the category elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """The deviations from the schema that a caller or operator accepts; by default none."""
+
+    unknown_features: OnUnknownFeature = "refuse"
+    unknown_categories: UnknownCategories = "refuse"
+    caller: Literal["http", "python", "command line"] = "http"
+    """Whose remedies error messages give: each caller sends a missing value, or asks for leniency, in its own way."""
+
+
+STRICT = Leniency()
+
+NULL = {"http": "null", "python": "None or NaN", "command line": "null, or an empty cell,"}
+LISTS_FEATURES = {"http": "GET /models", "python": "model.schema.names", "command line": "`mlrf inspect`"}
+SEND_OBJECT = {"http": "send an object of", "python": "send a dict of", "command line": "send an object of"}
+IGNORE_UNKNOWN_FEATURES = {
+    "http": "start the server with --unknown-features ignore",
+    "python": 'pass unknown_features="ignore"',
+    "command line": "remove it from the file",
+}
+ALLOW_UNKNOWN_CATEGORY = {
+    "http": ', null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
+    "python": ', None for missing, or pass unknown_categories="missing"',
+    "command line": ", null or an empty cell for missing, or give --unknown-categories missing",
+}
+AS_LIBRARY = {
+    "http": '; "unknown_categories": "as-library" (under /v2: --unknown-categories as-library) answers as CatBoost does',
+    "python": '; unknown_categories="as-library" answers as CatBoost does',
+    "command line": "; --unknown-categories as-library answers as CatBoost does",
+}
+"""The remedies that error messages give, by caller."""

@@ -1,0 +1,79 @@
+"""Text of values from outside, as error messages and their details show it: typed, quoted and of bounded length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+_SHOWN_CHARS = 80
+_SHOWN_ITEMS = 5
+
+
+def json_type(value: Any) -> str:
+    """Return the JSON type of a decoded value, with its article: "a string"."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "a string"
+        case int() | float():
+            return "a number"
+        case list() | tuple():
+            return "an array"
+        case _:
+            return "an object" if isinstance(value, dict) else f"a value of type {type(value).__name__}"
+
+
+def shown(value: Any) -> str:
+    """Return a value from outside as an error message shows it, cut to a bounded length: "the number 3"."""
+    match value:
+        case None | bool():
+            return json_type(value)
+        case str():
+            return f"the string {shown_name(value)}"
+        case int() if abs(value) >= 1 << 63:
+            return "an integer beyond 64 bits"
+        case int() | float():
+            return f"the number {detail_value(value)}"
+        case _:
+            return json_type(value)
+
+
+def shown_name(name: str) -> str:
+    """Return a name from outside in quotes, cut to a bounded length."""
+    return '"' + clip(name) + '"'
+
+
+def clip(text: str) -> str:
+    """Return a text from outside, cut to the length that errors show."""
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def detail_value(value: Any) -> float | int | bool | str | None:
+    """Return a value from outside as the JSON scalar in an error's `details`; arrays and objects by their type alone."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return clip(value)
+        case int() if abs(value) >= 1 << 63:
+            return "an integer beyond 64 bits"
+        case float() if not math.isfinite(value):
+            return str(value)
+        case int() | float():
+            return value
+    return json_type(value)
+
+
+def plural(noun: str, count: int) -> str:
+    """Return a noun in the number that a count takes."""
+    return noun if count == 1 else noun + "s"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Return the first items, joined by commas, and how many more there are."""
+    first = ", ".join(items[:_SHOWN_ITEMS])
+    return first if len(items) <= _SHOWN_ITEMS else f"{first} and {len(items) - _SHOWN_ITEMS} more"

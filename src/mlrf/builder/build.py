@@ -68,7 +68,7 @@ def build(
     Raises the BuildError that says what is wrong; ParityError when the exported model does not answer as the library does.
     Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
     """
-    told = progress if progress is not None else _untold
+    report = progress if progress is not None else _ignore_progress
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
         raise ConfigError(f"the model's name {name!r} is not {NAME_RULE}")
     for what, path in (("model", model), ("out", out)):
@@ -77,7 +77,7 @@ def build(
     wanted = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
     place = Path(out)
     check_output(place, force=force)
-    told("reading the model", 0.0)
+    report("reading the model", 0.0)
     try:
         import_options = ImportOptions(
             read_category_lists(categories),
@@ -87,21 +87,21 @@ def build(
             sampled=sampled_categories(sample),
         )
         imported = import_model(model, import_options, allow_pickle=allow_pickle)
-        told("reading the model", 1.0)
-        part = _part(imported, sample, told)
+        report("reading the model", 1.0)
+        part = _part(imported, sample, report)
         if explain and part.unexplained is not None:
             raise SampleError(f"reasons are asked for, but {part.unexplained}")
-        with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, told) as rows:
-            proven, manifest = part.prove(name, told)
+        with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, report) as rows:
+            proven, manifest = part.prove(name, report)
             files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}
             if rows is not None:
-                files |= rows.write(folder, told)
+                files |= rows.write(folder, report)
                 if explain:
-                    files |= write_explanations(rows, proven[FOREST], folder, told)
+                    files |= write_explanations(rows, proven[FOREST], folder, report)
                 manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
-            told("writing", 0.0)
+            report("writing", 0.0)
             path = write_bundle(place, manifest, files, force=force)
-            told("writing", 1.0)
+            report("writing", 1.0)
     except MemoryError as error:
         raise BuildError(
             "memory ran out during the build, and nothing was left behind; build on a machine, or in a container, with more"
@@ -109,14 +109,14 @@ def build(
     return path
 
 
-def _untold(_step: str, _done: float) -> None:
+def _ignore_progress(_step: str, _done: float) -> None:
     """Progress that nobody asked for."""
 
 
-def _part(imported: ImportedModel | ImportedGraph, sample: Any, told: Progress) -> ForestBundle | GraphBundle:
+def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress) -> ForestBundle | GraphBundle:
     if isinstance(imported, ImportedGraph):
-        return GraphBundle(imported, sample, told)
-    return ForestBundle(imported, sample, told)
+        return GraphBundle(imported, sample, report)
+    return ForestBundle(imported, sample, report)
 
 
 def _schema_file(schema: Schema) -> bytes:

@@ -37,7 +37,7 @@ def import_model(
     """
     source = open_source(model, allow_pickle=allow_pickle)
     library, import_options = recognise(source), import_options or ImportOptions()
-    if not library.is_told and (import_options.feature_names is not None or import_options.task is not None):
+    if not library.takes_names and (import_options.feature_names is not None or import_options.task is not None):
         what = "feature names are" if import_options.task is None else "a task is"
         raise SampleError(f"{what} given, and a model of {library.name} says that itself; leave them out")
     return library.read(source, import_options)

@@ -50,10 +50,10 @@ def bench(
     ) as bars:
         task = bars.add_task("timing the engines")
 
-        def told(done: float) -> None:
+        def report_progress(done: float) -> None:
             bars.update(task, completed=100 * done, refresh=True)
 
-        figures = race(found, engines, table, told)
+        figures = race(found, engines, table, report_progress)
     machine = _machine()
     if as_json:
         document = {

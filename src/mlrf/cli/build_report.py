@@ -42,7 +42,7 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
         if cover.table_entries:
             say(_table_entries(cover))
     if (rows := manifest.rows) is not None:
-        say(told_rows(rows))
+        say(rows_sentence(rows))
     names = [name for name, file in _ENGINES.items() if file in manifest.files]
     table, _ = rows_for(bundle, _RACE_ROWS)
     for name, figures in race(bundle, names, table, lambda _: None, turns=_RACE_TURNS).items():
@@ -118,7 +118,7 @@ def _short(number: float) -> str:
     return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
 
 
-def told_rows(rows: RowsEntry) -> str:
+def rows_sentence(rows: RowsEntry) -> str:
     """Return a sentence about the rows that a bundle is asked by key with."""
     fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
     held = f"{rows.count} rows" if rows.count else "rows to be loaded"

@@ -57,13 +57,13 @@ def diff(
     if as_json:
         typer.echo(harmless_json(document, indent=2))
         return
-    for line in _told(before, after, document):
+    for line in _report_lines(before, after, document):
         typer.echo(harmless(line))
 
 
 def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
     """Facts of both manifests that are not the same, as [old, new]."""
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for bundle, place in ((before, 0), (after, 1)):
         flat = {
             "name": bundle.name,
@@ -74,8 +74,8 @@ def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
             **{f"made with {name}": version for name, version in bundle.manifest.libraries.items()},
         }
         for key, value in flat.items():
-            told.setdefault(key, [None, None])[place] = value
-    return {key: pair for key, pair in told.items() if pair[0] != pair[1]}
+            facts.setdefault(key, [None, None])[place] = value
+    return {key: pair for key, pair in facts.items() if pair[0] != pair[1]}
 
 
 def _predictions(before: Bundle, after: Bundle, rows: Path | None, label: str | None) -> dict[str, Any] | None:
@@ -102,7 +102,7 @@ def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str
     if label is None:
         return compared
     if any(model.bundle.manifest.task != "regression" for model in models):
-        raise ConfigError("--label: errors are told of regressions; leave it out")
+        raise ConfigError("--label: errors are reported for regressions; leave it out")
     from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
     column = Schema((Feature(label),))
@@ -135,7 +135,7 @@ def _errors(truth: Sequence[float], answers: Sequence[float]) -> dict[str, float
     }
 
 
-def _told(before: Bundle, after: Bundle, document: dict[str, Any]) -> list[str]:
+def _report_lines(before: Bundle, after: Bundle, document: dict[str, Any]) -> list[str]:
     lines = [f"{before.name} {before.short_version} -> {after.name} {after.short_version}"]
     if before.version == after.version:
         return [*lines, "the same bundle"]

@@ -69,9 +69,9 @@ def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: 
 
 
 def race(
-    bundle: Bundle, names: Sequence[str], rows: Rows, told: Callable[[float], None], *, turns: int = _TURNS
+    bundle: Bundle, names: Sequence[str], rows: Rows, progress: Callable[[float], None], *, turns: int = _TURNS
 ) -> dict[str, Figures]:
-    """Return the figures of each engine; `told` hears what share is done. BundleError when a file is refused."""
+    """Return the figures of each engine; `progress` receives the share that is done. BundleError when a file is refused."""
     engines = {name: open_engine(bundle, name) for name in names}
     works = {
         (name, key): work for name, engine in engines.items() for key, work in _works(bundle, engine, rows).items()
@@ -80,7 +80,7 @@ def race(
     for turn in range(turns):
         for place, (which, (work, scale)) in enumerate(works.items()):
             best[which] = min(best[which], scale * _seconds_a_call(work))
-            told((turn + (place + 1) / len(works)) / turns)
+            progress((turn + (place + 1) / len(works)) / turns)
     return {name: {key: best.get((name, key)) for key, _, _ in FIGURES} for name in names}
 
 

@@ -15,7 +15,7 @@ from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
-from mlrf.cli.waterfall import Reasons, waterfall
+from mlrf.cli.waterfall import RowContributions, waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
@@ -111,7 +111,7 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     if output is None:
         output = max(range(len(margins)), key=margins.__getitem__)
     several = isinstance(prediction, list)
-    reasons = Reasons(
+    contributions = RowContributions(
         base=float(np.atleast_1d(found.base)[output]),
         contributions=found.values[0].reshape(-1, len(margins))[:, output].tolist(),
         margin=margins[output],
@@ -121,12 +121,12 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     )
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    told = _class_told(model, prediction, output if several else None)
-    console.print(harmless(title + told), highlight=False, markup=False)
-    console.print(waterfall(reasons, top, console.width), no_wrap=True)
+    class_text = _class_text(model, prediction, output if several else None)
+    console.print(harmless(title + class_text), highlight=False, markup=False)
+    console.print(waterfall(contributions, top, console.width), no_wrap=True)
 
 
-def _class_told(model: Model, prediction: Any, output: int | None) -> str:
+def _class_text(model: Model, prediction: Any, output: int | None) -> str:
     label = model.label_of(prediction)
     if label is None or model.classes is None:
         return "" if output is None else f", output {output}"

@@ -71,9 +71,11 @@ def load(
     file = RowsFile(rows, format_, as_of_column=as_of_column, partial=partial)
     if not file.n_rows:
         raise RowsError(f"{rows} holds no rows, and a load replaces all that are stored: nothing was changed")
-    with _bar(file.n_rows) as told:
+    with _bar(file.n_rows) as progress:
         loaded = (
-            _load_shared(found, format_, file, url, told) if url else _load_here(found, format_, file, state_dir, told)
+            _load_shared(found, format_, file, url, progress)
+            if url
+            else _load_here(found, format_, file, state_dir, progress)
         )
     line = f"{loaded.rows} rows loaded"
     if loaded.superseded:
@@ -99,7 +101,7 @@ def push(
     """
     found, format_ = _keyed(bundle)
     given = read_rows(rows, format_, as_of_column=as_of_column, partial=partial)
-    pushed = _asked(found, state_dir, url, lambda store: store.push(given))
+    pushed = _ask_store(found, state_dir, url, lambda store: store.push(given))
     line = f"{pushed.written} rows pushed"
     if pushed.older:
         line += f"; {pushed.older} left out, for a later row of the key stands"
@@ -120,7 +122,7 @@ def get(
     found, format_ = _keyed(bundle)
     values = read_key_text(key, format_.key)
     encoded = format_.key.encode(values)
-    row = _asked(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
+    row = _ask_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
     if row is None:
         raise KeyNotFoundError(f"no row is stored under the key {harmless_json(values)}", key=values)
     typer.echo(harmless_json(show_document(encoded, row, format_), indent=2))
@@ -130,7 +132,7 @@ def get(
 def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
     """Print which store it is, how many rows it has, and where they came from, as JSON."""
     found, _ = _keyed(bundle)
-    typer.echo(harmless_json(_asked(found, state_dir, url, lambda store: store.stats()), indent=2))
+    typer.echo(harmless_json(_ask_store(found, state_dir, url, lambda store: store.stats()), indent=2))
 
 
 def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
@@ -146,7 +148,7 @@ def _check_url(url: str | None) -> None:
         raise ConfigError(f"--features: {wrong}")
 
 
-def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
+def _ask_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
     """Return what the store answers; what the bundle brings has been taken before."""
     from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
 
@@ -164,14 +166,16 @@ def _asked(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callabl
     return asyncio.run(whole())
 
 
-def _load_here(bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | None, told: Callable[[int], None]) -> Any:
+def _load_here(
+    bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | None, progress: Callable[[int], None]
+) -> Any:
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415
 
     place = store_location(state_dir or default_state_dir(), bundle, rows)
     store = LmdbStore(place.rows, rows)
     try:
-        loaded = load_rows(store, file, file.path.name, told)
+        loaded = load_rows(store, file, file.path.name, progress)
     finally:
         store.release()
     # These rows count, not those that the bundle brings.
@@ -179,7 +183,7 @@ def _load_here(bundle: Bundle, rows: RowFormat, file: Any, state_dir: Path | Non
     return loaded
 
 
-def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Callable[[int], None]) -> Any:
+def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, progress: Callable[[int], None]) -> Any:
     from mlrf.features.redis_bulk_load import load_shared  # noqa: PLC0415
     from mlrf.features.redis_store import RedisStore  # noqa: PLC0415
 
@@ -188,7 +192,7 @@ def _load_shared(bundle: Bundle, rows: RowFormat, file: Any, url: str, told: Cal
     async def whole() -> Any:
         store = RedisStore(url, bundle.name, rows)
         try:
-            return await load_shared(store, file, file.path.name, told)
+            return await load_shared(store, file, file.path.name, progress)
         finally:
             await store.close()
 

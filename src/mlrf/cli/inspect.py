@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.build_report import parity_table, told_rows
+from mlrf.cli.build_report import parity_table, rows_sentence
 from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
@@ -21,7 +21,7 @@ from mlrf.core.feature import Feature
 from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4
-_TOLD_COVERS = {
+_COVERS_NOTES = {
     "sample": ["reasons rest on covers estimated from sample rows, not on the training rows"],
     "none": ["no reasons: the model's file has no covers, and it was built without --sample"],
 }
@@ -53,9 +53,9 @@ def inspect(
         lines.append(f"expected margin {', '.join(f'{base:.6g}' for base in manifest.base)}")
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
-    lines += [*(_TOLD_COVERS.get(manifest.covers, []) if manifest.graph is None else []), *manifest.notes]
+    lines += [*(_COVERS_NOTES.get(manifest.covers, []) if manifest.graph is None else []), *manifest.notes]
     if manifest.rows is not None:
-        lines.append(told_rows(manifest.rows))
+        lines.append(rows_sentence(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))
     for line in lines:
         console.print(harmless(line), highlight=False, markup=False)

@@ -57,6 +57,6 @@ def _checked(name: str, scopes: list[str] | None) -> list[str]:
         raise ConfigError(f"--add: {name!r} is not 1 to 64 letters, digits and ._:@/-", option="--add")
     wrong = [each for each in scopes or () if each not in SCOPES]
     if not scopes or wrong:
-        told = f"{wrong[0]!r} is none" if wrong else "name at least one"
-        raise ConfigError(f"--scope: {told}; there are {', '.join(SCOPES)}", option="--scope")
+        problem = f"{wrong[0]!r} is none" if wrong else "name at least one"
+        raise ConfigError(f"--scope: {problem}; there are {', '.join(SCOPES)}", option="--scope")
     return scopes

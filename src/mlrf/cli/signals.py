@@ -29,17 +29,17 @@ def ended_by_signals() -> Iterator[None]:
         yield  # signals are the main thread's business
         return
     earlier = {number: signal.getsignal(number) for number in _ENDINGS}
-    heard = [number for number, handler in earlier.items() if handler is not signal.SIG_IGN]
+    handled = [number for number, handler in earlier.items() if handler is not signal.SIG_IGN]
 
     def end(number: int, _frame: FrameType | None) -> None:
-        for other in heard:
+        for other in handled:
             signal.signal(other, signal.SIG_IGN)
         raise Ended(number)
 
-    for number in heard:
+    for number in handled:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in heard:
+        for number in handled:
             signal.signal(number, earlier[number])

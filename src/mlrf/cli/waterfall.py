@@ -1,4 +1,4 @@
-"""One row's reasons as a table for a terminal: the base, a bar a feature to the left or to the right, the margin."""
+"""One row's contributions as a table for a terminal: the base, a bar a feature to the left or to the right, the margin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_VALUE_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Reasons:
+class RowContributions:
     """Why one output of one row is what it is: `base` plus the contributions, in schema order, is the margin."""
 
     base: float
@@ -37,13 +37,13 @@ class Reasons:
     """What the row holds, by name, in schema order."""
 
 
-def waterfall(reasons: Reasons, top: int, width: int) -> Table:
+def waterfall(row: RowContributions, top: int, width: int) -> Table:
     """Return the table: the `top` heaviest contributions, the heaviest first, the others in one sum; for `width` columns."""
-    names = list(reasons.values)
-    phis = reasons.contributions
+    names = list(row.values)
+    phis = row.contributions
     shown = heapq.nlargest(top, range(len(phis)), key=lambda f: abs(phis[f]))
     rest = [phi for f, phi in enumerate(phis) if f not in set(shown)]
-    lines = [(names[f], _told(reasons.values[names[f]]), phis[f]) for f in shown]
+    lines = [(names[f], _value_text(row.values[names[f]]), phis[f]) for f in shown]
     if rest:
         plural = "" if len(rest) == 1 else "s"
         lines.append((f"{len(rest)} other feature{plural}", "", sum(rest)))
@@ -52,16 +52,16 @@ def waterfall(reasons: Reasons, top: int, width: int) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for justify in ("left", "left", "left", "right"):
         table.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
-    table.add_row("base", "", "", f"{reasons.base:.6g}")
+    table.add_row("base", "", "", f"{row.base:.6g}")
     for name, value, phi in lines:
         table.add_row(Text(_cut(name, _MAX_NAME_CHARS)), Text(value), _bar(phi, largest, half), f"{phi:+.6g}")
-    table.add_row("margin", "", "", Text(f"{reasons.margin:.6g}", style="bold"))
-    through = "" if reasons.link == "identity" else f"through {reasons.link}"
-    table.add_row("prediction", through, "", Text(f"{reasons.prediction:.6g}", style="bold"))
+    table.add_row("margin", "", "", Text(f"{row.margin:.6g}", style="bold"))
+    through = "" if row.link == "identity" else f"through {row.link}"
+    table.add_row("prediction", through, "", Text(f"{row.prediction:.6g}", style="bold"))
     return table
 
 
-def _told(value: Value) -> str:
+def _value_text(value: Value) -> str:
     text = "missing" if value is None else f"{value:.6g}" if isinstance(value, float) else ""
     return _cut("= " + (text or msgspec.json.encode(value).decode()), _MAX_VALUE_CHARS)
 

@@ -63,7 +63,7 @@ def publish(
 
 def rollback(
     model_directory: ModelDirectory,
-    asked: str | None = None,
+    requested: str | None = None,
     *,
     prove: Callable[[Bundle], object] = lambda _bundle: None,
 ) -> Version:
@@ -72,8 +72,8 @@ def rollback(
     The version is read and proven first, as by `publish`: BundleError when it is not sound.
     """
     pointer = model_directory.pointer()
-    if asked is not None:
-        version = model_directory.find(asked)
+    if requested is not None:
+        version = model_directory.find(requested)
         before = (*pointer.before, pointer.number)
     elif pointer.before:
         version = model_directory.version(pointer.before[-1])

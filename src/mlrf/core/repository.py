@@ -89,21 +89,21 @@ class ModelDirectory:
             raise BundleError(f"{self.path}: there is no version {number}", version=number) from error
         return Version(number, hashlib.sha256(raw).hexdigest())
 
-    def find(self, asked: str | None) -> Version:
+    def find(self, requested: str | None) -> Version:
         """Return the version that a number or the first digits of a digest name, the current one for None.
 
         BundleError when there is none.
         """
-        if asked is None:
+        if requested is None:
             return self.pointer().version
-        if _NUMBER.fullmatch(asked) and int(asked) in self.numbers():
-            return self.version(int(asked))
-        if is_digest_prefix(asked):
-            found = [v for v in map(self.version, self.numbers()) if v.digest.startswith(asked)]
+        if _NUMBER.fullmatch(requested) and int(requested) in self.numbers():
+            return self.version(int(requested))
+        if is_digest_prefix(requested):
+            found = [v for v in map(self.version, self.numbers()) if v.digest.startswith(requested)]
             if len({v.digest for v in found}) == 1:
                 return found[0]
         there = ", ".join(map(str, self.numbers())) or "none"
-        raise BundleError(f"{self.path}: {asked!r} is no version; there is {there}", version=asked)
+        raise BundleError(f"{self.path}: {requested!r} is no version; there is {there}", version=requested)
 
     def read(self, version: Version) -> Bundle:
         """Read a version and check all of it; BundleError when it is not whole, not this model, or not the digest's."""

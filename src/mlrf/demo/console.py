@@ -137,7 +137,7 @@ def tell_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -
 
 def tell_load(console: Console, report: LoadReport, *, connections: int) -> None:
     """Show what became of the load."""
-    table = Table(title=f"{report.rate_asked:,.0f} requests/s, open loop, {connections} connections")
+    table = Table(title=f"{report.requested_rate:,.0f} requests/s, open loop, {connections} connections")
     for heading in ("due", "good", "errors", "rate", "P50", "P95", "P99", "max"):
         table.add_column(heading, justify="right")
     table.add_row(

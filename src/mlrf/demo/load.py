@@ -281,7 +281,7 @@ class OpenLoop:
             ok=self._ok,
             errors=errors,
             reconnects=self._reconnects,
-            rate_asked=self._rate,
+            requested_rate=self._rate,
             rate_achieved=self._ok / elapsed_s,
             elapsed_s=elapsed_s,
             p50_ms=percentile(latencies_ms, 50),

@@ -21,7 +21,7 @@ class LoadReport:
     ok: int
     errors: dict[str, int]
     reconnects: int
-    rate_asked: float
+    requested_rate: float
     rate_achieved: float
     elapsed_s: float
     p50_ms: float

@@ -80,11 +80,11 @@ class DemoOptions:
 
 
 class DemoRun:
-    """One telling; `told` becomes true when only staying up is left."""
+    """One telling; `is_complete` becomes true when only staying up is left."""
 
     def __init__(self, console: Console, means: DemoOptions, *, port: int, workers: int, out: Path) -> None:
         self._console, self._means, self._port, self._workers, self._out = console, means, port, workers, out
-        self.told = False
+        self.is_complete = False
 
     def tell(self, *, rate: int, seconds: int, once: bool) -> int:
         """Tell it all and return 0, or 1 when a request of the load failed or the server ended by itself."""
@@ -174,7 +174,7 @@ class DemoRun:
 
     def _stay_up(self, server: Server) -> None:
         """Return only when the server has ended by itself, which it should not: an end that was asked for interrupts."""
-        self.told = True
+        self.is_complete = True
         self._console.print("The server stays up until Ctrl-C.")
         while server.alive:
             time.sleep(0.2)

@@ -72,8 +72,10 @@ def run(
         with _interrupted_once():
             status = story.tell(rate=rate, seconds=seconds, once=once)
     except KeyboardInterrupt:
-        console.print("\nEnded; the server is down." if story.told else "\nStopped midway; nothing is left running.")
-        return 0 if story.told else 1
+        console.print(
+            "\nEnded; the server is down." if story.is_complete else "\nStopped midway; nothing is left running."
+        )
+        return 0 if story.is_complete else 1
     return status
 
 

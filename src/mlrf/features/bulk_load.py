@@ -70,10 +70,10 @@ def load_rows(
         environment = store.environment
         target = environment.write(lambda t: _begin(t, store))
         try:
-            superseded = _add_directly(store, target, told_rows(rows, progress))
+            superseded = _add_directly(store, target, counted_rows(rows, progress))
             if superseded is None:
                 environment.write(lambda t: t.drop(store.tables[target], delete=False))
-                merged = in_order(told_rows(rows, progress), environment.path)
+                merged = in_order(counted_rows(rows, progress), environment.path)
                 superseded = _add_all(store, target, _batched(merged))
         except OSError as error:
             environment.write(lambda t: clear(t, store, target))
@@ -101,7 +101,7 @@ class _OutOfOrderError(Exception):
     """The rows do not come in the order of their keys."""
 
 
-def told_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
+def counted_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
     """Yield the rows of a source in batches, and tell how many there were."""
     read = 0
     for batch in rows.batches():

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from mlrf.core.errors import FeaturesUnavailableError
-from mlrf.features.bulk_load import Loaded, RowsSource, is_later, told_rows
+from mlrf.features.bulk_load import Loaded, RowsSource, counted_rows, is_later
 from mlrf.features.external_sort import in_order
 from mlrf.features.interface import Key, Record
 from mlrf.features.redis_store import LOAD_TTL_S, RedisStore
@@ -33,7 +33,7 @@ async def load_shared(
         progress(n_rows)
 
     with tempfile.TemporaryDirectory() as folder:
-        merged = _Merged(store, in_order(told_rows(rows, tell), Path(folder)))
+        merged = _Merged(store, in_order(counted_rows(rows, tell), Path(folder)))
         token = await store.begin_load()
         try:
             singles = iter(merged)

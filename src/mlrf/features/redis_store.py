@@ -182,8 +182,8 @@ class RedisStore:
     async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
         """Make a bulk load of `n_rows` current, with what was pushed meanwhile, in one step."""
         names = (self._rows, self._loading, self._pending, self._next, self._meta)
-        told = (token, self.format.digest, source, n_rows)
-        done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *told, limit_s=6 * SLOW_S)
+        arguments = (token, self.format.digest, source, n_rows)
+        done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *arguments, limit_s=6 * SLOW_S)
         if done == 0:
             raise _given_up()
         if done < 0:

@@ -41,21 +41,21 @@ _NO_ONNX = (
 class ForestBundle:
     """Exports a model of trees for both engines, and proves both."""
 
-    def __init__(self, imported: ImportedModel, sample: Any, told: Progress) -> None:
+    def __init__(self, imported: ImportedModel, sample: Any, progress: Progress) -> None:
         """Read the sample and export; SampleError when the sample does not fit."""
         self.schema, sampled = schema_of(imported.features, sample)
         self._sampled = _nameable(self.schema, sampled)
         self._imported = with_covers(imported, self._sampled)
         self.unexplained = NO_COVERS if self._imported.covers == "none" else None
         """Why there are no reasons; None where there are."""
-        told("exporting", 0.0)
+        progress("exporting", 0.0)
         onnx = None if imported.forest.tables is not None else export_onnx(imported.forest, imported.link)
         self._exports = Exports(onnx, encode_forest(self._imported.forest))
-        told("exporting", 1.0)
+        progress("exporting", 1.0)
 
-    def prove(self, name: str, told: Progress) -> tuple[dict[str, bytes], Manifest]:
+    def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
         """Return the files and the manifest of the bundle; ParityError when an export does not answer as the library does."""
-        proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=told)
+        proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=progress)
         golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
         files = {
             FOREST: self._exports.forest,

@@ -26,25 +26,25 @@ _MIN_STORED_ROWS, _MIN_STORED_BYTES = 16, 512 << 10
 class GraphBundle:
     """Asks a graph what it is, and proves that it is served as it answers."""
 
-    def __init__(self, imported: ImportedGraph, sample: Any, told: Progress) -> None:
+    def __init__(self, imported: ImportedGraph, sample: Any, progress: Progress) -> None:
         """Ask the graph and read the sample; the BuildError that says what does not fit."""
-        told("trying the graph", 0.0)
+        progress("trying the graph", 0.0)
         rows, lacking = rows_to_try(imported)
         answers = ask_graph(imported, rows)
         n_tried = len(rows) - len(lacking)
         self._meaning = read_meaning(imported, _first(answers, n_tried))
         missing = missing_answered(imported.may_lack, lacking, answers.numbers[n_tried:])
-        told("trying the graph", 1.0)
+        progress("trying the graph", 1.0)
         self._imported = replace(imported, features=that_may_be_missing(imported.features, missing))
         self.schema, self._sampled = schema_of(self._imported.features, sample)
         self.unexplained = "a graph of operators has none: they are given for tree ensembles"
 
-    def prove(self, name: str, told: Progress) -> tuple[dict[str, bytes], Manifest]:
+    def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
         """Return the files and the manifest of the bundle; ParityError when the engine does not answer as the file does."""
         imported, meaning = self._imported, self._meaning
         entry = GraphEntry(imported.settings["output"], meaning.column, imported.settings["keys"], imported.operators)
         golden = graph_rows(imported, self.schema.features, self._sampled)
-        proof = prove_graph(imported, self.schema, meaning, entry, golden, told)
+        proof = prove_graph(imported, self.schema, meaning, entry, golden, progress)
         size_bytes = len(imported.source) // 2
         n_stored = max(_MIN_STORED_ROWS, max(_MIN_STORED_BYTES, size_bytes) // (8 * proof.rows.shape[1]))
         kept = np.unique(np.linspace(0, len(proof.rows) - 1, n_stored).astype(np.int64))

@@ -45,7 +45,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class KeyedRowsOptions:
-    """What a build was told of rows by key."""
+    """The options of a build for rows by key."""
 
     key: Sequence[str]
     """Fields as `name` or `name:type`; without a file of rows each needs its type."""
@@ -63,7 +63,7 @@ def keyed_rows_options(
     partial: bool = False,
     explain: bool = False,
 ) -> KeyedRowsOptions | None:
-    """Return what a build was told of rows by key, None for nothing; ConfigError where one option needs another."""
+    """Return the options for rows by key, None if none is given; ConfigError if one option needs another."""
     if file is not None and not key:
         raise ConfigError("--features: name the columns that find a row, as in --key store_id,date")
     if file is None and (as_of_column is not None or partial or explain):
@@ -90,14 +90,14 @@ def keyed_rows(
 
 
 def read_key(wanted: KeyedRowsOptions) -> EntityKey:
-    """Return the key that a build was told of, its types from the file's columns where they are not said.
+    """Return the key that the options name; a field without a type has the type of its column in the file.
 
     ConfigError for fields that make no key; RowsError for columns that make none.
     """
-    told = [field.partition(":") for field in wanted.key]
+    key_fields = [field.partition(":") for field in wanted.key]
     types = {} if wanted.file is None else column_types(wanted.file)
     fields = []
-    for name, _, kind in told:
+    for name, _, kind in key_fields:
         if not name:
             raise ConfigError(f"--key {','.join(wanted.key)}: a field has no name")
         if not kind and wanted.file is None:

@@ -28,7 +28,7 @@ from mlrf.core.atomic_files import (
 from mlrf.core.bundle import MANIFEST, FileEntry, Manifest, digest_file
 from mlrf.core.errors import BuildError, OutputExistsError
 
-_REPLACED, _ASIDE = "old", "rows"
+_REPLACED, _LARGE_FILES = "old", "rows"
 """What follows the number of the process in the names of a bundle that steps aside, and of a folder for large files."""
 
 
@@ -75,7 +75,7 @@ def side_folder(out: Path) -> Iterator[Path]:
     BuildError when it cannot be made.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  as above
-    folder = out.parent / f".{out.name}.building-{os.getpid()}-{_ASIDE}"
+    folder = out.parent / f".{out.name}.building-{os.getpid()}-{_LARGE_FILES}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
@@ -121,25 +121,25 @@ def _exchange(work: Path, out: Path) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        aside = work.with_name(f"{work.name}-{_REPLACED}")
-        out.rename(aside)
+        replaced = work.with_name(f"{work.name}-{_REPLACED}")
+        out.rename(replaced)
         try:
             work.rename(out)
         except BaseException:
-            aside.rename(out)
+            replaced.rename(out)
             raise
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _sweep(out: Path) -> None:
     """Remove what builds that were killed left here; a living build's work stays."""
     prefix = f".{out.name}.building-"
     for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
-        owner, _, aside = path.name.removeprefix(prefix).partition("-")
-        is_in_use = aside == _ASIDE and owner == str(os.getpid())
+        owner, _, suffix = path.name.removeprefix(prefix).partition("-")
+        is_in_use = suffix == _LARGE_FILES and owner == str(os.getpid())
         if is_in_use or not is_abandoned(owner):
             continue
-        if aside == _REPLACED and not os.path.lexists(out):
+        if suffix == _REPLACED and not os.path.lexists(out):
             # Killed between the two renames of a replacement: the old bundle goes back.
             path.rename(out)
         else:

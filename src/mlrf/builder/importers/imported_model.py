@@ -66,7 +66,7 @@ class Library:
     """Whether a file's content is one of its models, sound or damaged."""
     read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
     """Reads what was recognised; raises the BuildError that says what is wrong."""
-    is_told: bool = False
+    takes_names: bool = False
     """Whether a caller may say what the columns are called and what the outputs are: its files do not always."""
     recognises_object: Callable[[Any], bool] | None = None
     """Whether an object is one of its models, where the package of its class alone does not say so."""

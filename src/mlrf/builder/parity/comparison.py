@@ -84,14 +84,14 @@ def refuse(
     gaps = np.where(verdict.off, np.nan_to_num(verdict.difference, nan=np.inf), -1.0)
     worst = int(np.argmax(gaps))
     row = dict(zip(schema.names, golden.rows.dense(worst, worst + 1)[0].tolist(), strict=True))
-    told = ", ".join(f"{name}={value!r}" for name, value in list(row.items())[:_SHOWN_FEATURES])
+    shown_row = ", ".join(f"{name}={value!r}" for name, value in list(row.items())[:_SHOWN_FEATURES])
     more = f" and {len(row) - _SHOWN_FEATURES} more" if len(row) > _SHOWN_FEATURES else ""
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     answers = [[repr(x) for x in side[worst].tolist()] for side in (expected, got)]
     return ParityError(
         f"the exported model's {what} is not {library}'s on {int(np.sum(verdict.off))} of {len(golden.rows)} golden rows "
         f"({kinds}); the worst is a {KINDS[golden.kinds[worst]]} row: {library} says {', '.join(answers[0])}, the export "
-        f"{', '.join(answers[1])}, for {told}{more}. Nothing was written; please report this model",
+        f"{', '.join(answers[1])}, for {shown_row}{more}. Nothing was written; please report this model",
         rows_off=counts,
         worst={"features": {k: repr(v) for k, v in row.items()}, "expected": answers[0], "got": answers[1]},
     )

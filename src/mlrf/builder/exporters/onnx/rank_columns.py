@@ -26,7 +26,7 @@ _WORD_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SetTest:
     """Where a set is found: left when `rank[column] <= position`, or the other way round."""
 
     column: int
@@ -45,7 +45,7 @@ class RankColumns:
     n_blocks: int
     table: npt.NDArray[np.float64]
     """[sum of classes over blocks, width]"""
-    places: dict[tuple[int, int, bool], Place]
+    tests: dict[tuple[int, int, bool], SetTest]
     """By feature, category set, and whether NaN goes left."""
 
     @property
@@ -66,7 +66,7 @@ class _Feature:
     n_classes: int
     ranks: npt.NDArray[np.float64]
     """[classes, chains]"""
-    places: dict[tuple[int, bool], Place]
+    tests: dict[tuple[int, bool], SetTest]
 
 
 def rank_columns(forest: Forest) -> RankColumns | None:
@@ -82,17 +82,17 @@ def rank_columns(forest: Forest) -> RankColumns | None:
     # Blocks of the mean width keep the padding below the table's own size however uneven the features are.
     width = math.ceil(sum(f.ranks.shape[1] for f in features) / len(features))
     blocks = [(f, start) for f in features for start in range(0, f.ranks.shape[1], width)]
-    places, rows, trees, first_row = {}, [], _ClassTrees(forest.no_code_up_to), 0
+    tests, rows, trees, first_row = {}, [], _ClassTrees(forest.no_code_up_to), 0
     for number, (feature, start) in enumerate(blocks):
         ranks = feature.ranks[:, start : start + width]
         rows.append(np.pad(ranks, ((0, 0), (0, width - ranks.shape[1]))))
         trees.append(feature, output=number, first_row=first_row)
         first_row += feature.n_classes
-        for (category_set, nan_left), place in feature.places.items():
-            if start <= place.column < start + width:
-                column = number * width + place.column - start
-                places[feature.index, category_set, nan_left] = Place(column, place.position, place.flipped)
-    return RankColumns(trees.flat(), len(blocks), np.concatenate(rows), places)
+        for (category_set, nan_left), test in feature.tests.items():
+            if start <= test.column < start + width:
+                column = number * width + test.column - start
+                tests[feature.index, category_set, nan_left] = SetTest(column, test.position, test.flipped)
+    return RankColumns(trees.flat(), len(blocks), np.concatenate(rows), tests)
 
 
 def _plan(forest: Forest, index: int, wanted: list[tuple[int, bool]]) -> _Feature:
@@ -108,19 +108,19 @@ def _plan(forest: Forest, index: int, wanted: list[tuple[int, bool]]) -> _Featur
     for row, (number, nan_left) in enumerate(wanted):
         holds[row, :-2] = columns[row_of[number]]
         holds[row, -1] = nan_left
-    ranks, places = _chains(holds)
+    ranks, tests = _chains(holds)
     return _Feature(
         index=index,
         codes=codes,
         class_of=class_of.reshape(-1).astype(np.int64),
         n_classes=n_classes,
         ranks=ranks,
-        places=dict(zip(wanted, places, strict=True)),
+        tests=dict(zip(wanted, tests, strict=True)),
     )
 
 
-def _chains(holds: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], list[Place]]:
-    """Spread sets [S, classes] over few chains, first fit from the smallest; return ranks [classes, chains] and places."""
+def _chains(holds: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], list[SetTest]]:
+    """Spread sets [S, classes] over few chains, first fit from the smallest; return ranks [classes, chains] and tests."""
     # Complements such that no side holds class 0: a fifth fewer columns than sets as they are, on 10,000 real sets.
     flipped = holds[:, 0]
     sides = holds ^ flipped[:, None]
@@ -148,7 +148,7 @@ def _chains(holds: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], list
     for chain, rows in enumerate(members):
         # A chain is nested: the place of the first set that holds a class is the number of those that do not.
         ranks[:, chain] = np.count_nonzero(~sides[rows], axis=0)
-    return ranks, [Place(*placed[masks[row].tobytes()], bool(flipped[row])) for row in range(len(holds))]
+    return ranks, [SetTest(*placed[masks[row].tobytes()], bool(flipped[row])) for row in range(len(holds))]
 
 
 def _packed(sides: npt.NDArray[np.bool_]) -> Mask:

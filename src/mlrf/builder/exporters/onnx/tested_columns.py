@@ -90,7 +90,7 @@ def _flat(forest: Forest, copies: dict[int, int], ranks: RankColumns | None, *, 
     if ranks is not None:
         for node in np.flatnonzero(forest.category_set != NUMERIC):
             key = (int(feature[node]), int(forest.category_set[node]), bool(forest.default_left[node]))
-            place = ranks.places[key]
+            place = ranks.tests[key]
             feature[node], threshold[node] = first_rank + place.column, place.position
             nan_left[node] = False  # a rank is never NaN
             if place.flipped:

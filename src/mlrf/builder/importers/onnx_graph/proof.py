@@ -123,10 +123,10 @@ def _second_judge(
     verdict = compare(expected[some[judged]], theirs, relative=_REFERENCE_LIMIT)
     notes: tuple[str, ...] = ()
     if np.any(verdict.off):
-        told = (
+        difference = (
             f"{int(np.sum(verdict.off))} of {len(judged)} rows otherwise (by {float(np.max(verdict.difference)):.3g})"
         )
-        notes = (f"ONNX's own evaluator answers {told} than ONNX Runtime, whose answers are served",)
+        notes = (f"ONNX's own evaluator answers {difference} than ONNX Runtime, whose answers are served",)
     return {REFERENCE: report(part, verdict)}, notes
 
 

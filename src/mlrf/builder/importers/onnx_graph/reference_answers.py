@@ -22,18 +22,18 @@ def answer(
 ) -> tuple[F64, F64, str]:
     """Return the numbers [n, C] of each row asked alone, the place of its label [n, 1], and ONNX's version."""
     whole = onnx.load_model_from_string(model.read_bytes())
-    asked = dict(settings)
+    requested = dict(settings)
     # The evaluator knows no ZipMap: it gives the numbers that become a map, in the order of the keys.
     for node in [node for node in whole.graph.node if node.op_type == "ZipMap"]:
-        if node.output[0] == asked["output"]:
-            asked |= {"output": node.input[0], "keys": None}
+        if node.output[0] == requested["output"]:
+            requested |= {"output": node.input[0], "keys": None}
         whole.graph.node.remove(node)
     del whole.graph.output[:]
-    names = [asked["output"], *([asked["label"]] if asked["label"] else [])]
+    names = [requested["output"], *([requested["label"]] if requested["label"] else [])]
     whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     evaluator = ReferenceEvaluator(whole)
 
     def run(outputs: list[str], feed: dict[str, Any]) -> list[Any]:
         return list(evaluator.run(outputs, feed))
 
-    return *ask_each(run, rows, asked), str(onnx.__version__)
+    return *ask_each(run, rows, requested), str(onnx.__version__)

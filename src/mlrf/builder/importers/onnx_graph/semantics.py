@@ -81,13 +81,15 @@ def _of_classifier(graph: ImportedGraph, numbers: F64, classes: tuple[ClassLabel
     if graph.task not in (None, task):
         raise SampleError(f"the task {graph.task} is given, and the ONNX model has {width} numbers a row: {task}")
     if numbers.min() < -_ROUNDING or numbers.max() > 1.0 + _ROUNDING:
-        told = f"from {numbers.min():.3g} to {numbers.max():.3g}"
+        bounds = f"from {numbers.min():.3g} to {numbers.max():.3g}"
         if graph.task is not None or graph.classes is not None:
             raise SampleError(
-                f"the ONNX model's numbers ({told}) are no probabilities, so no class follows from them; serve them with "
+                f"the ONNX model's numbers ({bounds}) are no probabilities, so no class follows from them; serve them with "
                 "--task raw"
             )
-        note = f"the file gives scores ({told}), not probabilities: they are served as they are, and no class is named"
+        note = (
+            f"the file gives scores ({bounds}), not probabilities: they are served as they are, and no class is named"
+        )
         return Meaning("raw", None, width, None, (note,))
     if task == "binary":
         return Meaning(task, width - 1, 1, classes)
@@ -98,9 +100,9 @@ def class_at_half(meaning: Meaning, answers: GraphAnswers) -> int:
     """Return the class of a prediction of 0.5; UnsupportedModelError where labels do not follow from probabilities."""
     if meaning.classes is None:
         return 1
-    told = ~np.isnan(answers.labels)
-    labels = answers.labels[told].astype(np.int64)
-    shares = answers.numbers[told]
+    is_labelled = ~np.isnan(answers.labels)
+    labels = answers.labels[is_labelled].astype(np.int64)
+    shares = answers.numbers[is_labelled]
     if shares.shape[1] == 1:
         shares = np.hstack([1.0 - shares, shares])
     if not len(labels):

@@ -15,5 +15,5 @@ LIBRARY = Library(
     packages=("onnx",),
     recognises=is_model,
     read=read_onnx,
-    is_told=True,
+    takes_names=True,
 )

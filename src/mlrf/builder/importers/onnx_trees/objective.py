@@ -64,7 +64,7 @@ def read_kind(ensemble: Ensemble, link: LinkKind, labels: Sequence[ClassLabel] |
         if link == "identity" and not _only_shares(ensemble):
             return Kind("raw", Link(), None, 1, 0, 1)
         return Kind("binary", Link("identity" if link == "softmax" else link), names, 1, 0, 1)
-    if ensemble.n_outputs == 2 and _second_tells_both(ensemble, link):  # noqa: PLR2004
+    if ensemble.n_outputs == 2 and _second_determines_both(ensemble, link):  # noqa: PLR2004
         return Kind("binary", Link(link), names, 1, 1, 1)
     return Kind(
         "multiclass", Link("sigmoid_each" if link == "sigmoid" else link), names, None, None, ensemble.n_outputs
@@ -90,7 +90,7 @@ def _only_shares(ensemble: Ensemble) -> bool:
     return all(value >= 0 for adds in ensemble.nodes.weights.values() for _, value in adds)
 
 
-def _second_tells_both(ensemble: Ensemble, link: LinkKind) -> bool:
+def _second_determines_both(ensemble: Ensemble, link: LinkKind) -> bool:
     """Whether the score of the second of two classes tells that of the first: shares, or a margin and its negative."""
     if ensemble.class_ids != _BOTH:
         return False

@@ -52,7 +52,7 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
         raise SampleError(f"feature {name!r}: the pipeline knows its own categories; leave the list out", feature=name)
     preprocessing = Preprocessing(pipeline.preprocessing, table, len(lineage.columns), library=model.library)
     if preprocessing.is_sparse:
-        model = _asked_about_sparse(model)
+        model = _for_sparse_matrices(model)
     found = RawSplits(model, lineage, table, preprocessing).find()
     return replace(
         model,
@@ -67,7 +67,7 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
     )
 
 
-def _asked_about_sparse(model: ImportedModel) -> ImportedModel:
+def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
     """Return a model as its library reads a sparse matrix, which is not in all as it reads an array."""
     if model.library == "scikit-learn":  # its trees take missing values in arrays alone
         return replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))

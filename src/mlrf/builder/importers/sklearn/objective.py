@@ -133,11 +133,11 @@ def takes_missing(estimator: Any, kind: Kind) -> bool:
     if kind.family in ("boosting", "adaboost"):  # their trees would, they refuse them before
         return False
     # A forest asks its first tree, and bagging leaves it to each.
-    asked = estimator.estimators_[0] if kind.family in ("forest", "bagging") else estimator
-    if hasattr(asked, "_support_missing_values"):
+    member = estimator.estimators_[0] if kind.family in ("forest", "bagging") else estimator
+    if hasattr(member, "_support_missing_values"):
         # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
-        return bool(asked._support_missing_values(None))  # noqa: SLF001
-    return bool(asked.__sklearn_tags__().input_tags.allow_nan)
+        return bool(member._support_missing_values(None))  # noqa: SLF001
+    return bool(member.__sklearn_tags__().input_tags.allow_nan)
 
 
 def _objective(estimator: Any, name: str, family: Family) -> str:

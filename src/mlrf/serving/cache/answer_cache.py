@@ -43,6 +43,13 @@ def _count_nothing(_n: int) -> None:
     pass
 
 
+class AnswersOf(NamedTuple):
+    """Whose answers: the bundle's version (64 hex digits), and a secret of 1 to 64 bytes of all that answers depend on."""
+
+    version: str
+    secret: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
     """Where a worker's cache counts: on, but for `set_bytes`, which tells the memory in use now."""
@@ -70,13 +77,13 @@ class AnswerCache:
         self._account(0)
 
     def partitions(
-        self, version: str, transaction: Callable[[], int] | None = None, counts: CacheCounts | None = None
+        self, of: AnswersOf, transaction: Callable[[], int] | None = None, counts: CacheCounts | None = None
     ) -> CachePartitions:
-        """Return room for the answers of one version of a model (64 hex digits), of all its routes.
+        """Return room for the answers of one version of a model, of all its routes.
 
         `transaction` tells where its feature store stands; without it no answer by key is kept.
         """
-        return CachePartitions(self, version, transaction, counts or self.counts)
+        return CachePartitions(self, of, transaction, counts or self.counts)
 
     def store(
         self,
@@ -128,11 +135,11 @@ class CachePartitions:
     """The shelves of one version of a model, one a route; after `close` they hold nothing."""
 
     def __init__(
-        self, cache: AnswerCache, version: str, transaction: Callable[[], int] | None, counts: CacheCounts
+        self, cache: AnswerCache, of: AnswersOf, transaction: Callable[[], int] | None, counts: CacheCounts
     ) -> None:
         self._cache = cache
         self._counts = counts
-        self._version = version
+        self._of = of
         self._transaction = transaction
         self._partitions: list[CachePartition] = []
 
@@ -142,7 +149,7 @@ class CachePartitions:
 
     def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
         """Return a shelf; `mark` makes of an answer what is given for it later."""
-        partition = CachePartition(self._cache, self._counts, self._transaction, self._version, route, mark)
+        partition = CachePartition(self._cache, self._counts, self._transaction, self._of, route, mark)
         self._partitions.append(partition)
         return partition
 
@@ -165,12 +172,12 @@ class CachePartition:
         "_last_bits",
         "_mark",
         "_marks",
+        "_of",
         "_prefix",
         "_run_s",
         "_salt",
         "_shared",
         "_transaction",
-        "_version",
     )
 
     def __init__(
@@ -178,7 +185,7 @@ class CachePartition:
         cache: AnswerCache,
         counts: CacheCounts,
         transaction: Callable[[], int] | None,
-        version: str,
+        of: AnswersOf,
         route: str,
         mark: Callable[[bytes], bytes],
     ) -> None:
@@ -193,7 +200,7 @@ class CachePartition:
         """Tells the marks of this shelf from others' of the same body."""
         self._entries: dict[bytes, Entry] = {}
         self._shared = cache.shared
-        self._version = version
+        self._of = of
         self._prefix = route.encode() + b" "
         self._run_s = math.inf
         """What an answer lately took in the worker's thread."""
@@ -247,9 +254,9 @@ class CachePartition:
         key = self._prefix + body
 
         async def look() -> bytes | Deferred:
-            answer = await shared.get(self._version, key)
+            answer = await shared.get(self._of, key)
             if answer is None:
-                return self._share(body, work, lambda made: shared.put(self._version, key, made))
+                return self._share(body, work, lambda made: shared.put(self._of, key, made))
             self._keep(body, answer)
             return self._mark(answer)
 

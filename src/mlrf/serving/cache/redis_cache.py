@@ -3,8 +3,9 @@
 A request takes a connection that is open already, waits `DEADLINE_S` at the most, and does without it otherwise: nothing is
 tried twice. After a few failures in a row nobody asks any more (a breaker), until the keeper, which opens connections and
 probes the server in the background, has had an answer in time. A connection whose command was cancelled or late is thrown away,
-for the answer to it may still come. A value carries the bundle's version, the hash of the key that it answers and a digest of
-itself, and is checked against all three; it is bytes, and never unpickled.
+for the answer to it may still come. A value carries the hash of the key that it answers and a code of itself, both keyed by a
+secret that servers of one bundle and one set of options share and the store does not know: what anybody else puts there is no
+answer. It is bytes, and never unpickled.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from hmac import compare_digest
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError
 from mlrf.features.circuit_breaker import PROBE_EVERY_S, Breaker
+from mlrf.serving.cache.answer_cache import AnswersOf
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -33,7 +36,7 @@ _SMOOTHING = 0.2
 _LIFE_S = 86_400
 _MAX_VALUE_BYTES = 1 << 20
 _HASH_BYTES = 16
-_MAGIC = b"mlrf1"
+_MAGIC = b"mlrf2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,14 @@ class RedisCache:
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
         return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
 
-    async def get(self, version: str, key: bytes) -> bytes | None:
+    async def get(self, of: AnswersOf, key: bytes) -> bytes | None:
         """Return the answer that another worker or server left under a key; None when there is none, or none to trust."""
         began = perf_counter()
-        value = await self._ask(b"GET", _name(version, key))
+        value = await self._ask(b"GET", _name(of, key))
         if value is _NOTHING:
             return None
         self._note_round_trip(perf_counter() - began)
-        answer = _opened(value, version, key) if isinstance(value, bytes) else None
+        answer = _opened(value, of, key) if isinstance(value, bytes) else None
         if answer is None:
             self._counts.misses(1)
             if value is not None:
@@ -100,12 +103,12 @@ class RedisCache:
         self._counts.hits(1)
         return answer
 
-    def put(self, version: str, key: bytes, answer: bytes) -> None:
+    def put(self, of: AnswersOf, key: bytes, answer: bytes) -> None:
         """Leave an answer for others, in the background; dropped where no connection is free."""
         if self._breaker.is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
             return
-        value = _sealed(answer, version, key)
-        task = asyncio.get_running_loop().create_task(self._store(_name(version, key), value))
+        value = _sealed(answer, of, key)
+        task = asyncio.get_running_loop().create_task(self._store(_name(of, key), value))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
 
@@ -215,26 +218,29 @@ async def _close(connection: AbstractConnection) -> None:
         await connection.disconnect(nowait=True)
 
 
-def _hash(version: str, key: bytes) -> bytes:
-    return blake2b(key, digest_size=_HASH_BYTES, key=bytes.fromhex(version)).digest()
+def _hash(of: AnswersOf, key: bytes) -> bytes:
+    return blake2b(key, digest_size=_HASH_BYTES, key=of.secret).digest()
 
 
-def _name(version: str, key: bytes) -> bytes:
-    return b"mlrf:%b:%b" % (version.encode(), _hash(version, key).hex().encode())
+def _name(of: AnswersOf, key: bytes) -> bytes:
+    return b"mlrf:%b:%b" % (of.version.encode(), _hash(of, key).hex().encode())
 
 
-def _sealed(answer: bytes, version: str, key: bytes) -> bytes:
-    head = _MAGIC + bytes.fromhex(version) + _hash(version, key)
-    return head + blake2b(answer, digest_size=_HASH_BYTES, key=head[:64]).digest() + answer
+def _sealed(answer: bytes, of: AnswersOf, key: bytes) -> bytes:
+    head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
+    return head + _code(head, answer, of) + answer
 
 
-def _opened(value: bytes, version: str, key: bytes) -> bytes | None:
-    """Return the answer in a value, None when it is not the answer to this key of this version, to the bit."""
-    head = _MAGIC + bytes.fromhex(version) + _hash(version, key)
+def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
+    """Return the answer in a value, None when no server of ours made it of this key, to the bit."""
+    head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     start = len(head) + _HASH_BYTES
     answer = value[start:]
-    sound = (
-        value.startswith(head)
-        and value[len(head) : start] == blake2b(answer, digest_size=_HASH_BYTES, key=head[:64]).digest()
-    )
-    return answer if sound else None
+    is_ours = value.startswith(head) and compare_digest(value[len(head) : start], _code(head, answer, of))
+    return answer if is_ours else None
+
+
+def _code(head: bytes, answer: bytes, of: AnswersOf) -> bytes:
+    code = blake2b(head, digest_size=_HASH_BYTES, key=of.secret)
+    code.update(answer)
+    return code.digest()

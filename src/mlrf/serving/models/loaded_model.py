@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model import Model
-from mlrf.serving.cache.answer_cache import AnswerCache
+from mlrf.serving.cache.answer_cache import AnswerCache, AnswersOf
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -70,7 +71,7 @@ class LoadedModel:
                 hits=meter.counter("mlrf_cache_hits_total", bundle.name),
                 misses=meter.counter("mlrf_cache_misses_total", bundle.name),
             )
-            self._partitions = cache.partitions(bundle.version, _transaction(self.rows), counts)
+            self._partitions = cache.partitions(_answers_of(bundle, settings), _transaction(self.rows), counts)
         self.handlers: dict[str, Handler] = {
             "/predict": predicting.one,
             "/predict/batch": predicting.many,
@@ -133,6 +134,13 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
     limit = AgeLimit(settings.max_feature_age_s, settings.stale_features)
     counts = LookupMeter(lambda family: meter.counter(family, bundle.name))
     return StoredRows(rows, store, limit, counts, open_explanations(bundle, settings.state_dir))
+
+
+def _answers_of(bundle: Bundle, settings: ServeSettings) -> AnswersOf:
+    """Return what answers depend on: no other server may take them for its own, and nobody without the bundle make them."""
+    digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
+    dependencies = repr((bundle.version, digests, settings.leniency, settings.max_batch, settings.max_infer_rows))
+    return AnswersOf(bundle.version, hashlib.sha256(dependencies.encode()).digest())
 
 
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:

@@ -15,23 +15,14 @@ from onnx import TensorProto, helper
 
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
-from mlrf.core.bundle import (
-    FORMAT,
-    FileEntry,
-    KeyFieldEntry,
-    LinkEntry,
-    Manifest,
-    ModelFacts,
-    RowsEntry,
-    Task,
-    digest_file,
-)
+from mlrf.core.bundle import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import Forest
 from mlrf.core.golden_rows import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
+from mlrf.core.manifest import FORMAT, FileEntry, KeyFieldEntry, LinkEntry, Manifest, ModelFacts, RowsEntry, Task
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine

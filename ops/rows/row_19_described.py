@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from bundles import NUMBERS, write_bundle, write_tree_bundle
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 from running import serving
 from scoreboard import Bar, Finding, Row
 

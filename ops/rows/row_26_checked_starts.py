@@ -14,7 +14,8 @@ from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from looping_model import endless, replaced
 from mlrf.cli import main
 from mlrf.cli.exit_status import BAD_BUNDLE
-from mlrf.core.bundle import GOLDEN_ROWS, read_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.publishing import publish
 from mlrf.core.repository import model_directories
 from running import eventually, run_to_its_end, serving

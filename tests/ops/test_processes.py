@@ -16,7 +16,7 @@ import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle
 from load import BODY, PREDICTION, Load
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 from raw_http import request
 from running import Server, command, cpu_s, eventually, is_alive, metrics_of, run_to_its_end, serving
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bundles import NUMBERS, write_tree_bundle
-from mlrf.core.bundle import FOREST, LinkEntry, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Feature
+from mlrf.core.manifest import FOREST, LinkEntry
 from mlrf.core.schema import Schema
 from running import serving
 

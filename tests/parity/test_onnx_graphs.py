@@ -12,9 +12,10 @@ import graph_models as models
 import mlrf
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
-from mlrf.core.bundle import ModelFacts, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BuildError, ConfigError, NonFiniteResultError, NotExplainableError, UnsupportedModelError
+from mlrf.core.manifest import ModelFacts
 from mlrf.engines.selection import open_engine
 from mlrf.model.replay import replay
 

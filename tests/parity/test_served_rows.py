@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from bundles import write_bundle
 from mlrf.builder.detect import import_model
-from mlrf.core.bundle import LinkEntry
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.manifest import LinkEntry
 from mlrf.core.schema import Schema
 from models import data, train
 from running import serving

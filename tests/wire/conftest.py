@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bundles import NUMBERS, write_bundle
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 from running import serving
 
 

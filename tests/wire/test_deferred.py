@@ -13,8 +13,8 @@ import pytest
 
 import mlrf
 from bundles import write_tree_bundle
-from mlrf.core.bundle import LinkEntry
 from mlrf.core.feature import Feature
+from mlrf.core.manifest import LinkEntry
 from mlrf.core.schema import Schema
 from raw_http import chunked, request
 from running import eventually, serving

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 
 import mlrf
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 from running import serving
 
 NAMES = list(ALL_KINDS.names)

@@ -12,7 +12,7 @@ from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_rows import N_ROWS, ROW, a_tensor_a_feature, native, one_tensor, some_rows
 from inference_wires import CODES, GrpcWire, ParsedRequest, Tensor, wires
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 from mlrf.serving.auth.keys import make_key, write_keys
 from mlrf.serving.oip.grpc.message_types import message
 from raw_http import Client

@@ -17,7 +17,6 @@ import mlrf
 from bundles import ALL_KINDS, write_bundle
 from certificates import make_certificate
 from mlrf.client import Client, ServerUnreachableError
-from mlrf.core.bundle import LinkEntry
 from mlrf.core.errors import (
     ConfigError,
     DeadlineExceededError,
@@ -27,6 +26,7 @@ from mlrf.core.errors import (
     UnauthenticatedError,
     UnknownCategoryError,
 )
+from mlrf.core.manifest import LinkEntry
 from mlrf.core.publishing import publish
 from mlrf.serving.auth.keys import make_key, write_keys
 from mlrf.testing import serving

@@ -20,10 +20,10 @@ from mlrf.builder.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.sample import sampled_categories
-from mlrf.core.bundle import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.errors import BuildError, ConfigError, SampleError
 from mlrf.core.feature import Category
 from mlrf.core.json_schema import to_json_schema
+from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
 
 _INDENTED_FEATURES = 1_000

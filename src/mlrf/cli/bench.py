@@ -18,7 +18,7 @@ from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
-from mlrf.core.bundle import FOREST, ONNX_MODEL
+from mlrf.core.manifest import FOREST, ONNX_MODEL
 
 _FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _LIBRARIES = ("numpy", "onnxruntime")

@@ -13,7 +13,8 @@ from mlrf.builder.required_packages import require_packages
 from mlrf.cli.build_report import tell_build
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
-from mlrf.core.bundle import NAME_RULE, read_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.manifest import NAME_RULE
 
 
 def build(

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from mlrf.cli.engine_timing import Figures, race, rows_for
 from mlrf.cli.terminal_text import harmless
-from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, CoverageEntry, Manifest, RowsEntry
+from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
+from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, RowsEntry
 
 _ORIGINS = {
     "lightgbm": "a LightGBM model",

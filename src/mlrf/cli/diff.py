@@ -13,12 +13,13 @@ import typer
 from mlrf.cli.bundle_argument import open_bundle
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
-from mlrf.core.bundle import GOLDEN_ROWS, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Feature
 from mlrf.core.golden_rows import read_golden_rows
 from mlrf.core.leniency import Leniency
+from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.schema import Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model

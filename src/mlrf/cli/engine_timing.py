@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.core.bundle import GOLDEN, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.manifest import GOLDEN
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 

@@ -1,20 +1,22 @@
-"""The bundle on disk: an immutable directory that is the whole contract between training and serving.
+"""The bundle on disk: an immutable directory, the whole contract between training and serving.
 
-`manifest.json` lists every other file with its size and digest, and the bundle's version is the digest of the manifest:
-whoever holds the version holds the content. Reading checks all of it; a file that is missing, altered, extra or a link
-refuses the load. Nothing in a bundle is ever unpickled. Writing is `build`'s concern.
+1. `manifest.json` lists every other file with its size and digest; the sha256 of the manifest is the bundle's version.
+   Two bundles of one version have the same content.
+2. Reading checks all of it. A file that is missing, altered, not listed, or a link makes the bundle invalid.
+3. Nothing in a bundle is ever unpickled.
+
+`builder.bundle` writes bundles.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -23,183 +25,35 @@ from mlrf.core.feature import Feature
 from mlrf.core.file_kinds import wrong_content
 from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
+from mlrf.core.manifest import (
+    EXPLANATIONS,
+    FEATURES,
+    FOREST,
+    FORMAT,
+    GOLDEN_ROWS,
+    MANIFEST,
+    NAME_PATTERN,
+    NAME_RULE,
+    ONNX_MODEL,
+    SCHEMA,
+    FileEntry,
+    LinkEntry,
+    Manifest,
+)
 from mlrf.core.schema import Schema
 
-FORMAT = 2
 _FORMATS_READ = (1, 2)
-"""Format 1 knew forests alone; such a bundle means today what it meant then."""
-MANIFEST = "manifest.json"
-SCHEMA = "schema.json"
-ONNX_MODEL = "model.onnx"
-FOREST = "forest.bin"
-GOLDEN = "golden.parquet"
-FEATURES = "features.parquet"
-EXPLANATIONS = "explanations.parquet"
-GOLDEN_ROWS = "golden.bin"
-NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
-"""Of a model's name: it stands in paths of the server, where `.` and `..` lead elsewhere."""
-NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
+"""Format 1 has forests only and is read unchanged."""
 MAX_MANIFEST_BYTES = 64 << 20
 _ENGINE_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
-_MARGIN_LIMIT = 1e-6
-_GRAPH_LIMIT = 1e-4
-
-Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
-Covers = Literal["training", "sample", "none"]
-"""Where the weights of branches are from, which reasons rest on: the training rows, rows of a sample, or nowhere."""
-
-
-class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the bundle, as the manifest lists it."""
-
-    sha256: str
-    size_bytes: int
-
-
-class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The link, as the manifest spells it."""
-
-    kind: str
-    scale: float = 1.0
-
-
-class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person wants to know of the model's size."""
-
-    trees: int
-    leaves: int
-    max_depth: int
-    categorical_features: int
-
-
-class GraphEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a graph of operators answers with: the user's own ONNX file, which ONNX Runtime runs as it is.
-
-    The margins of such a bundle are numbers of its output, and the link leaves them as they are.
-    """
-
-    output: str
-    """Name of the graph's output that is the answer."""
-    column: int | None = None
-    """The one column of it that counts, where the others follow from it; None where all do."""
-    keys: list[str | int] | None = None
-    """Of the maps that the output is made of, in the order of its columns; None for a tensor."""
-    operators: dict[str, int] = {}
-    """How many there are of each, by name."""
-
-
-class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one kind of golden rows came out at build: rows tried, rows bit-equal, and the largest margin difference."""
-
-    rows: int
-    bit_equal: int
-    max_difference: float
-
-
-class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many inner nodes the golden rows exercised at build, and how."""
-
-    nodes: int
-    """Inner nodes that a golden row reached and stood on the edge of."""
-    unreachable: int
-    """Inner nodes that no row can reach."""
-    both_sides: int
-    """Of the reached ones, those left on either side."""
-    missing_rule: int
-    """Of the reached ones, those that were shown a missing value."""
-    category_probes: int
-    """Pairs of categorical node and category tried."""
-    category_probes_left_out: int
-    """Pairs that were too many to try."""
-    table_entries: int = 0
-    """Entries of the tables that values are looked up in (CatBoost's CTR features)."""
-    table_entries_found: int = 0
-    """Of these, the ones that some golden row finds: the others are not proven."""
-
-
-class KeyFieldEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field of the key that finds a row, as the manifest spells it."""
-
-    name: str
-    type: Literal["string", "integer", "date", "boolean"]
-
-
-class RowsEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which rows the model is served with by key: those of `features.parquet`, or none yet where it has no such file."""
-
-    key: list[KeyFieldEntry]
-    as_of_column: str | None = None
-    """The column of `features.parquet` that says when a row was true."""
-    count: int = 0
-    """Rows in `features.parquet`."""
-    explained: int = 0
-    """Rows whose contributions are in `explanations.parquet`."""
-
-
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
-
-    format: int
-    name: str
-    task: Task
-    objective: str
-    """As the training library names it."""
-    link: LinkEntry
-    classes: list[str | int | float | bool] | None
-    """Class labels in the order of the model's outputs; None unless a classifier."""
-    class_at_half: Literal[0, 1] = 1
-    """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
-    n_features: int
-    n_outputs: int
-    base: list[float]
-    """[n_outputs] expected raw margin over the training rows; empty for a graph, which has none."""
-    facts: ModelFacts | None
-    """Of a forest; None for a graph."""
-    graph: GraphEntry | None = None
-    """None for a forest."""
-    libraries: dict[str, str]
-    """Versions of what made the bundle, by distribution name."""
-    parity: dict[str, dict[str, ParityRows]]
-    """By engine, then by kind of golden rows."""
-    precision: Literal["float64", "float32"] = "float64"
-    """Of the training library's margins and predictions."""
-    coverage: CoverageEntry | None = None
-    """Of the model's nodes by the golden rows."""
-    covers: Covers = "training"
-    library: str = ""
-    """The distribution of the library that trained the model."""
-    notes: list[str] = []
-    """What the reader of the model did that a person may not expect, a sentence each."""
-    rows: RowsEntry | None = None
-    """What the model is asked by key with; None where it is not."""
-    files: dict[str, FileEntry]
-
-    @property
-    def margin_limit(self) -> float:
-        """How far a margin may lie from its golden one on any machine, as a share of max(|margin|, mean |margin|).
-
-        A forest's sums are the same everywhere but for ONNX Runtime's order; the kernels of a graph in float32 differ from one
-        processor to the next by the rounding of thousands of products.
-        """
-        return _GRAPH_LIMIT if self.graph is not None and self.precision == "float32" else _MARGIN_LIMIT
-
-    @property
-    def parts(self) -> str:
-        """What the model is made of, for a sentence."""
-        if self.facts is not None:
-            return f"{self.facts.trees} trees, {self.facts.leaves} leaves"
-        counts = {} if self.graph is None else self.graph.operators
-        named = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
-        total = sum(counts.values())
-        return f"a graph of {total} operator{'' if total == 1 else 's'} ({named})"
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle that was read and whose every digest held.
+    """A bundle that was read and all of whose digests were right.
 
-    `version` is the sha256 of the manifest in hex; answers carry its first 12 digits.
+    `version` is the sha256 of the manifest in hex; responses carry its first 12 digits.
     """
 
     path: Path
@@ -208,7 +62,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     schema: Schema
     link: Link
     held: dict[str, int] = {}
-    """Descriptors of files that are held open, by name: read in place of those on disk."""
+    """File descriptors by file name: these open files are read instead of those on disk."""
 
     @property
     def name(self) -> str:
@@ -217,7 +71,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def short_version(self) -> str:
-        """The digits of the version that answers carry."""
+        """The digits of the version that responses carry."""
         return self.version[:_SHORT_VERSION_DIGITS]
 
     def file(self, name: str) -> Path:
@@ -232,7 +86,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read and check a bundle: format, file list, sizes, digests, schema.
 
-    BundleError names the file and what is wrong with it. Costs one pass over every byte of the bundle.
+    BundleError names the file and the fault. Every byte of the bundle is read once.
     """
     root = Path(path)
     raw = _read_small(root, MANIFEST)
@@ -242,7 +96,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 
 def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bundle:
-    """Return what manifest and schema say of a version that is not sound; one without a version where they are not its own."""
+    """Return a damaged version as its manifest and schema describe it, or a placeholder if they are damaged too."""
     root = Path(path)
     with suppress(BundleError):
         raw, schema = _read_small(root, MANIFEST), _read_small(root, SCHEMA)
@@ -258,9 +112,9 @@ def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bu
 
 
 def read_held(root: Path, version: str, held: Mapping[str, int]) -> Bundle:
-    """Read a version of a bundle from what is held of it: descriptors of its manifest, its schema, and files that it is to use.
+    """Read a version of a bundle from open files: the descriptors of its manifest, its schema, and the files that it will use.
 
-    BundleError when one is missing, or not what the version says.
+    BundleError when one is missing or is not that of the version.
     """
     raw, schema = (_path_of(held[name]).read_bytes() if name in held else b"" for name in (MANIFEST, SCHEMA))
     if hashlib.sha256(raw).hexdigest() != version:
@@ -361,7 +215,7 @@ def _listed_formats() -> str:
 
 
 def _check_files(root: Path, manifest: Manifest) -> None:
-    # Everything is looked at through lstat before it is opened: a link or a device must not be followed or read.
+    # Call lstat before opening anything: a link must not be followed, nor a device read.
     try:
         present = {entry.name: entry for entry in os.scandir(root)}
     except OSError as error:

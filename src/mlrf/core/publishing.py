@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from mlrf.core.atomic_files import RENAME_NOREPLACE, is_abandoned, rename, replace_file, sync_directory
-from mlrf.core.bundle import MANIFEST, Bundle, read_bundle
+from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
+from mlrf.core.manifest import MANIFEST
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
 
 _WORK = ".publishing-"

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import MANIFEST, MAX_MANIFEST_BYTES, NAME_PATTERN, Bundle, read_bundle
+from mlrf.core.bundle import MAX_MANIFEST_BYTES, Bundle, read_bundle
 from mlrf.core.errors import BundleError
+from mlrf.core.manifest import MANIFEST, NAME_PATTERN
 
 POINTER = "current.json"
 _MAX_POINTER_BYTES = 1 << 16

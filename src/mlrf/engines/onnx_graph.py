@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from mlrf.core.bundle import GraphEntry
 from mlrf.core.errors import BundleError
 from mlrf.core.feature import Category
+from mlrf.core.manifest import GraphEntry
 from mlrf.engines.interface import Row, Rows
 from mlrf.engines.onnx_session import InterruptibleRuns, start_session
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlrf.core.bundle import FOREST, ONNX_MODEL, Bundle, GraphEntry
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.manifest import FOREST, ONNX_MODEL, GraphEntry
 from mlrf.engines.interface import Engine
 
 ENGINES = ("trees", "onnxruntime")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import lmdb
 
-from mlrf.core.bundle import EXPLANATIONS, FOREST, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.manifest import EXPLANATIONS, FOREST
 from mlrf.features.interface import Key, StoredRow
 from mlrf.features.lmdb_environment import open_environment, unavailable
 from mlrf.features.row_format import ROW_DIGEST_BYTES, RowFormat, row_digest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlrf.core.bundle import EXPLANATIONS, Bundle
+from mlrf.core.bundle import Bundle
+from mlrf.core.manifest import EXPLANATIONS
 from mlrf.features.interface import ExplanationStore, FeatureStore
 from mlrf.features.redis_commands import round_trips
 from mlrf.features.redis_store import TIMEOUT_S, RedisStore

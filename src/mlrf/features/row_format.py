@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from mlrf.core.bundle import MANIFEST, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.column_rules import ColumnRules, rule_by_value
 from mlrf.core.errors import BundleError, InvalidStoredRowError
+from mlrf.core.manifest import MANIFEST
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
 from mlrf.features.as_of import MAX_AS_OF_US, MIN_AS_OF_US

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle, read_bundle
+from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError, MlrfError, RowsError
+from mlrf.core.manifest import EXPLANATIONS, FEATURES
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.store_location import SEEDED, StoreLocation, store_location
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlrf.core.bundle import EXPLANATIONS, FEATURES, Bundle
+from mlrf.core.bundle import Bundle
+from mlrf.core.manifest import EXPLANATIONS, FEATURES
 from mlrf.features.row_format import RowFormat
 
 _SHARED_SCHEMES = ("redis://", "rediss://", "unix://")

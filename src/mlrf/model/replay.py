@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlrf.core.bundle import GOLDEN_ROWS
 from mlrf.core.errors import BundleError
 from mlrf.core.golden_rows import GoldenRows, read_golden_rows
+from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.engines.interface import Engine, Explainer, Interruptible
 from mlrf.model.model import Model
 

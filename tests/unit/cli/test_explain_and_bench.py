@@ -13,8 +13,9 @@ from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.cli import main
 from mlrf.cli.engine_timing import FIGURES, rows_for
 from mlrf.cli.waterfall import RowContributions, waterfall
-from mlrf.core.bundle import LinkEntry, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Kind
+from mlrf.core.manifest import LinkEntry
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 NAMES = list(ALL_KINDS.names)

@@ -10,8 +10,9 @@ import socket
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
-from mlrf.core.bundle import LinkEntry, digest_file, read_bundle
+from mlrf.core.bundle import digest_file, read_bundle
 from mlrf.core.errors import BundleError
+from mlrf.core.manifest import LinkEntry
 
 
 def refusal(path) -> BundleError:

@@ -6,7 +6,7 @@ import pytest
 
 import mlrf
 from bundles import write_tree_bundle
-from mlrf.core.bundle import LinkEntry
+from mlrf.core.manifest import LinkEntry
 
 CLASSES = ["a", 2, True]
 

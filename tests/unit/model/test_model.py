@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from onnx import TensorProto, helper
 
 from bundles import ALL_KINDS, NUMBERS, margins_of, write_bundle
-from mlrf.core.bundle import LinkEntry, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BundleError,
     ConfigError,
@@ -25,6 +25,7 @@ from mlrf.core.errors import (
     UnknownFeatureError,
 )
 from mlrf.core.leniency import Leniency
+from mlrf.core.manifest import LinkEntry
 from mlrf.engines.selection import open_engine
 from mlrf.model import load
 

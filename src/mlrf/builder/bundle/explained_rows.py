@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlrf.builder.bundle.keyed_rows import KeyedRows, Progress
-from mlrf.core.bundle import EXPLANATIONS, FOREST
+from mlrf.core.manifest import EXPLANATIONS, FOREST
 from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.features.explanations_parquet import CONTRIBUTIONS, MODEL, ROW, ROWS
 from mlrf.features.row_format import ROW_DIGEST_BYTES, row_digest

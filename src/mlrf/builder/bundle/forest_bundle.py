@@ -16,7 +16,10 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
 from mlrf.builder.sample import schema_of
 from mlrf.builder.versions import library_versions
-from mlrf.core.bundle import (
+from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.feature import Kind
+from mlrf.core.forest import F64, LEAF, Forest
+from mlrf.core.manifest import (
     FOREST,
     FORMAT,
     GOLDEN,
@@ -27,9 +30,6 @@ from mlrf.core.bundle import (
     Manifest,
     ModelFacts,
 )
-from mlrf.core.category_hash import HASHED_CODE
-from mlrf.core.feature import Kind
-from mlrf.core.forest import F64, LEAF, Forest
 from mlrf.core.schema import Schema
 
 _NO_ONNX = (

@@ -17,7 +17,7 @@ from mlrf.builder.importers.onnx_graph.rows import graph_rows, rows_to_try
 from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_meaning
 from mlrf.builder.sample import schema_of
 from mlrf.builder.versions import library_versions
-from mlrf.core.bundle import FORMAT, GOLDEN, GOLDEN_ROWS, ONNX_MODEL, GraphEntry, LinkEntry, Manifest
+from mlrf.core.manifest import FORMAT, GOLDEN, GOLDEN_ROWS, ONNX_MODEL, GraphEntry, LinkEntry, Manifest
 
 _SHOWN_OPERATORS = 3
 _MIN_STORED_ROWS, _MIN_STORED_BYTES = 16, 512 << 10

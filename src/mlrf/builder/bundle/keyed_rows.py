@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrf.core.bundle import FEATURES, KeyFieldEntry, RowsEntry
 from mlrf.core.errors import BuildError, ConfigError, FeaturesUnavailableError, RowsError
 from mlrf.core.feature import Category, Kind
+from mlrf.core.manifest import FEATURES, KeyFieldEntry, RowsEntry
 from mlrf.core.schema import Schema
 from mlrf.features.bulk_load import Loaded, load_rows
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType

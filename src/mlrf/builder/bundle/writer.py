@@ -25,8 +25,9 @@ from mlrf.core.atomic_files import (
     sync_directory,
     write_file,
 )
-from mlrf.core.bundle import MANIFEST, FileEntry, Manifest, digest_file
+from mlrf.core.bundle import digest_file
 from mlrf.core.errors import BuildError, OutputExistsError
+from mlrf.core.manifest import MANIFEST, FileEntry, Manifest
 
 _REPLACED, _LARGE_FILES = "old", "rows"
 """What follows the number of the process in the names of a bundle that steps aside, and of a folder for large files."""

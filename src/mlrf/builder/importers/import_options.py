@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlrf.builder.importers.onnx_graph.semantics import TASKS
-from mlrf.core.bundle import Task
 from mlrf.core.errors import SampleError
+from mlrf.core.manifest import Task
 
 
 def read_names(names: Any) -> tuple[str, ...] | None:

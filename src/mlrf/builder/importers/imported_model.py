@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlrf.core.bundle import Covers, Task
 from mlrf.core.feature import Category, Feature
 from mlrf.core.forest import Forest
 from mlrf.core.link import Link
+from mlrf.core.manifest import Covers, Task
 
 if TYPE_CHECKING:
     from mlrf.builder.model_source import Source

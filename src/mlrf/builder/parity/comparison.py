@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
-from mlrf.core.bundle import ParityRows
 from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, LEAF, Bool, Forest, Precision
+from mlrf.core.manifest import ParityRows
 from mlrf.core.schema import Schema
 
 MARGIN_LIMIT = 1e-6

@@ -12,9 +12,9 @@ import onnxruntime as ort
 
 from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
-from mlrf.core.bundle import FOREST
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64, I64
+from mlrf.core.manifest import FOREST
 from mlrf.engines.tree_kernel import TreeEngine
 
 _CHUNK_ROWS = 128  # rank columns are wide: larger chunks fall out of the cache

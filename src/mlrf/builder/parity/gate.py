@@ -14,9 +14,9 @@ from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
 from mlrf.builder.parity.reference import Answers, ask_reference_library
-from mlrf.core.bundle import ParityRows
 from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64
+from mlrf.core.manifest import ParityRows
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine

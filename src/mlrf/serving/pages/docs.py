@@ -7,8 +7,9 @@ import hashlib
 import html
 import json
 
-from mlrf.core.bundle import FOREST, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
+from mlrf.core.manifest import FOREST
 from mlrf.serving.routes import ADMIN, ROUTES, RouteSpec
 
 _STYLE = """

@@ -18,8 +18,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mlrf.core.bundle import GOLDEN_ROWS, MANIFEST, SCHEMA, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError
+from mlrf.core.manifest import GOLDEN_ROWS, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
 
 _CHUNK_BYTES = 1 << 20

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from mlrf.core.bundle import GOLDEN_ROWS, Bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, MlrfError, SchemaChangedError
+from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.publishing import check_contract
 from mlrf.core.repository import Version
 from mlrf.model.replay import replay

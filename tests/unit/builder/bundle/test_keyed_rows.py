@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 import mlrf
 from mlrf.cli import main
-from mlrf.core.bundle import FileEntry, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError, ConfigError, RowsError
+from mlrf.core.manifest import FileEntry
 from mlrf.core.schema import Schema
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format

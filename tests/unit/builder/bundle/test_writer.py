@@ -15,9 +15,10 @@ import pytest
 
 import bundles
 from mlrf.builder.bundle.writer import write_bundle
-from mlrf.core.bundle import LinkEntry, Manifest, ModelFacts, read_bundle
+from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.core.feature import Feature
+from mlrf.core.manifest import LinkEntry, Manifest, ModelFacts
 from mlrf.core.schema import Schema
 from naive_forest import make_forest
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlrf.builder.importers.imported_model import ClassLabel
-from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
+from mlrf.core.manifest import Task
 
 _PLAIN = ("RMSE", "MAE", "Quantile", "Huber", "MAPE", "Expectile", "LogCosh", "Lq", "LogLinQuantile", "GroupQuantile",
           "Cox", "SurvivalAft", "SMAPE", "MedianAbsoluteError", "FairLoss")  # fmt: skip

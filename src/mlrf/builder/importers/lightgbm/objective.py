@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
+from mlrf.core.manifest import Task
 
 _PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _LOGARITHMIC = ("poisson", "gamma", "tweedie")

@@ -16,9 +16,9 @@ from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, as
 from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
 from mlrf.builder.parity.comparison import compare, refuse, report
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
-from mlrf.core.bundle import ONNX_MODEL, GraphEntry, ParityRows
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import F64, I64
+from mlrf.core.manifest import ONNX_MODEL, GraphEntry, ParityRows
 from mlrf.core.schema import Schema
 from mlrf.engines.onnx_graph import GraphEngine
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph
 from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers
-from mlrf.core.bundle import Task
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.forest import F64
+from mlrf.core.manifest import Task
 
 TASKS: tuple[Task, ...] = ("regression", "binary", "multiclass", "raw")
 _ROUNDING = 1e-6

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from mlrf.builder.importers.imported_model import ClassLabel
 from mlrf.builder.importers.onnx_trees.ensemble import Ensemble
-from mlrf.core.bundle import Task
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.link import Link, LinkKind
+from mlrf.core.manifest import Task
 
 _SHARES_TOLERANCE = 1e-4
 _BOTH = frozenset((0, 1))

@@ -19,9 +19,9 @@ import numpy as np
 from mlrf.builder.class_labels import fitted_labels
 from mlrf.builder.importers.imported_model import ClassLabel
 from mlrf.builder.importers.sklearn.combinations import check_members
-from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
+from mlrf.core.manifest import Task
 
 Family = Literal["tree", "forest", "bagging", "adaboost", "isolation", "boosting", "histogram"]
 _FAMILIES: dict[str, Family] = {

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.core.bundle import Task
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import Link
+from mlrf.core.manifest import Task
 
 Scores = npt.NDArray[np.float32]
 _LEAST_PROBABILITY = np.float32(1e-6)

@@ -1,0 +1,172 @@
+"""The manifest of a bundle: `manifest.json` as types, and the names of the files that it lists."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+SCHEMA = "schema.json"
+ONNX_MODEL = "model.onnx"
+FOREST = "forest.bin"
+GOLDEN = "golden.parquet"
+FEATURES = "features.parquet"
+EXPLANATIONS = "explanations.parquet"
+GOLDEN_ROWS = "golden.bin"
+NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
+"""Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have a meaning of their own."""
+NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"
+_MARGIN_LIMIT = 1e-6
+_GRAPH_LIMIT = 1e-4
+
+Task = Literal["regression", "binary", "multiclass", "ranking", "raw"]
+Covers = Literal["training", "sample", "none"]
+"""Where the covers come from that explanations are computed with: the training rows, sample rows, or nowhere."""
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the bundle, as the manifest lists it."""
+
+    sha256: str
+    size_bytes: int
+
+
+class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The link, as the manifest spells it."""
+
+    kind: str
+    scale: float = 1.0
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The size of a forest."""
+
+    trees: int
+    leaves: int
+    max_depth: int
+    categorical_features: int
+
+
+class GraphEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which output of a graph of operators is the prediction. The graph is the user's ONNX file, run unaltered.
+
+    The margins of such a bundle are the numbers of that output, and its link is the identity.
+    """
+
+    output: str
+    """Name of the graph's output that is served."""
+    column: int | None = None
+    """The one column that is served, if the other columns follow from it; None if all columns are."""
+    keys: list[str | int] | None = None
+    """Keys of the maps that the output consists of, in the order of its columns; None for a tensor."""
+    operators: dict[str, int] = {}
+    """Number of operators by name."""
+
+
+class ParityRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Result of one kind of golden rows at build: rows tried, rows bit-equal, and the largest margin difference."""
+
+    rows: int
+    bit_equal: int
+    max_difference: float
+
+
+class CoverageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Number of inner nodes that the golden rows exercised at build."""
+
+    nodes: int
+    """Inner nodes reached by a golden row whose value lies exactly at the split."""
+    unreachable: int
+    """Inner nodes that no row can reach."""
+    both_sides: int
+    """Reached nodes whose left and right branches were both taken."""
+    missing_rule: int
+    """Reached nodes that were tested with a missing value."""
+    category_probes: int
+    """Pairs of categorical node and category tried."""
+    category_probes_left_out: int
+    """Pairs of categorical node and category not tried, because there were too many."""
+    table_entries: int = 0
+    """Entries of the model's lookup tables (CatBoost's CTR features)."""
+    table_entries_found: int = 0
+    """Table entries that a golden row looks up; the remaining entries are not proven."""
+
+
+class KeyFieldEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field of the key of stored rows."""
+
+    name: str
+    type: Literal["string", "integer", "date", "boolean"]
+
+
+class RowsEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rows that are served by key: those of `features.parquet`, or none at first if the bundle has no such file."""
+
+    key: list[KeyFieldEntry]
+    as_of_column: str | None = None
+    """The column of `features.parquet` that holds the as-of time."""
+    count: int = 0
+    """Rows in `features.parquet`."""
+    explained: int = 0
+    """Rows whose contributions are in `explanations.parquet`."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`manifest.json`, field for field. It holds no time stamp: the same inputs give the same version."""
+
+    format: int
+    name: str
+    task: Task
+    objective: str
+    """Name of the objective in the training library."""
+    link: LinkEntry
+    classes: list[str | int | float | bool] | None
+    """Class labels in the order of the model's outputs; None unless a classifier."""
+    class_at_half: Literal[0, 1] = 1
+    """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
+    n_features: int
+    n_outputs: int
+    base: list[float]
+    """[n_outputs] expected raw margin over the training rows; empty for a graph, which has none."""
+    facts: ModelFacts | None
+    """Size of a forest; None for a graph."""
+    graph: GraphEntry | None = None
+    """Served output of a graph; None for a forest."""
+    libraries: dict[str, str]
+    """Versions of the packages that made the bundle, by distribution name."""
+    parity: dict[str, dict[str, ParityRows]]
+    """Results of the golden rows by engine, then by kind of rows."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Precision of the training library's margins and predictions."""
+    coverage: CoverageEntry | None = None
+    """Coverage of the model's nodes by the golden rows."""
+    covers: Covers = "training"
+    library: str = ""
+    """The distribution of the library that trained the model."""
+    notes: list[str] = []
+    """Unexpected things that the importer did, a sentence each."""
+    rows: RowsEntry | None = None
+    """The rows that are served by key; None if the model is not served by key."""
+    files: dict[str, FileEntry]
+
+    @property
+    def margin_limit(self) -> float:
+        """Largest difference allowed between a margin and its golden margin, as a share of max(|margin|, mean |margin|).
+
+        A forest's sums are the same on every machine except for the order in which ONNX Runtime adds. A float32 graph differs
+        between processors by the rounding of thousands of products.
+        """
+        return _GRAPH_LIMIT if self.graph is not None and self.precision == "float32" else _MARGIN_LIMIT
+
+    @property
+    def parts(self) -> str:
+        """The parts of the model, for use in a sentence."""
+        if self.facts is not None:
+            return f"{self.facts.trees} trees, {self.facts.leaves} leaves"
+        counts = {} if self.graph is None else self.graph.operators
+        named = ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())
+        total = sum(counts.values())
+        return f"a graph of {total} operator{'' if total == 1 else 's'} ({named})"

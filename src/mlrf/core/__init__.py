@@ -1,1 +1,1 @@
-"""What every other layer stands on: errors, schema, forest, link, bundle. Knows no I/O library and no layer above it."""
+"""The lowest layer: errors, schema, forest, link, bundle. Imports no I/O library and no layer above it."""

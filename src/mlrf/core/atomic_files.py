@@ -1,7 +1,7 @@
-"""Directories and files that a reader sees whole or not at all, and that a power cut leaves so.
+"""Atomic writes: files and directories that readers see complete or not at all, also after a power cut.
 
-What is new stands under a hidden name in the directory of its place, is synced, and is renamed into it in one step of the
-kernel. A work that was killed leaves only its hidden name, which carries the number of the process, for the next to sweep.
+New content is written under a hidden name in the target's directory, synced, and renamed in one system call. A process that was
+killed leaves only its hidden name, which contains its process id, so that the next writer can remove it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
-"""What a file system says that cannot rename in the way asked for."""
+"""Error numbers of file systems that do not support the requested kind of rename."""
 _AT_FDCWD = -100
 _PID_DIGITS = 10
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a new file and its bytes to the disk; FileExistsError when it is there already."""
+    """Write a new file and sync it to disk; FileExistsError when it exists."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
@@ -28,7 +28,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in the place of another, or of none, in one step; OSError leaves the old one."""
+    """Create or replace a file atomically; OSError leaves the old one."""
     work = path.with_name(f".{path.name}.writing-{os.getpid()}")
     work.unlink(missing_ok=True)
     try:
@@ -59,7 +59,7 @@ def rename(source: Path, target: Path, flag: int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring a directory's names to the disk."""
+    """Sync a directory to disk."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):  # some file systems cannot sync a directory
@@ -69,7 +69,7 @@ def sync_directory(path: Path) -> None:
 
 
 def is_abandoned(owner: str) -> bool:
-    """Whether a work's name ends in the number of a process that runs no more."""
+    """Return whether a temporary name ends in the id of a process that no longer runs."""
     return owner.isdecimal() and len(owner) <= _PID_DIGITS and not _lives(int(owner))
 
 

@@ -1,7 +1,7 @@
-"""Which column of a table stands for which feature.
+"""Matching of a table's columns to features by name.
 
-LightGBM writes an underscore for each blank in a column's name, so a model that was trained on `x y` knows a feature
-`x_y`. A table with the column as it was trained on must still find it.
+LightGBM writes an underscore for each blank in a column's name, so a model trained on `x y` has a feature `x_y`.
+A table with the original column name must still match.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from mlrf.core.errors import InvalidRequestError
 
 
 def find_columns(features: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
-    """Return the place in `columns` of each feature that has one, by the feature's name.
+    """Return the index in `columns` of each feature that has a column, by feature name.
 
-    InvalidRequestError where two columns could be meant.
+    InvalidRequestError when two columns match one feature.
     """
     known = frozenset(features)
     found: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What the columns of a table may hold, as numbers: held against whole tables in one pass, before an engine sees them."""
+"""Rules for the numbers in the columns of a table: a whole table is checked in one pass before it reaches an engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ColumnRules:
         self._numbers = array("d", [float(number) for rule in self.rules for number in rule])
 
     def first_outside(self, rows: bytes | bytearray | memoryview[Any] | array[float]) -> int | None:
-        """Return the place of the first value of n x F float64 that its column's rule does not admit; None for none.
+        """Return the index of the first of n x F float64 that breaks its column's rule; None if none does.
 
         From any thread: the GIL is released. Measured: 0.8 to 1.8 ns a value, where a loop of Python takes 150.
         """
@@ -44,7 +44,7 @@ class ColumnRules:
 
 
 def rule_of(feature: Feature) -> ColumnRule:
-    """Return what may stand in the column of a feature."""
+    """Return the rule for the column of a feature."""
     may_miss = feature.nullable
     match feature.kind:
         case Kind.NUMERIC:
@@ -57,7 +57,7 @@ def rule_of(feature: Feature) -> ColumnRule:
 
 
 def rule_by_value(feature: Feature) -> ColumnRule:
-    """Return what may stand in the column of a feature whose categories came by value: also codes of those in no list."""
+    """Return the rule for a feature whose categories were given by value: it also admits codes of unlisted categories."""
     if feature.hashing is None:
         return rule_of(feature)
     return ColumnRule(0.0, 2 * HASHED_CODE - 1.0, whole=True, may_miss=feature.nullable)

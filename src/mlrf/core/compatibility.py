@@ -1,4 +1,4 @@
-"""Whether requests made for one bundle are understood by another, and its answers by who made them."""
+"""Compatibility of two bundles: whether the clients of one can use the other unchanged."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ _SHOWN = 5
 
 
 def contract_changes(old: Bundle, new: Bundle) -> list[str]:
-    """Return what callers of `old` would notice in `new` beside other numbers, a sentence each; empty when nothing.
+    """Return the incompatible changes from `old` to `new`, a sentence each; empty if clients of `old` can use `new` unchanged.
 
-    Features and their order, kinds, missing values no longer taken, categories gone or of another code (new ones may follow the
-    old), the task, the classes, the number of outputs,
-    reasons no longer given, and the key.
+    Compared are the features, their order and kinds, whether values may be missing, the categories and their codes (new ones
+    may follow the old ones), the task, the classes, the number of outputs, whether it explains, and the key.
     """
     changes = _features(old, new)
     before, after = old.manifest, new.manifest

@@ -2,17 +2,17 @@
 
     MlrfError
     ├── ConfigError                  CONFIG_INVALID       an option, variable or file of settings is wrong
-    ├── BundleError                  BUNDLE_INVALID       a bundle on disk is not whole, not ours or not sound
+    ├── BundleError                  BUNDLE_INVALID       a bundle on disk is incomplete, foreign or damaged
     ├── RowsError                    ROWS_INVALID         a file of rows by key cannot be read or does not fit the model
-    ├── EngineError                  ENGINE_FAILED        an engine could not answer
+    ├── EngineError                  ENGINE_FAILED        an engine could not start or compute
     ├── RepositoryError              REPOSITORY_FAILED    a model repository could not be changed
-    ├── SchemaChangedError           SCHEMA_CHANGED       a version asks other things of its callers than the one before
+    ├── SchemaChangedError           SCHEMA_CHANGED       a version is incompatible with the clients of the one before
     ├── BuildError                   BUILD_FAILED         a bundle could not be made
     │   ├── ModelUnreadableError     MODEL_UNREADABLE     the model file is missing, truncated or no model
     │   ├── UnsupportedModelError    UNSUPPORTED_MODEL    a sound model, of a kind that mlrf does not serve
     │   ├── SampleError              SAMPLE_INVALID       sample rows, category lists or class labels do not fit
-    │   ├── OutputExistsError        OUTPUT_EXISTS        the place to write to is taken
-    │   └── ParityError              PARITY_FAILED        the exported model answers otherwise than the library
+    │   ├── OutputExistsError        OUTPUT_EXISTS        the output path exists
+    │   └── ParityError              PARITY_FAILED        the exported model differs from the training library
     └── RequestError                 REQUEST_REFUSED      what a caller sent cannot be answered
         ├── MalformedRequestError    MALFORMED_REQUEST    not HTTP, not JSON, nested too deep
         ├── InvalidRequestError      INVALID_REQUEST      well-formed, not a request of the contract
@@ -35,22 +35,22 @@
         ├── LengthRequiredError      LENGTH_REQUIRED
         ├── UnsupportedMediaTypeError UNSUPPORTED_MEDIA_TYPE
         ├── ExpectationFailedError   EXPECTATION_FAILED
-        ├── UnauthenticatedError     UNAUTHENTICATED      a key is wanted, and none or a wrong one came
-        ├── NotPermittedError        NOT_PERMITTED        the key is right, its scopes are not
+        ├── UnauthenticatedError     UNAUTHENTICATED      an API key is required; none or an unknown one was sent
+        ├── NotPermittedError        NOT_PERMITTED        the API key lacks the scope
         ├── RouteNotFoundError       ROUTE_NOT_FOUND
         ├── ModelNotFoundError       MODEL_NOT_FOUND
-        │   └── ModelUnloadedError   MODEL_UNLOADED       it was taken out of service, and may be loaded again
+        │   └── ModelUnloadedError   MODEL_UNLOADED       it was unloaded, and may be loaded again
         ├── MethodNotAllowedError    METHOD_NOT_ALLOWED
         ├── RequestTimeoutError      REQUEST_TIMEOUT
-        ├── ReloadRefusedError       RELOAD_REFUSED       a version was not taken into service; the old one goes on
+        ├── ReloadRefusedError       RELOAD_REFUSED       a version was not activated; the old one still serves
         ├── NotReadyError            NOT_READY
         ├── FeaturesUnavailableError FEATURES_UNAVAILABLE
-        │   └── InvalidStoredRowError INVALID_STORED_ROW  what the store holds under the key is no row of the model
+        │   └── InvalidStoredRowError INVALID_STORED_ROW  the stored bytes are not a valid row of the model
         ├── OverloadedError          OVERLOADED
         └── DeadlineExceededError    DEADLINE_EXCEEDED
 
-An error carries a stable `code`, a sentence for a person, and `details` for a program. HTTP statuses and exit codes are
-no concern of this room: `serving` and `cli` each keep one table.
+An error carries a stable `code`, a sentence for a person, and `details` for a program. HTTP statuses and exit codes
+are not defined here: `serving` and `cli` each have one table.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ from typing import Any, ClassVar
 
 
 class MlrfError(Exception):
-    """An error that mlrf raises on purpose; `str(error)` is a whole sentence that names what to do.
+    """An error that mlrf raises on purpose; `str(error)` is a sentence that says what to do.
 
-    `details` holds JSON values only and nothing that an outsider may not see.
+    `details` holds JSON values only, and nothing that a client must not see.
     """
 
     code: ClassVar[str] = "ERROR"
@@ -84,25 +84,25 @@ class BundleError(MlrfError):
 
 
 class RowsError(MlrfError):
-    """A file of rows by key cannot be read, or does not fit the model; nothing of it was taken."""
+    """A file of rows by key cannot be read, or does not fit the model; none of its rows were stored."""
 
     code = "ROWS_INVALID"
 
 
 class EngineError(MlrfError):
-    """An engine could not be started or could not answer."""
+    """An engine could not be started or could not compute."""
 
     code = "ENGINE_FAILED"
 
 
 class RepositoryError(MlrfError):
-    """A model repository could not be changed; its pointers are as they were."""
+    """A model repository could not be changed; its pointers are unchanged."""
 
     code = "REPOSITORY_FAILED"
 
 
 class SchemaChangedError(MlrfError):
-    """A version of a model asks other things of its callers than the one before, or answers in other terms."""
+    """A version of a model is incompatible with the clients of the one before."""
 
     code = "SCHEMA_CHANGED"
 
@@ -132,19 +132,19 @@ class SampleError(BuildError):
 
 
 class OutputExistsError(BuildError):
-    """The place to write to is taken, and replacing it was not asked for."""
+    """The output path exists, and replacing it was not requested."""
 
     code = "OUTPUT_EXISTS"
 
 
 class ParityError(BuildError):
-    """The exported model answers otherwise than the training library does."""
+    """The exported model does not reproduce the training library's predictions."""
 
     code = "PARITY_FAILED"
 
 
 class RequestError(MlrfError):
-    """What a caller sent cannot be answered; the fault is the caller's to mend."""
+    """A request cannot be answered; most subclasses are faults that the client can correct."""
 
     code = "REQUEST_REFUSED"
 
@@ -156,7 +156,7 @@ class MalformedRequestError(RequestError):
 
 
 class InvalidRequestError(RequestError):
-    """Well-formed JSON that is not a request of the contract."""
+    """The body is well-formed JSON but not a valid request."""
 
     code = "INVALID_REQUEST"
 
@@ -168,7 +168,7 @@ class MissingFeatureError(InvalidRequestError):
 
 
 class UnknownFeatureError(InvalidRequestError):
-    """A named row holds a name that is no feature of the schema."""
+    """A named row holds a name that is not a feature of the schema."""
 
     code = "UNKNOWN_FEATURE"
 
@@ -198,31 +198,31 @@ class EmptyBatchError(InvalidRequestError):
 
 
 class NonFiniteResultError(InvalidRequestError):
-    """The model's answer for this row is not a finite number."""
+    """The prediction for this row is not a finite number."""
 
     code = "NON_FINITE_RESULT"
 
 
 class NotExplainableError(InvalidRequestError):
-    """An explanation is asked of an engine that has none."""
+    """An explanation is requested from an engine that cannot explain."""
 
     code = "NOT_EXPLAINABLE"
 
 
 class NotKeyedError(InvalidRequestError):
-    """A row is asked by key of a model that is served without rows."""
+    """A row is requested by key from a model that is served without stored rows."""
 
     code = "NOT_KEYED"
 
 
 class InvalidKeyError(InvalidRequestError):
-    """A key lacks a field, has one too many, or one of the wrong type."""
+    """A key lacks a field, has an unknown field, or has a field of the wrong type."""
 
     code = "INVALID_KEY"
 
 
 class InvalidTensorError(InvalidRequestError):
-    """A tensor has a name, shape, datatype or number of elements that the model does not take."""
+    """A tensor has a name, shape, datatype or number of elements that the model does not accept."""
 
     code = "INVALID_TENSOR"
 
@@ -240,19 +240,19 @@ class KeyNotFoundError(RequestError):
 
 
 class BatchTooLargeError(RequestError):
-    """A batch holds more instances than the server takes."""
+    """A batch holds more instances than the server accepts."""
 
     code = "BATCH_TOO_LARGE"
 
 
 class BodyTooLargeError(RequestError):
-    """A body holds more bytes than the server takes, before or after decompression."""
+    """A body holds more bytes than the server accepts, before or after decompression."""
 
     code = "BODY_TOO_LARGE"
 
 
 class HeadersTooLargeError(RequestError):
-    """The request line and headers hold more bytes, or more fields, than the server takes."""
+    """The request line and headers hold more bytes, or more fields, than the server accepts."""
 
     code = "HEADERS_TOO_LARGE"
 
@@ -276,7 +276,7 @@ class ExpectationFailedError(RequestError):
 
 
 class UnauthenticatedError(RequestError):
-    """The server wants a key, and the request carries none, or one that it does not know."""
+    """The server requires an API key, and the request has none or an unknown one."""
 
     code = "UNAUTHENTICATED"
 
@@ -300,7 +300,7 @@ class ModelNotFoundError(RequestError):
 
 
 class ModelUnloadedError(ModelNotFoundError):
-    """The model was taken out of service on purpose, and may be loaded again."""
+    """The model was unloaded on purpose, and may be loaded again."""
 
     code = "MODEL_UNLOADED"
 
@@ -318,36 +318,36 @@ class RequestTimeoutError(RequestError):
 
 
 class ReloadRefusedError(RequestError):
-    """A version was not taken into service; every worker serves the old one on."""
+    """A version was not activated; every worker still serves the old one."""
 
     code = "RELOAD_REFUSED"
 
 
 class NotReadyError(RequestError):
-    """The server lives but cannot answer this now."""
+    """The server is running but not ready."""
 
     code = "NOT_READY"
 
 
 class FeaturesUnavailableError(RequestError):
-    """The feature store does not answer; what needs no row is answered all the same."""
+    """The feature store does not respond; requests that need no stored row are still answered."""
 
     code = "FEATURES_UNAVAILABLE"
 
 
 class InvalidStoredRowError(FeaturesUnavailableError):
-    """What is stored under `details["key"]` is no valid row of the model: damaged, forged, or outside the schema."""
+    """What is stored under `details["key"]` is not a valid row of the model: damaged, forged, or outside the schema."""
 
     code = "INVALID_STORED_ROW"
 
 
 class OverloadedError(RequestError):
-    """The server has more work waiting than it takes on."""
+    """The server has too much work waiting to accept more."""
 
     code = "OVERLOADED"
 
 
 class DeadlineExceededError(RequestError):
-    """The time that the client gave its request was over before the answer was made."""
+    """The request's deadline passed before the response was ready."""
 
     code = "DEADLINE_EXCEEDED"

@@ -1,7 +1,7 @@
-"""What a file of a bundle must look like from outside, by its name.
+"""Checks of the outer format of a bundle's files, by file name.
 
-A digest says that a file is the one that the manifest lists, not that the manifest lists a sound one. Looking costs a few bytes
-a file; that the content is sound is for the engine, and for the replay of golden rows, to say.
+A digest shows that a file is the one in the manifest, not that it is valid. These checks read a few bytes of each file; the
+engine and the replay of golden rows check the content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def wrong_content(path: Path) -> str | None:
-    """Return why a file is not what its name says, None where it is or the name says nothing."""
+    """Return why a file is not of the kind that its name says; None if it is, or if the name says nothing."""
     check = _CHECKS.get(path.name)
     if check is None:
         return None
@@ -42,7 +42,7 @@ def _parquet(file: BinaryIO, size: int) -> str | None:
 
 
 def _onnx(file: BinaryIO, size: int) -> str | None:
-    """Walk the outermost fields of the protobuf message: they must fill the file, and one of them be the graph."""
+    """Check that the outermost fields of the protobuf message fill the file and that one of them is the graph."""
     has_graph = False
     while file.tell() < size:
         tag = _varint(file)

@@ -1,7 +1,7 @@
-"""The tree IR: one flat form of every tree ensemble, from whatever library it came.
+"""The tree IR: one flat form of every tree ensemble, whatever library trained it.
 
-Importers write it, exporters read it; a server never sees it (it maps the bundle's own files instead), so this room alone
-in `core` may use NumPy. The IR's decision rules are exact, and small enough to be written down here:
+Importers write it, exporters read it; a server never sees it (it maps the bundle's own files instead), so this is the
+only module of `core` that may use NumPy. The IR's decision rules are exact:
 
 - a numeric node sends x left when `x <= threshold`;
 - NaN at a numeric node follows `missing`: NONE reads it as 0.0, NAN and ZERO send it to the default side;
@@ -64,7 +64,7 @@ class Forest:
     Nodes of one tree are contiguous, its root first; children are absolute node numbers larger than their parent's. The
     raw margin of output k is the sum of the leaves of the trees of output k, added in the order of the trees in the
     precision that `rounding` names, then divided by `divisor` (1, or the number of iterations of a random forest) and
-    multiplied by `scale`. `base[k]` is where the sum starts, or where `base_order` is "last" what is added in the end.
+    multiplied by `scale`. `base[k]` is the start of the sum, or its last term if `base_order` is "last".
     """
 
     n_features: int
@@ -76,7 +76,7 @@ class Forest:
     feature: I32
     """[N] column tested, LEAF at leaves; from `n_features` on those of the tables."""
     threshold: F64
-    """[N] numeric nodes only, never NaN; +inf parts NaN from every number (LightGBM does cut there)."""
+    """[N] numeric nodes only, never NaN; +inf separates NaN from all numbers (LightGBM uses it)."""
     left: I32
     """[N] absolute node number, LEAF at leaves."""
     right: I32
@@ -84,7 +84,7 @@ class Forest:
     missing: U8
     """[N] a `Missing`."""
     default_left: Bool
-    """[N] the side that missing values take."""
+    """[N] whether missing values go left."""
     category_set: I32
     """[N] index of the set that goes left, NUMERIC at numeric nodes and leaves."""
     value: F64
@@ -96,12 +96,12 @@ class Forest:
     set_codes: I32
     """[set_offsets[-1]] codes, ascending within a set, none below 0."""
     base: F64
-    """[K] where each sum starts, or what is added in the end."""
+    """[K] first or last term of each sum."""
     divisor: float = 1.0
     rounding: Precision = "float64"
-    """Of each step of the sum, of the division, and of what follows."""
+    """Precision of each step of the sum, of the division, and of the scaling."""
     inputs: Precision = "float64"
-    """What each value of a row is rounded to before a node sees it."""
+    """Precision that each value of a row is rounded to before it is compared."""
     scale: float = 1.0
     base_order: Literal["first", "last"] = "first"
     no_code_up_to: float = TRUNCATED
@@ -110,12 +110,12 @@ class Forest:
 
     @property
     def n_inputs(self) -> int:
-        """Columns that nodes may test: the features, and those of the tables."""
+        """Number of columns that nodes may test: the features and the columns of the tables."""
         return self.n_features + (0 if self.tables is None else self.tables.n_columns)
 
     @property
     def owner(self) -> I64:
-        """[n_inputs] what a contribution of a column counts for: the feature, or `n_features` plus the place of its group."""
+        """[n_inputs] the feature that a contribution of a column counts for, or `n_features` plus the index of its group."""
         own = np.arange(self.n_features)
         return own if self.tables is None else np.concatenate([own, self.tables.owners(self.n_features)])
 
@@ -154,12 +154,12 @@ class Forest:
                 mean[node] = share * mean[low] + (1.0 - share) * mean[high]
         roots = mean[self.tree_offsets[:-1]]
         if np.all(self.feature == LEAF):
-            # Nothing is left to share what a float32 sum rounds away: the base is the margin itself.
+            # A single leaf has no contributions that could absorb float32 rounding: the base is the margin itself.
             return self._sums(roots, np.float32 if self.rounding == "float32" else np.float64)
         return self._sums(roots, np.float64)
 
     def _sums(self, roots: F64, number: type[np.float64 | np.float32]) -> list[float]:
-        """Return the margins [K] of trees that answer `roots` [T], each step rounded to `number`."""
+        """Return the margins [K] of trees whose values are `roots` [T], each step rounded to `number`."""
         starts_at_base = self.base_order == "first"
         totals = [number(b if starts_at_base else 0.0) for b in self.base]
         for output, value in zip(self.tree_output.tolist(), roots.tolist(), strict=True):

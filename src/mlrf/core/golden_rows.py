@@ -1,9 +1,9 @@
 """`golden.bin`: golden rows as plain numbers, which a server replays before it puts a bundle into service.
 
-A part of the rows of `golden.parquet`, with the training library's own margins; a server has nothing that reads Parquet.
+They are some of the rows of `golden.parquet`, with the training library's margins; a server cannot read Parquet.
 Little-endian: magic, format, rows m, features F, outputs K (u32 each), then the rows, then [m, K] margins as float64. A row is
-what it changes of the row before it (of zeros, the first): a count c (u32); c columns (u32 each), none where c is F; c values
-(float64).
+stored as its difference from the row before it (the first: from zeros):
+a count c (u32); c columns (u32 each), none where c is F; c values (float64).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAGIC, _FORMAT = b"MLRFGOLD", 2
 _DOUBLE_BYTES, _COLUMN_BYTES = 8, 4
 MAX_ROWS = 256
 MAX_BYTES = 4 << 20
-"""Of the rows in a server's memory: of a model of thousands of features it replays fewer of them."""
+"""Memory for the rows in a server; a model with thousands of features has fewer of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class GoldenRows:
 
 
 def n_kept(n_rows: int, n_features: int) -> int:
-    """Return how many of a bundle's golden rows its file for the server holds at most."""
+    """Return the largest number of golden rows in a bundle's `golden.bin`."""
     return min(n_rows, MAX_ROWS, max(1, MAX_BYTES // (_DOUBLE_BYTES * n_features)))
 
 
@@ -81,7 +81,7 @@ def read_golden_rows(path: Path, n_features: int, n_outputs: int) -> GoldenRows:
 
 
 def _read_rows(raw: bytes, n: int, n_features: int) -> tuple[array[float], int]:
-    """Return n rows and where they end; ValueError, IndexError or struct.error when they are not sound."""
+    """Return n rows and the offset of their end; ValueError, IndexError or struct.error when they are damaged."""
     rows, row, at = array("d"), array("d", bytes(_DOUBLE_BYTES * n_features)), _HEADER.size
     for _ in range(n):
         (count,) = _COUNT.unpack_from(raw, at)

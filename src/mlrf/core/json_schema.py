@@ -1,6 +1,6 @@
 """A schema written as JSON Schema (2020-12) of one named instance, and read back.
 
-What JSON Schema has no word for stands under `x-mlrf-…`: the kind, and the order of the columns (objects have none).
+`x-mlrf-…` members hold what JSON Schema cannot express: the kind, and the order of the columns (objects have none).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def from_json_schema(document: Any) -> Schema:
         if sorted(order) != sorted(properties):
             raise ValueError("x-mlrf-order and properties name different features")
         schema = Schema(tuple(_feature(name, properties[name]) for name in order))
-        # A worker answers the example before it is ready: one that is no instance would keep it from that.
+        # A worker predicts the example before it is ready: an invalid example would keep it from becoming ready.
         schema.row(schema.example())
     except (LookupError, TypeError, ValueError, InvalidRequestError) as error:
         raise BundleError(f"schema.json is not a schema that mlrf wrote: {error}", file="schema.json") from error

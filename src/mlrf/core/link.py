@@ -1,7 +1,7 @@
-"""From raw margins to what the training library's `predict` returns.
+"""Link functions: from raw margins to what the training library's `predict` returns.
 
-Owns the mathematics of the link alone; knows nothing of models, engines or requests. `math` rather than NumPy on purpose:
-NumPy's vector `exp` may differ from the C library's in the last bit, and a batch must answer as its single rows do.
+They use `math` rather than NumPy on purpose: NumPy's vector `exp` may differ from the C library's in the last bit, and a batch
+must give the same predictions as its single rows.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Link:
 
 
 def _exp(x: float) -> float:
-    # The C library returns inf where Python raises; the caller then refuses the answer as not finite.
+    # The C library returns inf where Python raises; the caller then reports a prediction that is not finite.
     try:
         return math.exp(x)
     except OverflowError:

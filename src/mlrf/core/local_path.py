@@ -1,4 +1,4 @@
-"""Paths of this machine, told from addresses that look like one."""
+"""Detection of addresses (`s3://…`) given where a local path is expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing to a model repository: a version once, and the pointer in one step."""
+"""Writes to a model repository: publish a version, roll back, and replace the pointer atomically."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def publish(
 ) -> tuple[ModelDirectory, Version]:
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
-    The same bundle gets no second number; servers that refused it try it again. `prove` checks what reading does not (the
-    command line replays golden rows) and raises BundleError. BundleError too when the bundle is not sound; SchemaChangedError
-    when its callers would have to change and that is not allowed; RepositoryError when the repository cannot be written.
-    The pointer names a whole version at any time. A damaged version, or a damaged pointer, does not stop a sound one from being
-    published over it.
+    A bundle that is already there keeps its number; servers that refused it try it again. `prove` makes further checks (the
+    command line replays golden rows) and raises BundleError. BundleError when the bundle is damaged; SchemaChangedError when it
+    is incompatible with its clients and that is not allowed; RepositoryError when the repository cannot be written. The pointer
+    always names a complete version. A damaged version or pointer does not prevent publishing a good version.
     """
     bundle = read_bundle(source)
     prove(bundle)
@@ -68,9 +67,9 @@ def rollback(
     *,
     prove: Callable[[Bundle], object] = lambda _bundle: None,
 ) -> Version:
-    """Point to the version that was current before, or to the one asked for; RepositoryError when there is none before.
+    """Point to the version that was current before, or to `requested`; RepositoryError when there is none before.
 
-    The version is read and proven first, as by `publish`: BundleError when it is not sound.
+    The version is read and proven first, as in `publish`: BundleError when it is damaged.
     """
     pointer = model_directory.pointer()
     if requested is not None:
@@ -96,7 +95,7 @@ def rollback(
 
 
 def check_contract(old: Bundle, new: Bundle) -> None:
-    """Raise SchemaChangedError when callers of `old` would have to change for `new`."""
+    """Raise SchemaChangedError when `new` is incompatible with the clients of `old`."""
     changes = contract_changes(old, new)
     if changes:
         raise SchemaChangedError(
@@ -141,7 +140,7 @@ def _add(model_directory: ModelDirectory, bundle: Bundle) -> Version:
         for name in (*bundle.manifest.files, MANIFEST):
             _copy(bundle.path / name, work / name)
         sync_directory(work)
-        # What was read from the source may have changed while it was copied.
+        # The source may have changed while it was copied.
         if read_bundle(work).version != bundle.version:
             raise BundleError(f"{bundle.path}: was altered while it was published; publish it again", file=MANIFEST)
         number = max(model_directory.numbers(), default=0) + 1
@@ -150,7 +149,7 @@ def _add(model_directory: ModelDirectory, bundle: Bundle) -> Version:
                 rename(work, model_directory.path / str(number), RENAME_NOREPLACE)
                 break
             except FileExistsError:
-                # Somebody else published meanwhile.
+                # Another process published meanwhile.
                 number += 1
         sync_directory(model_directory.path)
     finally:
@@ -171,7 +170,7 @@ def _point(model_directory: ModelDirectory, version: Version, before: Pointer | 
     if before is None:
         _write_pointer(model_directory, Pointer(version.number, version.digest))
     elif before.version == version:
-        # A pointer that was replaced by its like: servers that refused the version try it again.
+        # Replace the pointer by an equal one: servers that refused the version try it again.
         _write_pointer(model_directory, before)
     else:
         _write_pointer(
@@ -184,7 +183,7 @@ def _write_pointer(model_directory: ModelDirectory, pointer: Pointer) -> None:
 
 
 def _sweep(model_directory: ModelDirectory) -> None:
-    """Remove what publishers that were killed left here."""
+    """Remove the temporary files of publishers that were killed."""
     for path in model_directory.path.glob(f"{_WORK}*"):
         if is_abandoned(path.name.removeprefix(_WORK)):
             shutil.rmtree(path, ignore_errors=True)

@@ -1,10 +1,10 @@
 """The model repository: bundles by model and version, and for each model a pointer to its current version.
 
-    REPOSITORY/NAME/1/ 2/ …      bundles, never changed once they stand there
+    REPOSITORY/NAME/1/ 2/ …      bundles, never changed once written
     REPOSITORY/NAME/current.json the pointer: number, digest, and the versions that were current before
 
-A version has a number, in the order of publishing, and the digest of its manifest. The pointer is replaced in one step; whoever
-reads it has the old or the new one. Reading is all that a server does here; `publishing` writes.
+A version has a number, in the order of publishing, and the digest of its manifest. The pointer is replaced atomically:
+a reader sees the old one or the new one. This module reads, as a server does; `publishing` writes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ModelDirectory:
         return self.path.name
 
     def pointer(self) -> Pointer:
-        """Read the pointer; BundleError when there is none, or none that was written whole."""
+        """Return the pointer; BundleError when it is missing or damaged."""
         path = self.path / POINTER
         try:
             raw = _read_regular(path, _MAX_POINTER_BYTES)
@@ -76,14 +76,14 @@ class ModelDirectory:
         return pointer
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all versions, the first first."""
+        """Return the numbers of all versions, ascending."""
         try:
             return sorted(int(entry.name) for entry in os.scandir(self.path) if _NUMBER.fullmatch(entry.name))
         except OSError as error:
             raise BundleError(f"{self.path}: cannot be read: {error.strerror}") from error
 
     def version(self, number: int) -> Version:
-        """Return the version of a number, with the digest of what stands there; BundleError when nothing does."""
+        """Return the version with a number, and its digest; BundleError when there is none."""
         try:
             raw = _read_regular(self.path / str(number) / MANIFEST, MAX_MANIFEST_BYTES)
         except OSError as error:
@@ -107,7 +107,7 @@ class ModelDirectory:
         raise BundleError(f"{self.path}: {requested!r} is no version; there is {there}", version=requested)
 
     def read(self, version: Version) -> Bundle:
-        """Read a version and check all of it; BundleError when it is not whole, not this model, or not the digest's."""
+        """Return the bundle of a version, fully checked; BundleError when it is damaged or has another name or digest."""
         bundle = read_bundle(self.path / str(version.number))
         if bundle.version != version.digest:
             raise BundleError(
@@ -120,7 +120,7 @@ class ModelDirectory:
 
 
 def is_digest_prefix(text: str) -> bool:
-    """Whether a text can name a version by the first digits of its digest: at least six."""
+    """Return whether a text is a prefix of a digest: at least six hexadecimal digits."""
     return _DIGEST_PREFIX.fullmatch(text) is not None
 
 

@@ -1,12 +1,12 @@
-"""Columns that are looked up before the trees see a row: CatBoost's CTR features, as the tree IR has them.
+"""Columns that are looked up before the trees are evaluated: CatBoost's CTR features in the tree IR.
 
 1. A table's key is a hash of 64 bits over its parts, in their order: categories by the hash of their text, whether a number is
    above a border, whether a category has a certain hash.
 2. A table gives each of its columns a value by key, and another one where the key is not in it.
 3. A code from 0 on stands for the category whose hash is listed; HASHED_CODE + h stands for the category of hash h, whichever
-   it is; NaN and every other code stand for a category of which nothing is known: its key is in no table.
+   it is; NaN and every other code stand for an unknown category: its key is in no table.
 
-What a forest tests behind its own features are the columns of its tables, in their order.
+A forest's columns are its features, then the columns of its tables in order.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 MULTIPLIER = np.uint64(0x4906BA494954CB65)
-"""Of CatBoost's hash of two hashes (catboost/libs/model/hash.h)."""
+"""Multiplier of CatBoost's hash of two hashes (catboost/libs/model/hash.h)."""
 
 
 class PartKind(IntEnum):
-    """What a part of a key is hashed from."""
+    """Kinds of the parts of a table's key."""
 
     CATEGORY = 0
     ABOVE = 1
@@ -44,11 +44,11 @@ class KeyPart:
     kind: PartKind
     feature: int
     border: float = 0.0
-    """Of ABOVE: a float32 number, as the value that is compared with it."""
+    """Border of an ABOVE part: a float32 number, as is the value compared with it."""
     nan_is_above: bool = False
     """Of ABOVE."""
     hash: int = 0
-    """Of EQUALS: 32 bits."""
+    """Hash of an EQUALS part: 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,17 +87,17 @@ class TableColumns:
     """The tables of a forest, and the hashes of the categories that their keys are made of."""
 
     hashes: dict[int, npt.NDArray[np.uint32]]
-    """By feature: the hash of each code from 0 on."""
+    """The hash of each code from 0 on, by feature."""
     tables: tuple[LookupTable, ...]
 
     @property
     def n_columns(self) -> int:
-        """Columns of all tables."""
+        """Number of columns of all tables."""
         return sum(table.n_columns for table in self.tables)
 
     @property
     def n_entries(self) -> int:
-        """Keys of all tables."""
+        """Number of keys of all tables."""
         return sum(len(table.keys) for table in self.tables)
 
     def groups(self) -> list[tuple[int, ...]]:
@@ -105,14 +105,14 @@ class TableColumns:
         return list(dict.fromkeys(table.owners for table in self.tables if len(table.owners) > 1))
 
     def owners(self, n_features: int) -> I64:
-        """Return for each column the feature that it is of, or `n_features` plus the place of its group."""
+        """Return for each column its feature, or `n_features` plus the index of its group."""
         place = {group: n_features + index for index, group in enumerate(self.groups())}
         owner = [place.get(table.owners, table.owners[0]) for table in self.tables]
         return np.repeat(np.array(owner, np.int64), [table.n_columns for table in self.tables])
 
 
 def find_entries(table: LookupTable, hashes: Mapping[int, npt.NDArray[np.uint32]], columns: Mapping[int, F64]) -> I64:
-    """Return the entry [n] of a table that rows find; the number of entries where one finds none.
+    """Return the index [n] of the entry that each row looks up; the number of entries where there is none.
 
     `columns` [n] by feature are those of the table's features, `hashes` the hash of each code of the categorical ones.
     """

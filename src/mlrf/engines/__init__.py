@@ -1,1 +1,1 @@
-"""What turns rows into raw margins: one port, one room an engine, and the choice between them."""
+"""Engines turn rows into raw margins: one interface, one module for each engine, and the selection of one."""

@@ -1,4 +1,4 @@
-"""The port that every engine implements. An engine knows columns and numbers; names, links and JSON are not its concern."""
+"""The interface of engines. An engine works on columns of numbers; names, links and JSON are handled elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rows = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
 
 class Engine(Protocol):
-    """Raw margins of rows. `margin` serves one thread at a time, `margins` any; a worker has one engine a bundle."""
+    """Computes raw margins. `margin` is for one thread at a time, `margins` for any; a worker has one engine per bundle."""
 
     name: ClassVar[str]
 
@@ -57,12 +57,12 @@ class Explainer(Protocol):
 
 @runtime_checkable
 class Interruptible(Protocol):
-    """An engine whose answers may take for ever, and can be ended from another thread."""
+    """An engine whose computation may never end and can be interrupted from another thread."""
 
     def interrupt(self) -> None:
-        """End what is being computed, and what is asked from now on, without an answer."""
+        """Abort the computation under way and every later one."""
         ...
 
     def resume(self) -> None:
-        """Answer again."""
+        """Allow computations again."""
         ...

@@ -1,10 +1,10 @@
-"""A graph of operators behind the engine port: the user's own ONNX file, run by ONNX Runtime as it is.
+"""The engine for graphs of operators: the user's own ONNX file, run unaltered by ONNX Runtime.
 
-The port speaks float64; the graph's inputs are of any type, by name. Integers and booleans are cast, and a code stands for its
-category, which is how strings get there. What the graph answers are the margins.
+The engine interface has float64 rows; the graph has named inputs of any type. Integers and booleans are cast, and codes become
+their categories where the graph takes strings. The graph's outputs are the margins.
 
-Rows are asked one by one, whatever comes together. ONNX Runtime multiplies one row by other kernels than several, and the last
-bit may differ (ADR 11); so a row's answer is the one that it gets alone.
+Rows are always run one by one. ONNX Runtime uses other kernels for one row than for several, and the last bit may differ
+(ADR 11); this way a row gives the same margins alone and in a batch.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _OTHERS: dict[str, Any] = {
     for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 } | {_STRING: object}
 NO_STRING = ""
-"""What stands in a column of strings where the value is missing."""
+"""The string that stands for a missing value in a column of strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphInput:
-    """An input of the graph: the columns of a row that go there, and how."""
+    """An input of the graph: which columns of a row it takes and how they are converted."""
 
     name: str
     kind: str
-    """As ONNX Runtime spells it."""
+    """Element type as ONNX Runtime spells it."""
     first: int
     width: int
     is_flat: bool
@@ -50,9 +50,9 @@ class GraphInput:
 
 
 class GraphEngine(InterruptibleRuns):
-    """What an ONNX file answers, row by row. `margin` and `margins` serve any thread.
+    """Runs an ONNX file row by row. `margin` and `margins` are for any thread.
 
-    A row that the graph refuses, or that holds a code or an integer that there is none of, has no answer: its margins are NaN.
+    The margins are NaN for a row that the graph refuses, or whose code or integer does not exist.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -80,7 +80,7 @@ class GraphEngine(InterruptibleRuns):
     def margin(self, row: Row) -> list[float]:
         """Return the K numbers of one row."""
         try:
-            # A number beyond float32 is an infinity there, and no cause for a warning.
+            # A number beyond float32 becomes an infinity; NumPy need not warn of it.
             with np.errstate(over="ignore"):
                 feed = {name: ask(row) for name, ask in self._askers}
             (found,) = self._session.run(self._outputs, feed, self.run_options)
@@ -96,14 +96,14 @@ class GraphEngine(InterruptibleRuns):
 
 
 def read_inputs(session: ort.InferenceSession, n_features: int, model: Path) -> list[GraphInput]:
-    """Return the inputs of a model of F columns, in their order; BundleError when they are not that."""
+    """Return the inputs of a model of F columns, in their order; BundleError when they do not fit."""
     inputs: list[GraphInput] = []
     given = session.get_inputs()
     first = 0
     for each in given:
         is_flat = len(each.shape) == 1
         declared = 1 if is_flat else each.shape[-1]
-        # One input may leave its width open; of several each says it.
+        # A single input may leave its width open; several must each state it.
         width = declared if isinstance(declared, int) else n_features if len(given) == 1 else 1
         if each.type not in (*_FLOATS, *_OTHERS) or len(each.shape) not in (1, 2):
             raise BundleError(f"{model}: input {each.name!r} is {each.type} {each.shape}", file=model.name)
@@ -115,14 +115,14 @@ def read_inputs(session: ort.InferenceSession, n_features: int, model: Path) -> 
 
 
 def read_answer(found: Any, answer: GraphEntry) -> list[float]:
-    """Return what the graph gave for a row as K numbers."""
-    # Maps come in the order of their keys, not in that of the classes.
+    """Return the graph's output for a row as K numbers."""
+    # Maps are in the order of their keys, not of the classes.
     numbers = found.reshape(-1).tolist() if answer.keys is None else [found[0][key] for key in answer.keys]
     return numbers if answer.column is None else numbers[answer.column : answer.column + 1]
 
 
 def _asker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Callable[[Row], npt.NDArray[Any]]:
-    """Return what makes an input of a row; ValueError, or another error of a conversion, where the row has none."""
+    """Return a function that makes an input from a row; it raises ValueError or another error of conversion."""
     first, last = each.first, each.first + each.width
     dtype = _FLOATS.get(each.kind) or _OTHERS[each.kind]
     if each.kind in _FLOATS and not any(column in categories for column in range(first, last)):
@@ -139,7 +139,7 @@ def _asker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Ca
 
 
 def _reader(kind: str, categories: Sequence[Category] | None) -> Callable[[float | None], Any]:
-    """Return what makes the graph's value of a row's number."""
+    """Return a function that converts a row's number to the graph's value."""
     if categories is not None:
         return _reader_of_codes(categories, NO_STRING if kind == _STRING else None)
     if kind in _FLOATS:

@@ -1,4 +1,4 @@
-"""An ONNX Runtime session as a worker wants it.
+"""An ONNX Runtime session configured for a worker process.
 
 One thread, because a worker is a process and a row takes microseconds. Imported after the fork only: ONNX Runtime and NumPy
 start threads, and threads do not survive a fork.
@@ -22,7 +22,7 @@ def start_session(model: Path) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
-    # An arena of its own would keep the largest batch's memory for ever.
+    # An arena would keep the largest batch's memory forever.
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -34,23 +34,23 @@ def start_session(model: Path) -> ort.InferenceSession:
 
 
 class InterruptibleRuns:
-    """Options of every run of a session, by which another thread can end them (a graph may loop without end)."""
+    """Run options of a session, through which another thread can abort a run (a graph may loop forever)."""
 
     def __init__(self) -> None:
         self.run_options = ort.RunOptions()
         self.run_options.log_severity_level = _SILENT
 
     def interrupt(self) -> None:
-        """End the run under way and all later ones with an error of ONNX Runtime."""
+        """Abort the run under way and all later ones with an error of ONNX Runtime."""
         self.run_options.terminate = True
 
     def resume(self) -> None:
-        """Run again."""
+        """Allow runs again."""
         self.run_options.terminate = False
 
 
 def _give_memory_back() -> None:
-    """Return to the system what loading took and freed, which the C library would keep (measured: 24 MB of 77 a worker)."""
+    """Return memory that loading freed to the system; the C library would keep it (measured: 24 of 77 MB per worker)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
     if trim is not None:
         trim(0)

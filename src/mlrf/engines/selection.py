@@ -1,4 +1,4 @@
-"""Which engine answers for a bundle. Engines are imported here and only when chosen: each costs memory and time."""
+"""Selection of the engine of a bundle. Engines are imported only when selected: each import costs memory and time."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def _start(bundle: Bundle, name: str | None) -> Engine:
 
 
 def _renamed(error: BundleError, bundle: Bundle, file: str, path: Path) -> BundleError:
-    # A file that is held open has no name of its own; whoever reads the error looks for the bundle's.
+    # Name the file by its path in the bundle, not by that of an open descriptor.
     return BundleError(str(error).replace(str(path), str(bundle.path / file)), file=file)

@@ -1,4 +1,4 @@
-"""The tree engine: the kernel behind the engine port. Imports no NumPy; the file's pages are shared by all workers."""
+"""The tree engine: the C++ kernel as an engine. Imports no NumPy; the file's pages are shared by all workers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class TreeEngine(_kernel.Forest):
     """Margins and contributions of one forest file.
 
     A subclass of the kernel's class, so that `engine.margin` is the kernel's own method with no call in between. `margin` and
-    `contributions` share a scratch: one engine serves one thread at a time. `margins` and `contributions_many` release the GIL.
+    `contributions` share a buffer: one engine serves one thread at a time. `margins` and `contributions_many` release the GIL.
     """
 
     name: ClassVar[str] = "trees"
 
     def __init__(self, path: Path | str, level: str | None = None) -> None:
-        """Map and check the file at `path`; BundleError when it is missing or not sound.
+        """Map and check the file at `path`; BundleError when it is missing or damaged.
 
         `level` forces an instruction set (baseline, avx2, avx512), as MLRF_KERNEL_LEVEL does; ValueError for one that this
         processor does not run.

@@ -1,4 +1,4 @@
-"""One model, ready to answer: the schema, the engine and the link of a bundle behind `Model`."""
+"""`Model`: the schema, engine and link of one bundle, ready to predict."""
 
 from mlrf.model.model import Model, load
 

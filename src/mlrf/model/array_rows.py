@@ -1,7 +1,7 @@
-"""NumPy arrays as rows: numbers and codes in schema order, held to the rules that the schema has for a row by position.
+"""NumPy arrays as rows: numbers and codes in schema order, under the schema's rules for a row by position.
 
-Checked whole, at a small share of what the answers cost; only where something does not fit is a row looked at value by value,
-so that the error is the one that any other caller gets.
+The array is checked as a whole, at a small share of the cost of predicting. Only if the check fails are rows checked value by
+value, so that the error is the same as for any other input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mlrf.model.row_values import at_row, number_of
 
 Table = npt.NDArray[np.float64]
 _CHUNK_VALUES = 1 << 15
-"""Values looked at together: few enough that what is computed of them stays in the processor's cache."""
+"""Values checked together: few enough that intermediate results stay in the processor's cache."""
 
 
 def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
@@ -54,7 +54,7 @@ def _no_infinity(table: Table) -> bool:
 
 
 def _fit(schema: Schema, columns: list[int], values: Table) -> bool:
-    """Whether the values of features that are no plain numbers are whole, and codes and booleans within their range."""
+    """Return whether integers, codes and booleans are whole numbers within their range."""
     least, most = np.full(len(columns), -math.inf), np.full(len(columns), math.inf)
     for place, index in enumerate(columns):
         feature = schema.features[index]
@@ -71,7 +71,7 @@ def _fit(schema: Schema, columns: list[int], values: Table) -> bool:
 
 
 def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
-    """Return the rows value by value; InvalidRequestError at the first that does not fit, in the order of rows."""
+    """Return the rows, checked value by value; InvalidRequestError for the first invalid value, in row order."""
     table = np.empty(rows.shape)
     for place, row in enumerate(rows.tolist()):
         try:

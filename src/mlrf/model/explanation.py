@@ -1,4 +1,4 @@
-"""`Explanation`: the reasons of predictions, in the space of the raw margin."""
+"""`Explanation`: contributions of features to predictions, in the space of the raw margin."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Explanation:
     feature_names: list[str]
 
     def to_shap(self) -> shap.Explanation:
-        """Return the same as a `shap.Explanation`, so that shap's plots work; ConfigError when shap is not installed."""
+        """Return this explanation as a `shap.Explanation`, for shap's plots; ConfigError when shap is not installed."""
         try:
             import shap  # noqa: PLC0415
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""`Model`: what `serve`, `predict` and a notebook all end in, so that a number is the same bits wherever it is asked for."""
+"""`Model`: the one prediction path of server, command line and Python, so that all of them return the same bits."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from mlrf.model.explanation import Explanation
 
 Prediction = float | list[float]
-"""What the training library's `predict` returns for a row: a number, or K of them for a multiclass model."""
+"""The prediction of a row, as the training library's `predict` returns it: a number, or K numbers for a multiclass model."""
 
 _HALF = 0.5
 
 
 class Model:
-    """A bundle and an engine that answers for it.
+    """A bundle and the engine that computes its margins.
 
-    `predict_row`, `table` and `predictions` are the way of a server: rows in, plain floats out, no NumPy. `predict`,
+    `predict_row`, `table` and `predictions` serve a server: rows in, plain floats out, no NumPy. `predict`,
     `margin` and `explain` take tables.
     """
 
@@ -68,7 +68,7 @@ class Model:
         )
 
     def predictions(self, margins: Sequence[float]) -> list[Prediction]:
-        """Return the predictions of n x K margins; NonFiniteResultError names the first row whose is not finite."""
+        """Return the predictions of n x K margins; NonFiniteResultError names the first row whose prediction is not finite."""
         k = self._n_outputs
         if self._one is not None:
             numbers = list(map(self._one, margins))
@@ -83,12 +83,12 @@ class Model:
         return answers
 
     def table(self, rows: Sequence[Row]) -> array[float]:
-        """Return rows as one float64 buffer [n, F], missing as NaN: what the engine's `margins` takes."""
+        """Return rows as one float64 buffer [n, F], missing as NaN: the input of the engine's `margins`."""
         nan = math.nan
         return array("d", [nan if x is None else x for row in rows for x in row])
 
     def explainer(self) -> Explainer:
-        """Return the engine as one that explains; NotExplainableError when it cannot, or the bundle has no covers."""
+        """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""
         if self.bundle.manifest.graph is not None:
             raise NotExplainableError(
                 f"{self.name} is a graph of operators, and reasons are given for tree ensembles; ask without"
@@ -108,7 +108,7 @@ class Model:
     def label_of(self, prediction: Prediction) -> Category | None:
         """Return the class of a prediction: class 1 above 0.5, the largest of several; None unless a classifier.
 
-        At 0.5 itself the class that the training library chooses there.
+        At exactly 0.5 it is the class that the training library chooses.
         """
         if self.classes is None:
             return None
@@ -134,8 +134,8 @@ class Model:
 
         `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
         stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
-        does not take is refused: InvalidRequestError names row, feature and value. `unknown_features="ignore"` passes over
-        columns that are no feature, `unknown_categories="missing"` reads a category that the model does not know as missing.
+        does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips columns
+        that are not features; `unknown_categories="missing"` treats an unknown category as missing.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -169,7 +169,7 @@ class Model:
     ) -> npt.NDArray[np.float64]:
         """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
 
-        ConfigError when the model is no classifier.
+        ConfigError when the model is not a classifier.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -205,7 +205,7 @@ class Model:
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
-        Exact path-dependent Shapley values. NotExplainableError when the engine has none.
+        Exact path-dependent Shapley values. NotExplainableError when the engine cannot explain.
         """
         import numpy as np  # noqa: PLC0415
 
@@ -241,6 +241,6 @@ class Model:
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
-    """Read a bundle, check its digests and start an engine for it; BundleError when it is not sound."""
+    """Return the model of a bundle: check its digests and start an engine; BundleError when the bundle is damaged."""
     bundle = read_bundle(path)
     return Model(bundle, open_engine(bundle, engine))

@@ -1,9 +1,8 @@
 """Replay of golden rows: the last check of a model before it serves.
 
-1. Every row of `golden.bin` is answered alone and in a batch, by the engine that is going to serve, as the training library
-   answered it.
-2. A sample of the rows is explained, and contributions add up to the margin.
-3. All of it takes a bounded time: an engine that can be interrupted (an ONNX graph may loop without end) is interrupted.
+1. The engine that will serve must give the training library's margin for every row of `golden.bin`, alone and in a batch.
+2. A sample of the rows is explained; contributions must add up to the margin.
+3. The time is limited: an engine that can be interrupted (an ONNX graph may loop forever) is interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from mlrf.engines.interface import Engine, Explainer, Interruptible
 from mlrf.model.model import Model
 
 LIMIT_S = 30.0
-"""Seconds that a replay may take unless the caller says otherwise."""
+"""Default limit of a replay, in seconds."""
 _EXPLAINED_ROWS = 16
 _ADDITIVITY_LIMIT = 1e-9
 
@@ -38,7 +37,7 @@ def replay(model: Model, golden_rows: Path | None = None, limit_s: float = LIMIT
     try:
         golden = read_golden_rows(path, bundle.manifest.n_features, bundle.manifest.n_outputs)
     except BundleError as error:
-        # An open descriptor has a path of its own; the reader of the error looks for the bundle's.
+        # Name the file by its path in the bundle, not by that of an open descriptor.
         raise BundleError(str(error).replace(str(path), str(bundle.path / GOLDEN_ROWS)), file=GOLDEN_ROWS) from error
     with _time_limit(model.engine, limit_s) as is_over:
         try:
@@ -55,7 +54,7 @@ def replay(model: Model, golden_rows: Path | None = None, limit_s: float = LIMIT
 
 @contextmanager
 def _time_limit(engine: Engine, limit_s: float) -> Iterator[threading.Event]:
-    """Interrupt the engine when the limit has passed; the event says that it has."""
+    """Interrupt the engine when the limit has passed, and set the event."""
     is_over = threading.Event()
 
     def end() -> None:
@@ -111,7 +110,7 @@ def _explain(model: Model, golden: GoldenRows) -> None:
         for output in range(k):
             parts = [engine.base[output], *contributions[output::k]]
             scale = max(1.0, *map(abs, parts), sum(map(abs, parts[1:])))
-            # A margin that is not finite has no parts.
+            # Contributions cannot add up to a margin that is not finite.
             if math.isfinite(margins[output]) and abs(math.fsum(parts) - margins[output]) > _ADDITIVITY_LIMIT * scale:
                 raise BundleError(
                     f"{model.bundle.path}: the contributions of golden row {index} do not add up to its margin",

@@ -1,7 +1,7 @@
-"""Replays in a process of their own, for a parent that may import no engine and must outlive whatever a model does.
+"""Replay of golden rows in a child process, for a parent that must not import an engine and must survive a crash of a model.
 
 ONNX Runtime and NumPy start threads, and threads do not survive a fork; so a process that forks workers has a child replay the
-golden rows. A child that a model crashes, or that does not obey its time limit, costs that model alone: the next child goes on
+golden rows. If a model crashes its child or exceeds the time limit, only that model is refused: another child continues
 with the models after it.
 """
 
@@ -20,11 +20,11 @@ from mlrf.model.model import Model
 from mlrf.model.replay import LIMIT_S, replay
 
 _GRACE_S = 2.0
-"""How much later than an engine is interrupted its process is ended."""
+"""Seconds between interrupting an engine and killing its process."""
 
 
 def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Replay the golden rows of bundles; return, by model name, why those that failed did.
+    """Replay the golden rows of bundles and return the reasons of those that failed, by model name.
 
     Call it where no other thread runs: it forks.
     """
@@ -40,7 +40,7 @@ def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s
 
 
 def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -> tuple[list[str], str]:
-    """Return a reason (empty for none) for each bundle that a child came to an end with, and why it got no further."""
+    """Return the result of each bundle that a child finished (empty: no fault), and why the child stopped early."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -63,16 +63,16 @@ def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -
 
 
 def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, writing: int) -> None:
-    """Replay in this process, write a line for each bundle, and end the process."""
+    """Replay in this process, write a line for each bundle, and exit."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl-C reaches every process of a terminal: the parent ends this one
+        )  # Ctrl-C reaches every process of a terminal; the parent ends this one
         for bundle in bundles:
-            # The kernel's own clock: it ends this process even where the parent is gone, or no Python runs any more.
+            # The operating system's timer ends this process even if the parent is gone or no Python code runs.
             signal.alarm(math.ceil(limit_s + _GRACE_S))
             os.write(writing, json.dumps(_reason(bundle, engine, limit_s)).encode() + b"\n")
         status = 0
@@ -81,7 +81,7 @@ def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, w
 
 
 def _reason(bundle: Bundle, engine: str | None, limit_s: float) -> str:
-    """Return why a bundle cannot be served, empty if it can."""
+    """Return why a bundle cannot be served; empty if it can."""
     try:
         replay(Model(bundle, open_engine(bundle, engine)), limit_s=limit_s)
     except MlrfError as error:

@@ -1,4 +1,4 @@
-"""Values as Python programs hold them, brought to what the schema speaks of: numbers, booleans, strings and None."""
+"""Conversion of Python values to the types of the schema: numbers, booleans, strings and None."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mlrf.core.schema import Schema
 def number_of(schema: Schema, index: int, value: Any, leniency: Leniency, *, by_code: bool = False) -> float:
     """Return the float64 of one feature's value; errors as of `Schema.number`.
 
-    Beyond what JSON has: NaN, NaT, pandas' NA and a Decimal that is none are missing, NumPy's scalars and Decimals count as the
-    numbers that they are, and 0 and 1 are a boolean's values, as in a column of numbers.
+    Beyond what JSON has: NaN, NaT, pandas' NA and a Decimal that is not a number are missing, NumPy's scalars and Decimals
+    count as numbers, and 0 and 1 are a boolean's values, as in a column of numbers.
     """
     plain = _plain(value)
     if schema.features[index].kind is Kind.BOOLEAN and type(plain) in (int, float) and plain in (0, 1):
@@ -27,7 +27,7 @@ def number_of(schema: Schema, index: int, value: Any, leniency: Leniency, *, by_
 
 
 def at_row(error: InvalidRequestError, row: int) -> InvalidRequestError:
-    """Return the error of a row's value as one that names the row too."""
+    """Return an error of a row's value with the row's number added."""
     return type(error)(f"row {row}: {error}", **{"row": row, **error.details})
 
 

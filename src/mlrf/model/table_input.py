@@ -1,9 +1,9 @@
 """Rows of many kinds as float64: NumPy, pandas, Polars, Arrow, whatever exports Arrow's C stream, and lists of instances.
 
-1. A value means the same whatever holds it; what does not fit its feature is refused with the error that a server gives.
-2. Columns are found by name and their categories go by value; rows without names are in schema order, categories by code.
-3. Columns of numbers are converted whole; a column that holds anything else, or a number that its feature cannot take, goes
-   value by value through the schema, which finds the row and says what is wrong with it.
+1. A value means the same in every kind of table; an invalid value raises the same error as in a server.
+2. Columns are matched by name, with categories by value; rows without names are in schema order, with categories by code.
+3. Columns of numbers are converted as a whole. Any other column, or one with an invalid number, goes through the schema value
+   by value, which names the row and the fault.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
 
 
 def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
-    """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names row, feature and value that do not fit."""
+    """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names the row, feature and invalid value."""
     if isinstance(rows, np.ndarray):
         return array_rows(schema, rows, leniency)
     table = as_table(rows)
@@ -66,7 +66,7 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
 
 
 def _is_boolean(column: Any) -> bool:
-    """Whether the column's type, not its values alone, is that of booleans, in the words of pandas, Polars and Arrow."""
+    """Return whether the type of a pandas, Polars or Arrow column is boolean."""
     kind = column.dtype if hasattr(column, "dtype") else column.type
     return str(kind).lower().startswith("bool")
 
@@ -75,13 +75,13 @@ def _numeric_values(column: Any) -> npt.NDArray[Any] | None:
     """Return a column of numbers or booleans as an array, missing as NaN; None for any other column."""
     try:
         values = np.asarray(column.to_numpy())
-    except Exception:  # noqa: BLE001  a type that NumPy has no word for: it is looked at value by value
+    except Exception:  # noqa: BLE001  a type that NumPy does not have is converted value by value
         return None
     return values if values.dtype.kind in "fiub" else None
 
 
 def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | None:
-    """Convert a whole column; None when it must be looked at value by value."""
+    """Return a column converted as a whole; None when it must be converted value by value."""
     if values is None or feature.categories is not None:
         return None
     # A column of booleans is 0 and 1 to a number, as LightGBM takes it; 0 and 1 are a boolean's values.
@@ -101,7 +101,7 @@ def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | 
 
 
 def _values(column: Any) -> Iterable[Any]:
-    """Return a column as Python values, None in place of every kind of missing."""
+    """Return a column as Python values, with None for every kind of missing value."""
     if hasattr(column, "to_pylist"):  # Arrow
         return column.to_pylist()  # type: ignore[no-any-return]
     if hasattr(column, "isna"):  # pandas

@@ -1,4 +1,4 @@
-"""What kinds of table there are, brought to the three that columns are read from: pandas, Polars and Arrow."""
+"""Conversion of any kind of table to the three that columns are read from: pandas, Polars and Arrow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlrf.core.errors import ConfigError, InvalidRequestError
 
 
 def as_table(rows: Any) -> Any:
-    """Return a table of pandas, Polars or Arrow for what is one, or can be read as one; None for what is no table.
+    """Return an object as a pandas, Polars or Arrow table; None if it is not a table.
 
     InvalidRequestError when it cannot be read, ConfigError when that needs pyarrow and it is not installed.
     """
@@ -33,7 +33,7 @@ def as_table(rows: Any) -> Any:
 
 
 def _is_pandas(rows: Any) -> bool:
-    """Whether an object is a pandas DataFrame, or a subclass's."""
+    """Return whether an object is a pandas DataFrame or of a subclass."""
     return any(
         each.__module__.partition(".")[0] == "pandas" and each.__name__ == "DataFrame" for each in type(rows).__mro__
     )

@@ -183,13 +183,13 @@ def test_a_body_that_cannot_be_kept_costs_its_own_record_alone(tmp_path):
 
 
 class Unspeakable:
-    def told(self, _body, _answer):
+    def as_json(self, _body, _answer):
         raise OverflowError
 
 
 def test_a_request_that_cannot_be_told_costs_its_own_record_alone(tmp_path):
     log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
-    log.put(predicted()._replace(telling=Unspeakable()))
+    log.put(predicted()._replace(transcriber=Unspeakable()))
     log.put(predicted())
     log.close(20.0)
     assert (log.take_counts(), len(records(tmp_path))) == ((1, 1), 1)

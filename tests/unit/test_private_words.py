@@ -31,15 +31,6 @@ BANNED_AS_NAMES = BANNED | {
     "sources",
 }
 """In no class or module name: elsewhere these mean what they usually mean."""
-ALLOWED: dict[str, frozenset[str]] = {
-    "serving/cache": frozenset({"flying"}),
-    "serving/http": frozenset({"unread", "told", "crowd", "asked"}),
-    "serving/lookup": frozenset({"asked"}),
-    "serving/oip": frozenset({"asked", "told", "aside", "hear", "owed"}),
-    "serving/processes": frozenset({"asked", "aside", "loading", "sources"}),
-    "serving/telemetry": frozenset({"told"}),
-}
-"""Words that a package still holds; every line of it is to go."""
 FILES = sorted(SOURCE.rglob("*.py"))
 EVENT = re.compile(r"""log\.(?:debug|info|warning|error)\(\s*"([^"]+)\"""")
 
@@ -61,23 +52,11 @@ def identifiers(tree: ast.AST) -> set[str]:
     return found
 
 
-def package_of(file: Path) -> str:
-    return "/".join(file.relative_to(SOURCE).parts[:-1][:2])
-
-
-def allowed(file: Path) -> frozenset[str]:
-    return ALLOWED.get(package_of(file), frozenset())
-
-
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_no_private_word_is_an_identifier_or_an_event(file):
     text = file.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    found = {
-        name: hit
-        for name in identifiers(tree) | set(EVENT.findall(text))
-        if (hit := words(name) & BANNED - allowed(file))
-    }
+    found = {name: hit for name in identifiers(tree) | set(EVENT.findall(text)) if (hit := words(name) & BANNED)}
     assert found == {}
 
 
@@ -86,7 +65,7 @@ def test_no_private_word_names_a_module_or_a_class(file):
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names = {file.stem, *file.relative_to(SOURCE).parts[:-1]}
     names |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-    assert {name: hit for name in names if (hit := words(name) & BANNED_AS_NAMES - allowed(file))} == {}
+    assert {name: hit for name in names if (hit := words(name) & BANNED_AS_NAMES)} == {}
 
 
 def test_no_private_word_names_a_metric_or_a_label():

@@ -22,9 +22,9 @@ def main(argv: list[str]) -> int:
     configuration = read_configuration(argv, os.environ)
     if configuration.print_only:
         print(configuration.text(), end="", flush=True)
-        from mlrf.serving.processes.model_sources import ModelSources  # noqa: PLC0415  --help needs no bundle
+        from mlrf.serving.processes.models_at_start import ModelsAtStart  # noqa: PLC0415  --help needs no bundle
 
-        ModelSources(configuration.settings)
+        ModelsAtStart(configuration.settings)
         return 0
     _fill_standard_descriptors()
     # By default the end of a process: held back until there is an arbiter, which acts on it.

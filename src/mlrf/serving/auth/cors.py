@@ -43,7 +43,7 @@ class Cors:
 
     def preflight(self, head: Head) -> bytes | None:
         """Return the header lines of the answer to a preflight of an origin that may ask, None for any other request."""
-        asks = head.method == b"OPTIONS" and head.asked_method is not None
+        asks = head.method == b"OPTIONS" and head.requested_method is not None
         if not asks or not (self._any or head.origin in self._origins):
             return None
         return self.lines(head) + _PREFLIGHT

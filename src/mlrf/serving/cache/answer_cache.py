@@ -167,7 +167,7 @@ class CachePartition:
         "_count_hits",
         "_count_misses",
         "_entries",
-        "_flying",
+        "_in_flight",
         "_is_closed",
         "_last_bits",
         "_mark",
@@ -204,7 +204,7 @@ class CachePartition:
         self._prefix = route.encode() + b" "
         self._run_s = math.inf
         """What an answer lately took in the worker's thread."""
-        self._flying: dict[bytes, _InFlight] = {}
+        self._in_flight: dict[bytes, _InFlight] = {}
         """Work under way, by body; gone with the last who waits for it, answered or not."""
         self._is_closed = False
 
@@ -218,7 +218,7 @@ class CachePartition:
             self._count_hits(1)
             return entry.answer
         self._count_misses(1)
-        if entry is None and body not in self._flying:
+        if entry is None and body not in self._in_flight:
             mark = hash(body) ^ self._salt
             place = mark & self._last_bits
             if self._marks[place] != mark:
@@ -235,8 +235,8 @@ class CachePartition:
 
     def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
         """Return the answer to a body that came before and has no answer that still holds."""
-        flying = self._flying.get(body)
-        shared = flying.work() if flying is not None and self._still_stands(flying.build_settings) else None
+        in_flight = self._in_flight.get(body)
+        shared = in_flight.work() if in_flight is not None and self._still_stands(in_flight.build_settings) else None
         if shared is not None:
             return shared
         if outdated is not None:
@@ -291,13 +291,13 @@ class CachePartition:
         return sharing
 
     def _compute(self, body: bytes, work: Deferred | Awaited, made: Deferred) -> None:
-        flying = self._flying
+        in_flight = self._in_flight
 
         def forget(reference: weakref.ref[Deferred | Awaited]) -> None:
-            if (now := flying.get(body)) is not None and now.work is reference:
-                del flying[body]
+            if (now := in_flight.get(body)) is not None and now.work is reference:
+                del in_flight[body]
 
-        flying[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
+        in_flight[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
 
     def _still_stands(self, build_settings: tuple[int | None, float]) -> bool:
         """Whether who asks now may be answered from the stored rows that were read for who asked before."""

@@ -61,8 +61,8 @@ class LimitedConnection(ResponseWriter):
         elif now > self._idle_until():
             self._transport.close()
 
-    def _cut_if(self, unread_for_too_long: bool) -> None:
-        if unread_for_too_long:
+    def _cut_if(self, has_timed_out: bool) -> None:
+        if has_timed_out:
             self._server.meter.count_cut("slow_reader")
             self._transport.abort()
 

@@ -20,8 +20,8 @@ def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
     A gzip member ends with the length of its content. That may be a lie, or other bytes of a member that is not whole, but
     where the body could inflate to as much it is believed: an honest bomb is refused unopened.
     """
-    told = int.from_bytes(body[-_LENGTH_BYTES:], "little")
-    if max_bytes < told <= _MOST_RATIO * len(body) and body.startswith(_MAGIC):
+    claimed = int.from_bytes(body[-_LENGTH_BYTES:], "little")
+    if max_bytes < claimed <= _MOST_RATIO * len(body) and body.startswith(_MAGIC):
         raise _too_long(max_bytes)
     return _inflate(body, min(max_bytes, INFLATED_BYTES), max_bytes)
 

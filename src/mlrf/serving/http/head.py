@@ -73,7 +73,7 @@ class Head:
     traceparent: bytes | None = None
     authorization: bytes | None = None
     origin: bytes | None = None
-    asked_method: bytes | None = None
+    requested_method: bytes | None = None
     """What a browser asks leave for (Access-Control-Request-Method)."""
     inference_header_bytes: bytes | None = None
     """How much of an inference request's body is JSON (Inference-Header-Content-Length)."""
@@ -181,7 +181,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         traceparent=first.get(b"traceparent"),
         authorization=first.get(b"authorization"),
         origin=first.get(b"origin"),
-        asked_method=first.get(b"access-control-request-method"),
+        requested_method=first.get(b"access-control-request-method"),
         inference_header_bytes=first.get(b"inference-header-content-length"),
         accept_encoding=b",".join(fields.get(b"accept-encoding", ())) or None,
     )

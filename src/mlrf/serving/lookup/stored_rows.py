@@ -113,23 +113,23 @@ class StoredRows:
             if each is not None:
                 weakref.finalize(self, each.release)
 
-    def read_one(self, asked: ByKey) -> FoundRow:
+    def read_one(self, request: ByKey) -> FoundRow:
         """Return one row from a store on this machine; errors as `read`."""
         if self.local is None:
             raise _not_local()
         try:
-            stored = self.local.read(asked.key)
+            stored = self.local.read(request.key)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
         if stored is None:
             self._meter.count_lookups(0, 1, 0.0)
-            raise self._not_found(asked)
+            raise self._not_found(request)
         now_s, time_us = time.time(), stored.as_of_us
         self._meter.count_lookups(1, 0, 0.0 if time_us is None else now_s - time_us * _US)
-        return self._judge(asked, stored, now_s)
+        return self._judge(request, stored, now_s)
 
-    def read(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+    def read(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each from a store on this machine, all from one transaction of it.
 
         KeyNotFoundError, MissingFeatureError or StaleFeaturesError say why one may not be answered with, and at which of
@@ -138,15 +138,15 @@ class StoredRows:
         if self.local is None:
             raise _not_local()
         try:
-            return self._judged(asked, self.local.read_many([each.key for each in asked]), places)
+            return self._judged(request, self.local.read_many([each.key for each in request]), places)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
 
-    async def fetch(self, asked: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+    async def fetch(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each from any store, all from one state of it; errors as `read`."""
         try:
-            return self._judged(asked, await self.store.fetch([each.key for each in asked]), places)
+            return self._judged(request, await self.store.fetch([each.key for each in request]), places)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
@@ -171,13 +171,13 @@ class StoredRows:
             await self.store.fetch([_NO_KEY])
 
     def _judged(
-        self, asked: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
+        self, request: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
     ) -> list[FoundRow]:
         now_s = time.time()
         found = []
         age_s = 0.0
         try:
-            for each, stored in zip(asked, rows, strict=True):
+            for each, stored in zip(request, rows, strict=True):
                 if stored is None:
                     raise self._not_found(each)
                 if stored.as_of_us is not None:
@@ -193,19 +193,19 @@ class StoredRows:
             self._meter.count_lookups(len(rows) - missed, missed, age_s)
         return found
 
-    def _judge(self, asked: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
-        overrides = asked.overrides
+    def _judge(self, request: ByKey, stored: StoredRow, now_s: float) -> FoundRow:
+        overrides = request.overrides
         if stored.absent:
-            self._check_absent(asked, stored)
+            self._check_absent(request, stored)
         is_stale, fresh_until_s = False, math.inf
         limit_s = self._limit.max_age_s
-        if asked.max_age_s is not None and (limit_s is None or asked.max_age_s < limit_s):
-            limit_s = asked.max_age_s
+        if request.max_age_s is not None and (limit_s is None or request.max_age_s < limit_s):
+            limit_s = request.max_age_s
         if limit_s is not None:
             fresh_until_s = -math.inf if stored.as_of_us is None else stored.as_of_us * _US + limit_s
             if now_s >= fresh_until_s:
-                if (asked.on_stale or self._limit.on_stale) == "refuse":
-                    raise self._stale(asked, stored, now_s, limit_s)
+                if (request.on_stale or self._limit.on_stale) == "refuse":
+                    raise self._stale(request, stored, now_s, limit_s)
                 # It will not become fresh again.
                 is_stale, fresh_until_s = True, math.inf
         row: Sequence[float] = stored.values
@@ -213,26 +213,26 @@ class StoredRows:
             row = list(row)
             for index, value in overrides.items():
                 row[index] = value
-        return FoundRow(row, asked.key, stored, overrides is not None, is_stale, fresh_until_s)
+        return FoundRow(row, request.key, stored, overrides is not None, is_stale, fresh_until_s)
 
-    def _check_absent(self, asked: ByKey, stored: StoredRow) -> None:
-        absent = [self.format.schema.names[i] for i in stored.absent if i not in (asked.overrides or ())]
+    def _check_absent(self, request: ByKey, stored: StoredRow) -> None:
+        absent = [self.format.schema.names[i] for i in stored.absent if i not in (request.overrides or ())]
         if absent:
             raise MissingFeatureError(
                 f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push the row whole, or send "
                 'the value in "overrides"',
                 feature=absent[0],
                 missing=absent[:_SHOWN],
-                key=self.format.key.decode(asked.key),
+                key=self.format.key.decode(request.key),
             )
 
-    def _not_found(self, asked: ByKey) -> KeyNotFoundError:
-        key = self.format.key.decode(asked.key)
+    def _not_found(self, request: ByKey) -> KeyNotFoundError:
+        key = self.format.key.decode(request.key)
         shown = clip(msgspec.json.encode(key).decode())
         return KeyNotFoundError(f"no row is stored under the key {shown}", key=key)
 
-    def _stale(self, asked: ByKey, stored: StoredRow, now_s: float, limit_s: float) -> StaleFeaturesError:
-        key = self.format.key.decode(asked.key)
+    def _stale(self, request: ByKey, stored: StoredRow, now_s: float, limit_s: float) -> StaleFeaturesError:
+        key = self.format.key.decode(request.key)
         if stored.as_of_us is None:
             return StaleFeaturesError(
                 f"the stored row of this key does not say when it was true, and may be at most {limit_s:g} s old",

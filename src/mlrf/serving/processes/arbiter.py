@@ -29,7 +29,7 @@ from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.service import default_name
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
-from mlrf.serving.processes.model_sources import ModelSources
+from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
 from mlrf.serving.processes.reload_coordinator import CoordinatorActions, ReloadCoordinator
 from mlrf.serving.processes.settings_reload import merged
@@ -58,7 +58,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     log = Log(settings.log_level)
     notifier = Notifier(os.environ)
     inherited = inherited_listeners(os.environ)
-    sources = ModelSources(settings)
+    sources = ModelsAtStart(settings)
     bundles = sources.bundles
     listeners = (
         spread_listeners(inherited, settings.workers)
@@ -113,7 +113,7 @@ def _warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], l
             log.warning("open to all", reason=exposed)
 
 
-def _log_refused(sources: ModelSources, log: Log) -> None:
+def _log_refused(sources: ModelsAtStart, log: Log) -> None:
     """Log each version that was refused, and what is served in its place."""
     for name, each in sources.refused.items():
         serving = None if each.serving is None else each.serving.number
@@ -148,7 +148,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         app: _Application,
         boot: WorkerBoot,
         listeners: Listeners,
-        sources: ModelSources,
+        sources: ModelsAtStart,
         notifier: Notifier,
         reread: Callable[[], ServeSettings],
     ) -> None:

@@ -51,7 +51,7 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
     return bundle
 
 
-def find(boot: WorkerBoot, name: str, asked: str | None) -> tuple[Version, dict[str, int]]:
+def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, dict[str, int]]:
     """Return the version of a model that a number or the first digits of a digest name, the current one for None.
 
     With it, what is held of one that stands in a directory of its own: whoever asks gives it back. BundleError when there is
@@ -59,17 +59,17 @@ def find(boot: WorkerBoot, name: str, asked: str | None) -> tuple[Version, dict[
     """
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
-        return model_directory.find(asked), {}
+        return model_directory.find(requested), {}
     path = _place(boot, name)
     bundle = read_bundle(path)
     if bundle.name != name:
         raise BundleError(f"{path} holds the model {bundle.name!r} now, not {name!r}; start the server again for that")
-    is_named = asked in (None, "1") or (is_digest_prefix(asked) and bundle.version.startswith(asked))
+    is_named = requested in (None, "1") or (is_digest_prefix(requested) and bundle.version.startswith(requested))
     if not is_named:
         raise BundleError(
             f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
             "that",
-            version=asked,
+            version=requested,
         )
     return Version(1, bundle.version), pin_bundle(bundle, boot.settings.engine)
 

@@ -73,18 +73,18 @@ class ModelLoader:
         if (answer.pid, answer.number) == (os.getpid(), self._number):
             self._answered.set()
 
-    async def load(self, name: str, asked: LoadRequest | None = None) -> bytes:
+    async def load(self, name: str, requested: LoadRequest | None = None) -> bytes:
         """Take a version of a model into service, the current one unless another is asked for; return what is served now.
 
         ReloadRefusedError or SchemaChangedError says why it is not.
         """
-        asked = asked or LoadRequest()
-        wanted = None if asked.version is None else str(asked.version)
+        requested = requested or LoadRequest()
+        wanted = None if requested.version is None else str(requested.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
                 version, held = await _in_thread(partial(self._find, name, wanted))
                 try:
-                    answer = await self._ask(name, version, held, allow_schema_change=asked.allow_schema_change)
+                    answer = await self._ask(name, version, held, allow_schema_change=requested.allow_schema_change)
                 finally:
                     close_descriptors(held)
         except TimeoutError as error:
@@ -117,8 +117,8 @@ class ModelLoader:
         return msgspec.json.encode({"model": name, "version": None})
 
     def _load_by(self, name: str, body: bytes) -> Awaited:
-        asked = _read(body, LoadRequest, '{"version": …, "allow_schema_change": …}')
-        return Awaited(lambda: self.load(name, asked))
+        requested = _read(body, LoadRequest, '{"version": …, "allow_schema_change": …}')
+        return Awaited(lambda: self.load(name, requested))
 
     def _unload_by(self, name: str, body: bytes) -> Awaited:
         _read(body, UnloadRequest, "{}")

@@ -33,10 +33,10 @@ _PATTERN = "predictions-*.jsonl"
 
 
 @runtime_checkable
-class Telling(Protocol):
+class JsonTranscriber(Protocol):
     """A handler whose requests and answers are not JSON, or not alone."""
 
-    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return both as JSON; in any thread."""
         ...
 
@@ -50,7 +50,7 @@ class Predicted(NamedTuple):
     elapsed_s: float
     body: bytes
     answer: bytes
-    telling: Telling | None = None
+    transcriber: JsonTranscriber | None = None
     """Who makes JSON of what is none."""
 
 
@@ -155,8 +155,8 @@ class PredictionLog:
 def _line(predicted: Predicted) -> bytes:
     """Return a prediction as one line of JSON."""
     body, answer = predicted.body, predicted.answer
-    if predicted.telling is not None:
-        body, answer = predicted.telling.told(body, answer)
+    if predicted.transcriber is not None:
+        body, answer = predicted.transcriber.as_json(body, answer)
     elif body.startswith(_GZIP_MAGIC):
         inflating = zlib.decompressobj(_GZIP_WINDOW)
         body = inflating.decompress(body, _MAX_PLAIN_BYTES)

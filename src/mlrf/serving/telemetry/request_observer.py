@@ -14,7 +14,7 @@ from mlrf.serving.runtime.stages import STAGES, Recorder, Stage, durations
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import NO_MODEL, WorkerMeter
-from mlrf.serving.telemetry.prediction_log import Predicted, PredictionLog, Telling
+from mlrf.serving.telemetry.prediction_log import JsonTranscriber, Predicted, PredictionLog
 from mlrf.serving.telemetry.sampling import Sampler
 from mlrf.serving.telemetry.settings import TelemetrySettings
 
@@ -178,9 +178,11 @@ class TelemetryObserver:
             facts = (call.method, call.target, sampled.label, status, elapsed_s, *sizes)
             self._access_log.put(Answered(began_s, sampled.request_id, sampled.client, *facts))
         if sampled.for_prediction and self._prediction_log is not None and status == _OK:
-            telling = call.handler if isinstance(call.handler, Telling) else None
+            transcriber = call.handler if isinstance(call.handler, JsonTranscriber) else None
             both = sampled.body, content
-            self._prediction_log.put(Predicted(began_s, sampled.request_id, sampled.label, elapsed_s, *both, telling))
+            self._prediction_log.put(
+                Predicted(began_s, sampled.request_id, sampled.label, elapsed_s, *both, transcriber)
+            )
         return (
             self._tracing.span(sampled, status, elapsed_s) if sampled.for_trace and self._tracing is not None else b""
         )

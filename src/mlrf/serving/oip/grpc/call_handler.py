@@ -50,9 +50,9 @@ _OF_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 class _RefusedError(Exception):
     """How a request is refused."""
 
-    def __init__(self, told: ErrorStatus, details: str, metadata: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, status: ErrorStatus, details: str, metadata: tuple[tuple[str, str], ...]) -> None:
         super().__init__(details)
-        self.code = _CODES[told.grpc]
+        self.code = _CODES[status.grpc]
         self.details = details
         self.metadata = metadata
 
@@ -342,17 +342,17 @@ class CallHandler:
     def _refused(
         self, fault: Exception, identity: bytes, call: _Call | None = None, started: float = 0.0
     ) -> _RefusedError:
-        told, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
+        status, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
         text = identity.decode("ascii")
         metadata = [("x-request-id", text), ("mlrf-code", code)]
-        if told.grpc == "UNAVAILABLE":
+        if status.grpc == "UNAVAILABLE":
             metadata.append(("grpc-retry-pushback-ms", _PUSHBACK_MS))
-        if told.grpc == "INTERNAL":
+        if status.grpc == "INTERNAL":
             details = f"{details}; request {text}"
         if call is not None:
-            self._count(call, told.http, details.encode(), started)
+            self._count(call, status.http, details.encode(), started)
         short = details.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
-        return _RefusedError(told, short, tuple(metadata))
+        return _RefusedError(status, short, tuple(metadata))
 
     def _count(self, call: _Call, status: int, content: bytes, started: float) -> None:
         runtime = self._runtime

@@ -40,12 +40,12 @@ def simple(handler: Handler) -> CallHandlers:
 def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
     """Return the unary calls that a plane answers."""
 
-    def told(name: str, tell: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
+    def described(name: str, describe: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
         """Return a call that answers with a document, whose members are the fields of its message."""
         request, response = message(f"{name}Request"), message(f"{name}Response")
 
         def handle(body: bytes) -> bytes:
-            document = tell(parsed_short(request, body))
+            document = describe(parsed_short(request, body))
             written: bytes = json_format.ParseDict(document, response(), ignore_unknown_fields=True).SerializeToString()
             return written
 
@@ -55,12 +55,18 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
         "ServerLive": simple(lambda _body: _YES),
         "ServerReady": simple(lambda _body: _ready(plane.check_ready)),
         "ModelReady": simple(_model_ready(plane)),
-        "ServerMetadata": told("ServerMetadata", lambda _asked: plane.server_metadata()),
-        "ModelMetadata": told("ModelMetadata", lambda asked: plane.model_metadata(asked.name, asked.version)),
+        "ServerMetadata": described("ServerMetadata", lambda _request: plane.server_metadata()),
+        "ModelMetadata": described(
+            "ModelMetadata", lambda request: plane.model_metadata(request.name, request.version)
+        ),
         "ModelInfer": CallHandlers(_Infer(plane, may_explain=True), _Infer(plane, may_explain=False)),
-        "ModelConfig": told("ModelConfig", lambda asked: {"config": plane.model_config(asked.name, asked.version)}),
-        "ModelStatistics": told("ModelStatistics", lambda asked: plane.statistics(asked.name, asked.version)),
-        "RepositoryIndex": told("RepositoryIndex", lambda asked: {"models": plane.index(ready=asked.ready)}),
+        "ModelConfig": described(
+            "ModelConfig", lambda request: {"config": plane.model_config(request.name, request.version)}
+        ),
+        "ModelStatistics": described(
+            "ModelStatistics", lambda request: plane.statistics(request.name, request.version)
+        ),
+        "RepositoryIndex": described("RepositoryIndex", lambda request: {"models": plane.index(ready=request.ready)}),
         "RepositoryModelLoad": simple(_of_repository("RepositoryModelLoad", plane.load)),
         "RepositoryModelUnload": simple(_of_repository("RepositoryModelUnload", plane.unload)),
     }
@@ -78,8 +84,8 @@ def _model_ready(plane: DataPlane) -> Handler:
     kind = message("ModelReadyRequest")
 
     def handle(body: bytes) -> bytes:
-        asked = parsed_short(kind, body)
-        return _ready(lambda: plane.check_model_ready(asked.name, asked.version))
+        request = parsed_short(kind, body)
+        return _ready(lambda: plane.check_model_ready(request.name, request.version))
 
     return handle
 
@@ -97,14 +103,14 @@ class _Infer:
         if recorder is not None:
             recorder.enter(DECODE)
         if len(body) > TENSOR_BYTES:
-            return self._aside(body)
+            return self._read_in_thread(body)
         return self._answer(read_request(body, perf_counter(), self._plane.limits))
 
-    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return both messages as the protocol's JSON."""
         return request_json(read_request(body)), response_json(read_response(answer))
 
-    def _aside(self, body: bytes) -> Continued:
+    def _read_in_thread(self, body: bytes) -> Continued:
         began_s = perf_counter()
         read = []
 
@@ -126,9 +132,9 @@ def _of_repository(name: str, act: Callable[[str, Mapping[str, Any]], Awaited]) 
     done = response.DESCRIPTOR.fields_by_number[2].name
 
     def handle(body: bytes) -> Result:
-        asked = parsed_short(request, body)
-        model = asked.model_name or asked.repository_or_model_name
-        acting = act(model, {key: _value(each) for key, each in asked.parameters.items()})
+        parsed = parsed_short(request, body)
+        model = parsed.model_name or parsed.repository_or_model_name
+        acting = act(model, {key: _value(each) for key, each in parsed.parameters.items()})
 
         async def finish() -> bytes:
             await acting.run()

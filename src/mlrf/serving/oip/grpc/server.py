@@ -45,7 +45,7 @@ _LEAST_PING_MS = 5_000
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
 """How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
 _QUIET_S = 60.0
-_SETTLE_S, _TOLD_S, _LINGER_S = 0.05, 0.02, 0.5
+_SETTLE_S, _GOAWAY_S, _LINGER_S = 0.05, 0.02, 0.5
 """How long calls may be on their way to a server that leaves, its GOAWAY to them, and the last answers."""
 
 
@@ -122,7 +122,7 @@ class GrpcServer:
         await asyncio.sleep(min(_SETTLE_S, limit_s))
         stopping = asyncio.create_task(self._server.stop(limit_s))
         self._answering.end_resting()
-        await asyncio.sleep(_TOLD_S)
+        await asyncio.sleep(_GOAWAY_S)
         self._answering.release()
         finishing = asyncio.create_task(self._answering.finish())
         await asyncio.wait((stopping, finishing), return_when=asyncio.FIRST_COMPLETED)

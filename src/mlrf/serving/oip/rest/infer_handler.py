@@ -69,7 +69,7 @@ class InferHandler:
         decode = decoder(head.content_encoding, max_body_bytes)
         return other if decode is None else _CompressedHandler(other, decode)
 
-    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return a request that was answered, and its response, as JSON alone."""
         header_bytes = self._header_bytes
         if header_bytes is not None or b"NaN" in body:
@@ -91,9 +91,9 @@ class _CompressedHandler:
         """Answer a body."""
         return Continued(Deferred(lambda: self._decompress(body)), self._handler)
 
-    def told(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return a request that was answered, and its response, as JSON alone."""
-        return self._handler.told(self._decompress(body), answer)
+        return self._handler.as_json(self._decompress(body), answer)
 
 
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:

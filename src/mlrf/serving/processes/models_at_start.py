@@ -32,7 +32,7 @@ class _Candidate(NamedTuple):
     bundle: Bundle
 
 
-class ModelSources:
+class ModelsAtStart:
     """What the command line names, checked."""
 
     def __init__(self, settings: ServeSettings) -> None:

@@ -113,3 +113,9 @@ def test_fields_that_make_no_key_are_refused():
         EntityKey((KeyField("a", KeyType.STRING), KeyField("a", KeyType.DATE)))
     with pytest.raises(ValueError, match="needs a name"):
         KeyField("", KeyType.STRING)
+
+
+def test_bytes_beyond_a_key_are_refused():
+    raw = SALES.encode(RIGHT)
+    with pytest.raises(ValueError, match="more bytes than a key"):
+        SALES.decode(raw + b"x")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -12,8 +14,8 @@ from mlrf.core.errors import ConfigError, FeaturesUnavailableError
 from mlrf.core.feature import Feature
 from mlrf.core.schema import Schema
 from mlrf.features.entity_key import entity_key
-from mlrf.features.redis_commands import round_trips
-from mlrf.features.redis_store import RedisStore
+from mlrf.features.redis_commands import RoundTrips, round_trips
+from mlrf.features.redis_store import MAX_PUSHED, RedisStore
 from mlrf.features.row_format import RowFormat
 from redis_server import redis_server
 
@@ -241,3 +243,34 @@ def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="--features: not the address of a store"):
         RedisStore("redis://host:port/0", "model", ROWS)
+
+
+def test_a_push_that_would_hold_up_other_machines_is_refused(server):
+    async def story(store):
+        rows = [(key(0), record(1.0))] * MAX_PUSHED
+        assert (await store.push(rows)).written == MAX_PUSHED
+        with pytest.raises(FeaturesUnavailableError, match=f"push at most {MAX_PUSHED} at once"):
+            await store.push([*rows, rows[0]])
+
+    told(server.url, story)
+
+
+def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
+    """A port that takes connections and says nothing."""
+
+    async def story(url):
+        trips = RoundTrips(url)
+        asking = asyncio.create_task(trips.ask("PING", limit_s=5.0))
+        await asyncio.sleep(0.1)
+        (connecting,) = trips._connecting
+        await trips.close()
+        with suppress(asyncio.CancelledError):
+            await connecting
+        assert connecting.cancelled()
+        assert trips._free.empty()
+        asking.cancel()
+
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        asyncio.run(story(f"redis://127.0.0.1:{hole.getsockname()[1]}/0"))

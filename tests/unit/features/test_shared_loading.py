@@ -140,3 +140,26 @@ def test_a_load_that_fails_changes_nothing(server):
         assert len(await left_over(store)) == 1
 
     told(server.url, story)
+
+
+def test_a_load_that_is_cancelled_reads_no_further(server):
+    n_read = 0
+
+    class Long:
+        def batches(self):
+            nonlocal n_read
+            for n in range(50):
+                time.sleep(0.02)
+                n_read += 1
+                yield Batch([key(n)], [ROWS.pack([1.0])])
+
+    async def story(store, _other):
+        loading = asyncio.create_task(load_shared(store, Long(), "long.parquet"))
+        await asyncio.sleep(0.2)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        assert await left_over(store) == []
+
+    told(server.url, story)
+    assert n_read < 25

@@ -21,6 +21,8 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError, ConfigError, RowsError
 from mlrf.core.manifest import FileEntry
 from mlrf.core.schema import Schema
+from mlrf.features.explanation_store import model_digest
+from mlrf.features.explanations_parquet import read_explanations
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.features.seed_store import take_rows
@@ -88,6 +90,14 @@ def test_the_rows_and_their_contributions_are_served_as_they_were_given(built, r
     assert bundle.manifest.rows.explained == len(rows)
     asyncio.run(store.close())
     explanations.release()
+
+
+def test_contributions_of_another_width_are_refused(built):
+    bundle = read_bundle(built)
+    file, rows, width = bundle.file("explanations.parquet"), row_format(bundle), bundle.manifest.n_features
+    assert sum(map(len, read_explanations(file, rows, model_digest(bundle), width))) > 0
+    with pytest.raises(BundleError, match="another number of features"):
+        list(read_explanations(file, rows, model_digest(bundle), width + 1))
 
 
 def test_the_same_rows_in_any_order_and_types_make_the_same_bundle(built, booster, frame, rows, tmp_path):
@@ -163,7 +173,7 @@ def test_rows_that_were_pushed_survive_a_new_start_and_rows_that_were_loaded_are
     format_ = row_format(bundle)
     key = format_.key.encode(key_of(rows.iloc[0]))
     store = open_store(bundle, tmp_path)
-    store.upsert([(key, format_.pack([9.0] * 4))])
+    store.upsert([(key, format_.pack([9.0, 9.0, 1.0, 1.0]))])
     store.release()
     # As if the server had died before it noted that the rows were taken.
     (store_location(tmp_path, bundle, format_).rows / "seeded").unlink()

@@ -1,1 +1,1 @@
-"""Features by key: rows that were prepared before anyone asks, found by what the caller knows."""
+"""Feature stores: rows that were prepared in advance, looked up by key."""

@@ -12,7 +12,7 @@ MAX_AS_OF_US = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 
 
 def read_as_of(text: Any) -> int:
-    """Return the microseconds of an RFC 3339 time or date; ValueError says what is wrong with it."""
+    """Return the microseconds of an RFC 3339 time or date; ValueError names the fault."""
     if not isinstance(text, str):
         raise ValueError(f"an as-of time is a string like 2026-01-31T06:00:00Z, not {type(text).__name__}")  # noqa: TRY004
     try:
@@ -28,6 +28,6 @@ def read_as_of(text: Any) -> int:
 
 
 def show_as_of(as_of_us: int) -> str:
-    """Return the RFC 3339 spelling in UTC, without digits of a second that are all zero."""
+    """Return the time as RFC 3339 in UTC, without a fraction of a second that is zero."""
     time = _EPOCH + dt.timedelta(microseconds=as_of_us)
     return time.isoformat().removesuffix("+00:00") + "Z"

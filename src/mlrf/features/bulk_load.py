@@ -1,8 +1,8 @@
 """A bulk load: all rows of the embedded store replaced at once, while it is read and even while it is written.
 
-Rows go into the table that is not current, a batch a transaction, so that memory holds a batch and no more; the last
-transaction makes the table current. What is pushed meanwhile is written to the current table and kept aside, and joins the
-new one in that last transaction. A load that fails or is killed leaves the store as it was.
+Rows go into the table that is not current, one batch per transaction, so that only one batch is in memory; the last
+transaction makes the table current. Rows pushed meanwhile are written to the current table and to a pending table, and the last
+transaction adds them to the new table. A load that fails or is killed leaves the store unchanged.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from mlrf.features.lmdb_store import (
 from mlrf.features.row_format import NO_TIME, RowFormat, as_of_us_of
 
 _BATCH_ROWS = 1 << 15
-"""Rows a transaction, which waits for the disk at its end: 9 MB of them."""
+"""Rows per transaction, about 9 MB; each transaction is synced to disk."""
 
 
 class RowsSource(Protocol):
-    """Rows that can be read from the start again: a `RowsFile`."""
+    """Rows that can be read more than once, such as a `RowsFile`."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield the rows in the source's order."""
@@ -47,11 +47,11 @@ class RowsSource(Protocol):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What became of a load."""
+    """The result of a load."""
 
     rows: int
     superseded: int
-    """Rows of the file that stepped back for a later one of the same key."""
+    """Rows of the file that were superseded by a later row with the same key."""
     transaction: int
 
 
@@ -61,10 +61,10 @@ def load_rows(
     source: str,
     progress: Callable[[int], None] = lambda _rows: None,
 ) -> Loaded:
-    """Replace all rows of a store by those of a file; `progress` is told how many have been read.
+    """Replace all rows of a store by those of a file; `progress` receives the number of rows read.
 
-    Of rows with one key the one that was true last counts; RowsError where that cannot be told. `source` is kept as where the
-    rows came from. FeaturesUnavailableError when the disk is full, or another load is under way.
+    Of rows with the same key the one with the latest as-of time is kept; RowsError if it cannot be determined. `source` is
+    stored as the origin of the rows. FeaturesUnavailableError when the disk is full, or another load is under way.
     """
     with _sole_load(store):
         environment = store.environment
@@ -98,11 +98,11 @@ _Rows = list[tuple[Key, Record]]
 
 
 class _OutOfOrderError(Exception):
-    """The rows do not come in the order of their keys."""
+    """The rows are not sorted by key."""
 
 
 def counted_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[_Rows]:
-    """Yield the rows of a source in batches, and tell how many there were."""
+    """Yield the rows of a source in batches, and report the number read."""
     read = 0
     for batch in rows.batches():
         yield list(zip(batch.keys, batch.records, strict=True))
@@ -111,7 +111,7 @@ def counted_rows(rows: RowsSource, progress: Callable[[int], None]) -> Iterator[
 
 
 def _followed(batches: Iterable[_Rows]) -> Iterator[_Rows]:
-    """Pass the batches on as long as each key follows, or equals, the one before; then give up."""
+    """Yield the batches while keys ascend or repeat; raise _OutOfOrderError when one does not."""
     last = b""
     for batch in batches:
         keys = [last, *(key for key, _ in batch)]
@@ -128,7 +128,7 @@ def _batched(rows: Iterable[tuple[Key, Record]]) -> Iterator[_Rows]:
 
 
 def _begin(transaction: lmdb.Transaction[bytes], store: LmdbStore) -> int:
-    """Empty the table that is not current, whatever a load before left in it, and say that a load is under way."""
+    """Empty the table that is not current, and record that a load is under way."""
     current, _ = read_state(transaction, store.meta)
     target = 1 - current
     clear(transaction, store, target)
@@ -137,7 +137,7 @@ def _begin(transaction: lmdb.Transaction[bytes], store: LmdbStore) -> int:
 
 
 def _add_directly(store: LmdbStore, target: int, batches: Iterator[_Rows]) -> int | None:
-    """Add batches that come in order, as `_add_all`; None when they do not."""
+    """Add batches that are sorted by key, as `_add_all` does; None when they are not."""
     try:
         return _add_all(store, target, _batched(chain.from_iterable(_followed(batches))))
     except _OutOfOrderError:
@@ -145,7 +145,7 @@ def _add_directly(store: LmdbStore, target: int, batches: Iterator[_Rows]) -> in
 
 
 def _add_all(store: LmdbStore, target: int, batches: Iterator[_Rows]) -> int:
-    """Append batches to the table, one a transaction; return how many rows stepped back for later ones."""
+    """Append batches to the table, one per transaction; return the number of superseded rows."""
     superseded = 0
     for batch in batches:
         superseded += store.environment.write(lambda t, batch=batch: _add(t, store, target, batch))  # type: ignore[misc]
@@ -166,7 +166,7 @@ def _add(transaction: lmdb.Transaction[bytes], store: LmdbStore, target: int, ba
 
 
 def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
-    """Whether a row was true later than another of its key; RowsError where that cannot be told."""
+    """Return whether a row has a later as-of time than another with its key; RowsError if it cannot be determined."""
     mine, other = as_of_us_of(record), as_of_us_of(stands)
     if mine == other:
         named = rows.key.decode(key)

@@ -1,4 +1,4 @@
-"""A breaker: who does not answer is not asked again until it has answered a probe, so that nobody waits for it in vain."""
+"""A circuit breaker: after repeated failures of a server, calls fail at once until a probe succeeds."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 _FAILURES = 3
-"""In a row: one answer that is late may be our own fault."""
+"""Consecutive failures that open the breaker: a single late response may be our own fault."""
 PROBE_EVERY_S = 0.25
 
 
 class Breaker:
-    """Counts failures; from the third in a row it is open, until somebody who probes closes it."""
+    """Counts failures; the third in a row opens it, and a successful probe closes it."""
 
     def __init__(self, *, is_open: bool = False) -> None:
         self.is_open = is_open
-        """Whether asking is of no use now."""
+        """Whether calls should fail at once."""
         self.reason = ""
         """Why it is open."""
         self._failures = 0
 
     def succeeded(self) -> None:
-        """Count an answer."""
+        """Count a success."""
         self._failures = 0
 
     def failed(self, reason: str) -> bool:
-        """Count a question without an answer; whether it opened the breaker."""
+        """Count a failure; return whether it opened the breaker."""
         self._failures += 1
         self.reason = reason
         if self.is_open or self._failures < _FAILURES:
@@ -34,13 +34,13 @@ class Breaker:
         return True
 
     def close(self) -> None:
-        """Let everybody ask again: a probe was answered."""
+        """Close the breaker, after a successful probe."""
         self.is_open = False
         self._failures = 0
 
 
 class ProbingBreaker(Breaker):
-    """Probes by itself: in the background from when it opens until `probe` succeeds within a limit, which closes it."""
+    """A breaker that probes in the background from when it opens until `probe` succeeds within a limit, which closes it."""
 
     def __init__(self, probe: Callable[[], Awaitable[object]], probe_limit_s: float) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class ProbingBreaker(Breaker):
         self._probing: asyncio.Task[None] | None = None
 
     def failed(self, reason: str) -> bool:
-        """Count a question without an answer, and probe if it opened the breaker; whether it did."""
+        """Count a failure, and start probing if it opened the breaker; return whether it did."""
         opened = super().failed(reason)
         if opened:
             self._probing = asyncio.get_running_loop().create_task(self._probe_until_answered())
         return opened
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         if self._probing is not None:
             self._probing.cancel()
             self._probing = None
@@ -67,7 +67,7 @@ class ProbingBreaker(Breaker):
             try:
                 async with asyncio.timeout(self._probe_limit_s):
                     await self._probe()
-            except Exception as error:  # noqa: BLE001  whatever it is, it is no answer
+            except Exception as error:  # noqa: BLE001  any error is a failed probe
                 self.reason = str(error) or type(error).__name__
             else:
                 self.close()

@@ -1,7 +1,8 @@
-"""What a row is found by: one or several typed fields, and the one sequence of bytes that they make.
+"""Keys of stored rows: one or several typed fields, and their canonical encoding as bytes.
 
-The bytes do not depend on the order in which the fields are named, and they sort as the values do: integers and dates as
-big-endian numbers, strings as UTF-8 with an end that no string can hold. LMDB sorts its keys, so neighbours lie together.
+The bytes do not depend on the order in which the fields are given, and they sort as the values do: integers and dates as
+big-endian numbers, strings as UTF-8 with a terminator that no string can hold. LMDB sorts its keys, so neighbours are stored
+together.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from mlrf.core.errors import InvalidKeyError
 from mlrf.core.value_text import clip, shown, shown_name
 
 MAX_KEY_BYTES = 511
-"""What LMDB takes; a longer key is refused by every store."""
+"""LMDB's limit; every store refuses a longer key."""
 KeyValue = str | int | bool
-"""What a field holds in JSON; a date is the string `YYYY-MM-DD`."""
+"""The JSON values of a field; a date is the string `YYYY-MM-DD`."""
 
 _INTEGER = struct.Struct(">Q")
 _DATE = struct.Struct(">I")
@@ -32,7 +33,7 @@ _NUL, _ESCAPED_NUL = b"\x00", b"\x00\xff"
 
 
 class KeyType(StrEnum):
-    """What values a field of a key takes."""
+    """Type of a key field."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -54,7 +55,7 @@ class KeyField:
 
 @dataclass(frozen=True, slots=True)
 class EntityKey:
-    """The fields that find a row, sorted by name; ValueError where there are none, or two share a name."""
+    """The fields of a key, sorted by name; ValueError if there are none or two share a name."""
 
     fields: tuple[KeyField, ...]
     _encoders: tuple[tuple[str, Callable[[Any], bytes]], ...] = field(init=False, repr=False, compare=False)
@@ -84,7 +85,7 @@ class EntityKey:
         return raw
 
     def decode(self, raw: bytes) -> dict[str, KeyValue]:
-        """Return the fields and values of a key's bytes; ValueError when `encode` did not make them."""
+        """Return the fields and values of a key's bytes; ValueError when they are not from `encode`."""
         values: dict[str, KeyValue] = {}
         place = 0
         try:
@@ -97,11 +98,11 @@ class EntityKey:
         return values
 
     def contract(self) -> str:
-        """Describe the key for a sentence: its fields and their types."""
+        """Return the fields and their types, for use in a sentence."""
         return ", ".join(f"{shown_name(f.name)}: {_EXPECTED[f.type]}" for f in self.fields)
 
     def _refusal(self, values: Mapping[str, Any]) -> InvalidKeyError:
-        """Say what is wrong with a key that could not be encoded."""
+        """Return the error for a key that could not be encoded."""
         for each in self.fields:
             if each.name not in values:
                 return InvalidKeyError(
@@ -135,7 +136,7 @@ class EntityKey:
 
 
 def encode_value(kind: KeyType, value: Any) -> bytes:
-    """Return the part of a key that one value makes; ValueError where it is none of that type."""
+    """Return the encoding of one value; ValueError if it is not of the type."""
     try:
         return _ENCODERS[kind](value)
     except (TypeError, ValueError, struct.error) as error:
@@ -143,12 +144,12 @@ def encode_value(kind: KeyType, value: Any) -> bytes:
 
 
 def expected_of(kind: KeyType) -> str:
-    """Describe what a field of a type holds, for a sentence."""
+    """Return a description of a field type, for use in a sentence."""
     return _EXPECTED[kind]
 
 
 def entity_key(described: Sequence[tuple[str, str]]) -> EntityKey:
-    """Return the key of fields given by name and type; ValueError where a type is unknown."""
+    """Return the key with fields given by name and type; ValueError for an unknown type."""
     return EntityKey(tuple(KeyField(name, KeyType(kind)) for name, kind in described))
 
 
@@ -184,7 +185,7 @@ def _encode_string(value: Any) -> bytes:
 def _encode_integer(value: Any) -> bytes:
     if type(value) is not int:
         # JSON knows one type of number: 54.0 is 54.
-        # Beyond 2**53 a float stands for several integers, and may have been another one before it was read.
+        # Beyond 2**53 one float stands for several integers, so the original value is unknown.
         if type(value) is not float or not value.is_integer() or abs(value) > _MAX_EXACT:
             raise TypeError
         value = int(value)

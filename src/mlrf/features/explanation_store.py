@@ -1,4 +1,4 @@
-"""Contributions that a bundle brings, by key: an LMDB environment of one `explanations.parquet`, which never changes.
+"""The store of a bundle's precomputed explanations: a read-only LMDB environment made from one `explanations.parquet`.
 
 Each is kept with the digest of the row it explains, and all of them with the digest of the model's file: an explanation is
 served only for exactly that row and that model.
@@ -25,7 +25,7 @@ _BOUND_KEY = b"bound"
 
 
 def model_digest(bundle: Bundle) -> str:
-    """Return the sha256 of the file that contributions are computed from."""
+    """Return the sha256 of the model file that contributions are computed from."""
     return bundle.manifest.files[FOREST].sha256
 
 
@@ -33,7 +33,7 @@ class EmbeddedExplanations:
     """Contributions by key, of one model and one format of rows."""
 
     def __init__(self, path: Path, rows: RowFormat, model: str, n_values: int) -> None:
-        """Open the environment at `path`, of F x K contributions a row.
+        """Open the environment at `path`, with F x K contributions per row.
 
         ConfigError when it cannot be used or belongs to another model.
         """
@@ -59,7 +59,7 @@ class EmbeddedExplanations:
             raise
 
     def read(self, key: Key, row: StoredRow) -> memoryview[float] | None:
-        """Return the contributions [F x K] of exactly this row; None where none are, damaged ones, or of other values."""
+        """Return the contributions [F x K] of exactly this row; None if they are absent, damaged, or of other values."""
         environment = self._environment
         try:
             with environment.reading:
@@ -79,13 +79,13 @@ class EmbeddedExplanations:
         return numbers if all(map(math.isfinite, numbers)) else None
 
     def clear(self) -> None:
-        """Remove what a process that was killed while it wrote has left."""
+        """Remove what a killed writer has left."""
         self._environment.write(lambda t: t.drop(self._table, delete=False))
 
     def append(self, batch: Iterable[tuple[Key, bytes, bytes]]) -> None:
         """Add contributions in one transaction: key, digest of the row, and F x K float64; keys in order over all batches.
 
-        BundleError when they are not.
+        BundleError when keys are not in order.
         """
         items = [(key, digest + values) for key, digest, values in batch]
 
@@ -97,7 +97,7 @@ class EmbeddedExplanations:
         self._environment.write(work)
 
     def release(self) -> None:
-        """Give the environment back."""
+        """Close the environment."""
         self._give_back()
 
     def _bound(self) -> bytes | None:

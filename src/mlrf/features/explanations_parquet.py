@@ -25,7 +25,7 @@ def read_explanations(
 ) -> Iterator[list[tuple[Key, bytes, bytes]]]:
     """Yield keys, digests of rows and contributions (float64) in batches.
 
-    BundleError when the file cannot be read, or is of another model, another schema or another width.
+    BundleError when the file cannot be read, or belongs to another model, schema or width.
     """
     try:
         file = open_rows(path)

@@ -1,7 +1,7 @@
-"""Rows in the order of their keys, whatever their order was, with no more of them in memory than a run.
+"""External merge sort of rows by key, with one run in memory at a time.
 
-LMDB takes rows in the order of their keys at the speed of the disk; in any other it reads and writes a page a row (measured,
-1,000,000 rows: 26 s against 7). So rows that are not in order are sorted in runs, kept in a file without a name, and merged.
+LMDB writes rows in key order at the speed of the disk; in any other order it reads and writes a page per row (measured,
+1,000,000 rows: 26 s instead of 7). Unsorted rows are therefore sorted in runs, kept in an unnamed temporary file, and merged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LENGTHS = struct.Struct("<HI")
 
 
 def in_order(rows: Iterable[list[tuple[Key, Record]]], folder: Path) -> Iterator[tuple[Key, Record]]:
-    """Yield the rows of all batches sorted by key; runs lie in `folder` meanwhile. OSError when its disk is full."""
+    """Yield the rows of all batches sorted by key; runs are kept in `folder` meanwhile. OSError when its disk is full."""
     runs: list[IO[bytes]] = []
     gathered: list[tuple[Key, Record]] = []
     try:

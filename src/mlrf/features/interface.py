@@ -1,7 +1,7 @@
-"""The port of feature stores, and what comes out of one. Names, JSON and status codes are not its concern.
+"""The interface of feature stores, and the rows that they return. Names, JSON and status codes are handled elsewhere.
 
-A store on this machine is read at once (`read`, a few microseconds); one that machines share is awaited (`fetch`). Both
-answer several keys from ONE state of the store. Keys are what `EntityKey.encode` returns, rows what `RowFormat.pack` does.
+An embedded store is read synchronously (`read`, a few microseconds); a shared store is awaited (`fetch`). Both read several
+keys from ONE state of the store. Keys are what `EntityKey.encode` returns, rows what `RowFormat.pack` does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Record = bytes
 
 
 class Batch(NamedTuple):
-    """Some rows on their way into a store."""
+    """A batch of rows to be written to a store."""
 
     keys: list[Key]
     records: list[Record]
@@ -25,42 +25,42 @@ class Batch(NamedTuple):
 class StoredRow(msgspec.Struct, frozen=True, gc=False, eq=False):
     """One row as it was read.
 
-    `values` [F] float64 in schema order as an engine takes them: missing is NaN, categories are codes. It is a view of
+    `values` [F] float64 in schema order, the input of an engine: missing is NaN, categories are codes. It is a view of
     `record`; `list(values)` is a copy that may be changed.
     """
 
     record: bytes
-    """All of the row: two reads of a row that did not change are equal here."""
+    """The bytes of the row: equal for two reads of an unchanged row."""
     values: memoryview[float]
     as_of_us: int | None
-    """When the row was true, in microseconds since 1970 in UTC; None where that is unknown."""
+    """As-of time in microseconds since 1970 in UTC; None if unknown."""
     absent: tuple[int, ...]
-    """Features that the row does not hold, by their place in the schema; their values are NaN, but not missing."""
+    """Indices of features that are absent from the row; their values are NaN, but absent is not the same as missing."""
     transaction: int
-    """The store's last transaction when the row was read; 0 where machines share the store, which has none."""
+    """The store's last transaction when the row was read; 0 for a shared store."""
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """What became of the rows of one push."""
+    """The result of one push."""
 
     written: int
     older: int
-    """Rows that were left as they stand, for those given were true earlier."""
+    """Rows that were not written, because the stored row has a later as-of time."""
     transaction: int
-    """The store's transaction that holds them; 0 where machines share the store."""
+    """The transaction that wrote them; 0 for a shared store."""
 
 
 class StoreStats(msgspec.Struct, frozen=True):
-    """What an operator wants to know of a store."""
+    """Size and state of a store."""
 
     store: str
-    """Which it is and where: a directory, or a URL without its password."""
+    """Location of the store: a directory, or a URL without its password."""
     rows: int
     size_bytes: int
     transaction: int
     format_digest: str
     loaded_from: str | None
-    """What its last bulk load read: a file's name and the sha256 of it."""
+    """Source of the last bulk load: a file's name and sha256."""
 
 
 class FeatureStore(Protocol):
@@ -73,7 +73,7 @@ class FeatureStore(Protocol):
         ...
 
     async def push(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Insert or replace rows, all in one transaction: readers see none of them, then all."""
+        """Insert or replace rows in one transaction: readers see either none or all of them."""
         ...
 
     async def stats(self) -> StoreStats:
@@ -81,7 +81,7 @@ class FeatureStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give up connections and files."""
+        """Close connections and files."""
         ...
 
 
@@ -98,15 +98,15 @@ class LocalStore(FeatureStore, Protocol):
         ...
 
     def transaction(self) -> int:
-        """Return the number of the store's last transaction: while it stands, no row has changed."""
+        """Return the number of the store's last transaction; while it is the same, no row has changed."""
         ...
 
     def release(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         ...
 
     def upsert(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Do what `push` does and wait for the disk; from any thread."""
+        """Write rows as `push` does, synced to disk; from any thread."""
         ...
 
 
@@ -114,12 +114,12 @@ class ExplanationStore(Protocol):
     """Contributions that were computed when the bundle was built, of one model."""
 
     def read(self, key: Key, row: StoredRow) -> memoryview[float] | None:
-        """Return the contributions [F x K] of exactly this row, as the engine's `contributions`; None where there are none.
+        """Return the stored contributions [F x K] of exactly this row; None if there are none.
 
-        None too where the row has changed since they were computed: they are bound to its values.
+        None also if the row has changed since they were computed: they are bound to its values.
         """
         ...
 
     def release(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         ...

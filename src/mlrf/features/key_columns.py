@@ -1,4 +1,4 @@
-"""Columns of a table as the bytes of keys: what `EntityKey.encode` makes of one row, made for thousands at once."""
+"""Encoding of key columns for whole tables: the same bytes as `EntityKey.encode` gives for one row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_INT64 = (1 << 63) - 1
 
 
 def type_of_column(name: str, kind: pa.DataType) -> KeyType:
-    """Return the type of a key field that a column's type tells; RowsError where it tells none."""
+    """Return the key field type of a column's type; RowsError if there is none."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     tests: tuple[tuple[KeyType, tuple[Callable[[Any], bool], ...]], ...] = (
@@ -41,7 +41,7 @@ def type_of_column(name: str, kind: pa.DataType) -> KeyType:
 
 
 def encode_keys(key: EntityKey, columns: dict[str, pa.Array], first_row: int) -> list[bytes]:
-    """Return the key of each row; RowsError names the row, the field and the value that make none."""
+    """Return the key of each row; RowsError names the row, field and invalid value."""
     parts = [_field_bytes(field, columns[field.name], first_row) for field in key.fields]
     keys = parts[0] if len(parts) == 1 else list(map(b"".join, zip(*parts, strict=True)))
     longest = max(map(len, keys), default=0)
@@ -97,7 +97,7 @@ def _date_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes
 
 
 def _distinct_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes]:
-    """Encode each different value once, by the rule for a single one."""
+    """Encode each distinct value once, by the rule for a single value."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     known: list[bytes | None] = []
     values = encoded.dictionary.to_pylist()

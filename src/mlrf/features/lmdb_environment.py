@@ -1,9 +1,9 @@
-"""An LMDB environment of this process: opened once however many ask, written under one lock with a limit, read under another.
+"""An LMDB environment of this process: opened once and shared, with a lock with a time limit for writes and another for reads.
 
-LMDB forbids to open the same files twice in one process, and to inherit them through a fork: workers open them, an arbiter
-never does. The map is 1 TiB of addresses, not of disk; where a limit of the address space forbids that, it is as large as may
-be and grows when it is full, and whoever has the smaller one follows (MapResizedError). Growing moves the map, so reads and
-growth exclude each other.
+LMDB forbids opening the same files twice in one process, and inheriting them through a fork: workers open them, the arbiter
+never does. The map takes 1 TiB of address space, not of disk. Where address space is limited the map is as large as allowed and
+grows when full; processes with a smaller map then follow (MapResizedError). Growing moves the map, so reads and growth exclude
+each other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_DATABASES = 8
 _SPARE_TRANSACTIONS = 4
 _GROWTHS = 12
 WRITE_LIMIT_S = 10.0
-"""How long a writer waits for another process that writes."""
+"""Seconds that a writer waits for another writing process."""
 _POLL_S = 0.002
 _FULL_BYTES = 1 << 20
 
@@ -45,7 +45,7 @@ class Environment:
         self.write_limit_s = WRITE_LIMIT_S
         self._env, self.is_writable = self._open()
         self.reading = threading.Lock()
-        """Held over a read: whoever has it keeps the map where it is."""
+        """Held during a read: the map does not move while it is held."""
         self._writing = threading.Lock()
         self.holders = 1
         self.check_readers()
@@ -55,18 +55,18 @@ class Environment:
         try:
             return self._env.begin()
         except lmdb.MapResizedError:
-            # A process with more room has written beyond ours.
+            # A process with a larger map has written beyond the end of ours.
             self._env.set_mapsize(0)
         except lmdb.ReadersFullError:
             self._env.reader_check()
         return self._env.begin()
 
     def database(self, name: bytes) -> lmdb._Database:
-        """Return a named database, made when it is missing and this process may write."""
+        """Return a named database, created when it is missing and this process may write."""
         return self._env.open_db(name, create=self.is_writable)
 
     def write(self, work: Callable[[lmdb.Transaction[bytes]], T]) -> T:
-        """Do something in one write transaction, synced to disk when this returns.
+        """Run `work` in one write transaction, synced to disk when this returns.
 
         `work` may be called again from the start when the map had to grow. FeaturesUnavailableError when the disk is full or
         read-only, or another process has been writing for `WRITE_LIMIT_S`.
@@ -95,18 +95,18 @@ class Environment:
         raise lmdb.MapFullError("the map is full")
 
     def check_readers(self) -> None:
-        """Free the places of readers that were killed: their old state of the store would be kept for ever."""
+        """Free the slots of readers that were killed: the store would keep their old state forever."""
         if self.is_writable:
             with suppress(lmdb.Error):
                 self._env.reader_check()
 
     @property
     def size_bytes(self) -> int:
-        """What the environment takes on disk."""
+        """Size of the environment on disk, in bytes."""
         return (self.path / "data.mdb").stat().st_blocks * 512
 
     def close(self) -> None:
-        """Give the environment back; the last holder closes it."""
+        """Release the environment; the last user closes it."""
         with _registry_lock:
             self.holders -= 1
             if self.holders == 0:
@@ -114,7 +114,7 @@ class Environment:
                 self._env.close()
 
     def _cause(self, error: Exception) -> Exception:
-        """Return what a failed write came from: LMDB calls it an I/O error when the last page fits in part."""
+        """Return the cause of a failed write: LMDB reports an I/O error when the last page fits only in part."""
         free = os.statvfs(self.path)
         if _errno(error) == errno.EIO and free.f_bavail * free.f_frsize < _FULL_BYTES:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -130,7 +130,7 @@ class Environment:
 
     @contextmanager
     def _sole_writer(self) -> Iterator[None]:
-        """Hold a lock of our own over a write: LMDB's has no limit, and a stopped process may hold it for ever."""
+        """Hold a lock of our own during a write: LMDB's lock has no time limit, and a stopped process may hold it forever."""
         descriptor = os.open(self.path / "writing.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + self.write_limit_s
         try:
@@ -183,10 +183,10 @@ _registry_lock = threading.Lock()
 
 
 def open_environment(path: Path, map_bytes: int = MAP_BYTES, *, durable: bool = True) -> Environment:
-    """Return the environment at `path`, made when it is missing; each call needs its own `close`.
+    """Return the environment at `path`, created when it is missing; each call needs its own `close`.
 
-    ConfigError names the directory and the reason when it cannot be used. A read-only disk is no such reason where there is
-    an environment on it. One that is not `durable` is only for this process's own use: a power cut may leave it broken.
+    ConfigError names the directory and the reason when it cannot be used. A read-only disk is allowed if
+    there is an environment on it. An environment that is not `durable` is for temporary use: a power cut may damage it.
     """
     with _registry_lock:
         known = _registry.get(_identity(path))
@@ -220,7 +220,7 @@ def _unusable(path: Path, error: Exception) -> ConfigError:
 
 
 def _errno(error: Exception) -> int | None:
-    """Return the system's number of an error, which py-lmdb tells in words alone."""
+    """Return the errno of an error, which py-lmdb reports only as text."""
     if isinstance(error, OSError):
         return error.errno
     words = str(error)

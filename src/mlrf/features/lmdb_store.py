@@ -1,8 +1,8 @@
 """The embedded store: rows by key in an LMDB environment that all workers map, and update while they serve.
 
-There are two tables of rows, of which `state` names the current one: a bulk load fills the other and then says so, in one
-transaction (`loading.py`). `state` also counts the changes: the store's transaction, which no commit moves but one that
-changes what a reader may find.
+There are two tables of rows; `state` names the current one. A bulk load fills the other and then makes it current, in one
+transaction (`bulk_load.py`). `state` also counts the changes that a reader can see: this count is the store's transaction
+number.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TABLES = (b"rows.a", b"rows.b")
 META, PENDING = b"meta", b"pending"
 FORMAT_KEY, STATE_KEY, SOURCE_KEY, LOADING_KEY = b"format", b"state", b"source", b"loading"
 LOADING_LOCK = "loading.lock"
-"""The file that whoever loads rows has locked."""
+"""Lock file of the process that loads rows."""
 STATE = struct.Struct("<BQ")
-"""Which table is current, and how many changes there have been."""
+"""Key of the record with the current table and the number of changes."""
 
 
 class _Seen(NamedTuple):
@@ -47,13 +47,13 @@ class LmdbStore:
     is_local: ClassVar[bool] = True
 
     def __init__(self, path: Path, rows: RowFormat, map_bytes: int = MAP_BYTES, *, durable: bool = True) -> None:
-        """Open the environment at `path`, made when it is missing; after the fork only.
+        """Open the environment at `path`, created when it is missing; only after the fork.
 
         ConfigError when the directory cannot be used, or holds rows of another schema or key.
         """
         self.format = rows
         self.environment = open_environment(path, map_bytes, durable=durable)
-        # Whoever lets go of the store without a word, as a generation of models that is replaced, gives the files back too.
+        # A store that is dropped without `release`, as by a replaced generation of models, closes its files too.
         self._give_back = weakref.finalize(self, self.environment.close)
         self._give_back.atexit = False
         try:
@@ -99,7 +99,7 @@ class LmdbStore:
             raise unavailable("read", error) from error
 
     def transaction(self) -> int:
-        """Return the number of the last change: while it stands, so does every row."""
+        """Return the number of the last change; while it is the same, no row has changed."""
         environment = self.environment
         try:
             with environment.reading:
@@ -114,7 +114,7 @@ class LmdbStore:
     def upsert(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
         """Insert or replace rows in one transaction, on disk when this returns; from any thread.
 
-        A row that was true earlier than the one that stands is left out. FeaturesUnavailableError when nothing was written.
+        A row with an earlier as-of time than the stored row is skipped. FeaturesUnavailableError when nothing was written.
         """
         given = list(rows)
         self.environment.check_readers()
@@ -125,10 +125,10 @@ class LmdbStore:
             written = put_rows(transaction, self.tables[current], given)
             if transaction.get(LOADING_KEY, db=meta) is not None:
                 if self._is_loaded():
-                    # What is being loaded is older than this push: it is given these rows before it becomes current.
+                    # A load under way is older than this push: these rows are added to it before it becomes current.
                     put_rows(transaction, self.pending, given)
                 else:
-                    # A load that was killed: its rows would lie there, and each push beside them, until the next load.
+                    # A load was killed: remove its rows and the pending pushes, which would stay until the next load.
                     clear(transaction, self, 1 - current)
             changes += 1
             transaction.put(STATE_KEY, STATE.pack(current, changes), db=meta)
@@ -164,7 +164,7 @@ class LmdbStore:
         return self.read_many(keys)
 
     async def push(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Do `upsert` beside the event loop."""
+        """Run `upsert` in a worker thread."""
         return await asyncio.to_thread(self.upsert, rows)
 
     async def stats(self) -> StoreStats:
@@ -172,11 +172,11 @@ class LmdbStore:
         return self.count()
 
     async def close(self) -> None:
-        """Give the environment back."""
+        """Close the environment."""
         self.release()
 
     def in_order(self, batch_rows: int) -> Iterator[Batch]:
-        """Yield all rows sorted by key, from one transaction that lasts as long; for offline work alone."""
+        """Yield all rows sorted by key, from one long transaction; for offline work only."""
         with self.environment.reading:
             transaction = self.environment.begin()
         try:
@@ -188,7 +188,7 @@ class LmdbStore:
             transaction.abort()
 
     def release(self) -> None:
-        """Give the environment back."""
+        """Close the environment."""
         self._give_back()
 
     def _open(self) -> None:
@@ -212,7 +212,7 @@ class LmdbStore:
         self._seen = _Seen(-1, self.tables[0], 0)
 
     def _begin_anew(self, transaction: lmdb.Transaction[bytes]) -> bytes:
-        """Bind an empty environment to this format, unless another process was faster; return whose it is."""
+        """Bind an empty environment to this format, unless another process was faster; return its format."""
         digest = self.format.digest.encode()
         if transaction.put(FORMAT_KEY, digest, overwrite=False, db=self.meta):
             transaction.put(STATE_KEY, STATE.pack(0, 0), db=self.meta)
@@ -220,7 +220,7 @@ class LmdbStore:
         return transaction.get(FORMAT_KEY, db=self.meta) or b""
 
     def _is_loaded(self) -> bool:
-        """Whether a process that loads rows is alive: it holds a lock as long."""
+        """Return whether a process that loads rows is alive, by the lock that it holds."""
         descriptor = os.open(self.environment.path / LOADING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,7 +231,7 @@ class LmdbStore:
         return False
 
     def _look(self, transaction: lmdb.Transaction[bytes]) -> _Seen:
-        """Return the state that a transaction reads; looked up again only after a commit."""
+        """Return the state that a transaction sees; it is read again only after a commit."""
         commit = transaction.id()
         seen = self._seen
         if seen.commit != commit:
@@ -241,7 +241,7 @@ class LmdbStore:
 
 
 def read_state(transaction: lmdb.Transaction[bytes], meta: lmdb._Database) -> tuple[int, int]:
-    """Return which table is current and how many changes there have been; lmdb.CorruptedError where that is not told."""
+    """Return which table is current and how many changes there have been; lmdb.CorruptedError when the record is damaged."""
     raw = transaction.get(STATE_KEY, db=meta)
     if raw is None or len(raw) != STATE.size:
         raise lmdb.CorruptedError("the store does not say which of its tables is current")
@@ -252,14 +252,14 @@ def read_state(transaction: lmdb.Transaction[bytes], meta: lmdb._Database) -> tu
 
 
 def clear(transaction: lmdb.Transaction[bytes], store: LmdbStore, table: int) -> None:
-    """End a load: empty a table and what was pushed meanwhile, and say that none is under way."""
+    """End a load: empty a table and the pending pushes, and record that no load is under way."""
     transaction.drop(store.tables[table], delete=False)
     transaction.drop(store.pending, delete=False)
     transaction.delete(LOADING_KEY, db=store.meta)
 
 
 def put_rows(transaction: lmdb.Transaction[bytes], table: lmdb._Database, rows: Iterable[tuple[Key, Record]]) -> int:
-    """Put rows into a table unless it holds one that was true later; return how many were put."""
+    """Write rows to a table, except those with an earlier as-of time than the stored row; return the number written."""
     written = 0
     for key, record in rows:
         time = as_of_us_of(record)

@@ -1,4 +1,4 @@
-"""The stores that a bundle is served with; opened in a worker, after the fork."""
+"""Opens the stores that a bundle is served with, in a worker after the fork."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mlrf.features.store_location import store_location
 def open_store(
     bundle: Bundle, state_dir: Path, url: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> FeatureStore | None:
-    """Open the store of a bundle's rows: under `state_dir`, where it takes those that the bundle brings, or at `url`.
+    """Open the store of a bundle's rows: under `state_dir`, importing the rows of the bundle, or at `url`.
 
-    None where the bundle is not asked by key.
+    None if the bundle is not served by key.
 
     ConfigError when the store cannot be used; BundleError when the bundle's rows cannot be read.
     """
@@ -29,13 +29,13 @@ def open_store(
     if url is not None:
         return RedisStore(url, bundle.name, rows, timeout_s, round_trips(url))
     take_rows(bundle, state_dir)
-    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
+    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
 
     return LmdbStore(store_location(state_dir, bundle, rows).rows, rows)
 
 
 def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | None:
-    """Open the contributions that a bundle brings; None where it brings none. Errors as `open_store`."""
+    """Open the explanations of a bundle; None if it has none. Errors as `open_store`."""
     rows = row_format(bundle)
     if rows is None or EXPLANATIONS not in bundle.manifest.files:
         return None

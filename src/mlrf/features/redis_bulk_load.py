@@ -1,4 +1,4 @@
-"""A bulk load of the shared store: rows streamed in the order of their keys, and current in one step."""
+"""Bulk load of the shared store: rows are streamed in key order and become current in one step."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def load_shared(
         try:
             singles = iter(merged)
             async with _kept_up(store, token):
-                # Before the first there is the whole file to sort, which takes longer than a load may say nothing.
+                # Sorting the whole file before the first batch may take longer than a load may be silent.
                 while some := await asyncio.to_thread(lambda: list(islice(singles, _ROWS_A_COMMAND))):
                     await store.add(token, some)
             await store.finish_load(token, source, merged.n_rows)
         except BaseException:
             is_over = True
-            with suppress(FeaturesUnavailableError):  # silent: it forgets the load by itself
+            with suppress(FeaturesUnavailableError):  # after a silence the store abandons the load by itself
                 await store.abandon_load(token)
             raise
     return Loaded(merged.n_rows, merged.superseded, 0)
@@ -52,7 +52,7 @@ async def load_shared(
 
 @asynccontextmanager
 async def _kept_up(store: RedisStore, token: bytes) -> AsyncIterator[None]:
-    """Say every now and then that a load goes on; what cannot be said is found out by whoever adds rows."""
+    """Keep a load alive at intervals; failures are left to the calls that add rows."""
 
     async def say() -> None:
         while True:
@@ -68,7 +68,7 @@ async def _kept_up(store: RedisStore, token: bytes) -> AsyncIterator[None]:
 
 
 class _Merged:
-    """Rows in order, one a key: the one that was true last."""
+    """Rows in key order, one per key: the one with the latest as-of time."""
 
     def __init__(self, store: RedisStore, rows: Iterable[tuple[Key, Record]]) -> None:
         self._store = store

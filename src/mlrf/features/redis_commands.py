@@ -1,7 +1,7 @@
-"""Commands to a Redis or Valkey server, each on a connection that nobody else uses meanwhile, each with a limit.
+"""Commands to a Redis or Valkey server, each with exclusive use of a connection and a time limit.
 
-A connection whose command did not come to its end (late, cancelled, broken) is thrown away: its answer may still come, and
-would be taken for that of the next command. Nothing is retried.
+A connection whose command did not finish (late, cancelled, broken) is closed: its response may still arrive and would be taken
+for that of the next command. Nothing is retried.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 CONNECT_LIMIT_S = 1.0
 _GRACE_S = 0.001
-"""What a loop that was held up itself grants an answer that may have come meanwhile."""
+"""Extra seconds for a response that may have arrived while the event loop was blocked."""
 _MAX_CONNECTIONS = 4
 
 
 class RoundTrips:
-    """Connections to one server, made beside whoever needs them first. Belongs to the event loop that first asks."""
+    """A pool of connections to one server, opened in the background. Belongs to the event loop that first uses it."""
 
     def __init__(self, url: str) -> None:
-        """Check the address; ConfigError when it is none, or redis is not installed."""
+        """Check the address; ConfigError when it is invalid or redis is not installed."""
         try:
             from redis.asyncio import Redis  # noqa: PLC0415  an extra
             from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -57,13 +57,13 @@ class RoundTrips:
         self._refusal: type[Exception] = ResponseError
         self._free: asyncio.Queue[Redis | Exception] = asyncio.Queue()
         self._connections = 0
-        """Those that are free, busy or being made."""
+        """Number of connections: free, busy or being opened."""
         self._waiting = 0
         self._connecting: set[asyncio.Task[None]] = set()
         self.breaker = ProbingBreaker(self._ping, CONNECT_LIMIT_S)
 
     async def ask(self, *command: Any, limit_s: float) -> Any:
-        """Return the server's answer to a command; FeaturesUnavailableError when there is none within the limit.
+        """Return the server's response to a command; FeaturesUnavailableError when there is none within the limit.
 
         Fails at once while the breaker is open.
         """
@@ -78,12 +78,12 @@ class RoundTrips:
         return answer
 
     async def connect(self, limit_s: float) -> None:
-        """Make a connection ahead of whoever needs one, if that takes no longer than the limit; never raises."""
+        """Open a connection in advance, within the limit; never raises."""
         with suppress(_NoAnswerError, FeaturesUnavailableError):
             await self._within(limit_s, "PING")
 
     async def close(self) -> None:
-        """Give up all connections."""
+        """Close all connections."""
         self.is_closed = True
         self.breaker.stop()
         for task in tuple(self._connecting):
@@ -110,7 +110,7 @@ class RoundTrips:
         try:
             answer: Any = await client.execute_command(*command)  # type: ignore[no-untyped-call]
         except self._refusal as error:
-            # An answer all the same: the connection is sound, and so is the server for what it does not refuse.
+            # An error reply is a response: the connection works, and so does the server.
             self._free.put_nowait(client)
             raise FeaturesUnavailableError(f"the feature store refuses: {clip(str(error))}") from error
         except BaseException as error:
@@ -123,7 +123,7 @@ class RoundTrips:
         return answer
 
     async def _connection(self) -> Redis:
-        """Return a connection that is free; one is made beside it where there are few."""
+        """Return a free connection; another is opened in the background if there are few."""
         if self._free.empty() and self._connections < _MAX_CONNECTIONS:
             self._connections += 1
             task = asyncio.get_running_loop().create_task(self._add_connection())
@@ -140,7 +140,7 @@ class RoundTrips:
         return free
 
     async def _add_connection(self) -> None:
-        """Connect, which may take longer than a command may: who needs it finds it then."""
+        """Open a connection, which may take longer than a command; later commands use it."""
         try:
             client = self._client()
             async with asyncio.timeout(CONNECT_LIMIT_S):
@@ -162,7 +162,7 @@ _known: weakref.WeakValueDictionary[str, RoundTrips] = weakref.WeakValueDictiona
 
 
 def round_trips(url: str) -> RoundTrips:
-    """Return the connections of this process to a server, made when there are none: who follows another finds them open."""
+    """Return this process's connection pool for a server, created on first use, so that later stores find open connections."""
     known = _known.get(url)
     if known is None or known.is_closed:
         known = _known[url] = RoundTrips(url)
@@ -170,7 +170,7 @@ def round_trips(url: str) -> RoundTrips:
 
 
 class _NoAnswerError(Exception):
-    """A command had no answer, and why."""
+    """A command got no response, with the reason."""
 
 
 async def _drop(client: Redis) -> None:
@@ -182,5 +182,5 @@ async def _drop(client: Redis) -> None:
 
 
 def silent(reason: str) -> FeaturesUnavailableError:
-    """Return the error for a store that does not answer."""
+    """Return the error for a store that does not respond."""
     return FeaturesUnavailableError(f"the feature store does not answer: {reason}")

@@ -1,12 +1,12 @@
 """The shared store: rows by key in a hash of a Redis or Valkey server, for several machines.
 
 One hash holds all rows of a model, schema and key: HMGET reads many from one state, and RENAME makes a bulk load current in
-one step. What a loop's requests ask within one turn goes out as one command. Each row carries a digest of its key and bytes:
-a value that is not whole is no answer.
+one step. Look-ups made within one turn of the event loop go out as one command. Each row carries a digest of its key and bytes,
+so that damaged values are detected.
 
     mlrf:MODEL:FORMAT:rows      field: key, value: row and 8 bytes of its digest
     mlrf:MODEL:FORMAT:meta      format, source
-    mlrf:MODEL:FORMAT:loading   whose bulk load is under way; `:next` and `:pending` are its rows and those pushed meanwhile
+    mlrf:MODEL:FORMAT:loading   the bulk load under way; `:next` holds its rows, `:pending` the rows pushed meanwhile
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mlrf.features.row_format import RowFormat
 
 TIMEOUT_S = 0.005
 SLOW_S = 10.0
-"""For what is not asked by a request: pushes, loads, counts."""
+"""Seconds for commands outside of requests: pushes, loads, counts."""
 _DIGEST_BYTES = 8
 _DIGITS = 16
 _KEYS_A_COMMAND = 512
@@ -88,23 +88,23 @@ return 1
 """
 )
 LOAD_TTL_S = 60
-"""How long a bulk load that says nothing keeps its place."""
+"""Seconds after which a bulk load without progress is abandoned."""
 
 
 _Waiting = tuple[Sequence[Key], asyncio.Future[list[StoredRow | None]]]
 
 
 class RedisStore:
-    """Rows of one model and format on one server. Belongs to the event loop that first asks it."""
+    """Rows of one model and format on one server. Belongs to the event loop that first uses it."""
 
     is_local: ClassVar[bool] = False
 
     def __init__(
         self, url: str, model: str, rows: RowFormat, timeout_s: float = TIMEOUT_S, trips: RoundTrips | None = None
     ) -> None:
-        """Make the store, on connections of its own unless told; nothing is asked yet.
+        """Make the store, on connections of its own unless some are given; it does not connect yet.
 
-        ConfigError when redis is not installed or the address is none.
+        ConfigError when redis is not installed or the address is invalid.
         """
         self.format = rows
         self._url = url
@@ -130,7 +130,7 @@ class RedisStore:
         return await answer
 
     async def push(self, rows: Iterable[tuple[Key, Record]]) -> Pushed:
-        """Insert or replace rows in one step; of a row that was true later than the one given, nothing is changed."""
+        """Insert or replace rows atomically; a stored row with a later as-of time is kept."""
         given = list(rows)
         if len(given) > MAX_PUSHED:
             raise FeaturesUnavailableError(
@@ -157,30 +157,30 @@ class RedisStore:
         )
 
     async def connect(self, limit_s: float) -> None:
-        """Make a connection before the first request needs it; whether that succeeds is found out by who asks."""
+        """Open a connection before the first request needs it; a failure shows when a request needs one."""
         await self._trips.connect(limit_s)
 
     async def close(self) -> None:
-        """Give up all connections."""
+        """Close all connections."""
         for task in tuple(self._asking):
             task.cancel()
         await self._trips.close()
 
     async def begin_load(self) -> bytes:
-        """Begin a bulk load; return what `add` and `finish` want. FeaturesUnavailableError when another is under way."""
+        """Begin a bulk load and return its token for `add` and `finish`. FeaturesUnavailableError when another is under way."""
         token = secrets.token_hex(8).encode()
         if not await self._slowly("EVAL", _BEGIN, 3, *self._of_a_load(), token, LOAD_TTL_S):
             raise FeaturesUnavailableError("another process is loading rows into this store; wait for it")
         return token
 
     async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
-        """Add rows, each of another key, to a bulk load; also none, to say that it goes on: within `LOAD_TTL_S` each time."""
+        """Add rows with distinct keys to a bulk load; call at least every `LOAD_TTL_S`, with no rows to keep the load alive."""
         flat = [part for key, record in rows for part in (key, record + _digest(key, record))]
         if not await self._slowly("EVAL", _ADD, 3, *self._of_a_load(), token, LOAD_TTL_S, *flat):
             raise _given_up()
 
     async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
-        """Make a bulk load of `n_rows` current, with what was pushed meanwhile, in one step."""
+        """Make a bulk load of `n_rows`, and the rows pushed meanwhile, current in one step."""
         names = (self._rows, self._loading, self._pending, self._next, self._meta)
         arguments = (token, self.format.digest, source, n_rows)
         done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *arguments, limit_s=6 * SLOW_S)
@@ -192,14 +192,14 @@ class RedisStore:
             )
 
     async def abandon_load(self, token: bytes) -> None:
-        """Remove what a bulk load has added so far, unless another one took its place."""
+        """Remove the rows that a bulk load has added, unless another load has replaced it."""
         await self._slowly("EVAL", _ABANDON, 3, *self._of_a_load(), token)
 
     def _of_a_load(self) -> tuple[str, str, str]:
         return self._loading, self._next, self._pending
 
     def _send(self) -> None:
-        """Ask for what the requests of this turn of the loop wait for."""
+        """Send the look-ups that were made in this turn of the event loop."""
         waiting, self._waiting = self._waiting, []
         while waiting:
             some: list[_Waiting] = []

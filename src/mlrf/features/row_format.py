@@ -1,12 +1,12 @@
-"""A row as bytes: what every store keeps under a key, and how a worker reads it back in a microsecond.
+"""The byte format of rows: the value that every store keeps under a key, read back in a microsecond.
 
     8 bytes   1 byte format, 1 byte flags, 6 bytes of the digest of schema and key
     8 bytes   as-of time in microseconds since 1970, little-endian; the smallest number where it is unknown
     8F bytes  the values in schema order, float64 little-endian, missing as NaN, categories as codes
-    F/8 bytes only where a flag says so: a bit a feature that the row does not hold, which is not the same as missing
+    F/8 bytes only if a flag is set: one bit per feature that is absent from the row, which is not the same as missing
 
-The values lie as the tree engine takes them, so that a row is answered from the bytes themselves. Bytes that `pack` would not
-have made of valid values are no row, whoever wrote them: `unpack` refuses them, and no reader of a store meets any.
+The values have the layout of the tree engine's input, so that a row is predicted from the bytes themselves. `unpack` refuses
+bytes that `pack` could not have made from valid values, whatever wrote them, so that readers of a store see valid rows only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mlrf.features.interface import Key, StoredRow
 
 FORMAT = 1
 NO_TIME = -(1 << 63)
-"""In the place of an as-of time that is unknown."""
+"""Stored in place of an unknown as-of time."""
 HEAD_BYTES = 16
 _PREFIX_BYTES = 8
 _PARTIAL = 1
@@ -42,19 +42,19 @@ _as_of_from = struct.Struct("<q").unpack_from
 
 @dataclass(frozen=True, slots=True)
 class RowFormat:
-    """The rows of one schema, found by one key. Two formats with the same `digest` read each other's rows."""
+    """The row format of one schema and key. Two formats with the same `digest` read each other's rows."""
 
     schema: Schema
     key: EntityKey
     digest: str = field(init=False)
     """sha256 in hex of what rows depend on: names, kinds and categories of features, names and types of key fields."""
     prefix: bytes = field(init=False, repr=False)
-    """What the bytes of every whole row begin with."""
+    """Prefix of the bytes of every complete row."""
     _row_bytes: int = field(init=False, repr=False)
     _values: struct.Struct = field(init=False, repr=False, compare=False)
     _rules: ColumnRules = field(init=False, repr=False, compare=False)
     _hashed_codes: tuple[tuple[int, frozenset[float]], ...] = field(init=False, repr=False, compare=False)
-    """Of each feature whose model says which hashes it knows: its place, and the codes of those in no list."""
+    """For each feature with known hashes: its index, and the codes of its unlisted categories."""
 
     def __post_init__(self) -> None:
         features = [[f.name, f.kind, f.categories, f.nullable] for f in self.schema.features]
@@ -68,7 +68,7 @@ class RowFormat:
         object.__setattr__(self, "_hashed_codes", tuple(_hashed_codes(self.schema)))
 
     def pack(self, values: Sequence[float], as_of_us: int | None = None, absent: Sequence[int] = ()) -> bytes:
-        """Return the bytes of a row: F values, and which of them it does not hold (NaN then)."""
+        """Return the bytes of a row from F values and the indices of absent features (whose values are NaN)."""
         time = NO_TIME if as_of_us is None else as_of_us
         if not absent:
             return self._values.pack(self.prefix, time, *values)
@@ -77,7 +77,7 @@ class RowFormat:
         return self._values.pack(prefix, time, *values) + bits.to_bytes((len(values) + 7) // 8, "little")
 
     def unpack(self, key: Key, record: bytes, transaction: int) -> StoredRow:
-        """Return the row of a key from its bytes; InvalidStoredRowError when they are no valid row of this format."""
+        """Return the row of a key from its bytes; InvalidStoredRowError when they are not a valid row of this format."""
         if record[:_PREFIX_BYTES] != self.prefix or len(record) != self._row_bytes:
             return self._unpack_partial(key, record, transaction)
         time = _as_of_from(record, _PREFIX_BYTES)[0]
@@ -90,11 +90,11 @@ class RowFormat:
         return StoredRow(record, values, self._as_of_us(key, time), (), transaction)
 
     def invalid(self, key: Key, reason: str) -> InvalidStoredRowError:
-        """Return the error for what is stored under a key and is no valid row."""
+        """Return the error for stored bytes that are not a valid row."""
         try:
             fields = self.key.decode(key)
         except ValueError:
-            # What stores are probed with is no key of anybody's.
+            # Probes use bytes that are not a key.
             fields = {}
         return InvalidStoredRowError(
             f"what is stored under the key {clip(msgspec.json.encode(fields).decode())} is no valid row: {reason}; "
@@ -146,7 +146,7 @@ def _hashed_codes(schema: Schema) -> Iterator[tuple[int, frozenset[float]]]:
 
 
 def row_format(bundle: Bundle) -> RowFormat | None:
-    """Return the format of the rows that a bundle is asked by key with; None where it is not, BundleError for no such key."""
+    """Return the format of a bundle's stored rows; None if it is not served by key, BundleError for an invalid key."""
     rows = bundle.manifest.rows
     if rows is None:
         return None
@@ -157,7 +157,7 @@ def row_format(bundle: Bundle) -> RowFormat | None:
 
 
 def as_of_us_of(record: bytes) -> int:
-    """Return when the row of some bytes was true; `NO_TIME` where that is unknown, and of bytes that are no row."""
+    """Return the as-of time in a row's bytes; `NO_TIME` if it is unknown or the bytes are not a row."""
     if len(record) < HEAD_BYTES:
         return NO_TIME
     time: int = _as_of_from(record, _PREFIX_BYTES)[0]
@@ -165,5 +165,5 @@ def as_of_us_of(record: bytes) -> int:
 
 
 def row_digest(record: bytes) -> bytes:
-    """Return 16 bytes that stand for the values of a row, whenever it was true: what a stored explanation is bound to."""
+    """Return a 16-byte digest of a row's values without its as-of time; stored explanations are bound to it."""
     return hashlib.blake2b(record[HEAD_BYTES:], digest_size=ROW_DIGEST_BYTES).digest()

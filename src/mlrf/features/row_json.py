@@ -1,4 +1,4 @@
-"""Rows as JSON spells them: `{"key": {field: value}, "features": {name: value}, "as_of": time}`, and back."""
+"""Rows as JSON: `{"key": {field: value}, "features": {name: value}, "as_of": time}`, and back."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _CONTRACT = 'a row is {"key": {field: value, …}, "features": {name: value, …
 def read_document(document: Any, rows: RowFormat, *, partial: bool = False) -> tuple[Key, Record]:
     """Return the key and the bytes of one row.
 
-    A field of the key that is a feature too need not be said twice. A feature that is not said at all is refused, unless the
-    row may be `partial`: then requests must bring it as an override. InvalidRequestError names field, value and remedy.
+    A key field that is also a feature need not be repeated. An absent feature is refused, unless the row may be `partial`:
+    then requests must send it as an override. InvalidRequestError names field, value and remedy.
     """
     if not isinstance(document, Mapping):
         raise InvalidRequestError(f"a row must be an object, not {json_type(document)}: {_CONTRACT}", expected="object")
@@ -37,7 +37,7 @@ def read_document(document: Any, rows: RowFormat, *, partial: bool = False) -> t
 
 
 def show_document(key: Key, row: StoredRow, rows: RowFormat) -> dict[str, Any]:
-    """Return the document of a row: what `read_document` reads."""
+    """Return the document of a row, in the form that `read_document` reads."""
     document: dict[str, Any] = {"key": rows.key.decode(key), "features": features_of(row, rows)}
     if row.as_of_us is not None:
         document["as_of"] = show_as_of(row.as_of_us)
@@ -45,7 +45,7 @@ def show_document(key: Key, row: StoredRow, rows: RowFormat) -> dict[str, Any]:
 
 
 def features_of(row: StoredRow, rows: RowFormat) -> dict[str, Any]:
-    """Return the features that a row holds by name, missing as None; those that it does not hold are left out."""
+    """Return the features that a row holds, by name, with None for missing values; absent features are left out."""
     features = rows.schema.instance(list(row.values))
     for index in row.absent:
         del features[rows.schema.names[index]]
@@ -77,7 +77,7 @@ def _values(
 
 
 def _check_shared(key: Mapping[str, Any], values: list[float], rows: RowFormat) -> None:
-    """Refuse a row whose key says otherwise than its feature of the same name."""
+    """Raise InvalidRequestError if a key field and the feature of the same name differ."""
     for index, name in enumerate(rows.schema.names):
         if name in key:
             number = rows.schema.number(index, key[name])

@@ -1,8 +1,8 @@
 """A Parquet file of rows, read a batch at a time into the bytes that stores keep. Needs pyarrow and NumPy; no server does.
 
-Columns are found by name, may be more than are needed, and are held to the schema as a request is: what does not fit is
-refused with the row, the column and the value. Whole columns of numbers are checked at once, anything else once a
-different value.
+Columns are matched by name; extra columns are ignored. Values are checked against the schema as in a request: an invalid value
+is refused with its row, column and value. Columns of numbers are checked as a whole, others once per distinct
+value.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Column = npt.NDArray[np.float64]
 
 
 def open_rows(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file; RowsError when it is none that can be read."""
+    """Open a Parquet file; RowsError when it cannot be read."""
     if not path.is_file():
         raise RowsError(f"{path} cannot be read: no such file")
     try:
@@ -44,7 +44,7 @@ def open_rows(path: Path) -> pq.ParquetFile:
 
 
 def column_types(path: Path) -> dict[str, str]:
-    """Return the type of a key field that each column of a file could be, by the column's name."""
+    """Return the key field type that each column of a file could have, by column name."""
     types = {}
     for column in _arrow_schema(path, open_rows(path)):
         try:
@@ -55,12 +55,12 @@ def column_types(path: Path) -> dict[str, str]:
 
 
 class RowsFile:
-    """A file whose columns were found to be those of a format's rows."""
+    """A file whose columns match a row format."""
 
     def __init__(self, path: Path, rows: RowFormat, *, as_of_column: str | None = None, partial: bool = False) -> None:
         """Open a file; RowsError names the columns that it lacks or has twice.
 
-        `partial` lets features be absent, all of a column or none of it.
+        `partial` allows whole feature columns to be absent.
         """
         self.path = path
         self._rows = rows
@@ -90,11 +90,11 @@ class RowsFile:
 
     @property
     def n_rows(self) -> int:
-        """Rows that the file says it has."""
+        """Number of rows by the file's metadata."""
         return self._file.metadata.num_rows  # type: ignore[no-any-return]
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the rows in the file's order; RowsError at the first that does not fit."""
+        """Yield the rows in the file's order; RowsError at the first invalid row."""
         first_row = 0
         reading = self._file.iter_batches(BATCH_ROWS, columns=self._read, use_threads=False)
         while True:
@@ -137,7 +137,7 @@ def pack_many(
 
 
 def read_column(schema: Schema, index: int, column: pa.Array, first_row: int) -> Column:
-    """Return a column as float64, missing as NaN, categories as codes; RowsError names the row that does not fit."""
+    """Return a column as float64, missing as NaN, categories as codes; RowsError names the invalid row."""
     feature = schema.features[index]
     if pa.types.is_null(column.type):
         numbers = np.full(len(column), np.nan)
@@ -160,7 +160,7 @@ def read_column(schema: Schema, index: int, column: pa.Array, first_row: int) ->
 
 
 def _is_whole(feature: Feature, kind: pa.DataType) -> bool:
-    """Whether a column of this type holds nothing but numbers for this feature."""
+    """Return whether a column of this type holds only numbers for this feature."""
     if feature.categories is not None:
         return False
     if pa.types.is_boolean(kind):
@@ -175,7 +175,7 @@ def _numbers(column: pa.Array) -> Column:
 
 
 def _distinct(schema: Schema, index: int, column: pa.Array, first_row: int) -> Column:
-    """Read each different value once, by the schema's rule for a single one."""
+    """Convert each distinct value once, by the schema's rule for a single value."""
     if pa.types.is_nested(column.type):
         name = schema.names[index]
         raise RowsError(f"feature {name!r} holds {column.type}, not single values; convert the column", feature=name)

@@ -1,8 +1,8 @@
-"""What a bundle brings, taken into the stores under the state directory before it is served from there the first time.
+"""Import of a bundle's rows and explanations into the stores under the state directory, before it is first served.
 
-Reading Parquet needs pyarrow, which costs a server 0.2 s and 60 MB and starts threads: a short process of its own does it,
-`python -m mlrf.features.seed_store`, and only where something is still to be taken. Several servers may start at once: one
-takes the rows, the others wait for it.
+Reading Parquet needs pyarrow, which costs a server 0.2 s and 60 MB and starts threads. A short child process does it
+(`python -m mlrf.features.seed_store`), and only if something is not yet imported. If several servers start at once, one
+imports the rows and the others wait.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _BAD_BUNDLE = 3
 
 
 def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
-    """Take the rows and explanations that a bundle brings, unless that was done; return whether there was anything to do.
+    """Import the rows and explanations of a bundle, unless that was done; return whether there was anything to do.
 
-    `shared`: the rows are in a store that machines share, and only the explanations are taken. ConfigError when the state
+    `shared`: the rows are in a shared store, and only the explanations are imported. ConfigError when the state
     directory cannot be used or pyarrow is missing; BundleError when the bundle's files cannot be read.
     """
     rows = row_format(bundle)
@@ -55,7 +55,7 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Take what a bundle brings; the reason why not goes to standard error."""
+    """Import the rows and explanations of a bundle; write the reason of a failure to standard error."""
     path, state_dir, version, shared = argv
     try:
         bundle = read_bundle(path)
@@ -71,8 +71,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def mark_seeded(folder: Path) -> None:
-    """Say that an environment holds what its bundle brought, or what was loaded since."""
-    with suppress(OSError):  # a read-only disk: it is found out anew each time
+    """Mark an environment as seeded: it holds the rows of its bundle, or rows loaded since."""
+    with suppress(OSError):  # a read-only disk: the check is repeated each time
         (folder / SEEDED).touch()
 
 
@@ -84,7 +84,7 @@ def _take(bundle: Bundle, rows: RowFormat, place: StoreLocation, *, shared: bool
     except OSError as error:
         raise ConfigError(f"--state-dir: {folder} cannot be written: {error.strerror}", option="--state-dir") from error
     try:
-        # Whoever waits here is given up by its parent after a time.
+        # The parent kills a process that waits here too long.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if not shared and not place.has_rows(bundle):
             _take_rows(bundle, rows, place)
@@ -96,7 +96,7 @@ def _take(bundle: Bundle, rows: RowFormat, place: StoreLocation, *, shared: bool
 
 def _take_rows(bundle: Bundle, rows: RowFormat, place: StoreLocation) -> None:
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
-    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  an arbiter imports this room, and no LMDB
+    from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
     from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415
 
     entry = bundle.manifest.rows

@@ -1,11 +1,11 @@
-"""Where a bundle's rows lie under the state directory. Opens nothing: an arbiter may ask.
+"""Paths of a bundle's stores under the state directory. Opens nothing, so that the arbiter may use it.
 
     STATE_DIR/features/MODEL/ROWS/rows/               the live rows: an LMDB environment
     STATE_DIR/features/MODEL/ROWS/explanations-FILE/  contributions by key, of one explanations.parquet
 
-ROWS stands for schema, key and the bundle's own rows. So a bundle with another schema or other rows begins with a store of
-its own, beside that of the bundle it replaces, and goes back to it on a rollback; a model that was trained anew on the same
-rows keeps them, with all that was pushed since.
+ROWS identifies schema, key and the bundle's own rows. A bundle with another schema or other rows therefore gets a store of its
+own, next to that of the bundle it replaces, which is used again after a rollback; a model that was retrained on the same rows
+keeps its store, with all rows pushed since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHARED_SCHEMES = ("redis://", "rediss://", "unix://")
 _DATABASE = re.compile(r"/?|/[0-9]+")
 _DIGITS = 16
 SEEDED = "seeded"
-"""The file that says that an environment holds what its bundle brought."""
+"""Marker file of an environment that holds the rows of its bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +34,23 @@ class StoreLocation:
 
     rows: Path
     explanations: Path | None
-    """None where the bundle brings none."""
+    """None if the bundle has no explanations."""
 
     def is_seeded(self, bundle: Bundle, *, shared: bool = False) -> bool:
-        """Whether all that the bundle brings has been taken; its rows do not count where they are `shared`."""
+        """Return whether rows and explanations of the bundle have been imported; rows are not required if they are `shared`."""
         return (shared or self.has_rows(bundle)) and self.has_explanations()
 
     def has_rows(self, bundle: Bundle) -> bool:
-        """Whether the bundle's rows have been taken, or it brings none."""
+        """Whether the bundle's rows have been imported, or it has none."""
         return FEATURES not in bundle.manifest.files or (self.rows / SEEDED).exists()
 
     def has_explanations(self) -> bool:
-        """Whether the bundle's explanations have been taken, or it brings none."""
+        """Whether the bundle's explanations have been imported, or it has none."""
         return self.explanations is None or (self.explanations / SEEDED).exists()
 
 
 def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLocation:
-    """Return where the rows of a bundle lie."""
+    """Return the paths of a bundle's stores."""
     files = bundle.manifest.files
     own = files[FEATURES].sha256 if FEATURES in files else ""
     identity = hashlib.sha256(f"{rows.digest}:{own}".encode()).hexdigest()[:_DIGITS]
@@ -62,7 +62,7 @@ def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLoc
 
 
 def wrong_in_address(url: str) -> str | None:
-    """Return what is wrong with the address of a store that machines share, None when nothing is; never the address itself."""
+    """Return the fault of a shared store's address, None if there is none; the text never contains the address."""
     if not url.startswith(_SHARED_SCHEMES):
         return f"the address of a shared store begins with {', '.join(_SHARED_SCHEMES)}"
     if url.startswith("unix://"):
@@ -78,7 +78,7 @@ def wrong_in_address(url: str) -> str | None:
 
 
 def default_state_dir() -> Path:
-    """Return where state lies unless told otherwise: the service manager's directory, else the user's."""
+    """Return the default state directory: the service manager's, else the user's."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)

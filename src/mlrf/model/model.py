@@ -134,8 +134,8 @@ class Model:
 
         `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
         stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
-        does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips columns
-        that are not features; `unknown_categories="missing"` treats an unknown category as missing.
+        does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips
+        columns that are not features; `unknown_categories="missing"` treats an unknown category as missing.
         """
         import numpy as np  # noqa: PLC0415
 

@@ -67,6 +67,32 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
     assert list(place.iterdir()) == []
 
 
+def test_the_next_build_removes_what_a_killed_one_left(tmp_path):
+    model, place, temporary, slow = (tmp_path / name for name in ("model.txt", "place", "temporary", "slow"))
+    for folder in (place, temporary, slow):
+        folder.mkdir()
+    subprocess.run([sys.executable, "-c", MODEL, model], check=True)
+    pid_file = slow / "pid"
+    (slow / "lightgbm.py").write_text(
+        f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
+    )
+    command = [sys.executable, "-c", BUILD, model, "-o", place / "b", "--name", "m"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    building = subprocess.Popen(command, env={**environment, "PYTHONPATH": str(slow)})
+    try:
+        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("."), 30, "the child")
+        child = int(pid_file.read_text()[:-1])
+        assert list(temporary.glob("mlrf-parity-*"))
+        assert list(place.glob(".b.building-*"))
+    finally:
+        building.kill()
+        building.wait()
+    eventually(lambda: not is_alive(child), 10, "the end of the child")
+    subprocess.run(command, env=environment, check=True)
+    assert list(temporary.glob("mlrf-*")) == []
+    assert [path.name for path in place.iterdir()] == ["b"]
+
+
 def test_every_offline_command_says_that_it_was_ended(capsys, monkeypatch, number):
     monkeypatch.setattr("mlrf.cli.predict.open_bundle", lambda *_: signal.raise_signal(number))
     before = signal.getsignal(number)

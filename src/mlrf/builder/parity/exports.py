@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
+from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64, I64
 from mlrf.core.manifest import FOREST
@@ -60,8 +59,8 @@ class TreesRun:
 def run_trees(forest_file: bytes, rows: F64 | SparseRows, kept: I64) -> TreesRun:
     """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError when it refuses the file."""
     given = as_sparse(rows)
-    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
-        path = Path(folder) / FOREST
+    with temporary_folder("parity") as folder:
+        path = folder / FOREST
         path.write_bytes(forest_file)
         engine = TreeEngine(path)
         together = [np.frombuffer(engine.margins(table.data), dtype=np.float64) for _, table in given.blocks()]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.reference_process import NOT_INSTALLED, OUT_OF_MEMORY
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
+from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import BuildError, ModelUnreadableError
 from mlrf.core.forest import F64, I64
 
@@ -66,8 +66,7 @@ def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I6
 
     Errors as `ask_reference_library`.
     """
-    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as name:
-        folder = Path(name)
+    with temporary_folder("parity") as folder:
         try:
             (folder / "model").write_bytes(question.source)
             (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")

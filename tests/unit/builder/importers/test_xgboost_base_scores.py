@@ -10,7 +10,7 @@ import xgboost
 
 from mlrf.builder.detect import import_model
 from mlrf.builder.parity.reference import ask_reference_library
-from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,12 @@ def written(document, tmp_path, objective, score):
 def test_probabilities_are_clamped_as_xgboost_does(document, tmp_path, objective, score):
     model = import_model(written(document, tmp_path, objective, score))
     rows = np.zeros((1, 2))
-    answers = ask_reference_library(model, rows, np.array([0]))
+    try:
+        answers = ask_reference_library(model, rows, np.array([0]))
+    except ModelUnreadableError as error:
+        if "base_score" in str(error):
+            pytest.skip(f"XGBoost {xgboost.__version__} refuses this base score")
+        raise
     booster = xgboost.Booster(model_file=str(tmp_path / "model.json"))
     leaf = booster.trees_to_dataframe()["Gain"].iloc[2 if model.forest.threshold[0] < 0 else 1]
     assert np.float32(model.forest.base[0]) + np.float32(leaf) == np.float32(answers.margins[0, 0])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from mlrf.builder.importers.catboost.cbm_file import MAGIC
 from mlrf.builder.model_source import ModelFile, Source
+from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 
@@ -26,7 +24,7 @@ def model_bytes(source: Source) -> bytes:
         raise UnsupportedModelError(f"mlrf builds from a fitted CatBoost model, not from a {type(model).__name__}")
     if not model.is_fitted():
         raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first")
-    with tempfile.TemporaryDirectory(prefix="mlrf-catboost-") as folder:
-        path = Path(folder) / "model.cbm"
+    with temporary_folder("catboost") as folder:
+        path = folder / "model.cbm"
         model.save_model(str(path), format="cbm")
         return path.read_bytes()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,6 +14,7 @@ from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, as
 from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
 from mlrf.builder.parity.comparison import compare, refuse, report
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
+from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import F64, I64
 from mlrf.core.manifest import ONNX_MODEL, GraphEntry, ParityRows
@@ -94,8 +93,8 @@ def _served(
 ) -> tuple[F64, F64, float]:
     """Return the engine's answers to all rows as a batch, to some one by one, and the seconds that a row takes."""
     lists = {i: f.categories for i, f in enumerate(schema.features) if f.categories is not None}
-    with tempfile.TemporaryDirectory(prefix="mlrf-parity-") as folder:
-        path = Path(folder) / ONNX_MODEL
+    with temporary_folder("parity") as folder:
+        path = folder / ONNX_MODEL
         path.write_bytes(graph.source)
         engine = GraphEngine(path, entry, (rows.shape[1], n_outputs), lists)
         together = np.frombuffer(engine.margins(rows.data), dtype=np.float64).reshape(len(rows), -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
 from mlrf.builder.importers.pipeline.raw_table import table_of
 from mlrf.builder.importers.pipeline.source import unpack_source
+from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.forest import F64
 
 
@@ -25,8 +25,8 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
     ask = import_module(settings["answers"]).answer
     n_columns = len(steps.get_feature_names_out()) if hasattr(steps, "get_feature_names_out") else rows.shape[1]
     preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, library="")
-    with tempfile.TemporaryDirectory(prefix="mlrf-pipeline-") as folder:
-        path = Path(folder) / "model"
+    with temporary_folder("pipeline") as folder:
+        path = folder / "model"
         path.write_bytes(source)
         margins, version = [], ""
         for part in preprocessing.chunks(len(rows)):

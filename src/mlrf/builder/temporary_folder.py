@@ -1,0 +1,38 @@
+"""Temporary folders of a build, which a later build removes if the process that made them was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlrf.core.atomic_files import is_abandoned
+
+_PREFIX = "mlrf-"
+
+
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """Yield a new folder under TMPDIR, removed afterwards; its name holds `purpose` and the id of this process.
+
+    Those that killed processes of this user left behind are removed first. OSError when none can be made.
+    """
+    prefix = f"{_PREFIX}{purpose}-"
+    _remove_abandoned(Path(tempfile.gettempdir()), prefix)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    for path in parent.glob(f"{prefix}*-*"):
+        owner = path.name.removeprefix(prefix).partition("-")[0]
+        try:
+            is_ours = path.lstat().st_uid == os.getuid()
+        except OSError:
+            # Another build has removed it meanwhile.
+            continue
+        if is_ours and is_abandoned(owner):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Files of answers as `mlrf predict --out` writes them: by the file's ending, whole or not at all."""
+"""Files that `mlrf predict --out` writes: the format follows the file extension, and writing is atomic."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mlrf.core.feature import Category
 Answer = float | list[float]
 Labels = Sequence[Category | None]
 _TWO = 2
-"""Classes that one prediction tells apart."""
+"""Number of classes that a single prediction distinguishes."""
 
 
 def check_ending(path: Path) -> None:
-    """Raise ConfigError for a file whose ending names no format that is written."""
+    """Raise ConfigError for a file extension without a format."""
     if path.suffix.lower() not in _WRITERS:
         known = ", ".join(_WRITERS)
         raise ConfigError(f"--out: {path}: answers are written as {known}, not {path.suffix or 'without an ending'}")
 
 
 def write_answers(path: Path, answers: Sequence[Answer], labels: Labels, classes: Sequence[Category] | None) -> None:
-    """Write a file of answers, in place of one that is there; BuildError when it cannot be written."""
+    """Write a file of predictions, replacing an existing one; BuildError when it cannot be written."""
     content = _WRITERS[path.suffix.lower()](answers, labels, classes)
     try:
         replace_file(path, content)
@@ -37,7 +37,7 @@ def write_answers(path: Path, answers: Sequence[Answer], labels: Labels, classes
 
 
 def as_lines(answers: Sequence[Answer], labels: Labels, _classes: Sequence[Category] | None = None) -> bytes:
-    """Return a JSON line for each answer: its prediction, and its label if the model is a classifier."""
+    """Return a JSON line for each row: the prediction, and the label if the model is a classifier."""
     lines = []
     for answer, label in zip(answers, labels, strict=True):
         named: dict[str, Any] = {"prediction": answer} if label is None else {"prediction": answer, "label": label}
@@ -46,7 +46,7 @@ def as_lines(answers: Sequence[Answer], labels: Labels, _classes: Sequence[Categ
 
 
 def _columns(answers: Sequence[Answer], labels: Labels, classes: Sequence[Category] | None) -> dict[str, list[Any]]:
-    """Return the answers by column: `prediction`, or one for each class or output, and `label` for a classifier."""
+    """Return the predictions by column: `prediction`, or one for each class or output, and `label` for a classifier."""
     names: Sequence[object] = classes if classes is not None and len(classes) > _TWO else ()
     if answers and isinstance(answers[0], list):
         names = classes or range(len(answers[0]))

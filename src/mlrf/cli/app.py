@@ -23,16 +23,16 @@ from mlrf.cli.versions import versions
 _HELP = """Serve gradient-boosted trees: fast, with proof that the number served is the number trained.
 
 \b
-  mlrf build model.txt -o sales --name sales   a trained LightGBM model becomes a bundle
-  mlrf inspect sales                           what is in it, with an example request
-  mlrf explain sales rows.csv                  why: what each feature adds to the answer
-  mlrf features push sales news.jsonl          rows by key, newer ones while it serves
-  mlrf bench sales                             how fast, on this machine
-  mlrf serve sales                             answers on http://127.0.0.1:8080
-  mlrf demo                                    all of it on real retail data
+  mlrf build model.txt -o sales --name sales   make a bundle from a trained model
+  mlrf inspect sales                           show its contents, with an example request
+  mlrf explain sales rows.csv                  show what each feature contributes
+  mlrf features push sales news.jsonl          update rows by key while it serves
+  mlrf bench sales                             time its engines on this machine
+  mlrf serve sales                             serve it on http://127.0.0.1:8080
+  mlrf demo                                    all of this on real retail data
 
-Exit status: 0 done, 1 the work failed, 2 the arguments or settings are wrong (labels, category lists and
-samples that do not fit the model too), 3 the bundle is bad, 130 interrupted, 143 terminated.
+Exit status: 0 success, 1 failure, 2 wrong arguments or settings (including labels, category lists and
+samples that do not fit the model), 3 damaged bundle, 130 interrupted, 143 terminated.
 """
 
 app = typer.Typer(
@@ -63,10 +63,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take what stands before a command."""
+    """Handle the options before a command."""
 
 
 def _serve(_context: typer.Context) -> None:
@@ -84,7 +84,7 @@ app.command()(keys)
 app.command()(explain)
 app.command()(bench)
 app.add_typer(features)
-# Only listed here: `mlrf.cli.main` hands `serve` over before this room is imported.
+# Only listed here: `mlrf.cli.main` dispatches `serve` before this module is imported.
 app.command(
     "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
 )(_serve)

@@ -1,4 +1,4 @@
-"""`mlrf bench`: the engines side by side on this machine."""
+"""`mlrf bench`: time the engines of a bundle on this machine."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def bench(
     rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Time the engines that a bundle has files for, one beside the other.
+    """Time the engines that a bundle has files for, side by side.
 
-    Processor time of one thread, the best of several turns that the engines take one after the other, so that what else this
-    machine does falls on all alike. Rows are drawn from the bundle's golden rows, or made from its schema where pyarrow is
-    not installed. No server and no HTTP in it: `mlrf serve` adds its own few microseconds.
+    Figures are processor time of one thread, the best of several rounds. The engines alternate in each round, so that other
+    load on the machine affects all alike. Rows are drawn from the bundle's golden rows, or made from its schema if pyarrow is
+    not installed. No server and no HTTP is included: `mlrf serve` adds a few microseconds.
 
     Example: mlrf bench sales --rows 100000
     """
@@ -45,7 +45,7 @@ def bench(
         BarColumn(),
         console=progress_console(),
         transient=True,
-        # Its thread would be counted among the processor time.
+        # The progress bar's thread would be counted in the processor time.
         auto_refresh=False,
     ) as bars:
         task = bars.add_task("timing the engines")

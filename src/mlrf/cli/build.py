@@ -1,4 +1,4 @@
-"""`mlrf build`: a trained model becomes a bundle."""
+"""`mlrf build`: make a bundle from a trained model."""
 
 from __future__ import annotations
 
@@ -33,49 +33,51 @@ def build(
             "-o",
             parser=some_path,
             metavar="<path>",
-            help="Where the bundle goes; a directory that does not exist.",
+            help="Directory to write the bundle to; it must not exist (see --force).",
         ),
     ],
     name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
         Path | None,
-        typer.Option(help="Parquet rows as the model will see them: kinds, the example, and rows to prove on."),
+        typer.Option(help="Parquet file of typical input rows: used for feature kinds, the example and the proof."),
     ] = None,
     categories: Annotated[
         Path | None, typer.Option(help='JSON {"feature": ["a", "b"]}: categories in the order of their codes.')
     ] = None,
-    classes: Annotated[str | None, typer.Option(help="A classifier's labels in output order: a,b,c")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class labels in output order, e.g. a,b,c (default: the model's).")
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="What an ONNX file's numbers are: regression, binary, multiclass, or raw.")
+        str | None, typer.Option(help="Task of an ONNX file: regression, binary, multiclass, or raw.")
     ] = None,
     feature_names: Annotated[
-        str | None, typer.Option(help="Names of an ONNX file's columns, in their order: a,b,c")
+        str | None, typer.Option(help="Feature names of an ONNX file in column order, e.g. a,b,c.")
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: RUNS ANY CODE that it holds.")
+        bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: this RUNS ANY CODE in it.")
     ] = False,
     features: Annotated[
-        Path | None, typer.Option(parser=some_path, metavar="<path>", help="Parquet rows that are asked for by key.")
+        Path | None, typer.Option(parser=some_path, metavar="<path>", help="Parquet file of rows to serve by key.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="The columns that find a row: store_id,date (or name:type without --features).")
+        str | None, typer.Option(help="Key columns, e.g. store_id,date (name:type without --features).")
     ] = None,
     as_of_column: Annotated[
-        str | None, typer.Option(help="The column that says when a row was true; of one key's rows the latest counts.")
+        str | None, typer.Option(help="Column with the as-of time; of rows with the same key the latest is kept.")
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Rows may lack features: requests bring those as overrides.")
+        bool, typer.Option("--partial", help="Allow rows without all features; requests send the rest as overrides.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Compute the contributions of every row, to be served with its answer.")
+        bool, typer.Option("--explain", help="Precompute the contributions of every row, to serve with its prediction.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there, atomically.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle, atomically.")] = False,
 ) -> None:
     """Make a bundle from a trained model, and prove it against the training library.
 
-    Recognises the model and reads it, exports it for both engines, and asks its own library, in a process of its own, for
-    the answers to golden rows: sampled, random, missing, and rows that stand exactly on each node's threshold or
-    category. The bundle is written only if the export answers the same.
+    Recognises and reads the model, exports it for both engines, and compares both with the training library (run in a
+    child process) on golden rows: sample rows, random rows, missing values, and rows exactly on each node's threshold or
+    category. The bundle is written only if the predictions are equal.
 
     \b
     Examples:
@@ -110,7 +112,7 @@ def build(
 
 
 class _Steps:
-    """The build's progress as one bar a step."""
+    """A progress display with one bar per build step."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -119,7 +121,7 @@ class _Steps:
     def __call__(self, step: str, done: float) -> None:
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task(step, total=None if done == 0.0 else 1.0)
-        # A step that cannot say how far it is pulses until it is done.
+        # A step of unknown length pulses until it is done.
         self._bars.update(self._tasks[step], completed=done, total=1.0 if done else None)
 
 

@@ -1,4 +1,4 @@
-"""What `mlrf build` tells when it is done: what it recognised, what it did with it, the proof, the speed here, the size."""
+"""The report that `mlrf build` prints: the recognised model, the conversion, the proof, speed on this machine, size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ORIGINS = {
     "catboost": "a CatBoost model",
     "onnxruntime": "an ONNX file",
 }
-"""What was read, by the distribution that it was proven against."""
+"""Name of the model's source, by the distribution that proved it."""
 _RACE_ROWS = 1000
 _RACE_TURNS = 2
 _SHOWN_NAMES = 10
@@ -82,7 +82,7 @@ def _recognised(manifest: Manifest) -> list[str]:
 
 
 def _table_entries(cover: CoverageEntry) -> str:
-    """Return a line on the share of the CTR tables' entries that the proof has asked for."""
+    """Return a line about the share of CTR table entries that the proof covers."""
     share = cover.table_entries_found / cover.table_entries
     line = f"{cover.table_entries_found} of {cover.table_entries} entries of CTR tables proven ({share:.0%})"
     if cover.table_entries_found < cover.table_entries:
@@ -91,7 +91,7 @@ def _table_entries(cover: CoverageEntry) -> str:
 
 
 def _by_code(bundle: Bundle) -> list[str]:
-    """Return a line on the features whose categories nobody named: only codes are answered there."""
+    """Return a line about the features without category names, which accept codes only."""
     names = [harmless(f.name) for f in bundle.schema.features if f.kind is Kind.CATEGORICAL and f.categories is None]
     if not names:
         return []
@@ -115,12 +115,12 @@ def _megabytes(size_bytes: int) -> str:
 
 
 def _short(number: float) -> str:
-    """Return a figure that shows something even where it is small."""
+    """Return a number with enough digits to be nonzero."""
     return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
 
 
 def rows_sentence(rows: RowsEntry) -> str:
-    """Return a sentence about the rows that a bundle is asked by key with."""
+    """Return a sentence about the rows that a bundle serves by key."""
     fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
     held = f"{rows.count} rows" if rows.count else "rows to be loaded"
     explained = f", {rows.explained} with their reasons" if rows.explained else ""
@@ -129,7 +129,7 @@ def rows_sentence(rows: RowsEntry) -> str:
 
 
 def parity_table(bundle: Bundle) -> Table:
-    """Return how each kind of golden rows came out, for a terminal."""
+    """Return a table with the result of each kind of golden rows."""
     table = Table("engine", "golden rows", "rows", "equal to the bit", "largest difference", box=None, pad_edge=False)
     for engine, kinds in bundle.manifest.parity.items():
         for kind, rows in kinds.items():

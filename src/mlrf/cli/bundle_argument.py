@@ -12,7 +12,7 @@ BUNDLE_HELP = "A bundle that `mlrf build` made, or a model of a repository: REPO
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Read the bundle that an argument names; BundleError when it is not sound, ConfigError when the name is not clear."""
+    """Read the bundle that an argument names; BundleError when it is damaged, ConfigError when the name is ambiguous."""
     if path.exists():
         found = model_directories(path)
         return read_bundle(path) if not found else _only(path, found).read(_only(path, found).pointer().version)
@@ -23,7 +23,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def open_model_directory(path: Path) -> ModelDirectory:
-    """Return the model of a repository that an argument names; ConfigError when it is none, or several."""
+    """Return the model directory that an argument names; ConfigError when there is none or several."""
     return _only(path, model_directories(path))
 
 

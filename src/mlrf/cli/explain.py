@@ -1,4 +1,4 @@
-"""`mlrf explain`: why the rows of a file are answered as they are."""
+"""`mlrf explain`: the contributions of features to the predictions for a file's rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 _SHOWN = 10
 _SLICE_ROWS = 1000
-"""Rows explained at once: a file may hold millions, and each row has as many reasons as features."""
+"""Rows explained at once: a file may hold millions, and each row has a contribution per feature."""
 
 
 def explain(
@@ -39,31 +39,29 @@ def explain(
     row: Annotated[int | None, typer.Option(min=0, help="The row to explain, from 0 (the first; --json: all).")] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Name the features that weigh most, the others in one sum (10; --json: all)."),
+        typer.Option(min=1, help="Number of largest contributions to show; the rest is one sum (10; --json: all)."),
     ] = None,
     class_label: Annotated[
         str | None, typer.Option("--class", help="The class to explain (the predicted one); multiclass models.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON line a row: the `explanation` that the server answers with.")
+        bool, typer.Option("--json", help="Print a JSON line per row: the `explanation` of a server's response.")
     ] = False,
     unknown_categories: Annotated[
         str,
-        typer.Option(
-            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
-        ),
+        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
     ] = "refuse",
 ) -> None:
-    """Show what each feature adds to the answer: from the expected margin, by contributions, to the prediction.
+    """Show what each feature contributes to a prediction, starting from the expected margin.
 
-    Contributions are exact Shapley values of the trees, in the space of the raw margin: the base and all of them together are
-    the margin, and the link makes the prediction of it.
+    Contributions are exact Shapley values of the trees in the space of the raw margin: the base plus all contributions is
+    the margin, and the link maps the margin to the prediction.
 
     \b
     Examples:
       mlrf explain sales rows.csv
       mlrf explain sales rows.parquet --row 41 --top 5
-      mlrf explain sales rows.json --json > reasons.jsonl
+      mlrf explain sales rows.json --json > contributions.jsonl
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
     if as_json and class_label is not None:

@@ -1,4 +1,4 @@
-"""`mlrf features`: rows by key, loaded, pushed, looked at and counted, in the store that a server serves from."""
+"""`mlrf features`: load, push, get and count rows by key in the store that a server reads."""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ BundlePath = Annotated[
 RowsPath = Annotated[Path, typer.Argument(parser=some_path, metavar="rows", help="The file of rows.")]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", parser=some_path, metavar="DIR", help="Where the server's state lies, as it was told."),
+    typer.Option(
+        "--state-dir", parser=some_path, metavar="DIR", help="The server's --state-dir (default: as the server's)."
+    ),
 ]
 StoreUrl = Annotated[
-    str | None, typer.Option("--features", metavar="URL", help="redis://HOST:PORT/0 of a store that machines share.")
+    str | None, typer.Option("--features", metavar="URL", help="Address of a shared store: redis://HOST:PORT/0.")
 ]
-AsOf = Annotated[str | None, typer.Option(help="The column that says when a row was true.")]
-Partial = Annotated[bool, typer.Option("--partial", help="Rows may lack features: requests bring those as overrides.")]
+AsOf = Annotated[str | None, typer.Option(help="Column with the as-of time.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Allow rows without all features; requests send the rest as overrides.")
+]
 
 
 @features.command()
@@ -57,11 +61,11 @@ def load(
     as_of_column: AsOf = None,
     partial: Partial = False,
 ) -> None:
-    """Replace all rows by those of a Parquet file, in one step and while serving.
+    """Replace all rows by those of a Parquet file, atomically and while serving.
 
-    The file is streamed: it need not fit into memory. Until the last row is in, answers are made from the rows as they stand;
-    what is pushed meanwhile is kept. Of rows with one key the one that was true last counts; without --as-of-column two
-    such rows are refused, and nothing is changed.
+    The file is streamed: it need not fit into memory. Until the load is complete, the old rows are served; rows pushed
+    meanwhile are kept. Of rows with the same key the one with the latest as-of time is kept; without --as-of-column such rows
+    are refused, and nothing is changed.
 
     Example: mlrf features load sales rows.parquet --as-of-column updated_at --state-dir /var/lib/mlrf
     """
@@ -92,9 +96,9 @@ def push(
     as_of_column: AsOf = None,
     partial: Partial = False,
 ) -> None:
-    """Insert or replace the rows of a file (Parquet, CSV or JSON lines), all in one transaction and while serving.
+    """Insert or replace the rows of a file (Parquet, CSV or JSON lines), in one transaction and while serving.
 
-    A row that was true earlier than the one that stands is left out. A line of JSON is
+    A row with an earlier as-of time than the stored row is skipped. A line of JSON is
     {"key": {field: value}, "features": {name: value}, "as_of": "2026-01-31T06:00:00Z"}.
 
     Example: mlrf features push sales news.jsonl --state-dir /var/lib/mlrf
@@ -115,7 +119,7 @@ def get(
     state_dir: StateDir = None,
     url: StoreUrl = None,
 ) -> None:
-    """Print the row of one key as JSON, as `push` takes it.
+    """Print the row of one key as JSON, in the format of `push`.
 
     Example: mlrf features get sales store_id=54 date=2026-01-31
     """
@@ -130,7 +134,7 @@ def get(
 
 @features.command()
 def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
-    """Print which store it is, how many rows it has, and where they came from, as JSON."""
+    """Print the location of the store, its number of rows, and their source, as JSON."""
     found, _ = _keyed(bundle)
     typer.echo(harmless_json(_ask_store(found, state_dir, url, lambda store: store.stats()), indent=2))
 
@@ -149,7 +153,7 @@ def _check_url(url: str | None) -> None:
 
 
 def _ask_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
-    """Return what the store answers; what the bundle brings has been taken before."""
+    """Return the result of `ask` on the bundle's store, after importing the bundle's own rows."""
     from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
 
     _check_url(url)
@@ -178,7 +182,7 @@ def _load_here(
         loaded = load_rows(store, file, file.path.name, progress)
     finally:
         store.release()
-    # These rows count, not those that the bundle brings.
+    # The loaded rows replace those of the bundle, which must not be imported later.
     mark_seeded(place.rows)
     return loaded
 

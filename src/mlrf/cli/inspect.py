@@ -1,4 +1,4 @@
-"""`mlrf inspect`: a bundle, told to a person or to a program."""
+"""`mlrf inspect`: the contents of a bundle, as text or JSON."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def inspect(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Show what a bundle holds: the model, its features, how it was proven, and an example request.
+    """Show the contents of a bundle: the model, its features, the proof, and an example request.
 
-    Checks every digest and opens the model, so a bundle that can be inspected is whole; `mlrf verify` checks its answers.
+    Checks every digest and opens the model, so a bundle that can be inspected is undamaged; `mlrf verify` checks its
+    predictions.
 
     Example: mlrf inspect sales --json
     """
@@ -63,7 +64,7 @@ def inspect(
     console.print(parity_table(found))
     for name, entry in manifest.files.items():
         console.print(harmless(f"{name}  {entry.size_bytes} bytes"), highlight=False, markup=False)
-    # Printed plainly: a line that rich wraps cannot be copied.
+    # Printed without rich: a wrapped line cannot be copied.
     typer.echo(f"example: {_curl(found)}")
 
 

@@ -1,4 +1,4 @@
-"""Files of rows by key as `mlrf features push` takes them, and keys as the command line spells them."""
+"""Parsing of files of rows for `mlrf features push`, and of keys given as arguments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_rows(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: bool) -> list[tuple[Key, Record]]:
-    """Return the rows of a .parquet, .csv, .json, .jsonl or .ndjson file; RowsError names the row that does not fit."""
+    """Return the rows of a .parquet, .csv, .json, .jsonl or .ndjson file; RowsError names the invalid row."""
     match path.suffix.lower():
         case ".parquet":
             given = _parquet(path, rows, as_of_column=as_of_column, partial=partial)
@@ -44,7 +44,7 @@ def read_rows(path: Path, rows: RowFormat, *, as_of_column: str | None, partial:
 
 
 def read_key_text(fields: Sequence[str], key: EntityKey) -> dict[str, Any]:
-    """Return the key that `name=value` arguments say, each value by its field's type; ConfigError when one says nothing."""
+    """Return the key of `name=value` arguments, each value by its field's type; ConfigError for an invalid argument."""
     types = {field.name: field.type for field in key.fields}
     values = {}
     for each in fields:
@@ -115,7 +115,7 @@ def _csv_columns(path: Path, rows: RowFormat, header: list[str], as_of_column: s
 
 
 def _key_value(kind: KeyType, text: str) -> Any:
-    """Return what a text means to a field of a key; one that means nothing stays a text, for the key to refuse."""
+    """Return a text as a value of a key field; a text that is not one is returned unchanged, for the key to refuse."""
     if kind is KeyType.INTEGER:
         digits = text.removeprefix("-")
         return int(text) if len(text) <= _INTEGER_CHARS and digits.isascii() and digits.isdecimal() else text

@@ -15,21 +15,17 @@ _NAME = re.compile(r"[A-Za-z0-9._:@/-]{1,64}")
 
 
 def keys(
-    file: Annotated[Path, typer.Argument(help="The file of keys; --add makes it.")],
-    add: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Make a key for NAME and print it, this once.")
-    ] = None,
+    file: Annotated[Path, typer.Argument(help="The key file; --add creates it.")],
+    add: Annotated[str | None, typer.Option(metavar="NAME", help="Make a key for NAME and print it, once.")] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SCOPE", help="What --add's key is good for: predict, explain or admin; several times for several."
-        ),
+        typer.Option(metavar="SCOPE", help="Scope of the new key: predict, explain or admin; repeat for several."),
     ] = None,
     revoke: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Remove the keys of NAME, or the one of an id.")
+        str | None, typer.Option(metavar="NAME", help="Remove the keys of NAME, or the key with this id.")
     ] = None,
 ) -> None:
-    """List, make and revoke keys; only their hashes are kept, and running servers take changes up within a second.
+    """List, make and revoke API keys. Only hashes are stored; running servers apply changes within a second.
 
     Example: mlrf keys keys.txt --add billing --scope predict --scope explain
     """

@@ -1,4 +1,4 @@
-"""Paths as arguments: an empty one, as an unset variable of a shell leaves it, and an address (`s3://…`) are none."""
+"""Path arguments: empty paths (from unset shell variables) and addresses (`s3://…`) are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlrf.core.local_path import scheme_of
 
 
 def some_path(text: str | Path) -> Path:
-    """Return the path that an argument names; a usage error when it is empty or an address."""
+    """Return the path of an argument; a usage error when it is empty or an address."""
     if text == "":
         raise typer.BadParameter("the path is empty")
     if (scheme := scheme_of(text)) is not None:

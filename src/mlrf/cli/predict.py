@@ -1,4 +1,4 @@
-"""`mlrf predict`: the rows of a file, answered without a server."""
+"""`mlrf predict`: predictions for the rows of a file, without a server."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def predict(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Write there instead of to stdout."),
+        typer.Option(
+            "--out",
+            "-o",
+            parser=some_path,
+            metavar="<path>",
+            help="File to write instead of stdout: .jsonl, .csv or .parquet.",
+        ),
     ] = None,
     unknown_categories: Annotated[
         str,
-        typer.Option(
-            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
-        ),
+        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
     ] = "refuse",
 ) -> None:
-    """Answer the rows of a file, one JSON line a row: what the training library's predict returns.
+    """Predict the rows of a file, one JSON line per row: what the training library's predict returns.
 
-    Columns are found by name and extra ones ignored; categories go by value; empty cells and null are missing. --out writes by
-    the file's ending: .jsonl (or .json) a line a row, .csv and .parquet a column for each number.
+    Columns are matched by name and extra columns ignored; categories are given by value; empty cells and null are missing.
+    --out writes the format of the file extension: .jsonl (or .json) a line per row, .csv and .parquet a column per number.
 
     Example: mlrf predict sales rows.csv -o answers.jsonl
     """

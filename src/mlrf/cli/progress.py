@@ -1,4 +1,4 @@
-"""Where progress is shown: on a terminal alone."""
+"""Progress display, on terminals only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.console import Console
 
 
 def progress_console() -> Console:
-    """Return a console on stderr for bars: it is silent where stderr is no terminal, as is a log of a job."""
+    """Return a console on stderr for progress bars; it is silent if stderr is not a terminal, as in a job's log."""
     console = Console(stderr=True)
     console.quiet = not console.is_terminal
     return console

@@ -1,4 +1,4 @@
-"""`mlrf publish` and `mlrf rollback`: what a repository's servers are to serve next."""
+"""`mlrf publish` and `mlrf rollback`: change the current version of a model in a repository."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ REPLAY_LIMIT_S = 30.0
 def publish(
     bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.", parser=some_path)],
     repository: Annotated[
-        Path, typer.Argument(help="The repository's directory; made when missing.", parser=some_path)
+        Path, typer.Argument(help="The repository's directory; created when missing.", parser=some_path)
     ],
     allow_schema_change: Annotated[
-        bool, typer.Option("--allow-schema-change", help="Even when callers of the model would have to change.")
+        bool, typer.Option("--allow-schema-change", help="Publish even if the model's clients would have to change.")
     ] = False,
 ) -> None:
     """Copy a bundle into a model repository as the next version of its model, and point to it.
 
-    Its golden rows are replayed first: what a server would refuse is not published. Servers of the repository take the version
-    into service by themselves, if every worker can; `mlrf diff` shows beforehand what would change. Publishing the same bundle
-    again points to it, and has servers that refused it try once more. Killed at any moment, it leaves the old pointer or the
-    new one.
+    Its golden rows are replayed first: a bundle that a server would refuse is not published. Servers of the repository activate
+    the version by themselves if every worker can; `mlrf diff` shows beforehand what would change. Publishing the same bundle
+    again points to it, and makes servers that refused it try again. If the command is killed, the pointer is either the old or
+    the new one.
 
     Example: mlrf publish sales-bundle models
     """
@@ -44,7 +44,7 @@ def publish(
 
 
 def _prove(bundle: Bundle) -> None:
-    """Replay the golden rows through the engine that would serve; BundleError when an answer is off."""
+    """Replay the golden rows through the engine that would serve; BundleError when a prediction differs."""
     replay(Model(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a file as the offline commands take them: JSON and CSV to instances by name, Parquet to a table."""
+"""Input files of the offline commands: JSON and CSV become instances by name, Parquet a table."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def leniency_of(unknown_categories: str) -> Leniency:
-    """Return what a file's rows may hold: more columns than features, and the unknown categories that the option lets pass."""
+    """Return the leniency for rows of files: extra columns are ignored, unknown categories handled as the option says."""
     if unknown_categories not in ("refuse", "missing", "as-library"):
         raise ConfigError(f"--unknown-categories is `refuse`, `missing` or `as-library`, not {unknown_categories!r}")
     return Leniency("ignore", unknown_categories, "command line")  # type: ignore[arg-type]
 
 
 def read_file(path: Path, schema: Schema) -> Any:
-    """Return the rows of a file as instances by name or as a table: what `Model.predict` takes, categories by value.
+    """Return the rows of a file as instances by name or as a table, for `Model.predict`; categories are given by value.
 
-    The file's ending says what it is. Columns are found as in any table, LightGBM's underscores for blanks included.
-    ConfigError when it cannot be read at all, InvalidRequestError when it is not what its ending says; whether a value fits
-    its feature is for the schema to say.
+    The format follows the file extension. Columns are matched as in any table, including LightGBM's underscores for blanks.
+    ConfigError when the file cannot be read, InvalidRequestError when its content is not of the format; the schema checks the
+    values.
     """
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
@@ -63,7 +63,7 @@ def _json(raw: bytes, path: Path) -> list[Any]:
 
 
 def _features(item: Any) -> Any:
-    """Return the features of a row, which may also be written as a request to the server is."""
+    """Return the features of a row, which may also have the form of a request to the server."""
     if isinstance(item, dict) and list(item) == ["features"]:
         return item["features"]
     return item
@@ -89,7 +89,7 @@ def _with_features_names(instances: list[Any], schema: Schema) -> list[Any]:
 
 def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
     try:
-        # A line may end within a quoted cell, and only where CSV says so: U+2028 and its like end none.
+        # Quoted cells may contain line breaks; U+2028 and similar characters do not end a line.
         lines = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
         header = next(lines, [])
         if twice := [name for place, name in enumerate(header) if name and name in header[:place]]:
@@ -112,7 +112,7 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
 
 
 def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
-    """Return a column's values; one of true and false alone is 0 and 1 to a feature that is a number, as in any table."""
+    """Return a column's values; a column of only true and false is 0 and 1 for a numeric feature, as in any table."""
     if feature.kind in (Kind.NUMERIC, Kind.INTEGER) and all(
         text.strip() in _EMPTY or text.strip().lower() in ("true", "false") for text in texts
     ):
@@ -122,8 +122,8 @@ def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:
 
 
 def read_cell(feature: Feature, text: str) -> Any:
-    """Return what a cell of CSV means to a feature; what means nothing to it stays a text."""
-    # CSV has no types: the schema says what a text means. What does not fit stays a text, for the schema to refuse.
+    """Return a CSV cell as a value of a feature; text that is not one is returned unchanged."""
+    # CSV has no types: the schema gives the type of a text. Text that does not fit is left for the schema to refuse.
     if feature.categories is not None:
         # A category may itself be an empty text or "NA".
         for category in feature.categories:
@@ -137,8 +137,8 @@ def read_cell(feature: Feature, text: str) -> Any:
 
 
 def _number(text: str) -> float | str:
-    """Return a text as a number; the text itself where it is none."""
-    # float() also takes 1_000 and the digits of other scripts, which nobody means as a number.
+    """Return a text as a number, or unchanged if it is not one."""
+    # float() also accepts 1_000 and digits of other scripts, which are not meant as numbers.
     if "_" in text or not text.isascii():
         return text
     try:

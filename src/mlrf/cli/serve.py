@@ -1,4 +1,4 @@
-"""`mlrf serve`: bundles behind HTTP. Parsed by argparse, for the rest of the command line costs 0.1 s to import."""
+"""`mlrf serve`: serve bundles over HTTP. It uses argparse, because typer and rich take 0.1 s to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LAST_STANDARD = 2
 
 
 def _fill_standard_descriptors() -> None:
-    """Have nothing else take the place of a standard stream that came closed (`2>&-`): the log would be written there."""
+    """Reopen standard streams that were closed (`2>&-`), so that no other file gets their descriptor and receives the log."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         ModelsAtStart(configuration.settings)
         return 0
     _fill_standard_descriptors()
-    # By default the end of a process: held back until there is an arbiter, which acts on it.
+    # SIGHUP ends a process by default: block it until the arbiter handles it.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     from mlrf.serving.processes.arbiter import serve  # noqa: PLC0415  --help needs no server
 

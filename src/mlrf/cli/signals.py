@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as ends that clean up: an exception of our own, on which every `with` and `finally` on the way runs."""
+"""Ctrl-C and SIGTERM as an exception of our own, so that every `with` and `finally` block cleans up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Ended(BaseException):
-    """A signal asked for the end. Not a KeyboardInterrupt, which typer would swallow without a word."""
+    """Raised on a signal to terminate. Not a KeyboardInterrupt, which typer would swallow silently."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -21,12 +21,12 @@ class Ended(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Raise `Ended` at the first signal that asks for an end, and let none cut the cleaning short.
+    """Raise `Ended` at the first signal to terminate, and ignore later ones during the cleanup.
 
-    A signal that came ignored (`nohup`, a shell's `&`) stays ignored.
+    A signal that was ignored at the start (`nohup`, a shell's `&`) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread may set signal handlers
         return
     earlier = {number: signal.getsignal(number) for number in _ENDINGS}
     handled = [number for number, handler in earlier.items() if handler is not signal.SIG_IGN]

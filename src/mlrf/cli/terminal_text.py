@@ -1,4 +1,4 @@
-"""What a terminal is shown of names from outside: nothing that it would obey.
+"""Escaping of text from outside for terminals: control characters are never printed.
 
 Names and categories come from model files and requests, and may hold line breaks, escape sequences and characters that
 turn the direction of writing.
@@ -10,15 +10,15 @@ import msgspec
 
 
 def harmless(text: str) -> str:
-    """Return a text for people, on one line: a blank in place of each character that prints nothing."""
+    """Return a text on one line, with each nonprintable character replaced by a blank."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def harmless_json(document: object, *, indent: int | None = None) -> str:
-    """Return a document as JSON that means the same: what prints nothing is escaped within its strings."""
+    """Return a document as JSON, with nonprintable characters escaped in strings."""
     raw = msgspec.json.encode(document)
     text = (raw if indent is None else msgspec.json.format(raw, indent=indent)).decode()
-    # JSON itself escapes line breaks in strings: those that stand here are its layout.
+    # JSON escapes line breaks in strings: the remaining ones are layout.
     return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
 
 

@@ -1,4 +1,4 @@
-"""`mlrf verify`: digests and golden rows, again, where the bundle stands now."""
+"""`mlrf verify`: check digests and replay golden rows on this machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
-    engine: Annotated[str | None, typer.Option(help="The engine to ask (the one that would serve).")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engine to check (default: the one that would serve).")] = None,
 ) -> None:
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
 
-    Run it where the bundle will be served: another machine or another version of ONNX Runtime must give the training
-    library's own answers. Exit status 3 when a digest or an answer is off.
+    Run it where the bundle will be served: another machine or another version of ONNX Runtime must reproduce the training
+    library's predictions. The exit status is 3 when a digest or a prediction differs.
 
     Example: mlrf verify sales
     """
@@ -54,12 +54,12 @@ def verify(
     margin_limit, limit = found.manifest.margin_limit, _PREDICTION_LIMITS[found.manifest.precision]
     if found.manifest.graph is not None:
         limit = margin_limit  # its margins are its predictions
-    # A float32 softmax loses the digits of its small numbers.
+    # A float32 softmax is inaccurate for small probabilities.
     typical = 0.0 if found.manifest.precision == "float64" else float(np.mean(np.abs(golden.predictions)))
     rows = track(range(len(golden.rows)), "replaying golden rows", console=progress_console(), transient=True)
     equal = 0
     for index in rows:
-        # One by one, as a server answers most; the whole table, as it answers batches, is held to the same below.
+        # Row by row, as most requests; the whole table as a batch is compared below.
         margin = np.array(model.engine.margin(golden.rows[index].tolist()))
         expected = golden.margins[index]
         equal += bool(np.array_equal(margin, expected))
@@ -81,14 +81,14 @@ def verify(
 
 
 def _check_other_engine(bundle: Bundle, checked: str) -> None:
-    """Replay the golden rows through the other engine that the bundle has a file for; BundleError when it is not sound."""
+    """Replay the golden rows through the other engine that the bundle has a file for; BundleError when it is damaged."""
     other, file = ("onnxruntime", ONNX_MODEL) if checked == "trees" else ("trees", FOREST)
     if file in bundle.manifest.files and bundle.manifest.graph is None:
         replay(Model(bundle, open_engine(bundle, other)))
 
 
 def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:
-    """Ask for all rows at once, and for their contributions where the engine has them; BundleError when one is off."""
+    """Compute all rows in one batch, and their contributions if the engine explains; BundleError when one differs."""
     engine, table = model.engine, np.ascontiguousarray(golden.rows)
     margins = np.frombuffer(engine.margins(table.data), dtype=np.float64).reshape(golden.margins.shape)
     alone = np.array([engine.margin(row) for row in table.tolist()]).reshape(golden.margins.shape)

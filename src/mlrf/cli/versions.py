@@ -1,4 +1,4 @@
-"""`mlrf versions`: what a model of a repository has been, is, and can be rolled back to."""
+"""`mlrf versions`: list the versions of a model in a repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def versions(
     model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """List the versions of a model of a repository, and which of them is current.
+    """List the versions of a model in a repository, and mark the current one.
 
     Example: mlrf versions models/sales
     """

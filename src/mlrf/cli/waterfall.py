@@ -1,4 +1,4 @@
-"""One row's contributions as a table for a terminal: the base, a bar a feature to the left or to the right, the margin."""
+"""One row's contributions as a table for a terminal: the base, a bar per feature, the margin."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _AXIS = "│"
 _MAX_HALF_WIDTH = 24
 _MIN_HALF_WIDTH = 6
 _OTHER_COLUMNS = 64
-"""What names, values and numbers take of a line; bars get what is left of it."""
+"""Columns of a line for names, values and numbers; bars get the rest."""
 _MAX_NAME_CHARS = 32
 _MAX_VALUE_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RowContributions:
-    """Why one output of one row is what it is: `base` plus the contributions, in schema order, is the margin."""
+    """Contributions to one output of one row: `base` plus the contributions, in schema order, is the margin."""
 
     base: float
     contributions: Sequence[float]
@@ -34,11 +34,11 @@ class RowContributions:
     prediction: float
     link: str
     values: Mapping[str, Value]
-    """What the row holds, by name, in schema order."""
+    """Values of the row by name, in schema order."""
 
 
 def waterfall(row: RowContributions, top: int, width: int) -> Table:
-    """Return the table: the `top` heaviest contributions, the heaviest first, the others in one sum; for `width` columns."""
+    """Return a table, `width` columns wide, of the `top` largest contributions, descending, and the sum of the others."""
     names = list(row.values)
     phis = row.contributions
     shown = heapq.nlargest(top, range(len(phis)), key=lambda f: abs(phis[f]))
@@ -72,7 +72,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _bar(phi: float, largest: float, half: int) -> Text:
-    """Draw a contribution from the axis, to half a column, as long as its share of the largest."""
+    """Return a bar from the axis whose length is the contribution's share of the largest."""
     halves = round(2 * half * abs(phi) / largest) if largest > 0 else 0
     whole, part = divmod(halves, 2)
     if phi < 0:

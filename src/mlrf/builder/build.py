@@ -28,7 +28,7 @@ from mlrf.core.schema import Schema
 
 _INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]
-"""Told the name of a step and the share of it that is done, 0 to 1."""
+"""Callback that receives the name of a step and the share of it that is done, 0 to 1."""
 
 
 def build(
@@ -110,7 +110,7 @@ def build(
 
 
 def _ignore_progress(_step: str, _done: float) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress; the default callback."""
 
 
 def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress) -> ForestBundle | GraphBundle:
@@ -120,6 +120,6 @@ def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress
 
 
 def _schema_file(schema: Schema) -> bytes:
-    # Indented for people; of a wide model nobody reads it, and the indentation would be half of the file.
+    # Indented for readers, except for a wide model, where indentation would be half of the file.
     indent = 2 if len(schema.features) <= _INDENTED_FEATURES else -1
     return msgspec.json.format(msgspec.json.encode(to_json_schema(schema)), indent=indent) + b"\n"

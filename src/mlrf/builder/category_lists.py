@@ -1,4 +1,4 @@
-"""Category lists by feature name, as a caller gives them."""
+"""Category lists by feature name, as the caller gives them."""
 
 from __future__ import annotations
 

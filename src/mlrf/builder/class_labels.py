@@ -1,4 +1,4 @@
-"""A classifier's labels: as a caller gives them, as a fitted object holds them, and which of them count."""
+"""Class labels of a classifier: given by the caller, else those of the fitted object."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Covers that a model's file lacks, estimated by sending sample rows through its trees.
 
-Path-dependent Shapley values rest on the share of training rows that took each branch. Where the file does not tell them, rows
-of the kind that the model sees stand in, and the bundle says so; without such rows a model is not explained.
+Path-dependent Shapley values rest on the share of training rows that took each branch. If the file does not have them,
+they are estimated from sample rows, and the bundle says so; without a sample the model cannot be explained.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ LIBRARIES: tuple[Library, ...] = (
     sklearn.LIBRARY,
     onnx_trees.LIBRARY,
 )
-"""In the order in which they are asked: the wrappers of boosting libraries inherit from scikit-learn's classes too, and an ONNX
+"""In the order in which they are tried: the wrappers of boosting libraries inherit from scikit-learn's classes too, and an ONNX
 file has no magic number."""
 
 _SHOWN_BYTES = 12
@@ -33,7 +33,8 @@ def import_model(
 ) -> ImportedModel | ImportedGraph:
     """Recognise a model and read it.
 
-    ModelUnreadableError when nobody knows the file, or it is damaged; UnsupportedModelError when it is known and not served.
+    ModelUnreadableError when no library recognises the file, or it is damaged; UnsupportedModelError when it is known and not
+    served.
     """
     source = open_source(model, allow_pickle=allow_pickle)
     library, import_options = recognise(source), import_options or ImportOptions()

@@ -24,7 +24,7 @@ MAX_MODEL_BYTES = 4 << 30
 _OF_JOBLIB = (b"x\x9c", b"x\x01", b"x\xda", b"x^", b"\x04\x22M\x18")
 """zlib (four levels) and lz4: joblib alone writes models so, with compress=…"""
 _TEXT = re.compile(r"tree\r?\n|\s*\{")
-"""How the text of a model begins that is given in the place of a path: LightGBM's, or JSON."""
+"""Beginnings of model text that may be given instead of a path: LightGBM's, or JSON."""
 _MAX_PATH_CHARS = 4096
 _OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n[(pq]")
 """How a pickle of an object begins in protocols 0 and 1, which do not say so: module, name, and what is done with them."""
@@ -54,7 +54,7 @@ Source = ModelFile | ModelObject
 
 
 def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
-    """Return what `model` stands for; ModelUnreadableError when a path leads to no model.
+    """Return the source of `model`; ModelUnreadableError when a path leads to no model.
 
     UnsupportedModelError for a pickle without `allow_pickle`: reading one runs whatever code it holds.
     """
@@ -118,7 +118,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
             return joblib.load(io.BytesIO(content))
         return pickle.loads(content)  # noqa: S301  asked for by name
     except Exception as error:  # a pickle may raise anything
-        reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # other people's errors take lines
+        reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # errors of other packages may have several lines
         raise ModelUnreadableError(
             f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with, or load "
             "it where it was made and save it in a format that lasts (its library's own; of scikit-learn ONNX, with skl2onnx)"

@@ -1,4 +1,4 @@
-"""What building needs beyond what serving does. This room itself needs none of it."""
+"""Checks that the packages for building are installed. This module itself imports none of them."""
 
 from __future__ import annotations
 

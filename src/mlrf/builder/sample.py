@@ -53,7 +53,7 @@ class Sample:
         self._by_code = by_code
 
     def features(self, features: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        """Return the features with the kinds that the sample's types tell; examples come from `with_examples`."""
+        """Return the features with the kinds of the sample's types; `with_examples` adds the examples."""
         return tuple(self._kind(feature) for feature in features)
 
     def rows(self, schema: Schema) -> F64:
@@ -82,7 +82,7 @@ class Sample:
 
 
 def schema_of(features: tuple[Feature, ...], sample: Any) -> tuple[Schema, F64 | None]:
-    """Return the schema of a model's features with what a sample tells of them, and the sample's rows [n, F] if there is one.
+    """Return the schema of a model's features, refined by a sample, and the sample's rows [n, F] if there is one.
 
     ModelUnreadableError when the features make no schema; SampleError when the sample does not fit.
     """
@@ -123,9 +123,9 @@ def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
 
 
 def sampled_categories(sample: Any) -> Callable[[str], list[Category] | None]:
-    """Return what gives the distinct values of a sample's column, as categories are named; None where there are none.
+    """Return a function that gives the distinct values of a sample's column as category names; None without a sample.
 
-    The sample is read when the first column is asked for; SampleError as `read_sample`.
+    The sample is read when the first column is requested; SampleError as `read_sample`.
     """
 
     @cache

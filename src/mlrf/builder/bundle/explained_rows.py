@@ -1,6 +1,6 @@
 """`explanations.parquet`: the contributions of the rows by key, computed once by all processors when the bundle is built.
 
-Each row's digest stands beside its contributions, and the digest of the model's file in the file's metadata: what is served
+Each row's digest is stored with its contributions, and the digest of the model's file in the file's metadata: what is served
 from here is bound to both.
 """
 

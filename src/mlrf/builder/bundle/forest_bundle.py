@@ -47,7 +47,7 @@ class ForestBundle:
         self._sampled = _nameable(self.schema, sampled)
         self._imported = with_covers(imported, self._sampled)
         self.unexplained = NO_COVERS if self._imported.covers == "none" else None
-        """Why there are no reasons; None where there are."""
+        """Why the model cannot be explained; None if it can."""
         progress("exporting", 0.0)
         onnx = None if imported.forest.tables is not None else export_onnx(imported.forest, imported.link)
         self._exports = Exports(onnx, encode_forest(self._imported.forest))

@@ -1,4 +1,4 @@
-"""`features.parquet`: the rows that a bundle is asked by key with, in the order of their keys, typed as the schema says.
+"""`features.parquet`: the rows that a bundle serves by key, sorted by key and typed by the schema.
 
 The rows go through a store of this build's own, which sorts them and finds keys that are there twice with no more than a
 batch in memory; the file is then written from it. So the same rows in any order, in any types that mean the same, make the
@@ -116,7 +116,7 @@ def read_key(wanted: KeyedRowsOptions) -> EntityKey:
 
 
 class KeyedRows:
-    """The rows of a build, sorted and whole; `release` gives their store back."""
+    """The rows of a build, checked and sorted; `release` closes their temporary store."""
 
     def __init__(self, wanted: KeyedRowsOptions, schema: Schema, folder: Path, progress: Progress) -> None:
         """Read and check the rows; RowsError says which does not fit, BuildError that the disk is full."""

@@ -1,8 +1,8 @@
-"""Writing a bundle so that a reader sees all of it or none: beside its place, synced, then renamed into it.
+"""Atomic writing of a bundle: into a hidden directory next to the target, synced, then renamed.
 
-The work stands under a hidden name in the same directory until it is whole. Replacing a bundle swaps two directories in
+The bundle has a hidden name in the same directory until it is complete. Replacing a bundle swaps two directories in
 one step of the kernel (renameat2 with RENAME_EXCHANGE), so there is no moment without a bundle; where a file system cannot
-do that the old one steps aside for two renames and steps back if the second fails.
+do that the old one is renamed away first, and renamed back if the second rename fails.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.core.manifest import MANIFEST, FileEntry, Manifest
 
 _REPLACED, _LARGE_FILES = "old", "rows"
-"""What follows the number of the process in the names of a bundle that steps aside, and of a folder for large files."""
+"""Suffixes after the process id in the names of a replaced bundle and of a directory for large files."""
 
 
 def check_output(out: Path, *, force: bool) -> None:
-    """Refuse a place that is taken: OutputExistsError, with `force` only where what stands there is no bundle."""
+    """Raise OutputExistsError for a path that exists; with `force` only if it is not a bundle."""
     if not os.path.lexists(out):
         return
     if not force:
@@ -48,8 +48,8 @@ def check_output(out: Path, *, force: bool) -> None:
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, force: bool) -> Path:
     """Write a bundle and return its path; `manifest.files` is filled in here. A file given by its path is moved into it.
 
-    OutputExistsError when the place is taken; BuildError when the disk is full or may not be written. Whatever happens, an
-    interrupt included, what stood at `out` before stands there whole, or the new bundle does; nothing else is left.
+    OutputExistsError when the path exists; BuildError when the disk is full or not writable. Whatever happens, including an
+    interrupt, `out` is either as it was before or the complete new bundle; nothing else is left.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  Path.resolve would follow a link at `out` itself
     check_output(out, force=force)

@@ -1,4 +1,4 @@
-"""What stands between the front of the build and the room of a library: what is asked, and what is handed back."""
+"""The interface between the build and the importers: the `Library` entry and the imported model or graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CategoryNames:
     """Returns the distinct values of a sample's column, None where there is no sample, or it has no such column."""
 
     def of(self, name: str) -> list[Category] | None:
-        """Return the names of a feature's categories; None where nobody says them."""
+        """Return the names of a feature's categories; None if they are unknown."""
         return self.lists[name] if name in self.lists else self.sampled(name)
 
 
@@ -55,7 +55,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A training library, as the front of the build knows it."""
+    """A training library: how its models are recognised and read."""
 
     name: str
     reads: str
@@ -65,9 +65,9 @@ class Library:
     recognises: Callable[[bytes], bool]
     """Whether a file's content is one of its models, sound or damaged."""
     read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
-    """Reads what was recognised; raises the BuildError that says what is wrong."""
+    """Reads a recognised model; raises the BuildError for its fault."""
     takes_names: bool = False
-    """Whether a caller may say what the columns are called and what the outputs are: its files do not always."""
+    """Whether the caller may give feature names and the task, because its files may lack them."""
     recognises_object: Callable[[Any], bool] | None = None
     """Whether an object is one of its models, where the package of its class alone does not say so."""
 
@@ -91,7 +91,7 @@ class ImportedModel:
     """The distribution that can answer for `source`."""
     source: bytes
     answers: str
-    """Import name of the module whose `answer` asks the library."""
+    """Import name of the module whose `answer` runs the library."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What `answer` must know beside the source; JSON."""
     class_at_half: Literal[0, 1] = 1
@@ -103,7 +103,7 @@ class ImportedModel:
     known_codes_only: tuple[int, ...] = ()
     """Columns of which the library answers no category beyond the feature's list."""
     largest_number: float = math.inf
-    """The largest number, of either sign, that the library is asked about."""
+    """The largest absolute value in rows given to the library."""
     edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """By column: values that golden rows must hold, beyond those that the trees themselves suggest."""
 

@@ -17,7 +17,7 @@ _BELOW_BAND = math.nextafter(-ZERO_BAND, -math.inf)
 
 
 def next_number(x: float, toward: float, inputs: Precision) -> float:
-    """Return the number beside x that a library which rounds its inputs so can tell from x; finite where x is."""
+    """Return the neighbour of x in the precision that the library rounds its inputs to; finite if x is."""
     if inputs == "float64":
         return math.nextafter(x, toward)
     with np.errstate(over="ignore"):
@@ -27,7 +27,7 @@ def next_number(x: float, toward: float, inputs: Precision) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The values of a numeric feature that are still possible; -inf is left out, no split tells it from the rest.
+    """The values of a numeric feature that are still possible; -inf is left out, because no split separates it.
 
     Where the model rounds its inputs to float32 all of them are float32 numbers.
     """

@@ -35,7 +35,7 @@ MAX_SAMPLED = 4_000
 RANDOM_ROWS = 4_000
 MAX_ROWS = 400_000
 MAX_BYTES = 512 << 20
-"""Rows times columns, as float64; they are asked in blocks and never stand in memory all at once."""
+"""Largest number of rows times columns, as float64; they are computed in blocks and never all in memory."""
 MAX_WALKS = 1_000_000_000
 """Rows times trees: libraries walk some millions a second, and have ten minutes."""
 _MIN_ROWS = 64
@@ -64,7 +64,7 @@ class GoldenRows:
 
 
 def row_limit(n_features: int, n_trees: int) -> int:
-    """Return how many golden rows a model of this size is asked."""
+    """Return the number of golden rows for a model of this size."""
     return max(_MIN_ROWS, min(MAX_ROWS, MAX_BYTES // (8 * n_features), MAX_WALKS // max(1, n_trees)))
 
 
@@ -150,7 +150,7 @@ def _add_probes(
 
 
 def _add_node(rows: RowCollector, probes: NodeProbes) -> bool:
-    """Add a row for each probe of a node; return whether one of them found room."""
+    """Add a row for each probe of a node; return whether one of them fitted."""
     added = [rows.add(kind, probes.background, {**probes.path, probes.tested: x}) for kind, x in probes.probes]
     return any(added) or not added
 
@@ -202,7 +202,7 @@ def _is_code(values: F64, count: int) -> Bool:
 
 
 def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
-    """Return rows whose columns fall among the thresholds and categories that the forest knows, some missing."""
+    """Return rows with values between the thresholds and among the categories of the forest, some missing."""
     # Columns that no node tests hold small integers: they cost a bundle little.
     rows = rng.integers(-3, 4, size=(count, forest.n_features)).astype(np.float64)
     for feature, edges in _edges(forest).items():

@@ -1,4 +1,4 @@
-"""Rows that reach a node and stand on its edge.
+"""Rows that reach a node with a value exactly at its split.
 
 For every inner node of the forest, a row that satisfies all splits above it and then, in the column that the node tests:
 exactly the threshold, one ulp to each side, NaN, zero where zero and threshold may part ways; or each category that may
@@ -41,7 +41,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeProbes:
-    """The rows that stand on one node's edge: a background row, altered where the path to the node asks for it."""
+    """The rows at one node's split: a background row, altered as the path to the node requires."""
 
     background: int
     path: dict[int, float]
@@ -53,7 +53,7 @@ class NodeProbes:
 
 
 def category_codes(forest: Forest) -> dict[int, frozenset[float]]:
-    """Return the codes worth trying of each categorical feature: all that stand in a set, one beyond, one below 0.
+    """Return the codes to try for each categorical feature: all that are in a set, one beyond, one below 0.
 
     Those of a feature whose categories are hashed are among them.
     """

@@ -26,7 +26,7 @@ _SHOWN_CHARS = 400
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """Margins [n, K], predictions [w, K] of the wanted rows, and the version of the library that gave them."""
+    """Margins [n, K], predictions [w, K] of the selected rows, and the version of the library."""
 
     margins: F64
     predictions: F64
@@ -35,7 +35,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whom to ask about which model: a module's `answer`, a model in its library's format, and what it must know beside it."""
+    """A reference to compare with: a module's `answer`, a model in its library's format, and settings."""
 
     library: str
     answers: str
@@ -62,7 +62,7 @@ def ask_reference_library(
 
 
 def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I64, time_limit_s: float) -> Answers:
-    """Return what a process of its own answers to rows [n, F], and its predictions for those numbered `wanted` [w], ascending.
+    """Return a child process's margins of rows [n, F], and its predictions for the rows numbered `wanted` [w], ascending.
 
     Errors as `ask_reference_library`.
     """

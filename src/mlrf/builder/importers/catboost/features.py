@@ -62,7 +62,7 @@ def used_ctrs(document: Document) -> list[Ctr]:
 
 
 def read_columns(document: Document, names: CategoryNames) -> Columns:
-    """Return the columns; SampleError when a feature's categories are needed and nobody names them, or other ones are named."""
+    """Return the columns; SampleError when a feature's categories are needed and not given, or wrong ones are given."""
     by_place = _places(document)
     uses = _uses(document, by_place)
     feature_names = [by_place[place].name or str(place) for place in range(len(by_place))]

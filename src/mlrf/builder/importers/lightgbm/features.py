@@ -1,4 +1,4 @@
-"""What a LightGBM file knows of its columns: names, kinds, example values, categories."""
+"""The columns of a LightGBM file: names, kinds, example values, categories."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _check_agreement(
 
 
 def _check_order(name: str, given: Sequence[Category], known: Sequence[Sequence[Category]]) -> None:
-    """Refuse a list that holds the categories of a pandas column, though nobody knows which, in another order."""
+    """Raise SampleError for a list with the categories of a pandas column in another order."""
     same = [own for own in known if set(_keys(own)) == set(_keys(given))]
     if same and _keys(given) not in map(_keys, same):
         raise SampleError(

@@ -17,7 +17,7 @@ _PLAIN = ("regression", "regression_l1", "huber", "fair", "quantile", "mape")
 _LOGARITHMIC = ("poisson", "gamma", "tweedie")
 _RANKING = ("lambdarank", "rank_xendcg")
 _CUSTOM = ("custom", "none", "")
-_SQUARED_BY_REG_SQRT = ("regression", "regression_l1", "fair", "quantile", "mape")  # the others ignore it
+_SQUARED_BY_REG_SQRT = ("regression", "regression_l1", "fair", "quantile", "mape")  # other objectives ignore it
 
 
 @dataclass(frozen=True, slots=True)

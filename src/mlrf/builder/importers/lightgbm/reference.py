@@ -22,7 +22,7 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
 
 
 class _Silent:
-    """LightGBM warns of parameters that a newer version wrote; nobody reads a child's log."""
+    """LightGBM warns of parameters that a newer version wrote; a child's log is not read."""
 
     def info(self, message: str) -> None:
         """Drop a message."""

@@ -41,7 +41,7 @@ class Input:
 
 
 def read_inputs(graph: onnx.GraphProto, wished: Sequence[str] | None) -> list[Input]:
-    """Return the inputs; UnsupportedModelError names one that holds no columns. `wished` may say how many there are."""
+    """Return the inputs; UnsupportedModelError names one that holds no columns. `wished` may give their number."""
     constants = {tensor.name for tensor in graph.initializer}
     given = [value for value in graph.input if value.name not in constants]
     inputs = [_input(value, len(given), wished) for value in given]
@@ -72,7 +72,7 @@ def read_features(
 ) -> tuple[Feature, ...]:
     """Return the features, none of which may be missing yet: what the graph answers then is not known.
 
-    SampleError for a list that names no feature; UnsupportedModelError for a string whose categories nobody knows.
+    SampleError for a list that names no feature; UnsupportedModelError for a string whose categories are unknown.
     """
     names = column_names([(each.name, each.width) for each in inputs], wished)
     elements = [each.element for each in inputs for _ in range(each.width)]

@@ -18,7 +18,7 @@ _PASSING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze")
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The output that is the answer, and what stands beside it."""
+    """The output that is served, and the label output."""
 
     name: str
     keys: list[str | int] | None

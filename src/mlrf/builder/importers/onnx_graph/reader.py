@@ -1,4 +1,4 @@
-"""An ONNX file that the tree engine does not take, whole: what it asks for and what it answers, `ImportedGraph` out."""
+"""Reader of ONNX files that are not tree ensembles: inputs, outputs and the `ImportedGraph`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 
 def read_graph_model(model: onnx.ModelProto, raw: bytes, import_options: ImportOptions, reason: str) -> ImportedGraph:
-    """Read a model that lies in one file; `reason` says why the tree engine does not take it.
+    """Read a model that lies in one file; `reason` is why the tree engine cannot serve it.
 
     UnsupportedModelError or SampleError says what is not served or does not fit.
     """

@@ -20,10 +20,10 @@ def answer(
     settings: Mapping[str, Any],
     threads: int,  # noqa: ARG001  it has one
 ) -> tuple[F64, F64, str]:
-    """Return the numbers [n, C] of each row asked alone, the place of its label [n, 1], and ONNX's version."""
+    """Return the numbers [n, C] of each row run alone, the index of its label [n, 1], and ONNX's version."""
     whole = onnx.load_model_from_string(model.read_bytes())
     requested = dict(settings)
-    # The evaluator knows no ZipMap: it gives the numbers that become a map, in the order of the keys.
+    # The evaluator does not support ZipMap: take its input numbers, in the order of the keys.
     for node in [node for node in whole.graph.node if node.op_type == "ZipMap"]:
         if node.output[0] == requested["output"]:
             requested |= {"output": node.input[0], "keys": None}

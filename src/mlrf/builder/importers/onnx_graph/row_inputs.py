@@ -1,4 +1,4 @@
-"""Rows as a graph takes them: value by value and row by row, so that it shares nothing with the engine that is judged by it."""
+"""Rows as inputs of a graph, built value by value: it shares no code with the engine that it checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[[list[str], dict[str, Any]], list[Any]]
 
 
 def ask_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64]:
-    """Return what a graph answers to each row alone: its numbers [n, C] and its label's place among the classes [n, 1].
+    """Return a graph's outputs for each row alone: its numbers [n, C] and the index of its label [n, 1].
 
     NaN for a row that it refuses, and for those that are left when the `budget_s` of the settings is spent.
     """

@@ -1,4 +1,4 @@
-"""The rows that a graph is asked: the user's own, random ones, ones that lack a value, each category, zeros."""
+"""Rows to run a graph on: sample rows, random rows, rows with a missing value, each category, zeros."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 
 def rows_to_try(graph: ImportedGraph) -> tuple[F64, list[int]]:
-    """Return rows [n, F] that tell what a graph answers, and the column that each of the last of them lacks."""
+    """Return rows [n, F] to run a graph on, and the column that is missing in each of the last rows."""
     rng = np.random.default_rng(_SEED)
     rows = _random(graph, graph.features, _TRIED_ROWS, rng)
     lacking = [column for column, may in enumerate(graph.may_lack) if may]

@@ -24,7 +24,7 @@ def answer(
     settings: Mapping[str, Any],
     threads: int,  # noqa: ARG001  several add up in whatever order they end
 ) -> tuple[F64, F64, str]:
-    """Return the numbers [n, C] of each row asked alone, the place of its label [n, 1], and ONNX Runtime's version."""
+    """Return the numbers [n, C] of each row run alone, the index of its label [n, 1], and ONNX Runtime's version."""
     _limit_memory(model.stat().st_size)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -35,7 +35,7 @@ def answer(
 
 
 def _limit_memory(file_bytes: int) -> None:
-    """Have a graph that asks for absurdly much memory fail by itself, and not by taking this machine's."""
+    """Limit the process's memory, so that a graph that needs too much fails without exhausting the machine."""
     most = _SPARE_BYTES + _TIMES_FILE * file_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -1,4 +1,4 @@
-"""What a graph's numbers are: task, classes, and which of them count; and which features may be missing. Its answers tell."""
+"""The meaning of a graph's outputs: task, classes and served column, and nullable features, inferred from its outputs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Meaning:
 
 
 def read_meaning(graph: ImportedGraph, answers: GraphAnswers) -> Meaning:
-    """Return what a graph's numbers are, as the caller says, else as the file and what it answers tell.
+    """Return the meaning of a graph's numbers: as the caller says, else inferred from the file and its outputs.
 
-    SampleError where the caller's word does not fit; UnsupportedModelError where nothing tells.
+    SampleError if the caller's options do not fit; UnsupportedModelError if it cannot be inferred.
     """
     numbers = answers.numbers[np.all(np.isfinite(answers.numbers), axis=1)]
     if not len(numbers):

@@ -25,7 +25,7 @@ _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 @dataclass(slots=True)
 class Nodes:
-    """Nodes by place; `yes` and `no` are the places that a node's test leads to."""
+    """Nodes by index; `yes` and `no` are the indices of the nodes that a test leads to."""
 
     roots: list[int]
     mode: list[str]
@@ -256,7 +256,7 @@ def _sets(attributes: _Attributes, modes: list[str]) -> dict[int, list[float]]:
 
 
 def _roots(attributes: _Attributes, trees: list[int], modes: list[str], yes: list[int], no: list[int]) -> list[int]:
-    """Return the node of each tree that is nobody's child, in the order in which the trees appear."""
+    """Return the root of each tree (the node that is no node's child), in the order in which the trees appear."""
     reached = {child for side in (yes, no) for child, mode in zip(side, modes, strict=True) if mode != LEAF}
     roots: dict[int, list[int]] = {}
     for index, tree in enumerate(trees):

@@ -1,7 +1,7 @@
 """What stands before the trees of an ONNX graph and behind them: its columns by name and type, and the steps to its answer.
 
-What this room takes for the way to the answer is a reading; the parity gate holds it against ONNX Runtime's own answers to
-the whole file, so what is read wrongly here is refused there.
+What this module takes for the path to the output is an interpretation; the parity gate holds it against ONNX Runtime's own
+answers to the whole file, so what is read wrongly here is refused there.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Graph:
 
 
 def read_graph(model: onnx.ModelProto) -> Graph:
-    """Return what stands around the trees; UnsupportedModelError names the operator that mlrf does not serve."""
+    """Return the operators around the trees; UnsupportedModelError names the operator that mlrf does not serve."""
     graph = model.graph
     places = [i for i, node in enumerate(graph.node) if node.domain == ML_DOMAIN and node.op_type in TREE_OPERATORS]
     if not places:
@@ -116,7 +116,7 @@ class _Before:
         self.used: set[int] = set()
         """Places of the nodes on the way."""
         self.rounds = False
-        """Whether a Cast to float32 stands on the way."""
+        """Whether a Cast to float32 precedes the trees."""
 
     def inputs(self, tensor: str) -> tuple[Input, ...]:
         found = tuple(self._walk(tensor, is_cast=False, depth=0))

@@ -91,7 +91,7 @@ def _only_shares(ensemble: Ensemble) -> bool:
 
 
 def _second_determines_both(ensemble: Ensemble, link: LinkKind) -> bool:
-    """Whether the score of the second of two classes tells that of the first: shares, or a margin and its negative."""
+    """Whether the score of the second of two classes determines that of the first: shares, or a margin and its negative."""
     if ensemble.class_ids != _BOTH:
         return False
     if link == "identity":

@@ -1,6 +1,6 @@
 """Which raw column is behind each column of the matrix that the model sees, step by step.
 
-Steps are known by their class: each takes columns and gives columns, and says what it needs of them. A step that is not
+Steps are recognised by class: each maps columns to columns, and states its requirements. A step that is not
 listed here is refused by its name.
 """
 
@@ -45,7 +45,7 @@ class Use:
     is_number: bool = False
     """Whether a step, or the model, reads it as a number."""
     none_is_missing: bool = False
-    """Whether a step knows None for missing, and not NaN."""
+    """Whether a step treats None as missing, and not NaN."""
     placeholders: list[Any] = field(default_factory=list)
     """Values that an imputer replaces, other than NaN and None."""
     encoded_late: str | None = None

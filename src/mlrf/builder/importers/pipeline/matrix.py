@@ -33,7 +33,7 @@ class Matrix:
 
 
 class Preprocessing:
-    """Fitted steps, asked about raw rows."""
+    """Fitted steps, applied to raw rows."""
 
     def __init__(self, steps: Any, table: RawTable, n_columns: int, *, library: str) -> None:
         """Take the steps as a pipeline of `n_columns` columns, and the library of the model that reads their matrix."""
@@ -59,7 +59,7 @@ class Preprocessing:
         return _AROUND_ZERO if self._library == "xgboost" and self.is_sparse else ()
 
     def answers(self, rows: F64) -> bool:
-        """Whether the steps take raw rows [n, F], all of them."""
+        """Return whether the steps accept raw rows [n, F], all of them."""
         try:
             self.transform(rows)
         except (ValueError, TypeError, LookupError):

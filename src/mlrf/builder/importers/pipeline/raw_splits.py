@@ -1,4 +1,4 @@
-"""All splits of a model as splits of raw columns, and what the questions to the pipeline tell of those columns.
+"""All splits of a model as splits of raw columns, found by applying the pipeline to probe values.
 
 Three kinds of raw column: categories that encoders list (each is tried), numbers (cut points are found), and codes that all
 steps hand through to a model that splits them by category itself.

@@ -23,7 +23,7 @@ _UNKNOWN_TEXT = "\x00a category that no encoder lists"
 
 @dataclass(frozen=True, slots=True)
 class RawColumn:
-    """One raw column as the pipeline takes it; plain values, so that JSON keeps it."""
+    """One raw input column of the pipeline; plain values, so that it can be stored as JSON."""
 
     name: str
     categories: list[Category] | None = None
@@ -40,7 +40,7 @@ class RawTable:
 
     columns: tuple[RawColumn, ...]
     is_frame: bool
-    """Whether the pipeline takes a frame with names; else an array."""
+    """Whether the pipeline expects a data frame; else an array."""
     no_code_up_to: float
 
     def settings(self) -> dict[str, Any]:

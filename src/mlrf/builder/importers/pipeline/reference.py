@@ -1,4 +1,4 @@
-"""The pipeline's own answers, in a process of its own: its steps, then its model's library, asked about the matrix as it is."""
+"""Reference of a pipeline, run in a child process: its steps, then its model's library on the resulting matrix."""
 
 from __future__ import annotations
 

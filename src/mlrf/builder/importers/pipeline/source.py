@@ -1,4 +1,4 @@
-"""The pipeline in whatever a caller holds, and its preprocessing as a skops file: what the parity gate asks about.
+"""Finds the pipeline in the object given, and writes its preprocessing as a skops file for the parity gate.
 
 The preprocessing goes to the process that answers the golden rows as a skops file of scikit-learn's own types, and the model in
 its library's own format: nothing is unpickled there.

@@ -132,7 +132,7 @@ def takes_missing(estimator: Any, kind: Kind) -> bool:
     """Whether the estimator answers rows with missing values at all."""
     if kind.family in ("boosting", "adaboost"):  # their trees would, they refuse them before
         return False
-    # A forest asks its first tree, and bagging leaves it to each.
+    # A forest follows its first tree; bagging leaves it to each member.
     member = estimator.estimators_[0] if kind.family in ("forest", "bagging") else estimator
     if hasattr(member, "_support_missing_values"):
         # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.

@@ -1,4 +1,4 @@
-"""The estimator in whatever a caller holds, and the same as a skops file: what the parity gate asks the library about.
+"""Finds the estimator in the object given, and writes it as a skops file for the parity gate.
 
 A skops file is read with skops' own loader, which runs no code of the file, and only when every type in it is one that a
 fitted tree model of scikit-learn has.

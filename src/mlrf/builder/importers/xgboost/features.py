@@ -1,4 +1,4 @@
-"""What an XGBoost file knows of its columns: names, kinds, and since 3.1 the categories of a data frame."""
+"""The columns of an XGBoost file: names, kinds, and since 3.1 the categories of a data frame."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-timing test-readme test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages guards
+.PHONY: demo test test-all test-timing test-readme test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ mutated: $(VENV)/.ready  ## 5,000 damaged model files of every library: each ref
 
 mutated-messages: $(VENV)/.ready  ## 10,000 damaged messages of the Open Inference Protocol over each of REST and gRPC: refused or answered
 	PYTHONPATH=tests $(BIN)/python tests/mutated_messages.py $(or $(COUNT),10000)
+
+long-messages: $(VENV)/.ready  ## 10,000 damaged messages of up to 8 MiB over REST and gRPC: processor time of each, needs quiet
+	PYTHONPATH=tests $(BIN)/python tests/long_messages.py $(or $(COUNT),10000)
 
 bench: $(VENV)/.ready  ## speed and memory compared with a FastAPI server, in one run (needs wrk)
 	$(BIN)/python benchmarks/run.py

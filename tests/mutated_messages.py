@@ -91,7 +91,7 @@ def mutated_bodies(dice: random.Random, count: int) -> Iterator[tuple[bytes, lis
             text = json.dumps(_exchanged(json.loads(body[: length or None]), dice)).encode()
             body, length = text + (body[length:] if length else b""), len(text) if length else 0
         else:
-            body = _damaged(body, dice)
+            body = damaged(body, dice)
         lines = []
         if length or dice.random() < 0.1:
             told = (
@@ -103,7 +103,7 @@ def mutated_bodies(dice: random.Random, count: int) -> Iterator[tuple[bytes, lis
         if dice.random() < 0.1:
             how, pack = dice.choice([("gzip", gzip.compress), ("deflate", zlib.compress)])
             packed = pack(body)
-            body = packed if dice.random() < 0.5 else _damaged(packed, dice)
+            body = packed if dice.random() < 0.5 else damaged(packed, dice)
             lines.append(f"Content-Encoding: {how}")
         if dice.random() < 0.2:
             lines.append(f"Accept-Encoding: {dice.choice(['gzip', 'deflate', 'gzip;q=0, deflate', 'br', '*', ';;,'])}")
@@ -121,20 +121,21 @@ def mutated_calls(dice: random.Random, count: int) -> Iterator[tuple[str, bytes]
                 if name.startswith(("Server", "Repository"))
                 else message(f"{name}Request")(name="sample").SerializeToString()
             )
-            yield name, _damaged(sound or b"\x08\x01", dice)
+            yield name, damaged(sound or b"\x08\x01", dice)
             continue
         body, _ = dice.choice(wires).message(dice.choice(SOUND))
         if dice.random() < 0.6:
             request = message("ModelInferRequest").FromString(body)
             for _ in range(dice.choice((1, 1, 1, 2))):
-                _exchange_fields(request, dice)
+                exchange_fields(request, dice)
             body = request.SerializeToString()
         else:
-            body = _damaged(body, dice)
+            body = damaged(body, dice)
         yield "ModelInfer", body
 
 
-def _damaged(sound: bytes, dice: random.Random) -> bytes:
+def damaged(sound: bytes, dice: random.Random) -> bytes:
+    """Return bytes with a few of them changed, cut out, doubled or put in."""
     body = bytearray(sound)
     for _ in range(dice.choice((1, 1, 2, 5))):
         place, size = dice.randrange(len(body) or 1), dice.randint(1, 9)
@@ -177,7 +178,8 @@ def _exchanged(document: Any, dice: random.Random) -> Any:
     return document
 
 
-def _exchange_fields(request: Any, dice: random.Random) -> None:
+def exchange_fields(request: Any, dice: random.Random) -> None:
+    """Exchange a field of a request for what it should not hold."""
     tensor = dice.choice(request.inputs) if request.inputs else request.inputs.add()
     match dice.randrange(12):
         case 0:
@@ -196,7 +198,7 @@ def _exchange_fields(request: Any, dice: random.Random) -> None:
             tensor.contents.bytes_contents.append(dice.randbytes(dice.randint(0, 9)))
         case 7 if request.raw_input_contents:
             place = dice.randrange(len(request.raw_input_contents))
-            request.raw_input_contents[place] = _damaged(request.raw_input_contents[place], dice)
+            request.raw_input_contents[place] = damaged(request.raw_input_contents[place], dice)
         case 8:
             request.outputs.add(name=dice.choice(_TEXTS))
         case 9:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import ALL_KINDS, entry_of, write_bundle
+from bundles import ALL_KINDS, entry_of, write_bundle, write_tree_bundle
 from load import BODY, PREDICTION, Load
 from mlrf.core.manifest import LinkEntry
 from raw_http import request
@@ -401,6 +401,23 @@ def test_workers_end_by_themselves_when_the_arbiter_is_killed(bundle):
         server.process.kill()
         eventually(lambda: not any(map(is_alive, workers)), 8, "the end of the workers")
         assert not _accepts(server.port)
+
+
+def test_nothing_temporary_is_left_when_the_arbiter_is_killed(tmp_path, monkeypatch):
+    path = write_tree_bundle(tmp_path / "b", key={"id": "integer"})
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    memory = Path("/dev/shm")  # noqa: S108
+    shared = set(memory.iterdir())
+    options = ["--grpc-port", "0", "--state-dir", str(tmp_path / "state")]
+    with serving(path, workers=2, options=options) as server:
+        workers = server.booted(2)
+        server.process.kill()
+        eventually(lambda: not any(map(is_alive, workers)), 8, "the end of the workers")
+        assert list(temporary.iterdir()) == []
+        left = set(memory.iterdir()) - shared
+        assert [path for path in left if "mlrf" in path.name or "gunicorn" in path.name] == []
 
 
 def test_connections_spread_over_the_workers(bundle):

@@ -1,0 +1,16 @@
+"""Damaged messages of up to the size limit: some of those that `make long-messages` sends by the ten thousand."""
+
+from __future__ import annotations
+
+from long_messages import LIMIT_S, measured
+
+_BUSY = 4
+"""A machine that does other things takes longer for the same."""
+
+
+def test_long_damaged_messages_cost_little_and_no_worker():
+    costs, faults = measured(80, seed=4)
+    assert faults == []
+    assert max(cost.seconds for cost in costs) < _BUSY * LIMIT_S
+    assert max(cost.size for cost in costs) > 4 << 20
+    assert {cost.status for cost in costs} >= {"INVALID_ARGUMENT", "400"}

@@ -1,1 +1,1 @@
-"""HTTP/1.1 over uvloop: heads, bodies, connections and answers as bytes. Knows routes and handlers only as callables."""
+"""HTTP/1.1 over uvloop: parsing, connections, limits and responses. Knows routes and handlers only as callables."""

@@ -1,6 +1,6 @@
-"""Bodies that are not read in one piece: the chunked transfer coding (RFC 9112, 7.1), decoded strictly as bytes arrive.
+"""A strict incremental decoder of the chunked transfer coding (RFC 9112, 7.1), and a sink for refused bodies.
 
-llhttp decodes chunks too, but cannot say where a message ended in what it was given, and the next request begins there.
+llhttp decodes chunks too, but does not report at which byte a message ended, and a pipelined request begins there.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ _TOKEN = rb"[!#-'*+.0-9A-Z^-z|~-]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:" + _EXTENSION + rb")*")
-"""RFC 9112, 7.1 and 7.1.1: a quote that is not closed, or a space before the line's end, is where two parsers may differ."""
+"""RFC 9112, 7.1 and 7.1.1: parsers differ on unclosed quotes and trailing spaces, so both are refused."""
 _TRAILER = re.compile(rb"[!#-'*+.0-9A-Z^-z|~-]+:[\t\x20-\x7e\x80-\xff]*")
-"""A header field (RFC 9110, 5.1 and 5.5): what is none may be the next request, where a proxy saw the body end before it."""
+"""A header field (RFC 9110, 5.1 and 5.5): anything else could be a smuggled request, if a proxy saw the body end before it."""
 _MAX_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8192
 _FREE_CHUNKS = 1024
 _LEAST_CHUNK_BYTES = 256
-"""What further chunks must hold on the average: a byte a chunk costs a thousand times what a byte of a long chunk does."""
+"""Average size required of chunks beyond the free ones: one-byte chunks cost a thousand times more a byte than long ones."""
 
 
 class ChunkedBody:
-    """Decodes one chunked body of at most `max_bytes`; feed it until `done`, then take `body`."""
+    """Decodes one chunked body of at most `max_bytes`: call `feed` until `done`, then read `body`."""
 
     __slots__ = ("_left", "_line", "_max_bytes", "_n_chunks", "_state", "_trailer_bytes", "body", "done")
 
@@ -39,9 +39,9 @@ class ChunkedBody:
         self._trailer_bytes = 0
 
     def feed(self, data: bytes, start: int) -> int:
-        """Take bytes from `start` and return where the body ended, or the end of `data`.
+        """Decode bytes from `start` and return the index where the body ended, or the length of `data`.
 
-        MalformedRequestError for what is no chunk, BodyTooLargeError past the limit.
+        Raises MalformedRequestError for an invalid chunk and BodyTooLargeError past the limit.
         """
         position = start
         while position < len(data) and not self.done:
@@ -96,7 +96,7 @@ class ChunkedBody:
         return position
 
     def _take_line(self, data: bytes, position: int) -> tuple[bytes | None, int]:
-        """Return a whole line without its end, or None until it is whole, and where reading goes on."""
+        """Return a complete line without its CRLF (None while it is incomplete) and the index to read on from."""
         end = data.find(b"\n", position)
         stop = len(data) if end < 0 else end + 1
         self._line += data[position:stop]
@@ -112,7 +112,7 @@ class ChunkedBody:
 
 
 class DroppedBody:
-    """Drops the rest of a body whose request was refused before it was read."""
+    """Discards the rest of a body whose request was refused before the body was read."""
 
     __slots__ = ("_left",)
 
@@ -125,7 +125,7 @@ class DroppedBody:
         return not self._left
 
     def feed(self, data: bytes, start: int) -> int:
-        """Drop bytes from `start` and return where the body ended, or the end of `data`."""
+        """Discard bytes from `start` and return the index where the body ended, or the length of `data`."""
         taken = min(self._left, len(data) - start)
         self._left -= taken
         return start + taken

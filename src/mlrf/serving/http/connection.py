@@ -1,7 +1,7 @@
-"""One client's connection: bytes in, calls of handlers, bytes out, all in one synchronous chain.
+"""The protocol of one client connection: bytes in, handler calls, bytes out, in one synchronous call chain.
 
-Owns the order of requests and answers, and back-pressure; limits are `bounds`' concern. A head seen before is not parsed
-again: the same bytes ask for the same call (measured: 0.3 µs against 6 µs for llhttp's callbacks, per request).
+Keeps requests and responses in order and applies back-pressure; limits are in `connection_limits`. A head that was seen before
+is not parsed again: the same bytes give the same Call (measured: 0.3 µs against 6 µs for llhttp's callbacks, per request).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlrf.serving.http.server import HttpServer
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_HIGH_WATER_BYTES = 256 << 10
 _AHEAD_BYTES = 64 << 10
-"""How much may be sent behind a request whose answer is being made; it is read on to notice a client that leaves."""
+"""Bytes read ahead while a response is pending; reading continues so that a disconnect is noticed."""
 
 
 class Connection(LimitedConnection):
@@ -32,16 +32,16 @@ class Connection(LimitedConnection):
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
         self._needed = 0
-        """How many bytes the buffer must hold before another look at it is worth while."""
+        """Bytes the buffer must hold before it is worth parsing again."""
         self._rested: tuple[bytes, int] | None = None
-        """What came in one piece and where to go on in it; nothing more is read meanwhile."""
+        """Received data and the index to continue at, while this connection waits for its next turn; reading is paused."""
         self._has_turn = False
-        """Whether the requests that are read now have waited for the event loop already."""
+        """Whether the requests being read have already waited in the run queue."""
         self._slice_s = 0.0
-        """How long they may be answered, 0 for as long as any connection may."""
+        """Seconds this turn may last; 0 means the default slice."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Store the transport and register the connection; over the limit, evict an idle one or mark this one."""
         self._transport = cast("asyncio.Transport", transport)
         self._descriptor = transport.get_extra_info("socket").fileno()
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER_BYTES)
@@ -51,7 +51,7 @@ class Connection(LimitedConnection):
             self._server.over_limit.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Forget the connection, and the answer it waits for, unless that is being made already."""
+        """Unregister the connection and cancel its pending work unless that is already running."""
         if self._waiting is not None:
             self._waiting.cancel()
         self._release()
@@ -60,12 +60,12 @@ class Connection(LimitedConnection):
         self._server.closed(self)
 
     def pause_writing(self) -> None:
-        """Stop reading and answering: the client does not take its answers."""
+        """Stop reading and answering: the client is not reading its responses."""
         self._paused_since = self._server.clock.now
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on where `pause_writing` stopped."""
+        """Continue where `pause_writing` stopped."""
         self._paused_since = self._unsent_since = 0.0
         if self._closing_since:
             return
@@ -73,11 +73,11 @@ class Connection(LimitedConnection):
             self._go_on()
 
     def eof_received(self) -> bool:
-        """Close: a client that has shut its side down gets what is already written, and no more."""
+        """Close the connection: a client that has shut down its side receives only what is already written."""
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole, keep the rest."""
+        """Answer every complete request and buffer the rest."""
         if self._closing_since:
             return
         if self._waiting is not None:
@@ -147,8 +147,8 @@ class Connection(LimitedConnection):
             position = stop
 
     def _go_on(self) -> None:
-        """Read again, after what made reading wait, and answer what has come meanwhile."""
-        # What waited for us, or for the client's reading, is not late.
+        """Resume reading after a pending response, and answer the requests buffered meanwhile."""
+        # Time spent waiting for the server, or for the client to read, does not count against the request.
         self._since = self._server.clock.now
         if self._rested is not None:
             self._take_turn()
@@ -160,14 +160,14 @@ class Connection(LimitedConnection):
             self._consume(waiting)
 
     def _rest(self, data: bytes, position: int) -> None:
-        """Let other connections have their turn before more of what came in one piece is answered."""
+        """Queue the rest of the received data, so that other connections are served first."""
         self._begin()
         self._rested = data, position
         self._transport.pause_reading()
         self._server.run_queue.put(self._take_turn)
 
     def _take_turn(self, slice_s: float = 0.0) -> None:
-        """Answer more of what came in one piece."""
+        """Answer more of the received data, for at most `slice_s` seconds."""
         if self._rested is None or self._closing_since or self._paused_since or self._transport.is_closing():
             return
         (data, position), self._rested = self._rested, None
@@ -180,12 +180,12 @@ class Connection(LimitedConnection):
             self._transport.resume_reading()
 
     def _postpone(self, data: bytes, position: int) -> None:
-        """Queue what came behind the requests that wait for the event loop already; reading goes on, to notice who leaves."""
+        """Queue a request behind those already waiting for the event loop; keep reading to notice a disconnect."""
         self._keep(data, position, 0)
         self._waiting = self._server.run_queue.put(self._run_postponed)
 
     def _run_postponed(self, slice_s: float) -> None:
-        """Answer what was postponed."""
+        """Answer the requests that `_postpone` queued."""
         self._waiting = None
         if self._closing_since or self._paused_since or self._transport.is_closing():
             return
@@ -194,7 +194,7 @@ class Connection(LimitedConnection):
         self._has_turn, self._slice_s = False, 0.0
 
     def _refusal(self, call: Call) -> MlrfError | None:
-        """Return why a request is refused before its body is read, None when it is admitted."""
+        """Return the error to refuse a request with before its body is read, or None to admit it."""
         admission = self._server.admission
         if self._is_over_limit:
             return None if call.always else self._too_many()
@@ -214,7 +214,7 @@ class Connection(LimitedConnection):
     def _await_head(self, data: bytes, position: int) -> None:
         held = len(data) - position
         if data.startswith(b"\r\n", position):
-            # An empty line before a request is forgiven (RFC 9112, 2.2).
+            # An empty line before a request is ignored (RFC 9112, 2.2).
             data, position = data[position + 2 :], 0
         if held > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
@@ -229,7 +229,7 @@ class Connection(LimitedConnection):
 
     def _await_body(self, call: Call, data: bytes, position: int, needed: int) -> None:
         if self._call is None:
-            # What has come, not what is told: lengths alone must not fill the room that others need.
+            # Reserve the bytes received, not the declared length: declarations alone must not use up the memory limit.
             if not self._reserve(call, len(data) - position):
                 return
             if call.expects_continue:
@@ -238,7 +238,7 @@ class Connection(LimitedConnection):
         self._keep(data, position, needed)
 
     def _call_of(self, raw: bytes) -> Call | None:
-        """Parse a head not seen before; None when it was refused and the connection is closing."""
+        """Parse a new head and return its Call, or None when it was refused and the connection is closing."""
         server = self._server
         limits = server.limits
         if self._call is not None and not self._call.chunked:
@@ -266,7 +266,7 @@ class Connection(LimitedConnection):
         self._reading = ChunkedBody(self._server.limits.max_body_bytes)
 
     def _read_body(self, data: bytes, position: int) -> int:
-        """Take what `data` holds of a body that comes in chunks, or that is dropped; return where that ends."""
+        """Feed `data` to the chunked (or discarded) body being read; return the index where that body ends."""
         reading, call = self._reading, self._call
         if call is None or isinstance(reading, DroppedBody):
             reading = cast("DroppedBody", reading)
@@ -294,12 +294,12 @@ class Connection(LimitedConnection):
 
 
 class TlsConnection(Connection):
-    """The same over TLS: what is written must go through the transport, which encrypts it."""
+    """A connection over TLS: writes go through the transport, which encrypts them."""
 
     __slots__ = ("__weakref__",)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport: the handshake is over."""
+        """Store the transport once the handshake has ended."""
         self._server.handshake_ended(self)
         super().connection_made(transport)
 
@@ -308,7 +308,7 @@ class TlsConnection(Connection):
 
 
 def new_connection(server: HttpServer) -> Connection:
-    """Return the protocol of a connection that the server has just accepted."""
+    """Return the protocol for a newly accepted connection."""
     if not server.tls_options:
         return Connection(server)
     connection = TlsConnection(server)

@@ -1,4 +1,4 @@
-"""What bounds a connection: time limits, the memory that unfinished bodies take, and the refusals that follow."""
+"""The limits of a connection: timeouts, memory for unfinished bodies, and the refusals that follow."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from mlrf.serving.http.router import JSON, OTHER, Call
 from mlrf.serving.http.server import DRAIN_IDLE_S, HttpServer
 
 _DROPPED_BYTES = 1 << 20
-"""The longest rest of a refused request's body that is read and dropped for the sake of the connection."""
+"""Most bytes of a refused request's body that are read and discarded to keep the connection open."""
 _LINGER_S = 1.0
-"""How long a client that was refused midway may go on sending, so that it reads the answer and meets no reset."""
+"""Seconds a client refused midway may go on sending, so that it reads the response instead of a reset."""
 _IDLE_S = 1.0
-"""From when on an idle connection may have to make room for another."""
+"""Seconds of idleness after which a connection may be evicted for a new one."""
 
 
 class LimitedConnection(ResponseWriter):
-    """A connection that ends what takes too long and refuses what it will not read."""
+    """A connection that enforces timeouts and size limits."""
 
     __slots__ = ("_call", "_is_over_limit", "_reading", "_reserved_bytes", "_unsent_since")
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
         self._call: Call | None = None
-        """The call whose body is on its way."""
+        """The call whose body is being received."""
         self._reading: ChunkedBody | DroppedBody | None = None
-        """What takes the bytes of a body that is not read in one piece."""
+        """The decoder of a chunked body, or the sink of a discarded one."""
         self._reserved_bytes = 0
-        """What this connection holds of the room that the worker has for unfinished bodies."""
+        """This connection's share of the worker's memory limit for unfinished bodies."""
         self._unsent_since = 0.0
         self._is_over_limit = False
-        """Whether it came when all connections that the worker may have were open: it may ask for what always answers."""
+        """Whether it was accepted over the connection limit: only routes that always answer are served on it."""
 
     def _begin(self) -> None:
-        # Once a request, however many pieces it comes in: a byte now and then must not buy more time.
+        # Set once a request, however many segments it arrives in: trickled bytes must not extend the timeout.
         if not self._came_s:
             self._came_s = perf_counter()
             self._since = self._server.clock.now
 
     def check(self, now: float) -> None:
-        """End what has taken too long; called twice a second."""
+        """Enforce the timeouts; called twice a second."""
         limits = self._server.limits
         if self._closing_since:
-            # Answers that are still on their way to a slow reader get the time that any answer gets.
+            # Responses still being sent to a slow reader get the usual write timeout.
             if self._transport.get_write_buffer_size():
                 self._cut_if(now - self._closing_since > limits.write_timeout_s)
             elif now - self._closing_since > _LINGER_S:
@@ -67,7 +67,7 @@ class LimitedConnection(ResponseWriter):
             self._transport.abort()
 
     def is_idle(self) -> bool:
-        """Whether nothing is under way here, and has not been for a moment: its client finds another connection as good."""
+        """Return whether the connection has been idle long enough to be evicted."""
         return not (
             self._came_s
             or self._waiting is not None
@@ -83,12 +83,12 @@ class LimitedConnection(ResponseWriter):
         self._transport.close()
 
     def refuse_connection(self) -> None:
-        """Answer that there are too many connections, and close."""
+        """Send 503 for too many connections, and close."""
         if not (self._closing_since or self._transport.is_closing()):
             self._refuse(self._too_many())
 
     def cut(self) -> None:
-        """Close without an answer."""
+        """Close without a response."""
         self._server.meter.count_cut("over_limit")
         self._transport.abort()
 
@@ -97,7 +97,7 @@ class LimitedConnection(ResponseWriter):
         return OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")
 
     def _is_stuck(self, now: float) -> bool:
-        """Whether an answer too short to make reading pause has been on its way for too long."""
+        """Return whether a response too short to pause writing has been unsent past the write timeout."""
         if not self._transport.get_write_buffer_size():
             self._unsent_since = 0.0
         elif not self._unsent_since:
@@ -111,7 +111,7 @@ class LimitedConnection(ResponseWriter):
         if now - self._since <= limit_s:
             return
         if isinstance(self._reading, DroppedBody):
-            # It was answered already.
+            # A response has been sent already.
             self._transport.abort()
             return
         what = "head of the request" if in_head else "request"
@@ -125,7 +125,7 @@ class LimitedConnection(ResponseWriter):
         return max(self._since, draining_since) + DRAIN_IDLE_S
 
     def _reserve(self, call: Call, n_bytes: int) -> bool:
-        """Take room for an unfinished body; False when there is none, and the request was refused."""
+        """Reserve memory for an unfinished body; return False when the limit is reached and the request was refused."""
         try:
             self._server.admission.reserve(n_bytes)
         except MlrfError as fault:
@@ -139,9 +139,9 @@ class LimitedConnection(ResponseWriter):
         self._reserved_bytes = 0
 
     def _turn_away(self, call: Call, fault: MlrfError, n_there: int) -> int:
-        """Refuse a request before its body is read, and return how much of what is there belongs to that.
+        """Refuse a request before its body is read; return how many of the `n_there` received bytes belong to the body.
 
-        The rest of a body is dropped as it comes; where its end is not told, or far, the connection closes.
+        The rest of the body is discarded as it arrives; if its length is unknown or large, the connection closes.
         """
         server = self._server
         n_left = call.content_length - n_there
@@ -163,10 +163,10 @@ class LimitedConnection(ResponseWriter):
     def _refuse(
         self, fault: MlrfError, request_id: bytes | None = None, route: int = OTHER, lines: bytes = b""
     ) -> None:
-        """Answer a request that cannot be read to its end, and close.
+        """Send the error response to a request that cannot be read to its end, and close.
 
-        What the client still sends is read and dropped for a while: a close with unread bytes would reset the connection
-        and take the answer with it.
+        Further bytes are read and discarded for a while: closing with unread bytes would reset the connection and lose the
+        response.
         """
         server = self._server
         identity = request_id or server.new_request_id()

@@ -1,4 +1,4 @@
-"""Bodies in gzip (RFC 1952): one member, whole, and never inflated further than a body may be long."""
+"""Decompression of gzip bodies (RFC 1952): exactly one complete member, never inflated past the body limit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mlrf.serving.runtime.thresholds import INFLATED_BYTES
 _GZIP_WINDOW = 31
 _LENGTH_BYTES = 4
 _MOST_RATIO = 1032
-"""What deflate can make of a byte at the most."""
+"""The largest compression ratio of deflate."""
 _MAGIC = b"\x1f\x8b\x08"
 
 
 def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
-    """Return what a short body inflates to, None for one that takes longer; BodyTooLargeError, MalformedRequestError.
+    """Return the decompressed body, or None for one that takes too long on the event loop.
 
-    A gzip member ends with the length of its content. That may be a lie, or other bytes of a member that is not whole, but
-    where the body could inflate to as much it is believed: an honest bomb is refused unopened.
+    Raises BodyTooLargeError or MalformedRequestError. A gzip member ends with its decompressed length. That may be false, but
+    where it is above the limit and the body could inflate to that much, the body is refused without decompression.
     """
     claimed = int.from_bytes(body[-_LENGTH_BYTES:], "little")
     if max_bytes < claimed <= _MOST_RATIO * len(body) and body.startswith(_MAGIC):
@@ -27,7 +27,7 @@ def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
 
 
 def unzip_whole(body: bytes, max_bytes: int) -> bytes:
-    """Return what a body inflates to; BodyTooLargeError, MalformedRequestError."""
+    """Return the decompressed body of any size up to the limit; raises BodyTooLargeError or MalformedRequestError."""
     plain = _inflate(body, max_bytes, max_bytes)
     if plain is None:
         raise _too_long(max_bytes)

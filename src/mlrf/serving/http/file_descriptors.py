@@ -1,17 +1,17 @@
-"""File descriptors: as many as the system grants, and fewer connections than those."""
+"""The limit of file descriptors, and how many connections fit under it."""
 
 from __future__ import annotations
 
 import resource
 
 _SPARE = 128
-"""For the listener, the engines, logs, stores and what a reload opens: a crowd of clients must leave these."""
+"""Descriptors kept for the listener, engines, logs, stores and reloads, however many clients connect."""
 OVER_LIMIT = 64
-"""How many connections beyond the limit may be open for a moment, to be refused in words or to ask for what always answers."""
+"""Connections beyond the limit that may be open briefly, to get a 503 or to use a route that always answers."""
 
 
 def connections_that_fit(wanted: int) -> int:
-    """Raise this process's own limit of descriptors as far as `wanted` connections need; return how many then fit."""
+    """Raise this process's descriptor limit for `wanted` connections; return how many connections fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + OVER_LIMIT + _SPARE
     granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

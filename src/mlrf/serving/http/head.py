@@ -1,8 +1,8 @@
-"""A request's head: bytes up to the empty line, parsed by llhttp and held to rules stricter than its own.
+"""Parser of a request head (request line and headers): llhttp plus stricter rules.
 
-What llhttp lets through and we do not: several spaces in the request line, no Host, two or one that names none,
-Transfer-Encoding on HTTP/1.0 or other than `chunked`, a length beside chunks. Each is a known way to make two servers see
-different requests. Folded lines and NUL it refuses itself; bare CR and LF too, but we say so in words of our own.
+Refused here although llhttp accepts them: several spaces in the request line; a missing, repeated or invalid Host;
+Transfer-Encoding on HTTP/1.0 or other than `chunked`; Content-Length beside Transfer-Encoding. Each is a known way of request
+smuggling. llhttp itself refuses folded lines, NUL, bare CR and bare LF; the last two are checked here for a clearer message.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ONCE = (
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head of one request says. `target` is the request target as sent; absent headers are None."""
+    """The parsed head of one request. `target` is the request target as sent; absent headers are None."""
 
     method: bytes
     target: bytes
@@ -74,14 +74,14 @@ class Head:
     authorization: bytes | None = None
     origin: bytes | None = None
     requested_method: bytes | None = None
-    """What a browser asks leave for (Access-Control-Request-Method)."""
+    """The method of a CORS preflight (Access-Control-Request-Method)."""
     inference_header_bytes: bytes | None = None
-    """How much of an inference request's body is JSON (Inference-Header-Content-Length)."""
+    """Bytes of JSON at the start of a binary inference body (Inference-Header-Content-Length)."""
     accept_encoding: bytes | None = None
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether the same bytes may be taken for the same head again: nothing in it belongs to one request alone."""
+        """Return whether the parsed head may be cached: it holds nothing specific to one request."""
         return (
             not (self.chunked or self.expects_continue or self.request_id or self.traceparent or self.is_http10)
             and self.keep_alive
@@ -89,10 +89,9 @@ class Head:
 
 
 def parse_head(raw: bytes, max_fields: int) -> Head:
-    """Parse a head with its final empty line.
+    """Parse a head, including its final empty line.
 
-    MalformedRequestError, HeadersTooLargeError or ExpectationFailedError say what is wrong with it; after any of them the
-    connection cannot be trusted and must close.
+    Raises MalformedRequestError, HeadersTooLargeError or ExpectationFailedError; after any of them the connection must close.
     """
     if raw.count(b"\n") != raw.count(b"\r\n") or raw.count(b"\r") != raw.count(b"\r\n"):
         raise MalformedRequestError("the request head holds a bare CR or a bare LF")
@@ -117,7 +116,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
 
 
 class _Reading:
-    """Collects what llhttp calls back with."""
+    """Collects the target and headers from llhttp's callbacks."""
 
     def __init__(self, max_fields: int) -> None:
         self.begun = 0
@@ -136,7 +135,7 @@ class _Reading:
     def on_header(self, name: bytes, value: bytes) -> None:
         self.n_fields += 1
         if self.n_fields <= self._max_fields and (known := name.lower()) in _KNOWN:
-            # llhttp leaves the blanks behind a value, which are none of it (RFC 9110, 5.5).
+            # llhttp keeps trailing blanks, which are not part of a value (RFC 9110, 5.5).
             self.fields.setdefault(known, []).append(value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:

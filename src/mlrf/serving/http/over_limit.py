@@ -1,6 +1,6 @@
-"""Connections beyond `--max-connections`: open for a moment each, so that health can be asked for, and refused then.
+"""Connections accepted beyond `--max-connections`: each stays open briefly, so that health probes get through, then gets a 503.
 
-Their number is bounded too: one more ends the oldest. A client that asks at once is answered before that, even in a flood.
+Their number is bounded too: one more closes the oldest. A client that sends its request at once is answered before that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _MOMENT_S = 0.1
 
 
 class Ending(Protocol):
-    """A connection that can be ended."""
+    """A connection that can be refused or closed."""
 
     def refuse_connection(self) -> None:
-        """Answer that there are too many connections, and close."""
+        """Send 503 for too many connections, and close."""
         ...
 
     def cut(self) -> None:
-        """Close without an answer."""
+        """Close without a response."""
         ...
 
 
@@ -34,7 +34,7 @@ class OverLimit:
         self._connections: dict[Ending, None] = {}
 
     def add(self, connection: Ending) -> None:
-        """Let a connection stay for a moment."""
+        """Add a connection; close the oldest when there are too many."""
         if len(self._connections) >= OVER_LIMIT:
             oldest = next(iter(self._connections))
             self.discard(oldest)
@@ -44,7 +44,7 @@ class OverLimit:
         asyncio.get_running_loop().call_later(_MOMENT_S, self._end, connection)
 
     def discard(self, connection: Ending) -> None:
-        """Forget a connection."""
+        """Remove a connection that has closed."""
         self._connections.pop(connection, None)
         self._admission.note_over_limit(len(self._connections))
 

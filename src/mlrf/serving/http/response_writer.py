@@ -1,4 +1,4 @@
-"""The answering half of a connection: calls of handlers, bytes out."""
+"""The response half of a connection: calls the handler and writes the response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OK = 200
 
 
 class ResponseWriter(asyncio.Protocol):
-    """Answers one call after another; whoever reads the calls says how to go on after an answer that took its time."""
+    """Answers calls in order; the subclass reads requests and resumes reading in `_go_on` after a deferred response."""
 
     __slots__ = (
         "_buffer",
@@ -36,13 +36,13 @@ class ResponseWriter(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._buffer = bytearray()
-        """Bytes of a request that is not whole, and of whatever follows it."""
+        """Bytes of an incomplete request, and any that follow it."""
         self._waiting: asyncio.Future[Result] | Turn | None = None
-        """An answer that is made off the event loop, or a turn of it that a request waits for; what follows waits too."""
+        """A pending response or a turn in the run queue; later requests of this connection wait for it."""
         self._since = server.clock.now
         """When this connection last became idle, or when its unfinished request began."""
         self._came_s = 0.0
-        """When the first byte of a request came that is not answered yet (`perf_counter`); 0 when there is none."""
+        """When the first byte of the unanswered request arrived (`perf_counter`); 0 if there is none."""
         self._paused_since = 0.0
         self._closing_since = 0.0
 
@@ -66,7 +66,7 @@ class ResponseWriter(asyncio.Protocol):
             if not isinstance(content, bytes):
                 self._await(call, identity, started, content, len(body), deadline_s)
                 return
-        except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
+        except Exception as fault:  # noqa: BLE001  any exception of a handler becomes an error response
             self._send_refusal(call, identity, started, fault)
         else:
             self._send_answer(call, identity, started, content)
@@ -163,10 +163,10 @@ class ResponseWriter(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, answer: bytes) -> None:
-        """Write at once what the socket takes, through the transport what it does not.
+        """Write to the socket directly, and hand the transport what the socket does not accept.
 
-        The transport would write after every other connection that is ready has been read: over 2,000 busy connections an
-        answer then waits for a thousand, and the socket has left the processor's cache (measured: 9 % of the time).
+        The transport writes only after all other ready connections have been read: with 2,000 busy connections a response
+        waits for a thousand of them, and the socket has left the processor cache (measured: 9 % of the time).
         """
         transport = self._transport
         if not transport.get_write_buffer_size():
@@ -181,6 +181,6 @@ class ResponseWriter(asyncio.Protocol):
 
 
 def client_of(transport: asyncio.BaseTransport) -> str:
-    """Return the address that a connection comes from; empty for a Unix socket's."""
+    """Return the client's address as "host:port"; empty for a Unix socket."""
     peer = transport.get_extra_info("peername")
     return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""

@@ -1,4 +1,4 @@
-"""Routes, and what a head asks of them: the one decision between a parsed head and a call of a handler."""
+"""The router: maps a parsed head to the call of a handler."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result
 
 
 class Framed(bytes):
-    """An answer of another type than its route's, or with header lines that say how it is to be read."""
+    """A response body with its own content type and header lines, instead of its route's."""
 
     content_type: bytes
     lines: bytes
 
     def __new__(cls, content: bytes, content_type: bytes, lines: bytes) -> Self:
-        """Return the bytes `content` with what is said of them."""
+        """Return the bytes `content` with their content type and header lines."""
         answer = bytes.__new__(cls, content)
         answer.content_type = content_type
         answer.lines = lines
@@ -43,11 +43,11 @@ class Framed(bytes):
 
 
 Fit = Callable[[Handler, Head, int], Handler]
-"""From a handler, a head and the most bytes of a body to the handler of the bodies that come with the head."""
+"""Takes a handler, a head and the body limit in bytes; returns the handler for bodies declared by that head."""
 Wrap = Callable[[Handler], Handler]
-"""What is put around a handler for one caller."""
+"""Wraps a handler for one caller (say, to enforce its scopes)."""
 Authorize = Callable[[Head, int], Wrap | None]
-"""Whether a head may call a route, by number: raises UnauthenticatedError or NotPermittedError where it may not."""
+"""Authorizes a head for a route number; raises UnauthenticatedError or NotPermittedError."""
 
 
 JSON = b"application/json"
@@ -55,29 +55,29 @@ TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
-"""The route number under which requests to no route are counted."""
+"""The route number of requests that match no route."""
 _CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path's handlers by method. `number` and `label` name it in metrics; several paths may share them."""
+    """A path's handlers by method. `number` and `label` identify it in metrics; several paths may share them."""
 
     number: int
     label: str
     handlers: Mapping[bytes, Handler]
     content_type: bytes = JSON
     always: bool = False
-    """Whether it answers however busy the server is: what watches a server must see it then too."""
+    """Whether it is exempt from overload refusals, as health and metrics must be."""
     fit: Fit | None = None
-    """What reads bodies otherwise than as JSON, plain or in gzip, which is what the other routes take."""
+    """Adapts the handler to other content types; None accepts JSON, plain or gzip."""
     bodiless: bool = False
-    """Whether a POST may come without a body, and then need not say how long that is: `curl -X POST` says nothing."""
+    """Whether a POST may have no body and no Content-Length, as `curl -X POST` sends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one head asks for, decided once: whose handler, how its body comes, and whether the connection stays."""
+    """The routing decision for one head: handler, framing of the body, and whether the connection is kept alive."""
 
     route: int
     handler: Handler
@@ -91,34 +91,34 @@ class Call:
     expects_continue: bool
     always: bool = False
     timeout_s: float = 0.0
-    """How long after its first byte the client still wants the answer, 0 for as long as it takes."""
+    """Seconds from the first byte until the client gives up; 0 for no limit."""
     method: bytes = b""
     target: bytes = b""
     traceparent: bytes | None = None
     observed: ObservedRequest | None = None
-    """Who looks at this request; None where nobody does."""
+    """The observation of this request; None if it is not sampled."""
     extra: bytes = b""
-    """Header lines of any answer to it."""
+    """Header lines added to its response."""
 
     def observed_by(self, request: ObservedRequest) -> Self:
-        """Return the same call, answered by the handler of a request that is observed."""
+        """Return a copy of the call that uses the observed request's handler."""
         return replace(self, handler=request.handler, observed=request)
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Finds the route of a target. `missing` may explain a path that no route has, or give it one."""
+    """Finds the route of a target. `missing` returns a route or an error for a path that is not in the table."""
 
     routes: Mapping[str, Route]
     max_body_bytes: int
     missing: Callable[[str], MlrfError | Route | None] = lambda _path: None
 
     def call(self, head: Head, authorize: Authorize | None = None) -> Call:
-        """Return the call that a head asks for, and has `leave` to make.
+        """Return the call for a head, if `authorize` permits it.
 
-        A fault that leaves the connection sound (no route, wrong method or type) becomes a call that raises it once the
-        body is read. BodyTooLargeError and LengthRequiredError are raised here, for what follows cannot be read; and so is
-        any fault of access, or where the client waits for leave to send its body (RFC 9110, 10.1.1).
+        An error that leaves the connection usable (no route, wrong method or type) becomes a call that raises it once the body
+        is read. Raised here are BodyTooLargeError and LengthRequiredError, after which the connection cannot be read, errors of
+        authorization, and any error while the client waits for 100 Continue (RFC 9110, 10.1.1).
         """
         if head.content_length is not None and head.content_length > self.max_body_bytes:
             raise BodyTooLargeError(
@@ -143,7 +143,7 @@ class Router:
             raise
         except MlrfError as fault:
             if number == OTHER and authorize is not None:
-                # Who has no key does not learn which routes there are.
+                # A client without a key must not learn which routes exist.
                 authorize(head, OTHER)
             if head.expects_continue:
                 raise
@@ -214,7 +214,7 @@ def _raising(fault: MlrfError) -> Handler:
 
 
 def preflight_call(head: Head, lines: bytes) -> Call:
-    """Return the call that answers a browser's preflight with these header lines and nothing else."""
+    """Return the call that answers a CORS preflight: the given header lines and an empty body."""
     return Call(
         route=OTHER,
         handler=lambda _body: b"",
@@ -244,7 +244,7 @@ def _check_content_type(content_type: bytes | None) -> None:
 
 
 def unzipping(handler: Handler, max_bytes: int) -> Handler:
-    """Return a handler of gzip bodies: what inflates to little is handed on at once, the rest is inflated beside the loop."""
+    """Return a handler of gzip bodies: short ones are decompressed at once, others in the worker thread."""
 
     def handle(body: bytes) -> Result:
         plain = unzip_at_once(body, max_bytes)

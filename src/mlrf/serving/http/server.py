@@ -1,4 +1,4 @@
-"""What all connections of a worker share: routes, limits, the clock, the meter, and the heads seen before."""
+"""The HTTP server of one worker: what its connections share (router, limits, clock, meter, cached heads)."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from mlrf.serving.runtime.request_runtime import RequestRuntime
 
 _MAX_CALLS = 1024
 _MAX_REMEMBERED_BYTES = 4096
-"""A client sends the same head again and again when it is short; long ones would only fill the memory."""
+"""Longest head that is cached: long heads rarely repeat."""
 _KEYS_S = 0.05
-"""How often a busy server looks whether keys have changed."""
+"""Seconds between two checks for changed keys in a busy server."""
 DRAIN_IDLE_S = 2.0
-"""How long an idle connection, or one that shakes hands, may stay once the server drains."""
+"""Seconds an idle connection, or a TLS handshake, may last once the server drains."""
 _LOOKS = 32
-"""At how many connections one that comes beyond the limit may have a look."""
+"""Connections examined for eviction when a new one exceeds the limit."""
 _DRAIN_TICK_S = 0.02
 
 Refusal = Callable[[Exception, bytes, int], tuple[int, bytes, bytes]]
-"""From an error, a request id and the number of a route to a status, a body, and header lines."""
+"""Takes an error, a request id and a route number; returns status, body and header lines."""
 
 
 class Meter(Protocol):
-    """What a server counts with."""
+    """Counts requests and connections."""
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:
-        """Count one answer."""
+        """Count one response."""
         ...
 
     def count_connections(self, change: int) -> None:
@@ -46,19 +46,19 @@ class Meter(Protocol):
         ...
 
     def count_cut(self, reason: str) -> None:
-        """Count a connection that is ended without a response: `idle_evicted`, `over_limit` or `slow_reader`."""
+        """Count a connection closed without a response: `idle_evicted`, `over_limit` or `slow_reader`."""
         ...
 
 
 class Connected(Protocol):
-    """One client's connection, as its server sees it."""
+    """The server's view of a client connection."""
 
     def check(self, now: float) -> None:
-        """End what has taken too long."""
+        """Enforce the timeouts."""
         ...
 
     def is_idle(self) -> bool:
-        """Whether nothing is under way, and has not been for a moment."""
+        """Return whether it has been idle long enough to be evicted."""
         ...
 
     def close_idle(self) -> None:
@@ -67,26 +67,26 @@ class Connected(Protocol):
 
 
 class Guard(Protocol):
-    """Who says whether a head's key may make its call."""
+    """Authorizes requests by the key in their head."""
 
     def admit(self, head: Head, route: int) -> Wrap | None:
-        """Return what is to be put around the route's handler, if anything; MlrfError where it may not be called."""
+        """Return a wrapper for the route's handler, or None; raises MlrfError if the key does not permit the route."""
         ...
 
     def must_forget(self) -> bool:
-        """Whether what was said before no longer holds."""
+        """Return whether keys have changed, so that cached decisions are invalid."""
         ...
 
 
 class Cors(Protocol):
-    """Who says which pages of other origins may read answers, as header lines."""
+    """The CORS policy, as response header lines."""
 
     def lines(self, head: Head) -> bytes:
-        """Return the lines of any answer to this head."""
+        """Return the header lines of any response to this head."""
         ...
 
     def preflight(self, head: Head) -> bytes | None:
-        """Return the lines of the answer to a preflight, None for any other request."""
+        """Return the header lines of the response to a preflight, None for any other request."""
         ...
 
 
@@ -114,29 +114,29 @@ class HttpServer(RequestRuntime):
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: OrderedDict[Connected, None] = OrderedDict()
-        """Those found busy when room was needed stand behind those that nobody has looked at."""
+        """In eviction order: connections found busy are moved behind those not examined yet."""
         self._handshakes: WeakSet[Connected] = WeakSet()
-        """Those whose handshake is under way: nobody tells of one that fails."""
+        """Connections in a TLS handshake. Weak, because asyncio does not report a failed one."""
         self._keys_due_s = 0.0
         self.over_limit = OverLimit(self.admission)
         self.guard: Guard | None = None
         self.cors: Cors | None = None
         self.tls_options: dict[str, Any] = {}
-        """What asyncio wants to hear of TLS for a listener or a connection; nothing where there is none."""
+        """TLS arguments for asyncio; empty without TLS."""
 
     def call_of(self, head: Head, lines: bytes) -> Call:
-        """Return the call that a head may make, whose answers all carry `lines`; MlrfError where it may make none."""
+        """Return the call for a head, with `lines` added to its response; raises MlrfError if it is refused."""
         allowed = None if self.cors is None else self.cors.preflight(head)
         if allowed is not None:
             if head.content_length or head.chunked:
-                # Refused by the head: nobody needs a key for a preflight, and none has a body.
+                # Refused before reading: a preflight needs no key, so it must not be able to send a body.
                 raise BodyTooLargeError("a CORS preflight has no body", max_bytes=0)
             return preflight_call(head, allowed)
         call = self.router.call(head, None if self.guard is None else self.guard.admit)
         return replace(call, extra=lines) if lines else call
 
     def remember(self, raw: bytes, call: Call) -> None:
-        """Keep what a head asked for, for the next request with the same bytes."""
+        """Cache the call of a head for the next request with the same bytes."""
         if len(raw) > _MAX_REMEMBERED_BYTES:
             return
         if len(self.calls) >= _MAX_CALLS:
@@ -144,38 +144,38 @@ class HttpServer(RequestRuntime):
         self.calls[raw] = call
 
     def route_by(self, router: Router) -> None:
-        """Find the handlers of the next requests with another router; those under way keep theirs."""
+        """Replace the router for later requests; requests in progress keep their handlers."""
         self.router = router
         self.calls.clear()
 
     def handshake_began(self, connection: Connected) -> None:
-        """Take note of a handshake that is under way."""
+        """Register a connection whose TLS handshake has begun."""
         self._handshakes.add(connection)
 
     def handshake_ended(self, connection: Connected) -> None:
-        """Take note that it is over."""
+        """Unregister a connection whose TLS handshake has ended."""
         self._handshakes.discard(connection)
 
     def opened(self, connection: Connected) -> None:
-        """Take note of a connection."""
+        """Register an open connection."""
         self._connections[connection] = None
         self.admission.n_connections += 1
         self.meter.count_connections(1)
 
     def closed(self, connection: Connected) -> None:
-        """Forget a connection."""
+        """Unregister a closed connection."""
         self._connections.pop(connection, None)
         self.admission.n_connections -= 1
         self.meter.count_connections(-1)
 
     def is_over_limit(self) -> bool:
-        """Return whether more connections are open than may be."""
+        """Return whether more connections are open than `max_connections`."""
         return self.admission.n_connections > self.limits.max_connections
 
     def evict_idle(self) -> bool:
-        """Close a connection that has been idle, for one that has come; False when none is found among the next few.
+        """Close one idle connection and return True, or False if none of the next few is idle.
 
-        Second chances (the clock of page replacement), not an order by last use: that would cost every request.
+        Second-chance (clock) order instead of least recently used, which would cost every request.
         """
         for _ in range(min(_LOOKS, len(self._connections))):
             connection = next(iter(self._connections))
@@ -187,13 +187,13 @@ class HttpServer(RequestRuntime):
         return False
 
     def on_due(self, now_s: float) -> None:
-        """Do what a busy loop finds no time for; see if keys have changed."""
+        """Run the periodic work of a busy loop, and check for changed keys."""
         super().on_due(now_s)
         if now_s > self._keys_due_s:
             self._check_keys(now_s)
 
     def tick(self) -> None:
-        """Give a sign of life and end what has taken too long; call it every `BEAT_S`."""
+        """Send the heartbeat and enforce timeouts; call it every `BEAT_S`."""
         now_s = perf_counter()
         self.beat(now_s)
         self.on_due(now_s)
@@ -202,16 +202,16 @@ class HttpServer(RequestRuntime):
             connection.check(self.clock.now)
 
     def _check_keys(self, now_s: float) -> None:
-        """Forget the heads seen before when keys have changed: a key that is revoked must not be accepted for its head."""
+        """Clear the cached heads when keys have changed, so that a revoked key is refused."""
         self._keys_due_s = now_s + _KEYS_S
         if self.guard is not None and self.guard.must_forget():
             self.calls.clear()
 
     async def drain(self, limit_s: float) -> None:
-        """Let every connection finish, for `limit_s` at the most.
+        """Wait until every connection has finished, for at most `limit_s` seconds.
 
-        A request under way is answered; an idle connection gets two seconds for one more request, answered with
-        `Connection: close`, and one that shakes hands the same two to end with that.
+        A request in progress is answered; an idle connection has two seconds for one more request, answered with
+        `Connection: close`, and a TLS handshake has the same two seconds to complete.
         """
         self.clock.tick()
         self.draining_since = self.clock.now
@@ -223,10 +223,10 @@ class HttpServer(RequestRuntime):
             self.tick()
 
     async def stop(self) -> int:
-        """Drop what is not answered by now, and return how many connections that leaves."""
+        """Cancel unanswered work, and return how many connections are still open."""
         self.work.stop()
         if self._connections:
-            # Those who waited for it are told.
+            # Let the cancelled requests write their 503.
             await asyncio.sleep(_DRAIN_TICK_S)
         self._bounds_turns = False
         return len(self._connections)

@@ -1,4 +1,4 @@
-"""What a client may take of the server: bytes, fields and seconds."""
+"""Limits of HTTP connections and requests: bytes, header fields and seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlrf.serving.option import Group, at_least, option, seconds
 
 _MIN_HEADER_BYTES = 256
-"""What the shortest heads of common clients need."""
+"""Bytes of the shortest head that common clients send."""
 
 
 @dataclass(frozen=True, slots=True)

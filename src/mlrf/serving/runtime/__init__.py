@@ -1,1 +1,1 @@
-"""What runs a request's work, whatever transport it came by: results, executor, single flight, admission, cost model, clock."""
+"""Runs the work of requests for every transport: results, executor, single flight, admission, cost model, clock."""

@@ -1,13 +1,13 @@
-"""Which requests are admitted: those that can be answered in the time that their client has.
+"""Admission control: admits the requests that can be answered before their deadline.
 
-1. A client has the time that it names (`X-Request-Timeout-Ms`, a deadline over gRPC), else `--max-wait`.
+1. The limit is the one the client sent (`X-Request-Timeout-Ms`, a gRPC deadline), else `--max-wait`.
 2. A request waits for the event loop (`RunQueue`) or for the worker's thread (`Executor`). Both waits are predicted from what
    is queued and what such work took lately; a request that would wait longer than its client does is refused, before its body
    is read where that is possible.
-3. What waits is bounded in bytes and in number too.
+3. The queue is bounded in bytes and in number too.
 
-A burst that the worker answers in time is no overload, however many requests it holds; so are many clients that each wait for
-their answer.
+A burst that the worker answers in time is not overload, however many requests it holds; nor are many clients that each wait
+for their answer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from mlrf.core.errors import OverloadedError
 
 MAX_WAITING = 1024
-"""How many requests may wait for the worker's thread."""
+"""Most requests queued for the worker thread."""
 _MAX_WAITING_BYTES = 64 << 20
 _MAX_BODY_BYTES = 128 << 20
-"""What bodies may hold together, whether they are read or wait."""
+"""Most bytes of all request bodies, incomplete or queued."""
 _STRAINED_S = 0.01
-"""A shorter wait than this is not held against anybody before their body is read."""
+"""Shorter waits than this do not refuse a request before its body is read."""
 _MARGIN_S, _MARGIN_SHARE = 0.01, 0.2
 """How much sooner than its client's own deadline an answer is to be predicted, at most this share of it (ADR 9)."""
 _SMOOTHING = 0.1
@@ -29,7 +29,7 @@ _FORGET_S = 0.1
 
 
 class Admission:
-    """What one worker admits. All times are seconds of `perf_counter`."""
+    """Admission control of one worker. All times are seconds of `perf_counter`."""
 
     __slots__ = (
         "_forget_at_s",
@@ -50,9 +50,9 @@ class Admission:
 
     def __init__(self, max_wait_s: float = 0.5) -> None:
         self.max_wait_s = max_wait_s
-        """How long a request may wait whose client names no time."""
+        """Seconds a request without a deadline of its own may wait."""
         self.strained = False
-        """Whether requests wait; while it is false nothing else here need be read."""
+        """Whether requests wait; while false, callers need no other check."""
         self.n_connections = 0
         self.n_waiting = 0
         self.n_waiting_bytes = 0
@@ -64,12 +64,12 @@ class Admission:
         self._thread_bodies: dict[int, int] = {}
         self._forget_at_s = 0.0
         self.unfinished_bytes = 0
-        """Bytes of bodies that are not whole yet."""
+        """Bytes of incomplete bodies."""
         self.elsewhere_bytes = 0
-        """What unfinished requests of another transport hold, which counts them by itself."""
+        """Bytes of incomplete requests of another transport (gRPC), which counts them itself."""
 
     def refusal(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> OverloadedError | None:
-        """Return why a request with a body of `n_bytes` is refused before that is read, None when it is admitted.
+        """Return the error to refuse a request with before its body of `n_bytes` is read, None to admit it.
 
         Whether a body is work for the thread is not known before it is decoded, and decoding what is then refused would be at
         the cost of what is answered: those at least as long as one of the same route that lately was such work count as it.
@@ -82,17 +82,17 @@ class Admission:
         return self._thread_refusal(n_bytes, self._cost_of(route, n_bytes) if timeout_s else 0.0, limit_s)
 
     def reserve(self, n_bytes: int) -> None:
-        """Admit bytes of a body that is not whole yet; OverloadedError when too many are held already."""
+        """Reserve bytes for an incomplete body; raises OverloadedError when the limit is reached."""
         if n_bytes and n_bytes > self.free_bytes() - self.elsewhere_bytes:
             raise OverloadedError("the bodies of unfinished requests fill this worker's memory; try again later")
         self.unfinished_bytes += n_bytes
 
     def release(self, n_bytes: int) -> None:
-        """Free what `hold` admitted."""
+        """Release bytes that `reserve` admitted."""
         self.unfinished_bytes -= n_bytes
 
     def free_bytes(self) -> int:
-        """Return how many more bytes of requests this worker takes, before what another transport holds."""
+        """Return how many more bytes of request bodies may be reserved, not counting `elsewhere_bytes`."""
         return _MAX_BODY_BYTES - self.unfinished_bytes - self.n_waiting_bytes
 
     def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:
@@ -112,7 +112,7 @@ class Admission:
         return cost_s
 
     def leave(self, n_bytes: int, cost_s: float) -> None:
-        """Take work out of the thread's queue: it is done, or nobody waits for it any more."""
+        """Remove work from the thread's queue: it is done or cancelled."""
         self.n_waiting -= 1
         self.n_waiting_bytes -= n_bytes
         self._queued_s = self._queued_s - cost_s if self.n_waiting else 0.0
@@ -126,12 +126,12 @@ class Admission:
             self._forget_at_s = now_s + _FORGET_S
 
     def note_loop(self, *, is_behind: bool, wait_s: float) -> None:
-        """Record whether requests wait for the event loop, and how long one that comes now will."""
+        """Record whether requests wait for the event loop, and the predicted wait of a new one."""
         self._loop_is_behind, self._loop_wait_s = is_behind, wait_s
         self._decide()
 
     def note_over_limit(self, n: int) -> None:
-        """Record how many connections are open beyond the limit: each of their requests has to be looked at."""
+        """Record how many connections are open beyond the limit; their requests must all be checked."""
         self._n_over_limit = n
         self._decide()
 
@@ -140,7 +140,7 @@ class Admission:
         return 0.0 if known is None else known.of(n_bytes)
 
     def _thread_refusal(self, n_bytes: int, own_s: float, limit_s: float) -> OverloadedError | None:
-        # The thread that is idle takes anything: estimates are learnt from what it does.
+        # An idle thread accepts any work, since estimates are learned from its runs.
         if not self.n_waiting:
             return None
         margin_s = min(_MARGIN_S, _MARGIN_SHARE * limit_s) if own_s else 0.0
@@ -158,7 +158,7 @@ class Admission:
 
 
 class _Cost:
-    """What one route's work takes in the thread, by the length of its body: a mean that forgets."""
+    """The cost of one route's work in the thread by body length: an exponential moving average."""
 
     __slots__ = ("_bytes", "_seconds")
 

@@ -24,7 +24,7 @@ class ControlBlock:
         self.n_words = n_words
 
     def row(self, slot: int) -> memoryview:
-        """Return the words of a slot; writing to them is for that slot's worker alone."""
+        """Return the words of a slot; only that slot's worker may write to them."""
         return self._words[slot * self._stride : slot * self._stride + self.n_words]
 
     def total(self, word: int) -> int:

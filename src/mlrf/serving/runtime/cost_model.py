@@ -1,4 +1,4 @@
-"""What rows cost an engine, measured once when a model is opened: what would hold the event loop is computed off it."""
+"""The cost model of an engine, measured when a model is opened: decides which work leaves the event loop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mlrf.model import Model
 
 _FEW, _MANY = 16, 128
 _MOST_TIMED_S = 20e-3
-"""Many rows are timed only where few let expect no more than this."""
+"""A large batch is timed only if small ones predict at most this long."""
 _TIMED_RUNS = 3
 _MOST_ROWS = 1 << 20
 
 
 class CostModel:
-    """The seconds that the engine of one model takes.
+    """Predicts the seconds that the engine of one model takes.
 
     Rows are cheaper by the hundred: of 690 trees a row took 9.4 µs among 16 and 1.6 µs among 100, as the kernel then sweeps all
     of them through one tree after the other. By what few of them take, every such batch would go to the worker's thread.
@@ -37,11 +37,11 @@ class CostModel:
             self._explained_row_s = shortest(lambda: explainer.contributions_many(few)) / _FEW
 
     def most_within(self, limit_s: float, *, explained: bool) -> int:
-        """Return how many rows take no longer than a limit."""
+        """Return the largest number of rows predicted to take at most `limit_s`."""
         return bisect_right(range(_MOST_ROWS), limit_s, key=lambda n: self.of(n, n if explained else 0)) - 1
 
     def of(self, n_rows: int, n_explained: int = 0) -> float:
-        """Return what the margins of n rows take, and the contributions of some of them."""
+        """Return the predicted seconds for the margins of `n_rows` and the contributions of `n_explained`."""
         if n_rows == 1:
             return self._one_s + n_explained * self._explained_row_s
         margins_s = min(n_rows * self._row_s, math.ceil(n_rows / _MANY) * self._block_s)

@@ -1,4 +1,4 @@
-"""The time that a client has for its request, by whichever way it names it, and the error when that is over.
+"""Request deadlines: parses the three ways a client can set one, and the error when it has passed.
 
 HTTP has `X-Request-Timeout-Ms`, the Open Inference Protocol the request parameter `timeout` (microseconds, as Triton reads
 it), gRPC a deadline of its own, which its library reads. Here each is in seconds, and a deadline is a time of `perf_counter`;
@@ -18,14 +18,14 @@ TIMEOUT = "timeout"
 
 
 def header_timeout_s(value: bytes) -> float:
-    """Return the seconds that `X-Request-Timeout-Ms` names; MalformedRequestError for what is no time."""
+    """Return the seconds in `X-Request-Timeout-Ms`; raises MalformedRequestError for an invalid value."""
     if not _MILLISECONDS.fullmatch(value) or not int(value):
         raise MalformedRequestError("X-Request-Timeout-Ms is not a whole number of milliseconds, 1 to 99999999")
     return int(value) / 1e3
 
 
 def parameter_timeout_s(value: object) -> float:
-    """Return the seconds that the parameter `timeout` names, 0 for none; InvalidRequestError for what is no time."""
+    """Return the seconds in the parameter `timeout`, 0 for none; raises InvalidRequestError for an invalid value."""
     if value is None:
         return 0.0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_MICROSECONDS:
@@ -37,12 +37,12 @@ def parameter_timeout_s(value: object) -> float:
 
 
 def earliest(one_s: float, other_s: float) -> float:
-    """Return the earlier of two deadlines, of which either may be 0 for none."""
+    """Return the earlier of two deadlines; 0 stands for no deadline."""
     return min(one_s, other_s) if one_s and other_s else one_s or other_s
 
 
 def too_late() -> DeadlineExceededError:
-    """Return the error of a request whose time is over."""
+    """Return the error of a request whose deadline has passed."""
     return DeadlineExceededError(
         "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the deadline over gRPC) was over "
         "before the answer was made"

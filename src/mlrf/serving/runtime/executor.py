@@ -1,4 +1,4 @@
-"""Work that is not done on the event loop at once: in the worker's thread, or by a coroutine that waits for others.
+"""The executor: runs work in the worker thread, or as a coroutine that waits for a store or other workers.
 
 Both are bounded in number and bytes, and the thread's in time: see `Admission`. Work whose clients have all gone, or whose time
 is over, leaves the queue.
@@ -19,12 +19,12 @@ from mlrf.serving.runtime.single_flight import InFlight
 from mlrf.serving.runtime.stages import context_of, record_in_thread
 
 MAX_AWAITED = 1024
-"""How many answers may wait for others: each holds its request's body, none the processor."""
+"""Most coroutines at once; each holds its request's body but no processor time."""
 _MAX_AWAITED_BYTES = 64 << 20
 
 
 class Executor:
-    """What a worker does off its event loop."""
+    """Runs a worker's work off its event loop."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -54,12 +54,12 @@ class Executor:
         return joined
 
     def n_under_way(self) -> tuple[int, int]:
-        """Return how many results the thread is making or has queued, and how many wait for others."""
-        # What was cancelled is not in flight any more, and is still awaited until its coroutine has ended.
+        """Return how many results are queued or running in the thread, and how many coroutines are waiting."""
+        # A cancelled coroutine has left `in flight`, but counts until it has ended.
         return sum(isinstance(work, Deferred) for work in self._in_flight), self._n_awaited
 
     def stop(self) -> None:
-        """Drop what is not begun: the interpreter joins the thread at exit, and would work through it in vain."""
+        """Cancel work that has not begun; otherwise the interpreter would run all of it at exit, when it joins the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _enqueue(self, work: Deferred, route: int, n_bytes: int, deadline_s: float) -> InFlight:
@@ -73,7 +73,7 @@ class Executor:
         future = asyncio.wrap_future(submitted)
 
         def cancel() -> None:
-            # What runs already cannot be cancelled, and completes: its result may be cached though no request waits for it.
+            # Work that is already running completes; its result may be cached though no request waits for it.
             if submitted.cancel():
                 self._forget(work, in_flight)
                 admission.leave(n_bytes, cost_s)
@@ -112,13 +112,13 @@ class Executor:
         return in_flight
 
     def _forget(self, work: Deferred | Awaited, in_flight: InFlight) -> None:
-        # The same work may be in flight anew since this one was cancelled.
+        # The same work may have been started again since this one was cancelled.
         if self._in_flight.get(work) is in_flight:
             del self._in_flight[work]
 
 
 class _Run:
-    """One run in the thread, and when it was queued, begun and done."""
+    """One run in the thread, with the times when it was queued, begun and done."""
 
     __slots__ = ("_run", "began_s", "ended_s", "in_flight", "queued_s")
 
@@ -132,7 +132,7 @@ class _Run:
     def __call__(self) -> Result:
         self.began_s = perf_counter()
         if self.in_flight is not None and 0 < self.in_flight.until_s < self.began_s:
-            # No request with a deadline of its own is left: those have been answered when it was over.
+            # Requests with a deadline of their own have already been answered with 504.
             waited_ms = (self.began_s - self.queued_s) * 1e3
             raise OverloadedError(f"the request waited for {waited_ms:.0f} ms and was not begun; try again later")
         try:
@@ -142,7 +142,7 @@ class _Run:
 
 
 def _limit(joined: asyncio.Future[Result], deadline_s: float) -> None:
-    """End the waiting of one request when its time is over."""
+    """Fail the future of one request at its deadline."""
 
     def expire() -> None:
         if not joined.done():

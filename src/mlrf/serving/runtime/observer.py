@@ -1,6 +1,6 @@
-"""The port of whoever looks at requests: at one in so many, and at those that ask to be followed.
+"""The interface of request observers: they see sampled requests and those with a trace context.
 
-A request that nobody looks at pays for a countdown and two comparisons.
+A request that is not observed costs a countdown and two comparisons.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NEVER = 1 << 62
 
 
 class ObservableCall(Protocol):
-    """What a transport says of a request, whichever it is; immutable."""
+    """What an observer sees of a request, for every transport; immutable."""
 
     @property
     def route(self) -> int:
@@ -41,12 +41,12 @@ class ObservableCall(Protocol):
         ...
 
     def observed_by(self, request: ObservedRequest) -> Self:
-        """Return the same call, answered by the handler of a request that is observed."""
+        """Return a copy of the call that uses the observed request's handler."""
         ...
 
 
 class ObservedRequest(Protocol):
-    """One request that is looked at."""
+    """One observed request."""
 
     @property
     def handler(self) -> Handler:
@@ -54,23 +54,23 @@ class ObservedRequest(Protocol):
         ...
 
     def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:
-        """Take the answer, just before it is written, and return header lines to go with it."""
+        """Record the response just before it is written, and return header lines to add to it."""
         ...
 
 
 class RequestObserver(Protocol):
-    """Looks at requests."""
+    """Observes requests."""
 
     def skip(self) -> int:
-        """Return how many requests may pass before the next one that is due."""
+        """Return how many requests to skip before the next sampled one."""
         ...
 
     def begin(
         self, call: ObservableCall, request_id: bytes, body: bytes, client: str, *, is_due: bool
     ) -> ObservedRequest | None:
-        """Look at a request before it is answered; None for one that is of no interest after all."""
+        """Begin to observe a request before it is answered; return None to leave it unobserved."""
         ...
 
     def refused(self, call: ObservableCall | None, request_id: bytes, status: int, client: str) -> None:
-        """Take note of a request that was refused before it was whole; without a call when its head says nothing sound."""
+        """Record a request refused before it was complete; `call` is None if its head was invalid."""
         ...

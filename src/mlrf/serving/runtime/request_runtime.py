@@ -1,4 +1,4 @@
-"""What all transports of one worker share to answer requests: admission, executor, request ids, observation and counts."""
+"""The request runtime that all transports of a worker share: admission, executor, request ids, observation, counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
 
 BEAT_S = 0.5
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-"""What a client may name its request; another id is replaced."""
+"""Valid X-Request-ID values; any other is replaced."""
 _C = TypeVar("_C", bound=ObservableCall)
 
 
@@ -24,12 +24,12 @@ class RequestMeter(Protocol):
     """What counts requests."""
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:
-        """Count one answer."""
+        """Count one response."""
         ...
 
 
 class RequestRuntime:
-    """The part of a worker that every request passes through, whichever transport it came by."""
+    """The shared state of a worker that every request passes through, for every transport."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class RequestRuntime:
         max_wait_s: float,
         observer: RequestObserver | None = None,
     ) -> None:
-        """`heartbeat` gives a sign of life; `max_wait_s` is how long a request without a time limit of its own may wait."""
+        """`heartbeat` tells the arbiter that the worker lives; `max_wait_s` bounds the wait of requests without a deadline."""
         self.request_meter = meter
         self._heartbeat = heartbeat
         self.due_s = 0.0
@@ -46,7 +46,7 @@ class RequestRuntime:
         self._beat_due_s = 0.0
         self.observer = observer
         self.until_observed = NEVER if observer is None else observer.skip()
-        """How many more requests nobody looks at."""
+        """How many more requests are not observed."""
         self.clock = Clock()
         self._id_prefix = os.urandom(6).hex().encode()
         self._id_count = count(1)
@@ -56,7 +56,7 @@ class RequestRuntime:
         self._bounds_turns = False
 
     def new_request_id(self) -> bytes:
-        """Return an id that no other request of this or another worker has."""
+        """Return an id that is unique over all workers."""
         return b"%b-%x" % (self._id_prefix, next(self._id_count))
 
     def observe(self, call: _C, request_id: bytes, body: bytes, client: str) -> _C:
@@ -75,10 +75,10 @@ class RequestRuntime:
         self._bounds_turns = True
 
     def on_due(self, now_s: float) -> None:
-        """Do what a busy loop finds no time for: bound its turn, give a sign of life.
+        """Run the periodic work of a busy loop: bound its turn, send the heartbeat.
 
-        Called between answers: over a thousand busy connections the loop goes from poll to poll without running its timers, and
-        a worker that answered all the while was taken for hung.
+        Called between responses: with a thousand busy connections the loop polls repeatedly without running its timers, and
+        a worker that was answering was taken for hung.
         """
         self.due_s = now_s + TURN_S
         if self._bounds_turns:
@@ -87,7 +87,7 @@ class RequestRuntime:
             self.beat(now_s)
 
     def beat(self, now_s: float) -> None:
-        """Give a sign of life and set the clock."""
+        """Send the heartbeat and update the clock."""
         self._beat_due_s = now_s + BEAT_S
         self._heartbeat()
         self.clock.tick()

@@ -1,4 +1,4 @@
-"""Results of a handler: an answer in bytes, or the work that makes it off the event loop or waits for others."""
+"""The results of a handler: response bytes, work for the worker thread (Deferred), or a coroutine (Awaited)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Awaited:
 
     run: Callable[[], Coroutine[Any, Any, Result]]
     recorder: Recorder | None = field(default_factory=recording)
-    """As of `Deferred`."""
+    """As in `Deferred`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ class Continued:
 Result: TypeAlias = bytes | Deferred | Awaited | Continued
 
 Handler = Callable[[bytes], Result]
-"""From a request's body to its answer's, or to the work that makes it; raises MlrfError where there is none. Never blocks."""
+"""Takes a request body and returns the response body, or the work that makes it; raises MlrfError. Never blocks."""
 
 
 def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
-    """Return what `then` makes of the bytes that are made, or come to be made."""
+    """Return the result of calling `then` with the bytes of `made`, once those are available."""
     if isinstance(made, bytes):
         return then(made)
     if isinstance(made, Continued):
@@ -71,14 +71,14 @@ def followed(made: Result, then: Callable[[bytes], Result]) -> Result:
 def unwrapped(
     work: Deferred | Awaited | Continued,
 ) -> tuple[Deferred | Awaited, Callable[[bytes], Result] | None, float]:
-    """Return the work itself, what its outcome is handed to, if anything, and the deadline of who waits for it."""
+    """Return the work, the continuation for its outcome (or None), and the deadline of the waiting request (or 0)."""
     if isinstance(work, Continued):
         return work.work, work.then, work.deadline_s
     return work, None, 0.0
 
 
 def limited(made: Result, deadline_s: float) -> Result:
-    """Return the same result, which its request waits for until a time of `perf_counter`; for as long as any for 0."""
+    """Return the result with a deadline (a time of `perf_counter`; 0 leaves it unchanged)."""
     if not deadline_s or isinstance(made, bytes):
         return made
     if isinstance(made, Continued):
@@ -87,7 +87,7 @@ def limited(made: Result, deadline_s: float) -> Result:
 
 
 def recorded(recorder: Recorder, make: Callable[[bytes], Result], given: bytes) -> Result:
-    """Return what `make` makes of what it is given, with the stages that this takes kept, also of what comes later."""
+    """Return `make(given)` and record its stages, including those of the work that it returns."""
     made = record(recorder, make, given)
     if isinstance(made, bytes):
         return made

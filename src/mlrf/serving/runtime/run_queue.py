@@ -1,4 +1,4 @@
-"""Requests that wait for the event loop, first come first served, while one turn of it would take too long.
+"""A FIFO queue of requests that wait for the event loop, used while one turn of the loop would take too long.
 
 A turn is what the loop does between two looks at its sockets. Without a bound, a new connection, or a probe of `/healthz`,
 waits for the requests of every other connection that is ready: 64 clients with a request of 1 ms each make a turn of 64 ms,
@@ -23,11 +23,11 @@ _MIN_SLICE_S = 5e-5
 _SMOOTHING = 0.05
 
 Slice = Callable[[float], None]
-"""Answers requests of one connection for so many seconds; a request once begun is finished."""
+"""Answers requests of one connection for a number of seconds; a request that was begun is finished."""
 
 
 class Turn:
-    """A place in the queue; cancelled when its connection closes."""
+    """An entry of the queue; cancelled when its connection closes."""
 
     __slots__ = ("run",)
 
@@ -40,7 +40,7 @@ class Turn:
 
 
 class RunQueue:
-    """Requests of one server that wait for the event loop."""
+    """The run queue of one server."""
 
     __slots__ = (
         "_admission",
@@ -56,7 +56,7 @@ class RunQueue:
 
     def __init__(self, admission: Admission) -> None:
         self.is_behind = False
-        """Whether what is read now has to wait here."""
+        """Whether new requests must wait here."""
         self._admission = admission
         self._turns: deque[Turn] = deque()
         self._is_scheduled = False
@@ -68,14 +68,14 @@ class RunQueue:
         """When the last turn ended, where more waited."""
 
     def on_due(self, now_s: float) -> None:
-        """Look at the length of this turn; call it every `TURN_S` between answers."""
+        """Check the length of this turn; call it every `TURN_S` between responses."""
         if not self._is_scheduled:
             self._schedule(now_s)
         elif now_s - self._scheduled_s >= TURN_S and not self.is_behind:
             self._set_behind(True)
 
     def put(self, run: Slice) -> Turn:
-        """Queue what answers the requests of a connection."""
+        """Queue the requests of a connection and return the queue entry."""
         turn = Turn(run)
         self._turns.append(turn)
         if not self._is_scheduled:
@@ -95,7 +95,7 @@ class RunQueue:
         asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
-        """Run what waits, for `TURN_S`; the loop looks at its sockets before the next time."""
+        """Run queued entries for `TURN_S`; the loop polls its sockets before the next run."""
         self._is_scheduled = False
         began_s = perf_counter()
         self._lag_s, self._seen_s = began_s - self._scheduled_s, began_s
@@ -112,10 +112,10 @@ class RunQueue:
         self._set_behind(self.is_behind and bool(self._turns))
 
     def _run_turns(self, began_s: float) -> tuple[int, float]:
-        """Run what waits until the turn is over; return how many that were, and when it was."""
+        """Run queued entries until the turn is over; return how many ran and when it ended."""
         turns = self._turns
         slice_s, n_done, now_s = self.slice_s(len(turns)), 0, began_s
-        # One round at the most: what goes on queues again, behind what came meanwhile.
+        # At most one round: unfinished connections queue again, behind new entries.
         for _ in range(len(turns)):
             run = turns.popleft().run
             if run is None:

@@ -1,4 +1,4 @@
-"""Single flight: work in flight once, and the requests that wait for it, one or many, coming and going meanwhile."""
+"""Single flight: identical work runs once, and all requests that wait for it share the result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class InFlight:
             self._cancel_work()
 
     def _complete(self, work: asyncio.Future[Result]) -> None:
-        # No reference cycle is left for the collector to find: it would keep bodies and answers until then.
+        # Break the reference cycle, which would keep bodies and responses until the next garbage collection.
         self._cancel_work = _nothing
         fault = None if work.cancelled() else work.exception()
         for joined in self._waiting:

@@ -1,7 +1,7 @@
 """The time that the stages of a request take, for the requests that are sampled.
 
 1. A sampled request has a Recorder; for any other `recording()` returns None, and a stage costs one comparison.
-2. Whoever begins a stage calls `enter` where the work is done, and again when something else is done. One stage is under way at
+2. Code that begins a stage calls `enter` where the work is done, and again when other work begins. One stage is current at
    any time, so a stage is never counted twice and together they are the whole time of the request.
 3. The recorder follows the request: through the worker's thread, through coroutines and back to the loop (results.py).
 """
@@ -22,7 +22,7 @@ _G = TypeVar("_G")
 
 
 class Stage(NamedTuple):
-    """A stage that is over; seconds of `perf_counter`."""
+    """A completed stage; times in seconds of `perf_counter`."""
 
     name: str
     began_s: float
@@ -30,7 +30,7 @@ class Stage(NamedTuple):
 
 
 class Recorder:
-    """The stages of one request, from now on."""
+    """Records the stages of one request, starting now."""
 
     __slots__ = ("_began_s", "_name", "_over")
 
@@ -57,7 +57,7 @@ recording = _current.get
 
 
 def staged(name: str, work: Callable[[_G], _T], given: _G) -> _T:
-    """Return what work makes of what it is given, as a stage; the rest goes on after it."""
+    """Return `work(given)`, recorded as the stage `name`."""
     recorder = recording()
     if recorder is None:
         return work(given)
@@ -68,7 +68,7 @@ def staged(name: str, work: Callable[[_G], _T], given: _G) -> _T:
 
 
 def record(recorder: Recorder, work: Callable[[bytes], _T], given: bytes) -> _T:
-    """Do work on the loop for a request that is sampled."""
+    """Return `work(given)`, run on the event loop with `recorder` as the current recorder."""
     token = _current.set(recorder)
     recorder.enter(REST)
     try:
@@ -78,7 +78,7 @@ def record(recorder: Recorder, work: Callable[[bytes], _T], given: bytes) -> _T:
 
 
 def record_in_thread(recorder: Recorder | None, work: Callable[[], _T]) -> Callable[[], _T]:
-    """Return work for the worker's thread, with the stages that it takes kept for the request that it was made for."""
+    """Return `work` for the worker thread, wrapped to record its stages; unchanged without a recorder."""
     if recorder is None:
         return work
 
@@ -95,7 +95,7 @@ def record_in_thread(recorder: Recorder | None, work: Callable[[], _T]) -> Calla
 
 
 def context_of(recorder: Recorder | None) -> Context | None:
-    """Return the context of a coroutine that works for a request; None where it is not sampled."""
+    """Return the context for a coroutine of a sampled request; None without a recorder."""
     if recorder is None:
         return None
     context = copy_context()

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from mlrf.cli.bundle_argument import open_bundle
+from mlrf.cli.exit_status import FAILED
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
@@ -37,14 +38,26 @@ def diff(
     label: Annotated[
         str | None, typer.Option(help="Column of --rows with the true values, to report the errors of both.")
     ] = None,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="<limit>",
+            help="End with status 1 if the 99th percentile of the differences, or with --rows the share of changed labels, "
+            "is above this, or rows cannot be compared (default: never).",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Compare two bundles: their contract with clients, how they were made, and their predictions for the same rows.
 
-    The exit status is 0 whether they differ or not.
+    The exit status is 0 whether they differ or not, unless --fail-above sets a limit.
 
-    Example: mlrf diff models/sales sales-bundle --rows yesterday.parquet
-    """
+    \b
+    Examples:
+      mlrf diff models/sales sales-bundle --rows yesterday.parquet
+      mlrf diff models/sales sales-bundle --rows yesterday.parquet --fail-above 0.01 --json
+    """  # noqa: D301  \b is the character that keeps typer from joining lines
     if label is not None and rows is None:
         raise ConfigError("--label names a column of --rows; give them too")
     before, after = open_bundle(old), open_bundle(new)
@@ -55,11 +68,31 @@ def diff(
         "made": _made(before, after),
         "predictions": _predictions(before, after, rows, label),
     }
+    if fail_above is not None:
+        document["gate"] = {"limit": fail_above, "failed": _exceeded(document["predictions"], fail_above)}
     if as_json:
         typer.echo(harmless_json(document, indent=2))
-        return
-    for line in _report_lines(before, after, document):
-        typer.echo(harmless(line))
+    else:
+        for line in _report_lines(before, after, document):
+            typer.echo(harmless(line))
+    if fail_above is not None and document["gate"]["failed"]:
+        failed = "; ".join(document["gate"]["failed"])
+        typer.echo(f"mlrf: the bundles differ by more than --fail-above {fail_above:g}: {failed}", err=True)
+        raise typer.Exit(FAILED)
+
+
+def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
+    """Return a sentence for each figure of a comparison that is above the limit; also where nothing could be compared."""
+    if found is None or not found.get("compared"):
+        return ["no row could be compared; name some with --rows"]
+    failed = []
+    if found["not_comparable"]:
+        failed.append(f"{found['not_comparable']} answers are finite numbers from one bundle alone")
+    if found["p99_difference"] > limit:
+        failed.append(f"the 99th percentile of the differences is {found['p99_difference']:.6g}")
+    if found.get("changed_labels", 0) / found["rows"] > limit:
+        failed.append(f"{found['changed_labels']} of {found['rows']} labels change")
+    return failed
 
 
 def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
@@ -100,6 +133,9 @@ def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str
     if answers[0].shape != answers[1].shape:
         return {"rows": len(answers[0]), "of": "predictions", "shapes": [list(a.shape) for a in answers]}
     compared = {"rows": len(answers[0]), "of": "predictions", **_distance(*(a.ravel().tolist() for a in answers))}
+    if all(model.classes is not None for model in models):
+        labels = [[model.label_of(each) for each in a.tolist()] for model, a in zip(models, answers, strict=True)]
+        compared["changed_labels"] = sum(a != b for a, b in zip(*labels, strict=True))
     if label is None:
         return compared
     if any(model.bundle.manifest.task != "regression" for model in models):
@@ -117,6 +153,7 @@ def _distance(old: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
         return {"compared": 0}
     return {
         "compared": len(apart),
+        "not_comparable": sum(math.isfinite(a) != math.isfinite(b) for a, b in zip(old, new, strict=True)),
         "equal": sum(d == 0.0 for d in apart),
         "mean_old": math.fsum(filter(math.isfinite, old)) / len(apart),
         "mean_new": math.fsum(filter(math.isfinite, new)) / len(apart),

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
 from mlrf.cli.app import app
+from mlrf.cli.diff import _distance, _exceeded
 from mlrf.core.errors import ConfigError
+from mlrf.core.link import Link
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,40 @@ def test_what_callers_would_have_to_change_is_told(bundles):
 def test_a_label_without_rows_is_a_usage_error(bundles):
     with pytest.raises(ConfigError, match="--rows"):
         run("diff", bundles / "old", bundles / "new", "--label", "truth")
+
+
+def gate(*arguments):
+    done = CliRunner().invoke(app, ["diff", *map(str, arguments), "--json"], catch_exceptions=False)
+    return done.exit_code, json.loads(done.stdout)["gate"]["failed"]
+
+
+def test_a_gate_fails_above_its_limit_alone(bundles):
+    pair = bundles / "old", bundles / "new", "--rows", bundles / "rows.json"
+    most = compared(*pair)["predictions"]["p99_difference"]
+    assert gate(*pair, "--fail-above", most) == (0, [])
+    status, failed = gate(*pair, "--fail-above", most * 0.99)
+    assert status == 1
+    assert "99th percentile" in failed[0]
+    assert gate(bundles / "old", bundles / "old", "--fail-above", 0) == (0, [])
+
+
+def test_a_gate_fails_where_nothing_can_be_compared(bundles):
+    status, failed = gate(bundles / "old", bundles / "numbers", "--fail-above", 1000)
+    assert status == 1
+    assert "--rows" in failed[0]
+
+
+def test_a_gate_counts_changed_labels(tmp_path):
+    for name, classes in (("old", ["no", "yes"]), ("new", ["yes", "no"])):
+        write_bundle(tmp_path / name, task="binary", link=Link("sigmoid"), classes=classes)
+    (tmp_path / "rows.json").write_text(json.dumps([ALL_KINDS.example()] * 3))
+    status, failed = gate(tmp_path / "old", tmp_path / "new", "--rows", tmp_path / "rows.json", "--fail-above", 0.5)
+    assert (status, failed) == (1, ["3 of 3 labels change"])
+
+
+def test_a_gate_counts_answers_that_are_finite_from_one_bundle_alone():
+    found = {"rows": 3, **_distance([1.0, 2.0, float("nan")], [1.0, float("inf"), float("nan")])}
+    assert _exceeded(found, 1.0) == ["1 answers are finite numbers from one bundle alone"]
 
 
 def test_publish_and_roll_back(bundles, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,13 @@ def check_ending(path: Path) -> None:
 
 def write_answers(path: Path, answers: Sequence[Answer], labels: Labels, classes: Sequence[Category] | None) -> None:
     """Write a file of predictions, replacing an existing one; BuildError when it cannot be written."""
-    content = _WRITERS[path.suffix.lower()](answers, labels, classes)
+    write_lines(path, [_WRITERS[path.suffix.lower()](answers, labels, classes)])
+
+
+def write_lines(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file, replacing an existing one; BuildError when it cannot be written."""
     try:
-        replace_file(path, content)
+        replace_file(path, b"".join(parts))
     except OSError as error:
         raise BuildError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from mlrf.cli.answer_files import write_lines
 from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
-from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
 from mlrf.cli.waterfall import RowContributions, waterfall
 from mlrf.core.errors import ConfigError
@@ -24,6 +26,7 @@ from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 _SHOWN = 10
+_ENDINGS = (".jsonl", ".json", ".ndjson")
 _SLICE_ROWS = 1000
 """Rows explained at once: a file may hold millions, and each row has a contribution per feature."""
 
@@ -33,7 +36,9 @@ def explain(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="Rows by column name: .json (array or lines), .csv or .parquet.", parser=some_path, metavar="rows"
+            help="Rows by column name: .json (array or lines), .csv or .parquet; - for standard input.",
+            parser=some_path,
+            metavar="rows",
         ),
     ],
     row: Annotated[int | None, typer.Option(min=0, help="The row to explain, from 0 (the first; --json: all).")] = None,
@@ -47,6 +52,12 @@ def explain(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON line per row: the `explanation` of a server's response.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", parser=some_path, metavar="<path>", help="Write the lines of --json there (.jsonl)."
+        ),
+    ] = None,
     unknown_categories: Annotated[
         str,
         typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
@@ -61,11 +72,14 @@ def explain(
     Examples:
       mlrf explain sales rows.csv
       mlrf explain sales rows.parquet --row 41 --top 5
-      mlrf explain sales rows.json --json > contributions.jsonl
+      mlrf explain sales rows.json -o contributions.jsonl
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
+    if out is not None and out != STANDARD and out.suffix.lower() not in _ENDINGS:
+        raise ConfigError(f"--out: {out}: explanations are written as {', '.join(_ENDINGS)}")
+    as_json = as_json or out is not None
     if as_json and class_label is not None:
-        raise ConfigError("--class chooses what a terminal shows; --json holds every class")
+        raise ConfigError("--class chooses what a terminal shows; --json and --out hold every class")
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
@@ -73,7 +87,12 @@ def explain(
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
     if as_json:
-        _print_lines(model, table if row is None else table[row : row + 1], top)
+        lines = _lines(model, table if row is None else table[row : row + 1], top)
+        if out is None or out == STANDARD:
+            for line in lines:
+                sys.stdout.write(line.decode())
+        else:
+            write_lines(out, lines)
     elif len(table):
         _print_waterfall(model, table, row or 0, output, top or _SHOWN)
 
@@ -87,7 +106,7 @@ def _output(model: Model, label: str) -> int:
     return labels.index(label)
 
 
-def _print_lines(model: Model, table: Table, top: int | None) -> None:
+def _lines(model: Model, table: Table, top: int | None) -> Iterator[bytes]:
     explainer = model.explainer()
     writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
     for first in range(0, len(table), _SLICE_ROWS):
@@ -98,7 +117,7 @@ def _print_lines(model: Model, table: Table, top: int | None) -> None:
             msgspec.json.encode(writer.write(m, v, top or True)) + b"\n"
             for m, v in zip(margins.tolist(), values.tolist(), strict=True)
         ]
-        sys.stdout.write(b"".join(lines).decode())
+        yield b"".join(lines)
 
 
 def _print_waterfall(model: Model, table: Table, row: int, output: int | None, top: int) -> None:

@@ -11,7 +11,7 @@ import typer
 from mlrf.cli.answer_files import as_lines, check_ending, write_answers
 from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
 from mlrf.cli.path_arguments import some_path
-from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 
@@ -21,7 +21,9 @@ def predict(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="Rows by column name: .json (array or lines), .csv or .parquet.", parser=some_path, metavar="rows"
+            help="Rows by column name: .json (array or lines), .csv or .parquet; - for standard input.",
+            parser=some_path,
+            metavar="rows",
         ),
     ],
     out: Annotated[
@@ -31,7 +33,7 @@ def predict(
             "-o",
             parser=some_path,
             metavar="<path>",
-            help="File to write instead of stdout: .jsonl, .csv or .parquet.",
+            help="File to write instead of stdout (-): .jsonl, .csv or .parquet.",
         ),
     ] = None,
     unknown_categories: Annotated[
@@ -47,6 +49,8 @@ def predict(
     Example: mlrf predict sales rows.csv -o answers.jsonl
     """
     leniency = leniency_of(unknown_categories)
+    if out == STANDARD:
+        out = None
     if out is not None:
         check_ending(out)
     found = open_bundle(bundle)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mlrf.cli.csv_dialect import find_dialect
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 
+STANDARD = Path("-")
+"""The argument that stands for standard input, or output."""
 _EMPTY = ("", "NA", "NaN", "nan", "null")
+_PARQUET = b"PAR1"
 _LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -33,16 +38,29 @@ def read_file(path: Path, schema: Schema) -> Any:
 
     The format follows the file extension. Columns are matched as in any table, including LightGBM's underscores for blanks.
     ConfigError when the file cannot be read, InvalidRequestError when its content is not of the format; the schema checks the
-    values.
+    values. `-` is standard input, JSON, CSV or Parquet by its first bytes.
     """
+    if path == STANDARD:
+        return _standard_input(schema)
     match path.suffix.lower():
         case ".json" | ".jsonl" | ".ndjson":
             return _with_features_names(_json(read_bytes(path), path), schema)
         case ".csv":
             return _csv(read_bytes(path), path, schema)
         case ".parquet":
-            return _parquet(path)
+            if not path.is_file():
+                raise ConfigError(f"{path} cannot be read: no such file")
+            return _parquet(path, path)
     raise ConfigError(f"{path}: rows come as .json, .jsonl, .csv or .parquet, not {path.suffix or 'without an ending'}")
+
+
+def _standard_input(schema: Schema) -> Any:
+    raw, path = sys.stdin.buffer.read(), Path("standard input")
+    if raw[:4] == _PARQUET:
+        return _parquet(io.BytesIO(raw), path)
+    if raw.lstrip()[:1] in (b"[", b"{"):
+        return _with_features_names(_json(raw, path), schema)
+    return _csv(raw, path, schema)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -90,7 +108,14 @@ def _with_features_names(instances: list[Any], schema: Schema) -> list[Any]:
 def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
     try:
         # Quoted cells may contain line breaks; U+2028 and similar characters do not end a line.
-        lines = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+        text = raw.decode("utf-8-sig")
+        dialect = find_dialect(text, schema.names)
+        lines = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=dialect.delimiter,
+            skipinitialspace=dialect.skips_blanks,
+            strict=True,
+        )
         header = next(lines, [])
         if twice := [name for place, name in enumerate(header) if name and name in header[:place]]:
             raise InvalidRequestError(f"{path} has two columns {twice[0]!r} in its header")
@@ -147,15 +172,13 @@ def _number(text: str) -> float | str:
         return text
 
 
-def _parquet(path: Path) -> Any:
+def _parquet(source: Path | io.BytesIO, path: Path) -> Any:
     try:
         import pyarrow as pa  # noqa: PLC0415  a server may lack it
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(f"reading Parquet needs pyarrow: pip install 'mlrf[build]' ({error})") from error
-    if not path.is_file():
-        raise ConfigError(f"{path} cannot be read: no such file")
     try:
-        return pq.ParquetFile(path).read()
+        return pq.ParquetFile(source).read()
     except (pa.ArrowException, OSError) as error:
         raise InvalidRequestError(f"{path} is no Parquet file that can be read: {error}") from error

@@ -1,7 +1,7 @@
 """Models of every library as its usual exporter writes them to ONNX.
 
 No exporter tells how many training rows took each branch. The training rows themselves, sent through the file's trees, find the
-counts again; where the library counts rows too, reasons must be those of the model that the file was made of.
+counts again; where the library counts rows too, contributions must be those of the model that the file was made of.
 """
 
 from __future__ import annotations

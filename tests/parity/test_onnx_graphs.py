@@ -100,7 +100,7 @@ def test_columns_come_by_name_and_type_with_what_the_file_knows(served):
     assert model.schema.example()["age"] == pytest.approx(40, abs=5)
     manifest = model.bundle.manifest
     assert (manifest.graph.keys, manifest.base, manifest.facts, manifest.format) == (["leaves", "stays"], [], None, 2)
-    assert "on ONNX Runtime as it is, without reasons" in " ".join(manifest.notes)
+    assert "on ONNX Runtime as it is, without explanations" in " ".join(manifest.notes)
 
 
 def test_an_unknown_category_is_what_the_encoder_takes_it_for_or_is_refused(served):
@@ -280,7 +280,7 @@ def test_callers_are_told_that_there_are_no_reasons_any_more(served):
     graph = served("pipeline").bundle
     manifest = msgspec.structs.replace(graph.manifest, graph=None, facts=ModelFacts(1, 2, 1, 0), covers="training")
     forest = msgspec.structs.replace(graph, manifest=manifest)
-    assert contract_changes(forest, graph) == ["there are no reasons any more: it is a graph of operators"]
+    assert contract_changes(forest, graph) == ["explanations are no longer available: it is a graph of operators"]
     assert contract_changes(graph, forest) == []
 
 

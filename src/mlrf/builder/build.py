@@ -90,7 +90,7 @@ def build(
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
         if explain and part.unexplained is not None:
-            raise SampleError(f"reasons are asked for, but {part.unexplained}")
+            raise SampleError(f"explanations are requested, but {part.unexplained}")
         with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, report) as rows:
             proven, manifest = part.prove(name, report)
             files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}

@@ -14,10 +14,10 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Bool, Forest, Missing
 
 NO_COVERS = (
-    "the file does not say how many training rows took each branch, so there are no reasons: build it with --sample to have "
+    "the file does not say how many training rows took each branch, so it cannot be explained: build it with --sample to have "
     "them estimated"
 )
-ESTIMATED = "the file does not say how many training rows took each branch: reasons rest on {} sample rows instead"
+ESTIMATED = "the file does not say how many training rows took each branch: explanations use {} sample rows instead"
 _MAX_ROWS = 10_000
 
 

@@ -105,7 +105,7 @@ def _speed(figures: Figures) -> str:
     shown = (
         ("one row", "one_row_us"),
         ("a row of 100", "hundred_rows_us"),
-        ("reasons of one", "explain_one_row_us"),
+        ("explanation of one", "explain_one_row_us"),
     )
     return ", ".join(f"{what} {_short(value)} µs" for what, key in shown if (value := figures[key]) is not None)
 
@@ -123,7 +123,7 @@ def rows_sentence(rows: RowsEntry) -> str:
     """Return a sentence about the rows that a bundle serves by key."""
     fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
     held = f"{rows.count} rows" if rows.count else "rows to be loaded"
-    explained = f", {rows.explained} with their reasons" if rows.explained else ""
+    explained = f", {rows.explained} with their contributions" if rows.explained else ""
     as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
     return f"{held} by {fields}{as_of}{explained}"
 

@@ -143,7 +143,7 @@ def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
     bundle = open_bundle(path)
     rows = row_format(bundle)
     if rows is None:
-        raise ConfigError(f"{path} is not asked by key; build it with --key")
+        raise ConfigError(f"{path} is not served by key; build it with --key")
     return bundle, rows
 
 
@@ -159,7 +159,7 @@ def _ask_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Cal
     _check_url(url)
     store = open_store(bundle, state_dir or default_state_dir(), url, timeout_s=10.0)
     if store is None:
-        raise ConfigError(f"{bundle.path} is not asked by key")
+        raise ConfigError(f"{bundle.path} is not served by key")
 
     async def whole() -> Any:
         try:

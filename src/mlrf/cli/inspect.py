@@ -22,8 +22,8 @@ from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4
 _COVERS_NOTES = {
-    "sample": ["reasons rest on covers estimated from sample rows, not on the training rows"],
-    "none": ["no reasons: the model's file has no covers, and it was built without --sample"],
+    "sample": ["explanations use covers estimated from sample rows, not on the training rows"],
+    "none": ["no explanations: the model's file has no covers, and it was built without --sample"],
 }
 
 

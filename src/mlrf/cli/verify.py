@@ -94,7 +94,7 @@ def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:
     alone = np.array([engine.margin(row) for row in table.tolist()]).reshape(golden.margins.shape)
     if not np.array_equal(margins, alone, equal_nan=True):
         raise BundleError(
-            f"{bundle}: the {engine.name} engine answers golden rows otherwise in a batch than alone", file=GOLDEN
+            f"{bundle}: the {engine.name} engine answers golden rows differently in a batch and alone", file=GOLDEN
         )
     if not isinstance(engine, Explainer):
         return

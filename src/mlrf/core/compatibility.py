@@ -22,7 +22,7 @@ def contract_changes(old: Bundle, new: Bundle) -> list[str]:
         if getattr(before, what) != getattr(after, what):
             changes.append(f"{what} was {getattr(before, what)} and is {getattr(after, what)}")
     if before.graph is None and before.covers != "none" and after.graph is not None:
-        changes.append("there are no reasons any more: it is a graph of operators")
+        changes.append("explanations are no longer available: it is a graph of operators")
     if _key(old) != _key(new):
         changes.append(f"the key was {_key(old)} and is {_key(new)}")
     return changes

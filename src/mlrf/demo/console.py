@@ -122,7 +122,7 @@ def tell_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -
     known = f", known since {answer['features_as_of']}" if answer["features_as_of"] else ""
     console.print(
         f"The first of them again, by key alone ({json.dumps(key)}): ${answer['prediction']:.2f}{known}. What moves its raw "
-        f"margin {explanation['margin']:.3f} most, from {explanation['base']:.3f} (reasons {how}):",
+        f"margin {explanation['margin']:.3f} most, from {explanation['base']:.3f} (contributions {how}):",
         highlight=False,
     )
     table = Table()

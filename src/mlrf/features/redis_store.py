@@ -216,7 +216,7 @@ class RedisStore:
         try:
             values = await self._trips.ask("HMGET", self._rows, *keys, limit_s=self._timeout_s)
             if not isinstance(values, list) or len(values) != len(keys):
-                raise FeaturesUnavailableError("the feature store answers otherwise than Redis does")
+                raise FeaturesUnavailableError("the feature store does not respond as Redis does")
         except FeaturesUnavailableError as error:
             for _, future in waiting:
                 if not future.done():

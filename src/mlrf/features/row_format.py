@@ -153,7 +153,7 @@ def row_format(bundle: Bundle) -> RowFormat | None:
     try:
         return RowFormat(bundle.schema, entity_key([(f.name, f.type) for f in rows.key]))
     except ValueError as error:
-        raise BundleError(f"{bundle.path}: the manifest's key is none: {error}", file=MANIFEST) from error
+        raise BundleError(f"{bundle.path}: the manifest's key is invalid: {error}", file=MANIFEST) from error
 
 
 def as_of_us_of(record: bytes) -> int:

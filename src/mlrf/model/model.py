@@ -91,11 +91,11 @@ class Model:
         """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""
         if self.bundle.manifest.graph is not None:
             raise NotExplainableError(
-                f"{self.name} is a graph of operators, and reasons are given for tree ensembles; ask without"
+                f"{self.name} is a graph of operators, and explanations are given for tree ensembles only; ask without"
             )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(
-                "the model's file does not say how many training rows took each branch, which reasons rest on; build it again "
+                "the model's file lacks the numbers of training rows per branch, which explanations need; build it again "
                 "with --sample, and they are estimated from its rows"
             )
         if isinstance(self.engine, Explainer):

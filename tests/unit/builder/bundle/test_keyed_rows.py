@@ -253,7 +253,9 @@ def _sampled(rows, tmp_path):
 def test_inspect_tells_of_the_rows(built, capsys):
     assert main(["inspect", str(built)]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "300 rows by day (date), shop (string), stock (integer), true as of seen, 300 with their reasons" in told
+    assert (
+        "300 rows by day (date), shop (string), stock (integer), true as of seen, 300 with their contributions" in told
+    )
     assert "features.parquet" in told
 
 

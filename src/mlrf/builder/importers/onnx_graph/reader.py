@@ -65,8 +65,8 @@ def read_graph_model(model: onnx.ModelProto, raw: bytes, import_options: ImportO
 
 
 def _notes(model: onnx.ModelProto, reason: str) -> tuple[str, ...]:
-    producer = f"{model.producer_name} {model.producer_version}".strip() or "nobody who says so"
+    producer = f"{model.producer_name} {model.producer_version}".strip() or "an unnamed producer"
     return (
         f"the file was made by {producer}",
-        f"it runs on ONNX Runtime as it is, without reasons, not on the tree engine: {reason.partition('; ')[0]}",
+        f"it runs on ONNX Runtime as it is, without explanations, not on the tree engine: {reason.partition('; ')[0]}",
     )

@@ -204,7 +204,7 @@ def _settings(
 
 
 def _notes(producer: str, version: str, kind: Kind) -> tuple[str, ...]:
-    notes = [f"the file was made by {f'{producer} {version}'.strip() or 'nobody who says so'}"]
+    notes = [f"the file was made by {f'{producer} {version}'.strip() or 'an unnamed producer'}"]
     if kind.task == "raw":
         notes.append("the file gives scores, not probabilities: the prediction is the score of its second class")
     return tuple(notes)

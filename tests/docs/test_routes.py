@@ -1,4 +1,4 @@
-"""The routes that are served, described for programs, shown to a person and told in docs/reference/server.md are the same."""
+"""The routes that are served, described for programs, shown to a person and listed in docs/reference/routes.md are the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
-PAGE = Path(__file__).parents[2] / "docs/reference/server.md"
+PAGE = Path(__file__).parents[2] / "docs/reference/routes.md"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""docs/reference/server.md names what the code has: codes, statuses, metrics, options."""
+"""The server pages of docs/reference name what the code has: codes, statuses, metrics, options."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/reference/server.md").read_text(encoding="utf-8")
+PAGES = ("server", "options", "routes", "errors", "metrics")
+PAGE = "\n".join((ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8") for name in PAGES)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OFFLINE = (
     "build",

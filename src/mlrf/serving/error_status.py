@@ -1,6 +1,6 @@
 """The status table: how each class of error is answered, over HTTP and over gRPC.
 
-A new status is a line of TABLE, and a row in docs/reference/server.md: responses, gRPC codes, headers, OpenAPI and
+A new status is a line of TABLE, and a row in docs/reference/errors.md: responses, gRPC codes, headers, OpenAPI and
 the labels of metrics follow from it. A class without a line has the status of its nearest ancestor.
 """
 

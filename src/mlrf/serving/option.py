@@ -4,7 +4,7 @@
 
 The name follows from the field: `--max-batch`, `MLRF_MAX_BATCH`, `max_batch` in a settings file; a unit at the field's end
 (`_s`) is no part of it. Reading, `--help` and `--print-config` (configuration.py) are made from these declarations; a test
-holds the table in docs/reference/server.md to them.
+holds the table in docs/reference/options.md to them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The route table: every HTTP route and every gRPC call of a server, declared once.
 
 A new route is a line of ROUTES. The router, access rules, both parts of the OpenAPI document, the page at /docs and the labels
-of metrics follow from it; a test compares docs/reference/server.md. gRPC calls are the lines of GRPC_CALLS; the data
+of metrics follow from it; a test compares docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; the data
 plane's calls (oip/grpc/calls.py) answer them by name.
 """
 

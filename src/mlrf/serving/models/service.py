@@ -187,7 +187,7 @@ class Service:
             except ModelNotFoundError as error:
                 return error
         return repository_route(path, self._handler_of, self._meter.layout) or RouteNotFoundError(
-            "the admin listener has no route of this path; docs/reference/server.md lists its routes, as GET /admin/models"
+            "the admin listener has no route of this path; docs/reference/routes.md lists its routes, as GET /admin/models"
         )
 
     def _handler_of(self, spec: RouteSpec, name: str) -> Handler | None:

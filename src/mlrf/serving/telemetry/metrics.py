@@ -1,6 +1,6 @@
 """Metrics: one table of families, where their counts lie in the control block, and the meter of a worker.
 
-A new metric is a line of FAMILIES (and a row in docs/reference/server.md). Code that counts calls `counter(name)` or
+A new metric is a line of FAMILIES (and a row in docs/reference/metrics.md). Code that counts calls `counter(name)` or
 `gauge(name)` of the meter once and keeps the function that it returns. Every label has a bounded set of values, known before
 the fork; the layout follows from the tables of routes and statuses and the names of the served models, so arbiter and workers
 agree on it. Durations are kept in nanoseconds.

@@ -1,7 +1,7 @@
-"""The front of the build: which library made this model, and the reader of that library.
+"""Detection of the library that made a model, and import of the model by that library's importer.
 
-A room a library (`lightgbm/`, `xgboost/`, …). Each names a `Library`: how its files and objects are recognised, and who reads
-them. Recognising looks at bytes and class names alone: no training library is imported for it.
+Each importer (`importers/lightgbm`, `importers/xgboost`, …) defines a `Library`: how its files and objects are recognised and
+read. Detection looks only at bytes and class names: no training library is imported for it.
 """
 
 from __future__ import annotations

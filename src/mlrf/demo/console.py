@@ -1,4 +1,4 @@
-"""What the demo says, and how it looks: sentences and tables made from the results, nothing computed anew."""
+"""Console output of the demo: sentences and tables made from the results."""
 
 from __future__ import annotations
 

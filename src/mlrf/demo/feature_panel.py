@@ -1,6 +1,6 @@
 """From days to rows: what can be known of a store's department on the evening before the day that is predicted.
 
-The law of this room: apart from the calendar and the names of store and department, every feature of a row is made by
+The invariant of this module: apart from the calendar and the names of store and department, every feature of a row is made by
 `_before` or `_window`, and both end on the day before. No other function here reads a table of `Daily` day by day.
 """
 

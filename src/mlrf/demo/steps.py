@@ -1,4 +1,4 @@
-"""The acts of the demo in their order: read → panel → train → build → serve → ask → load → stay up."""
+"""The steps of the demo in order: read → panel → train → build → serve → ask → load → stay up."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CONNECTIONS = 32
 def build_bundle(model: lgb.Booster, out: Path, sample: pd.DataFrame, rows: pd.DataFrame) -> Path:
     """Build with `mlrf.build`, replacing what an earlier run of the demo left, and nothing that is no bundle.
 
-    `rows` are those that will be asked for by key; their reasons are computed here.
+    `rows` are served by key; their contributions are precomputed here.
     """
     # Looked up when it is called: the demo imports no layer above core for a caller who only wants the load driver.
     build = importlib.import_module("mlrf").build
@@ -71,7 +71,7 @@ def build_bundle(model: lgb.Booster, out: Path, sample: pd.DataFrame, rows: pd.D
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the story uses that is not its own: data, size, builder and server."""
+    """The replaceable parts of the demo: data, size, builder and server."""
 
     read: Callable[[], Retail] = read_retail
     trees: int = TREES
@@ -80,14 +80,14 @@ class DemoOptions:
 
 
 class DemoRun:
-    """One telling; `is_complete` becomes true when only staying up is left."""
+    """One run of the demo; `is_complete` becomes true when every step is done and the server stays up."""
 
     def __init__(self, console: Console, means: DemoOptions, *, port: int, workers: int, out: Path) -> None:
         self._console, self._means, self._port, self._workers, self._out = console, means, port, workers, out
         self.is_complete = False
 
     def tell(self, *, rate: int, seconds: int, once: bool) -> int:
-        """Tell it all and return 0, or 1 when a request of the load failed or the server ended by itself."""
+        """Run all steps and return 0, or 1 when a request of the load failed or the server ended by itself."""
         console.tell_beginning(self._console)
         trained = self._learn()
         with self._act("building and proving the bundle"):
@@ -182,7 +182,7 @@ class DemoRun:
 
     @contextmanager
     def _act(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-        """Show a bar until the act is over; without a total it only shows that something goes on."""
+        """Show a bar until the step is over; without a total it only shows that something goes on."""
         with console.progress(self._console) as bars:
             task = bars.add_task(name, total=total)
             yield lambda: bars.advance(task)

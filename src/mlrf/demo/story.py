@@ -1,6 +1,6 @@
-"""The demo as its caller sees it: what must hold before the long work, and that everything ends with it.
+"""The entry point of the demo: checks before the long work, and cleanup after it.
 
-The story itself is told in `acts`, which needs the demo's packages; this room does not, and says which one is missing.
+`steps` runs the demo and needs the demo's packages; this module does not, and reports which one is missing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(
     means: DemoOptions | None = None,
     console: Console | None = None,
 ) -> int:
-    """Tell the story and return the exit status: 0 done, 1 when a request of the load failed or it was stopped midway.
+    """Run the demo and return the exit status: 0 success, 1 when a request of the load test failed or it was stopped midway.
 
     With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which are then a good end. The
     bundle is written to `out` (`demo-bundle` by default), stays there, and is replaced by the next run. Raises ConfigError
@@ -81,13 +81,13 @@ def run(
 
 @contextlib.contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Make the first signal that asks for an end a KeyboardInterrupt, and the later ones nothing.
+    """Raise KeyboardInterrupt at the first signal to terminate, and ignore later ones.
 
-    A second Ctrl-C would otherwise cut the ending short and leave the server running with nobody to end it. SIGHUP is one
+    A second Ctrl-C would otherwise interrupt the cleanup and leave the server running. SIGHUP is one
     of them: the server has a session of its own, and a closed terminal ends this process alone.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread may set signal handlers
         return
     interrupted = False
 

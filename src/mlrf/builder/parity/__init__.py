@@ -1,6 +1,6 @@
-"""The gate between the training library's answers and the exported model's.
+"""The parity gate: the exported model must reproduce the training library's margins and predictions on golden rows.
 
-domain (which values a feature may take on its way down a tree), reach (rows that stand on a given node's edge), golden
-(rows of every kind), library (the training library, asked in a process of its own), runtime (the exported model under
-plain ONNX Runtime), judge (the comparison), gate (the whole, for `build`).
+feature_domain (the values a feature may have along a path), node_probes (rows exactly at a node's split), golden_rows (rows of
+every kind), reference (the training library, in a child process: reference_process), exports (the exported model on both
+engines), comparison (limits and verdict), gate (all of it, for `build`).
 """

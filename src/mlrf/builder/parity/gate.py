@@ -1,4 +1,4 @@
-"""The gate: an exported model passes only when it answers every golden row as the training library does."""
+"""The gate: an exported model passes only if it reproduces the training library on every golden row."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Exports:
     """A model as each engine reads it."""
 
     onnx: bytes | None
-    """None of a model that ONNX has no operators for: then the tree engine alone serves it."""
+    """None for a model that ONNX has no operators for: only the tree engine serves it."""
     forest: bytes
 
 
 def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
-    """Hold both exports against the training library; ParityError says on which rows they differ."""
+    """Compare both exports with the training library; ParityError names the rows that differ."""
     golden = golden_rows_of(model, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
     kept = kept_rows(
@@ -88,7 +88,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
 def judge(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: tuple[F64, F64]
 ) -> dict[str, ParityRows]:
-    """Return how each kind of golden rows came out; ParityError when margins or predictions are off.
+    """Return the result of each kind of golden rows; ParityError when margins or predictions differ.
 
     `got` are the export's margins and predictions of all golden rows, `kept` numbers those whose predictions are held.
     """
@@ -119,7 +119,7 @@ def _hold_predictions(
 def judge_trees(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: TreesRun
 ) -> dict[str, ParityRows]:
-    """Return how each kind came out on the tree engine.
+    """Return the result of each kind of golden rows on the tree engine.
 
     ParityError unless every margin is the library's to the bit, asked in a batch and (the kept rows) one by one, and
     base and contributions add up to it.

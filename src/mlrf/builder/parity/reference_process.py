@@ -1,7 +1,7 @@
-"""The training library's own answers, in a process of its own: run as `python -m` with MODULE FOLDER THREADS PARENT.
+"""The training library's margins and predictions, from a child process: `python -m` with MODULE FOLDER THREADS PARENT.
 
-MODULE is the room of a library that asks it: `answer(model, rows, wanted, settings, threads)` takes the path of the model in
-the library's own format, rows [n, F], those whose prediction is wanted too [w, F], and the importer's settings; it returns
+MODULE is the `reference` module of an importer. Its `answer(model, rows, wanted, settings, threads)` takes the path of the
+model in the library's own format, rows [n, F], the rows to predict too [w, F], and the importer's settings; it returns
 margins [n, K], predictions [w, K] and the library's version. FOLDER holds `model`, `settings.json` and the arrays. A crash, a
 hang or a library that is not installed ends this process and no other.
 """
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> int:
-    """Answer the rows of a folder."""
+    """Compute the results for the rows in a folder."""
     module, name, threads, parent = argv
     _die_with_parent(int(parent))
     folder = Path(name)
@@ -54,7 +54,7 @@ def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
     margins, predictions = [], []
     for first, table in rows.blocks():
         chosen = wanted[(wanted >= first) & (wanted < first + len(table))] - first
-        # Libraries do not take tables of no rows.
+        # Libraries do not accept tables without rows.
         subset = table[chosen] if len(chosen) else table[:1]
         some, of_chosen, version = answer(folder / "model", table, subset, settings, threads)
         margins.append(np.reshape(some, (len(table), -1)))
@@ -65,7 +65,7 @@ def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the thread that started it ends, killed or not."""
+    """Let the operating system end this process when the thread that started it ends, killed or not."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

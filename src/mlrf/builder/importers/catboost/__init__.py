@@ -1,8 +1,8 @@
-"""The reader of CatBoost models: `.cbm`, JSON or an object in, `ImportedModel` out; catboost itself is not needed for files.
+"""The importer of CatBoost models: `.cbm`, JSON or an object in, `ImportedModel` out; catboost itself is not needed for files.
 
-source (bytes in whatever a caller holds), cbm_file with flatbuffers, and json_file (bytes to `Document`), document (what both
-say), ctr (statistics of categories), tree_shapes, trees, ctr_tables and features (`Document` to the IR and the schema),
-objective (what a loss makes of the raw value), reader (the whole), reference (CatBoost itself, in a process of its own).
+source (bytes of the given object), cbm_file with flatbuffers, and json_file (bytes to `Document`), document (the content of
+both), ctr (statistics of categories), tree_shapes, trees, ctr_tables and features (`Document` to the IR and the schema),
+objective (task and link of a loss), reader (combines them), reference (CatBoost itself, in a child process).
 """
 
 from mlrf.builder.importers.catboost.reader import read_catboost

@@ -1,7 +1,8 @@
-"""LightGBM's text format (v2 to v4), read by ourselves: no LightGBM is needed to read a model file.
+"""The importer of LightGBM's text format (v2 to v4); LightGBM is not needed to read a model file.
 
-text (sections, whole or refused) → tree (one block of fields) → forest (the IR), objective (task and link), features
-(names, kinds, categories); `reader` puts them together and `source` finds the text in a path, a Booster or a wrapper.
+text (sections of the file) → tree (one block of fields) → forest (the IR); objective (task and link); features (names, kinds,
+categories); `source` finds the text in a path, a Booster or a wrapper; `reader` combines them; `reference` runs LightGBM
+itself.
 """
 
 from mlrf.builder.importers.imported_model import Library

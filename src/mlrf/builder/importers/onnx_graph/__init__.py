@@ -1,7 +1,7 @@
-"""ONNX files that are more than trees, or hold none: they run on ONNX Runtime, unaltered.
+"""The importer of ONNX graphs that are not just a tree ensemble: ONNX Runtime serves them unaltered.
 
-operators and trees (what no server should run), columns (what the operators know of the columns), inputs (columns by name and
-type as features), outputs (which output is the answer), reader (the whole), question (rows as the graph takes them),
-runtime_answers and reference_answers (ONNX Runtime and ONNX's own evaluator, asked in processes of their own), asking, rows
-(which rows are asked), meaning (task and classes, by what the graph answers), proof (the gate).
+operators and trees (checks of operators), columns (column facts from the operators), inputs (features from the inputs), outputs
+(the output that is served), reader (combines them), row_inputs (rows as inputs of the graph), runtime_answers and
+reference_answers (ONNX Runtime and ONNX's own evaluator, in child processes: reference_process), rows (the rows to run),
+semantics (task and classes, inferred from the outputs), proof (the gate).
 """

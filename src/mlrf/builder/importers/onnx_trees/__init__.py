@@ -1,8 +1,8 @@
-"""The reader of ONNX files from elsewhere: tree ensembles of any converter in, `ImportedModel` out.
+"""The importer of ONNX tree ensembles: files of any converter in, `ImportedModel` out.
 
-document (bytes to a checked protobuf, nothing read outside them), graph (what stands before and behind the trees), ensemble
-(the operators' attributes as plain nodes), trees (nodes as trees of the IR), kind (task, link and classes), reader (the
-whole), answers (ONNX Runtime itself, asked in a process of its own). What is not trees alone goes to `onnx_graph`.
+document (bytes to a checked protobuf, without external files), graph (the operators before and after the trees), ensemble (the
+operators' attributes as plain nodes), trees (nodes as trees of the IR), objective (task, link and classes), reader (combines
+them), reference (ONNX Runtime itself, in a child process). `onnx_graph` imports files with other operators.
 """
 
 from mlrf.builder.importers.imported_model import Library

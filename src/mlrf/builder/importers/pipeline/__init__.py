@@ -1,17 +1,17 @@
-"""The reader of scikit-learn pipelines: preprocessing and a tree model in, a forest over the raw columns out.
+"""The importer of scikit-learn pipelines: preprocessing and a tree model in, a forest over the raw columns out.
 
-A column of the matrix that the model sees is a function of one raw column, so every split of the model is a question about one
-raw column: its answer for each category, for a missing value, and between any two numbers is found by asking the pipeline's
+A column of the matrix that the model sees is a function of one raw column, so every split of the model is a split of one
+raw column: the branch of each category, of a missing value, and of each interval of numbers is found by applying the pipeline's
 own steps. Contract:
 
 1. Every raw value takes the branch that the pipeline sends it to, to the bit (docs/explanation/pipelines.md states the limits).
 2. A step that mixes columns, or whose arithmetic is not monotone, is refused by its name.
 3. Covers stay with their branches, so that contributions are Shapley values of the raw columns.
 
-source (the pipeline in whatever a caller holds), lineage (the raw column behind each column of the matrix), raw_table (raw
-columns, and rows of them as the pipeline takes them), matrix (what the model sees), cut_points (where a number changes sides),
-splits (the answer of a split for every raw value), raw_splits (all of them), fold (the forest over the raw columns), reader
-(the whole), reference (the pipeline itself, asked in a process of its own).
+source (the pipeline of the given object), lineage (the raw column behind each column of the matrix), raw_table (raw
+columns, and rows of them as input of the pipeline), matrix (the input of the model), cut_points (where a number changes
+branches), splits (the branch of every raw value), raw_splits (all splits), fold (the forest over the raw columns), reader
+(combines them), reference (the pipeline itself, in a child process).
 """
 
 from mlrf.builder.importers.imported_model import Library

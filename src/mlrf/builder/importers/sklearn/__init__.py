@@ -1,8 +1,8 @@
-"""The reader of scikit-learn's tree models: an estimator or a skops file in, `ImportedModel` out.
+"""The importer of scikit-learn's tree models: an estimator or a skops file in, `ImportedModel` out.
 
-source (the estimator in whatever a caller holds), estimator (what kind it is, what its margin means), trees (arrays of
-`sklearn.tree`), histogram (the trees and categories of histogram boosting), features (columns), reader (the whole),
-answers (scikit-learn itself, asked in a process of its own).
+source (the estimator of the given object), objective (its kind and the meaning of its margin), trees (arrays of
+`sklearn.tree`), histogram (trees and categories of histogram boosting), combinations (bagging and AdaBoost), features
+(columns), reader (combines them), reference (scikit-learn itself, in a child process).
 """
 
 from mlrf.builder.importers.imported_model import Library

@@ -1,7 +1,7 @@
-"""XGBoost's JSON and UBJSON formats (1.0 and later), read by ourselves: no XGBoost is needed to read a model file.
+"""The importer of XGBoost's JSON and UBJSON formats (1.0 and later); XGBoost is not needed to read a model file.
 
 ubjson (bytes → values), document (typed access) → forest (the IR), objective (task, link, base score), features (names, kinds,
-categories); `reader` puts them together. `answers` asks XGBoost itself, elsewhere.
+categories); `reader` combines them; `reference` runs XGBoost itself, in a child process.
 """
 
 import re

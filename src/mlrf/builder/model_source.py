@@ -18,6 +18,7 @@ from typing import Any
 from mlrf.builder.compressed_files import decompressed
 from mlrf.builder.foreign_files import foreign_directory
 from mlrf.builder.importers.mlflow_directory import model_file_of
+from mlrf.builder.memory import require_memory
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
@@ -92,6 +93,8 @@ def _read(path: Path) -> bytes:
         raise ModelUnreadableError(f"the model file {path} is no regular file")
     if found.st_size > MAX_MODEL_BYTES:
         raise ModelUnreadableError(f"the model file {path} is larger than {MAX_MODEL_BYTES >> 30} GiB")
+    # The bytes, and what is parsed of them, which is no smaller.
+    require_memory(2 * found.st_size, f"reading the model file {path}")
     return path.read_bytes()
 
 

@@ -18,6 +18,7 @@ from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
+from mlrf.core.manifest import Manifest
 from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4
@@ -25,6 +26,11 @@ _COVERS_NOTES = {
     "sample": ["explanations use covers estimated from sample rows, not on the training rows"],
     "none": ["no explanations: the model's file has no covers, and it was built without --sample"],
 }
+
+_UNCLIPPED = (
+    "probabilities are the runtime's own sums in float32, served as they are: they can leave [0, 1] by about 1e-6; clip them "
+    "where a metric (log_loss) refuses that"
+)
 
 
 def inspect(
@@ -55,6 +61,8 @@ def inspect(
     if manifest.classes is not None:
         lines.append(f"classes {manifest.classes}")
     lines += [*(_COVERS_NOTES.get(manifest.covers, []) if manifest.graph is None else []), *manifest.notes]
+    if _may_leave_unit_interval(manifest):
+        lines.append(_UNCLIPPED)
     if manifest.rows is not None:
         lines.append(rows_sentence(manifest.rows))
     lines.append("made with " + ", ".join(f"{library} {version}" for library, version in manifest.libraries.items()))
@@ -66,6 +74,12 @@ def inspect(
         console.print(harmless(f"{name}  {entry.size_bytes} bytes"), highlight=False, markup=False)
     # Printed without rich: a wrapped line cannot be copied.
     typer.echo(f"example: {_curl(found)}")
+
+
+def _may_leave_unit_interval(manifest: Manifest) -> bool:
+    """Return whether the probabilities are sums that nothing bounds: those of an ONNX forest whose leaves hold shares."""
+    is_onnx_forest = manifest.graph is None and manifest.library == "onnxruntime"
+    return is_onnx_forest and manifest.classes is not None and manifest.link.kind == "identity"
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:

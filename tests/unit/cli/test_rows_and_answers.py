@@ -1,4 +1,4 @@
-"""How the commands find the cells of a CSV file, read standard input, and write explanations to a file."""
+"""How the commands find the cells of a CSV file, read standard input, write explanations, and describe what they answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
+from skl2onnx import to_onnx
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 
+import mlrf
 from bundles import ALL_KINDS, write_tree_bundle
 from mlrf.cli import main
 from mlrf.cli.csv_dialect import Dialect, find_dialect
@@ -76,3 +80,15 @@ def test_explanations_are_written_to_a_file(capsys, bundle, tmp_path):
 def test_explanations_are_not_written_as_what_they_are_not(capsys, bundle, tmp_path):
     assert main(["explain", bundle, "rows.csv", "-o", str(tmp_path / "explanations.parquet")]) == 2
     assert "explanations are written as .jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "is_said"), [(RandomForestClassifier, True), (GradientBoostingClassifier, False)])
+def test_inspect_says_when_probabilities_can_leave_their_range(capsys, tmp_path, kind, is_said):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)).astype(np.float32), rng.integers(2, size=80)
+    model = kind(n_estimators=4, max_depth=3, random_state=0).fit(x, y)
+    whole = to_onnx(model, x[:1], options={id(model): {"zipmap": False}}, target_opset={"": 17, "ai.onnx.ml": 3})
+    (tmp_path / "m.onnx").write_bytes(whole.SerializeToString())
+    mlrf.build(tmp_path / "m.onnx", tmp_path / "b", name="m")
+    assert main(["inspect", str(tmp_path / "b")]) == 0
+    assert ("can leave [0, 1]" in " ".join(capsys.readouterr().out.split())) is is_said

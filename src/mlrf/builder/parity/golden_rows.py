@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.memory import require_memory
 from mlrf.builder.parity.node_probes import Coverage, NodeProbes, category_codes, probe_nodes
 from mlrf.builder.parity.row_collector import KINDS, Kinds, RowCollector
 from mlrf.builder.parity.sparse_rows import SparseRows
@@ -101,6 +102,8 @@ def golden_rows(
     rng = np.random.default_rng(_SEED)
     limit = row_limit(forest.n_features, forest.n_trees)
     n_random = min(RANDOM_ROWS, max(_MIN_ROWS // 4, MAX_BYTES // (32 * forest.n_features)))
+    # They are drawn as integers first, which stand beside them for a while.
+    require_memory(2 * 8 * n_random * forest.n_features, f"proving a model of {forest.n_features:,} features")
     random = random_rows(forest, n_random, rng)
     needed = np.array(never_missing, dtype=np.int64)
     random[:, needed] = np.nan_to_num(random[:, needed])

@@ -1,4 +1,4 @@
-"""What a request says about a row that is looked up by its key, whichever protocol the request came by."""
+"""A look-up by key: the protocol-independent request for a stored row."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 import msgspec
 
 OnStale = Literal["refuse", "flag"]
-"""What happens to a row that is older than allowed."""
+"""How to treat a row older than allowed."""
 
 
 class ByKey(msgspec.Struct, frozen=True, gc=False):
-    """A row to look up: `key` is the canonical encoding of its key, the rest is what the caller said about the row."""
+    """A row to look up: `key` is the canonical encoding of its key, the other fields are the caller's options."""
 
     key: bytes
     overrides: Mapping[int, float] | None = None

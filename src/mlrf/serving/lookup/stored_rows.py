@@ -1,6 +1,6 @@
-"""Rows by key: from what a request says about a row to the row itself, or to why there is none that may be answered with.
+"""Stored rows: looks up rows by key and checks them, or raises the error that explains why a row cannot be used.
 
-A store on this machine is read where the request is; one that machines share is awaited. What is judged afterwards is the same.
+A local store is read synchronously, a shared store is awaited; the checks afterwards are the same.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ from mlrf.serving.lookup.by_key import ByKey, OnStale
 _US = 1e-6
 _MS = 1e3
 _NO_KEY = b"\0"
-"""Any will do to see whether a store answers."""
+"""An arbitrary key, to test whether a store answers."""
 _SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class AgeLimit:
-    """How old a stored row may be, and what becomes of one that is older; None for any age."""
+    """The maximum age of a stored row and how to treat an older one; None for no maximum."""
 
     max_age_s: float | None = None
     on_stale: OnStale = "refuse"
 
 
 class FoundRow(msgspec.Struct, gc=False):
-    """A row that may be answered with."""
+    """A stored row that passed all checks."""
 
     row: Sequence[float]
-    """As an engine takes it, overrides in their place."""
+    """Values in schema order, with overrides applied."""
     key: bytes
     stored: StoredRow
     is_overridden: bool
     is_stale: bool
     fresh_until_s: float
-    """When it becomes too old for this answer, in seconds of `time.time`; `inf` for never."""
+    """When it becomes too old for this request, in seconds of `time.time`; `inf` for never."""
 
     @property
     def as_of(self) -> bytes:
-        """When the row was true as JSON: RFC 3339 in UTC; null where that is unknown."""
+        """The as-of time of the row as JSON: RFC 3339 in UTC, or null if unknown."""
         return as_of_json(self.stored.as_of_us)
 
 
 class LookupMeter:
-    """Counts look-ups; `counter` returns the function that counts a metric on."""
+    """Counts look-ups; `counter` returns a function that increments a metric."""
 
     def __init__(self, counter: Callable[[str], Callable[[int], None]]) -> None:
         self._looked_up = counter("mlrf_feature_lookups_total")
@@ -74,25 +74,25 @@ class LookupMeter:
         self._precomputed = counter("mlrf_precomputed_explanations_total")
 
     def count_lookups(self, found: int, missed: int, age_s: float) -> None:
-        """Count keys found and not found, and the ages of the rows found, added up."""
+        """Count keys found and not found, and the sum of the ages of the rows found."""
         self._looked_up(found + missed)
         if missed:
             self._missed(missed)
         if age_s > 0.0:
-            # A row may be of tomorrow: a forecast of the weather.
+            # An as-of time may lie in the future: a weather forecast, say.
             self._age_ms(int(age_s * _MS))
 
     def count_store_error(self) -> None:
-        """Count a look-up that the store did not answer with valid rows."""
+        """Count a look-up that failed or returned an invalid row."""
         self._store_errors(1)
 
     def count_precomputed(self) -> None:
-        """Count an explanation that was served as it was computed beforehand."""
+        """Count an explanation served from the precomputed ones."""
         self._precomputed(1)
 
 
 class StoredRows:
-    """The rows of one model. `explanations` holds contributions computed beforehand, where the bundle has some."""
+    """The stored rows of one model. `explanations` holds precomputed contributions, if the bundle has any."""
 
     def __init__(
         self,
@@ -108,13 +108,13 @@ class StoredRows:
         self._meter = meter
         self._explanations = explanations
         self.local: LocalStore | None = store if isinstance(store, LocalStore) else None
-        # A version of the model that was replaced goes with the last request that it answers, and its files with it.
+        # The files of a replaced version are released after its last request.
         for each in (self.local, explanations):
             if each is not None:
                 weakref.finalize(self, each.release)
 
     def read_one(self, request: ByKey) -> FoundRow:
-        """Return one row from a store on this machine; errors as `read`."""
+        """Return one row from a local store; raises as `read` does."""
         if self.local is None:
             raise _not_local()
         try:
@@ -130,10 +130,10 @@ class StoredRows:
         return self._judge(request, stored, now_s)
 
     def read(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
-        """Return the row of each from a store on this machine, all from one transaction of it.
+        """Return the row of each key from a local store, all from one transaction.
 
-        KeyNotFoundError, MissingFeatureError or StaleFeaturesError say why one may not be answered with, and at which of
-        `places` in a batch it stands; FeaturesUnavailableError when the store does not answer.
+        Raises KeyNotFoundError, MissingFeatureError or StaleFeaturesError for a row that cannot be used, with its index from
+        `places`, and FeaturesUnavailableError when the store does not answer.
         """
         if self.local is None:
             raise _not_local()
@@ -144,7 +144,7 @@ class StoredRows:
             raise
 
     async def fetch(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
-        """Return the row of each from any store, all from one state of it; errors as `read`."""
+        """Return the row of each key from any store, all from one snapshot; raises as `read` does."""
         try:
             return self._judged(request, await self.store.fetch([each.key for each in request]), places)
         except FeaturesUnavailableError:
@@ -152,7 +152,7 @@ class StoredRows:
             raise
 
     def contributions(self, found: FoundRow) -> Sequence[float] | None:
-        """Return the contributions [F x K] that were computed of exactly this row beforehand; None where none were."""
+        """Return the precomputed contributions [F x K] of exactly this row, or None."""
         if self._explanations is None or found.is_overridden:
             return None
         contributions = self._explanations.read(found.key, found.stored)
@@ -161,13 +161,13 @@ class StoredRows:
         return contributions
 
     async def connect(self, limit_s: float) -> None:
-        """Have a store that machines share reached before the first request needs it, if it can be within the limit."""
+        """Connect to a shared store before the first request, within the time limit."""
         if isinstance(self.store, RedisStore):
             await self.store.connect(limit_s)
 
     async def check(self) -> None:
-        """Ask the store for nothing in particular; FeaturesUnavailableError when it does not answer."""
-        with suppress(InvalidStoredRowError):  # an answer too
+        """Test whether the store answers; raises FeaturesUnavailableError when it does not."""
+        with suppress(InvalidStoredRowError):  # a reply all the same
             await self.store.fetch([_NO_KEY])
 
     def _judged(
@@ -206,7 +206,7 @@ class StoredRows:
             if now_s >= fresh_until_s:
                 if (request.on_stale or self._limit.on_stale) == "refuse":
                     raise self._stale(request, stored, now_s, limit_s)
-                # It will not become fresh again.
+                # A stale row stays stale.
                 is_stale, fresh_until_s = True, math.inf
         row: Sequence[float] = stored.values
         if overrides is not None:
@@ -253,7 +253,7 @@ class StoredRows:
 
 @lru_cache(maxsize=4096)
 def as_of_json(as_of_us: int | None) -> bytes:
-    """Return an as-of time as JSON. Rows are loaded by the thousand, so few times differ."""
+    """Return an as-of time as JSON; cached, since rows loaded together share one time."""
     return b"null" if as_of_us is None else b'"%b"' % show_as_of(as_of_us).encode()
 
 

@@ -1,1 +1,1 @@
-"""The API of our own: bodies to rows, rows to answers, under `/predict`, `/explain` and `/models`."""
+"""The native API: request parsing, handlers and responses of `/predict`, `/explain` and `/models`."""

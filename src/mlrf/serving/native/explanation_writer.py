@@ -1,4 +1,4 @@
-"""Explanations as the contract writes them: contributions by name, the rest of them in one number."""
+"""Writes explanations as JSON documents: contributions by feature name, and the sum of those left out."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ExplanationWriter:
     ) -> dict[str, Any]:
         """Return an explanation.
 
-        `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for those that
-        weigh most, the heaviest first (for K > 1: weigh most in the class of the largest margin).
+        `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for the
+        k largest by magnitude, in descending order (for K > 1: largest in the class of the largest margin).
         """
         k_outputs = len(self._base)
         ranked = max(range(k_outputs), key=margins.__getitem__)

@@ -1,7 +1,7 @@
-"""From the bytes of a request to rows, fast: compiled decoders made from the schema.
+"""The fast parser: decodes request bodies into rows with msgspec decoders compiled from the schema.
 
-The decoder takes what is certainly valid. Anything else goes to the strict parser, which reads the same bytes slowly by the
-schema's own rules and either returns a request or says exactly what is wrong; the two agree (tests compare them).
+It accepts only bodies that are certainly valid. All others go to the strict parser, which applies the schema's rules one by one
+and either returns a request or raises a precise error. The two agree on what is valid (tests compare them).
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _OPTIONS: list[tuple[str, Any, Any]] = [
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
 _NO_OPTIONS = (False, False, None, None)
 _UNNAMABLE = frozenset('"\\')
-"""msgspec cannot take a field name that JSON would have to escape; bodies for such a schema always go to the strict parser."""
+"""Characters that JSON escapes, which msgspec does not support in field names; such schemas use the strict parser only."""
 _FIRST_PRINTABLE = 0x20
 _AT_ONCE_BYTES = MAX_NUMBER_CHARS
-"""A longer body goes to the strict parser, which counts values before it decodes; its instances are decoded fast one by one."""
+"""Longer bodies go to the strict parser, which counts values first, then decodes each instance with the fast decoder."""
 
 
 class RowDecoder:
-    """Decodes the bodies of `/predict` and `/predict/batch` for one schema, and for one key where rows are stored."""
+    """Decodes the bodies of `/predict` and `/predict/batch` for one schema, and for one entity key if rows are stored."""
 
     def __init__(
         self, schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None = None
@@ -60,19 +60,19 @@ class RowDecoder:
         self._decode_many: Callable[[bytes], Any] | None = many
 
     def row(self, body: bytes) -> ParsedRequest:
-        """Return the request in a `/predict` body; RequestError says what is wrong with it."""
+        """Return the request in a `/predict` body; raises RequestError for an invalid one."""
         return self.row_at_once(body) or self.strict_row(body)
 
     def rows(self, body: bytes) -> list[ParsedRequest]:
-        """Return the requests in a `/predict/batch` body; RequestError says what is wrong, and with which instance."""
+        """Return the requests in a `/predict/batch` body; raises RequestError, which names the invalid instance."""
         return self.rows_at_once(body) or self.strict_rows(body)
 
     def strict_row(self, body: bytes) -> ParsedRequest:
-        """Return what `row` does, by the strict parser alone."""
+        """Return the request as `row` does, with the strict parser alone."""
         return self._strict.row(body)
 
     def strict_rows(self, body: bytes) -> list[ParsedRequest]:
-        """Return what `rows` does, by the strict parser, which reads single instances the fast way where it can."""
+        """Return the requests as `rows` does, with the strict parser, which still decodes single instances fast."""
         return self._strict.rows(body, self.row_at_once)
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
@@ -103,7 +103,7 @@ class RowDecoder:
         return None
 
     def _row_of(self, parsed: Any) -> Row | ByKey:
-        """Return the row that an instance holds, or the key of it; KeyError where the strict parser must decide."""
+        """Return the row or the key of a decoded instance; raises KeyError if the strict parser must decide."""
         features = parsed.features
         if features is UNSET:
             return self._key_of(parsed)
@@ -138,7 +138,7 @@ class RowDecoder:
 
 
 class _HashedCodes(dict[Any, float]):
-    """Codes of categories; a string that is in no list has the code of its hash, where the model knows it."""
+    """Category codes by value; an unlisted string has the code of its hash, if the model uses that hash."""
 
     def __init__(self, schema: Schema, index: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ def _compiled(
     by_key: list[tuple[str, Any, Any]] = []
     if entity_key is not None:
         overrides = named_struct("Overrides", schema, leniency, optional=True)
-        # What the fields may hold is the key's to say, in either way of reading.
+        # Both parsers leave the values of key fields to EntityKey.
         by_key = [
             ("key", dict[str, str | int | float | bool] | UnsetType, UNSET),
             ("overrides", overrides | UnsetType, UNSET),
@@ -184,7 +184,7 @@ def _compiled(
         forbid_unknown_fields=True,
         gc=False,
     )
-    # A batch over the limit ends fast decoding early; the strict parser then says so without decoding it.
+    # A batch over the limit fails here early; the strict parser then raises the error without decoding it.
     instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
     batch = msgspec.defstruct(
         "BatchBody",
@@ -213,7 +213,7 @@ def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: boo
 
 
 def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Check what msgspec skips unseen: a field that is ignored may hold anything, but the body must be UTF-8."""
+    """Check that the body is UTF-8, which msgspec does not check in ignored fields."""
 
     def decode_checked(body: bytes) -> Any:
         body.decode("utf-8")

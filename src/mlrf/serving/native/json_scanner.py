@@ -1,8 +1,8 @@
-"""JSON text in pieces: what it is, whether it is sound, and a sentence where it is not.
+"""Checks and decodes JSON text piece by piece, with an error message for each way it can be invalid.
 
-The envelope is taken apart first and each value decoded by itself, so that a number out of range is blamed on its name. A
-decoder is one C call that holds the GIL to its end, in whichever thread: what it would make objects of is counted first, by
-the commas, which one pass over the bytes counts for a thousandth of the price.
+The outer object is split first and each value decoded by itself, so that the error for a number out of range names it. A
+decoder is one C call that holds the GIL throughout, in any thread; therefore values are counted first, by their commas, in one
+pass that costs a thousandth of decoding.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
 _LONE_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _POSITIONAL = re.compile(rb'"features"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]{}]*)\Z')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""To the end of the text where nothing ends it: an end that is not there would be looked for from each of its quotes."""
+"""Also matches an unterminated string up to the end of the text, which keeps the search linear."""
 _NO_NUMBER = re.compile(rb"-?(NaN|nan|Inf|inf|I)|N")
 _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096
 _LOOK_BACK_ROW_BYTES = 64 << 10
 _CLIPPED_BYTES = 200
 MAX_NUMBER_CHARS = 256 << 10
-"""No number is longer: converting digits costs some 13 ns each, and none past the 800th can change a float64."""
+"""Longest number accepted: converting costs some 13 ns a digit, and digits past the 800th cannot change a float64."""
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
 def values_at_most(raw: msgspec.Raw) -> int:
-    """Return how many values JSON text can hold at the most."""
+    """Return an upper bound of the number of values in JSON text."""
     return bytes(raw).count(b",") + 1
 
 
@@ -55,7 +55,7 @@ def whole_document(body: bytes, features: Sequence[str]) -> msgspec.Raw:
 
 
 def members_of(raw: msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
-    """Return the members of an object; InvalidRequestError says what `what` is in its place."""
+    """Return the members of a JSON object; raises InvalidRequestError, which names `what`, for any other type."""
     if not begins_with(raw, b"{"):
         raise InvalidRequestError(f"{what} must be a JSON object, not {type_of(raw)}", expected="object")
     return _decode_members(raw)
@@ -67,7 +67,7 @@ def _is_too_long_a_number(raw: msgspec.Raw) -> bool:
 
 
 def value_of(raw: msgspec.Raw, name: str) -> Any:
-    """Decode an option; InvalidRequestError when it holds a number that is none of float64."""
+    """Decode an option; raises InvalidRequestError for a number out of the range of float64."""
     try:
         if _is_too_long_a_number(raw):
             raise msgspec.ValidationError
@@ -77,7 +77,7 @@ def value_of(raw: msgspec.Raw, name: str) -> Any:
 
 
 def feature_value(raw: msgspec.Raw, name: str) -> Any:
-    """Decode the value of a feature; InvalidFeatureError names it."""
+    """Decode the value of a feature; raises InvalidFeatureError, which names it."""
     if _is_too_long_a_number(raw):
         raise InvalidFeatureError(
             f"feature {shown_name(name)}: {clip(bytes(raw)[:_CLIPPED_BYTES].decode())} is a number of {len(bytes(raw))} "
@@ -98,7 +98,7 @@ def feature_value(raw: msgspec.Raw, name: str) -> Any:
 
 
 def key_value(raw: msgspec.Raw, name: str) -> Any:
-    """Decode the value of a key's field; InvalidKeyError names it."""
+    """Decode the value of a key field; raises InvalidKeyError, which names it."""
     try:
         if not _is_too_long_a_number(raw):
             return _decode_any(raw)
@@ -109,12 +109,12 @@ def key_value(raw: msgspec.Raw, name: str) -> Any:
 
 
 def begins_with(raw: msgspec.Raw, opening: bytes) -> bool:
-    """Whether JSON text is an object, array or string, by its first byte."""
+    """Return whether JSON text is an object, array or string, by its first byte."""
     return bytes(raw).lstrip(b" \t\r\n").startswith(opening)
 
 
 def type_of(raw: msgspec.Raw) -> str:
-    """Name the type of JSON text, with its article."""
+    """Return the type of JSON text, with its article."""
     if _is_too_long_a_number(raw):
         return "a number"
     try:
@@ -124,7 +124,7 @@ def type_of(raw: msgspec.Raw) -> str:
 
 
 def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedRequestError:
-    """Say where JSON ends being JSON, and after which name: a person looks for the field, not for byte 1417."""
+    """Return the error for malformed JSON; it names the preceding field, which is easier to find than a byte offset."""
     reason, byte = reason.removeprefix("JSON is malformed: "), None
     if offset := _BYTE.search(reason):
         byte = int(offset[1])

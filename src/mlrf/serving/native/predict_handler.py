@@ -1,6 +1,6 @@
-"""The handlers of `/predict`, `/predict/batch` and `/explain`: where a request is answered, on the event loop or in a thread.
+"""The handlers of `/predict`, `/predict/batch` and `/explain`; they decide what leaves the event loop.
 
-What would hold the event loop for more than about a millisecond is returned as `Deferred`; the engines' `margins` and
+Work that would hold the event loop for more than about a millisecond is returned as `Deferred`; the engines' `margins` and
 `contributions_many` release the GIL and may run in any thread. A look-up in a store on another machine is `Awaited`.
 """
 
@@ -25,11 +25,11 @@ from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
 
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
 _Counts = list[tuple[int, int]]
-"""Numbers of instances and explanations that are still to be counted."""
+"""Numbers of instances and explanations not counted in the metrics yet."""
 
 
 class PredictHandler:
-    """Answers prediction requests for one model, and for its stored `rows` where there are some."""
+    """Answers prediction requests for one model, and for its stored `rows` if it has any."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class PredictHandler:
         body: bytes,
         answer: Callable[[_A, _Counts], bytes | Deferred | Awaited],
     ) -> Deferred:
-        """Read and answer a body in the worker's thread; only the loop counts and looks rows up."""
+        """Parse and answer a body in the worker thread; metrics and row look-ups stay on the event loop."""
         counts: _Counts = []
 
         def run() -> bytes | Awaited:
@@ -136,7 +136,7 @@ class PredictHandler:
         return self._one((row, explain or True, return_features), counts)
 
     def _one(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
-        """Answer one instance; with `counts`, in the worker's thread, and the loop counts later what is appended to them."""
+        """Answer one instance; `counts` is given in the worker thread and collects what the event loop counts later."""
         row, explain, return_features = parsed
         if not isinstance(row, ByKey):
             return self._answer(row, explain, return_features, None, counts)
@@ -248,7 +248,7 @@ class PredictHandler:
         return self._responses.batch(parsed, found, explained, precomputed)
 
     def _precomputed(self, explained: Sequence[int], found: Mapping[int, FoundRow]) -> dict[int, Sequence[float]]:
-        """Return the contributions that were precomputed, by index in the batch."""
+        """Return the precomputed contributions, by index in the batch."""
         precomputed = {}
         for index in explained:
             if index in found and (contributions := self._stored().contributions(found[index])) is not None:
@@ -257,7 +257,7 @@ class PredictHandler:
 
 
 def _responses(model: Model, rows: StoredRows | None) -> ResponseBuilder:
-    # A store that machines share says nothing of changes: an answer from it must not be cached.
+    # A shared store does not report changes, so an answer made from it must not be cached.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
 
 

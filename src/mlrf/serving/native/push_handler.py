@@ -32,7 +32,7 @@ _CONTRACT = (
 
 
 class PushHandler:
-    """Takes rows for the models of a worker, and says how many they have; `rows_of` finds those that are served now."""
+    """Handles row pushes and row counts; `rows_of` returns the stored rows of a served model."""
 
     def __init__(self, rows_of: Callable[[str], StoredRows | None]) -> None:
         self._rows_of = rows_of
@@ -43,7 +43,7 @@ class PushHandler:
         return lambda body: self._push(model, body)
 
     def statistics(self, model: str) -> Handler:
-        """Return the handler that says how many rows a model has."""
+        """Return the handler that reports how many rows a model has."""
         return lambda _body: self._stats(model)
 
     def _push(self, model: str, body: bytes) -> Awaited:
@@ -86,7 +86,7 @@ class PushReader:
             (i, codes_by_value(schema, i)) for i, f in enumerate(schema.features) if f.categories is not None
         ]
         named = named_struct("PushedFeatures", schema, STRICT)
-        # A field of the key that is a feature too may be left out, and must not be contradicted: the slow path checks that.
+        # A key field that is also a feature may be omitted but must agree with the key: the slow path checks that.
         if named is not None and not set(rows.key.names) & set(schema.names):
             fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
                 ("key", dict[str, str | int | float | bool]),
@@ -97,7 +97,7 @@ class PushReader:
             self._decode_fast = msgspec.json.Decoder(document).decode
 
     def rows(self, body: bytes) -> list[tuple[Key, Record]]:
-        """Return the rows of a push; RequestError names what is wrong, and the row it is wrong with: then none is written."""
+        """Return the rows of a push; raises RequestError, which names the invalid row, and then none is written."""
         given, partial = _split(body)
         return [self._row(index, raw, partial=partial) for index, raw in enumerate(given)]
 
@@ -124,7 +124,7 @@ _as_of_us = lru_cache(maxsize=64)(read_as_of)
 
 
 def _split(body: bytes) -> tuple[list[msgspec.Raw], bool]:
-    """Return the rows of a push as JSON, and whether they may lack features."""
+    """Return the rows of a push as JSON text, and whether the push is partial."""
     members = members_of(whole_document(body, ()), "the body")
     for name in members:
         if name not in _MEMBERS:

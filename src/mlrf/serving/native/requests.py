@@ -1,4 +1,4 @@
-"""A request for a prediction, whichever parser read it."""
+"""The parsed form of a prediction request, common to both parsers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def in_batch(
     max_age_s: float | None,
     on_stale: OnStale | None,
 ) -> ParsedRequest:
-    """Return the request of an instance with the batch's options applied; its own come first, of two ages the lower."""
+    """Return an instance's request with the batch options as defaults; of two maximum ages the lower applies."""
     row, its_explain, its_return_features = parsed
     if isinstance(row, ByKey) and (max_age_s is not None or on_stale is not None):
         ages = [age for age in (row.max_age_s, max_age_s) if age is not None]

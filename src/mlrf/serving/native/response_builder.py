@@ -1,6 +1,6 @@
-"""Responses of one model in bytes: predictions and explanations of known rows, written as JSON.
+"""Builds the JSON responses of one model: predictions and explanations of parsed rows.
 
-The predict handler decides where that is done: `off_loop` and `batch` may run in any thread.
+The predict handler decides on which thread: `off_loop` and `batch` may run in any thread.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _encode = msgspec.json.encode
 
 
 class ResponseBuilder:
-    """The answers of one model."""
+    """Builds the responses of one model."""
 
     def __init__(self, model: Model, *, never_again: bool) -> None:
-        """`never_again`: responses from stored rows must not be cached, as changes of the rows are not seen."""
+        """`never_again`: responses from stored rows must not be cached, since changes of the rows are not reported."""
         self.model = model
         self._never_again = never_again
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
         self._origin = named + b',"cached":false'
-        """What follows a prediction; what callers may have named comes after it, for the cache marks the first `cached`."""
+        """The members after a prediction. Text from callers comes later, since the cache rewrites the first `cached`."""
         self._classifies = model.classes is not None
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
             self._writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
 
     def prediction(self, prediction: Prediction) -> bytes:
-        """Write the answer to one row, but for its closing brace."""
+        """Return the response to one row, without its closing brace."""
         if not self._classifies:
             return b'{"prediction":%b%b' % (_encode(prediction), self._origin)
         return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
@@ -53,15 +53,15 @@ class ResponseBuilder:
     def explanation(
         self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source
     ) -> bytes:
-        """Write an explanation, in any thread."""
+        """Return an explanation as JSON; safe in any thread."""
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
         return _encode(self._writer.write(margins, contributions, explain, source))
 
     def explanation_s(self) -> float:
-        """Return the seconds that writing an explanation of every feature takes; 0 where there are none.
+        """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
 
-        Of thousands of features, or of many classes, writing takes longer than explaining.
+        With thousands of features, or many classes, writing takes longer than computing it.
         """
         if self._writer is None:
             return 0.0
@@ -70,7 +70,7 @@ class ResponseBuilder:
         return shortest(lambda: self.explanation(margins, contributions, True, "live"))
 
     def one(self, row: Row, return_features: bool, found: FoundRow | None) -> bytes:
-        """Answer one instance, on the loop."""
+        """Return the response to one instance; on the event loop."""
         margins = staged(ENGINE, self.model.engine.margin, row)
         return self._whole(self.prediction(self.model.prediction(margins)), row, return_features, found, b"}")
 
@@ -82,7 +82,7 @@ class ResponseBuilder:
         found: FoundRow | None,
         precomputed: Sequence[float] | None,
     ) -> bytes:
-        """Answer one instance with its explanation, on the loop; `precomputed` are contributions from the bundle."""
+        """Return the response to one instance with its explanation, on the event loop; `precomputed` come from the bundle."""
         margins = staged(ENGINE, self.model.engine.margin, row)
         if precomputed is not None:
             return self._with_explanation(margins, precomputed, row, explain, return_features, found, "precomputed")
@@ -90,7 +90,7 @@ class ResponseBuilder:
         return self._with_explanation(margins, contributions, row, explain, return_features, found, "live")
 
     def off_loop(self, row: Row, explain: ExplainOption, return_features: bool, found: FoundRow | None) -> bytes:
-        """Answer one instance in any thread: as a table, for one row is for one thread at a time."""
+        """Return the response to one instance, in any thread; uses the batch engine, as one-row scoring is not thread-safe."""
         table = self.model.table([row])
         margins = staged(ENGINE, self.model.engine.margins, table)
         if explain is False:
@@ -105,7 +105,7 @@ class ResponseBuilder:
         explained: Sequence[int],
         precomputed: Mapping[int, Sequence[float]],
     ) -> bytes:
-        """Answer instances in any thread: `found` are their stored rows and `precomputed` their contributions, by index."""
+        """Return the response to a batch, in any thread; `found` (stored rows), `precomputed` (contributions) by index."""
         rows: list[Any] = [row for row, _, _ in parsed]
         for index, each in found.items():
             rows[index] = each.row
@@ -159,7 +159,7 @@ class ResponseBuilder:
     ) -> list[bytes]:
         """Return the explanation of each instance that requests one, null for the others.
 
-        Encoded one by one: a call for all of them would hold the interpreter, and with it the loop, for as long as it takes.
+        Encoded one by one: a single call for all would hold the GIL, and block the event loop, until it ends.
         """
         k = self.model.engine.n_outputs
         written = [b"null"] * len(parsed)
@@ -179,7 +179,7 @@ class ResponseBuilder:
         return written
 
     def _whole(self, answer: bytes, row: Row, return_features: bool, found: FoundRow | None, end: bytes) -> bytes:
-        """Put an answer together: the prediction, what is to be said of the row, and what comes last."""
+        """Join the parts of a response: the prediction, the members about the row, and the final members."""
         features = b',"features":%b' % self._instance(row) if return_features else b""
         if found is None:
             return answer + features + end

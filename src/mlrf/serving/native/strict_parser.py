@@ -1,4 +1,4 @@
-"""The strict parser: requests read slowly, by the schema's own rules, so that a refusal names field, value and remedy."""
+"""The strict parser: reads requests by the schema's rules, so that errors name field, value and remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlrf.serving.native.json_scanner import begins_with, feature_value, key_val
 from mlrf.serving.native.requests import ExplainOption, ParsedRequest, in_batch
 
 _UNLISTED_COMMAS = 32
-"""Commas that a category which is hashed, and in no list, may hold."""
+"""Most commas in an unlisted (hashed) category."""
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)
 _MANY = ("instances", *_OPTIONS)
@@ -34,7 +34,7 @@ _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [va
 MAX_EXPLAINED = 1 << 31
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
-"""How many values an instance may hold besides its features: ignored names, duplicate names."""
+"""Factor by which an instance may exceed its features: ignored and duplicate names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +50,27 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class StrictParser:
-    """Reads the bodies of one schema; `entity_key` is None where no rows are stored."""
+    """Parses the bodies of one schema; `entity_key` is None if no rows are stored."""
 
     schema: Schema
     leniency: Leniency
     max_instances: int
     entity_key: EntityKey | None = None
     max_values: int = field(init=False)
-    """How many values an instance may hold, and what else a comma may stand for."""
+    """Most values in an instance, counted by commas, with an allowance for commas inside strings."""
 
     def __post_init__(self) -> None:
         n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
         object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
 
     def row(self, body: bytes) -> ParsedRequest:
-        """Return the request in a `/predict` body; RequestError names what is wrong."""
+        """Return the request in a `/predict` body; raises RequestError for an invalid one."""
         return self._instance_request(json_scanner.whole_document(body, self.schema.names), "the body", self.leniency)
 
     def rows(
         self, body: bytes, read_fast: Callable[[bytes], ParsedRequest | None] = lambda _: None
     ) -> list[ParsedRequest]:
-        """Return the requests in a `/predict/batch` body; RequestError names what is wrong, and with which instance.
+        """Return the requests in a `/predict/batch` body; raises RequestError, which names the invalid instance.
 
         `read_fast` may return the request of an instance; where it returns None, this parser decides.
         """
@@ -198,7 +198,7 @@ class StrictParser:
 
 
 def _commas_within(schema: Schema) -> int:
-    """Count the commas that stand within the names and categories of a right instance, which are no values."""
+    """Return the most commas inside names and categories of a valid instance; they do not separate values."""
     within = 0
     for feature in schema.features:
         listed = max((str(c).count(",") for c in feature.categories or ()), default=0)

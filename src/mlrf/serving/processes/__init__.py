@@ -1,1 +1,1 @@
-"""Processes: one arbiter that never answers, and workers that never share a listener."""
+"""The processes of a server: one arbiter, which answers no requests, and workers with a listener each."""

@@ -1,4 +1,4 @@
-"""Whose connections a worker accepts: those of its own listener, and while another slot has no worker, that slot's too.
+"""Accepts connections: from the worker's own listener, and from those of slots that have no worker.
 
 The kernel goes on giving a slot its share of connections when its worker is gone; without a sibling that takes them they would
 wait for the replacement, which in a crash loop may be half a minute away.
@@ -21,7 +21,7 @@ alone, a new connection waits for as many turns as others came before it."""
 
 
 def covered_by(slot: int, ready: set[int], n_slots: int) -> set[int]:
-    """Return the slots without a ready worker that the worker of `slot` accepts for: they are spread over those that are."""
+    """Return the slots without a ready worker that the worker of `slot` accepts for, spread over the ready ones."""
     if slot not in ready:
         return set()
     willing = sorted(ready)
@@ -50,7 +50,7 @@ class ConnectionAcceptor:
         self._accepting = await self._accept_from(self._own)
 
     def cover(self, orphans: set[int]) -> None:
-        """Accept for these slots too from now on, and for no others."""
+        """Accept for exactly these other slots from now on."""
         if orphans != self._wanted:
             self._wanted = orphans
             task = asyncio.get_running_loop().create_task(self._follow())
@@ -58,7 +58,7 @@ class ConnectionAcceptor:
             task.add_done_callback(self._tasks.discard)
 
     async def end(self, orphans: set[int]) -> None:
-        """Accept no more, but take whoever waits already, those of `orphans` too: they were promised an answer."""
+        """Stop listening, but accept the connections already queued, those of `orphans` too, since the kernel accepted them."""
         self._wanted = set()
         await self._follow()
         _close(self._accepting)
@@ -77,7 +77,7 @@ class ConnectionAcceptor:
                 self._covering[slot] = await self._accept_from(self._siblings[slot])
 
     async def _accept_from(self, listener: socket.socket) -> list[asyncio.Server]:
-        # Of copies: the loop closes what it was given, and the queue must outlive that.
+        # Duplicates: the loop closes the socket it was given, and the accept queue must outlive it.
         loop = asyncio.get_running_loop()
         tls = self._server.tls_options
         return [
@@ -94,20 +94,20 @@ class ConnectionAcceptor:
             except ConnectionAbortedError:
                 continue
             except OSError:
-                # Nobody waits any more, or there is no descriptor left to take them with.
+                # The queue is empty, or no file descriptor is left.
                 return
             taking = loop.create_task(self._take(client))
             self._tasks.add(taking)
             taking.add_done_callback(self._tasks.discard)
             if self._server.tls_options:
-                # Begun, no more: a client that is slow to shake hands must not keep the others from theirs.
+                # Only started here: a slow TLS handshake must not delay the others.
                 await asyncio.sleep(0)
             else:
                 await taking
 
     async def _take(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        # One whose handshake fails, or who has left already, is nobody's trouble.
+        # A failed handshake or a closed connection is ignored.
         with suppress(OSError):
             await loop.connect_accepted_socket(self._new_connection, client, **self._server.tls_options)
 

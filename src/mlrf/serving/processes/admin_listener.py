@@ -19,10 +19,10 @@ _OWNER_ONLY = 0o177
 
 
 class AdminListener:
-    """The bound admin socket; `remove` takes its file away again."""
+    """The bound admin socket; `remove` deletes its file."""
 
     def __init__(self, address: AdminAddress) -> None:
-        """Bind and listen; ConfigError when the place is taken by another server, or by what is no socket."""
+        """Bind and listen; raises ConfigError when the path belongs to another server or is not a socket."""
         self._address = address
         self._file: tuple[int, int] | None = None
         try:
@@ -40,7 +40,7 @@ class AdminListener:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def remove(self) -> None:
-        """Close the socket and remove its file, unless another server's stands there by now."""
+        """Close the socket and remove its file, unless another server has replaced it."""
         self.socket.close()
         path = self._address.path
         if path is None or self._file is None:
@@ -63,7 +63,7 @@ class AdminListener:
                 os.umask(mask)
             listener.listen(_BACKLOG)
             self._file = _identity(beside)
-            # Whoever finds the path finds a socket that listens: the one of a server that was killed goes in the same step.
+            # Renamed into its path only when listening; this also replaces the socket of a killed server atomically.
             beside.rename(path)
             opened.pop_all()
         return listener

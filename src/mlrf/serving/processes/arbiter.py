@@ -48,12 +48,12 @@ _NO_LOOK_S = 2.0
 
 
 def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
-    """Serve until told to stop; `reread` returns the settings anew, or raises ConfigError.
+    """Serve until stopped by a signal; `reread` loads the settings again, or raises ConfigError.
 
     Leaves by SystemExit with 0 after a stop. ConfigError when the settings cannot be met (a port in use); BundleError when a
     bundle is not sound, or no worker could open it.
     """
-    # The first process of a container ignores what it has no handler for, and this may take its time.
+    # PID 1 of a container ignores signals without a handler, and loading may take long.
     signal.signal(signal.SIGTERM, _leave)
     log = Log(settings.log_level)
     notifier = Notifier(os.environ)
@@ -101,27 +101,27 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     try:
         arbiter.run()
     finally:
-        # A worker leaves through here too, and may remove nothing.
+        # Workers exit through here too, and must not remove anything.
         if admin is not None and os.getpid() == boot.arbiter:
             admin.remove()
 
 
 def _warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
-    """Warn where others can reach a listener, also one that the service manager opened, and nobody needs a key."""
+    """Warn if a listener is reachable from other machines while no key is required."""
     for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
         if (exposed := settings.access.exposed(host)) is not None:
             log.warning("open to all", reason=exposed)
 
 
 def _log_refused(sources: ModelsAtStart, log: Log) -> None:
-    """Log each version that was refused, and what is served in its place."""
+    """Log each refused version, and the version served instead."""
     for name, each in sources.refused.items():
         serving = None if each.serving is None else each.serving.number
         log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
 
 
 def _reserve(settings: ServeSettings) -> Reservation | None:
-    """Keep the address of gRPC, where it is to be spoken."""
+    """Reserve the address of gRPC, if gRPC is enabled."""
     wanted = settings.grpc
     if wanted.grpc_port is None:
         return None
@@ -139,7 +139,7 @@ def _leave(*_signal: object) -> None:
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's arbiter over worker slots."""
 
-    # A worker that cannot boot must not end the others: no exit code means that here.
+    # A worker that cannot boot must not end the others, so no exit code has that meaning here.
     WORKER_BOOT_ERROR = -1
     APP_LOAD_ERROR = -1
 
@@ -166,7 +166,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._looked_s = time.monotonic()
         self._patient_until_s = 0.0
         self._to_replace: set[int] = set()
-        """Process ids of the workers that began with settings of before."""
+        """Process ids of the workers that run with the previous settings."""
         self._leaving = 0
         self._umask = os.umask(0)
         os.umask(self._umask)
@@ -185,7 +185,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.cfg.set("child_exit", self._worker_ended)
 
     def spawn_workers(self) -> None:
-        """Start a worker in every slot that has none and is due."""
+        """Start a worker in every empty slot whose back-off has passed."""
         now = time.monotonic()
         for number, slot in enumerate(self._slots):
             if slot.pid not in self.WORKERS and now >= slot.due_s:
@@ -215,10 +215,10 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
 
     def handle_urg(self) -> None:
-        """Go on: a worker has something to tell, and `manage_workers` comes next."""
+        """Wake up: a worker has sent a message, which `manage_workers` reads next."""
 
     def manage_workers(self) -> None:
-        """Replace workers that are gone, tell the others who answers, and go on with what is under way."""
+        """Replace dead workers, publish which slots answer, and advance the reload in progress."""
         self._boot.access.refresh_all()
         super().manage_workers()
         ready = self._boot.ready_slots()
@@ -232,7 +232,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._replace_one(ready)
 
     def murder_workers(self) -> None:
-        """End workers that have given no sign of life; nothing gentler than SIGKILL reaches one that is stopped."""
+        """Kill workers whose heartbeat has stopped; a stopped process reacts to SIGKILL only."""
         now = time.monotonic()
         if now - self._looked_s > _NO_LOOK_S:
             self._patient_until_s = now + _NO_LOOK_S
@@ -247,7 +247,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                     self.kill_worker(pid, signal.SIGKILL)
 
     def _replace_one(self, ready: set[int]) -> None:
-        """Replace the workers of old settings one after the other, while all the others answer."""
+        """Replace the workers of old settings one at a time, while all the others answer."""
         if not self._to_replace:
             return
         self._to_replace &= self.WORKERS.keys()
@@ -267,19 +267,19 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self.kill_worker(self._slots[slot].pid, signal.SIGKILL)
 
     def stop(self, graceful: bool = True) -> None:
-        """Stop the workers; how they end is no trouble from here on."""
+        """Stop the workers; from here on their exits are not counted as failures."""
         self._stopping = True
         self._notifier.stopping()
         super().stop(graceful)
 
     def kill_workers(self, sig: int) -> None:
-        """Send a signal to every worker; at the exit SIGKILL is the last, for those that did not leave by themselves."""
+        """Send a signal to every worker; at exit, SIGKILL goes last to those that are still running."""
         for pid, worker in self.WORKERS.items() if sig == signal.SIGKILL else ():
             self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, at_exit=True)
         super().kill_workers(sig)
 
     def handle_hup(self) -> None:
-        """Read the settings again and replace the workers one by one; settings that are wrong change nothing."""
+        """Read the settings again and replace the workers one by one; invalid settings change nothing."""
         boot = self._boot
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
@@ -288,7 +288,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))
             return
-        except Exception as error:  # noqa: BLE001  whatever it is, the service goes on with what it has
+        except Exception as error:  # noqa: BLE001  on any error the service keeps its settings
             boot.log.error("settings not read", reason=str(error), fault=error)  # noqa: TRY400  not logging
             return
         if refused:
@@ -344,7 +344,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.warning("worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=lived_s, delay_s=delay_s)
 
     def _delay_after_failure(self, number: int) -> float:
-        """Return the pause before the slot's next worker; HaltServer where none has ever answered, and none will."""
+        """Return the pause before the slot's next worker; raises HaltServer when the service can never answer."""
         now = time.monotonic()
         self._boot.count_failure(number)
         alone = not self._boot.ready_slots()
@@ -364,7 +364,7 @@ class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no ty
         super().__init__(prog="mlrf serve")
 
     def load_config(self) -> None:
-        """Hand our settings over."""
+        """Set gunicorn's settings from ours."""
         settings = self._settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         options = {

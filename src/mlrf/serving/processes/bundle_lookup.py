@@ -1,4 +1,4 @@
-"""Where a worker finds the bundles that it opens: in a repository, in memory that the arbiter holds, or where they stand now.
+"""Finds the bundles that a worker opens: in a repository, in memory pinned by the arbiter, or at their path.
 
 What stands in a repository never changes. What stands in a directory of its own may be built anew while it is served, so it is
 read when somebody asks for it, and from then on opened from memory (`hold`).

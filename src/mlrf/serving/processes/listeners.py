@@ -38,7 +38,7 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An address that nobody else can take, and nobody listens on yet."""
+    """A reserved address that no socket listens on yet."""
 
     held: socket.socket
     lock: socket.socket | None
@@ -51,7 +51,7 @@ class Reservation:
 
 
 def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
-    """Bind and listen on one socket a slot; ConfigError when the address is taken or is none of this machine's."""
+    """Bind and listen on one socket a slot; raises ConfigError when the address is in use or not local."""
     family, address = _resolve(host, port)
     with ExitStack() as opened:
         try:
@@ -93,7 +93,7 @@ def reserve_address(host: str, port: int) -> Reservation:
 
 
 def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listeners:
-    """Spread listeners that the service manager opened over the slots; fewer than slots are shared, and less evenly used."""
+    """Spread the service manager's listeners over the slots; if there are fewer, slots share them, less evenly."""
     sockets = [inherited[slot % len(inherited)].dup() for slot in range(n_slots)]
     return Listeners(sockets, None)
 
@@ -110,7 +110,7 @@ def _resolve(host: str, port: int, options: str = "--") -> tuple[socket.AddressF
 
 
 def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> None:
-    """Bind without SO_REUSEPORT, which fails where anybody listens; with it, two servers would share the port in silence."""
+    """Check that the port is free by binding without SO_REUSEPORT; with it, two servers would silently share the port."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)

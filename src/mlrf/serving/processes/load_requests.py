@@ -1,4 +1,4 @@
-"""Taking versions of models into service, and models out of it: in every worker, and answered when all have switched."""
+"""The load and unload requests of operators, answered when every worker has switched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlrf.serving.runtime.results import Awaited, Handler
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MARGIN_S = 15.0
-"""How much longer than the reload itself may take is waited for word of it."""
+"""Seconds to wait for the arbiter's reply beyond the limit of the reload itself."""
 Find = Callable[[str, str | None], tuple[Version, dict[str, int]]]
 """From a model's name and what a caller names its version by (None: the current one) to the version and what is held of it."""
 
@@ -37,7 +37,7 @@ class UnloadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelLoader:
-    """A worker's desk for what operators ask: one ask at a time goes to the arbiter."""
+    """Forwards a worker's load and unload requests to the arbiter, one at a time."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ModelLoader:
         wake_arbiter: Callable[[], None],
         find: Find,
     ) -> None:
-        """`names` are the models that are served from a repository."""
+        """`names` are the models served from a repository."""
         self._names = names
         self._asks = commands
         self._answers = outcomes
@@ -68,13 +68,13 @@ class ModelLoader:
         return partial(self._unload_by, name) if name in self._names else None
 
     def look(self) -> None:
-        """See whether the arbiter has answered."""
+        """Check whether the arbiter has replied."""
         answer = self._answers.read()
         if (answer.pid, answer.number) == (os.getpid(), self._number):
             self._answered.set()
 
     async def load(self, name: str, requested: LoadRequest | None = None) -> bytes:
-        """Take a version of a model into service, the current one unless another is asked for; return what is served now.
+        """Load a version of a model (the current one by default) and return what is served afterwards.
 
         ReloadRefusedError or SchemaChangedError says why it is not.
         """
@@ -101,7 +101,7 @@ class ModelLoader:
         )
 
     async def unload(self, name: str) -> bytes:
-        """Take a model out of service, until it is loaded; return what is served now, which is nothing of it.
+        """Unload a model and return what is served afterwards.
 
         ReloadRefusedError says why that is not certain.
         """
@@ -154,5 +154,5 @@ async def _in_thread(find: Callable[[], tuple[Version, dict[str, int]]]) -> tupl
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, find)
     finally:
-        # Whoever no longer waits for it must not have the loop wait either.
+        # A cancelled request must not keep the event loop waiting.
         thread.shutdown(wait=False)

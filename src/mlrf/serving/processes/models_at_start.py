@@ -1,4 +1,4 @@
-"""The models that a server starts with: read, checked, and their golden rows replayed before anything listens.
+"""The models that a server starts with: read, checked, and golden rows replayed, before any socket listens.
 
 1. A bundle's own directory is held in memory from here on, and must pass: otherwise the server does not start.
 2. A repository stands for each of its models. A model whose current version does not pass falls back to the newest earlier
@@ -26,17 +26,17 @@ from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
 
 
 class _Candidate(NamedTuple):
-    """A version of a model that is sound as far as reading tells."""
+    """A version of a model whose files passed all checks."""
 
     version: Version
     bundle: Bundle
 
 
 class ModelsAtStart:
-    """What the command line names, checked."""
+    """The models named on the command line, checked."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Read and replay everything; BundleError when a model is bad and must not be, ConfigError when names clash."""
+        """Read and replay all models; raises BundleError for a bad model without fallback, ConfigError for equal names."""
         self._settings = settings
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
@@ -92,7 +92,7 @@ class ModelsAtStart:
         try:
             current = directory.pointer().version
         except BundleError as error:
-            # Nothing says which version is meant: none is served rather than a wrong one.
+            # The current version is unknown: serve none rather than a wrong one.
             self._refuse(directory.name, Version(0, ""), str(error))
             return
         yield from self._readable(directory, current)
@@ -110,7 +110,7 @@ class ModelsAtStart:
             return []
 
     def _refuse(self, name: str, version: Version, reason: str) -> None:
-        """Record that a version is bad; BundleError where nothing may stand in for it."""
+        """Record a bad version; raises BundleError if no fallback is allowed."""
         if name not in self.model_directories or self._settings.on_bad_model == "exit":
             raise BundleError(reason)
         self.refused.setdefault(name, RefusedVersion(version, reason))

@@ -1,4 +1,4 @@
-"""Model files held in memory, so that every worker, however late it is born, serves what was checked.
+"""Model files pinned in memory, so that every worker, even one started later, serves the checked bytes.
 
 A worker opens its engine long after the digests were checked, and again whenever one is replaced; by then the bundle may have
 been built anew under the same path, or written over. So whoever reads the bundle (the arbiter at its start, later a worker that
@@ -28,7 +28,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 
 
 def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
-    """Return the bundle with its engine's file and its golden rows held in memory.
+    """Return the bundle with its engine file and golden rows pinned in memory.
 
     BundleError when it lacks one of them, or a file is no longer the manifest's.
     """
@@ -79,7 +79,7 @@ def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
 
 
 def close_descriptors(held: Mapping[str, int]) -> None:
-    """Close descriptors; the memory goes when no process has any, nor maps it."""
+    """Close descriptors; the memory is freed when no process has it open or mapped."""
     for descriptor in held.values():
         os.close(descriptor)
 

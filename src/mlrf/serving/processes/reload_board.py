@@ -1,4 +1,4 @@
-"""What arbiter and workers tell each other of versions: a page of shared memory each, with one writer each.
+"""Messages between arbiter and workers about versions: a page of shared memory with one writer for each process.
 
 The arbiter writes the plan (what is served, what is to be prepared) and an answer for each slot; the worker of a slot writes
 its report and what an operator asks of it. A page holds one message under a number, which is 0 while the message changes: who
@@ -16,7 +16,7 @@ from mlrf.core.repository import Version
 from mlrf.serving.runtime.control_block import ControlBlock
 
 WAKE = signal.SIGURG
-"""Says that a page has changed. Ignored by default, so it ends nobody who is not listening yet."""
+"""The signal that a page has changed. Its default is to be ignored, so processes without a handler are safe."""
 _WORD_BYTES = 8
 _MESSAGE_BYTES = 4096
 _PLAN_BYTES_A_MODEL = 512
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=msgspec.Struct)
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A version that is to be prepared: by the worker of one slot first, or by all (`slot` None)."""
+    """A version to prepare: by the worker of one slot first, or by all (`slot` None)."""
 
     number: int
     model: str
@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker serves, and how far it is with an attempt; `reason` says why it failed."""
+    """What a worker serves, and its progress with an attempt; `reason` is the error of a failed one."""
 
     pid: int = 0
     generation: int = 0
@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class LoadCommand(msgspec.Struct, frozen=True):
-    """A version that somebody asks a worker to have taken into service; without one, a model to be taken out of it."""
+    """A request to load a version; without a version, to unload a model."""
 
     pid: int = 0
     number: int = 0
@@ -73,12 +73,12 @@ class LoadCommand(msgspec.Struct, frozen=True):
 
 
 class LoadOutcome(msgspec.Struct, frozen=True):
-    """What came of an ask."""
+    """The outcome of a request."""
 
     pid: int = 0
     number: int = 0
     reason: str = ""
-    """Why what was asked was not done; empty when it was."""
+    """Why the request was refused; empty when it was done."""
     schema_changed: bool = False
 
 
@@ -93,7 +93,7 @@ class Page(Generic[M]):
         self._seen: tuple[int, M] | None = None
 
     def write(self, message: M) -> None:
-        """Put a message in the place of the last one; ValueError when it is too long."""
+        """Replace the message; raises ValueError when it is too long."""
         content = msgspec.json.encode(message)
         if len(content) > len(self._bytes):
             raise ValueError(f"{len(content)} bytes do not fit a page")
@@ -104,7 +104,7 @@ class Page(Generic[M]):
         self._bytes[: len(content)] = content
         self._bytes[len(content) :] = bytes(len(self._bytes) - len(content))
         self._words[0] = self._written
-        # Who is forked while the next one is written has seen this one.
+        # A process forked during the next write still has this message.
         self._seen = (self._written, message)
 
     def read(self) -> M:
@@ -120,7 +120,7 @@ class Page(Generic[M]):
 
 
 class ReloadBoard:
-    """The pages of all, made before the fork."""
+    """The pages of all processes, made before the fork."""
 
     def __init__(self, n_slots: int, n_models: int) -> None:
         n_words = (_MESSAGE_BYTES + _PLAN_BYTES_A_MODEL * n_models) // _WORD_BYTES
@@ -133,5 +133,5 @@ class ReloadBoard:
 
 
 def clipped(reason: str) -> str:
-    """Return a reason that fits a page, whatever its characters cost."""
+    """Return a reason shortened to fit a page, measured in encoded bytes."""
     return reason if len(reason) <= _MAX_REASON_CHARS // 2 else reason[: _MAX_REASON_CHARS // 2] + " …"

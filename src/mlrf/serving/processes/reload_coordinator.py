@@ -1,4 +1,4 @@
-"""The arbiter's part in a reload: one attempt at a time, and every worker or none.
+"""Coordinates reloads in the arbiter: one attempt at a time, applied by every worker or by none.
 
     idle ──► one worker prepares ──► all prepare ──► the plan changes ──► all have switched ──► acknowledged
                         └── a failure, a death, the time limit: the plan stays, the asker is told why ──► idle
@@ -25,18 +25,18 @@ from mlrf.serving.processes.pinned_files import close_descriptors, open_descript
 from mlrf.serving.processes.reload_board import Attempt, LoadCommand, LoadOutcome, Plan, ReloadBoard, clipped
 
 SWITCH_LIMIT_S = 5.0
-"""Switching takes microseconds: who has not after this long hangs, and would answer from the old version if it woke."""
+"""Switching takes microseconds: a worker that has not switched by then hangs, and could answer from the old version."""
 
 
 class Log(Protocol):
-    """Where an operator is told."""
+    """The log of the coordinator."""
 
     def info(self, event: str, **facts: object) -> None:
-        """Tell what is as it should be."""
+        """Log an ordinary event."""
         ...
 
     def warning(self, event: str, **facts: object) -> None:
-        """Tell what somebody should look at."""
+        """Log an event that needs attention."""
         ...
 
 
@@ -53,11 +53,11 @@ class CoordinatorActions:
 class _UnderWay:
     attempt: Attempt
     asker: tuple[int, LoadCommand] | None
-    """The slot and the ask, None where the pointer on disk asks."""
+    """The slot and number of the request; None if the pointer on disk changed."""
     deadline_s: float
     committed: bool = False
     unloads: bool = False
-    """Whether the model is taken out of service."""
+    """Whether this is an unload."""
     spare: Mapping[str, int] = field(default_factory=dict)
     """What is held and nobody needs once this is over: of the new version, and from the switch on of the old one."""
 
@@ -99,7 +99,7 @@ class ReloadCoordinator:
         return self._under_way is None
 
     def step(self, now_s: float, ready: set[int]) -> None:
-        """Go on as far as the pages allow; `ready` are the slots whose workers answer anybody."""
+        """Advance the reload as far as the reports allow; `ready` are the slots whose workers answer."""
         if self._under_way is None:
             self._start(now_s, ready)
         if self._under_way is not None:
@@ -109,7 +109,7 @@ class ReloadCoordinator:
                 self._prepare(self._under_way, now_s, ready)
 
     def crashed(self, slot: int) -> None:
-        """Take note that the worker of a slot died: an attempt that it took part in has failed."""
+        """Record that the worker of a slot died: an attempt it took part in has failed."""
         under_way = self._under_way
         if under_way is not None and not under_way.committed and self._invites(under_way, slot):
             self._refuse(under_way, f"the worker of slot {slot} died while it prepared")
@@ -195,7 +195,7 @@ class ReloadCoordinator:
             self._refuse(under_way, f"not prepared within {self.timeout_s:g} s by the worker of slot {slots}")
         elif not waiting and attempt.slot is not None and ready:
             if attempt.slot not in ready:
-                # The first one left, and in order: another goes first.
+                # The first worker left in order: choose another.
                 self._change(under_way, min(ready))
             else:
                 self._change(under_way, None)
@@ -255,7 +255,7 @@ class ReloadCoordinator:
         close_descriptors(under_way.spare)
 
     def _switch(self, under_way: _UnderWay) -> None:
-        """Have the plan serve the version of an attempt in the place of the model's old one, or none."""
+        """Change the plan to serve the version of an attempt instead of the old one (none for an unload)."""
         attempt, plan = under_way.attempt, self.plan
         self.refused.pop(attempt.model, None)
         versions, unloaded, held = (

@@ -1,4 +1,4 @@
-"""A worker's part in a reload: prepare beside the loop, switch within it, let the old version go.
+"""Follows reloads in a worker: prepare off the event loop, switch on it, release the old version.
 
 Preparing costs what it costs in a thread of its own; switching is an assignment between two requests. Unloading is switching to
 nothing.
@@ -60,7 +60,7 @@ class WorkerReload:
         return self._boot.board.plan.read().generation != self._plan.generation
 
     async def catch_up(self, notify: Callable[[], None]) -> None:
-        """Open what the plan serves by now, and let go what it does not: this worker began with an older one."""
+        """Open what the current plan serves and release the rest; used when this worker started from an older plan."""
         while self.is_behind():
             plan = self._boot.board.plan.read()
             for name, version in self._lacking(plan).items():
@@ -70,14 +70,14 @@ class WorkerReload:
                 except BundleError:
                     if self._boot.board.plan.read().generation == plan.generation:
                         raise
-                    # It went out of service while this worker was about to open it.
+                    # It was unloaded while this worker was about to open it.
                     break
                 self._put(served)
             else:
                 self._settle(plan)
 
     def follow(self) -> None:
-        """Do what the plan asks for now: begin to prepare, switch, or give up what was prepared."""
+        """Follow the plan: begin to prepare, switch, or discard what was prepared."""
         plan = self._boot.board.plan.read()
         if plan.generation != self._plan.generation:
             lacking = self._lacking(plan)
@@ -101,7 +101,7 @@ class WorkerReload:
         return {name: each for name, each in plan.versions.items() if self._plan.versions.get(name) != each}
 
     def _settle(self, plan: Plan) -> None:
-        """Let go what the plan does not serve, and say that this worker serves what it does."""
+        """Release what the plan does not serve, and report the generation served."""
         for name in plan.unloaded.keys() & self._plan.versions.keys():
             self._replace(name, None)
         self._plan = Plan(plan.generation, plan.versions, plan.unloaded)
@@ -111,7 +111,7 @@ class WorkerReload:
         old = self._service.bundle_of(attempt.model)
         try:
             served = await self._in_thread(lambda: self._prove(old, attempt))
-        except Exception as error:  # noqa: BLE001  whatever it is, the old version goes on
+        except Exception as error:  # noqa: BLE001  on any error the old version stays in service
             unforeseen = None if isinstance(error, MlrfError) else error
             self.log.error(  # noqa: TRY400  not logging
                 "version not prepared", model=attempt.model, reason=str(error), fault=unforeseen
@@ -148,7 +148,7 @@ class WorkerReload:
         self._replace(served.name, served)
 
     def _replace(self, name: str, served: LoadedModel | None) -> None:
-        """Serve a version in the place of a model's old one, or none."""
+        """Serve a version instead of the model's old one (none for an unload)."""
         going = self._service.served_as(name)
         waited_for = None if going is None else weakref.ref(going)
         del going
@@ -163,7 +163,7 @@ class WorkerReload:
         task.add_done_callback(self._letting_go.discard)
 
     async def _give_memory_back(self, going: weakref.ref[LoadedModel] | None) -> None:
-        """Once the last request of an old version is answered, return its memory to the system."""
+        """Return the memory of an old version to the system after its last request."""
         for _ in range(_RELEASE_TRIES):
             await asyncio.sleep(_RELEASE_PAUSE_S)
             if going is None or going() is None:

@@ -1,4 +1,4 @@
-"""What systemd and its like hand to a service and hear from it: listening sockets, and how the service fares.
+"""The systemd protocol: socket activation (listening sockets) and readiness notifications.
 
 Both are plain protocols (sd_listen_fds(3), sd_notify(3)): descriptors from 3 on, and datagrams to a Unix socket.
 """
@@ -18,7 +18,7 @@ _SEND_LIMIT_S = 0.2
 
 
 class Notifier:
-    """Tells the service manager; nobody where none has asked to be told."""
+    """Notifies the service manager; does nothing without one."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Take the address out of the environment: no child, and nobody else in this process, is to speak for us."""
@@ -26,21 +26,21 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self) -> None:
-        """Say that requests are answered."""
+        """Notify that the service is ready."""
         self._send("READY=1\nSTATUS=answering")
 
     def reloading(self) -> None:
-        """Say that settings are read again; `ready` ends it."""
+        """Notify that settings are being reloaded; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """Say that no more requests are taken."""
+        """Notify that the service is stopping."""
         self._send("STOPPING=1")
 
     def _send(self, text: str) -> None:
         if not self._address:
             return
-        # A manager that does not listen must not hold the service.
+        # A service manager that does not read must not block the service.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(_SEND_LIMIT_S)
             sender.sendto(text.encode(), self._address)

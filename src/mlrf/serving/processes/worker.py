@@ -72,7 +72,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             signal.signal(number, signal.SIG_IGN)
 
     def init_process(self) -> None:
-        """Open the models, then serve until told to stop."""
+        """Open the models, then serve until stopped."""
         self.init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
         _share_one_arena()
@@ -111,15 +111,15 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             boot.report_failure(self.slot, error)
             self._booted.set()
             raise SystemExit(1) from error
-        # Work beside the loop must not keep the interpreter from it for the default 5 ms each time they meet.
+        # The worker thread must not hold the GIL for the default 5 ms whenever the event loop needs it.
         sys.setswitchinterval(_SWITCH_S)
-        # What is loaded stays loaded: the collector need not walk it, nor write to pages that workers share.
+        # Loaded objects are permanent: freezing them spares the collector, and keeps shared pages unwritten.
         gc.collect()
         gc.freeze()
         super().init_process()
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 
@@ -178,7 +178,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         await self._drain(servers, grpc)
 
     def _leave(self) -> None:
-        """Say that this worker answers no longer than it must."""
+        """Report that this worker is stopping."""
         self.service.draining = True
         self.boot.note_leaving(self.slot)
         self.meter.set_ready(ready=False)
@@ -192,7 +192,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         return server
 
     async def _drain(self, servers: list[HttpServer], grpc: GrpcServer | None) -> None:
-        """Answer what was begun, as far as the limit allows."""
+        """Finish the requests in progress, within the time limit."""
         boot = self.boot
         draining: list[HttpServer | GrpcServer] = [*servers, *([] if grpc is None else [grpc])]
         await asyncio.gather(*(each.drain(boot.settings.drain_timeout_s) for each in draining))
@@ -202,7 +202,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
     async def _open_grpc(self, server: HttpServer, refusals: ErrorEncoder) -> GrpcServer:
-        """Answer over gRPC too; where the port cannot be had, this worker cannot boot."""
+        """Start the gRPC server; if its port cannot be bound, this worker cannot boot."""
         from mlrf.serving.oip.grpc.server import GrpcLimits, GrpcServer  # noqa: PLC0415  as above
 
         boot = self.boot
@@ -246,7 +246,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.meter.set_ready(ready=True)
 
     async def _run_until(self, stop: asyncio.Event, servers: list[HttpServer], look: Any) -> None:
-        """Return when the worker is told to stop, when the arbiter is gone, or when it has answered enough."""
+        """Return when the worker is asked to stop, when the arbiter is gone, or after `max_requests` requests."""
         boot, settings = self.boot, self.boot.settings
         jitter = random.randint(0, settings.max_requests_jitter)  # noqa: S311  no secret
         last = self.meter.n_requests() + settings.max_requests + jitter if settings.max_requests else None
@@ -268,7 +268,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 continue
 
     def _stay_alive(self) -> None:
-        """Give signs of life while a large model loads and until the event loop does: a start may take its time."""
+        """Send heartbeats while a large model loads, until the event loop does."""
         waited_s = 0.0
         while not self._booted.wait(BEAT_S) and waited_s < _MAX_BOOT_S:
             waited_s += BEAT_S

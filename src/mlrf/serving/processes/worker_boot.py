@@ -1,4 +1,4 @@
-"""What a worker inherits through the fork, and the words in which it tells the arbiter how its start and its end went."""
+"""What a worker inherits through the fork, and the shared words in which it reports its start and exit."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class WorkerBoot:
     """By model, descriptors of what the arbiter holds of it; a worker has those of the moment when it was born."""
 
     def wake_arbiter(self) -> None:
-        """Tell the arbiter that something changed; it looks for itself."""
+        """Wake the arbiter, which then reads the shared memory."""
         if os.getppid() == self.arbiter:
             os.kill(self.arbiter, WAKE)
 
     def report_failure(self, slot: int, error: Exception) -> None:
-        """Leave the reason why a worker could not boot, as an exit code, where the arbiter finds it."""
+        """Store why a worker could not boot, as an exit code, for the arbiter."""
         self.block.row(slot)[self.layout.n_words + _FAILURE] = _exit_code(error)
 
     def take_failure(self, slot: int) -> int:
-        """Return the exit code that a worker of this slot left, or 0, and forget it."""
+        """Return and clear the exit code that a worker of this slot stored, or 0."""
         row = self.block.row(slot)
         code = int(row[self.layout.n_words + _FAILURE])
         row[self.layout.n_words + _FAILURE] = 0
@@ -75,7 +75,7 @@ class WorkerBoot:
         self.block.row(slot)[self.layout.n_words + _LEAVING] = 1
 
     def take_leaving(self, slot: int) -> bool:
-        """Return whether the worker of this slot left in order, and forget it."""
+        """Return and clear whether the worker of this slot exited in order."""
         row = self.block.row(slot)
         left = bool(row[self.layout.n_words + _LEAVING])
         row[self.layout.n_words + _LEAVING] = 0
@@ -87,7 +87,7 @@ class WorkerBoot:
         return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 
     def answering_slots(self) -> set[int]:
-        """Return the slots whose workers answer anybody: those that are ready, and those that finish before they leave."""
+        """Return the slots whose workers still answer: ready ones, and those that are draining."""
         place = self.layout.n_words + _LEAVING
         return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 

@@ -1,4 +1,4 @@
-"""Places for workers: when the next one of a slot may start, and when there is no use in starting more."""
+"""Worker slots: when the next worker of a slot may start, and when to stop trying."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _STEADY_S = 10.0
-"""A worker that lived this long has not failed at once, and its slot's back-off starts anew."""
+"""A worker that ran this long resets the back-off of its slot."""
 _FIRST_DELAY_S = 0.5
 _LAST_DELAY_S = 30.0
 _LAST_DELAY_ALONE_S = 1.0
@@ -19,7 +19,7 @@ _EXIT_FAILED = 1
 
 @dataclass(slots=True)
 class Slot:
-    """A place for a worker: how often its last ones failed, and when the next may start."""
+    """A worker slot: how often its last workers failed, and when the next may start."""
 
     listener: socket.socket
     exit_code: int = 0
@@ -41,16 +41,16 @@ class Slot:
         return delay_s
 
     def shorten_delay(self, now_s: float) -> None:
-        """Wait no longer than a slot does while nobody answers."""
+        """Shorten the wait to that of a slot while no worker answers."""
         self.due_s = min(self.due_s, now_s + _LAST_DELAY_ALONE_S)
 
     def left(self) -> None:
-        """Take note that the worker ended as it was told to: the next may start at once."""
+        """Record that the worker ended on request: the next may start at once."""
         self.failures, self.due_s = 0, 0.0
 
 
 def boot_failure_status(slots: Sequence[Slot]) -> int:
-    """Return the exit code of a service that has never answered and never will, 0 while there is hope.
+    """Return the exit code of a service that cannot start, 0 while a worker may still become ready.
 
     Every slot's last worker said why it cannot boot, or every slot was tried so often that another try tells nothing new.
     """

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlrf.builder.build import build
     from mlrf.model import Model, load
+    from mlrf.scoring import score
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "build", "load"]
+__all__ = ["Model", "__version__", "build", "load", "score"]
 
 # Imported when asked for: a server must not pay for the builder, nor a builder for an engine.
-_LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model"}
+_LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model", "score": "mlrf.scoring"}
 
 
 def __getattr__(name: str) -> Any:

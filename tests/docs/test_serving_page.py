@@ -32,6 +32,7 @@ OFFLINE = (
     "verify",
     "versions",
     "predict",
+    "score",
     "explain",
     "bench",
     "publish",

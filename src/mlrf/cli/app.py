@@ -17,6 +17,7 @@ from mlrf.cli.inspect import inspect
 from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
+from mlrf.cli.score import score
 from mlrf.cli.verify import verify
 from mlrf.cli.versions import versions
 
@@ -80,6 +81,7 @@ app.command()(build)
 app.command()(inspect)
 app.command()(verify)
 app.command()(predict)
+app.command()(score)
 app.command()(keys)
 app.command()(explain)
 app.command()(bench)

@@ -1,0 +1,86 @@
+"""`mlrf score`: Parquet files in, a directory of Parquet parts out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.path_arguments import some_path
+from mlrf.cli.progress import progress_console
+from mlrf.cli.row_files import leniency_of
+from mlrf.core.errors import ConfigError
+
+
+def score(
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Parquet files, directories of them, or quoted globs.", parser=some_path, metavar="inputs"),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", parser=some_path, metavar="<directory>", help="Directory to write the parts to."),
+    ],
+    keep: Annotated[
+        str,
+        typer.Option(metavar="<columns>", help="Columns to pass through, by comma (default: none). Example: id,date"),
+    ] = "",
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads (default: the processors).")] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete the output of another job and begin again.")
+    ] = False,
+    unknown_categories: Annotated[
+        str,
+        typer.Option(
+            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
+        ),
+    ] = "refuse",
+) -> None:
+    """Score Parquet files into a directory of Parquet parts, one for each row group, in the order of the input.
+
+    Columns are found by name. A job that was killed goes on when the same command is given again, and its output is the same
+    bytes; a changed model, input or option is refused without --restart. Nothing is written over a file of others.
+
+    \b
+    Examples:
+      mlrf score sales rows.parquet -o scored --keep id,date
+      mlrf score models/sales@3 "sales/2026-*.parquet" -o scored
+    """  # noqa: D301  \b is the character that keeps typer from joining lines
+    leniency = leniency_of(unknown_categories)
+    found = open_bundle(bundle)
+    try:
+        from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
+    except ImportError as error:
+        raise ConfigError(f"scoring needs pyarrow: pip install 'mlrf[score]' ({error})") from error
+    columns = (
+        TextColumn("scoring"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows, {task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=progress_console()) as progress:
+        task = progress.add_task("scoring", total=0, start=False, speed="")
+
+        def show(done: int, total: int) -> None:
+            if not progress.tasks[0].started:
+                progress.start_task(task)
+            speed = progress.tasks[0].speed
+            progress.update(task, completed=done, total=total, speed="" if speed is None else f"{speed:,.0f} rows/s")
+
+        summary = run(
+            found.path,
+            inputs,
+            out,
+            keep=[name for name in keep.split(",") if name],
+            unknown_categories=leniency.unknown_categories,
+            workers=workers,
+            restart=restart,
+            on_rows=show,
+        )
+    typer.echo(
+        f"{summary.rows} rows in {summary.parts} parts of {out}, {summary.parts_scored} of them scored now; run {summary.run}"
+    )

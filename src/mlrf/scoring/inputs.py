@@ -1,0 +1,101 @@
+"""Parquet files to score: found, identified, and held to the model's columns before the first row is read."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlrf.core.column_matching import find_columns
+from mlrf.core.errors import ConfigError, InvalidRequestError, MissingFeatureError
+from mlrf.core.schema import Schema
+
+_TAIL_BYTES = 8
+"""At the end of a Parquet file: the footer's length and a magic word."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A Parquet file as it was when the job began."""
+
+    path: Path
+    size_bytes: int
+    modified_ns: int
+    footer_digest: str
+    metadata: Any
+    """pyarrow's FileMetaData."""
+    columns: tuple[str, ...]
+    """Those that are read: of the features, and kept ones."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What must be the same for the file to be the same input, as JSON holds it."""
+        return [str(self.path), self.size_bytes, self.modified_ns, self.footer_digest]
+
+    def check_unchanged(self) -> None:
+        """Raise ConfigError when the file is no longer what it was."""
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from error
+        if (found.st_size, found.st_mtime_ns) != (self.size_bytes, self.modified_ns):
+            raise ConfigError(f"{self.path} changed while it was scored; run the command again with --restart")
+
+
+def find_inputs(arguments: Sequence[str]) -> list[Path]:
+    """Return the Parquet files that paths, directories and globs name, sorted within each; ConfigError when one names none."""
+    found: list[Path] = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            files = sorted(each for each in path.rglob("*.parquet") if not _is_hidden(each.relative_to(path)))
+        elif path.exists() or not glob.has_magic(argument):
+            files = [path]
+        else:
+            files = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
+        if not files:
+            raise ConfigError(f"{argument}: names no Parquet file")
+        found += files
+    resolved = [path.resolve() for path in found]
+    if twice := [path for index, path in enumerate(resolved) if path in resolved[:index]]:
+        raise ConfigError(f"{twice[0]} is named twice; name each input once")
+    return resolved
+
+
+def open_input(path: Path, schema: Schema, keep: Sequence[str]) -> InputFile:
+    """Read a file's footer and hold its columns to the model's and the kept ones; the error names file and column."""
+    try:
+        before = path.stat()
+        metadata = pq.read_metadata(path)
+        digest = _footer_digest(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path} is no Parquet file that can be read: {error}") from error
+    names = metadata.schema.to_arrow_schema().names
+    try:
+        features = find_columns(schema.names, names)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{path}: {error}", **error.details) from error
+    if absent := [name for name in schema.names if name not in features]:
+        raise MissingFeatureError(f"{path}: the file has no column {absent[0]!r}", feature=absent[0])
+    if absent := [name for name in keep if name not in names]:
+        raise ConfigError(f"{path}: the file has no column {absent[0]!r} to keep")
+    columns = dict.fromkeys([*(names[index] for index in features.values()), *keep])
+    return InputFile(path, before.st_size, before.st_mtime_ns, digest, metadata, tuple(columns))
+
+
+def _footer_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        end = file.seek(-_TAIL_BYTES, 2)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(0, end - length))
+        return hashlib.sha256(file.read(length)).hexdigest()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.parts)

@@ -1,0 +1,84 @@
+"""`Scorer`: an Arrow table in, an Arrow table of answers out; it travels to other processes as a path and a version."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.leniency import Leniency, UnknownCategories
+from mlrf.model import Model, load
+
+_TWO = 2
+"""Classes that one prediction tells apart."""
+
+
+class Scorer:
+    """Answers Arrow tables with a bundle: the columns to keep, then `prediction` (one column a class or output) and `label`.
+
+    Pickled, it carries the bundle's path and version; the bundle is read again where it arrives, and BundleError says when
+    another version stands there.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        keep: Sequence[str] = (),
+        unknown_categories: UnknownCategories = "refuse",
+        version: str | None = None,
+    ) -> None:
+        self.path = os.path.abspath(os.fspath(bundle))  # noqa: PTH100  not resolved: a link may lead elsewhere tomorrow
+        self.keep = tuple(keep)
+        self.unknown_categories = unknown_categories
+        self.model: Model = load(self.path)
+        self.version = self.model.bundle.version
+        if version is not None and version != self.version:
+            raise BundleError(
+                f"{self.path}: holds version {self.version[:12]}, not {version[:12]} as the job began with"
+            )
+        self._leniency = Leniency("ignore", unknown_categories, "python")
+        self._outputs = _output_names(self.model)
+        taken = [name for name in self.keep if name in (*self._outputs, "label")]
+        if taken:
+            raise ConfigError(f"the kept column {taken[0]!r} has the name of a column of answers; rename it")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process makes the same scorer."""
+        return _restored, (self.path, self.keep, self.unknown_categories, self.version)
+
+    def __call__(self, table: Any) -> Any:
+        """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names a row that does not fit."""
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        model = self.model
+        predictions = model.predict(table, self._leniency).reshape(len(table), -1)
+        columns = {name: table[name] for name in self.keep}
+        columns |= {name: pa.array(predictions[:, index]) for index, name in enumerate(self._outputs)}
+        if model.classes is not None:
+            rows = predictions.tolist()
+            labels = [model.label_of(row if model.bundle.manifest.n_outputs > 1 else row[0]) for row in rows]
+            columns["label"] = pa.array(labels, self._label_type())
+        return pa.table(columns)
+
+    def _label_type(self) -> Any:
+        kinds = {type(each) for each in self.model.classes or ()}
+        if len(kinds) > 1:
+            raise ConfigError(
+                f"the classes of {self.model.name} are of several types, which no column of a table can hold"
+            )
+        return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}[kinds.pop()]
+
+
+def _restored(path: str, keep: tuple[str, ...], unknown_categories: UnknownCategories, version: str) -> Scorer:
+    return Scorer(path, keep=keep, unknown_categories=unknown_categories, version=version)
+
+
+def _output_names(model: Model) -> list[str]:
+    count = model.bundle.manifest.n_outputs
+    if count == 1:
+        return ["prediction"]
+    return [f"prediction_{name}" for name in (model.classes or range(count))]

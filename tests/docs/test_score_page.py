@@ -1,0 +1,34 @@
+"""docs/how-to/score.md: its command and its code run, one after the other, in one directory."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bundles import NUMBERS, write_bundle
+from documents import ROOT, blocks
+
+PAGE = (ROOT / "docs/how-to/score.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_and_the_code_of_the_page_run(tmp_path):
+    write_bundle(tmp_path / "sales", schema=NUMBERS)
+    columns = {name: np.linspace(0, 1, 20) for name in NUMBERS.names}
+    pq.write_table(pa.table({"id": range(20), **columns}), tmp_path / "rows.parquet")
+    command = re.search(r"^mlrf score .*$", PAGE, re.MULTILINE)[0]
+    for arguments in (["-m", *shlex.split(command)], *(["-c", code] for code in blocks(PAGE, "python"))):
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+def test_every_option_is_on_the_page():
+    done = subprocess.run([sys.executable, "-m", "mlrf", "score", "--help"], capture_output=True, text=True, check=True)
+    for option in {*re.findall(r"--[a-z-]+", done.stdout)} - {"--help"}:
+        assert f"`{option}`" in PAGE

@@ -274,3 +274,38 @@ def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
         hole.bind(("127.0.0.1", 0))
         hole.listen()
         asyncio.run(story(f"redis://127.0.0.1:{hole.getsockname()[1]}/0"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused"),
+    [
+        (b":7\r\n", "otherwise than Redis does"),
+        (b"*0\r\n", "otherwise than Redis does"),
+        (b"*2\r\n$-1\r\n$-1\r\n", "otherwise than Redis does"),
+        (b"*1\r\n:7\r\n", "it is no string of bytes"),
+        (b"*1\r\n*1\r\n$1\r\nx\r\n", "it is no string of bytes"),
+    ],
+)
+def test_a_server_that_answers_otherwise_than_redis_is_refused_and_nobody_hangs(answer, refused):
+    done = []
+
+    async def lie(reader, writer):
+        done.append(asyncio.current_task())
+        while line := await reader.readline():
+            words = []
+            for _ in range(int(line[1:])):
+                size = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(size + 2))[:-2])
+            writer.write(answer if words[0] == b"HMGET" else b"+OK\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async def story():
+        async with await asyncio.start_server(lie, "127.0.0.1", 0) as liar:
+            store = RedisStore(f"redis://127.0.0.1:{liar.sockets[0].getsockname()[1]}/0", "model", ROWS, timeout_s=5.0)
+            with pytest.raises(FeaturesUnavailableError, match=refused):
+                await asyncio.wait_for(store.fetch([key(1)]), 10.0)
+            await store.close()
+            await asyncio.gather(*done)
+
+    asyncio.run(story())

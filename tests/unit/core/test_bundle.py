@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import socket
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
-from mlrf.core.bundle import digest_file, read_bundle
+from mlrf.core.bundle import digest_file, read_bundle, read_held
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
 
@@ -214,3 +215,12 @@ def test_a_file_that_may_not_be_read_is_named(bundle):
 def test_every_task_is_read(tmp_path, task, link, classes, n_outputs):
     path = write_bundle(tmp_path / "b", task=task, link=LinkEntry(link), classes=classes, n_outputs=n_outputs)
     assert read_bundle(path).manifest.classes == classes
+
+
+def test_what_is_held_of_another_version_is_refused(bundle):
+    with contextlib.ExitStack() as opened:
+        held = {path.name: opened.enter_context(path.open("rb")).fileno() for path in bundle.iterdir()}
+        version = read_bundle(bundle).version
+        assert read_held(bundle, version, held).version == version
+        with pytest.raises(BundleError, match="is not the version 000000000000"):
+            read_held(bundle, "0" * 64, held)

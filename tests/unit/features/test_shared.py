@@ -279,9 +279,9 @@ def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
-        (b":7\r\n", "otherwise than Redis does"),
-        (b"*0\r\n", "otherwise than Redis does"),
-        (b"*2\r\n$-1\r\n$-1\r\n", "otherwise than Redis does"),
+        (b":7\r\n", "respond as Redis does"),
+        (b"*0\r\n", "respond as Redis does"),
+        (b"*2\r\n$-1\r\n$-1\r\n", "respond as Redis does"),
         (b"*1\r\n:7\r\n", "it is no string of bytes"),
         (b"*1\r\n*1\r\n$1\r\nx\r\n", "it is no string of bytes"),
     ],

@@ -1,1 +1,1 @@
-"""Who may ask for what: keys and their scopes, TLS, and origins of browsers."""
+"""Authentication and authorization: API keys with scopes, TLS, and CORS."""

@@ -21,18 +21,18 @@ class AccessControl:
     """TLS, keys and origins of one process."""
 
     def __init__(self, settings: AuthSettings, handshake_timeout_s: float, scopes: Mapping[int, str], log: Log) -> None:
-        """Read the files; ConfigError when one is not sound. `scopes` holds the scope of each route by number."""
+        """Read the files; raises ConfigError for an invalid one. `scopes` holds the scope of each route by number."""
         self._scopes = scopes
         self._handshake_timeout_s = handshake_timeout_s
         self._settings = settings
         self._log = log
         files = settings.tls_files
         self.tls = None if files is None else Tls(files)
-        """What listeners are made with, None where they speak without."""
+        """The TLS context of listeners; None without TLS."""
         self._ring = None if settings.keys is None else KeyRing(settings.keys)
 
     def apply(self, server: HttpServer) -> None:
-        """Hold the connections of a public server to TLS, keys and origins."""
+        """Apply TLS, keys and origins to a public server."""
         server.guard = self.guard()
         server.cors = Cors(self._settings.cors_origin) if self._settings.cors_origin else None
         if self.tls is not None:
@@ -48,7 +48,7 @@ class AccessControl:
         return Guard(self._ring, self._scopes, self._log)
 
     def refresh(self) -> None:
-        """Take certificates that changed on disk; call it twice a second."""
+        """Reload certificates that changed on disk; call it twice a second."""
         if self.tls is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""Files of access that are read again when they change."""
+"""Detects changes of key and certificate files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API keys: a file that holds hashes, and the key of a request held to it.
+"""API keys: a file of hashes, and verification of request keys against it.
 
 A line a key: its id, the SHA-256 of the whole key in hex, scopes, a name. A key is `ID.SECRET`: 9 and 32 random bytes in
 URL-safe base64. So much chance needs no slow hash; the id finds the line, and the hashes are compared in constant time.
@@ -101,7 +101,7 @@ class KeyRing:
         self._signature = signature(path)
         self._keys = read_keys(path)
         self.edition = 0
-        """How often the keys were read anew."""
+        """How many times the keys were reloaded."""
 
     @property
     def n_keys(self) -> int:
@@ -124,7 +124,7 @@ class KeyRing:
         return True
 
     def scopes_of(self, presented: bytes) -> frozenset[str] | None:
-        """Return what the holder of a key may do, None for no key of the file."""
+        """Return the scopes of a key; None if it is not in the file."""
         identity = presented.partition(b".")[0].decode("ascii", "replace")
         key = self._keys.get(identity)
         same = hmac.compare_digest(_digest(presented), _NO_DIGEST if key is None else key.digest)

@@ -15,7 +15,7 @@ from mlrf.serving.option import Group, option
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Who may call the server, and over what."""
+    """Options of API keys, TLS and CORS."""
 
     keys: Path | None = option(
         None,

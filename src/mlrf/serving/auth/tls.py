@@ -1,4 +1,4 @@
-"""TLS: certificates that may be replaced while connections go on."""
+"""TLS with certificates that are reloaded without closing connections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Tls:
         """Read the files; ConfigError when they do not fit."""
         self.files = files
         self.edition = 0
-        """How often the files were read anew."""
+        """How many times the files were reloaded."""
         self._signature = files.signature()
         self._current = _context(files)
         self.context = _context(files)

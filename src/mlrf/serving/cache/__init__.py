@@ -1,1 +1,1 @@
-"""Answers given before, kept in memory: the same bytes asked of the same model get the same bytes back."""
+"""The response cache: identical request bytes to the same model get identical response bytes."""

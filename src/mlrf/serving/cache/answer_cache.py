@@ -1,4 +1,4 @@
-"""The answer cache of a worker: handlers that answer a body they have answered before without reading it.
+"""The answer cache of a worker: handlers that answer a repeated body without parsing it.
 
 Its key is the bundle's version, the route and the body: a shelf (a dict) for each version and route, by body. Python seeds the
 hash of bytes anew in every server, so nobody outside can aim at one place of a shelf. The data plane, which is told the same in
@@ -61,7 +61,7 @@ class CacheCounts:
 
 
 class AnswerCache:
-    """The answers that a worker keeps, within `budget_bytes`, each for `ttl_s` seconds at most."""
+    """The cached responses of a worker, within `budget_bytes`, each for at most `ttl_s` seconds."""
 
     def __init__(
         self, budget_bytes: int, ttl_s: float | None, counts: CacheCounts, shared: RedisCache | None = None
@@ -100,7 +100,7 @@ class AnswerCache:
         self._account(self._sieve.admit(entry))
 
     def drop(self, entry: Entry) -> None:
-        """Forget an answer."""
+        """Remove a cached response."""
         self._sieve.drop(entry)
         self._account(0)
 
@@ -125,14 +125,14 @@ class AnswerCache:
 
 
 class _InFlight(NamedTuple):
-    """Work under way, and what it owes to the feature store: a transaction (None: nothing), and until when it is fresh."""
+    """Work in flight, with the feature-store transaction it depends on (None: none) and until when it is fresh."""
 
     work: weakref.ref[Deferred | Awaited]
     build_settings: tuple[int | None, float]
 
 
 class CachePartitions:
-    """The shelves of one version of a model, one a route; after `close` they hold nothing."""
+    """The cache partitions of one version of a model, one a route; after `close` they are empty."""
 
     def __init__(
         self, cache: AnswerCache, of: AnswersOf, transaction: Callable[[], int] | None, counts: CacheCounts
@@ -144,11 +144,11 @@ class CachePartitions:
         self._partitions: list[CachePartition] = []
 
     def keep(self, make: Handler, route: str) -> Handler:
-        """Return a handler that answers as `make` does, from a shelf of its own where it can; `route` tells it from others."""
+        """Return a handler that caches the responses of `make` in a partition of its own, identified by `route`."""
         return partial(self.partition(route, as_cached).find, make)
 
     def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
-        """Return a shelf; `mark` makes of an answer what is given for it later."""
+        """Return a partition; `mark` turns a response into the one returned for cache hits."""
         partition = CachePartition(self._cache, self._counts, self._transaction, self._of, route, mark)
         self._partitions.append(partition)
         return partition
@@ -160,7 +160,7 @@ class CachePartitions:
 
 
 class CachePartition:
-    """The answers of one route of one model."""
+    """The cache partition of one route of one model."""
 
     __slots__ = (
         "_cache",
@@ -197,7 +197,7 @@ class CachePartition:
         self._marks = cache.marks
         self._last_bits = len(cache.marks) - 1
         self._salt = getrandbits(_SALT_BITS)
-        """Tells the marks of this shelf from others' of the same body."""
+        """Separates the marks of this partition from those of others for the same body."""
         self._entries: dict[bytes, Entry] = {}
         self._shared = cache.shared
         self._of = of
@@ -205,11 +205,11 @@ class CachePartition:
         self._run_s = math.inf
         """What an answer lately took in the worker's thread."""
         self._in_flight: dict[bytes, _InFlight] = {}
-        """Work under way, by body; gone with the last who waits for it, answered or not."""
+        """Work in flight, by body; removed with the last request that waits for it."""
         self._is_closed = False
 
     def find(self, make: Handler, body: bytes) -> Result:
-        """Return the answer to a body, by `make` where it is missing; all who ask this shelf make alike."""
+        """Return the response to a body, from the cache or from `make`, which is the same for the whole partition."""
         if len(body) > MAX_BODY_BYTES:
             return make(body)
         entry = self._entries.get(body)
@@ -234,7 +234,7 @@ class CachePartition:
             self._cache.drop(entry)
 
     def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
-        """Return the answer to a body that came before and has no answer that still holds."""
+        """Return the response to a repeated body that has no valid entry."""
         in_flight = self._in_flight.get(body)
         shared = in_flight.work() if in_flight is not None and self._still_stands(in_flight.build_settings) else None
         if shared is not None:
@@ -247,7 +247,7 @@ class CachePartition:
         return self._dear(body, made) if isinstance(made, Deferred) else made
 
     def _dear(self, body: bytes, work: Deferred) -> Deferred | Awaited:
-        """Let all who ask the same wait for one work, and keep what it makes."""
+        """Share one piece of work among identical requests, and cache its result."""
         shared = self._shared
         if shared is None or not shared.pays(self._run_s):
             return self._share(body, work)
@@ -300,7 +300,7 @@ class CachePartition:
         in_flight[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
 
     def _still_stands(self, build_settings: tuple[int | None, float]) -> bool:
-        """Whether who asks now may be answered from the stored rows that were read for who asked before."""
+        """Return whether stored rows read for an earlier request are still valid for this one."""
         transaction, fresh_until_s = build_settings
         if transaction is None:
             return True
@@ -313,6 +313,6 @@ class CachePartition:
 
 
 def as_cached(answer: bytes) -> bytes:
-    """Return an answer with the word that it was given before."""
+    """Return a response marked as `"cached": true`."""
     # In a JSON string the quotes would be escaped, and what holds names of features comes later: the first is the member.
     return bytes(answer).replace(_FRESH, _CACHED, 1)

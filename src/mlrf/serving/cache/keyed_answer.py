@@ -1,4 +1,4 @@
-"""What an answer by key owes to the feature store, for whoever would give it again without asking."""
+"""A response made from stored rows, with the conditions under which it may be reused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class KeyedAnswer(bytes):
     fresh_until_s: float
 
     def __new__(cls, content: bytes, transaction: int, fresh_until_s: float = math.inf) -> Self:
-        """Return the bytes `content` with what they depend on."""
+        """Return the bytes `content` with their conditions."""
         answer = bytes.__new__(cls, content)
         answer.transaction = transaction
         answer.fresh_until_s = fresh_until_s

@@ -1,4 +1,4 @@
-"""Answers that machines share through Redis or Valkey: never waited for long, never trusted unread.
+"""A response cache shared by machines through Redis or Valkey: with short timeouts, and every value verified.
 
 A request takes a connection that is open already, waits `DEADLINE_S` at the most, and does without it otherwise: nothing is
 tried twice. After a few failures in a row nobody asks any more (a breaker), until the keeper, which opens connections and
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 DEADLINE_S = 4e-3
-"""How long a request waits for the store."""
+"""Seconds a request waits for the store."""
 _CONNECTIONS = 8
 _CONNECT_S = 1.0
 _PROBE_S = 0.1
@@ -50,7 +50,7 @@ class SharedCounts:
 
 
 class RedisCache:
-    """The answers of all servers that share a store. Belongs to one event loop, and asks nothing before its first use there."""
+    """The shared cache. Belongs to one event loop, and connects at its first use there."""
 
     def __init__(self, url: str, life_s: float | None, counts: SharedCounts) -> None:
         """Take the address; ConfigError when it is none, or the client for it is not installed."""
@@ -88,7 +88,7 @@ class RedisCache:
         return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
 
     async def get(self, of: AnswersOf, key: bytes) -> bytes | None:
-        """Return the answer that another worker or server left under a key; None when there is none, or none to trust."""
+        """Return the response stored under a key; None if there is none or it fails verification."""
         began = perf_counter()
         value = await self._ask(b"GET", _name(of, key))
         if value is _NOTHING:
@@ -104,7 +104,7 @@ class RedisCache:
         return answer
 
     def put(self, of: AnswersOf, key: bytes, answer: bytes) -> None:
-        """Leave an answer for others, in the background; dropped where no connection is free."""
+        """Store a response in the background; dropped if no connection is free."""
         if self._breaker.is_open or not self._idle or len(answer) > _MAX_VALUE_BYTES:
             return
         value = _sealed(answer, of, key)
@@ -140,7 +140,7 @@ class RedisCache:
         return value
 
     async def _keep(self) -> None:
-        """Open what connections are missing, and see how the server is, also while nobody asks it."""
+        """Open missing connections and probe the server periodically."""
         while True:
             # Whatever it is, the server is not there, or not well: again later.
             with contextlib.suppress(Exception):
@@ -162,7 +162,7 @@ class RedisCache:
         self._idle.append(connection)
 
     async def _probe(self) -> None:
-        """Ask the server for a sign of life; an answer in time closes the breaker."""
+        """Ping the server; a reply in time closes the circuit breaker."""
         if not self._idle:
             return
         connection = self._idle.pop()

@@ -1,4 +1,4 @@
-"""What an operator may choose for the answers that a server keeps."""
+"""Options of the response cache."""
 
 from __future__ import annotations
 

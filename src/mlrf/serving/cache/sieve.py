@@ -1,4 +1,4 @@
-"""Which answers stay: SIEVE, bounded by bytes.
+"""The eviction policy: SIEVE, bounded by bytes.
 
 A new entry goes in front; a hit only marks its entry. To make room, a hand walks from the oldest entry towards the newest:
 it takes the mark off those that have one and evicts the first that has none, and stays where it stopped. One pass of keys that
@@ -17,7 +17,7 @@ _MAX_SHARE = 8
 
 
 class Entry:
-    """An answer, the body that asked for it, and the shelf that it stands on."""
+    """A cached response, its request body, and its partition."""
 
     __slots__ = ("answer", "body", "home", "newer", "older", "size_bytes", "still_holds", "visited")
 
@@ -28,7 +28,7 @@ class Entry:
         self.answer = answer
         self.home = home
         self.still_holds = still_holds
-        """Whether the answer may be given now; None for one that is right as long as it stands here."""
+        """Returns whether the response is still valid; None for one without conditions."""
         self.visited = False
         self.size_bytes = getsizeof(body) + getsizeof(answer) + ENTRY_BYTES
         self.newer: Entry | None = None
@@ -36,7 +36,7 @@ class Entry:
 
 
 class Sieve:
-    """The entries of all shelves in the order in which they came, within a budget."""
+    """The entries of all partitions in insertion order, within a budget of bytes."""
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
@@ -46,7 +46,7 @@ class Sieve:
         self._hand: Entry | None = None
 
     def admit(self, entry: Entry) -> int:
-        """Put an entry on its shelf, and return how many others were evicted for it; one that is too large stays out."""
+        """Add an entry to its partition and return how many were evicted; an entry that is too large is not added."""
         size = entry.size_bytes
         if size * _MAX_SHARE > self.budget_bytes:
             return 0
@@ -67,7 +67,7 @@ class Sieve:
         return n_evicted
 
     def drop(self, entry: Entry) -> None:
-        """Take an entry out, and its bytes off the account."""
+        """Remove an entry and release its bytes."""
         if self._hand is entry:
             self._hand = entry.newer
         if entry.newer is None:

@@ -1,4 +1,4 @@
-"""Where the settings come from: command line > environment > settings file > default.
+"""Loads the settings; precedence: command line > environment > settings file > default.
 
 Whatever names no option, or holds a value that its option does not take, stops the start with a sentence that names both. No
 part of this opens a socket or a bundle, so it can be read again while serving.

@@ -92,12 +92,12 @@ class Generation:
         return list(self._served.values())
 
     def of(self, name: str) -> LoadedModel:
-        """Return what is served under a name; ModelNotFoundError where nothing is."""
+        """Return the model served under a name; raises ModelNotFoundError if there is none."""
         self.plane.find(name)
         return self._served[name]
 
     def router(self) -> Router:
-        """Return the way from heads to this generation's handlers."""
+        """Return the router of this generation."""
         return Router(self.routes, self._settings.limits.max_body_bytes, self._missing)
 
     def release(self) -> None:
@@ -133,7 +133,7 @@ class Generation:
         return None if spec.handler is None else spec.handler(self, name)
 
     def ready(self, _body: bytes) -> bytes | Awaited:
-        """Answer `GET /readyz`; NotReadyError says why not."""
+        """Answer `GET /readyz`; raises NotReadyError with the reason."""
         self._check_serving()
         for each in self._served.values():
             if not each.repeats_itself():
@@ -143,7 +143,7 @@ class Generation:
         return b'{"status":"ready"}'
 
     async def _ready_by_key(self) -> bytes:
-        """Say of each store whether it answers: what needs no row is answered all the same."""
+        """Return the state of each store; requests that need no row do not depend on it."""
         by_key = {}
         for each in self.served:
             if each.rows is not None:
@@ -156,7 +156,7 @@ class Generation:
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:
-    """Return what `GET /models` answers."""
+    """Return the response of `GET /models`."""
     return {
         "models": [each.describe() for each in served.values()],
         "default": default,

@@ -1,4 +1,4 @@
-"""One version of one model, ready to answer: what a worker opens, proves, puts into service and one day lets go."""
+"""A loaded version of one model: opened, verified against golden rows, served, and finally released."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LoadedModel:
             for label, handler in self.handlers.items():
                 self.handlers[label] = self._partitions.keep(handler, label)
         self.inference = self._inference(settings, meter, number, costs)
-        """What answers the Open Inference Protocol."""
+        """The handler of the Open Inference Protocol."""
         self._example = self.model.schema.row(self.model.schema.example())
         self._expected = _bits(self.model.engine.margin(self._example))
 
@@ -100,16 +100,16 @@ class LoadedModel:
         return ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
 
     def forget_answers(self) -> None:
-        """Give back the memory of the answers that were kept, and keep none from now on."""
+        """Drop the cached responses of this version and cache no more."""
         if self._partitions is not None:
             self._partitions.close()
 
     def repeats_itself(self) -> bool:
-        """Whether the example is answered as it was when the model was opened."""
+        """Return whether the example row still gets the answer it got when the model was opened."""
         return _bits(self.model.engine.margin(self._example)) == self._expected
 
     def describe(self) -> dict[str, Any]:
-        """Return what `GET /models` says of it."""
+        """Return its entry in `GET /models`."""
         manifest = self.bundle.manifest
         return {
             "name": self.name,

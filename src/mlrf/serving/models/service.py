@@ -34,14 +34,14 @@ from mlrf.serving.telemetry.metrics import WorkerMeter
 
 
 class Loader(Protocol):
-    """Takes versions of models into service, and models out of it, in every worker."""
+    """Loads and unloads models in every worker."""
 
     async def load(self, name: str) -> bytes:
-        """Take a model's current version into service; MlrfError says why it is not."""
+        """Load a model's current version; raises MlrfError if refused."""
         ...
 
     async def unload(self, name: str) -> bytes:
-        """Take a model out of service; MlrfError says why it is not."""
+        """Unload a model; raises MlrfError if refused."""
         ...
 
     def load_handler(self, name: str) -> Handler | None:
@@ -54,7 +54,7 @@ class Loader(Protocol):
 
 
 def default_name(names: Sequence[str], requested: str | None) -> str:
-    """Return the model that routes without a name ask; ConfigError when it is not served or two share a name."""
+    """Return the default model; raises ConfigError if it is not served or two models share a name."""
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(
@@ -70,7 +70,7 @@ def default_name(names: Sequence[str], requested: str | None) -> str:
 
 
 class Service:
-    """What a worker serves now, and the way to serve something else."""
+    """Holds the generation a worker serves, and replaces it."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Service:
         return self.generation.plane
 
     def admin_router(self) -> Router:
-        """Return the way from heads to the handlers of the admin listener."""
+        """Return the router of the admin listener."""
         return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
 
     def open(

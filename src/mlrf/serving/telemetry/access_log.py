@@ -45,7 +45,7 @@ class AccessLog:
         self.take_counts = self._thread.take_counts
 
     def put(self, answered: Answered) -> None:
-        """Take an answer; its line is written later."""
+        """Queue a response; its line is written later."""
         self._thread.put(answered, len(answered.target))
 
     def _write(self, batch: Sequence[Answered]) -> int:

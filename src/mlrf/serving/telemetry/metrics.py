@@ -45,11 +45,11 @@ class Family:
     buckets_s: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets; the last bucket has none."""
     unit: float = 1.0
-    """What one of its counts in the control block is worth: 1e-9 for nanoseconds shown as seconds."""
+    """Factor from the stored count to the exposed value: 1e-9 for nanoseconds exposed as seconds."""
     lives_on: bool = True
     """Whether a worker's replacement goes on from its predecessor's count; gauges of what ends with a worker do not."""
     merge: Callable[[list[int]], int] = sum
-    """From the counts of all workers to the one shown."""
+    """Combines the counts of all workers into the exposed value."""
     by_process: bool = False
     """Whether each worker's count is shown, with the label `process`, instead of one for all."""
     sparse: bool = False
@@ -235,7 +235,7 @@ FAMILY = {family.name: family for family in FAMILIES}
 
 
 def clear_gauges(layout: Layout, row: memoryview) -> None:
-    """Forget what ended with a slot's worker: its connections, its readiness."""
+    """Reset what ended with a slot's worker: its connections, its readiness."""
     for first, stop in layout.ending():
         for word in range(first, stop):
             row[word] = 0
@@ -341,5 +341,5 @@ class WorkerMeter:
         self._cpu_ns = now_ns
 
     def set_ready(self, *, ready: bool) -> None:
-        """Say whether this worker answers."""
+        """Set the readiness gauge of this worker."""
         self._set_ready(int(ready))

@@ -27,17 +27,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 _MAX_PLAIN_BYTES = 64 << 20
 _PAUSE_S = 5.0
-"""So long nothing is tried after a write that failed."""
+"""Seconds to wait after a failed write before the next attempt."""
 _NAME = "predictions-{time}-{slot}-{number}.jsonl"
 _PATTERN = "predictions-*.jsonl"
 
 
 @runtime_checkable
 class JsonTranscriber(Protocol):
-    """A handler whose requests and answers are not JSON, or not alone."""
+    """A handler whose bodies are not plain JSON (binary tensors, protobuf)."""
 
     def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
-        """Return both as JSON; in any thread."""
+        """Return request and response as JSON; safe in any thread."""
         ...
 
 
@@ -51,7 +51,7 @@ class Predicted(NamedTuple):
     body: bytes
     answer: bytes
     transcriber: JsonTranscriber | None = None
-    """Who makes JSON of what is none."""
+    """Converts bodies that are not JSON; None for JSON."""
 
 
 class PredictionLog:
@@ -73,7 +73,7 @@ class PredictionLog:
         self.take_counts = self._thread.take_counts
 
     def put(self, predicted: Predicted) -> None:
-        """Take a prediction; its line is written later."""
+        """Queue a prediction; its line is written later."""
         self._thread.put(predicted, len(predicted.body) + len(predicted.answer))
 
     def _write(self, batch: Sequence[Predicted]) -> int:
@@ -121,7 +121,7 @@ class PredictionLog:
         return file
 
     def _make_room(self) -> None:
-        """Remove the oldest files that no worker holds, until there is room for one more."""
+        """Remove the oldest files that no worker has open, until one more is allowed."""
         files = sorted(self._folder.glob(_PATTERN))
         surplus = len(files) - self._max_files + 1
         for path in files:

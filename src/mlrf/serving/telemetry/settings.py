@@ -1,4 +1,4 @@
-"""What an operator may choose to see."""
+"""Options of logs, sampling and traces."""
 
 from __future__ import annotations
 

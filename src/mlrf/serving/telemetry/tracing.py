@@ -53,7 +53,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("mlrf", __version__)
 
     def follows(self, header: bytes | None) -> bool | None:
-        """Return what the caller decided about tracing its request; None where it left that to us."""
+        """Return the caller's sampling decision; None without a valid traceparent."""
         parent = None if header is None else traceparent.parse(header)
         return None if parent is None else parent.sampled
 

@@ -1,1 +1,1 @@
-"""The data plane of the Open Inference Protocol: tensors in, tensors out, whatever carries them."""
+"""The Open Inference Protocol: one data plane, with REST and gRPC transports."""

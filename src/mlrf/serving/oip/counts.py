@@ -1,4 +1,4 @@
-"""How many of each repeated part a request may hold, whichever transport it came by: counted before any of them is made.
+"""Limits of the repeated parts of a request, for every transport: counted before any object is made.
 
 An empty part takes two bytes to send and a microsecond or more to make: eight megabytes of empty inputs took ten seconds. What
 can be counted in one pass over the bytes is refused by its number, which takes milliseconds.
@@ -11,7 +11,7 @@ from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES
 
 MAX_INPUTS = 4096
-"""The least that any server takes; one that serves a wider model takes twice as many as that has features."""
+"""The minimum limit; a server of a wider model allows twice its number of features."""
 _MAX_OUTPUTS = 4096
 _MAX_PARAMETERS = 4096
 _MAX_DIMENSIONS = 1 << 17
@@ -23,7 +23,7 @@ _PARTS = ("inputs", "outputs", "parameters", "raw_input_contents", "dimensions",
 
 
 class CountLimits:
-    """The limits of one server, by the models that it serves."""
+    """The limits of one server, derived from the models it serves."""
 
     def __init__(self, max_inputs: int = 0, max_values: int = 0) -> None:
         """Take the features of the widest model, and the most values that a request to any model may hold."""

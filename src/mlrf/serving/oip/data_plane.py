@@ -1,4 +1,4 @@
-"""The data plane: what clients of the Open Inference Protocol may ask of the served models, over whichever transport.
+"""The data plane of the Open Inference Protocol: inference, metadata and repository calls, for every transport.
 
 REST and gRPC both answer from it alone. A data plane belongs to one generation of models and lives as long as that does: a
 transport takes the current one when a request comes, and asks it everything that the response needs.
@@ -129,11 +129,11 @@ class DataPlane:
         return self.find(name).infer_off_loop(decode, encode, may_explain=may_explain)
 
     def count_failure(self, name: str, began_s: float) -> None:
-        """Count a request for the model of a name that could not be decoded; `began_s` is when that began."""
+        """Count a request that could not be decoded, for the model named; `began_s` is when decoding began."""
         self.find(name).counts.failed(perf_counter() - began_s)
 
     def find(self, name: str, version: str = "") -> ModelInference:
-        """Return the model of a name and version; ModelNotFoundError says what there is."""
+        """Return the model of a name and version; raises ModelNotFoundError, which lists the versions."""
         model = self._models.get(name)
         if model is None:
             self.check_known(name)

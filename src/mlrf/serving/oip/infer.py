@@ -46,13 +46,13 @@ Encode = Callable[[Any, InferResponse], bytes]
 
 
 class _Run(RequestTimes, gc=False, kw_only=True):
-    """One request under way, and what it asks for."""
+    """One request in progress."""
 
     request: InferRequest
     encode: Encode
     requested: RequestedOutputs
     deadline_s: float = 0.0
-    """Until when its client waits; 0 for as long as it takes."""
+    """The deadline of its client; 0 for none."""
     by_key: bool = False
     found: Sequence[FoundRow] = ()
     precomputed: Precomputed = ()
@@ -184,7 +184,7 @@ class ModelInference:
         return self._answer(run, parts, partial(self._look_up, run, keys))
 
     async def _answer_keys_later(self, run: _Run, keys: Sequence[ByKey]) -> Result:
-        """Answer on the loop what was read off it."""
+        """Answer, on the event loop, a request that was decoded off it."""
         try:
             return self._answer_keys(run, keys)
         except Exception:

@@ -1,4 +1,4 @@
-"""What an inference request asks and its response tells, whichever transport they travel by.
+"""Inference requests and responses, independent of the transport.
 
 A transport makes an `InferRequest` of the bytes it was sent, and bytes of an `InferResponse`; it checks what belongs to its own
 form (a binary size that goes beyond the body), and nothing of what the tensors mean.

@@ -1,4 +1,4 @@
-"""The outputs of a model: which there are, which a request asks for, and how their tensors are made of margins.
+"""The outputs of a model: their names, which ones a request selects, and how tensors are made from margins.
 
 `prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
 `probabilities`. Explanations (`shap_values`, `shap_base`) are computed only where they are named, and cost nothing elsewhere.
@@ -34,7 +34,7 @@ class RequestedOutputs(NamedTuple):
 
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
-    """Whether explanations are among them."""
+    """Whether they include explanations."""
     tag: bytes
     """Tells apart what `Outputs.pack` makes of the same rows; the names are the request's own."""
 

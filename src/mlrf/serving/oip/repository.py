@@ -1,4 +1,4 @@
-"""What may be asked of the repository, whichever transport carries it: loading and unloading, and their parameters."""
+"""The repository calls, independent of the transport: load and unload, and their parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONFIG = "config"
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Takes models into service and out of it."""
+    """Loads and unloads models."""
 
     load: Act
     unload: Act

@@ -48,7 +48,7 @@ _OF_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 
 
 class _RefusedError(Exception):
-    """How a request is refused."""
+    """The gRPC status of a refused request."""
 
     def __init__(self, status: ErrorStatus, details: str, metadata: tuple[tuple[str, str], ...]) -> None:
         super().__init__(details)
@@ -57,7 +57,7 @@ class _RefusedError(Exception):
         self.metadata = metadata
 
     async def abort(self, context: Any) -> None:
-        """End the call with this."""
+        """Abort the call with this status."""
         await context.abort(self.code, self.details, self.metadata)
 
 
@@ -69,7 +69,7 @@ class _Call:
     target: bytes
     handler: Handler
     always: bool
-    """Whether it is answered however busy the server is."""
+    """Whether it is exempt from overload refusals."""
     method: bytes = b"POST"
     traceparent: bytes | None = None
     observed: ObservedRequest | None = None
@@ -105,7 +105,7 @@ class CallHandler:
         self._held: asyncio.Event | None = None
 
     def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
-        """Answer the next messages by these calls, by path. Those under way keep theirs."""
+        """Replace the calls, by path, for later messages; messages in progress keep theirs."""
         self._calls = {each.path: self._by_model(each, calls[each.path]) for each in GRPC_CALLS if each.path in calls}
 
     def _by_model(self, call: GrpcCall, handlers: CallHandlers) -> dict[bytes, tuple[_Call, _Call]]:
@@ -177,21 +177,21 @@ class CallHandler:
         return self._counted(answer)
 
     def hold(self) -> None:
-        """Make answers, and keep them until `release`."""
+        """Hold back finished responses until `release`."""
         self._held = asyncio.Event()
 
     def release(self) -> None:
-        """Send what was kept, and all answers from now on."""
+        """Send the responses held back, and all later ones at once."""
         if self._held is not None:
             self._held.set()
 
     def end_resting(self) -> None:
-        """End the streams that wait for their client, now and from now on; the others are ended after their answer."""
+        """End streams that wait for a client message, now and later; the others end after their response."""
         self._draining = True
         self._messages.end_streams(_leaving())
 
     async def finish(self) -> None:
-        """Return when no call is under way."""
+        """Wait until no call is in progress."""
         while self._n_under_way:
             self._is_idle.clear()
             await self._is_idle.wait()
@@ -324,7 +324,7 @@ class CallHandler:
         return True
 
     async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
-        """Wait for an answer that takes its time."""
+        """Wait for a deferred response."""
         while not isinstance(work, bytes):
             started_work, then, until_s = unwrapped(work)
             deadline_s = earliest(deadline_s, until_s)

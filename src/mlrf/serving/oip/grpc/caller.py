@@ -1,4 +1,4 @@
-"""Who calls: what the metadata of a call and its connection say."""
+"""The caller of a gRPC call, from its metadata and connection."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NAMES = frozenset(("authorization", "x-request-id", "traceparent"))
 
 @dataclass(slots=True)
 class Caller:
-    """What the metadata of a call and its connection say."""
+    """The metadata and connection of a call."""
 
     deadline_s: float
-    """Until when the caller waits (`perf_counter`), 0 for ever."""
+    """The deadline (`perf_counter`); 0 for none."""
     peer: Callable[[], str]
     authorization: bytes | None = None
     request_id: bytes | None = None

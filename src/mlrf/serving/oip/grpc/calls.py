@@ -26,14 +26,14 @@ _NO = b""
 
 @dataclass(frozen=True, slots=True)
 class CallHandlers:
-    """What answers one call; `unexplained` answers callers whose key does not cover explanations."""
+    """The handlers of one call; `unexplained` serves callers whose key does not permit explanations."""
 
     handler: Handler
     unexplained: Handler
 
 
 def simple(handler: Handler) -> CallHandlers:
-    """Return the handlers of a call that has nothing to do with explanations."""
+    """Return the handlers of a call that never returns explanations."""
     return CallHandlers(handler, handler)
 
 

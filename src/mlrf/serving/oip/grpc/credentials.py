@@ -1,4 +1,4 @@
-"""TLS of the gRPC listener: the files that the HTTP listener has, and new ones as soon as that has taken them."""
+"""TLS of the gRPC listener: the certificates of the HTTP listener, including reloaded ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlrf.serving.auth.tls import Tls, TlsFiles
 
 
 def server_credentials(tls: Tls) -> Any:
-    """Return credentials that follow `tls`: each handshake takes the certificates that it holds by then.
+    """Return credentials that follow `tls`: each handshake uses its current certificates.
 
     A file that cannot be read when its turn comes leaves what was there before.
     """

@@ -1,4 +1,4 @@
-"""gRPC's health service: what load balancers and kubelets ask, without a key."""
+"""gRPC's health service, for load balancers and kubelets; needs no key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNKNOWN: bytes = _RESPONSE(status="SERVICE_UNKNOWN").SerializeToString()
 
 
 class Health:
-    """Tells of `services`, and of the server as a whole, whether they answer; all do or none does."""
+    """Reports the health of `services` and of the whole server, which are equal."""
 
     def __init__(self, services: tuple[str, ...], check_ready: Callable[[], None]) -> None:
         """`check_ready` raises NotReadyError while they do not."""
@@ -28,7 +28,7 @@ class Health:
         self._leaving = asyncio.Event()
 
     def check(self, body: bytes) -> bytes:
-        """Answer Check; ModelNotFoundError for a service that is none of ours."""
+        """Answer Check; raises ModelNotFoundError for an unknown service."""
         service = parsed_short(_REQUEST, body).service
         if service not in self._services:
             raise ModelNotFoundError(f"no service is named {clip(service)!r} here", service=clip(service))
@@ -44,7 +44,7 @@ class Health:
             await context.write(_NOT_SERVING)
 
     def leave(self) -> None:
-        """Tell those who watch that the server leaves."""
+        """Notify watchers that the server is stopping."""
         self._leaving.set()
 
     def _status(self) -> bytes:

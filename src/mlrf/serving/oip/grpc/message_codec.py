@@ -1,4 +1,4 @@
-"""Inference in protobuf: from a ModelInferRequest to what the data plane is asked, and from the plane's response to bytes."""
+"""The protobuf codec of inference: decodes a ModelInferRequest, encodes a ModelInferResponse."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CONTENTS = {
 
 
 def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMITS) -> InferRequest:
-    """Return what a ModelInferRequest asks; MalformedRequestError, or InvalidTensorError where its contents do not fit."""
+    """Return the decoded ModelInferRequest; raises MalformedRequestError, or InvalidTensorError for its contents."""
     limits.check_message(body)
     request = parsed(_REQUEST, body)
     inputs, raw = request.inputs, request.raw_input_contents
@@ -88,7 +88,7 @@ def write_response(_request: InferRequest, response: InferResponse) -> bytes:
 
 
 def read_response(body: bytes) -> InferResponse:
-    """Return what a ModelInferResponse of ours tells."""
+    """Return the decoded form of a ModelInferResponse written by this server."""
     answer = parsed(_RESPONSE, body)
     outputs = [
         OutputTensor(each.name, each.datatype, tuple(each.shape), data)
@@ -103,7 +103,7 @@ def streamed(response: bytes) -> bytes:
 
 
 def streamed_fault(body: bytes, details: str) -> bytes:
-    """Return the message of a stream that tells why a request of it has no response."""
+    """Return the stream message for a request that failed."""
     answer = _STREAMED(error_message=details)
     with suppress(MalformedRequestError):
         _LIMITS.check_message(body)

@@ -1,4 +1,4 @@
-"""The messages of the protocols spoken, made at run time from the descriptors of the .proto files beside this one.
+"""Protobuf message classes, made at run time from the descriptors of the .proto files in this package.
 
 Generated modules would tie us to the versions of protobuf that their generator knows; descriptors are data, which every version
 reads. They live in a pool of their own: a client's generated modules may use the same names in the same process.

@@ -1,4 +1,4 @@
-"""gRPC's server reflection: what tools like grpcurl ask to learn which calls there are and what their messages hold."""
+"""gRPC's server reflection, by which tools like grpcurl discover calls and messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reflection:
         self._services = services
 
     def answer(self, body: bytes) -> bytes:
-        """Answer one request of the stream; MalformedRequestError for what is none."""
+        """Answer one request of the stream; raises MalformedRequestError for an invalid one."""
         request = parsed_short(_REQUEST, body)
         response = _RESPONSE(valid_host=request.host, original_request=request)
         try:

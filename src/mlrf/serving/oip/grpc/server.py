@@ -38,10 +38,10 @@ from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metrics import Layout
 
 _MOST_STREAMS = 256
-"""How many calls of one connection are under way at once; more wait at the client."""
+"""Most concurrent calls of one connection; more wait at the client."""
 _LOOKAHEAD_BYTES = 65535
 _LEAST_PING_MS = 5_000
-"""Clients that ping more often, to keep a connection open, are sent away."""
+"""Clients that send keep-alive pings more often are disconnected."""
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
 """How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
 _QUIET_S = 60.0
@@ -51,7 +51,7 @@ _SETTLE_S, _GOAWAY_S, _LINGER_S = 0.05, 0.02, 0.5
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
-    """What a client may take of the server, in bytes and seconds, as over HTTP."""
+    """Limits of gRPC clients in bytes and seconds, as over HTTP."""
 
     max_message_bytes: int
     max_connections: int
@@ -64,7 +64,7 @@ class GrpcLimits:
 
 
 class GrpcServer:
-    """What a worker answers over gRPC. Make it and call it on the worker's loop."""
+    """The gRPC server of a worker. Create and use it on the worker's event loop."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class GrpcServer:
         self._answering.answer_by(paths)
 
     async def start(self, host: str, port: int) -> None:
-        """Listen and answer; ConfigError where the port cannot be had."""
+        """Start to listen; raises ConfigError if the port cannot be bound."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         tls = self._access.tls
         try:
@@ -162,7 +162,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no 
 
 
 class _TracedRequest(logging.Handler):
-    """Puts what grpcio has to say into our log, now and then."""
+    """Forwards grpcio's log records to our log, rate-limited."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
@@ -179,14 +179,14 @@ class _TracedRequest(logging.Handler):
 
 
 def listen_to_grpc(log: Log) -> None:
-    """Put what grpcio has to say into this log, and nowhere else."""
+    """Send grpcio's log records to this log only."""
     logger = logging.getLogger("grpc")
     logger.handlers = [_TracedRequest(log)]
     logger.propagate = False
 
 
 def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
-    """Return what grpcio's core is told: every wait has a limit, as over HTTP."""
+    """Return the channel options of grpcio's core: every wait has a limit, as over HTTP."""
     return [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", limits.max_message_bytes),

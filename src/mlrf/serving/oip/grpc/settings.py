@@ -13,7 +13,7 @@ EXTRA = 'pip install "mlrf[grpc]"'
 
 @dataclass(frozen=True, slots=True)
 class GrpcSettings:
-    """Where gRPC is spoken."""
+    """Options of the gRPC listener."""
 
     grpc_port: int | None = option(
         None,

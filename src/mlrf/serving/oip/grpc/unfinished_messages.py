@@ -1,4 +1,4 @@
-"""Messages that are not whole yet: how long each may take, and how much memory all of them may hold.
+"""Limits of incomplete gRPC messages: the time of each and the memory of all.
 
 grpcio takes up to 64 KiB of a message that nobody reads, and as much as its length says once it is read; it does not say how
 much of it has come. Two bounds are known of the bytes in all unfinished messages: as many of the largest messages as are being
@@ -69,11 +69,11 @@ class UnfinishedMessages:
         self._sweeps_to_trim = 0
 
     def start(self) -> None:
-        """Watch over times and memory; to be called on the loop."""
+        """Start enforcing the limits; call it on the event loop."""
         self._sweep_now()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop enforcing the limits."""
         for timer in (self._check, self._sweep):
             if timer is not None:
                 timer.cancel()

@@ -76,11 +76,11 @@ class RestHandlers:
         return InferHandler(self._plane(), name)
 
     def load(self, name: str) -> Handler:
-        """Return the handler that takes a model's current version into service."""
+        """Return the handler that loads a model's current version."""
         return _acting(lambda parameters: self._plane().load(name, parameters))
 
     def unload(self, name: str) -> Handler:
-        """Return the handler that takes a model out of service."""
+        """Return the handler that unloads a model."""
         return _acting(lambda parameters: self._plane().unload(name, parameters))
 
 

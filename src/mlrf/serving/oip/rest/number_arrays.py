@@ -1,4 +1,4 @@
-"""Long arrays of numbers are taken out of a document before it is decoded, which one call does.
+"""Extracts long arrays of numbers from a JSON document before the rest is decoded in one call.
 
 Eight megabytes of JSON hold the interpreter for 15 ms even where their values are only passed over; to find where an array of
 numbers ends takes one.

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -70,6 +70,7 @@ def write_bundle(
     task: Task = "regression",
     link: LinkEntry | None = None,
     classes: list[Category] | None = None,
+    predict_returns: Literal["value", "label"] = "value",
     n_outputs: int = 1,
     model: bytes | None = None,
     forest: Forest | None = None,
@@ -98,6 +99,7 @@ def write_bundle(
         objective=task,
         link=link,
         classes=classes,
+        predict_returns=predict_returns,
         n_features=len(schema.features),
         n_outputs=n_outputs,
         base=[0.0] * n_outputs if forest is None else forest.expected_margin(),

@@ -68,16 +68,16 @@ def by_method(routes):
 
 def templates(served):
     return {
-        (method, re.sub("/models/(one|two)(/|$)(versions/[0-9a-f]+(/|$))?", r"/models/{name}\2", path).rstrip("/"))
+        (method, re.sub("/models/(one|two)(/|:|$)(versions/[0-9a-f]+(/|$))?", r"/models/{name}\2", path).rstrip("/"))
         for method, path in served
     }
 
 
 def by_template(served):
-    """The paths of `/v2`, which the contract describes once for all models and versions; the others as they are."""
-    v2 = "^/v2/(repository/)?models/(one|two)(?=/|$)"
+    """The paths of `/v1` and `/v2`, which the contract describes once for all models and versions; the others as they are."""
+    v2 = "^/v([12])/(repository/)?models/(one|two)(?=/|:|$)"
     return {
-        (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v2/\1models/{name}", path)))
+        (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v\1/\2models/{name}", path)))
         for m, path in served
     }
 
@@ -130,23 +130,25 @@ def test_every_operation_has_an_id_of_its_own_a_tag_and_a_summary(bundles):
 
 def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monkeypatch):
     ping = RouteSpec(
-        "GET", "/ping", "Whether it answers", Tag.SERVER, lambda _g, _name: lambda _body: b"{}", scope=OPEN
+        "GET", "/answers", "Whether it answers", Tag.SERVER, lambda _g, _name: lambda _body: b"{}", scope=OPEN
     )
     monkeypatch.setattr(table, "ROUTES", (*table.ROUTES, ping))
     for module in (route_building, openapi, docs, generation):
         monkeypatch.setattr(module, "ROUTES", table.ROUTES)
     service = service_of(bundles, tmp_path)
-    assert service.routes["/ping"].handlers[b"GET"](b"") == b"{}"
+    assert service.routes["/answers"].handlers[b"GET"](b"") == b"{}"
     counts = layout(["one", "two"])
-    number = counts.number("/ping")
-    assert service.routes["/ping"].number == number
+    number = counts.number("/answers")
+    assert service.routes["/answers"].number == number
     assert table.scopes(counts.routes)[number] == OPEN
-    assert openapi.document(bundles, "one", "0", 100, [])["paths"]["/ping"]["get"]["summary"] == "Whether it answers"
-    assert "<code>/ping</code></td><td>Whether it answers</td>" in docs.page(bundles, "one", "0", 100).decode()
+    assert openapi.document(bundles, "one", "0", 100, [])["paths"]["/answers"]["get"]["summary"] == "Whether it answers"
+    assert "<code>/answers</code></td><td>Whether it answers</td>" in docs.page(bundles, "one", "0", 100).decode()
     block = ControlBlock(1, counts.n_words)
     WorkerMeter(counts, block.row(0)).count_request(number, 200, 0.0)
-    assert b'mlrf_requests_total{route="/ping",model="-",status="200"} 1' in Exposition(counts, block, [], "0").text()
-    with pytest.raises(AssertionError, match="/ping"):
+    assert (
+        b'mlrf_requests_total{route="/answers",model="-",status="200"} 1' in Exposition(counts, block, [], "0").text()
+    )
+    with pytest.raises(AssertionError, match="/answers"):
         test_the_tables_have_every_route_and_no_other(service, by_method(service.routes))
 
 

@@ -127,6 +127,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Class labels in the order of the model's outputs; None unless a classifier."""
     class_at_half: Literal[0, 1] = 1
     """The class of a binary prediction of exactly 0.5: several libraries give it to the first."""
+    predict_returns: Literal["value", "label"] = "value"
+    """What `predict` of the object that was built returns, and so what the routes of other platforms answer: `value` is the
+    native prediction, `label` a class. Only a classifier whose labels are known says `label`."""
     n_features: int
     n_outputs: int
     base: list[float]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from mlrf.serving.http.router import HTML, JSON, TEXT
+from mlrf.serving.http.router import HTML, JSON, PLAIN, TEXT
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
 
@@ -35,6 +35,7 @@ class Body(StrEnum):
     NONE = "none"
     JSON = "JSON, plain or gzip"
     TENSORS = "JSON, and behind it binary tensors"
+    ROWS = "JSON, CSV or JSON lines, plain or gzip"
 
 
 class Tag(StrEnum):
@@ -42,6 +43,7 @@ class Tag(StrEnum):
 
     PREDICTIONS = "Predictions"
     INFERENCE = "Open Inference Protocol"
+    PLATFORMS = "Other platforms"
     SERVER = "Server"
     ADMIN = "Administration"
 
@@ -71,6 +73,8 @@ class RouteSpec:
     """Whether its responses are predictions, which the prediction log keeps."""
     is_per_model: bool = False
     """Whether it is served under `/models/{name}` for each model, and without it for the default model."""
+    needs_default: bool = False
+    """Whether the path without a name needs a single model, or one that `--default` names."""
     content_type: bytes = JSON
 
     @property
@@ -94,7 +98,10 @@ class RouteSpec:
         return [path, *(f"{prefix}/versions/{version}{rest}" for version in versions)]
 
 
+_V1_MODEL = "/v1/models/{name}"
 _V2_MODEL = "/v2/models/{name}"
+V1_PREDICT = _V1_MODEL + ":predict"
+INVOCATIONS, PING = "/invocations", "/ping"
 
 ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(
@@ -171,6 +178,36 @@ ROUTES: tuple[RouteSpec, ...] = (
         "Take the model out of service, in every worker, until it is loaded",
         Tag.INFERENCE, lambda g, name: g.rest.unload(name), lambda service, name: service.rest.unload(name),
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
+    ),
+    RouteSpec(
+        "GET", "/v1/models", "The names of the served models (KServe v1)", Tag.PLATFORMS, lambda g, _: g.model_names
+    ),
+    RouteSpec(
+        "GET", _V1_MODEL, "Whether the model answers (KServe v1)", Tag.PLATFORMS, lambda g, name: g.rest.model_ready(name)
+    ),
+    RouteSpec(
+        "POST", V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
+        lambda g, name: g.of(name).platforms.v1_predict, scope=PREDICT, body=Body.JSON, predicts=True,
+    ),
+    RouteSpec(
+        "POST", _V1_MODEL + ":explain", "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
+        lambda g, name: g.of(name).platforms.v1_explain, scope=EXPLAIN, body=Body.JSON, predicts=True,
+    ),
+    RouteSpec(
+        "POST", INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
+        lambda g, name: g.of(name).platforms.invocations,
+        scope=PREDICT, body=Body.ROWS, predicts=True, is_per_model=True, needs_default=True,
+    ),
+    RouteSpec(
+        "GET", PING, "Whether the server answers correctly now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
+        scope=OPEN, is_always_on=True,
+    ),
+    RouteSpec(
+        "GET", "/health", "The same as /ping (MLflow)", Tag.PLATFORMS, lambda g, _: g.ready, scope=OPEN, is_always_on=True
+    ),
+    RouteSpec(
+        "GET", "/version", "The version of the server (MLflow)", Tag.PLATFORMS, lambda g, _: g.version,
+        scope=OPEN, is_always_on=True, content_type=PLAIN,
     ),
     RouteSpec(
         "GET", "/admin/models", "Name, version and digest of each served model", Tag.ADMIN,

@@ -76,6 +76,7 @@ class ForestBundle:
             link=LinkEntry(imported.link.kind, imported.link.scale),
             classes=None if imported.classes is None else list(imported.classes),
             class_at_half=imported.class_at_half,
+            predict_returns="label" if imported.classes is not None and imported.labels_known else "value",
             n_features=forest.n_features,
             n_outputs=forest.n_outputs,
             base=forest.expected_margin(),

@@ -66,6 +66,7 @@ class GraphBundle:
             link=LinkEntry("identity"),
             classes=None if meaning.classes is None else list(meaning.classes),
             class_at_half=proof.class_at_half,
+            predict_returns="label" if meaning.classes is not None and imported.labels_known else "value",
             n_features=len(self.schema.features),
             n_outputs=meaning.n_outputs,
             base=[],

@@ -94,6 +94,8 @@ class ImportedModel:
     """Import name of the module whose `answer` runs the library."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What `answer` must know beside the source; JSON."""
+    labels_known: bool = True
+    """Whether the labels of a classifier are its own or given, and not merely 0, 1, …: then its `predict` returns them."""
     class_at_half: Literal[0, 1] = 1
     """The class that the library's own classifier names where two are equally probable."""
     covers: Covers = "training"
@@ -136,3 +138,8 @@ class ImportedGraph:
     is_double: bool
     """Whether the answer is."""
     notes: tuple[str, ...]
+
+    @property
+    def labels_known(self) -> bool:
+        """Whether the labels of its classes are the file's or given, and not merely 0, 1, …."""
+        return self.classes is not None or self.settings["classes"] is not None

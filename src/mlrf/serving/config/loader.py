@@ -1,4 +1,4 @@
-"""Loads the settings; precedence: command line > environment > settings file > default.
+"""Loads the settings; precedence: command line > environment > settings file > the platform's variables > default.
 
 Whatever names no option, or holds a value that its option does not take, stops the start with a sentence that names both. No
 part of this opens a socket or a bundle, so it can be read again while serving.
@@ -18,6 +18,7 @@ from typing import Any
 from mlrf.core.errors import ConfigError
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import Group, Option, build_settings, refused, value_in
+from mlrf.serving.platforms.settings import VARIABLES
 
 CONFIG_VARIABLE = "MLRF_CONFIG"
 _PREFIX = "MLRF_"
@@ -85,7 +86,8 @@ def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option
     given = vars(_parser().parse_intermixed_args(list(argv)))
     file = given["config"] or environ.get(CONFIG_VARIABLE)
     in_file = _in_file(Path(file)) if file else {}
-    return {**in_file, **_in_environment(environ), **_in_arguments(given)}, given["print_config"]
+    found = {**in_file, **_in_environment(environ), **_in_arguments(given)}
+    return {**found, **_of_platform(environ, found)}, given["print_config"]
 
 
 Found = dict[Option, tuple[Any, str]]
@@ -123,6 +125,17 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
         texts = [part for part in text.split(":" if option.kind is Path else ",") if part] if option.many else [text]
         found[option] = _read_texts(option, texts, name), name
     return found
+
+
+def _of_platform(environ: Mapping[str, str], found: Found) -> Found:
+    """Return the settings in the chosen platform's variables of options that nothing else sets."""
+    by_key = {each.key: each for each in OPTIONS}
+    platform, _ = found.get(by_key["platform"], (None, ""))
+    settings: Found = {}
+    for name, key in VARIABLES.get(platform, {}).items():
+        if by_key[key] not in found and (text := environ.get(name)):
+            settings[by_key[key]] = _read_texts(by_key[key], [text], name), name
+    return settings
 
 
 def _is_service_link(name: str, text: str) -> bool:

@@ -16,9 +16,11 @@ from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.cpus import usable_cpus
+from mlrf.serving.config.platform_paths import check_platform_paths
 from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.oip.grpc.settings import GrpcSettings
 from mlrf.serving.option import Group, at_least, between, check_all, option, options_of, seconds
+from mlrf.serving.platforms.settings import PlatformSettings
 from mlrf.serving.telemetry.logs import LEVELS
 from mlrf.serving.telemetry.settings import TelemetrySettings
 
@@ -74,6 +76,7 @@ class ServeSettings:
         group=Group.REQUESTS,
         choices=("refuse", "missing", "as-library"),
     )
+    platforms: PlatformSettings = field(default_factory=PlatformSettings)
     limits: HttpLimits = field(default_factory=HttpLimits)
     state_dir: Path = option(
         default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
@@ -159,6 +162,7 @@ class ServeSettings:
         for flag, url in (("--features", self.features), ("--shared-cache", self.caching.shared_cache)):
             if url is not None and find_spec("redis") is None:
                 raise ConfigError(f"{flag}: needs `pip install 'mlrf[redis]'`", option=flag)
+        check_platform_paths(self.platforms)
         self.access.check()
         self.grpc.check()
 

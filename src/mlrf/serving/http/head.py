@@ -23,6 +23,7 @@ _HOST = re.compile(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?
 _SPACES = 2
 _KNOWN = frozenset(
     (
+        b"accept",
         b"accept-encoding",
         b"access-control-request-method",
         b"authorization",
@@ -78,6 +79,7 @@ class Head:
     inference_header_bytes: bytes | None = None
     """Bytes of JSON at the start of a binary inference body (Inference-Header-Content-Length)."""
     accept_encoding: bytes | None = None
+    accept: bytes | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -183,6 +185,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         requested_method=first.get(b"access-control-request-method"),
         inference_header_bytes=first.get(b"inference-header-content-length"),
         accept_encoding=b",".join(fields.get(b"accept-encoding", ())) or None,
+        accept=b",".join(fields.get(b"accept", ())) or None,
     )
 
 

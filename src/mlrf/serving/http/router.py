@@ -52,6 +52,7 @@ Authorize = Callable[[Head, int], Wrap | None]
 
 JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+PLAIN = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
 
 OTHER = 0
@@ -197,7 +198,7 @@ class Router:
             return handler
         if fit is not None:
             return fit(handler, head, self.max_body_bytes)
-        _check_content_type(head.content_type)
+        check_json(head.content_type)
         encoding = (head.content_encoding or b"identity").strip().lower()
         if encoding == b"identity":
             return handler
@@ -230,7 +231,8 @@ def preflight_call(head: Head, lines: bytes) -> Call:
     )
 
 
-def _check_content_type(content_type: bytes | None) -> None:
+def check_json(content_type: bytes | None) -> None:
+    """Raise UnsupportedMediaTypeError for a declared type other than JSON in UTF-8."""
     if content_type is None:
         return
     media_type, _, parameters = content_type.partition(b";")

@@ -24,7 +24,7 @@ from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.routes import ROUTES, RouteSpec
+from mlrf.serving.routes import INVOCATIONS, PING, ROUTES, RouteSpec
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metrics import Layout
@@ -79,12 +79,16 @@ class Generation:
         facts = (bundles, default, __version__, settings.max_batch)
         names = tuple(models)
         self.alive: Handler = lambda _body: b'{"status":"alive"}'
+        self.version: Handler = lambda _body: __version__.encode()
+        served_names = list(self._served)
+        self.model_names: Handler = lambda _body: msgspec.json.encode({"models": served_names})
         self.metrics: Handler = lambda _body: exposition.text()
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
         self.docs: Handler = _constant(lambda: Framed(docs.page(*facts), HTML, docs.HEADERS))
-        self.routes = public_routes(self, default, names, layout)
+        chosen = settings.default is not None or len(names) == 1
+        self.routes = public_routes(self, default, names, layout, _aliases(settings), default_is_chosen=chosen)
 
     @property
     def served(self) -> list[LoadedModel]:
@@ -119,6 +123,8 @@ class Generation:
                 self.plane.find(self._default)
             elif len(parts) > 3 and parts[1] == "models":  # noqa: PLR2004  /models/{name}/…
                 self.plane.find(parts[2])
+            elif len(parts) > 3 and parts[1:3] == ["v1", "models"]:  # noqa: PLR2004  /v1/models/{name}…
+                self.plane.find(parts[3].partition(":")[0])
             elif len(parts) > 3 and parts[1:3] == ["v2", "models"]:  # noqa: PLR2004  /v2/models/{name}…
                 version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""  # noqa: PLR2004
                 model = self.plane.find(parts[3], version)
@@ -153,6 +159,12 @@ class Generation:
                 except FeaturesUnavailableError as error:
                     by_key[each.name] = f"not ready: {error}"
         return msgspec.json.encode({"status": "ready", "by_key": by_key})
+
+
+def _aliases(settings: ServeSettings) -> dict[str, str]:
+    """Return the further paths that the operator chose, with the path of the route that each leads to."""
+    chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
+    return {alias: path for path, alias in chosen.items() if alias is not None and alias != path}
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:

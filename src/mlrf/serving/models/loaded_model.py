@@ -24,6 +24,7 @@ from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
+from mlrf.serving.platforms.handlers import PlatformHandlers
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import WorkerMeter
@@ -81,6 +82,14 @@ class LoadedModel:
         if self._partitions is not None:
             for label, handler in self.handlers.items():
                 self.handlers[label] = self._partitions.keep(handler, label)
+        self.platforms: PlatformHandlers = PlatformHandlers(
+            self.model.schema,
+            settings.max_batch,
+            self.handlers["/predict/batch"],
+            settings.platforms.platform,
+            predicts_labels=bundle.manifest.predict_returns == "label",
+        )
+        """What answers the bodies of other platforms."""
         self.inference = self._inference(settings, meter, number, costs)
         """The handler of the Open Inference Protocol."""
         self._example = self.model.schema.row(self.model.schema.example())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mlrf.serving.http.router import Route
-from mlrf.serving.oip.rest.infer_handler import fit
+from mlrf.core.errors import ModelNotFoundError
+from mlrf.serving.http.router import Fit, Route
+from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
+from mlrf.serving.platforms.handlers import fit as platform_fit
 from mlrf.serving.routes import ADMIN, ROUTES, Body, RouteSpec
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
@@ -15,9 +18,22 @@ if TYPE_CHECKING:
     from mlrf.serving.models.generation import Generation
     from mlrf.serving.models.service import Service
 
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
-def public_routes(generation: Generation, default: str, names: Sequence[str], layout: Layout) -> dict[str, Route]:
-    """Return the routes of a generation by path; `names` has the models that may be loaded or unloaded too."""
+
+def public_routes(
+    generation: Generation,
+    default: str,
+    names: Sequence[str],
+    layout: Layout,
+    aliases: Mapping[str, str] = NO_ALIASES,
+    *,
+    default_is_chosen: bool = True,
+) -> dict[str, Route]:
+    """Return the routes of a generation by path; `names` has the models that may be loaded or unloaded too.
+
+    `aliases`: further paths, each with the path of the route that it leads to; a route of the same path goes before.
+    """
     versions = {each.name: each.inference.paths for each in generation.served}
     routes: dict[str, Route] = {}
     for spec in ROUTES:
@@ -27,8 +43,23 @@ def public_routes(generation: Generation, default: str, names: Sequence[str], la
         for name in (names if spec.scope == ADMIN else versions) if spec.names_model else ("",):
             handler = spec.handler(generation, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
-                _add(routes, path, spec, name, handler, layout)
+                is_bare = spec.needs_default and path == spec.path
+                answering = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
+                _add(routes, path, spec, name, answering, layout)
+    for alias, path in aliases.items():
+        if path in routes:
+            routes.setdefault(alias, routes[path])
     return routes
+
+
+def _refusing_to_choose(path: str, names: Sequence[str]) -> Handler:
+    def refuse(_body: bytes) -> bytes:
+        raise ModelNotFoundError(
+            f"{path} does not say which model: {', '.join(names)} are served, and none of them is the default; send to "
+            f"/models/{names[0]}{path}, or start the server with --default {names[0]}"
+        )
+
+    return refuse
 
 
 def admin_routes(service: Service, names: Sequence[str], layout: Layout) -> dict[str, Route]:
@@ -59,6 +90,7 @@ def repository_route(path: str, make: Callable[[RouteSpec, str], Handler | None]
     return None
 
 
+_FITS: dict[Body, Fit] = {Body.TENSORS: rest_fit, Body.ROWS: platform_fit}
 _REPOSITORY_MODELS = "/v2/repository/models/"
 
 
@@ -75,6 +107,6 @@ def _add(
         handlers={**({} if there is None else there.handlers), spec.method.encode(): handler},
         content_type=spec.content_type,
         always=spec.is_always_on or spec.scope == ADMIN,
-        fit=fit if spec.body is Body.TENSORS else None,
+        fit=_FITS.get(spec.body),
         bodiless=not spec.needs_body,
     )

@@ -14,6 +14,7 @@ from mlrf.serving.error_status import TABLE, descriptions
 from mlrf.serving.native.strict_parser import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content
 from mlrf.serving.pages.openapi_oip import fixed_contents
+from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS
 from mlrf.serving.routes import ADMIN, ANY, OPEN, ROUTES, Body, RouteSpec
 
 _RELOAD_REFUSED = TABLE[ReloadRefusedError].http
@@ -32,7 +33,7 @@ _NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
 def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
     """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
     paths: dict[str, Any] = {}
-    contents = fixed_contents(bundles) | _FIXED
+    contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
     for spec in ROUTES:
         if spec.handler is None:
             continue
@@ -109,7 +110,7 @@ def _native_content(path: str, bundle: Bundle, max_batch: int) -> Content:
             return _batch(bundle, max_batch)
         case "/explain":
             return _explain(bundle)
-    return _ANY
+    return PLATFORM_CONTENTS.get(path, _ANY)
 
 
 def _predict(bundle: Bundle) -> Content:

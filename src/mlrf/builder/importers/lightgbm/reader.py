@@ -40,6 +40,7 @@ def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedMode
         classes=choose_labels(
             import_options.classes, fitted_classes, objective.n_classes, f"a model of the objective {objective.name}"
         ),
+        labels_known=import_options.classes is not None or fitted_classes is not None,
         features=read_features(text, by_category, import_options.categories),
         library="lightgbm",
         source=raw,

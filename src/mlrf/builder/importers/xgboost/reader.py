@@ -65,6 +65,7 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
         notes += (
             "multi:softmax predicts a label; mlrf answers its probabilities, as multi:softprob, with the label beside",
         )
+    own_classes = given.classes or _kept_classes(learner)
     return ImportedModel(
         forest=forest,
         task=objective.task,
@@ -72,10 +73,12 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
         link=objective.link,
         classes=choose_labels(
             import_options.classes,
-            given.classes or _kept_classes(learner),
+            own_classes,
             n_classes,
             f"a model of the objective {name}",
         ),
+        # multi:softmax predicts the number of a class itself.
+        labels_known=import_options.classes is not None or own_classes is not None or name == "multi:softmax",
         features=read_features(learner, booster, n_features, _greatest_codes(forest), import_options.categories),
         library="xgboost",
         source=given.raw,

@@ -1,0 +1,30 @@
+"""Which paths an operator may give to the routes of a platform."""
+
+from __future__ import annotations
+
+import re
+
+from mlrf.core.errors import ConfigError
+from mlrf.serving.platforms.settings import PlatformSettings
+from mlrf.serving.routes import ROUTES, V1_PREDICT, RouteSpec
+
+
+def check_platform_paths(settings: PlatformSettings) -> None:
+    """Raise ConfigError for a path that another route has and answers otherwise."""
+    for option, path in (("--predict-route", settings.predict_route), ("--health-route", settings.health_route)):
+        spec = None if path is None else _route_of(path)
+        if spec is None or (spec.is_always_on if option == "--health-route" else spec.path == V1_PREDICT):
+            continue
+        raise ConfigError(
+            f"{option}: {path} is the path of another route ({spec.summary}); choose one such as /platform/predict",
+            option=option,
+        )
+
+
+def _route_of(path: str) -> RouteSpec | None:
+    for spec in ROUTES:
+        for template in (spec.path, f"/models/{{name}}{spec.path}") if spec.is_per_model else (spec.path,):
+            pattern = "[^/:]+".join(map(re.escape, template.split("{name}")))
+            if spec.handler is not None and re.fullmatch(pattern, path):
+                return spec
+    return None

@@ -1,0 +1,97 @@
+"""Rows of any body as the body of `/predict/batch` that means the same.
+
+A row is the JSON text of a native `features` member: an object by name, or an array in schema order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from mlrf.core.errors import BatchTooLargeError, InvalidFeatureError
+from mlrf.core.feature import Feature
+from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip
+from mlrf.serving.native.json_scanner import items_of
+
+_NUMBER_STARTS = frozenset(b"-0123456789")
+_BLANKS = b" \t\r\n"
+_SHOWN_BYTES = 40
+
+
+def batch_body(rows: Iterable[bytes], *, explain: bool = False) -> bytes:
+    """Return the body of `/predict/batch` with these rows."""
+    instances = b"},{".join(b'"features":%b' % row for row in rows)
+    braces = b"{%b}" % instances if instances else b""
+    return b'{"instances":[%b]%b}' % (braces, b',"explain":true' if explain else b"")
+
+
+class RowWriter:
+    """Writes rows of one schema."""
+
+    def __init__(self, schema: Schema, max_rows: int) -> None:
+        self.schema = schema
+        self.max_rows = max_rows
+        self._ambiguous = [index for index, each in enumerate(schema.features) if takes_no_codes(each)]
+        self._is_by_value = any(each.categories is not None for each in schema.features)
+        self._position = {name: index for index, name in enumerate(schema.names)}
+
+    def check_count(self, n_rows: int) -> None:
+        """Raise BatchTooLargeError for more rows than a batch may hold."""
+        if n_rows > self.max_rows:
+            raise BatchTooLargeError(
+                f"the body holds {n_rows} rows, more than {self.max_rows}; send it in parts, or raise --max-batch",
+                instances=n_rows,
+                max_instances=self.max_rows,
+            )
+
+    def unnamed(self, index: int, row: msgspec.Raw) -> bytes:
+        """Return row `index`, an array in schema order, as it is; InvalidFeatureError where a number could mean two things."""
+        text = bytes(row)
+        if self._ambiguous:
+            values = items_of(row)
+            for position in self._ambiguous:
+                if position < len(values) and (value := bytes(values[position]).lstrip(_BLANKS))[0] in _NUMBER_STARTS:
+                    raise self.ambiguous_number(index, position, value)
+        return text
+
+    def ambiguous_number(self, index: int, position: int, value: bytes) -> InvalidFeatureError:
+        """Return the error for a number that could be a category or its code."""
+        name = self.schema.names[position]
+        shown = value[:_SHOWN_BYTES].decode(errors="replace").strip()
+        return InvalidFeatureError(
+            f"instance {index}: feature {name!r}: {shown} could be a category or its code; name the columns to send "
+            'categories, or send {"features": […]} to /predict, whose numbers are codes',
+            feature=clip(name),
+            index=index,
+        )
+
+    def named(self, names: Sequence[str]) -> Named:
+        """Return what writes rows of columns with these names."""
+        order = None
+        if not self._is_by_value and len(names) == len(self._position) and self._position.keys() == set(names):
+            order = [names.index(name) for name in self.schema.names]
+        return Named(names, order)
+
+
+class Named:
+    """Writes rows whose columns have names: as objects, or in schema order where that means the same and is shorter."""
+
+    def __init__(self, names: Sequence[str], order: Sequence[int] | None) -> None:
+        self._keys = [msgspec.json.encode(name) for name in names]
+        self._order = order
+
+    def row(self, values: Sequence[bytes]) -> bytes:
+        """Return a row of one JSON text a column."""
+        if self._order is not None:
+            return b"[%b]" % b",".join([values[index] for index in self._order])
+        return b"{%b}" % b",".join([b"%b:%b" % pair for pair in zip(self._keys, values, strict=True)])
+
+
+def takes_no_codes(feature: Feature) -> bool:
+    """Whether a number for a feature could be a category or its code: some category is a number, and not its own code."""
+    return any(
+        isinstance(category, int | float) and not isinstance(category, bool) and category != code
+        for code, category in enumerate(feature.categories or ())
+    )

@@ -1,0 +1,203 @@
+"""Rows of CSV bodies.
+
+1. The first line is a header where it holds exactly the names of the features, in any order; `header=present` or
+   `header=absent` in the content type says so where it could be doubted. A first line that holds only some names is refused.
+2. No data row is dropped. An empty field, and `nan`, is missing.
+3. With a header, categories go by value; without one, numbers are codes and other texts are names.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from mlrf.core.errors import (
+    FeatureCountError,
+    InvalidRequestError,
+    MalformedRequestError,
+    MissingFeatureError,
+    UnknownFeatureError,
+    UnsupportedMediaTypeError,
+)
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.value_text import clip, shown_name
+from mlrf.serving.platforms.canonical import RowWriter
+
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
+_MAX_FIELD_CHARS = 1 << 20
+_encode = msgspec.json.encode
+csv.field_size_limit(_MAX_FIELD_CHARS)
+
+
+class Header(StrEnum):
+    """What the first line of a body is."""
+
+    EXACT = "exact"
+    """A header of exactly the features' names, or the body is refused: no option says what else it may be."""
+    DETECT = "detect"
+    """A header where it is exactly the features' names, else data."""
+    PRESENT = "present"
+    ABSENT = "absent"
+
+
+def rows_of_csv(writer: RowWriter, body: bytes, header: Header) -> list[bytes]:
+    """Return the rows of a CSV body; MalformedRequestError, FeatureCountError, UnsupportedMediaTypeError."""
+    lines = _lines(body, writer.max_rows, len(writer.schema.features))
+    names = _header(writer, lines[0] if lines else [], header)
+    data = lines if names is None else lines[1:]
+    writer.check_count(len(data))
+    features = writer.schema.features
+    by_name = {feature.name: feature for feature in features}
+    columns: Sequence[Feature | None] = features if names is None else [by_name.get(name) for name in names]
+    read = [_reader(feature, named=names is not None) for feature in columns]
+    named = None if names is None else writer.named(names)
+    doubtful = (
+        [] if names is not None else [index for index, each in enumerate(features) if _has_names_like_codes(each)]
+    )
+    rows = []
+    for index, line in enumerate(data):
+        if len(line) != len(columns) and not (not line and len(columns) == 1):
+            raise FeatureCountError(
+                f"row {index} of the CSV body has {len(line)} fields, expected {len(columns)}: one for each "
+                + ("column of its header" if names is not None else "feature in schema order"),
+                expected=len(columns),
+                got=len(line),
+                index=index,
+            )
+        values = [reading(field) for reading, field in zip(read, line or [""], strict=True)]
+        for position in doubtful:
+            if _NUMBER.fullmatch(line[position].strip()):
+                raise writer.ambiguous_number(index, position, line[position].encode())
+        if named is None:
+            rows.append(writer.unnamed(index, msgspec.Raw(b"[%b]" % b",".join(values))))
+        else:
+            rows.append(named.row(values))
+    return rows
+
+
+def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedRequestError(f"the body is not UTF-8 at byte {error.start}") from error
+    # Of a model of one feature an empty line is a row whose value is missing.
+    text = text.removesuffix("\n").removesuffix("\r") if n_features == 1 else text.rstrip("\r\n")
+    if not text and n_features > 1:
+        raise MalformedRequestError("the body is empty; send CSV, a row a line")
+    lines: list[list[str]] = []
+    try:
+        for line in csv.reader(io.StringIO(text, newline=""), strict=True):
+            lines.append(line)
+            if len(lines) > max_rows + 1:
+                # One more than may be, a header included: that there are too many is all that counts.
+                break
+    except csv.Error as error:
+        raise MalformedRequestError(f"the body is not CSV at line {len(lines) + 1}: {error}") from error
+    return lines
+
+
+def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str] | None:
+    """Return the names of the header, None where the first line is data."""
+    known = writer.schema.names
+    names = [field.strip() for field in first]
+    is_exact = len(names) == len(known) and set(names) == set(known)
+    if header is Header.ABSENT:
+        return None
+    if is_exact:
+        return names
+    overlap = [name for name in names if name in set(known)]
+    if header is Header.PRESENT or overlap:
+        _refuse_header(known, names)
+    if header is Header.EXACT:
+        raise UnsupportedMediaTypeError(
+            "CSV is taken with a header of exactly the feature names; without one, start the server with --platform sagemaker, "
+            "or send Content-Type: text/csv; header=absent",
+            accepted=["application/json", "text/csv; header=absent"],
+        )
+    return None
+
+
+def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
+    remedy = "send every name once, or say in the content type that there is no header: text/csv; header=absent"
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequestError(f"the header of the CSV body has {shown_name(twice)} twice; {remedy}", field="header")
+    if absent := [name for name in known if name not in set(names)]:
+        raise MissingFeatureError(
+            f"the header of the CSV body lacks {shown_name(absent[0])}; {remedy}",
+            feature=absent[0],
+            missing=absent[:20],
+        )
+    extra = [name for name in names if name not in set(known)]
+    raise UnknownFeatureError(
+        f"the header of the CSV body has {shown_name(extra[0])}, which is no feature; {remedy}",
+        feature=clip(extra[0]),
+        unknown=[clip(name) for name in extra[:20]],
+    )
+
+
+def _reader(feature: Feature | None, *, named: bool) -> Callable[[str], bytes]:
+    """Return what makes JSON of a field; a text that the feature does not take becomes a string, which the parser refuses."""
+    if feature is None:
+        return _encode
+    if feature.kind is Kind.BOOLEAN:
+        return _boolean
+    if feature.kind is not Kind.CATEGORICAL or feature.categories is None:
+        return _number
+    listed = {category: _encode(category) for category in feature.categories if isinstance(category, str)}
+    others = [category for category in feature.categories if not isinstance(category, str)]
+    booleans = {str(category).lower(): _encode(category) for category in others if isinstance(category, bool)}
+    numbers = any(not isinstance(category, bool) for category in others)
+
+    def read(field: str) -> bytes:
+        if (known := listed.get(field)) is not None and (named or _NUMBER.fullmatch(field) is None):
+            return known
+        if _is_missing(field):
+            return b"null"
+        if named and (known := booleans.get(field.strip().lower())) is not None:
+            return known
+        return _number(field) if numbers or not named else _encode(field)
+
+    return read
+
+
+def _has_names_like_codes(feature: Feature) -> bool:
+    """Whether a category is a text that reads as a number, and not as its own code: CSV has no types to tell them apart."""
+    return any(
+        isinstance(category, str) and _NUMBER.fullmatch(category) is not None and float(category) != code
+        for code, category in enumerate(feature.categories or ())
+    )
+
+
+def _is_missing(field: str) -> bool:
+    stripped = field.strip()
+    return not stripped or stripped.lower() == "nan"
+
+
+def _number(field: str) -> bytes:
+    if _is_missing(field):
+        return b"null"
+    text = field.strip()
+    if _JSON_NUMBER.fullmatch(text):
+        return text.encode()
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        return repr(number).encode() if math.isfinite(number) else text.lstrip("+").encode()
+    return _encode(field)
+
+
+def _boolean(field: str) -> bytes:
+    lowered = field.strip().lower()
+    if lowered in _TRUE:
+        return b"true"
+    if lowered in _FALSE:
+        return b"false"
+    return _number(field)

@@ -1,0 +1,259 @@
+"""The handlers of other platforms' routes for one model: which body, read how, answered in which shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
+from mlrf.core.schema import Schema
+from mlrf.serving.http.content_coding import unzip_whole
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.router import check_json, unzipping
+from mlrf.serving.platforms import json_rows
+from mlrf.serving.platforms.canonical import RowWriter, batch_body
+from mlrf.serving.platforms.csv_rows import Header, rows_of_csv
+from mlrf.serving.platforms.responses import Responses, Shape
+from mlrf.serving.platforms.settings import Platform
+from mlrf.serving.runtime.results import Continued, Deferred, Handler, Result, followed
+from mlrf.serving.runtime.thresholds import STRICT_JSON_BYTES
+
+ReadRows = Callable[[bytes], list[bytes]]
+_V1_FORMS: dict[str, json_rows.Reader] = {"instances": json_rows.rows_of_list, "inputs": json_rows.rows_of_list}
+_VERTEX_FORMS: dict[str, json_rows.Reader] = {"instances": json_rows.rows_of_list}
+_MLFLOW_FORMS: dict[str, json_rows.Reader] = {
+    "dataframe_split": json_rows.rows_of_split,
+    "dataframe_records": json_rows.rows_of_records,
+    "instances": json_rows.rows_of_list,
+    "inputs": json_rows.rows_or_columns,
+}
+_SAGEMAKER_FORMS: dict[str, json_rows.Reader] = {**_MLFLOW_FORMS, "instances": json_rows.rows_of_instances}
+_JSON_LINES = frozenset(
+    (b"application/jsonlines", b"application/jsonl", b"application/x-jsonlines", b"application/x-ndjson")
+)
+_HEADERS = {
+    None: Header.EXACT,
+    "mlflow": Header.PRESENT,
+    "sagemaker": Header.DETECT,
+}
+_ACCEPTED = {
+    "mlflow": ["application/json", "text/csv"],
+    "sagemaker": ["application/json", "text/csv", "application/jsonlines"],
+    "vertex": ["application/json"],
+}
+
+
+class RowsHandler:
+    """Answers bodies that are rewritten for the native route of batches."""
+
+    def __init__(self, read: ReadRows, batch: Handler, shape: Shape, *, explains: bool = False) -> None:
+        """`read` returns the rows of a body, `batch` answers `/predict/batch`, `shape` rewrites its answer."""
+        self._read = read
+        self._batch = batch
+        self._shape = shape
+        self._explains = explains
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        if len(body) > STRICT_JSON_BYTES:
+            return followed(Continued(Deferred(partial(self._rewritten, body)), self._batch), self._shaped)
+        return followed(self._batch(self._rewritten(body)), self._shaped)
+
+    def without_explanations(self) -> Handler:
+        """Return the same handler: no member of these bodies requests explanations."""
+        return self
+
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """Return a request that was answered as the native one, and its answer as JSON; for the prediction log."""
+        text = bytes(answer)
+        is_json = getattr(answer, "content_type", None) is None
+        return self._rewritten(body), text if is_json else _as_json_strings(text)
+
+    def _rewritten(self, body: bytes) -> bytes:
+        return batch_body(self._read(body), explain=self._explains)
+
+    def _shaped(self, answer: bytes) -> Result:
+        if len(answer) > STRICT_JSON_BYTES:
+            return Deferred(lambda: self._shape(answer))
+        return self._shape(answer)
+
+
+class PlatformHandlers:
+    """The handlers of one model."""
+
+    def __init__(
+        self, schema: Schema, max_rows: int, batch: Handler, platform: Platform | None, *, predicts_labels: bool
+    ) -> None:
+        """`batch` answers `/predict/batch`; `predicts_labels` as the bundle's manifest says."""
+        self._writer = RowWriter(schema, max_rows)
+        self._batch = batch
+        self._platform = platform
+        self._responses = Responses(predicts_labels=predicts_labels)
+
+    # Handlers refer to this object: one that it kept would be a cycle, and its model would stay open.
+    @property
+    def v1_predict(self) -> Handler:
+        """The handler of `/v1/models/{name}:predict`."""
+        return RowsHandler(self._v1_rows, self._batch, self._responses.predictions)
+
+    @property
+    def v1_explain(self) -> Handler:
+        """The handler of `/v1/models/{name}:explain`."""
+        return RowsHandler(self._v1_rows, self._batch, self._responses.explanations, explains=True)
+
+    @property
+    def invocations(self) -> Handler:
+        """The handler of `/invocations`."""
+        return InvocationsHandler(self)
+
+    def invocation(self, content_type: bytes | None, accept: bytes | None) -> RowsHandler:
+        """Return the handler of `/invocations` bodies of a content type; UnsupportedMediaTypeError for others."""
+        platform, responses = self._platform, self._responses
+        kind, _, parameters = (content_type or b"application/json").partition(b";")
+        kind = kind.strip().lower()
+        if kind == b"text/csv" and platform != "vertex":
+            read: ReadRows = partial(self._csv, _header_of(parameters, _HEADERS[platform]))
+            return self._handler(read, responses.csv if platform == "sagemaker" else responses.predictions, accept)
+        if kind in _JSON_LINES and platform == "sagemaker":
+            return self._handler(partial(json_rows.rows_of_lines, self._writer), responses.json_lines, accept)
+        if kind != b"application/json":
+            raise self._unsupported(kind)
+        check_json(content_type)
+        if platform == "sagemaker":
+            return self._handler(self._sagemaker_json, None, accept)
+        if platform == "vertex":
+            read = partial(self._member, _VERTEX_FORMS, "parameters", ("parameters",))
+        else:
+            read = partial(self._member, _MLFLOW_FORMS, "params", ("params",))
+        return self._handler(read, responses.predictions, accept)
+
+    def _handler(self, read: ReadRows, shape: Shape | None, accept: bytes | None) -> RowsHandler:
+        if self._platform == "sagemaker":
+            shape = self._accepted(accept) or shape
+        if shape is None:
+            return _LikeTheBody(read, self._batch, self._responses)
+        return RowsHandler(read, self._batch, shape)
+
+    def _accepted(self, accept: bytes | None) -> Shape | None:
+        """Return the shape that an Accept header names first, None for any; UnsupportedMediaTypeError for none of ours."""
+        kinds = [part.partition(b";")[0].strip().lower() for part in (accept or b"*/*").split(b",")]
+        for kind in kinds:
+            if kind in (b"", b"*/*"):
+                return None
+            if kind == b"text/csv":
+                return self._responses.csv
+            if kind in _JSON_LINES:
+                return self._responses.json_lines
+            if kind == b"application/json":
+                return None
+        raise UnsupportedMediaTypeError(
+            f"Accept: {kinds[0].decode(errors='replace')[:80]} cannot be answered; ask for application/json, text/csv or "
+            "application/jsonlines",
+            accepted=_ACCEPTED["sagemaker"],
+        )
+
+    def _unsupported(self, kind: bytes) -> UnsupportedMediaTypeError:
+        accepted = _ACCEPTED[self._platform or "mlflow"]
+        hint = "; --platform sagemaker takes JSON lines too" if kind in _JSON_LINES else ""
+        return UnsupportedMediaTypeError(
+            f"a body of {kind.decode(errors='replace')[:80]!r} is not taken here; send {' or '.join(accepted)}{hint}",
+            accepted=accepted,
+        )
+
+    def _member(
+        self, forms: dict[str, json_rows.Reader], parameters: str, others: tuple[str, ...], body: bytes
+    ) -> list[bytes]:
+        members = json_rows.body_members(self._writer, body, f'{{"{next(iter(forms))}": …}}')
+        name = json_rows.the_one_form(members, forms, others)
+        json_rows.refuse_parameters(members, parameters)
+        return forms[name](self._writer, members[name], name)
+
+    def _v1_rows(self, body: bytes) -> list[bytes]:
+        return self._member(_V1_FORMS, "parameters", ("parameters", "signature_name"), body)
+
+    def _csv(self, header: Header, body: bytes) -> list[bytes]:
+        return rows_of_csv(self._writer, body, header)
+
+    def _sagemaker_json(self, body: bytes) -> list[bytes]:
+        if body.lstrip(b" \t\r\n").startswith(b"["):
+            return json_rows.rows_of_instances(self._writer, json_rows.document(self._writer, body), "the body")
+        return self._member(_SAGEMAKER_FORMS, "params", ("params",), body)
+
+
+class InvocationsHandler:
+    """Answers `/invocations`, whose bodies the head describes."""
+
+    def __init__(self, handlers: PlatformHandlers) -> None:
+        self._handlers = handlers
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a JSON body."""
+        return self._handlers.invocation(None, None)(body)
+
+    def without_explanations(self) -> Handler:
+        """Return the same handler: no member of these bodies requests explanations."""
+        return self
+
+    def fitted(self, head: Head, max_body_bytes: int) -> Handler:
+        """Return the handler of the bodies that come with a head; UnsupportedMediaTypeError."""
+        handler = self._handlers.invocation(head.content_type, head.accept)
+        encoding = (head.content_encoding or b"identity").strip().lower()
+        if encoding == b"identity":
+            return handler
+        if encoding == b"gzip":
+            return _UnzippingHandler(handler, max_body_bytes)
+        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+
+
+class _UnzippingHandler:
+    """Answers bodies in gzip."""
+
+    def __init__(self, handler: RowsHandler, max_body_bytes: int) -> None:
+        self._handler = handler
+        self._max_body_bytes = max_body_bytes
+        self._answer = unzipping(handler, max_body_bytes)
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        return self._answer(body)
+
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """As of `RowsHandler`."""
+        return self._handler.as_json(unzip_whole(body, self._max_body_bytes), answer)
+
+
+class _LikeTheBody(RowsHandler):
+    """Answers an array with an array, and an object with an object."""
+
+    def __init__(self, read: ReadRows, batch: Handler, responses: Responses) -> None:
+        super().__init__(read, batch, responses.predictions)
+        self._array = RowsHandler(read, batch, responses.array)
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        return self._array(body) if body.lstrip(b" \t\r\n").startswith(b"[") else super().__call__(body)
+
+
+def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
+    """Return the handler of a head's body: of `/invocations` as its content type says, of any other as it is."""
+    return handler.fitted(head, max_body_bytes) if isinstance(handler, InvocationsHandler) else handler
+
+
+def _header_of(parameters: bytes, otherwise: Header) -> Header:
+    """Return what the parameters of a content type say of the first line of CSV."""
+    for parameter in parameters.split(b";"):
+        name, _, value = (part.strip().lower().strip(b'"') for part in parameter.partition(b"="))
+        if name == b"header":
+            if value not in (b"present", b"absent"):
+                raise InvalidRequestError("the content type's header must be present or absent", field="header")
+            return Header.PRESENT if value == b"present" else Header.ABSENT
+        if name == b"charset" and value not in (b"utf-8", b"us-ascii"):
+            raise UnsupportedMediaTypeError("CSV must be UTF-8", accepted=["text/csv; charset=utf-8"])
+    return otherwise
+
+
+def _as_json_strings(text: bytes) -> bytes:
+    """Return lines of CSV or of JSON as one JSON array of strings."""
+    import msgspec  # noqa: PLC0415  for the prediction log alone
+
+    return msgspec.json.encode(text.decode().splitlines())

@@ -1,0 +1,227 @@
+"""Rows of JSON bodies: lists of arrays or objects, columns, data frames and JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from mlrf.core.errors import BatchTooLargeError, FeatureCountError, InvalidRequestError, MalformedRequestError
+from mlrf.core.value_text import clip, shown_name
+from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, type_of, values_at_most, whole_document
+from mlrf.serving.platforms.canonical import RowWriter
+
+_NO_PARAMETERS = frozenset((b"null", b"{}"))
+_SPARE_VALUES = 1000
+_SPARE_TIMES = 4
+"""As the native parser: what a row may hold besides its features."""
+Rows = list[bytes]
+Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
+
+
+def body_members(writer: RowWriter, body: bytes, what: str) -> dict[str, msgspec.Raw]:
+    """Return the members of a body, which must be an object; `what` says in a sentence what is expected."""
+    raw = document(writer, body)
+    if not begins_with(raw, b"{"):
+        raise InvalidRequestError(f"the body must be an object ({what}), not {type_of(raw)}", expected="object")
+    return members_of(raw, "the body")
+
+
+def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
+    """Return a body as JSON text; MalformedRequestError says where it is none, BatchTooLargeError that it holds too much."""
+    raw = whole_document(body, writer.schema.names)
+    most = writer.max_rows * (_SPARE_TIMES * len(writer.schema.names) + _SPARE_VALUES)
+    if (values := values_at_most(raw)) > most:
+        raise BatchTooLargeError(
+            f"the body holds some {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
+            "may; send it in parts, or raise --max-batch",
+            values=values,
+            max_instances=writer.max_rows,
+        )
+    return raw
+
+
+def the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader], others: Sequence[str]) -> str:
+    """Return the member that holds the rows; InvalidRequestError where there are none or two, or something unknown beside."""
+    known = " or ".join(f'"{name}"' for name in forms)
+    given = [name for name in members if name in forms]
+    for name in members:
+        if name not in forms and name not in others:
+            raise InvalidRequestError(
+                f"unknown member {shown_name(name)} in the request body; send {known}", field=clip(name)
+            )
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        raise InvalidRequestError(f"the body must have exactly one of {known}; it has {found}", field="body")
+    return given[0]
+
+
+def refuse_parameters(members: Mapping[str, msgspec.Raw], name: str) -> None:
+    """Raise InvalidRequestError where a body has parameters: no model here takes any."""
+    raw = members.get(name)
+    if raw is not None and b"".join(bytes(raw).split()) not in _NO_PARAMETERS:
+        raise InvalidRequestError(f'the model takes no parameters: leave "{name}" out, or send {{}}', field=name)
+
+
+def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    """Return the rows of a list of arrays in schema order or of objects by name.
+
+    An object whose members are all arrays, or all objects, holds several rows by column, as KServe's clients send frames.
+    """
+    if not begins_with(raw, b"["):
+        raise InvalidRequestError(
+            f"{name} must be an array of rows: arrays of {len(writer.schema.names)} values in schema order, or objects by name",
+            field=clip(name),
+            expected="array",
+        )
+    items = items_of(raw)
+    writer.check_count(len(items))
+    rows: Rows = []
+    for index, item in enumerate(items):
+        if begins_with(item, b"["):
+            rows.append(writer.unnamed(index, item))
+        elif begins_with(item, b"{"):
+            rows += _rows_of_object(writer, item, f"{name}[{index}]")
+        else:
+            raise InvalidRequestError(
+                f"{name}[{index}] must be a row, an array or an object, not {type_of(item)}; a single row is {name}: [[…]]",
+                field=clip(name),
+                index=index,
+            )
+    writer.check_count(len(rows))
+    return rows
+
+
+def rows_or_columns(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    """Return the rows of a list of rows, or of an object of columns by name."""
+    return _rows_of_object(writer, raw, name) if begins_with(raw, b"{") else rows_of_list(writer, raw, name)
+
+
+def rows_of_records(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    """Return the rows of a list of objects by name."""
+    if not begins_with(raw, b"["):
+        raise InvalidRequestError(f"{name} must be an array of objects by name", field=name, expected="array")
+    items = items_of(raw)
+    writer.check_count(len(items))
+    for index, item in enumerate(items):
+        if not begins_with(item, b"{"):
+            raise InvalidRequestError(f"{name}[{index}] must be an object by name, not {type_of(item)}", field=name)
+    return [bytes(item) for item in items]
+
+
+def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    """Return the rows of `{"columns": […], "data": [[…]]}`; without columns, or with their numbers, in schema order."""
+    members = members_of(raw, name)
+    for member in members:
+        if member not in ("columns", "data", "index"):
+            raise InvalidRequestError(
+                f"unknown member {shown_name(member)} of {name}; it takes columns, data and index", field=clip(member)
+            )
+    if "data" not in members or not begins_with(members["data"], b"["):
+        raise InvalidRequestError(f"{name} must have data, an array of rows", field="data", expected="array")
+    data = items_of(members["data"])
+    writer.check_count(len(data))
+    names = None if "columns" not in members else _column_names(writer, members["columns"])
+    rows: Rows = []
+    named = None if names is None else writer.named(names)
+    for index, item in enumerate(data):
+        if not begins_with(item, b"["):
+            raise InvalidRequestError(f"data[{index}] must be an array of values, not {type_of(item)}", field="data")
+        if names is None or named is None:
+            rows.append(writer.unnamed(index, item))
+            continue
+        values = items_of(item)
+        if len(values) != len(names):
+            raise FeatureCountError(
+                f"data[{index}] holds {len(values)} values, and there are {len(names)} columns; send a value for each, null "
+                "where it is missing",
+                expected=len(names),
+                got=len(values),
+                index=index,
+            )
+        rows.append(named.row([bytes(value) for value in values]))
+    return rows
+
+
+def rows_of_lines(writer: RowWriter, body: bytes) -> Rows:
+    """Return the rows of JSON lines: on each an array, an object by name, or `{"features": …}` as SageMaker writes it."""
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    writer.check_count(len(lines))
+    rows: Rows = []
+    for index, line in enumerate(lines):
+        try:
+            raw = document(writer, line)
+        except MalformedRequestError as error:
+            raise MalformedRequestError(f"line {index}: {error}", **{**error.details, "index": index}) from error
+        if begins_with(raw, b"["):
+            rows.append(writer.unnamed(index, raw))
+        else:
+            rows.append(bytes(features_of(writer, members_of(raw, f"line {index}"), raw, index)))
+    return rows
+
+
+def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    """Return the rows of a list as `rows_of_list`; an object may be `{"features": …}`, as SageMaker's algorithms take it."""
+    if not begins_with(raw, b"["):
+        return rows_of_list(writer, raw, name)
+    items = items_of(raw)
+    if items and not any(begins_with(item, opening) for item in items for opening in (b"[", b"{")):
+        # One row, as SageMaker's JSONSerializer sends a one-dimensional array.
+        return [writer.unnamed(0, raw)]
+    opened = [
+        features_of(writer, members_of(item, f"{name}[{index}]"), item, index) if begins_with(item, b"{") else item
+        for index, item in enumerate(items)
+    ]
+    return rows_of_list(writer, msgspec.Raw(b"[%b]" % b",".join(bytes(item) for item in opened)), name)
+
+
+def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgspec.Raw, index: int) -> msgspec.Raw:
+    """Return what stands under `features` where that is all an object holds and no feature has the name, else the object."""
+    if list(members) != ["features"] or "features" in writer.schema.names:
+        return raw
+    inner = members["features"]
+    return msgspec.Raw(writer.unnamed(index, inner)) if begins_with(inner, b"[") else inner
+
+
+def _rows_of_object(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
+    members = members_of(raw, name)
+    columns = list(members.values())
+    if columns and all(begins_with(each, b"[") for each in columns):
+        values = [items_of(each) for each in columns]
+    elif columns and all(begins_with(each, b"{") for each in columns):
+        by_row = [members_of(each, name) for each in columns]
+        if any(list(each) != list(by_row[0]) for each in by_row):
+            raise InvalidRequestError(f"the columns of {name} have different row labels", field=clip(name))
+        values = [list(each.values()) for each in by_row]
+    else:
+        return [bytes(raw)]
+    lengths = {len(each) for each in values}
+    if len(lengths) != 1:
+        shown = ", ".join(
+            f"{clip(column)} has {len(each)}" for column, each in list(zip(members, values, strict=True))[:5]
+        )
+        raise InvalidRequestError(f"the columns of {name} differ in length: {shown}", field=clip(name))
+    writer.check_count(lengths.pop())
+    named = writer.named(list(members))
+    return [named.row([bytes(value) for value in row]) for row in zip(*values, strict=True)]
+
+
+def _column_names(writer: RowWriter, raw: msgspec.Raw) -> list[str] | None:
+    """Return the names of columns; None where they are the numbers from 0 that pandas gives to columns without names."""
+    try:
+        names = msgspec.json.decode(raw, type=list[str | int])
+    except msgspec.MsgspecError as error:
+        raise InvalidRequestError("columns must be an array of names", field="columns", expected="array") from error
+    if names == list(range(len(writer.schema.names))):
+        return None
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidRequestError(
+                f"columns must be names, not {name}; columns without names are numbered 0 to {len(writer.schema.names) - 1}",
+                field="columns",
+            )
+    named = [str(name) for name in names]
+    if len(set(named)) != len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise InvalidRequestError(f"the column {shown_name(twice)} stands there twice", field="columns")
+    return named

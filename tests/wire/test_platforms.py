@@ -248,6 +248,8 @@ def test_json_lines_and_accept_of_sagemaker(sagemaker):
     )
     answer = post(sagemaker, "/invocations", rows, "application/json", "Accept: text/csv")
     assert answer.body.decode().splitlines() == expected
+    answer = post(sagemaker, "/invocations", b"0.5,1,true\n0.25,0,false\n", "text/csv", "Accept: application/json")
+    assert predictions_of(answer.body) == expected
     assert post(sagemaker, "/invocations", rows, "application/json", "Accept: application/x-npy").status == 415
     assert post(sagemaker, "/invocations", rows, "application/x-parquet").status == 415
     answer = post(sagemaker, "/models/three/invocations", [[1, 2, 3]], "application/json", "Accept: text/csv")

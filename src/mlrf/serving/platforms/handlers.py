@@ -129,23 +129,26 @@ class PlatformHandlers:
 
     def _handler(self, read: ReadRows, shape: Shape | None, accept: bytes | None) -> RowsHandler:
         if self._platform == "sagemaker":
-            shape = self._accepted(accept) or shape
+            shape = self._accepted(accept, shape)
         if shape is None:
             return _LikeTheBody(read, self._batch, self._responses)
         return RowsHandler(read, self._batch, shape)
 
-    def _accepted(self, accept: bytes | None) -> Shape | None:
-        """Return the shape that an Accept header names first, None for any; UnsupportedMediaTypeError for none of ours."""
+    def _accepted(self, accept: bytes | None, like_body: Shape | None) -> Shape | None:
+        """Return the shape that an Accept header names first; UnsupportedMediaTypeError for none of ours.
+
+        `like_body` answers any; it is None for a JSON body, which is answered with an array or an object as it is one.
+        """
         kinds = [part.partition(b";")[0].strip().lower() for part in (accept or b"*/*").split(b",")]
         for kind in kinds:
             if kind in (b"", b"*/*"):
-                return None
+                return like_body
             if kind == b"text/csv":
                 return self._responses.csv
             if kind in _JSON_LINES:
                 return self._responses.json_lines
             if kind == b"application/json":
-                return None
+                return None if like_body is None else self._responses.predictions
         raise UnsupportedMediaTypeError(
             f"Accept: {kinds[0].decode(errors='replace')[:80]} cannot be answered; ask for application/json, text/csv or "
             "application/jsonlines",

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-# Two processes share the tests. Builds of models are cached per run (tests/built_models.py), so that neither waits for one twice.
+# Two processes share the tests. Builds of models are cached per run (tests/once_a_run.py), so that neither waits for one twice.
 PARALLEL := -n 2 --dist worksteal
 QUICK := not slow and not timing and not clients
 

@@ -1,4 +1,4 @@
-"""Rows that nobody could have pushed, put into a store behind the server's back, and how every entry point answers for them."""
+"""Rows that no push could have written, put into a store behind the server's back, and how every entry point answers for them."""
 
 from __future__ import annotations
 

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 import mlrf
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.manifest import FOREST, ONNX_MODEL
+from mlrf.core.named_bundle import open_bundle
 
 _FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _LIBRARIES = ("numpy", "onnxruntime")

@@ -32,5 +32,5 @@ def _n_named(header: str, dialect: Dialect, features: Sequence[str]) -> int:
     try:
         return len(find_columns(features, next(reader, [])))
     except (csv.Error, InvalidRequestError):
-        # What is wrong with the header is said by whoever reads the file.
+        # The reader of the file reports what is wrong with the header.
         return 0

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from mlrf.cli.bundle_argument import open_bundle
 from mlrf.cli.exit_status import FAILED
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
@@ -21,6 +20,7 @@ from mlrf.core.feature import Feature
 from mlrf.core.golden_rows import read_golden_rows
 from mlrf.core.leniency import Leniency
 from mlrf.core.manifest import GOLDEN_ROWS
+from mlrf.core.named_bundle import open_bundle
 from mlrf.core.schema import Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model

@@ -13,12 +13,13 @@ import typer
 from rich.console import Console
 
 from mlrf.cli.answer_files import write_lines
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
 from mlrf.cli.waterfall import RowContributions, waterfall
 from mlrf.core.errors import ConfigError
+from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.array_rows import Table

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mlrf.cli.bundle_argument import open_bundle
 from mlrf.cli.keyed_files import read_key_text, read_rows
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
+from mlrf.core.named_bundle import open_bundle
 from mlrf.features.interface import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.row_json import show_document

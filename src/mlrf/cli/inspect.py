@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mlrf.cli.build_report import parity_table, rows_sentence
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import Manifest
+from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from mlrf.cli.answer_files import as_lines, check_ending, write_answers
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
+from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 

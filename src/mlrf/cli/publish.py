@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mlrf.cli.bundle_argument import open_model_directory
 from mlrf.cli.path_arguments import some_path
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
+from mlrf.core.named_bundle import open_model_directory
 from mlrf.engines.selection import open_engine
 from mlrf.model.model import Model
 from mlrf.model.replay import replay

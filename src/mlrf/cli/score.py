@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.cli.row_files import leniency_of
@@ -51,7 +51,6 @@ def score(
       mlrf score models/sales@3 "sales/2026-*.parquet" -o scored
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
-    found = open_bundle(bundle)
     try:
         from mlrf.scoring import score as run  # noqa: PLC0415  with pyarrow, which a server may lack
     except ImportError as error:
@@ -72,7 +71,7 @@ def score(
             progress.update(task, completed=done, total=total, speed="" if speed is None else f"{speed:,.0f} rows/s")
 
         summary = run(
-            found.path,
+            bundle,
             inputs,
             out,
             keep=[name for name in keep.split(",") if name],

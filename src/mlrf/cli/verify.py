@@ -9,12 +9,13 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from mlrf.cli.bundle_argument import BUNDLE_HELP, open_bundle
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
+from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mlrf.cli.bundle_argument import open_model_directory
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.terminal_text import harmless_json
 from mlrf.core.errors import BundleError
+from mlrf.core.named_bundle import open_model_directory
 from mlrf.core.repository import ModelDirectory
 
 

@@ -32,9 +32,9 @@ IGNORE_UNKNOWN_FEATURES = {
     "command line": "remove it from the file",
 }
 ALLOW_UNKNOWN_CATEGORY = {
-    "http": ', null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
-    "python": ', None for missing, or pass unknown_categories="missing"',
-    "command line": ", null or an empty cell for missing, or give --unknown-categories missing",
+    "http": 'null for missing, or "unknown_categories": "missing" (under /v2: a server with --unknown-categories missing)',
+    "python": 'None for missing, or pass unknown_categories="missing"',
+    "command line": "null or an empty cell for missing, or give --unknown-categories missing",
 }
 AS_LIBRARY = {
     "http": '; "unknown_categories": "as-library" (under /v2: --unknown-categories as-library) answers as CatBoost does',

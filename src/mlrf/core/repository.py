@@ -70,9 +70,11 @@ class ModelDirectory:
         except FileNotFoundError as error:
             raise BundleError(f"{self.path}: no version was published here", file=POINTER) from error
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BundleError(f"{path}: is no pointer to a version: {error}", file=POINTER) from error
+            raise BundleError(
+                f"{path}: is no pointer to a version: {error}; publish a version again to replace it", file=POINTER
+            ) from error
         if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
-            raise BundleError(f"{path}: names no version", file=POINTER)
+            raise BundleError(f"{path}: names no version; publish a version again to replace it", file=POINTER)
         return pointer
 
     def numbers(self) -> list[int]:

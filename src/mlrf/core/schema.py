@@ -183,10 +183,12 @@ class Schema:
             known = f"codes 0 to {len(categories) - 1}"
         else:
             known = listed([shown(c) for c in categories])
+        remedies = ["a known one"] if categories else []
+        if feature.nullable:
+            remedies.append(ALLOW_UNKNOWN_CATEGORY[leniency.caller])
         return UnknownCategoryError(
             f"feature {feature.name!r}: {shown(value)} is not one of its categories ({known})"
-            + ("; send a known one" if categories else "")
-            + (ALLOW_UNKNOWN_CATEGORY[leniency.caller] if feature.nullable else "")
+            + (f"; send {', '.join(remedies)}" if remedies else "")
             + (AS_LIBRARY[leniency.caller] if feature.hashing is not None and not by_code else ""),
             feature=feature.name,
             value=detail_value(value),

@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         if rows is not None:
             _take(bundle, rows, store_location(Path(state_dir), bundle, rows), shared=shared == "1")
     except MlrfError as error:
-        # One line: whoever started this process reads the last one, which of a library's message may say nothing.
+        # One line: the parent process reads the last line, and the last line of a library's message may say nothing.
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return _BAD_BUNDLE if isinstance(error, BundleError) else 1
     return 0

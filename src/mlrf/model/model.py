@@ -6,12 +6,14 @@ import math
 import os
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
+from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Engine, Explainer, Row
 from mlrf.engines.selection import open_engine
 
@@ -241,6 +243,9 @@ class Model:
 
 
 def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
-    """Return the model of a bundle: check its digests and start an engine; BundleError when the bundle is damaged."""
-    bundle = read_bundle(path)
+    """Return the model of a bundle: check its digests and start an engine; BundleError when the bundle is damaged.
+
+    `path` is a bundle's directory, or a model of a repository: `REPOSITORY/NAME`, `REPOSITORY/NAME@VERSION`.
+    """
+    bundle = open_bundle(Path(path))
     return Model(bundle, open_engine(bundle, engine))

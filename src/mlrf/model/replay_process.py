@@ -24,7 +24,7 @@ _GRACE_S = 2.0
 
 
 def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s: float = LIMIT_S) -> dict[str, str]:
-    """Replay the golden rows of bundles and return the reasons of those that failed, by model name.
+    """Replay the golden rows of bundles and return, by model name, why those that failed did.
 
     Call it where no other thread runs: it forks.
     """

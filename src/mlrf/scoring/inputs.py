@@ -75,7 +75,8 @@ def open_input(path: Path, schema: Schema, keep: Sequence[str]) -> InputFile:
         metadata = pq.read_metadata(path)
         digest = _footer_digest(path)
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{path} is no Parquet file that can be read: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise ConfigError(f"{path} cannot be read as Parquet: {reason}") from error
     names = metadata.schema.to_arrow_schema().names
     try:
         features = find_columns(schema.names, names)

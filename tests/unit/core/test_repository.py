@@ -278,3 +278,13 @@ def test_a_source_altered_while_it_is_copied_is_not_published(versions, tmp_path
     with pytest.raises(BundleError, match=r"model\.onnx"):
         publish(bundle, tmp_path / "repository")
     assert os.listdir(tmp_path / "repository/sample") == []
+
+
+def test_the_remedy_of_a_damaged_pointer_works(versions, tmp_path):
+    directory, _ = publish(versions / "one", tmp_path)
+    (directory.path / "current.json").unlink()
+    (directory.path / "current.json").write_text("junk")
+    with pytest.raises(BundleError, match="publish a version again"):
+        rollback(directory)
+    publish(versions / "one", tmp_path)
+    assert directory.pointer().number == 1

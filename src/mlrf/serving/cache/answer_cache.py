@@ -79,7 +79,7 @@ class AnswerCache:
     def partitions(
         self, of: AnswersOf, transaction: Callable[[], int] | None = None, counts: CacheCounts | None = None
     ) -> CachePartitions:
-        """Return room for the answers of one version of a model, of all its routes.
+        """Return the cache partitions of one version of a model, one for each of its routes.
 
         `transaction` tells where its feature store stands; without it no answer by key is kept.
         """

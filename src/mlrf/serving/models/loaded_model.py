@@ -146,7 +146,10 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 
 
 def _answers_of(bundle: Bundle, settings: ServeSettings) -> AnswersOf:
-    """Return what answers depend on: no other server may take them for its own, and nobody without the bundle make them."""
+    """Return the secret of shared cached answers: from the bundle and the options that answers depend on.
+
+    A server with other options finds none of them, and without the bundle none can be forged.
+    """
     digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
     dependencies = repr((bundle.version, digests, settings.leniency, settings.max_batch, settings.max_infer_rows))
     return AnswersOf(bundle.version, hashlib.sha256(dependencies.encode()).digest())

@@ -71,7 +71,7 @@ def test_one_prepares_then_all_then_all_switch_and_only_then_it_is_acknowledged(
     play.report(1, attempt=1, prepared=True)
     plan = play.step()
     assert (plan.generation, plan.versions) == (1, {"m": NEW})
-    assert play.board.outcomes[1].read().number == 0, "nobody has switched"
+    assert play.board.outcomes[1].read().number == 0, "no worker has switched"
     play.report(0, attempt=1, generation=1)
     play.step()
     assert play.board.outcomes[1].read().number == 0, "one has"

@@ -17,7 +17,7 @@ KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 

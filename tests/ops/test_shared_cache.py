@@ -196,20 +196,24 @@ def forge(store):
 @pytest.mark.parametrize("damage", [flip, swap, cut, forge], ids=lambda damage: damage.__name__)
 def test_values_that_are_not_sound_are_not_answers(path, asked, tmp_path, damage):
     random.seed(3)
-    found_out = 0
     with redis_server(tmp_path) as store:
-        for n_round in range(3):
+
+        def failures_of_a_fresh_server(n_round):
             with sharing(path, store.url) as server:
-                bring_up(server, asked[30 + n_round])
+                bring_up(server, asked[30 + n_round % 10])
                 for each in asked[:10]:
                     assert each.is_right(server.ask("POST", PATH, each.body))
-                hits = server.metrics()["mlrf_shared_cache_hits_total"]
-                failures = server.metrics()["mlrf_shared_cache_failures_total"]
+                metrics = server.metrics()
                 assert server.troubles == []
-            assert hits == 0
-            found_out += failures
+            assert metrics["mlrf_shared_cache_hits_total"] == 0
             damage(store_of(store))
-        assert found_out > 0
+            return metrics["mlrf_shared_cache_failures_total"]
+
+        # On a busy machine a server may find the store slower than computing, and neither write nor read a value in a round.
+        found_out = [failures_of_a_fresh_server(n_round) for n_round in range(3)]
+        while not any(found_out) and len(found_out) < 20:
+            found_out.append(failures_of_a_fresh_server(len(found_out)))
+        assert any(found_out)
 
 
 def read_only(store):

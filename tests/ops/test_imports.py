@@ -18,7 +18,7 @@ def modules_after(statement: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
-@pytest.mark.parametrize("statement", ["import mlrf.cli.serve", "import mlrf.serving.processes.arbiter"])
+@pytest.mark.parametrize("statement", ["import mlrf.cli.serve", "import mlrf.serving.processes.startup"])
 def test_the_arbiter_imports_neither_an_engine_nor_a_console(statement):
     heavy = {
         "typer",

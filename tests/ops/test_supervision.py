@@ -109,12 +109,12 @@ def test_a_worker_that_cannot_be_started_for_want_of_descriptors_ends_no_service
 
 _HUNG_UP_AT_THE_START = """
 import os, signal
-from mlrf.serving.processes import arbiter
-bind = arbiter.bind_listeners
+from mlrf.serving.processes import startup
+bind = startup.bind_listeners
 def hung_up(*where):
     os.kill(os.getpid(), signal.SIGHUP)
     return bind(*where)
-arbiter.bind_listeners = hung_up
+startup.bind_listeners = hung_up
 """
 
 

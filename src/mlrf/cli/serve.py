@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     _fill_standard_descriptors()
     # SIGHUP ends a process by default: block it until the arbiter handles it.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
-    from mlrf.serving.processes.arbiter import serve  # noqa: PLC0415  --help needs no server
+    from mlrf.serving.processes.startup import serve  # noqa: PLC0415  --help needs no server
 
     serve(configuration.settings, lambda: read_configuration(argv, os.environ).settings)
     return 0

@@ -7,133 +7,33 @@ number of listeners. It imports neither NumPy nor an engine: both start threads,
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from mlrf import __version__
 from mlrf.core.errors import MlrfError
-from mlrf.features.seed_store import take_rows
-from mlrf.serving.auth.access_control import AccessControl
-from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.service import default_name
-from mlrf.serving.processes.admin_listener import AdminListener
-from mlrf.serving.processes.listeners import Listeners, Reservation, bind_listeners, reserve_address, spread_listeners
+from mlrf.serving.processes.access_rules import access_control, warn_if_open
+from mlrf.serving.processes.gunicorn_settings import Application, graceful_timeout_s
+from mlrf.serving.processes.listeners import Listeners
 from mlrf.serving.processes.models_at_start import ModelsAtStart
-from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
+from mlrf.serving.processes.reload_board import WAKE
 from mlrf.serving.processes.reload_coordinator import CoordinatorActions, ReloadCoordinator
 from mlrf.serving.processes.settings_reload import merged
-from mlrf.serving.processes.systemd import Notifier, inherited_listeners
+from mlrf.serving.processes.systemd import Notifier
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
-from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
+from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
-from mlrf.serving.routes import layout, scopes
-from mlrf.serving.runtime.control_block import ControlBlock
-from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.logs import ArbiterLog, Log
-from mlrf.serving.telemetry.metrics import Layout, clear_gauges
+from mlrf.serving.telemetry.metrics import clear_gauges
 
 _NO_LOOK_S = 2.0
 """An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""
-
-
-def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
-    """Serve until stopped by a signal; `reread` loads the settings again, or raises ConfigError.
-
-    Leaves by SystemExit with 0 after a stop. ConfigError when the settings cannot be met (a port in use); BundleError when a
-    bundle is not sound, or no worker could open it.
-    """
-    # PID 1 of a container ignores signals without a handler, and loading may take long.
-    signal.signal(signal.SIGTERM, _leave)
-    log = Log(settings.log_level)
-    notifier = Notifier(os.environ)
-    inherited = inherited_listeners(os.environ)
-    sources = ModelsAtStart(settings)
-    bundles = sources.bundles
-    listeners = (
-        spread_listeners(inherited, settings.workers)
-        if inherited
-        else bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
-    )
-    served = [bundle for bundle in bundles if bundle.name in sources.versions]
-    _log_refused(sources, log)
-    for bundle in served:
-        # Workers would do it too; here it holds none of them up, and is told.
-        began_s = time.monotonic()
-        if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
-            log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
-    admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
-    grpc = _reserve(settings)
-    places = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
-    block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
-    labels = [{"model": b.name, "version": b.short_version} for b in served]
-    exposition = Exposition(places, block, labels, __version__)
-    board = ReloadBoard(settings.workers, len(bundles))
-    access = _access(settings, places, log)
-    boot = WorkerBoot(
-        settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
-    )
-    boot.refused = sources.refused
-    boot.arbiter = os.getpid()
-    boot.pinned = {bundle.name: bundle.held for bundle in bundles if bundle.held}
-    models = {b.name: b.short_version for b in served}
-    url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    _warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
-    log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
-    if grpc is not None:
-        log.info("gRPC listening", address="{}:{}".format(*grpc.address))
-    if admin is not None:
-        log.info("admin listening", address=admin.name)
-    ArbiterLog.log = log
-    gc.collect()
-    gc.freeze()
-    arbiter = SlotArbiter(_Application(settings), boot, listeners, sources, notifier, reread)
-    try:
-        arbiter.run()
-    finally:
-        # Workers exit through here too, and must not remove anything.
-        if admin is not None and os.getpid() == boot.arbiter:
-            admin.remove()
-
-
-def _warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
-    """Warn if a listener is reachable from other machines while no key is required."""
-    for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
-        if (exposed := settings.access.exposed(host)) is not None:
-            log.warning("open to all", reason=exposed)
-
-
-def _log_refused(sources: ModelsAtStart, log: Log) -> None:
-    """Log each refused version, and the version served instead."""
-    for name, each in sources.refused.items():
-        serving = None if each.serving is None else each.serving.number
-        log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
-
-
-def _reserve(settings: ServeSettings) -> Reservation | None:
-    """Reserve the address of gRPC, if gRPC is enabled."""
-    wanted = settings.grpc
-    if wanted.grpc_port is None:
-        return None
-    return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
-
-
-def _access(settings: ServeSettings, places: Layout, log: Log) -> AccessControl:
-    return AccessControl(settings.access, settings.limits.header_timeout_s, scopes(places.routes), log)
-
-
-def _leave(*_signal: object) -> None:
-    raise SystemExit(0)
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -145,7 +45,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(
         self,
-        app: _Application,
+        app: Application,
         boot: WorkerBoot,
         listeners: Listeners,
         sources: ModelsAtStart,
@@ -284,7 +184,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
             default_name([bundle.name for bundle in boot.bundles], settings.default)
-            access = _access(settings, boot.layout, boot.log)
+            access = access_control(settings, boot.layout, boot.log)
         except MlrfError as error:
             boot.log.warning("settings not read", reason=str(error))
             return
@@ -297,9 +197,9 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
         held = [] if boot.grpc is None else [boot.grpc.held]
-        _warn_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
+        warn_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
         self.timeout = settings.worker_timeout_s
-        self.cfg.set("graceful_timeout", _graceful_s(settings))
+        self.cfg.set("graceful_timeout", graceful_timeout_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s
         self._reloading.allow_schema_change = settings.allow_schema_change
         self._notifier.reloading()
@@ -354,43 +254,3 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if not self._boot.has_answered() and (status := boot_failure_status(self._slots)):
             raise HaltServer("no worker could boot", status)
         return delay_s
-
-
-class _Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's view of our settings."""
-
-    def __init__(self, settings: ServeSettings) -> None:
-        self._settings = settings
-        super().__init__(prog="mlrf serve")
-
-    def load_config(self) -> None:
-        """Set gunicorn's settings from ours."""
-        settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        options = {
-            # For gunicorn to parse alone: the listeners are bound already.
-            "bind": [f"{host}:{settings.port}"],
-            "workers": settings.workers,
-            "worker_class": UvloopWorker,
-            "logger_class": ArbiterLog,
-            "timeout": max(1, round(settings.worker_timeout_s)),
-            "graceful_timeout": _graceful_s(settings),
-            "control_socket_disable": True,
-            "worker_tmp_dir": _memory_folder(),
-            "proc_name": "mlrf",
-        }
-        for name, value in options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> None:
-        """Load nothing: workers open their models themselves."""
-
-
-def _graceful_s(settings: ServeSettings) -> int:
-    return max(1, round(settings.drain_timeout_s) + 2)
-
-
-def _memory_folder() -> str | None:
-    """Return a folder in memory for heartbeats: on a disk, a stalled write would look like a stalled worker."""
-    folder = Path("/dev/shm")  # noqa: S108  heartbeat files are unnamed as soon as they are made
-    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None

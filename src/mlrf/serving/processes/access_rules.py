@@ -1,0 +1,24 @@
+"""The access rules that a server's settings ask for, and a warning where they leave a port open to other machines."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+from mlrf.serving.auth.access_control import AccessControl
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.routes import scopes
+from mlrf.serving.telemetry.logs import Log
+from mlrf.serving.telemetry.metrics import Layout
+
+
+def access_control(settings: ServeSettings, layout: Layout, log: Log) -> AccessControl:
+    """Return TLS, keys and origins as the settings say; ConfigError for an invalid file."""
+    return AccessControl(settings.access, settings.limits.header_timeout_s, scopes(layout.routes), log)
+
+
+def warn_if_open(settings: ServeSettings, listeners: Sequence[socket.socket], log: Log) -> None:
+    """Warn if a listener is reachable from other machines while no key is required."""
+    for host in sorted({str(listener.getsockname()[0]) for listener in listeners}):
+        if (exposed := settings.access.exposed(host)) is not None:
+            log.warning("open to all", reason=exposed)

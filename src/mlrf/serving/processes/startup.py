@@ -1,0 +1,110 @@
+"""Start of a server: open what it serves, bind its listeners, and hand over to the arbiter, which forks the workers."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from mlrf import __version__
+from mlrf.core.bundle import Bundle
+from mlrf.features.seed_store import take_rows
+from mlrf.serving.config.admin_address import parse_admin
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.processes.access_rules import access_control, warn_if_open
+from mlrf.serving.processes.admin_listener import AdminListener
+from mlrf.serving.processes.arbiter import SlotArbiter
+from mlrf.serving.processes.gunicorn_settings import Application
+from mlrf.serving.processes.listeners import Reservation, bind_listeners, reserve_address, spread_listeners
+from mlrf.serving.processes.models_at_start import ModelsAtStart
+from mlrf.serving.processes.reload_board import ReloadBoard
+from mlrf.serving.processes.systemd import Notifier, inherited_listeners
+from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
+from mlrf.serving.routes import layout
+from mlrf.serving.runtime.control_block import ControlBlock
+from mlrf.serving.telemetry.exposition import Exposition
+from mlrf.serving.telemetry.logs import ArbiterLog, Log
+
+
+def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
+    """Serve until stopped by a signal; `reread` loads the settings again, or raises ConfigError.
+
+    Leaves by SystemExit with 0 after a stop. ConfigError when the settings cannot be met (a port in use); BundleError when a
+    bundle is not sound, or no worker could open it.
+    """
+    # PID 1 of a container ignores signals without a handler, and loading may take long.
+    signal.signal(signal.SIGTERM, _leave)
+    log = Log(settings.log_level)
+    notifier = Notifier(os.environ)
+    inherited = inherited_listeners(os.environ)
+    sources = ModelsAtStart(settings)
+    bundles = sources.bundles
+    listeners = (
+        spread_listeners(inherited, settings.workers)
+        if inherited
+        else bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
+    )
+    served = [bundle for bundle in bundles if bundle.name in sources.versions]
+    _log_refused(sources, log)
+    _take_rows(served, settings, log)
+    admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
+    grpc = _reserve(settings)
+    places = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
+    block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
+    labels = [{"model": b.name, "version": b.short_version} for b in served]
+    exposition = Exposition(places, block, labels, __version__)
+    board = ReloadBoard(settings.workers, len(bundles))
+    access = access_control(settings, places, log)
+    boot = WorkerBoot(
+        settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
+    )
+    boot.refused = sources.refused
+    boot.arbiter = os.getpid()
+    boot.pinned = {bundle.name: bundle.held for bundle in bundles if bundle.held}
+    models = {b.name: b.short_version for b in served}
+    url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
+    warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
+    log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
+    if grpc is not None:
+        log.info("gRPC listening", address="{}:{}".format(*grpc.address))
+    if admin is not None:
+        log.info("admin listening", address=admin.name)
+    ArbiterLog.log = log
+    gc.collect()
+    gc.freeze()
+    arbiter = SlotArbiter(Application(settings), boot, listeners, sources, notifier, reread)
+    try:
+        arbiter.run()
+    finally:
+        # Workers exit through here too, and must not remove anything.
+        if admin is not None and os.getpid() == boot.arbiter:
+            admin.remove()
+
+
+def _take_rows(bundles: Sequence[Bundle], settings: ServeSettings, log: Log) -> None:
+    """Take the rows of bundles into the feature store, where it lacks them: workers would too, but later, and unlogged."""
+    for bundle in bundles:
+        began_s = time.monotonic()
+        if take_rows(bundle, settings.state_dir, shared=settings.features is not None):
+            log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
+
+
+def _log_refused(sources: ModelsAtStart, log: Log) -> None:
+    """Log each refused version, and the version served instead."""
+    for name, each in sources.refused.items():
+        serving = None if each.serving is None else each.serving.number
+        log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
+
+
+def _reserve(settings: ServeSettings) -> Reservation | None:
+    """Reserve the address of gRPC, if gRPC is enabled."""
+    wanted = settings.grpc
+    if wanted.grpc_port is None:
+        return None
+    return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
+
+
+def _leave(*_signal: object) -> None:
+    raise SystemExit(0)

@@ -63,7 +63,7 @@ def main(home: Path) -> None:
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
-    from mlrf.serving.telemetry.metrics import WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.telemetry.worker_meter import WorkerMeter  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as state:
         settings = read_settings([str(home / "keyed"), "--state-dir", state, "--cache", "0"], {})

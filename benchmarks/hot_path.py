@@ -59,7 +59,7 @@ def main(home: Path) -> None:
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415
     from mlrf.serving.telemetry.exposition import Exposition  # noqa: PLC0415
-    from mlrf.serving.telemetry.metrics import WorkerMeter  # noqa: PLC0415
+    from mlrf.serving.telemetry.worker_meter import WorkerMeter  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
     places = layout(["regression"])

@@ -17,7 +17,7 @@ from mlrf.serving.processes.arbiter import SlotArbiter
 from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/operate.md").read_text(encoding="utf-8")

@@ -26,7 +26,7 @@ from mlrf.serving.routes import OPEN, RouteSpec, Tag, layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 PAGE = Path(__file__).parents[2] / "docs/reference/routes.md"
 

@@ -20,7 +20,7 @@ from mlrf.serving.error_status import TABLE, error_status_of
 from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("server", "options", "routes", "errors", "metrics")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from mlrf.serving.http.router import HTML, JSON, PLAIN, TEXT
 from mlrf.serving.runtime.results import Handler
-from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
+from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metrics import NO_MODEL
 
 if TYPE_CHECKING:
     from mlrf.serving.models.generation import Generation

@@ -21,7 +21,7 @@ from mlrf.serving.http.settings import HttpLimits
 from mlrf.serving.models.service import Service
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 INFER = "/v2/models/sample/infer"
 

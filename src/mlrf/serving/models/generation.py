@@ -27,7 +27,7 @@ from mlrf.serving.pages import docs, openapi
 from mlrf.serving.routes import INVOCATIONS, PING, ROUTES, RouteSpec
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.metrics import Layout
+from mlrf.serving.telemetry.metric_layout import Layout
 
 
 class Unloaded(NamedTuple):

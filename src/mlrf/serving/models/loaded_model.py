@@ -27,7 +27,7 @@ from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.platforms.handlers import PlatformHandlers
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
 class LoadedModel:

@@ -12,7 +12,8 @@ from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
 from mlrf.serving.routes import ADMIN, ROUTES, Body, RouteSpec
 from mlrf.serving.runtime.results import Handler
-from mlrf.serving.telemetry.metrics import NO_MODEL, Layout
+from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metrics import NO_MODEL
 
 if TYPE_CHECKING:
     from mlrf.serving.models.generation import Generation

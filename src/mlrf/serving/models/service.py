@@ -30,7 +30,7 @@ from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.routes import RouteSpec
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
 class Loader(Protocol):

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from mlrf.serving.telemetry.metrics import INFERENCE_PARTS, WorkerMeter
+from mlrf.serving.telemetry.metrics import INFERENCE_PARTS
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 _NS = 1e9
 _MS = 1e3

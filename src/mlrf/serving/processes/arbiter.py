@@ -30,7 +30,7 @@ from mlrf.serving.processes.systemd import Notifier
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
-from mlrf.serving.telemetry.metrics import clear_gauges
+from mlrf.serving.telemetry.metric_layout import clear_gauges
 
 _NO_LOOK_S = 2.0
 """An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""

@@ -18,7 +18,7 @@ from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import Layout
+from mlrf.serving.telemetry.metric_layout import Layout
 
 BOOT_WORDS = 3
 """Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family, Layout
+from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, Family
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 
 if TYPE_CHECKING:

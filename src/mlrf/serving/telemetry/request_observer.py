@@ -5,87 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from mlrf.serving.http.router import OTHER
 from mlrf.serving.runtime.observer import ObservableCall
-from mlrf.serving.runtime.results import Handler, Result, recorded
-from mlrf.serving.runtime.stages import STAGES, Recorder, Stage, durations
+from mlrf.serving.runtime.stages import STAGES, Stage, durations
 from mlrf.serving.telemetry.access_log import AccessLog, Answered
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import NO_MODEL, WorkerMeter
+from mlrf.serving.telemetry.metrics import NO_MODEL
 from mlrf.serving.telemetry.prediction_log import JsonTranscriber, Predicted, PredictionLog
+from mlrf.serving.telemetry.sampled_request import SampledRequest
 from mlrf.serving.telemetry.sampling import Sampler
 from mlrf.serving.telemetry.settings import TelemetrySettings
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
+
+if TYPE_CHECKING:
+    from mlrf.serving.telemetry.tracing import Tracing
 
 STAGE_RATE = 1 / 256
 _OK = 200
 _CLOSE_LIMIT_S = 2.0
-
-
-class Tracing(Protocol):
-    """Makes spans; one where tracing is wanted (tracing.py), none elsewhere."""
-
-    def follows(self, traceparent: bytes | None) -> bool | None:
-        """Return what the caller decided about tracing its request; None where it left that to us."""
-        ...
-
-    def span(self, sampled: SampledRequest, status: int, elapsed_s: float) -> bytes:
-        """Make the spans of an answered request, and return the header line that names the first."""
-        ...
-
-    def close(self, limit_s: float) -> None:
-        """Send what is on its way, for so long at the most."""
-        ...
-
-
-class SampledRequest:
-    """A request that is sampled, and for what."""
-
-    __slots__ = (
-        "_observer",
-        "body",
-        "call",
-        "client",
-        "for_access",
-        "for_prediction",
-        "for_stages",
-        "for_trace",
-        "recorder",
-        "request_id",
-        "stages",
-    )
-
-    def __init__(
-        self, observer: TelemetryObserver, call: ObservableCall, request_id: bytes, body: bytes, client: str
-    ) -> None:
-        self._observer = observer
-        self.call = call
-        self.request_id = request_id
-        self.body = body
-        self.client = client
-        self.for_access = self.for_prediction = self.for_stages = self.for_trace = False
-        self.recorder: Recorder | None = None
-        self.stages: list[Stage] = []
-        """Those of an answered request whose stages are recorded."""
-
-    @property
-    def handler(self) -> Handler:
-        """What answers the request."""
-        return self._answer_recorded if self.for_stages or self.for_trace else self.call.handler
-
-    @property
-    def label(self) -> str:
-        """The label of its route."""
-        return self._observer.routes[self.call.route]
-
-    def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:
-        """Record the response, and return header lines for it."""
-        return self._observer.end(self, status, content, elapsed_s)
-
-    def _answer_recorded(self, body: bytes) -> Result:
-        self.recorder = Recorder()
-        return recorded(self.recorder, self.call.handler, body)
 
 
 class TelemetryObserver:
@@ -141,12 +80,12 @@ class TelemetryObserver:
         followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
         if not is_due and not followed:
             return None
-        sampled = SampledRequest(self, call, request_id, body, client)
+        sampled = SampledRequest(call, self.routes[call.route], request_id, body, client, self.end)
         sampled.for_trace = bool(followed)
         if is_due:
             number = self._next
             self._next = number + 1
-            predicts = self.routes[call.route] in self._predicting
+            predicts = sampled.label in self._predicting
             sampled.for_stages = (
                 self._sampled_stages.picks(number) and predicts and self._models[call.route] != NO_MODEL
             )

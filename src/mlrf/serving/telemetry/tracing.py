@@ -11,7 +11,6 @@ import os
 import time
 from threading import Thread
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -26,9 +25,7 @@ from mlrf import __version__
 from mlrf.serving.runtime.stages import REST
 from mlrf.serving.telemetry import traceparent
 from mlrf.serving.telemetry.logs import Log
-
-if TYPE_CHECKING:
-    from mlrf.serving.telemetry.request_observer import SampledRequest
+from mlrf.serving.telemetry.sampled_request import SampledRequest
 
 _PATH = "/v1/traces"
 _EXPORT_LIMIT_S = 2.0

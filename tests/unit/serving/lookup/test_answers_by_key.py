@@ -30,7 +30,7 @@ from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.routes import layout
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
 PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]

@@ -12,7 +12,7 @@ from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.service import Service
 from mlrf.serving.routes import layout
-from mlrf.serving.telemetry.metrics import WorkerMeter
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
 class Exposition:

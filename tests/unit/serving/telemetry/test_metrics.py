@@ -19,8 +19,10 @@ from mlrf.serving.routes import layout as layout_of
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, NO_MODEL, Layout, WorkerMeter, clear_gauges
+from mlrf.serving.telemetry.metric_layout import Layout, clear_gauges
+from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, NO_MODEL
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 from running import resident_bytes
 
 ROUTES = Layout((("other", NO_MODEL), ("/a", NO_MODEL), ("/b", NO_MODEL), ("/b", "m"), ("/b", "n")), ("m", "n"))

@@ -24,9 +24,9 @@ from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Deferred, recorded
 from mlrf.serving.runtime.stages import Recorder, durations, record_in_thread, recording
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import WorkerMeter
 from mlrf.serving.telemetry.request_observer import TelemetryObserver
 from mlrf.serving.telemetry.settings import TelemetrySettings
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_REFLECT, GRPC_STREAM, INFERENCE
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metrics import Layout
+from mlrf.serving.telemetry.metric_layout import Layout
 
 _MOST_STREAMS = 256
 """Most concurrent calls of one connection; more wait at the client."""

@@ -1,0 +1,122 @@
+"""Where each sample of the metrics lies in a slot's row of the control block.
+
+Every label has a bounded set of values, known before the fork: the layout follows from the tables of metrics, routes and
+statuses and from the names of the served models, so the arbiter and all workers agree on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain, product
+
+from mlrf.serving.error_status import codes, http_statuses
+from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, NO_MODEL, Family
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each count of a slot lies.
+
+    `routes` are the labels `route` and `model` of what is counted under one number, `models` the names of the served models.
+    """
+
+    routes: tuple[tuple[str, str], ...]
+    models: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = field(default_factory=http_statuses)
+    codes: tuple[str, ...] = field(default_factory=codes)
+    n_words: int = field(init=False)
+    """Words a slot."""
+    pid: int = field(init=False)
+    """The word in which a worker leaves its process id."""
+    _first: dict[str, int] = field(init=False, repr=False)
+    _numbers: dict[tuple[str, str], int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        word = 0
+        first = {}
+        for family in FAMILIES:
+            first[family.name] = word
+            word += self.n_samples(family) * self.width(family)
+        object.__setattr__(self, "_first", first)
+        object.__setattr__(self, "_numbers", {each: number for number, each in enumerate(self.routes)})
+        object.__setattr__(self, "pid", word)
+        object.__setattr__(self, "n_words", word + 1)
+
+    def samples(self, family: Family) -> list[tuple[str, ...]]:
+        """Return the values of the labels of each of a family's samples, in the order in which they lie."""
+        return [tuple(chain.from_iterable(each)) for each in product(*self._axes(family))]
+
+    def is_shown(self, family: Family, values: tuple[str, ...], count: int) -> bool:
+        """Return whether a sample is exposed."""
+        return bool(count) or not family.sparse or values[-1] == self._axes(family)[-1][0][-1]
+
+    def n_samples(self, family: Family) -> int:
+        """Return the number of a family's samples."""
+        return math.prod(map(len, self._axes(family)))
+
+    def width(self, family: Family) -> int:
+        """Return the words of a sample: one; of a histogram its buckets, and the sum in nanoseconds."""
+        return len(family.buckets_s) + 2 if family.buckets_s else 1
+
+    def word(self, name: str, *values: str) -> int:
+        """Return the first word of the sample with these values of its labels; ValueError for none."""
+        first, n_words = self.words(name, *values)
+        if n_words != self.width(FAMILY[name]):
+            raise ValueError(f"{name} has more labels than {values}")
+        return first
+
+    def words(self, name: str, *values: str) -> tuple[int, int]:
+        """Return the first word of the samples with these values of their first labels, and how many words they have."""
+        family = FAMILY[name]
+        index, n_left, left = 0, 1, list(values)
+        for axis in self._axes(family):
+            if left:
+                n = len(axis[0])
+                index = index * len(axis) + axis.index(tuple(left[:n]))
+                del left[:n]
+            else:
+                index *= len(axis)
+                n_left *= len(axis)
+        if left:
+            raise ValueError(f"{name} has no label for {left}")
+        width = self.width(family)
+        return self._first[name] + index * width, n_left * width
+
+    def number(self, route: str, model: str = NO_MODEL) -> int:
+        """Return the number under which the requests of a route are counted; KeyError for a route that has none."""
+        return self._numbers[route, model]
+
+    def first(self, family: Family) -> int:
+        """Return the first word of a family."""
+        return self._first[family.name]
+
+    def ending(self) -> list[tuple[int, int]]:
+        """Return the words that end with a slot's worker: of each run the first, and the one after its last."""
+        ending = [family for family in FAMILIES if not family.lives_on]
+        runs = [(self.first(f), self.first(f) + self.n_samples(f) * self.width(f)) for f in ending]
+        return [*runs, (self.pid, self.pid + 1)]
+
+    def _axes(self, family: Family) -> list[Sequence[tuple[str, ...]]]:
+        """Return the values of the labels that vary by themselves; `route` and `model` of one family vary together."""
+        models = [(model,) for model in self.models]
+        axes: dict[str, Sequence[tuple[str, ...]]] = {
+            "route": self.routes,
+            "model": [(NO_MODEL,), *models] if family.without_model else models,
+            "status": [(str(each),) for each in self.statuses],
+            "code": [(each,) for each in self.codes],
+        }
+        names = [name for name, _ in family.labels]
+        return [
+            [(value,) for value in values] if values else axes[name]
+            for name, values in family.labels
+            if not (name == "model" and "route" in names)
+        ]
+
+
+def clear_gauges(layout: Layout, row: memoryview) -> None:
+    """Reset what ended with a slot's worker: its connections, its readiness."""
+    for first, stop in layout.ending():
+        for word in range(first, stop):
+            row[word] = 0

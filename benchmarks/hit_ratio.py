@@ -47,6 +47,8 @@ def trace() -> array[int]:
 def ours(keys: array[int]) -> float:
     """Ask the cache itself, with bodies and answers as long as those of 27 features."""
     from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
+    from mlrf.serving.cache.answers_of import AnswersOf  # noqa: PLC0415
+    from mlrf.serving.cache.cache_partition import CachePartitions  # noqa: PLC0415
     from mlrf.serving.cache.sieve import Entry  # noqa: PLC0415
 
     n_hits = 0
@@ -59,11 +61,8 @@ def ours(keys: array[int]) -> float:
     rest = b",".join([b"1.25"] * 50)
     entry = Entry(_BODY % (KEYS, rest), answer_bytes, {}, None)
     counts = CacheCounts(hit, lambda _n: None, lambda _n: None, lambda _n: None)
-    answer = (
-        AnswerCache(ROOM * entry.size_bytes, None, counts)
-        .model_directories("00")
-        .keep(lambda _body: answer_bytes, "/predict")
-    )
+    cache = AnswerCache(ROOM * entry.size_bytes, None, counts)
+    answer = CachePartitions(cache, AnswersOf("00", b"secret")).keep(lambda _body: answer_bytes, "/predict")
     for key in keys:
         answer(_BODY % (key, rest))
     return n_hits / len(keys)

@@ -18,7 +18,7 @@ _EXAMPLE = ALL_KINDS.example()
 _PRICES = (0.0, 1.0, 2.0)
 _CLIENTS = 8
 _MIXES = """
-from mlrf.serving.cache.answer_cache import CachePartition
+from mlrf.serving.cache.cache_partition import CachePartition
 find, last = CachePartition.find, [None]
 def mixed(self, make, body):
     said, last[0] = last[0], find(self, make, body)

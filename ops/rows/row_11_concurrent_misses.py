@@ -20,7 +20,7 @@ def alone(self, *given):
     self._flights.clear()
     return start(self, *given)
 Work.start = alone
-from mlrf.serving.cache.answer_cache import CachePartition
+from mlrf.serving.cache.cache_partition import CachePartition
 CachePartition._compute = lambda *given: None
 """
 

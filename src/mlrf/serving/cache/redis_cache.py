@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrf.core.errors import ConfigError
 from mlrf.features.circuit_breaker import PROBE_EVERY_S, Breaker
-from mlrf.serving.cache.answer_cache import AnswersOf
+from mlrf.serving.cache.answers_of import AnswersOf
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection

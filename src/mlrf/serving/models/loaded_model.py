@@ -16,7 +16,9 @@ from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model import Model
-from mlrf.serving.cache.answer_cache import AnswerCache, AnswersOf
+from mlrf.serving.cache.answer_cache import AnswerCache
+from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_partition import CachePartitions
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -72,7 +74,7 @@ class LoadedModel:
                 hits=meter.counter("mlrf_cache_hits_total", bundle.name),
                 misses=meter.counter("mlrf_cache_misses_total", bundle.name),
             )
-            self._partitions = cache.partitions(_answers_of(bundle, settings), _transaction(self.rows), counts)
+            self._partitions = CachePartitions(cache, _answers_of(bundle, settings), _transaction(self.rows), counts)
         self.handlers: dict[str, Handler] = {
             "/predict": predicting.one,
             "/predict/batch": predicting.many,

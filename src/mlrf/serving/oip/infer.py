@@ -15,7 +15,7 @@ from typing import Any
 from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
 from mlrf.model import Model
-from mlrf.serving.cache.answer_cache import MAX_BODY_BYTES, CachePartition
+from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows

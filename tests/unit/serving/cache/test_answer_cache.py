@@ -9,7 +9,9 @@ import tracemalloc
 import pytest
 
 from mlrf.core.errors import InvalidFeatureError
-from mlrf.serving.cache.answer_cache import MAX_BODY_BYTES, AnswerCache, AnswersOf, CacheCounts
+from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
+from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartitions
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.cache.sieve import Entry, Sieve
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -50,7 +52,7 @@ def cache_of(counts, budget_bytes=1 << 20, ttl_s=None):
 
 def test_the_third_time_is_answered_from_memory_and_says_so(counts):
     make = Maker()
-    answer = cache_of(counts).partitions(OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts), OF).keep(make, "/predict")
     first, second, third = (answer(b"[1]") for _ in range(3))
     assert first == second == b'{"prediction":3' + END + b"false}"
     assert third == b'{"prediction":3' + END + b"true}"
@@ -60,15 +62,15 @@ def test_the_third_time_is_answered_from_memory_and_says_so(counts):
 
 def test_only_the_member_says_that_it_is_cached(counts):
     made = b'{"prediction":1,"model":"\\"cached\\":false","cached":false,"contributions":{"cached":false}}'
-    answer = cache_of(counts).partitions(OF).keep(lambda _body: made, "/predict")
+    answer = CachePartitions(cache_of(counts), OF).keep(lambda _body: made, "/predict")
     assert [answer(b"x") for _ in range(3)][-1] == made.replace(b'"cached":false', b'"cached":true', 1)
 
 
 def test_routes_and_versions_share_no_answer(counts):
     cache = cache_of(counts)
-    partitions = cache.partitions(OF)
+    partitions = CachePartitions(cache, OF)
     handlers = [partitions.keep(lambda _body, n=n: b"%d" % n, "/predict") for n in range(3)]
-    handlers.append(cache.partitions(OF).keep(lambda _body: b"3", "/predict"))
+    handlers.append(CachePartitions(cache, OF).keep(lambda _body: b"3", "/predict"))
     for _ in range(4):
         assert [handler(b"x") for handler in handlers] == [b"0", b"1", b"2", b"3"]
     assert counts[HITS] > 0
@@ -77,7 +79,7 @@ def test_routes_and_versions_share_no_answer(counts):
 def test_a_version_out_of_service_gives_its_bytes_back_and_keeps_nothing_more(counts):
     cache = cache_of(counts)
     empty = counts[BYTES]
-    old, new = cache.partitions(OF), cache.partitions(OF)
+    old, new = CachePartitions(cache, OF), CachePartitions(cache, OF)
     make = Maker()
     asked, other = old.keep(make, "/predict"), new.keep(Maker(), "/predict")
     for _ in range(2):
@@ -101,7 +103,7 @@ def test_refusals_and_what_waits_for_others_are_not_kept(counts):
     def refuse(_body):
         raise InvalidFeatureError("no")
 
-    partitions = cache_of(counts).partitions(OF)
+    partitions = CachePartitions(cache_of(counts), OF)
     refusing, waiting = partitions.keep(refuse, "/predict"), partitions.keep(lambda _body: Awaited(None), "/predict")
     before = counts[BYTES]
     for _ in range(3):
@@ -113,7 +115,7 @@ def test_refusals_and_what_waits_for_others_are_not_kept(counts):
 
 def test_long_bodies_are_neither_looked_up_nor_kept(counts):
     make = Maker()
-    answer = cache_of(counts, 64 << 20).partitions(OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts, 64 << 20), OF).keep(make, "/predict")
     for length, calls in ((MAX_BODY_BYTES, 2), (MAX_BODY_BYTES + 1, 4)):
         make.n_calls = 0
         for _ in range(4):
@@ -123,7 +125,7 @@ def test_long_bodies_are_neither_looked_up_nor_kept(counts):
 
 def test_a_time_to_live_ends_an_answer(counts):
     make = Maker()
-    answer = cache_of(counts, ttl_s=0.5).partitions(OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts, ttl_s=0.5), OF).keep(make, "/predict")
     for _ in range(3):
         answer(b"x")
     assert make.n_calls == 2
@@ -142,7 +144,7 @@ def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
         calls.append(None)
         return KeyedAnswer(b'{"prediction":%d,"cached":false}' % stands[0], stands[0], until_s[0])
 
-    answer = cache_of(counts).partitions(OF, lambda: stands[0]).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts), OF, lambda: stands[0]).keep(make, "/predict")
     assert [answer(b"k") for _ in range(3)][-1] == b'{"prediction":1,"cached":true}'
     assert len(calls) == 2
     stands[0] = 2
@@ -162,7 +164,7 @@ def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its
     def make(_body):
         return Deferred(lambda: b'{"cached":false}', transaction=stands[0], fresh_until_s=until_s[0])
 
-    answer = cache_of(counts).partitions(OF, lambda: stands[0]).keep(make, "/predict/batch")
+    answer = CachePartitions(cache_of(counts), OF, lambda: stands[0]).keep(make, "/predict/batch")
     before = answer(b"k")
     assert answer(b"k") is before
     stands[0] = 2
@@ -178,7 +180,7 @@ def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its
 
 
 def test_an_answer_by_key_is_not_kept_where_nobody_knows_how_the_store_stands(counts):
-    answer = cache_of(counts).partitions(OF).keep(lambda _body: KeyedAnswer(b'{"cached":false}', 1), "/predict")
+    answer = CachePartitions(cache_of(counts), OF).keep(lambda _body: KeyedAnswer(b'{"cached":false}', 1), "/predict")
     assert {answer(b"k") for _ in range(4)} == {b'{"cached":false}'}
 
 
@@ -192,7 +194,7 @@ def test_long_work_is_shared_while_it_is_under_way_and_kept_at_once(counts):
 
         return Deferred(run, lambda: after.append(None))
 
-    answer = cache_of(counts).partitions(OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts), OF).keep(make, "/predict")
     first, second, other = answer(b"x"), answer(b"x"), answer(b"y")
     assert first is second is not other
     assert first.run() == b'{"cached":false}'
@@ -209,7 +211,7 @@ def test_work_that_failed_is_done_again(counts):
     def fail():
         raise InvalidFeatureError("no")
 
-    answer = cache_of(counts).partitions(OF).keep(lambda _body: Deferred(fail), "/predict")
+    answer = CachePartitions(cache_of(counts), OF).keep(lambda _body: Deferred(fail), "/predict")
     work = answer(b"x")
     with pytest.raises(InvalidFeatureError):
         work.run()
@@ -220,7 +222,7 @@ def test_work_that_failed_is_done_again(counts):
 
 def test_rows_that_never_come_again_push_nothing_out(counts):
     make = Maker()
-    answer = cache_of(counts, 256 << 10).partitions(OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts, 256 << 10), OF).keep(make, "/predict")
     hot = [b"hot %03d" % n for n in range(200)]
     for body in hot:
         answer(body)
@@ -237,7 +239,7 @@ def test_rows_that_never_come_again_push_nothing_out(counts):
 
 def test_the_budget_holds_whatever_comes_and_evictions_are_counted(counts):
     budget = 128 << 10
-    answer = cache_of(counts, budget).partitions(OF).keep(lambda body: body, "/predict")
+    answer = CachePartitions(cache_of(counts, budget), OF).keep(lambda body: body, "/predict")
     for number in range(3_000):
         for _ in range(3):
             answer(b"%d" % number + b"." * (number * 37 % 2000))
@@ -249,7 +251,7 @@ def test_the_budget_holds_whatever_comes_and_evictions_are_counted(counts):
 
 def test_the_account_of_bytes_is_what_the_interpreter_took(counts):
     cache = cache_of(counts, 4 << 20)
-    answer = cache.partitions(OF).keep(lambda body: bytes(len(body) // 2), "/predict")
+    answer = CachePartitions(cache, OF).keep(lambda body: bytes(len(body) // 2), "/predict")
     gc.collect()
     tracemalloc.start()
     began = tracemalloc.get_traced_memory()[0]

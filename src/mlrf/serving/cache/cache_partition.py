@@ -1,0 +1,231 @@
+"""Cache partitions: handlers that answer a repeated body without parsing it.
+
+The key of an answer is the bundle's version, the route and the body: a partition (a dict) for each version and route, by body.
+Python seeds the hash of bytes anew in every server, so nobody outside can aim at one slot of a partition. The data plane, which
+is asked the same in many ways, has a partition where rows stand for the body (serving/oip/infer.py).
+
+A body is kept when it comes for the second time. The first time leaves only its hash in a table of fixed size: of rows that
+never come again, which most caches drown in, nothing is kept, and a fresh row pays one look-up and one mark for the cache
+(measured: 0.5 µs). What took the worker's thread is kept at once, for it costs more than its memory.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable
+from functools import partial
+from random import getrandbits
+from time import perf_counter
+from typing import NamedTuple
+
+from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
+from mlrf.serving.cache.answers_of import AnswersOf
+from mlrf.serving.cache.sieve import Entry
+from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
+
+MAX_BODY_BYTES = 64 << 10
+"""Of a longer body the look-up alone is felt (a hash of 64 KiB takes 12 µs), and few fit."""
+_SMOOTHING = 0.1
+_SALT_BITS = 62
+_FRESH, _CACHED = b'"cached":false', b'"cached":true'
+
+
+class _InFlight(NamedTuple):
+    """Work in flight, with the feature-store transaction it depends on (None: none) and until when it is fresh."""
+
+    work: weakref.ref[Deferred | Awaited]
+    conditions: tuple[int | None, float]
+
+
+class CachePartitions:
+    """The cache partitions of one version of a model, one for each of its routes; after `close` they are empty."""
+
+    def __init__(
+        self,
+        cache: AnswerCache,
+        of: AnswersOf,
+        transaction: Callable[[], int] | None = None,
+        counts: CacheCounts | None = None,
+    ) -> None:
+        """`transaction` tells where the model's feature store stands; without it no answer by key is kept."""
+        self._cache = cache
+        self._counts = counts or cache.counts
+        self._of = of
+        self._transaction = transaction
+        self._partitions: list[CachePartition] = []
+
+    def keep(self, make: Handler, route: str) -> Handler:
+        """Return a handler that caches the responses of `make` in a partition of its own, identified by `route`."""
+        return partial(self.partition(route, as_cached).find, make)
+
+    def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
+        """Return a partition; `mark` turns a response into the one returned for cache hits."""
+        partition = CachePartition(self._cache, self._counts, self._transaction, self._of, route, mark)
+        self._partitions.append(partition)
+        return partition
+
+    def close(self) -> None:
+        """Forget every answer, and keep none that is still being made."""
+        for partition in self._partitions:
+            partition.close()
+
+
+class CachePartition:
+    """The cache partition of one route of one model."""
+
+    __slots__ = (
+        "_cache",
+        "_count_hits",
+        "_count_misses",
+        "_entries",
+        "_in_flight",
+        "_is_closed",
+        "_last_bits",
+        "_mark",
+        "_marks",
+        "_of",
+        "_prefix",
+        "_run_s",
+        "_salt",
+        "_shared",
+        "_transaction",
+    )
+
+    def __init__(
+        self,
+        cache: AnswerCache,
+        counts: CacheCounts,
+        transaction: Callable[[], int] | None,
+        of: AnswersOf,
+        route: str,
+        mark: Callable[[bytes], bytes],
+    ) -> None:
+        self._cache = cache
+        self._mark = mark
+        self._transaction = transaction
+        self._count_hits = counts.hits
+        self._count_misses = counts.misses
+        self._marks = cache.marks
+        self._last_bits = len(cache.marks) - 1
+        self._salt = getrandbits(_SALT_BITS)
+        """Separates the marks of this partition from those of others for the same body."""
+        self._entries: dict[bytes, Entry] = {}
+        self._shared = cache.shared
+        self._of = of
+        self._prefix = route.encode() + b" "
+        self._run_s = math.inf
+        """What an answer lately took in the worker's thread."""
+        self._in_flight: dict[bytes, _InFlight] = {}
+        """Work in flight, by body; removed with the last request that waits for it."""
+        self._is_closed = False
+
+    def find(self, make: Handler, body: bytes) -> Result:
+        """Return the response to a body, from the cache or from `make`, which is the same for the whole partition."""
+        if len(body) > MAX_BODY_BYTES:
+            return make(body)
+        entry = self._entries.get(body)
+        if entry is not None and (entry.still_holds is None or entry.still_holds()):
+            entry.visited = True
+            self._count_hits(1)
+            return entry.answer
+        self._count_misses(1)
+        if entry is None and body not in self._in_flight:
+            mark = hash(body) ^ self._salt
+            place = mark & self._last_bits
+            if self._marks[place] != mark:
+                self._marks[place] = mark
+                made = make(body)
+                return self._dear(body, made) if type(made) is Deferred else made
+        return self._find_again(make, body, entry)
+
+    def close(self) -> None:
+        """Forget every answer, and keep none from now on."""
+        self._is_closed = True
+        for entry in tuple(self._entries.values()):
+            self._cache.drop(entry)
+
+    def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
+        """Return the response to a repeated body that has no valid entry."""
+        in_flight = self._in_flight.get(body)
+        shared = in_flight.work() if in_flight is not None and self._still_stands(in_flight.conditions) else None
+        if shared is not None:
+            return shared
+        if outdated is not None:
+            self._cache.drop(outdated)
+        made = make(body)
+        if isinstance(made, bytes):
+            self._keep(body, made)
+        return self._dear(body, made) if isinstance(made, Deferred) else made
+
+    def _dear(self, body: bytes, work: Deferred) -> Deferred | Awaited:
+        """Share one piece of work among identical requests, and cache its result."""
+        shared = self._shared
+        if shared is None or not shared.pays(self._run_s):
+            return self._share(body, work)
+        key = self._prefix + body
+
+        async def look() -> bytes | Deferred:
+            answer = await shared.get(self._of, key)
+            if answer is None:
+                return self._share(body, work, lambda made: shared.put(self._of, key, made))
+            self._keep(body, answer)
+            return self._mark(answer)
+
+        looking = Awaited(look)
+        self._compute(body, looking, work)
+        return looking
+
+    def _share(self, body: bytes, work: Deferred, publish: Callable[[bytes], None] | None = None) -> Deferred:
+        made: list[bytes | Awaited] = []
+        run_s = 0.0
+
+        def run() -> bytes | Awaited:
+            nonlocal run_s
+            began = perf_counter()
+            made.append(work.run())
+            run_s = perf_counter() - began
+            return made[0]
+
+        def after() -> None:
+            work.after()
+            if not made:
+                return
+            self._run_s = run_s if self._run_s is math.inf else self._run_s + (run_s - self._run_s) * _SMOOTHING
+            answer = made[0]
+            if isinstance(answer, bytes):
+                self._keep(body, answer)
+                if publish is not None and type(answer) is bytes:
+                    publish(answer)
+
+        sharing = Deferred(run, after)
+        self._compute(body, sharing, work)
+        return sharing
+
+    def _compute(self, body: bytes, work: Deferred | Awaited, made: Deferred) -> None:
+        in_flight = self._in_flight
+
+        def forget(reference: weakref.ref[Deferred | Awaited]) -> None:
+            if (now := in_flight.get(body)) is not None and now.work is reference:
+                del in_flight[body]
+
+        in_flight[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
+
+    def _still_stands(self, conditions: tuple[int | None, float]) -> bool:
+        """Return whether stored rows read for an earlier request are still valid for this one."""
+        transaction, fresh_until_s = conditions
+        if transaction is None:
+            return True
+        stands = self._transaction
+        return stands is not None and stands() == transaction and time.time() < fresh_until_s
+
+    def _keep(self, body: bytes, answer: bytes) -> None:
+        if not self._is_closed:
+            self._cache.store(self._entries, body, answer, self._transaction, self._mark)
+
+
+def as_cached(answer: bytes) -> bytes:
+    """Return a response marked as `"cached": true`."""
+    # In a JSON string the quotes would be escaped, and what holds names of features comes later: the first is the member.
+    return bytes(answer).replace(_FRESH, _CACHED, 1)

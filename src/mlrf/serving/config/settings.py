@@ -102,6 +102,12 @@ class ServeSettings:
     workers: int = option(
         usable_cpus, "worker processes (one for each processor)", group=Group.PROCESSES, check=between(1, 256)
     )
+    shutdown_delay_s: float = option(
+        0.0,
+        "seconds after SIGTERM in which /readyz answers 503 and requests are still accepted",
+        group=Group.PROCESSES,
+        check=between(0, 86400, " seconds"),
+    )
     drain_timeout_s: float = option(
         10.0, "seconds to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )

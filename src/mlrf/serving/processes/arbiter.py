@@ -26,6 +26,7 @@ from mlrf.serving.processes.models_at_start import ModelsAtStart
 from mlrf.serving.processes.reload_board import WAKE
 from mlrf.serving.processes.reload_coordinator import CoordinatorActions, ReloadCoordinator
 from mlrf.serving.processes.settings_reload import merged
+from mlrf.serving.processes.shutdown_delay import ShutdownDelay
 from mlrf.serving.processes.systemd import Notifier
 from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import WorkerBoot
@@ -61,6 +62,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._slots = [Slot(listener) for listener in listeners.sockets]
         self._next = 0
         self._stopping = False
+        self._delay = ShutdownDelay()
         self._has_answered = False
         self._ready: set[int] = set()
         self._looked_s = time.monotonic()
@@ -128,8 +130,11 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if not self._has_answered and self._boot.has_answered():
             self._has_answered = True
             self._notifier.ready()
-        self._reloading.step(time.monotonic(), self._boot.answering_slots())
+        now_s = time.monotonic()
+        self._reloading.step(now_s, self._boot.answering_slots())
         self._replace_one(ready)
+        if self._delay.is_over(now_s):
+            raise StopIteration
 
     def murder_workers(self) -> None:
         """Kill workers whose heartbeat has stopped; a stopped process reacts to SIGKILL only."""
@@ -165,6 +170,24 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def _end_worker(self, slot: int) -> None:
         if self._slots[slot].pid in self.WORKERS:
             self.kill_worker(self._slots[slot].pid, signal.SIGKILL)
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        """Return the signals that came, after `timeout` seconds or when the shutdown delay is over."""
+        signals: list[int] = super().wait_for_signals(self._delay.left_s(time.monotonic(), timeout))
+        return signals
+
+    def handle_term(self) -> None:
+        """Stop after the shutdown delay: `/readyz` answers 503 until then. A second SIGTERM ends the delay."""
+        # Where no worker has answered yet, nothing sends requests here.
+        delay_s = self._boot.settings.shutdown_delay_s if self._has_answered else 0.0
+        if self._delay.has_begun or not delay_s:
+            self._boot.log.info("shutting down", delay_s=0)
+            raise StopIteration
+        self._boot.log.info("shutting down", delay_s=delay_s)
+        self._delay.begin(time.monotonic(), delay_s)
+        self._notifier.stopping()
+        self._boot.note_shutdown()
+        self._wake_workers()
 
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers; from here on their exits are not counted as failures."""

@@ -140,12 +140,14 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         def look() -> None:
             boot.access.refresh()
             follow()
+            self._note_shutdown(grpc)
             accepting.cover(covered_by(self.slot, boot.ready_slots(), boot.block.n_slots))
 
         await service.connect(_CONNECT_S)
         await self._be_ready(worker_reload)
         if boot.grpc is not None:
             grpc = await self._open_grpc(server, refusals)
+        self._note_shutdown(grpc)
         await accepting.begin()
         admin = None
         if boot.admin is not None:
@@ -164,6 +166,14 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             admin.close()
         await accepting.end(set(range(boot.block.n_slots)) - boot.ready_slots())
         await self._drain(servers, grpc)
+
+    def _note_shutdown(self, grpc: GrpcServer | None) -> None:
+        """Have readiness probes fail once the server was asked to stop."""
+        if self.boot.is_shutting_down() and not self.service.draining:
+            self.service.draining = True
+            self.boot.exposition.set_shutting_down()
+            if grpc is not None:
+                grpc.leave()
 
     def _leave(self) -> None:
         """Report that this worker is stopping."""

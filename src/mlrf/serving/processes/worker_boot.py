@@ -20,9 +20,10 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metric_layout import Layout
 
-BOOT_WORDS = 3
-"""Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order."""
-_FAILURE, _ANSWERED, _LEAVING = range(BOOT_WORDS)
+BOOT_WORDS = 4
+"""Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order; and, in
+the first slot's, whether the server was asked to stop."""
+_FAILURE, _ANSWERED, _LEAVING, _SHUTDOWN = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 
 
@@ -90,6 +91,14 @@ class WorkerBoot:
         """Return the slots whose workers still answer: ready ones, and those that are draining."""
         place = self.layout.n_words + _LEAVING
         return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+
+    def note_shutdown(self) -> None:
+        """Record that the server was asked to stop, and accepts for a while yet."""
+        self.block.row(0)[self.layout.n_words + _SHUTDOWN] = 1
+
+    def is_shutting_down(self) -> bool:
+        """Return whether the server was asked to stop, and accepts for a while yet."""
+        return bool(self.block.row(0)[self.layout.n_words + _SHUTDOWN])
 
     def count_reload(self, outcome: str) -> None:
         """Count a reload or an unload, in the first slot's row: no worker writes there of it."""

@@ -30,6 +30,7 @@ class Exposition:
         self._block = block
         self._bundles = bundles
         self._refused: Sequence[dict[str, str]] = ()
+        self._is_shutting_down = False
         self._version = version
         self._started = time.time()
         self._arbiter = os.getpid()
@@ -41,6 +42,10 @@ class Exposition:
     def set_refused(self, versions: Sequence[dict[str, str]]) -> None:
         """Say which versions the start refused that their models still point to."""
         self._refused = versions
+
+    def set_shutting_down(self) -> None:
+        """Say from now on that the server was asked to stop."""
+        self._is_shutting_down = True
 
     def total(self, name: str, *values: str) -> int:
         """Return the count of a sample in all workers, as it lies in the control block."""
@@ -55,6 +60,8 @@ class Exposition:
         self._processes(lines)
         _gauge(lines, "mlrf_start_time_seconds", "When the server started.", [(_NONE, round(self._started, 3))])
         _gauge(lines, "mlrf_workers", "Workers that are to answer.", [(_NONE, self._block.n_slots)])
+        leaving = [(_NONE, int(self._is_shutting_down))]
+        _gauge(lines, "mlrf_shutting_down", "1 from SIGTERM to the end of --shutdown-delay.", leaving)
         _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
         _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
         refused = [(labels, 1) for labels in self._refused]

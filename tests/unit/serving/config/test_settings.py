@@ -19,7 +19,7 @@ from mlrf.serving.processes.listeners import bind_listeners
 
 WRONG = [
     ("--port", "-1"), ("--grpc-port", "65536"), ("--grpc-port", "-1"), ("--port", "65536"), ("--workers", "0"), ("--workers", "257"), ("--max-batch", "0"), ("--max-infer-rows", "0"), ("--backlog", "0"),
-    ("--backlog", "99999999999"), ("--drain-timeout", "-1"), ("--drain-timeout", "nan"), ("--drain-timeout", "inf"),
+    ("--backlog", "99999999999"), ("--drain-timeout", "-1"), ("--shutdown-delay", "-1"), ("--shutdown-delay", "inf"), ("--drain-timeout", "nan"), ("--drain-timeout", "inf"),
     ("--worker-timeout", "0.5"), ("--worker-timeout", "inf"), ("--worker-timeout", "nan"), ("--max-body-bytes", "0"),
     ("--max-header-bytes", "-1"), ("--max-header-fields", "0"), ("--request-timeout", "0"), ("--request-timeout", "nan"),
     ("--idle-timeout", "0"), ("--write-timeout", "-3"), ("--request-timeout", "inf"), ("--idle-timeout", "inf"),

@@ -26,6 +26,7 @@ class Health:
         self._services = frozenset(("", *services))
         self._check_ready = check_ready
         self._leaving = asyncio.Event()
+        self._ended = asyncio.Event()
 
     def check(self, body: bytes) -> bytes:
         """Answer Check; raises ModelNotFoundError for an unknown service."""
@@ -35,17 +36,23 @@ class Health:
         return self._status()
 
     async def watch(self, body: bytes, context: Any) -> None:
-        """Answer Watch: the status now, and the other when the server leaves, which is the only change there is."""
+        """Answer Watch: the status now, and NOT_SERVING once the server is to get no more calls; nothing else changes it."""
         service = parsed_short(_REQUEST, body).service
-        is_ours = service in self._services
-        await context.write(self._status() if is_ours else _UNKNOWN)
+        status = self._status() if service in self._services else _UNKNOWN
+        await context.write(status)
         await self._leaving.wait()
-        if is_ours:
+        if status == _SERVING:
             await context.write(_NOT_SERVING)
+        await self._ended.wait()
 
     def leave(self) -> None:
-        """Notify watchers that the server is stopping."""
+        """Notify watchers that the server is to get no more calls."""
         self._leaving.set()
+
+    def end(self) -> None:
+        """Notify watchers, and end their calls."""
+        self._leaving.set()
+        self._ended.set()
 
     def _status(self) -> bytes:
         try:

@@ -1,0 +1,29 @@
+"""The time between SIGTERM and the end of accepting, in which load balancers learn from `/readyz` that the server leaves."""
+
+from __future__ import annotations
+
+import math
+
+
+class ShutdownDelay:
+    """Counts down `--shutdown-delay` once it has begun. Times are of one monotonic clock, in seconds."""
+
+    def __init__(self) -> None:
+        self._over_s = math.inf
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server was asked to stop."""
+        return self._over_s < math.inf
+
+    def begin(self, now_s: float, delay_s: float) -> None:
+        """Start the countdown."""
+        self._over_s = now_s + delay_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Return whether the server stops accepting now."""
+        return now_s >= self._over_s
+
+    def left_s(self, now_s: float, most_s: float) -> float:
+        """Return the seconds until then, `most_s` at the most; that many before the countdown has begun."""
+        return max(0.0, min(most_s, self._over_s - now_s))

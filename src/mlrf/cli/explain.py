@@ -17,12 +17,13 @@ from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
-from mlrf.cli.waterfall import RowContributions, waterfall
+from mlrf.cli.waterfall import waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
+from mlrf.model.drawing import RowContributions
 from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 

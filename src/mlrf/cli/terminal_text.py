@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
+from mlrf.core.value_text import printable
+
 
 def harmless(text: str) -> str:
     """Return a text on one line, with each nonprintable character replaced by a blank."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return printable(text)
 
 
 def harmless_json(document: object, *, indent: int | None = None) -> str:

@@ -151,7 +151,8 @@ class Client:
         served, (values, base) = self._infer(rows, ("shap_values", "shap_base"), deadline_s)
         expected: Any = float(base[0]) if len(base) == 1 else base
         table = read_rows(served.schema, rows, self._leniency)
-        return Explanation(values, expected, table, list(served.schema.names))
+        classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
+        return Explanation(values, expected, table, list(served.schema.names), served.schema, classes)
 
     def by_key(
         self,

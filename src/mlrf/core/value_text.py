@@ -77,3 +77,8 @@ def listed(items: Sequence[str]) -> str:
     """Return the first items, joined by commas, and how many more there are."""
     first = ", ".join(items[:_SHOWN_ITEMS])
     return first if len(items) <= _SHOWN_ITEMS else f"{first} and {len(items) - _SHOWN_ITEMS} more"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with each nonprintable character (controls, turns of direction) replaced by a blank."""
+    return "".join(c if c.isprintable() else " " for c in text)

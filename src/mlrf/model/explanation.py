@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.core.errors import ConfigError
+from mlrf.core.errors import ConfigError, InvalidRequestError
+from mlrf.core.feature import Category, Value
+from mlrf.core.schema import Schema
+from mlrf.model.drawing import RowContributions, waterfall_svg
+from mlrf.model.drawing.markup import Markup, element, table
 
 if TYPE_CHECKING:
     import shap
+    from matplotlib.axes import Axes
 
 
 ADDITIVITY_LIMIT = 1e-9
 """How far base and contributions may miss a margin, as a share of max(1, |base|, sum of |contributions|)."""
+_FEATURES_SHOWN = 10
 
 
 def additivity_gap(
@@ -29,11 +35,12 @@ def additivity_gap(
     return float(np.max(missed[np.isfinite(margins)], initial=0.0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Explanation:
     """Contributions of n rows: `base` plus the sum of a row's `values` is its raw margin.
 
-    Exact path-dependent Shapley values of the trees (Lundberg et al. 2020).
+    Exact path-dependent Shapley values of the trees (Lundberg et al. 2020). `len` is n; an index, slice or mask gives the
+    Explanation of those rows.
     """
 
     values: npt.NDArray[np.float64]
@@ -43,13 +50,117 @@ class Explanation:
     data: npt.NDArray[np.float64]
     """[n, F] the rows explained: categories as codes, missing as NaN."""
     feature_names: list[str]
+    schema: Schema | None = None
+    """What the numbers of `data` stand for; None where only the numbers are known."""
+    classes: list[Category] | None = None
+    """The classes in the order of a multiclass model's K outputs; None for other models."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Explanation:
+        kept: Any = [rows] if isinstance(rows, int | np.integer) else rows
+        return replace(self, values=self.values[kept], data=self.data[kept])
+
+    def display_data(self) -> npt.NDArray[Any]:
+        """Return the rows explained as an array of objects [n, F]: category names, True and False, None for missing."""
+        shown = np.empty(self.data.shape, dtype=object)
+        for index, row in enumerate(self.data.tolist()):
+            shown[index] = list(self._instance(row).values())
+        return shown
 
     def to_shap(self) -> shap.Explanation:
-        """Return this explanation as a `shap.Explanation`, for shap's plots; ConfigError when shap is not installed."""
+        """Return this explanation as a `shap.Explanation`, for shap's plots; ConfigError when shap is not installed.
+
+        Its `data` are the numbers that plots colour by, its `display_data` the category names and booleans that they print.
+        """
         try:
             import shap  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError("shap is not installed; pip install shap") from error
         n_rows = len(self.values)
         base: Any = np.full(n_rows, self.base) if isinstance(self.base, float) else np.tile(self.base, (n_rows, 1))
-        return shap.Explanation(self.values, base_values=base, data=self.data, feature_names=self.feature_names)
+        return shap.Explanation(
+            self.values,
+            base_values=base,
+            data=self.data,
+            display_data=self.display_data(),
+            feature_names=self.feature_names,
+            output_names=None if self.classes is None else [str(label) for label in self.classes],
+        )
+
+    def to_svg(self, row: int = 0, *, output: int | None = None, top: int = _FEATURES_SHOWN) -> str:
+        """Return a waterfall chart of one row as an SVG element: the `top` largest contributions and the sum of the others.
+
+        `output` chooses one of a multiclass model's K outputs (the largest margin's). InvalidRequestError when there is no
+        such row or output.
+        """
+        chosen = self._output(row, output)
+        return waterfall_svg(self.row_contributions(row, chosen), top, self._title(row, chosen))
+
+    def plot(
+        self, row: int = 0, *, output: int | None = None, top: int = _FEATURES_SHOWN, ax: Axes | None = None
+    ) -> Axes:
+        """Draw the waterfall chart of one row with matplotlib and return its axes; arguments and errors as of `to_svg`.
+
+        ConfigError when matplotlib is not installed.
+        """
+        from mlrf.model.drawing.matplotlib_waterfall import draw_waterfall  # noqa: PLC0415
+
+        chosen = self._output(row, output)
+        return draw_waterfall(self.row_contributions(row, chosen), top, self._title(row, chosen), ax)
+
+    def row_contributions(self, row: int, output: int = 0) -> RowContributions:
+        """Return the contributions to one output of one row, as drawings take them."""
+        values = self.values[row] if self.values.ndim == 2 else self.values[row, :, output]  # noqa: PLR2004
+        base = float(np.atleast_1d(self.base)[output])
+        return RowContributions(
+            base, values.tolist(), base + float(values.sum()), self._instance(self.data[row].tolist())
+        )
+
+    def _output(self, row: int, output: int | None) -> int:
+        """Return the output to show, after checking that it and the row exist."""
+        bases = np.atleast_1d(self.base)
+        if not -len(self) <= row < len(self):
+            raise InvalidRequestError(f"row {row}: the explanation has {len(self)} rows, numbered from 0")
+        if output is None:
+            return int(np.argmax(bases + self.values[row].reshape(-1, len(bases)).sum(axis=0)))
+        if not 0 <= output < len(bases):
+            raise InvalidRequestError(f"output {output}: the model has {len(bases)} outputs, numbered from 0")
+        return output
+
+    def _title(self, row: int, output: int) -> str:
+        if self.values.ndim == 2:  # noqa: PLR2004
+            return f"row {row} of {len(self)}: contributions to the margin"
+        name = f"output {output}" if self.classes is None else f"class {self.classes[output]}"
+        return f"row {row} of {len(self)}: contributions to the margin of {name}"
+
+    def _instance(self, row: list[float]) -> dict[str, Value]:
+        return dict(zip(self.feature_names, row, strict=True)) if self.schema is None else self.schema.instance(row)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.values.shape))
+        largest = ", ".join(name for name, _ in self._ranked()[:3])
+        return f"<mlrf Explanation of {len(self)} rows, values {shape}; largest on average: {largest}>"
+
+    def _repr_html_(self) -> str:
+        """Return the features that contribute most on average, and the waterfall chart of the first row, as HTML."""
+        ranked = self._ranked()[:_FEATURES_SHOWN]
+        header = ["feature", f"mean |contribution| of {len(self)} rows"]
+        parts: list[Markup] = [table([[name, f"{mean:.6g}"] for name, mean in ranked], header)]
+        if len(self):
+            output = self._output(0, None)
+            title = self._title(0, output)
+            parts = [
+                element("p", title),
+                waterfall_svg(self.row_contributions(0, output), _FEATURES_SHOWN, title),
+                *parts[len(self) == 1 :],
+            ]
+        return element("div", *parts)
+
+    def _ranked(self) -> list[tuple[str, float]]:
+        """Return the features by mean |contribution| over rows and outputs, descending."""
+        if not len(self):
+            return [(name, 0.0) for name in self.feature_names]
+        sizes = np.abs(self.values).mean(axis=tuple(i for i in range(self.values.ndim) if i != 1))
+        return [(self.feature_names[i], float(sizes[i])) for i in np.argsort(-sizes, kind="stable")]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
+from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.errors import BundleError, ConfigError, NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
 from mlrf.core.named_bundle import open_bundle
@@ -50,6 +50,21 @@ class Model:
     def name(self) -> str:
         """The model's name."""
         return self.bundle.name
+
+    def __repr__(self) -> str:
+        from mlrf.model.description import describe  # noqa: PLC0415
+
+        return describe(self)
+
+    def _repr_html_(self) -> str:
+        """Return the model's facts and features as HTML, for a notebook."""
+        from mlrf.model.description import describe_html  # noqa: PLC0415
+
+        return describe_html(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy or pickle holds no trees: it opens the same version of the bundle again, where it is to be used.
+        return _reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
 
     def predict_row(self, row: Row) -> Prediction:
         """Return the prediction of one row; NonFiniteResultError when it is not a finite number."""
@@ -218,7 +233,8 @@ class Model:
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
         base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
-        return Explanation(values.reshape(shape), base, table, list(self.schema.names))
+        classes = self.classes if self._n_outputs > 1 else None
+        return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
 
     def _read(
         self,
@@ -248,4 +264,21 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
     `path` is a bundle's directory, or a model of a repository: `REPOSITORY/NAME`, `REPOSITORY/NAME@VERSION`.
     """
     bundle = open_bundle(Path(path))
+    return Model(bundle, open_engine(bundle, engine))
+
+
+def _reopen(path: str, version: str, engine: str) -> Model:
+    """Return the model that was pickled; BundleError when its bundle is gone, damaged, or another version."""
+    try:
+        bundle = read_bundle(path)
+    except BundleError as error:
+        raise BundleError(
+            f"{error} (a pickled model opens its bundle again: version {version[:12]} must be at {path})",
+            **error.details,
+        ) from error
+    if bundle.version != version:
+        raise BundleError(
+            f"{path}: the pickled model is version {version[:12]} of its bundle, and version {bundle.short_version} is there; "
+            "pickle the model again, or load the bundle by its path"
+        )
     return Model(bundle, open_engine(bundle, engine))

@@ -12,10 +12,11 @@ import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.cli import main
 from mlrf.cli.engine_timing import FIGURES, rows_for
-from mlrf.cli.waterfall import RowContributions, waterfall
+from mlrf.cli.waterfall import waterfall
 from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Kind
 from mlrf.core.manifest import LinkEntry
+from mlrf.model.drawing import RowContributions
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
 NAMES = list(ALL_KINDS.names)
@@ -184,7 +185,7 @@ def test_no_rows_are_no_lines(capsys, bundle, tmp_path):
 
 def test_names_cannot_command_the_terminal_nor_reach_over_the_line():
     odd = {"\x1b[31mred\nline": 1.0, "[bold]x[/bold]": "v" * 99, "n" * 99: None}
-    reasons = RowContributions(0.0, [1.0, -0.5, 0.0], 0.5, 0.5, "identity", odd)
+    reasons = RowContributions(0.0, [1.0, -0.5, 0.0], 0.5, odd, prediction=0.5)
     from rich.console import Console  # noqa: PLC0415
 
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115

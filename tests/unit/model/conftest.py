@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import mlrf
@@ -30,3 +31,15 @@ def model(tree_bundle):
 @pytest.fixture(scope="session")
 def class_model(class_bundle):
     return mlrf.load(class_bundle)
+
+
+@pytest.fixture(scope="session")
+def table():
+    """40 rows of `ALL_KINDS`, some without a price."""
+    rng = np.random.default_rng(2)
+    table = rng.normal(size=(40, 7))
+    table[:, 1:2] = rng.integers(9, size=(40, 1))
+    table[:, 2:3] = rng.integers(2, size=(40, 1))
+    table[:, 3:6] = rng.integers(3, size=(40, 3))
+    table[::5, 0] = np.nan
+    return table

@@ -24,20 +24,10 @@ def plt():
     plt.close("all")
 
 
-def rows() -> np.ndarray:
-    rng = np.random.default_rng(2)
-    table = rng.normal(size=(40, 7))
-    table[:, 1:2] = rng.integers(9, size=(40, 1))
-    table[:, 2:3] = rng.integers(2, size=(40, 1))
-    table[:, 3:6] = rng.integers(3, size=(40, 3))
-    table[::5, 0] = np.nan
-    return table
-
-
-def test_a_single_output_is_plotted(model, plt):
+def test_a_single_output_is_plotted(model, table, plt):
     import shap  # noqa: PLC0415
 
-    explained = model.explain(rows())
+    explained = model.explain(table)
     told = explained.to_shap()
     assert told.shape == (40, 7)
     np.testing.assert_array_equal(told.values, explained.values)
@@ -54,10 +44,10 @@ def test_a_single_output_is_plotted(model, plt):
     assert {label.get_text() for label in plt.gca().get_yticklabels()} >= {"price", "depth"}
 
 
-def test_each_output_of_several_is_plotted(class_model, plt):
+def test_each_output_of_several_is_plotted(class_model, table, plt):
     import shap  # noqa: PLC0415
 
-    explained = class_model.explain(rows())
+    explained = class_model.explain(table)
     told = explained.to_shap()
     assert told.shape == (40, 7, 3)
     assert told.base_values.shape == (40, 3)
@@ -70,6 +60,20 @@ def test_each_output_of_several_is_plotted(class_model, plt):
         plt.figure()
         shap.plots.beeswarm(one, show=False)
         plt.gcf().canvas.draw()
+
+
+def test_plots_print_categories_and_booleans(model, table, plt):
+    import shap  # noqa: PLC0415
+
+    one = table[3:4].copy()
+    one[0, 2:5] = 1.0, 2.0, 0.0
+    told = model.explain(one).to_shap()
+    assert told.display_data[0, 2:5].tolist() == [True, "east", 10]
+    assert told.data[0, 2:5].tolist() == [1.0, 2.0, 0.0]
+    plt.figure()
+    axes = shap.plots.waterfall(told[0], show=False)
+    shown = {text.get_text() for text in _texts(axes.figure)}
+    assert {"True = promo", "east = store", "10 = size"} <= shown
 
 
 def _texts(figure):

@@ -1,0 +1,40 @@
+"""Elements of SVG and HTML as text, with every attribute and text escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from mlrf.core.value_text import printable
+
+
+class Markup(str):
+    """Text that is markup already; any other text is escaped where it enters an element."""
+
+    __slots__ = ()
+
+
+def element(tag: str, *children: str, **attributes: Any) -> Markup:
+    """Return an element; `class_` is the attribute class, `stroke_width` the attribute stroke-width."""
+    pairs = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{_text(_number(value))}"' for name, value in attributes.items()
+    )
+    inner = "".join(child if isinstance(child, Markup) else _text(child) for child in children)
+    return Markup(f"<{tag}{pairs}>{inner}</{tag}>")
+
+
+def table(rows: list[list[str]], header: list[str] | None = None) -> Markup:
+    """Return an HTML table; a row's cells are text or markup."""
+    lines = [element("tr", *(element("td", cell) for cell in row)) for row in rows]
+    if header is not None:
+        lines.insert(0, element("tr", *(element("th", cell) for cell in header)))
+    return element("table", *lines)
+
+
+def _text(text: str) -> str:
+    return escape(printable(text), quote=True)
+
+
+def _number(value: Any) -> str:
+    # Two decimals of a pixel are enough, and keep a drawing of many bars short.
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

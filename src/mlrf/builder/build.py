@@ -12,7 +12,9 @@ import msgspec
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
 from mlrf.builder.bundle.graph_bundle import GraphBundle
-from mlrf.builder.bundle.keyed_rows import keyed_rows, keyed_rows_options
+from mlrf.builder.bundle.keyed_rows import keyed_rows
+from mlrf.builder.bundle.keyed_rows_options import keyed_rows_options
+from mlrf.builder.bundle.rows_file import write_rows
 from mlrf.builder.bundle.writer import check_output, side_folder, write_bundle
 from mlrf.builder.category_lists import read_category_lists
 from mlrf.builder.class_labels import read_class_labels
@@ -95,7 +97,7 @@ def build(
             proven, manifest = part.prove(name, report)
             files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}
             if rows is not None:
-                files |= rows.write(folder, report)
+                files |= write_rows(rows, folder, report)
                 if explain:
                     files |= write_explanations(rows, proven[FOREST], folder, report)
                 manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))

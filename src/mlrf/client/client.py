@@ -4,38 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 
 from mlrf.client.errors import VersionChangedError
 from mlrf.client.frames import like
-from mlrf.client.tensors import Array, read_response, write_request
+from mlrf.client.served_model import ServedModel, class_names, read_served_model
+from mlrf.client.table_inference import TableInference
+from mlrf.client.tensors import Array
 from mlrf.client.transport import Transport
-from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError, ModelNotFoundError
-from mlrf.core.feature import Feature, Kind
+from mlrf.core.errors import InvalidRequestError, ModelNotFoundError
 from mlrf.core.leniency import STRICT, Leniency
-from mlrf.core.schema import Schema
 from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
 
-_CHUNK_ROWS = 10_000
-"""The server's default for --max-infer-rows."""
-_CHUNK_BYTES = 4 << 20
-"""Half of the server's default for --max-body-bytes."""
 _CHUNK_KEYS = 100
 """The server's default for --max-batch."""
 _ATTEMPTS_AT_ONE_VERSION = 2
-
-
-class _ServedModel(NamedTuple):
-    """What the server said of a model: enough to turn tables into the rows that this version takes."""
-
-    name: str
-    digest: str
-    schema: Schema
-    classes: list[Any] | None
 
 
 class Client:
@@ -74,8 +61,8 @@ class Client:
         self._transport = Transport(
             url, key=key, timeout_s=timeout_s, ca_file=ca_file, compress=compress, retries=retries
         )
-        self._served: _ServedModel | None = None
-        self._chunk_rows = _CHUNK_ROWS
+        self._tables = TableInference(self._transport)
+        self._served: ServedModel | None = None
 
     def __repr__(self) -> str:
         return f"Client({self._url!r}, model={self._model!r})"
@@ -119,7 +106,7 @@ class Client:
         if isinstance(rows, Mapping):
             return self._ask_one(rows, {}, deadline_s)["prediction"]
         served, (values,) = self._infer(rows, ("prediction",), deadline_s)
-        return like(rows, "prediction", values, _class_names(served, values))
+        return like(rows, "prediction", values, class_names(served, values))
 
     def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
         """Return the probabilities of a classifier's classes in the order of `classes` in `models()`; `rows` as for `predict`.
@@ -135,7 +122,7 @@ class Client:
         if self._known(deadline_s).classes is None:
             raise _no_classifier(self._known(deadline_s).name)
         served, (values,) = self._infer(rows, ("probabilities",), deadline_s)
-        return like(rows, "probabilities", values, _class_names(served, values))
+        return like(rows, "probabilities", values, class_names(served, values))
 
     def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
         """Return exact Shapley values of the raw margin.
@@ -199,91 +186,25 @@ class Client:
     def _get(self, path: str, deadline_s: float) -> Any:
         return msgspec.json.decode(self._transport.request("GET", path, None, {}, deadline_s).content)
 
-    def _known(self, deadline_s: float) -> _ServedModel:
+    def _known(self, deadline_s: float) -> ServedModel:
         """Return what is known of the model; asked of the server once, and again when its version has changed."""
         served = self._served
         if served is None:
-            document = self._get("/models", deadline_s)
-            name = self._model or document["default"]
-            found = [each for each in document["models"] if each["name"] == name]
-            if not found:
-                names = ", ".join(each["name"] for each in document["models"]) or "none"
-                raise ModelNotFoundError(f"no model named {name!r} is served; there is {names}", model=name)
-            schema = Schema(tuple(_feature(each) for each in found[0]["features"]))
-            served = self._served = _ServedModel(name, found[0]["digest"], schema, found[0]["classes"])
+            served = self._served = read_served_model(self._get("/models", deadline_s), self._model)
         return served
 
-    def _infer(self, rows: Any, outputs: Sequence[str], deadline_s: float) -> tuple[_ServedModel, list[Array]]:
+    def _infer(self, rows: Any, outputs: Sequence[str], deadline_s: float) -> tuple[ServedModel, list[Array]]:
         """Return outputs of a whole table, every chunk answered by the version whose schema the table was read with."""
         for _ in range(_ATTEMPTS_AT_ONE_VERSION):
             served = self._known(deadline_s)
             table = read_rows(served.schema, rows, self._leniency)
             try:
-                return served, self._infer_table(served, table, outputs, deadline_s)
+                return served, self._tables.infer(served, table, outputs, deadline_s)
             except ModelNotFoundError as error:
                 if "version" not in error.details:
                     raise
                 self._served = None
         raise _version_changed(served.name)
-
-    def _infer_table(
-        self, served: _ServedModel, table: Array, outputs: Sequence[str], deadline_s: float
-    ) -> list[Array]:
-        path = f"/v2/models/{served.name}/versions/{served.digest}/infer"
-        # The protocol calls the prediction of several classes `probabilities`.
-        is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
-        names = ["probabilities" if name == "prediction" and is_multiclass else name for name in outputs]
-        parts: list[dict[str, Array]] = []
-        start = 0
-        while start < len(table) or not parts:
-            chunk = table[start : start + self._rows_a_chunk(table)]
-            if not len(chunk):
-                raise InvalidRequestError("the table has no rows")
-            body, headers = write_request(chunk, names)
-            try:
-                response = self._transport.request("POST", path, body, headers, deadline_s)
-            except (BatchTooLargeError, BodyTooLargeError) as error:
-                self._chunk_rows = _fewer_rows(error, len(chunk), len(body))
-                continue
-            parts.append(read_response(response))
-            start += len(chunk)
-        return [_joined(name, parts) for name in names]
-
-    def _rows_a_chunk(self, table: Array) -> int:
-        return max(1, min(self._chunk_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
-
-
-def _feature(described: Mapping[str, Any]) -> Feature:
-    categories = described.get("categories")
-    return Feature(
-        described["name"],
-        Kind(described["kind"]),
-        None if categories is None else tuple(categories),
-        described["nullable"],
-    )
-
-
-def _class_names(served: _ServedModel, values: Array) -> list[str]:
-    if values.ndim == 1:
-        return []
-    return [str(each) for each in served.classes or range(values.shape[1])]
-
-
-def _joined(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
-    if name == "shap_base":
-        return parts[0][name]
-    return np.concatenate([part[name] for part in parts])
-
-
-def _fewer_rows(error: BatchTooLargeError | BodyTooLargeError, n_rows: int, n_bytes: int) -> int:
-    """Return how many rows a request may hold, after the server refused one as too large; the error where one row is."""
-    if isinstance(error, BatchTooLargeError):
-        most_rows = int(error.details.get("max_rows", n_rows // 2))
-    else:
-        most_rows = n_rows * int(error.details.get("max_bytes", n_bytes // 2)) // (n_bytes + 1)
-    if n_rows == 1 or most_rows < 1:
-        raise error
-    return min(most_rows, n_rows - 1)
 
 
 def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:

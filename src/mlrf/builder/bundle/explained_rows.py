@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlrf.builder.bundle.key_columns import key_columns
 from mlrf.builder.bundle.keyed_rows import KeyedRows, Progress
 from mlrf.core.manifest import EXPLANATIONS, FOREST
 from mlrf.engines.tree_kernel import TreeEngine
@@ -36,7 +37,7 @@ def write_explanations(
     kind = pa.list_(pa.float64(), width)
     first = next(rows.batches(1))
     schema = pa.schema(
-        [(name, column.type) for name, column in rows.key_columns(first).items()]
+        [(name, column.type) for name, column in key_columns(rows, first).items()]
         + [(ROW, pa.binary(ROW_DIGEST_BYTES)), (CONTRIBUTIONS, kind)],
         metadata={MODEL: hashlib.sha256(forest).hexdigest(), ROWS: rows.format.digest},
     )
@@ -47,7 +48,7 @@ def write_explanations(
             values = rows.values(batch)
             contributions = np.frombuffer(engine.contributions_many(values.data, threads), np.float64)
             columns = [
-                *rows.key_columns(batch).values(),
+                *key_columns(rows, batch).values(),
                 pa.array([row_digest(record) for record in batch.records], pa.binary(ROW_DIGEST_BYTES)),
                 pa.FixedSizeListArray.from_arrays(pa.array(contributions), width),
             ]

@@ -29,3 +29,13 @@ def json_content(
     if examples is not None:
         body["examples"] = examples
     return Content(answered, {"application/json": body})
+
+
+def object_of(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+    """Return the schema of an object of these members and no others; all are required unless `required` names some."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties) if required is None else required,
+        "additionalProperties": False,
+    }

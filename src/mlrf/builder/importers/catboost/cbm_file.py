@@ -1,17 +1,27 @@
 """CatBoost's `.cbm` format: bytes in, `Document` out.
 
-Four bytes `CBM1`, the size of what follows, and a FlatBuffers table. Field numbers are those of the schema in CatBoost's
-sources (libs/model/flatbuffers, model.fbs and features.fbs).
+Four bytes `CBM1`, the size of what follows, and a FlatBuffers table (fields in `cbm_fields`).
 """
 
 from __future__ import annotations
 
 import json
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from mlrf.builder.importers.catboost.cbm_fields import (
+    CategoryField,
+    CombinationField,
+    CoreField,
+    CtrBaseField,
+    CtrFeatureField,
+    CtrField,
+    CtrTableField,
+    FloatField,
+    OneHotField,
+    TreesField,
+)
 from mlrf.builder.importers.catboost.ctr import (
     COUNTERS,
     MEANS,
@@ -37,47 +47,6 @@ _CTR_PART = "static_provider_v1"
 """Name of the only part behind the trees that is read."""
 
 
-class _Core(IntEnum):
-    FORMAT, TREES, INFO, PARTS = 0, 1, 2, 3
-
-
-class _Trees(IntEnum):
-    DIMENSION, SPLITS, SIZES, STARTS, CATEGORIES, FLOATS, ONE_HOT, CTR, VALUES, WEIGHTS, STEPS, LEAVES = range(12)
-    TEXT, ESTIMATED, SCALE, BIAS, MULTI_BIAS, REPACKED, EMBEDDING = range(12, 19)
-
-
-class _Float(IntEnum):
-    HAS_NANS, INDEX, FLAT, BORDERS, NAME, TREATMENT = range(6)
-
-
-class _Category(IntEnum):
-    INDEX, FLAT, NAME = range(3)
-
-
-class _OneHot(IntEnum):
-    INDEX, VALUES = 0, 1
-
-
-class _CtrFeature(IntEnum):
-    CTR, BORDERS = 0, 1
-
-
-class _Ctr(IntEnum):
-    BASE, TARGET_BORDER, NUMERATOR, DENOMINATOR, SHIFT, SCALE = range(6)
-
-
-class _CtrBase(IntEnum):
-    COMBINATION, TYPE, CLASSIFIER = range(3)
-
-
-class _Combination(IntEnum):
-    CATEGORIES, FLOATS, ONE_HOT = range(3)
-
-
-class _CtrTable(IntEnum):
-    BASE, INDEX, COUNTS, DENOMINATOR, CLASSES = range(5)
-
-
 _FLOAT_SPLIT = np.dtype([("feature", "<i4"), ("border", "<f4")])
 _ONE_HOT_SPLIT = np.dtype([("feature", "<i4"), ("hash", "<i4")])
 _INDEX_SLOT = np.dtype([("key", "<u8"), ("entry", "<u4")])
@@ -90,23 +59,23 @@ def read_binary(raw: bytes) -> Document:
     if not raw.startswith(MAGIC) or len(raw) < _HEADER_BYTES + size:
         raise ModelUnreadableError("this is no whole .cbm model: it is shorter than its header says; copy it again")
     core = Table.root(memoryview(raw)[_HEADER_BYTES : _HEADER_BYTES + size])
-    version = core.text(_Core.FORMAT)
+    version = core.text(CoreField.FORMAT)
     if version not in _FORMATS:
         raise UnsupportedModelError(f"the .cbm file says format {version!r}; mlrf reads {', '.join(_FORMATS)}")
-    trees = core.table(_Core.TREES)
+    trees = core.table(CoreField.TREES)
     if trees is None:
         raise ModelUnreadableError("the .cbm file holds no trees")
-    info = {pair.text(0): _value(pair.text(1)) for pair in core.tables(_Core.INFO)}
+    info = {pair.text(0): _value(pair.text(1)) for pair in core.tables(CoreField.INFO)}
     reader = _Reader(trees)
-    if _CTR_PART in core.texts(_Core.PARTS)[:1]:
+    if _CTR_PART in core.texts(CoreField.PARTS)[:1]:
         reader.read_tables(memoryview(raw)[_HEADER_BYTES + size :])
     return reader.document(info)
 
 
 def _counts(table: Table, kind: CtrType) -> CtrTable:
-    slots = table.vector(_CtrTable.INDEX, "u1").tobytes()
-    counts = table.vector(_CtrTable.COUNTS, "u1").tobytes()
-    n_classes = table.number(_CtrTable.CLASSES, "i", 0)
+    slots = table.vector(CtrTableField.INDEX, "u1").tobytes()
+    counts = table.vector(CtrTableField.COUNTS, "u1").tobytes()
+    n_classes = table.number(CtrTableField.CLASSES, "i", 0)
     if kind in MEANS:
         item, width = _MEAN.itemsize, 2
     else:
@@ -124,7 +93,7 @@ def _counts(table: Table, kind: CtrType) -> CtrTable:
     if np.any(index["entry"] >= len(numbers)):
         raise ModelUnreadableError("the .cbm file has a CTR table with a key of no counts")
     return make_table(
-        index["key"].astype(np.uint64), numbers[index["entry"]], table.number(_CtrTable.DENOMINATOR, "i", 0)
+        index["key"].astype(np.uint64), numbers[index["entry"]], table.number(CtrTableField.DENOMINATOR, "i", 0)
     )
 
 
@@ -137,60 +106,60 @@ def _value(text: str) -> Any:
 
 class _Reader:
     def __init__(self, trees: Table) -> None:
-        for kind, field in (("text", _Trees.TEXT), ("embedding", _Trees.EMBEDDING)):
+        for kind, field in (("text", TreesField.TEXT), ("embedding", TreesField.EMBEDDING)):
             if trees.count(field):
                 raise refuse_kind(kind)
         self._trees = trees
-        floats = list(trees.tables(_Trees.FLOATS))
+        floats = list(trees.tables(TreesField.FLOATS))
         self._floats = {
-            f.number(_Float.INDEX, "i", -1): Column(
-                f.number(_Float.FLAT, "i", -1),
-                f.text(_Float.NAME),
-                nan_is_large=bool(f.number(_Float.HAS_NANS, "B", 0))
-                and f.number(_Float.TREATMENT, "b", 0) == _NAN_AS_TRUE,
+            f.number(FloatField.INDEX, "i", -1): Column(
+                f.number(FloatField.FLAT, "i", -1),
+                f.text(FloatField.NAME),
+                nan_is_large=bool(f.number(FloatField.HAS_NANS, "B", 0))
+                and f.number(FloatField.TREATMENT, "b", 0) == _NAN_AS_TRUE,
             )
             for f in floats
         }
         self._categories = {
-            c.number(_Category.INDEX, "i", -1): Column(
-                c.number(_Category.FLAT, "i", -1), c.text(_Category.NAME), is_category=True
+            c.number(CategoryField.INDEX, "i", -1): Column(
+                c.number(CategoryField.FLAT, "i", -1), c.text(CategoryField.NAME), is_category=True
             )
-            for c in trees.tables(_Trees.CATEGORIES)
+            for c in trees.tables(TreesField.CATEGORIES)
         }
         self._splits = [
             Split(column.flat, border)
             for f in floats
-            for column in [self._floats[f.number(_Float.INDEX, "i", -1)]]
-            for border in f.vector(_Float.BORDERS, "<f4").astype(np.float64).tolist()
+            for column in [self._floats[f.number(FloatField.INDEX, "i", -1)]]
+            for border in f.vector(FloatField.BORDERS, "<f4").astype(np.float64).tolist()
         ]
-        for one_hot in trees.tables(_Trees.ONE_HOT):
-            column = self._categories.get(one_hot.number(_OneHot.INDEX, "i", -1))
+        for one_hot in trees.tables(TreesField.ONE_HOT):
+            column = self._categories.get(one_hot.number(OneHotField.INDEX, "i", -1))
             if column is None:
                 raise ModelUnreadableError("the .cbm file splits by a category of a feature that does not exist")
-            values = one_hot.vector(_OneHot.VALUES, "<i4").tolist()
+            values = one_hot.vector(OneHotField.VALUES, "<i4").tolist()
             self._splits += [Split(column.flat, category=value & 0xFFFFFFFF) for value in values]
-        for feature in trees.tables(_Trees.CTR):
-            ctr = self._ctr(feature.table(_CtrFeature.CTR))
-            borders = feature.vector(_CtrFeature.BORDERS, "<f4").astype(np.float64).tolist()
+        for feature in trees.tables(TreesField.CTR):
+            ctr = self._ctr(feature.table(CtrFeatureField.CTR))
+            borders = feature.vector(CtrFeatureField.BORDERS, "<f4").astype(np.float64).tolist()
             self._splits += [Split(NO_COLUMN, border, ctr=ctr) for border in borders]
         self._tables: dict[TableId, CtrTable] = {}
 
     def document(self, info: dict[str, Any]) -> Document:
         trees = self._trees
-        n_outputs = trees.number(_Trees.DIMENSION, "i", 0)
+        n_outputs = trees.number(TreesField.DIMENSION, "i", 0)
         if n_outputs < 1:
             raise ModelUnreadableError(f"the .cbm file says {n_outputs} outputs")
-        sizes = trees.vector(_Trees.SIZES, "<i4").astype(np.int64)
-        splits = trees.vector(_Trees.SPLITS, "<i4").astype(np.int64)
+        sizes = trees.vector(TreesField.SIZES, "<i4").astype(np.int64)
+        splits = trees.vector(TreesField.SPLITS, "<i4").astype(np.int64)
         if not len(sizes) or np.any(sizes < 0) or int(sizes.sum()) != len(splits):
             raise ModelUnreadableError(f"the .cbm file has {len(sizes)} trees and {len(splits)} splits that do not fit")
-        values = trees.vector(_Trees.VALUES, "<f8")
-        weights = trees.vector(_Trees.WEIGHTS, "<f8")
-        if trees.count(_Trees.STEPS):
+        values = trees.vector(TreesField.VALUES, "<f8")
+        weights = trees.vector(TreesField.WEIGHTS, "<f8")
+        if trees.count(TreesField.STEPS):
             read = self._grown(sizes, splits, values, weights, n_outputs)
         else:
             read = self._oblivious(sizes, splits, values, weights, n_outputs)
-        bias = trees.vector(_Trees.MULTI_BIAS, "<f8").tolist() or [trees.number(_Trees.BIAS, "d", 0.0)]
+        bias = trees.vector(TreesField.MULTI_BIAS, "<f8").tolist() or [trees.number(TreesField.BIAS, "d", 0.0)]
         if len(bias) not in (1, n_outputs):
             raise ModelUnreadableError(f"the .cbm file has {len(bias)} biases for {n_outputs} outputs")
         return Document(
@@ -198,7 +167,7 @@ class _Reader:
             splits=tuple(self._splits),
             trees=tuple(read),
             n_outputs=n_outputs,
-            scale=trees.number(_Trees.SCALE, "d", 1.0),
+            scale=trees.number(TreesField.SCALE, "d", 1.0),
             bias=tuple(bias) if len(bias) == n_outputs else tuple(bias) * n_outputs,
             info=info,
             ctr_tables=self._tables,
@@ -221,31 +190,31 @@ class _Reader:
                 raise ModelUnreadableError("the .cbm file ends within its CTR tables; copy it again")
             table = Table.root(part[place : place + size])
             place += size
-            table_id = self._table_id(table.table(_CtrTable.BASE))
+            table_id = self._table_id(table.table(CtrTableField.BASE))
             self._tables[table_id] = _counts(table, table_id.type)
 
     def _ctr(self, ctr: Table | None) -> Ctr:
         if ctr is None:
             raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
         return Ctr(
-            self._table_id(ctr.table(_Ctr.BASE)),
-            ctr.number(_Ctr.TARGET_BORDER, "i", 0),
-            ctr.number(_Ctr.NUMERATOR, "f", 0.0),
-            ctr.number(_Ctr.DENOMINATOR, "f", 1.0),
-            ctr.number(_Ctr.SHIFT, "f", 0.0),
-            ctr.number(_Ctr.SCALE, "f", 1.0),
+            self._table_id(ctr.table(CtrField.BASE)),
+            ctr.number(CtrField.TARGET_BORDER, "i", 0),
+            ctr.number(CtrField.NUMERATOR, "f", 0.0),
+            ctr.number(CtrField.DENOMINATOR, "f", 1.0),
+            ctr.number(CtrField.SHIFT, "f", 0.0),
+            ctr.number(CtrField.SCALE, "f", 1.0),
         )
 
     def _table_id(self, base: Table | None) -> TableId:
-        combination = None if base is None else base.table(_CtrBase.COMBINATION)
+        combination = None if base is None else base.table(CtrBaseField.COMBINATION)
         if base is None or combination is None:
             raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
-        kind = base.number(_CtrBase.TYPE, "b", 0)
+        kind = base.number(CtrBaseField.TYPE, "b", 0)
         if kind not in list(CtrType):
             raise UnsupportedModelError(f"the model has CTR features of type {kind}, which mlrf does not know")
-        floats = combination.vector(_Combination.FLOATS, _FLOAT_SPLIT)
-        one_hot = combination.vector(_Combination.ONE_HOT, _ONE_HOT_SPLIT)
-        categories = combination.vector(_Combination.CATEGORIES, "<i4").tolist()
+        floats = combination.vector(CombinationField.FLOATS, _FLOAT_SPLIT)
+        one_hot = combination.vector(CombinationField.ONE_HOT, _ONE_HOT_SPLIT)
+        categories = combination.vector(CombinationField.CATEGORIES, "<i4").tolist()
         try:
             found = Combination(
                 tuple(self._categories[index].flat for index in categories),
@@ -254,7 +223,7 @@ class _Reader:
             )
         except KeyError as error:
             raise ModelUnreadableError("the .cbm file has a CTR feature of a feature that does not exist") from error
-        return TableId(found, CtrType(kind), base.number(_CtrBase.CLASSIFIER, "i", 0))
+        return TableId(found, CtrType(kind), base.number(CtrBaseField.CLASSIFIER, "i", 0))
 
     def _check(self, split: int) -> int:
         if 0 <= split < len(self._splits):
@@ -275,8 +244,8 @@ class _Reader:
 
     def _grown(self, sizes: I64, splits: I64, values: F64, weights: F64, n_outputs: int) -> list[Tree]:
         """Return trees of a split a node: each node says how far on its two sides lie, 0 where a side ends in it."""
-        steps = self._trees.vector(_Trees.STEPS, np.dtype([("left", "<u2"), ("right", "<u2")]))
-        leaf_of = self._trees.vector(_Trees.LEAVES, "<u4").astype(np.int64)
+        steps = self._trees.vector(TreesField.STEPS, np.dtype([("left", "<u2"), ("right", "<u2")]))
+        leaf_of = self._trees.vector(TreesField.LEAVES, "<u4").astype(np.int64)
         if not len(steps) == len(leaf_of) == len(splits):
             raise ModelUnreadableError("the .cbm file has steps and splits that do not fit")
         if len(values) % n_outputs or len(weights) not in (0, len(values) // n_outputs):

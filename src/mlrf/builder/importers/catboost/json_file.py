@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,6 +29,16 @@ from mlrf.builder.importers.catboost.document import (
     Tree,
     refuse_kind,
 )
+from mlrf.builder.importers.catboost.json_records import (
+    CtrRecord,
+    CtrTableRecord,
+    FeatureRecord,
+    ModelRecord,
+    NodeRecord,
+    ObliviousTreeRecord,
+    SplitRecord,
+    TableIdRecord,
+)
 from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
@@ -40,96 +49,17 @@ _LOST_SUMS = (
 _FLOAT, _ONE_HOT, _CTR = "FloatFeature", "OneHotFeature", "OnlineCtr"
 
 
-class _SplitRecord(msgspec.Struct):
-    split_type: str
-    border: float = 0.0
-    value: int = 0
-    float_feature_index: int | None = None
-    cat_feature_index: int | None = None
-    split_index: int = -1
-
-
-class _Element(msgspec.Struct):
-    combination_element: str
-    cat_feature_index: int = -1
-    float_feature_index: int = -1
-    border: float = 0.0
-    value: int = 0
-
-
-class _Ctr(msgspec.Struct):
-    identifier: str
-    borders: list[float]
-    prior_numerator: float
-    prior_denomerator: float  # CatBoost's own spelling
-    shift: float
-    scale: float
-    target_border_idx: int
-
-
-class _CtrTable(msgspec.Struct):
-    hash_map: list[str | float]
-    hash_stride: int
-    counter_denominator: int = 0
-
-
-class _TableId(msgspec.Struct):
-    identifier: list[_Element]
-    type: str
-
-
-class _Oblivious(msgspec.Struct):
-    leaf_values: list[msgspec.Raw]
-    leaf_weights: list[float] = []
-    splits: list[_SplitRecord] | None = None
-
-
-class _Node(msgspec.Struct):
-    split: _SplitRecord | None = None
-    left: _Node | None = None
-    right: _Node | None = None
-    value: msgspec.Raw = msgspec.Raw()
-    weight: float = 0.0
-
-
-class _Feature(msgspec.Struct):
-    flat_feature_index: int
-    feature_index: int
-    feature_id: str = ""
-    has_nans: bool = False
-    nan_value_treatment: str = ""
-    borders: list[float] = []
-    values: list[int] = []
-
-
-class _Features(msgspec.Struct):
-    float_features: list[_Feature] = []
-    categorical_features: list[_Feature] = []
-    text_features: list[Any] = []
-    embedding_features: list[Any] = []
-    ctrs: list[_Ctr] = []
-
-
-class _File(msgspec.Struct):
-    features_info: _Features
-    oblivious_trees: list[_Oblivious] | None = None
-    trees: list[_Node] | None = None
-    scale_and_bias: tuple[msgspec.Raw, msgspec.Raw] | None = None
-    model_info: dict[str, Any] = {}
-    ctr_data: dict[str, _CtrTable] | None = None
-
-
 def read_json(raw: bytes) -> Document:
     """Read a JSON model; ModelUnreadableError or UnsupportedModelError say what is wrong."""
     try:
-        file = msgspec.json.decode(raw, type=_File)
+        file = msgspec.json.decode(raw, type=ModelRecord)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise ModelUnreadableError(f"this is no CatBoost JSON model: {error}") from error
     return _Reader(file).document()
 
 
 class _Reader:
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: ModelRecord) -> None:
         info = file.features_info
         for kind, found in (("text", info.text_features), ("embedding", info.embedding_features)):
             if found:
@@ -154,7 +84,7 @@ class _Reader:
         if self._file.scale_and_bias is not None:
             scale = read_decimal(bytes(self._file.scale_and_bias[0]))
             biases = _decimals(self._file.scale_and_bias[1])
-        records: Sequence[_Oblivious | _Node] | None = (
+        records: Sequence[ObliviousTreeRecord | NodeRecord] | None = (
             self._file.oblivious_trees if self._file.oblivious_trees is not None else self._file.trees
         )
         if not records:
@@ -174,7 +104,7 @@ class _Reader:
             notes=(_LOST_SUMS,) if any(_loses_sums(table, each.type) for each, table in tables.items()) else (),
         )
 
-    def _ctr(self, record: _Ctr) -> Ctr:
+    def _ctr(self, record: CtrRecord) -> Ctr:
         return Ctr(
             self._table_id(record.identifier),
             record.target_border_idx,
@@ -186,7 +116,7 @@ class _Reader:
 
     def _table_id(self, text: str) -> TableId:
         try:
-            record = msgspec.json.decode(text, type=_TableId)
+            record = msgspec.json.decode(text, type=TableIdRecord)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ModelUnreadableError(f"the model has a CTR feature that cannot be read: {error}") from error
         if record.type not in CtrType.__members__:
@@ -207,11 +137,11 @@ class _Reader:
         return TableId(Combination(tuple(categories), tuple(above), tuple(equals)), CtrType[record.type])
 
     @staticmethod
-    def _outputs(first: _Oblivious | _Node, n_biases: int) -> int:
-        if isinstance(first, _Oblivious):
+    def _outputs(first: ObliviousTreeRecord | NodeRecord, n_biases: int) -> int:
+        if isinstance(first, ObliviousTreeRecord):
             count, rest = divmod(len(first.leaf_values), 1 << len(first.splits or ()))
         else:
-            node: _Node | None = first
+            node: NodeRecord | None = first
             while node is not None and not bytes(node.value):
                 node = node.left
             count, rest = 0 if node is None else len(_decimals(node.value)), 0
@@ -219,8 +149,8 @@ class _Reader:
             raise ModelUnreadableError(f"the model's first tree has leaves of {count} values, its bias has {n_biases}")
         return count
 
-    def _tree(self, record: _Oblivious | _Node, index: int, n_outputs: int) -> Tree:
-        if isinstance(record, _Oblivious):
+    def _tree(self, record: ObliviousTreeRecord | NodeRecord, index: int, n_outputs: int) -> Tree:
+        if isinstance(record, ObliviousTreeRecord):
             splits = [self._split(split, index) for split in record.splits or ()]
             return oblivious_tree(
                 splits,
@@ -230,7 +160,7 @@ class _Reader:
                 index,
             )
 
-        def children(node: _Node) -> tuple[int, _Node, _Node] | None:
+        def children(node: NodeRecord) -> tuple[int, NodeRecord, NodeRecord] | None:
             if node.split is None:
                 return None
             if node.left is None or node.right is None:
@@ -250,7 +180,7 @@ class _Reader:
             split, left, right, number.astype(np.int32), np.array(values, np.float64), np.array(weights, np.float64)
         )
 
-    def _split(self, record: _SplitRecord, index: int) -> int:
+    def _split(self, record: SplitRecord, index: int) -> int:
         ctr_split = record.split_index - self._first_ctr_split
         if record.split_type == _FLOAT and record.float_feature_index in self._floats:
             key = Split(self._floats[record.float_feature_index].flat, record.border)
@@ -263,11 +193,11 @@ class _Reader:
         return self._splits.setdefault(key, len(self._splits))
 
 
-def _loses_sums(table: _CtrTable, kind: CtrType) -> bool:
+def _loses_sums(table: CtrTableRecord, kind: CtrType) -> bool:
     return kind in MEANS and any(isinstance(item, float) and not item.is_integer() for item in table.hash_map)
 
 
-def _counts(table: _CtrTable, kind: CtrType) -> CtrTable:
+def _counts(table: CtrTableRecord, kind: CtrType) -> CtrTable:
     """Return the counts of a table: a list of keys as decimals, each before its counts."""
     stride, items = table.hash_stride, table.hash_map
     if stride < 2 or len(items) % stride or (kind in (*MEANS, *COUNTERS) and stride != (3 if kind in MEANS else 2)):  # noqa: PLR2004
@@ -297,7 +227,7 @@ def _decimals(raw: msgspec.Raw) -> list[float]:
     return [read_decimal(bytes(number)) for number in msgspec.json.decode(text, type=list[msgspec.Raw])]
 
 
-def _column(feature: _Feature, *, is_category: bool = False) -> Column:
+def _column(feature: FeatureRecord, *, is_category: bool = False) -> Column:
     return Column(
         feature.flat_feature_index,
         feature.feature_id,

@@ -1,0 +1,48 @@
+"""What a server says of a model that it serves, as `GET /models` describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mlrf.client.tensors import Array
+from mlrf.core.errors import ModelNotFoundError
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.schema import Schema
+
+
+class ServedModel(NamedTuple):
+    """A model as the server describes it: enough to turn tables into the rows that this version takes."""
+
+    name: str
+    digest: str
+    schema: Schema
+    classes: list[Any] | None
+
+
+def read_served_model(document: Mapping[str, Any], name: str | None) -> ServedModel:
+    """Read a model from the document of `GET /models`, the default without a name; ModelNotFoundError if it is not served."""
+    name = name or document["default"]
+    found = [each for each in document["models"] if each["name"] == name]
+    if not found:
+        names = ", ".join(each["name"] for each in document["models"]) or "none"
+        raise ModelNotFoundError(f"no model named {name!r} is served; there is {names}", model=name)
+    schema = Schema(tuple(_feature(each) for each in found[0]["features"]))
+    return ServedModel(found[0]["name"], found[0]["digest"], schema, found[0]["classes"])
+
+
+def class_names(served: ServedModel, values: Array) -> list[str]:
+    """Return the names of the columns of an answer [n, K]; none for an answer [n]."""
+    if values.ndim == 1:
+        return []
+    return [str(each) for each in served.classes or range(values.shape[1])]
+
+
+def _feature(described: Mapping[str, Any]) -> Feature:
+    categories = described.get("categories")
+    return Feature(
+        described["name"],
+        Kind(described["kind"]),
+        None if categories is None else tuple(categories),
+        described["nullable"],
+    )

@@ -1,0 +1,67 @@
+"""Inference on whole tables: in chunks that the server takes, all answered by one version of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mlrf.client.served_model import ServedModel
+from mlrf.client.tensors import Array, read_response, write_request
+from mlrf.client.transport import Transport
+from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError
+
+_CHUNK_ROWS = 10_000
+"""The server's default for --max-infer-rows."""
+_CHUNK_BYTES = 4 << 20
+"""Half of the server's default for --max-body-bytes."""
+
+
+class TableInference:
+    """Sends tables to one server; learns how many rows it takes at once."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._chunk_rows = _CHUNK_ROWS
+
+    def infer(self, served: ServedModel, table: Array, outputs: Sequence[str], deadline_s: float) -> list[Array]:
+        """Return outputs of a table [n, F] in schema order, each [n, ...]; ModelNotFoundError if the version was replaced."""
+        path = f"/v2/models/{served.name}/versions/{served.digest}/infer"
+        # The protocol calls the prediction of several classes `probabilities`.
+        is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
+        names = ["probabilities" if name == "prediction" and is_multiclass else name for name in outputs]
+        parts: list[dict[str, Array]] = []
+        start = 0
+        while start < len(table) or not parts:
+            chunk = table[start : start + self._rows_a_chunk(table)]
+            if not len(chunk):
+                raise InvalidRequestError("the table has no rows")
+            body, headers = write_request(chunk, names)
+            try:
+                response = self._transport.request("POST", path, body, headers, deadline_s)
+            except (BatchTooLargeError, BodyTooLargeError) as error:
+                self._chunk_rows = _fewer_rows(error, len(chunk), len(body))
+                continue
+            parts.append(read_response(response))
+            start += len(chunk)
+        return [_joined(name, parts) for name in names]
+
+    def _rows_a_chunk(self, table: Array) -> int:
+        return max(1, min(self._chunk_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
+
+
+def _joined(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
+    if name == "shap_base":
+        return parts[0][name]
+    return np.concatenate([part[name] for part in parts])
+
+
+def _fewer_rows(error: BatchTooLargeError | BodyTooLargeError, n_rows: int, n_bytes: int) -> int:
+    """Return how many rows a request may hold, after the server refused one as too large; the error where one row is."""
+    if isinstance(error, BatchTooLargeError):
+        most_rows = int(error.details.get("max_rows", n_rows // 2))
+    else:
+        most_rows = n_rows * int(error.details.get("max_bytes", n_bytes // 2)) // (n_bytes + 1)
+    if n_rows == 1 or most_rows < 1:
+        raise error
+    return min(most_rows, n_rows - 1)

@@ -43,6 +43,7 @@ from mlrf.core.leniency import (
     STRICT,
     Leniency,
 )
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, detail_value, json_type, listed, plural, shown, shown_name
 
 MISSING = math.nan
@@ -63,8 +64,7 @@ class Schema:
         names = tuple(f.name for f in self.features)
         if not names:
             raise ValueError("a schema needs at least one feature")
-        if len(set(names)) != len(names):
-            twice = next(n for n in names if names.count(n) > 1)
+        if (twice := first_repeated(names)) is not None:
             raise ValueError(f"two features are named {twice!r}")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "codes", tuple(category_codes(f) for f in self.features))

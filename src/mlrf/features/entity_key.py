@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from mlrf.core.errors import InvalidKeyError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown, shown_name
 
 MAX_KEY_BYTES = 511
@@ -64,8 +65,8 @@ class EntityKey:
         names = [f.name for f in self.fields]
         if not names:
             raise ValueError("a key needs at least one field")
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"two fields of the key are named {twice[0]!r}")
+        if (twice := first_repeated(names)) is not None:
+            raise ValueError(f"two fields of the key are named {twice!r}")
         object.__setattr__(self, "fields", tuple(sorted(self.fields, key=lambda f: f.name)))
         object.__setattr__(self, "_encoders", tuple((f.name, _ENCODERS[f.type]) for f in self.fields))
 

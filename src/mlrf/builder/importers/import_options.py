@@ -8,6 +8,7 @@ from typing import Any
 from mlrf.builder.importers.onnx_graph.semantics import TASKS
 from mlrf.core.errors import SampleError
 from mlrf.core.manifest import Task
+from mlrf.core.repeated_names import first_repeated
 
 
 def read_names(names: Any) -> tuple[str, ...] | None:
@@ -20,8 +21,8 @@ def read_names(names: Any) -> tuple[str, ...] | None:
     for name in found:
         if not isinstance(name, str) or not name.strip():
             raise SampleError(f"{name!r} cannot be the name of a feature")
-        if found.count(name) > 1:
-            raise SampleError(f"the feature names hold {name!r} twice")
+    if (twice := first_repeated(found)) is not None:
+        raise SampleError(f"the feature names hold {twice!r} twice")
     return found
 
 

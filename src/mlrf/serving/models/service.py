@@ -15,6 +15,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.model import Model
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.config.settings import ServeSettings
@@ -55,11 +56,8 @@ class Loader(Protocol):
 
 def default_name(names: Sequence[str], requested: str | None) -> str:
     """Return the default model; raises ConfigError if it is not served or two models share a name."""
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"two bundles are named {name!r}; build one of them under another --name", option="BUNDLE"
-            )
+    if (twice := first_repeated(names)) is not None:
+        raise ConfigError(f"two bundles are named {twice!r}; build one of them under another --name", option="BUNDLE")
     if requested is None:
         return names[0]
     if requested not in names:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from mlrf.core.errors import InvalidTensorError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
 from mlrf.model import Model
 from mlrf.serving.oip.datatypes import FP64
@@ -96,8 +97,7 @@ class Outputs:
                     f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",
                     output=clip(name),
                 )
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        if (twice := first_repeated(names)) is not None:
             raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
         return _requested([(name, self._kinds[name]) for name in names])
 

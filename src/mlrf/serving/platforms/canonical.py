@@ -18,6 +18,8 @@ from mlrf.serving.native.json_scanner import items_of
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _BLANKS = b" \t\r\n"
 _SHOWN_BYTES = 40
+SPARE_TIMES, SPARE_VALUES = 4, 1000
+"""As the native parser: a row of F features may hold so many times F values and so many more, with what is ignored."""
 
 
 def batch_body(rows: Iterable[bytes], *, explain: bool = False) -> bytes:
@@ -37,11 +39,12 @@ class RowWriter:
         self._is_by_value = any(each.categories is not None for each in schema.features)
         self._position = {name: index for index, name in enumerate(schema.names)}
 
-    def check_count(self, n_rows: int) -> None:
-        """Raise BatchTooLargeError for more rows than a batch may hold."""
+    def check_count(self, n_rows: int, *, is_all: bool = True) -> None:
+        """Raise BatchTooLargeError for more rows than a batch may hold; without `is_all` there may be others behind them."""
         if n_rows > self.max_rows:
             raise BatchTooLargeError(
-                f"the body holds {n_rows} rows, more than {self.max_rows}; send it in parts, or raise --max-batch",
+                f"the body holds {n_rows}{'' if is_all else ' or more'} rows, more than {self.max_rows}; send it in parts, "
+                "or raise --max-batch",
                 instances=n_rows,
                 max_instances=self.max_rows,
             )

@@ -12,7 +12,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -26,11 +26,13 @@ from mlrf.core.errors import (
     UnsupportedMediaTypeError,
 )
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.platforms.canonical import RowWriter
+from mlrf.serving.platforms.canonical import SPARE_TIMES, SPARE_VALUES, RowWriter
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
+"""No digit can be matched in two ways: a field may hold a million of them before the letter that makes it no number."""
 _TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
 _MAX_FIELD_CHARS = 1 << 20
 _encode = msgspec.json.encode
@@ -53,7 +55,7 @@ def rows_of_csv(writer: RowWriter, body: bytes, header: Header) -> list[bytes]:
     lines = _lines(body, writer.max_rows, len(writer.schema.features))
     names = _header(writer, lines[0] if lines else [], header)
     data = lines if names is None else lines[1:]
-    writer.check_count(len(data))
+    writer.check_count(len(data), is_all=False)
     features = writer.schema.features
     by_name = {feature.name: feature for feature in features}
     columns: Sequence[Feature | None] = features if names is None else [by_name.get(name) for name in names]
@@ -94,7 +96,7 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
         raise MalformedRequestError("the body is empty; send CSV, a row a line")
     lines: list[list[str]] = []
     try:
-        for line in csv.reader(io.StringIO(text, newline=""), strict=True):
+        for line in csv.reader(_short_lines(text, n_features), strict=True):
             lines.append(line)
             if len(lines) > max_rows + 1:
                 # One more than may be, a header included: that there are too many is all that counts.
@@ -104,18 +106,34 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
     return lines
 
 
+def _short_lines(text: str, n_features: int) -> Iterator[str]:
+    """Yield the lines of a text; FeatureCountError for one of so many fields that making them would take long.
+
+    All fields of a line are made in one call, which holds the interpreter.
+    """
+    most = SPARE_TIMES * n_features + SPARE_VALUES
+    for index, line in enumerate(io.StringIO(text, newline="")):
+        if (commas := line.count(",")) > most:
+            raise FeatureCountError(
+                f"line {index + 1} of the CSV body holds {commas} commas, and a row has {n_features} fields",
+                expected=n_features,
+                got=commas + 1,
+                index=index,
+            )
+        yield line
+
+
 def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str] | None:
     """Return the names of the header, None where the first line is data."""
-    known = writer.schema.names
+    known = frozenset(writer.schema.names)
     names = [field.strip() for field in first]
-    is_exact = len(names) == len(known) and set(names) == set(known)
+    is_exact = len(names) == len(known) and known == set(names)
     if header is Header.ABSENT:
         return None
     if is_exact:
         return names
-    overlap = [name for name in names if name in set(known)]
-    if header is Header.PRESENT or overlap:
-        _refuse_header(known, names)
+    if header is Header.PRESENT or not known.isdisjoint(names):
+        _refuse_header(writer.schema.names, names)
     if header is Header.EXACT:
         raise UnsupportedMediaTypeError(
             "CSV is taken with a header of exactly the feature names; without one, start the server with --platform sagemaker, "
@@ -127,16 +145,16 @@ def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str
 
 def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
     remedy = "send every name once, or say in the content type that there is no header: text/csv; header=absent"
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    if (twice := first_repeated(names)) is not None:
         raise InvalidRequestError(f"the header of the CSV body has {shown_name(twice)} twice; {remedy}", field="header")
-    if absent := [name for name in known if name not in set(names)]:
+    given, features = frozenset(names), frozenset(known)
+    if absent := [name for name in known if name not in given]:
         raise MissingFeatureError(
             f"the header of the CSV body lacks {shown_name(absent[0])}; {remedy}",
             feature=absent[0],
             missing=absent[:20],
         )
-    extra = [name for name in names if name not in set(known)]
+    extra = [name for name in names if name not in features]
     raise UnknownFeatureError(
         f"the header of the CSV body has {shown_name(extra[0])}, which is no feature; {remedy}",
         feature=clip(extra[0]),

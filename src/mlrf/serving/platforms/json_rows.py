@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, FeatureCountError, InvalidRequestError, MalformedRequestError
+from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, type_of, values_at_most, whole_document
-from mlrf.serving.platforms.canonical import RowWriter
+from mlrf.serving.platforms.canonical import SPARE_TIMES, SPARE_VALUES, RowWriter
 
 _NO_PARAMETERS = frozenset((b"null", b"{}"))
-_SPARE_VALUES = 1000
-_SPARE_TIMES = 4
-"""As the native parser: what a row may hold besides its features."""
+_LINE = re.compile(rb"\S[^\n]*")
+"""A line that is not blank."""
 Rows = list[bytes]
 Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
 
@@ -30,7 +32,7 @@ def body_members(writer: RowWriter, body: bytes, what: str) -> dict[str, msgspec
 def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
     """Return a body as JSON text; MalformedRequestError says where it is none, BatchTooLargeError that it holds too much."""
     raw = whole_document(body, writer.schema.names)
-    most = writer.max_rows * (_SPARE_TIMES * len(writer.schema.names) + _SPARE_VALUES)
+    most = writer.max_rows * (SPARE_TIMES * len(writer.schema.names) + SPARE_VALUES)
     if (values := values_at_most(raw)) > most:
         raise BatchTooLargeError(
             f"the body holds some {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
@@ -145,8 +147,9 @@ def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
 
 def rows_of_lines(writer: RowWriter, body: bytes) -> Rows:
     """Return the rows of JSON lines: on each an array, an object by name, or `{"features": …}` as SageMaker writes it."""
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    writer.check_count(len(lines))
+    # One line too many is all that counts: a body may hold millions.
+    lines = [found[0] for found in islice(_LINE.finditer(body), writer.max_rows + 1)]
+    writer.check_count(len(lines), is_all=False)
     rows: Rows = []
     for index, line in enumerate(lines):
         try:
@@ -221,7 +224,6 @@ def _column_names(writer: RowWriter, raw: msgspec.Raw) -> list[str] | None:
                 field="columns",
             )
     named = [str(name) for name in names]
-    if len(set(named)) != len(named):
-        twice = next(name for name in named if named.count(name) > 1)
+    if (twice := first_repeated(named)) is not None:
         raise InvalidRequestError(f"the column {shown_name(twice)} stands there twice", field="columns")
     return named

@@ -1,0 +1,59 @@
+"""Bodies of other platforms that are made to take long: each is refused for a moment's work, and no worker is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from bundles import NUMBERS, write_tree_bundle
+from running import cpu_s, serving
+
+JSON, CSV, LINES = "application/json", "text/csv", "application/jsonlines"
+NAMES = b",".join(b"c%d" % index for index in range(300_000))
+BODIES = {
+    "digits before a letter": (CSV, b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
+    "a fraction before a letter": (CSV, b"1." + b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
+    "an exponent before a letter": (CSV, b"1e" + b"1" * 200_000 + b"x,2,3\n", "INVALID_FEATURE"),
+    "a sign and a million digits": (CSV, b"+" + b"1" * 1_000_000 + b",2,3\n", "INVALID_FEATURE"),
+    "names, one of them a feature": (CSV, b"x0," + NAMES + b"\n1,2,3\n", "FEATURE_COUNT"),
+    "names, the last one twice": (CSV, b"x0," + NAMES + b",a,a\n1,2,3\n", "FEATURE_COUNT"),
+    "commas": (CSV, b"," * 8_000_000, "FEATURE_COUNT"),
+    "commas on the second line": (CSV, b"x0,x1,x2\n" + b"," * 8_000_000, "FEATURE_COUNT"),
+    "as many names as a line may hold": (
+        CSV,
+        b"x0," + b",".join(b"%d" % n for n in range(1000)) + b",a,a\n",
+        "INVALID_REQUEST",
+    ),
+    "columns, the last one twice": (
+        JSON,
+        b'{"dataframe_split":{"columns":["%b","a","a"],"data":[]}}' % NAMES[:600_000].replace(b",", b'","'),
+        "INVALID_REQUEST",
+    ),
+    "short lines": (LINES, b"1\n" * 4_000_000, "BATCH_TOO_LARGE"),
+    "blank lines": (LINES, b"\n" * 8_000_000, "EMPTY_BATCH"),
+    "blank lines of CSV": (CSV, b"\n" * 4_000_000 + b"1,2,3", "BATCH_TOO_LARGE"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    bundle = write_tree_bundle(tmp_path_factory.mktemp("limits") / "b", schema=NUMBERS)
+    with serving(bundle, options=["--platform", "sagemaker"]) as server:
+        yield server
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_a_body_made_to_take_long_is_refused_at_once(server, what):
+    kind, body, code = BODIES[what]
+    (worker,) = server.workers()
+    before_s = cpu_s(worker)
+    answer = server.ask("POST", "/invocations", body, [f"Content-Type: {kind}"])
+    assert answer.code == code
+    assert server.workers() == [worker]
+    assert cpu_s(worker) - before_s < 1.0
+
+
+def test_lines_between_blank_ones_are_answered(server):
+    body = b"\n \n[1, 2, 3]\r\n\n  [4, 5, 6]  \n\n"
+    answer = server.ask("POST", "/invocations", body, ["Content-Type: application/jsonlines"])
+    assert answer.status == 200
+    assert answer.body.count(b"prediction") == 2

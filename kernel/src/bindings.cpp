@@ -15,6 +15,7 @@
 
 #include "columns.hpp"
 #include "engine.hpp"
+#include "whole_columns.hpp"
 #include "wire_counts.hpp"
 
 namespace nb = nanobind;
@@ -272,6 +273,9 @@ NB_MODULE(_kernel, m) {
     });
     m.def("count_wire", &count_wire, nb::arg("message"), nb::arg("most_fields"));
     m.def("first_outside", &first_outside, nb::arg("rows"), nb::arg("rules"));
+    nb::class_<mlrf::WholeColumns>(m, "WholeColumns")
+        .def(nb::init<const nb::sequence&>(), nb::arg("columns"))
+        .def("admit", &mlrf::WholeColumns::admit, nb::arg("row"));
     nb::class_<PythonForest>(m, "Forest")
         .def(nb::init<const std::string&, std::optional<std::string>>(), nb::arg("path"), nb::arg("level") = nb::none())
         .def("margin", &PythonForest::margin, nb::arg("row"))

@@ -121,7 +121,7 @@ BAD = {
         "INVALID_FEATURE",
         {"feature": "count", "value": 1.5},
     ),
-    "1 for a boolean": (with_value("promo", "1"), 422, "INVALID_FEATURE", {"feature": "promo", "value": 1}),
+    "2 for a boolean": (with_value("promo", "2"), 422, "INVALID_FEATURE", {"feature": "promo", "value": 2}),
     "null where none may be": (
         with_value("depth", "null"),
         422,
@@ -147,7 +147,12 @@ BAD = {
         "UNKNOWN_CATEGORY",
         {"feature": "size", "value": True},
     ),
-    "a name for a code": ({"features": [1, 1, True, "süd", 0, 0, 1]}, 422, "INVALID_FEATURE", {"feature": "store"}),
+    "a wrong name for a code": (
+        {"features": [1, 1, True, "sud", 0, 0, 1]},
+        422,
+        "UNKNOWN_CATEGORY",
+        {"feature": "store", "value": "sud"},
+    ),
     "a code past the list": (
         {"features": [1, 1, True, 3, 0, 0, 1]},
         422,

@@ -56,6 +56,19 @@ def rule_of(feature: Feature) -> ColumnRule:
     return ColumnRule(whole=True, may_miss=may_miss)
 
 
+def whole_columns(features: Iterable[Feature], *, by_code: bool) -> _kernel.WholeColumns | None:
+    """Return what checks the columns of a row that must hold whole numbers; None where there are none.
+
+    With `by_code` that includes the codes of listed categories.
+    """
+    rules = [
+        (index, rule_of(feature))
+        for index, feature in enumerate(features)
+        if feature.kind is not Kind.NUMERIC and (by_code or feature.categories is None)
+    ]
+    return _kernel.WholeColumns([(index, rule.least, rule.most) for index, rule in rules]) if rules else None
+
+
 def rule_by_value(feature: Feature) -> ColumnRule:
     """Return the rule for a feature whose categories were given by value: it also admits codes of unlisted categories."""
     if feature.hashing is None:

@@ -19,6 +19,9 @@ class Leniency:
     unknown_categories: UnknownCategories = "refuse"
     caller: Literal["http", "python", "command line"] = "http"
     """Whose remedies error messages give: each caller sends a missing value, or asks for leniency, in its own way."""
+    natural: bool = False
+    """Whether values and bodies may have other forms than the canonical one: 0 and 1 for booleans, names of categories in
+    arrays, rows without `features` around them."""
 
 
 STRICT = Leniency()

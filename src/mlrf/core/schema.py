@@ -127,9 +127,7 @@ class Schema:
             raise _invalid(feature, value, "a value: this feature may not be missing", leniency)
         match feature.kind:
             case Kind.BOOLEAN:
-                if isinstance(value, bool):
-                    return 1.0 if value else 0.0
-                raise _invalid(feature, value, "true or false", leniency)
+                return _boolean(feature, value, leniency)
             case Kind.CATEGORICAL:
                 return self._code(index, value, leniency, by_code=by_code)
             case Kind.INTEGER:
@@ -141,7 +139,7 @@ class Schema:
         feature, codes = self.features[index], self.codes[index]
         if codes is None or feature.categories is None:
             return _finite(feature, value, "an integer category code", leniency, integral=True)
-        if by_code and not (feature.hashing is not None and isinstance(value, str)):
+        if by_code and not (isinstance(value, str) and (leniency.natural or feature.hashing is not None)):
             code = _finite(feature, value, "an integer category code", leniency, integral=True)
             if 0 <= code < len(feature.categories):
                 return code
@@ -155,7 +153,7 @@ class Schema:
                 return found
         if leniency.unknown_categories == "missing" and feature.nullable:
             return MISSING
-        raise self._unknown_category(feature, value, leniency, by_code=by_code)
+        raise self._unknown_category(feature, value, leniency, by_code=by_code and not isinstance(value, str))
 
     def hashed_code(self, index: int, value: Category, leniency: Leniency) -> float | None:
         """Return the code of a category that is in no list, by its hash; None where the model does not know it."""
@@ -215,6 +213,12 @@ class Schema:
             feature=clip(extra[0]),
             unknown=[clip(n) for n in extra[:20]],
         )
+
+
+def _boolean(feature: Feature, value: Any, leniency: Leniency) -> float:
+    if isinstance(value, bool) or (leniency.natural and isinstance(value, int | float) and value in (0, 1)):
+        return 1.0 if value else 0.0
+    raise _invalid(feature, value, "true or false", leniency)
 
 
 def _finite(feature: Feature, value: Any, expected: str, leniency: Leniency, *, integral: bool) -> float:

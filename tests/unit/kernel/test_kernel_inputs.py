@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import naive_forest as naive
+from mlrf._kernel import WholeColumns
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.engines.tree_kernel import TreeEngine
 
@@ -63,3 +64,35 @@ def test_a_table_of_another_width_is_refused_even_if_the_numbers_would_fill_rows
 def test_what_has_no_order_is_no_row(engine, make):
     with pytest.raises(TypeError):
         engine.margin(make(row_of(engine, 5)))
+
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (4.0, True), (4, True), (True, True), (None, True), (0.0, True), (-7.0, True), (2.0**53, True), (-1e300, True), (1e300, True),
+        (-0.0, False), (0.5, False), (-4.25, False), (2.0**51 + 0.5, False), (5e-324, False), (float("nan"), False),
+    ],
+)  # fmt: skip
+def test_whole_columns_admit_whole_numbers_alone(kind, value, fits):
+    assert WholeColumns([(1, -INF, INF)]).admit(kind((0.5, value))) is fits
+
+
+@pytest.mark.parametrize(("value", "fits"), [(0.0, True), (2.0, True), (3.0, False), (-1.0, False), (1e300, False)])
+def test_whole_columns_have_a_range(value, fits):
+    assert WholeColumns([(0, 0.0, 2.0)]).admit((value,)) is fits
+
+
+def test_whole_columns_refuse_what_is_no_row():
+    columns = WholeColumns([(1, 0.0, 2.0)])
+    with pytest.raises(IndexError):
+        columns.admit((1.0,))
+    with pytest.raises(TypeError):
+        columns.admit(b"12345678")
+    with pytest.raises(TypeError):
+        columns.admit((1.0, "x"))
+    with pytest.raises(ValueError, match="0 or more"):
+        WholeColumns([(-1, 0.0, 2.0)])

@@ -76,6 +76,11 @@ class ServeSettings:
         group=Group.REQUESTS,
         choices=("refuse", "missing", "as-library"),
     )
+    strict: bool = option(
+        False,
+        "take values and bodies in their canonical form alone: true and false for booleans, codes in arrays",
+        group=Group.REQUESTS,
+    )
     platforms: PlatformSettings = field(default_factory=PlatformSettings)
     limits: HttpLimits = field(default_factory=HttpLimits)
     state_dir: Path = option(
@@ -175,7 +180,7 @@ class ServeSettings:
     @property
     def leniency(self) -> Leniency:
         """What the server lets pass unless a request says otherwise."""
-        return Leniency(self.unknown_features, self.unknown_categories)
+        return Leniency(self.unknown_features, self.unknown_categories, natural=not self.strict)
 
 
 OPTIONS = tuple(options_of(ServeSettings))

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from mlrf.core.column_rules import whole_columns
 from mlrf.core.errors import InvalidKeyError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import STRICT, Leniency
@@ -55,6 +56,9 @@ class RowDecoder:
             if feature.categories is not None
         }
         self._coded = list(self._codes.items())
+        # Decoded as float64: whole numbers are told apart in the kernel, which is faster than integers in the decoder.
+        self._whole_of_names = whole_columns(schema.features, by_code=False)
+        self._whole_of_array = whole_columns(schema.features, by_code=True)
         one, many = _compiled(schema, leniency, max_instances, entity_key)
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
@@ -110,8 +114,12 @@ class RowDecoder:
         if self._entity_key is not None and (parsed.key is not UNSET or parsed.overrides is not UNSET):
             raise KeyError
         if type(features) is tuple:
+            if self._whole_of_array is not None and not self._whole_of_array.admit(features):
+                raise KeyError
             return features
         values: tuple[Any, ...] = msgspec.structs.astuple(features)
+        if self._whole_of_names is not None and not self._whole_of_names.admit(values):
+            raise KeyError
         if not self._codes:
             return values
         row = list(values)
@@ -130,6 +138,9 @@ class RowDecoder:
         )
 
     def _overrides_of(self, overrides: Any) -> dict[int, float] | None:
+        values = [None if value is UNSET else value for value in msgspec.structs.astuple(overrides)]
+        if self._whole_of_names is not None and not self._whole_of_names.admit(values):
+            raise KeyError
         given = {index: v for index, v in enumerate(msgspec.structs.astuple(overrides)) if v is not UNSET}
         for index, value in given.items():
             codes = self._codes.get(index)
@@ -169,7 +180,7 @@ def _compiled(
     named = named_struct("NamedFeatures", schema, leniency)
     if named is None:
         return None, None
-    positional = tuple.__class_getitem__(tuple(_positional_type(f) for f in schema.features))
+    positional = tuple.__class_getitem__(tuple(_positional_type(f, leniency) for f in schema.features))
     by_key: list[tuple[str, Any, Any]] = []
     if entity_key is not None:
         overrides = named_struct("Overrides", schema, leniency, optional=True)
@@ -199,8 +210,11 @@ def _compiled(
 
 
 def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
-    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it."""
-    kinds = [_named_type(f) for f in schema.features]
+    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it.
+
+    It does not check that numbers are whole: `whole_columns` does.
+    """
+    kinds = [_named_type(f, leniency) for f in schema.features]
     if None in kinds or any(_needs_escape(feature) for feature in schema.names):
         return None
     by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
@@ -226,31 +240,27 @@ def _needs_escape(name: str) -> bool:
     return any(c in _UNNAMABLE or ord(c) < _FIRST_PRINTABLE for c in name)
 
 
-def _named_type(feature: Feature) -> Any:
+def _named_type(feature: Feature, leniency: Leniency) -> Any:
     if feature.categories is None:
-        return _plain_type(feature)
+        return _plain_type(feature, leniency)
     kinds = {type(category) for category in feature.categories}
     if kinds == {str} or (not kinds and feature.hashing is not None):
         return _nullable(feature, str)
-    if kinds == {int}:
-        return _nullable(feature, _INT64)
+    if kinds in ({int}, {float}, {int, float}):
+        # Integers stay integers: float64 does not tell all of them apart.
+        return _nullable(feature, _INT64 | float)
     return None
 
 
-def _positional_type(feature: Feature) -> Any:
-    if feature.categories is None:
-        return _plain_type(feature)
-    return _nullable(feature, Annotated[int, msgspec.Meta(ge=0, lt=len(feature.categories))])
+def _positional_type(feature: Feature, leniency: Leniency) -> Any:
+    return _plain_type(feature, leniency) if feature.categories is None else _nullable(feature, float)
 
 
-def _plain_type(feature: Feature) -> Any:
-    match feature.kind:
-        case Kind.NUMERIC:
-            return _nullable(feature, float)
-        case Kind.BOOLEAN:
-            return _nullable(feature, bool)
-        case Kind.INTEGER | Kind.CATEGORICAL:
-            return _nullable(feature, _INT64)
+def _plain_type(feature: Feature, leniency: Leniency) -> Any:
+    """Return float, in which all numbers are decoded, or bool."""
+    if feature.kind is not Kind.BOOLEAN:
+        return _nullable(feature, float)
+    return _nullable(feature, bool | float if leniency.natural else bool)
 
 
 def _nullable(feature: Feature, kind: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mlrf.core.column_rules import whole_columns
 from mlrf.core.errors import InvalidKeyError, InvalidRequestError, MalformedRequestError, NotKeyedError
 from mlrf.core.leniency import STRICT
 from mlrf.core.value_text import clip, shown, shown_name
@@ -85,6 +86,7 @@ class PushReader:
         self._codes = [
             (i, codes_by_value(schema, i)) for i, f in enumerate(schema.features) if f.categories is not None
         ]
+        self._whole = whole_columns(schema.features, by_code=False)
         named = named_struct("PushedFeatures", schema, STRICT)
         # A key field that is also a feature may be omitted but must agree with the key: the slow path checks that.
         if named is not None and not set(rows.key.names) & set(schema.names):
@@ -113,7 +115,10 @@ class PushReader:
             raise type(error)(f"row {index}: {error}", index=index, **error.details) from error
 
     def _packed(self, row: Any) -> tuple[Key, Record]:
-        values = [math.nan if value is None else value for value in msgspec.structs.astuple(row.features)]
+        given = msgspec.structs.astuple(row.features)
+        if self._whole is not None and not self._whole.admit(given):
+            raise ValueError
+        values = [math.nan if value is None else value for value in given]
         for index, codes in self._codes:
             values[index] = codes[getattr(row.features, f"f{index}")]
         as_of_us = None if row.as_of is None else _as_of_us(row.as_of)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -222,7 +222,7 @@ def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Lenienc
         return leniency
     chosen = value_of(raw, "unknown_categories")
     if chosen in ("missing", "as-library"):
-        return Leniency(leniency.unknown_features, chosen)
+        return replace(leniency, unknown_categories=chosen)
     if chosen == "refuse":
         return leniency
     raise InvalidRequestError(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from mlrf.core.category_hash import category_hash
-from mlrf.core.errors import RequestError, UnknownCategoryError
+from mlrf.core.errors import InvalidFeatureError, RequestError, UnknownCategoryError
 from mlrf.core.feature import CategoryHashing, Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -71,14 +71,15 @@ def right_literals(draw, feature, *, by_code):
         return "null"
     match feature.kind:
         case Kind.BOOLEAN:
-            return draw(st.sampled_from(["true", "false"]))
+            return draw(st.sampled_from(["true", "false", "0", "1", "1.0", "-0.0", "2"]))
         case Kind.NUMERIC:
             return draw(
                 st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), st.integers(-5, 5).map(str))
             )
         case Kind.CATEGORICAL if feature.categories:
             if by_code:
-                return str(draw(st.integers(0, len(feature.categories) - 1)))
+                code = draw(st.integers(0, len(feature.categories) - 1))
+                return draw(st.sampled_from([str(code), f"{code}.0", f"{code}e0"]))
             return json.dumps(draw(st.sampled_from(feature.categories)), ensure_ascii=draw(st.booleans()))
     return draw(st.one_of(st.integers(-(1 << 53), 1 << 53).map(str), st.integers(-99, 99).map(lambda i: f"{i}.0")))
 
@@ -181,7 +182,11 @@ def instances(draw, schema, entity_key=None):
 @st.composite
 def cases(draw):
     schema = draw(schemas())
-    leniency = Leniency(draw(st.sampled_from(["refuse", "ignore"])), draw(st.sampled_from(["refuse", "missing"])))
+    leniency = Leniency(
+        draw(st.sampled_from(["refuse", "ignore"])),
+        draw(st.sampled_from(["refuse", "missing"])),
+        natural=draw(st.booleans()),
+    )
     entity_key = draw(entity_keys())
     texts = draw(st.lists(instances(schema, entity_key), min_size=1, max_size=MAX_INSTANCES + 1))
     return (schema, leniency, MAX_INSTANCES, entity_key), texts, draw(st.lists(st.sampled_from(MORE), max_size=2))
@@ -297,8 +302,9 @@ ODD = [
 
 @pytest.mark.parametrize("name", EVERY_KIND.names)
 @pytest.mark.parametrize("unknown_categories", ["refuse", "missing", "as-library"])
-def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
-    leniency = Leniency(unknown_categories=unknown_categories)
+@pytest.mark.parametrize("natural", [False, True])
+def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories, natural):
+    leniency = Leniency(unknown_categories=unknown_categories, natural=natural)
     decoder = RowDecoder(EVERY_KIND, leniency, 1)
     for literal in ODD:
         members = dict.fromkeys(EVERY_KIND.names, "null") | {name: literal}
@@ -307,3 +313,44 @@ def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories):
             body = f'{{"features":{inside}}}'.encode()
             expected = outcome(lambda body=body: [StrictParser(EVERY_KIND, leniency, MAX_INSTANCES).row(body)])
             assert outcome(lambda body=body: [decoder.row(body)]) == expected, body
+
+
+WHOLE = {
+    "integers": (Feature("a", Kind.INTEGER), b"4.0", b"4"),
+    "codes of a list": (Feature("a", Kind.CATEGORICAL, ("x", "y", "z")), b"2.0", b"2"),
+    "codes without a list": (Feature("a", Kind.CATEGORICAL), b"2.0", b"2"),
+    "booleans as floats": (Feature("a", Kind.BOOLEAN), b"1.0", b"true"),
+    "booleans as integers": (Feature("a", Kind.BOOLEAN), b"0", b"false"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "named"),
+    [(case, named) for case in WHOLE for named in (False, True) if case != "codes of a list" or not named],
+)
+def test_floats_of_data_frames_are_read_by_the_fast_decoder(case, named):
+    feature, natural, canonical = WHOLE[case]
+    decoder = RowDecoder(Schema((feature, Feature("b"))), Leniency(natural=True), 2)
+    one = b'{"features":{"b":7,"\\u0061":%b}}' if named else b'{"features":[%b,7]}'
+    (expected, *_) = decoder.row_at_once(one % canonical)
+    (row, *_) = decoder.row_at_once(one % natural)
+    assert bits(row) == bits(expected)
+    many = decoder.rows_at_once(b'{"instances":[%b,%b]}' % (one % natural, one % canonical))
+    assert [bits(row) for row, *_ in many] == [bits(expected)] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("INTEGER", b"4.5"), ("BOOLEAN", b"0.5"), ("BOOLEAN", b"2"), ("BOOLEAN", b'"1"')]
+)
+def test_numbers_that_are_no_integer_or_boolean_are_refused(kind, wrong):
+    decoder = RowDecoder(Schema((Feature("a", Kind[kind]),)), Leniency(natural=True), 1)
+    for body in (b'{"features":[%b]}', b'{"features":{"a":%b}}'):
+        with pytest.raises(InvalidFeatureError, match="'a'"):
+            decoder.row(body % wrong)
+
+
+@pytest.mark.parametrize("number", [b"0", b"1", b"1.0"])
+def test_a_strict_server_refuses_numbers_for_booleans(number):
+    decoder = RowDecoder(Schema((Feature("a", Kind.BOOLEAN),)), Leniency(), 1)
+    with pytest.raises(InvalidFeatureError, match="expected true or false"):
+        decoder.row(b'{"features":[%b]}' % number)

@@ -57,8 +57,8 @@ def main(home: Path) -> None:
 
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
-    from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
     from mlrf.serving.models.service import Service  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415
     from mlrf.serving.runtime.control_block import ControlBlock  # noqa: PLC0415

@@ -52,8 +52,8 @@ def main(home: Path) -> None:
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
     from mlrf.model import load  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
-    from mlrf.serving.http.connection import new_connection  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
+    from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
     from mlrf.serving.models.service import Service  # noqa: PLC0415
     from mlrf.serving.native.fast_parser import RowDecoder  # noqa: PLC0415
     from mlrf.serving.routes import layout  # noqa: PLC0415

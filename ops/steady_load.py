@@ -13,7 +13,8 @@ from typing import Self
 
 import uvloop
 
-from mlrf.demo.load import OpenLoop, Response
+from mlrf.demo.connection import Response
+from mlrf.demo.open_loop import OpenLoop
 from raw_http import request
 
 _BEAT_S = 0.02

@@ -10,7 +10,8 @@ from typing import Any
 
 import uvloop
 
-from mlrf.demo.load import OpenLoop, Response
+from mlrf.demo.connection import Response
+from mlrf.demo.open_loop import OpenLoop
 from raw_http import request
 
 Judge = Callable[[int, Any], str | None]

@@ -16,7 +16,8 @@ import pytest
 import uvloop
 
 from mlrf.core.errors import ConfigError
-from mlrf.demo.load import LoadReport, drive, drive_and_wait
+from mlrf.demo.load import drive, drive_and_wait
+from mlrf.demo.load_report import LoadReport
 
 BODIES = [b'{"features": [%d]}' % number for number in range(7)]
 GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"prediction": 1.5}'

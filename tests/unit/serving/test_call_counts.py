@@ -15,9 +15,9 @@ from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.models.service import Service
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.logs import Log

@@ -293,28 +293,5 @@ class Connection(LimitedConnection):
         return position
 
 
-class TlsConnection(Connection):
-    """A connection over TLS: writes go through the transport, which encrypts them."""
-
-    __slots__ = ("__weakref__",)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport once the handshake has ended."""
-        self._server.handshake_ended(self)
-        super().connection_made(transport)
-
-    def _write(self, answer: bytes) -> None:
-        self._transport.write(answer)
-
-
-def new_connection(server: HttpServer) -> Connection:
-    """Return the protocol for a newly accepted connection."""
-    if not server.tls_options:
-        return Connection(server)
-    connection = TlsConnection(server)
-    server.handshake_began(connection)
-    return connection
-
-
 def _headers_too_large(max_bytes: int) -> HeadersTooLargeError:
     return HeadersTooLargeError(f"the request's head is longer than {max_bytes} bytes", max_bytes=max_bytes)

@@ -6,7 +6,6 @@ share as `Awaited`. Only the loop counts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -16,7 +15,6 @@ from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
 from mlrf.model import Model
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
-from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.datatypes import FP64
@@ -26,14 +24,14 @@ from mlrf.serving.oip.row_lookup import (
     Precomputed,
     are_all_precomputed,
     contributions_of,
-    pack_parameters,
+    keyed_answer,
     unpack_parameters,
     validity_of,
 )
 from mlrf.serving.oip.statistics import InferenceCounts, RequestTimes
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
-from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_timeout_s, too_late
+from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_deadline_s
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, limited
 from mlrf.serving.runtime.stages import DECODE, ENGINE, EXPLAIN, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
@@ -162,11 +160,8 @@ class ModelInference:
         return Deferred(work, after)
 
     def _begin(self, request: InferRequest, encode: Encode, began_s: float, may_explain: bool) -> _Run:
-        deadline_s, timeout = 0.0, request.parameters.get(TIMEOUT)
-        if timeout is not None and (timeout_s := parameter_timeout_s(timeout)):
-            deadline_s = began_s + timeout_s
-            if perf_counter() > deadline_s:
-                raise too_late()
+        timeout = request.parameters.get(TIMEOUT)
+        deadline_s = 0.0 if timeout is None else parameter_deadline_s(timeout, began_s)
         requested = self.outputs.requested(request)
         if requested.explains:
             if not may_explain:
@@ -244,11 +239,7 @@ class ModelInference:
             recorder.enter(REST)
         packed = self.outputs.pack(run.requested, margins, contributions)
         if run.by_key:
-            transaction, fresh_until_s = validity_of(run.found)
-            shared = self._rows is None or self._rows.local is None
-            # A store that machines share does not report changes: an answer from it must not be given again.
-            until_s = -math.inf if shared else fresh_until_s
-            packed = KeyedAnswer(pack_parameters(run.found, packed), transaction or 0, until_s)
+            packed = keyed_answer(run.found, packed, is_local=self._rows is not None and self._rows.local is not None)
         run.made_s = perf_counter()
         return packed
 

@@ -10,6 +10,7 @@ import msgspec
 
 from mlrf.engines.interface import Rows
 from mlrf.model import Model
+from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import Parameter
 
@@ -25,7 +26,16 @@ def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
     return min(each.stored.transaction for each in found), min(each.fresh_until_s for each in found)
 
 
-def pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
+def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) -> KeyedAnswer:
+    """Return tensors as the cache keeps them: behind their rows' parameters, with the conditions that the rows set.
+
+    A store that machines share (`is_local` false) does not report changes: an answer from it must not be given again.
+    """
+    transaction, fresh_until_s = validity_of(found)
+    return KeyedAnswer(_pack_parameters(found, packed), transaction or 0, fresh_until_s if is_local else -math.inf)
+
+
+def _pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
     """Return tensors behind the parameters of their rows: when they were true; for several rows, when the oldest was."""
     parameters: dict[str, Parameter] = {}
     if all(each.stored.as_of_us is not None for each in found):
@@ -38,7 +48,7 @@ def pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
 
 
 def unpack_parameters(packed: bytes) -> tuple[Mapping[str, Parameter], bytes]:
-    """Return the parameters that `pack_parameters` wrote, and the tensors."""
+    """Return the parameters before the tensors of a cached answer, and the tensors."""
     end = _LENGTH_BYTES + int.from_bytes(packed[:_LENGTH_BYTES], "little")
     return msgspec.json.decode(packed[_LENGTH_BYTES:end]), packed[end:]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
-from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.tls_connection import new_connection
 
 ACCEPTS_A_TURN = 8
 """How many connections a listener may give in one turn of the loop. libuv accepts one for each handle on a listener: with one

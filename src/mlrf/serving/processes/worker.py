@@ -18,8 +18,8 @@ from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.server import HttpServer
+from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.models.service import Service
 from mlrf.serving.processes.accept import ConnectionAcceptor, covered_by
 from mlrf.serving.processes.admin_listener import AdminListener

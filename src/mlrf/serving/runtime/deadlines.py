@@ -8,6 +8,7 @@ it), gRPC a deadline of its own, which its library reads. Here each is in second
 from __future__ import annotations
 
 import re
+from time import perf_counter
 
 from mlrf.core.errors import DeadlineExceededError, InvalidRequestError, MalformedRequestError
 
@@ -34,6 +35,16 @@ def parameter_timeout_s(value: object) -> float:
             parameter=TIMEOUT,
         )
     return value / 1e6
+
+
+def parameter_deadline_s(value: object, began_s: float) -> float:
+    """Return the deadline of a request with the parameter `timeout` that began then, 0 for none; raises if it has passed."""
+    timeout_s = parameter_timeout_s(value)
+    if not timeout_s:
+        return 0.0
+    if perf_counter() > began_s + timeout_s:
+        raise too_late()
+    return began_s + timeout_s
 
 
 def earliest(one_s: float, other_s: float) -> float:

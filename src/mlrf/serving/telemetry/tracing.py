@@ -6,7 +6,6 @@ times taken by the way; the SDK's own thread sends it, and drops what the collec
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from threading import Thread
@@ -24,6 +23,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 from mlrf import __version__
 from mlrf.serving.runtime.stages import REST
 from mlrf.serving.telemetry import traceparent
+from mlrf.serving.telemetry.library_logs import forward_records
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.sampled_request import SampledRequest
 
@@ -31,15 +31,13 @@ _PATH = "/v1/traces"
 _EXPORT_LIMIT_S = 2.0
 _SERVER_ERROR = 500
 _NS = 1e9
-_QUIET_S = 60.0
-"""How long further messages of the SDK are dropped after one was logged."""
 
 
 class Tracing:
     """Makes spans of requests and has them sent to `endpoint`."""
 
     def __init__(self, endpoint: str, slot: int, log: Log) -> None:
-        _log_sdk_messages(log)
+        forward_records("opentelemetry", log, "traces not sent")
         # A service name of the operator's own (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) counts before ours.
         named = {"service.name": "mlrf"} if "OTEL_SERVICE_NAME" not in os.environ else {}
         facts = {**named, "service.version": __version__, "service.instance.id": f"worker-{slot}"}
@@ -93,28 +91,6 @@ class Tracing:
         closing = Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(limit_s)
-
-
-class _TracedRequest(logging.Handler):
-    """Puts what the SDK has to say into our log, now and then: it repeats itself while a collector is gone."""
-
-    def __init__(self, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
-        self._due_s = 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log a record, unless one was logged a short while ago."""
-        now_s = time.monotonic()
-        if now_s >= self._due_s:
-            self._due_s = now_s + _QUIET_S
-            self._log.warning("traces not sent", reason=record.getMessage())
-
-
-def _log_sdk_messages(log: Log) -> None:
-    logger = logging.getLogger("opentelemetry")
-    logger.handlers = [_TracedRequest(log)]
-    logger.propagate = False
 
 
 def _context(header: bytes | None) -> Context | None:

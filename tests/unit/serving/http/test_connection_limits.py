@@ -7,10 +7,11 @@ import socket
 import pytest
 
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.connection import Connection, new_connection
+from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.telemetry.logs import Log
 
 MOST_HEADS = 1024

@@ -8,10 +8,10 @@ from functools import partial
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.auth.keys import KeyRing, make_key, write_keys
 from mlrf.serving.error_encoder import ErrorEncoder
-from mlrf.serving.http.connection import new_connection
 from mlrf.serving.http.router import Route, Router
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.http.tls_connection import new_connection
 from mlrf.serving.runtime.request_runtime import BEAT_S
 from mlrf.serving.telemetry.logs import Log
 

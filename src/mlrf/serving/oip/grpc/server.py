@@ -7,9 +7,7 @@ listener cannot be handed to the worker's replacement.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +32,7 @@ from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Refle
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_REFLECT, GRPC_STREAM, INFERENCE
 from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.telemetry.library_logs import forward_records
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metric_layout import Layout
 
@@ -44,7 +43,6 @@ _LEAST_PING_MS = 5_000
 """Clients that send keep-alive pings more often are disconnected."""
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
 """How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
-_QUIET_S = 60.0
 _SETTLE_S, _GOAWAY_S, _LINGER_S = 0.05, 0.02, 0.5
 """How long calls may be on their way to a server that leaves, its GOAWAY to them, and the last answers."""
 
@@ -77,7 +75,7 @@ class GrpcServer:
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while nobody should call."""
-        listen_to_grpc(log)
+        forward_records("grpc", log, "gRPC complains")
         times_s = limits.request_timeout_s, limits.idle_timeout_s
         self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
         self._answering = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
@@ -163,30 +161,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no 
     def service(self, handler_call_details: Any) -> Any:
         """Return the handler of a call, None for no call of ours."""
         return self._handlers.get(handler_call_details.method)
-
-
-class _TracedRequest(logging.Handler):
-    """Forwards grpcio's log records to our log, rate-limited."""
-
-    def __init__(self, log: Log) -> None:
-        super().__init__(logging.WARNING)
-        self._log = log
-        self._due_s = 0.0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log a record, unless one was logged a short while ago; a call that was called off is nothing to be told of."""
-        fault = record.exc_info[1] if record.exc_info else None
-        now_s = time.monotonic()
-        if now_s >= self._due_s and not isinstance(fault, asyncio.CancelledError):
-            self._due_s = now_s + _QUIET_S
-            self._log.warning("gRPC complains", reason=record.getMessage(), fault=fault)
-
-
-def listen_to_grpc(log: Log) -> None:
-    """Send grpcio's log records to this log only."""
-    logger = logging.getLogger("grpc")
-    logger.handlers = [_TracedRequest(log)]
-    logger.propagate = False
 
 
 def _options(limits: GrpcLimits) -> list[tuple[str, int]]:

@@ -1,0 +1,212 @@
+"""Answers one message of a call: access, admission, the work, counts and errors, as for an HTTP request.
+
+Handlers take and return bytes, so grpcio parses and writes no messages for us: what does not parse is refused by us, at the
+cost that we choose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Self
+
+import grpc
+
+from mlrf.core.errors import (
+    MlrfError,
+    NotPermittedError,
+    NotReadyError,
+    UnauthenticatedError,
+)
+from mlrf.serving.auth.guard import Guard
+from mlrf.serving.error_encoder import ErrorEncoder
+from mlrf.serving.error_status import ErrorStatus
+from mlrf.serving.oip.grpc.caller import Caller
+from mlrf.serving.oip.grpc.calls import CallHandlers
+from mlrf.serving.oip.grpc.message_codec import model_name_of
+from mlrf.serving.routes import ADMIN, GRPC_CALLS, GrpcCall
+from mlrf.serving.runtime.deadlines import earliest, too_late
+from mlrf.serving.runtime.observer import ObservedRequest
+from mlrf.serving.runtime.request_runtime import RequestRuntime
+from mlrf.serving.runtime.results import Handler, Result, followed, unwrapped
+from mlrf.serving.telemetry.metric_layout import Layout
+
+_OK = 200
+_MAX_DETAILS_BYTES = 2000
+"""Details travel in a header, of which clients take 8 KB; a byte that is no plain character takes three there."""
+_PUSHBACK_MS = "1000"
+_CODES = {code.name: code for code in grpc.StatusCode}
+
+
+class RefusedCallError(Exception):
+    """The gRPC status of a refused request."""
+
+    def __init__(self, status: ErrorStatus, details: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(details)
+        self.code = _CODES[status.grpc]
+        self.details = details
+        self.metadata = metadata
+
+    async def abort(self, context: Any) -> None:
+        """Abort the call with this status."""
+        await context.abort(self.code, self.details, self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of the service, as observers see it."""
+
+    route: int
+    target: bytes
+    handler: Handler
+    always: bool
+    """Whether it is exempt from overload refusals."""
+    method: bytes = b"POST"
+    traceparent: bytes | None = None
+    observed: ObservedRequest | None = None
+
+    def observed_by(self, request: ObservedRequest) -> Self:
+        """Return the same call, answered by the handler of a request that is observed."""
+        return replace(self, handler=request.handler, observed=request)
+
+
+class MessageHandler:
+    """Answers single messages of all calls of a worker."""
+
+    def __init__(self, runtime: RequestRuntime, refusals: ErrorEncoder, guard: Guard | None, layout: Layout) -> None:
+        self._runtime = runtime
+        self._refusals = refusals
+        self._guard = guard
+        self._layout = layout
+        self._calls: Mapping[str, Mapping[bytes, tuple[_Call, _Call]]] = {}
+        """By path, and by model where messages name one; b"" for any other."""
+
+    def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
+        """Replace the calls, by path, for later messages; messages in progress keep theirs."""
+        self._calls = {each.path: self._by_model(each, calls[each.path]) for each in GRPC_CALLS if each.path in calls}
+
+    def _by_model(self, call: GrpcCall, handlers: CallHandlers) -> dict[bytes, tuple[_Call, _Call]]:
+        number = self._layout.number
+        by_model = {b"": number(call.path)}
+        if call.predicts:
+            by_model |= {model.encode(): number(call.path, model) for model in self._layout.models}
+        return {
+            model: (_call(call, route, handlers.handler), _call(call, route, handlers.unexplained))
+            for model, route in by_model.items()
+        }
+
+    def refusal(
+        self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0
+    ) -> RefusedCallError:
+        """Return how a call ends before a message is answered, counted where the call of a `path` is no stream."""
+        call = None if path is None else self._calls[path][b""][0]
+        return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
+
+    def check(self, path: str, caller: Caller) -> bool:
+        """Return whether a caller may have explanations; RefusedCallError where its key does not cover the call."""
+        started = perf_counter()
+        try:
+            return self._may_explain(path, caller)
+        except MlrfError as fault:
+            raise self.refusal(caller, fault, path, started) from None
+
+    def answer(self, path: str, caller: Caller, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
+        """Return a message's answer, or what waits for it where it takes its time; RefusedCallError from either."""
+        started = perf_counter()
+        runtime = self._runtime
+        identity = caller.request_id or runtime.new_request_id()
+        by_model = self._calls[path]
+        explained, unexplained = (
+            by_model[b""] if len(by_model) == 1 else by_model.get(model_name_of(body)) or by_model[b""]
+        )
+        call = explained if may_explain else unexplained
+        try:
+            runtime.until_observed -= 1
+            if runtime.until_observed < 0 or caller.traceparent is not None:
+                call = runtime.observe(replace(call, traceparent=caller.traceparent), identity, body, caller.peer())
+            if runtime.admission.strained and not call.always:
+                timeout_s = max(caller.deadline_s - started, 1e-9) if caller.deadline_s else 0.0
+                fault = runtime.admission.refusal(call.route, len(body), timeout_s)
+                if fault is not None:
+                    raise fault
+            if caller.deadline_s and started > caller.deadline_s:
+                raise too_late()
+            content = call.handler(body)
+        except Exception as fault:  # noqa: BLE001  whatever a handler raises, the client gets an answer
+            refused = self._refused(fault, identity, call, started)
+            raise refused from None
+        if isinstance(content, bytes):
+            return self._answered(call, content, started)
+        return self._later(call, content, identity, len(body), caller.deadline_s, started)
+
+    async def _later(
+        self, call: _Call, work: Result, identity: bytes, n_bytes: int, deadline_s: float, started: float
+    ) -> bytes:
+        try:
+            content = await self._made(work, call.route, n_bytes, deadline_s)
+        except Exception as fault:  # noqa: BLE001  as above
+            refused = self._refused(fault, identity, call, started)
+            raise refused from None
+        return self._answered(call, content, started)
+
+    def _answered(self, call: _Call, content: bytes, started: float) -> bytes:
+        self._count(call, _OK, content, started)
+        return bytes(content)  # grpcio takes no subclass, which an answer by key is
+
+    def _may_explain(self, path: str, caller: Caller) -> bool:
+        """Return whether a caller may have explanations; UnauthenticatedError or NotPermittedError where it may not call."""
+        return self._guard is None or self._guard.check(caller.authorization, self._layout.number(path))
+
+    def is_admitted(self, path: str, caller: Caller) -> bool:
+        """Return whether a caller may call."""
+        try:
+            self._may_explain(path, caller)
+        except (UnauthenticatedError, NotPermittedError):
+            return False
+        return True
+
+    async def _made(self, work: Result, route: int, n_bytes: int, deadline_s: float) -> bytes:
+        """Wait for a deferred response."""
+        while not isinstance(work, bytes):
+            started_work, then, until_s = unwrapped(work)
+            deadline_s = earliest(deadline_s, until_s)
+            future = self._runtime.work.start(started_work, route, n_bytes, deadline_s)
+            try:
+                made = await future
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise NotReadyError("the server stopped before this request's turn came; ask another") from None
+            work = made if then is None else followed(made, then)
+        return work
+
+    def _refused(
+        self, fault: Exception, identity: bytes, call: _Call | None = None, started: float = 0.0
+    ) -> RefusedCallError:
+        status, code, details = self._refusals.report(fault, identity, 0 if call is None else call.route)
+        text = identity.decode("ascii")
+        metadata = [("x-request-id", text), ("mlrf-code", code)]
+        if status.grpc == "UNAVAILABLE":
+            metadata.append(("grpc-retry-pushback-ms", _PUSHBACK_MS))
+        if status.grpc == "INTERNAL":
+            details = f"{details}; request {text}"
+        if call is not None:
+            self._count(call, status.http, details.encode(), started)
+        short = details.encode()[:_MAX_DETAILS_BYTES].decode(errors="ignore")
+        return RefusedCallError(status, short, tuple(metadata))
+
+    def _count(self, call: _Call, status: int, content: bytes, started: float) -> None:
+        runtime = self._runtime
+        now_s = perf_counter()
+        if call.observed is not None:
+            call.observed.end(status, content, now_s - started)
+        runtime.request_meter.count_request(call.route, status, now_s - started)
+        if now_s > runtime.due_s:
+            runtime.on_due(now_s)
+
+
+def _call(call: GrpcCall, route: int, handler: Handler) -> _Call:
+    return _Call(route, call.path.encode(), handler, always=call.is_always_on or call.scope == ADMIN)

@@ -1,0 +1,35 @@
+"""Log records of a library, forwarded to the server's log now and then: a library repeats itself while a fault lasts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from asyncio import CancelledError
+
+from mlrf.serving.telemetry.logs import Log
+
+_QUIET_S = 60.0
+"""How long further records of a library are dropped after one was logged."""
+
+
+class _Forwarder(logging.Handler):
+    def __init__(self, log: Log, event: str) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._event = event
+        self._due_s = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record, unless one was logged a short while ago, or it reports a cancelled call."""
+        fault = record.exc_info[1] if record.exc_info else None
+        now_s = time.monotonic()
+        if now_s >= self._due_s and not isinstance(fault, CancelledError):
+            self._due_s = now_s + _QUIET_S
+            self._log.warning(self._event, reason=record.getMessage(), fault=fault)
+
+
+def forward_records(library: str, log: Log, event: str) -> None:
+    """Send warnings and errors of a library's logger to this log only, as events of this name."""
+    logger = logging.getLogger(library)
+    logger.handlers = [_Forwarder(log, event)]
+    logger.propagate = False

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from mlrf.model.estimator import BundleClassifier, BundleRegressor
     from mlrf.model.explanation import Explanation
 
 Prediction = float | list[float]
@@ -42,7 +43,7 @@ class Model:
         self.schema = bundle.schema
         self.classes: list[Category] | None = bundle.manifest.classes
         self._n_outputs = bundle.manifest.n_outputs
-        self._least_of_second = _HALF if bundle.manifest.class_at_half else math.nextafter(_HALF, 1.0)
+        self.least_of_second_class = _HALF if bundle.manifest.class_at_half else math.nextafter(_HALF, 1.0)
         self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
         self._many = bundle.link.vector()
 
@@ -131,7 +132,7 @@ class Model:
             return None
         if isinstance(prediction, list):
             return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
-        return self.classes[1 if prediction >= self._least_of_second else 0]
+        return self.classes[1 if prediction >= self.least_of_second_class else 0]
 
     def probabilities_of(self, prediction: Prediction) -> list[float] | None:
         """Return the probability of each class in the order of `classes`; None unless a classifier."""
@@ -235,6 +236,18 @@ class Model:
         base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
         classes = self.classes if self._n_outputs > 1 else None
         return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+
+    def as_estimator(self, classes: Sequence[Category] | None = None) -> BundleClassifier | BundleRegressor:
+        """Return this model as a fitted scikit-learn estimator, whose `predict` returns a classifier's labels.
+
+        `classes` are the labels in the order of the model's outputs, where the bundle does not know them. ConfigError when they
+        are needed or do not fit, or when scikit-learn is not installed.
+        """
+        try:
+            from mlrf.model.estimator import as_estimator  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigError(f"an estimator needs scikit-learn: pip install scikit-learn ({error})") from error
+        return as_estimator(self, classes)
 
     def _read(
         self,

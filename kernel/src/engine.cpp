@@ -1,14 +1,11 @@
 #include "engine.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <exception>
-#include <system_error>
-#include <thread>
 #include <vector>
 
-#include "arena.hpp"
+#include "engine_scratch.hpp"
+#include "pieces.hpp"
 #include "tables.hpp"
 
 namespace mlrf {
@@ -17,9 +14,6 @@ namespace {
 // Starting a thread costs some 30 us: what a thread must have to do before another is worth it.
 constexpr std::size_t kScoredRowsPerThread = 512;
 constexpr std::size_t kExplainedRowsPerThread = 16;
-
-// Columns are filled 16 at a time, so up to 15 beyond the last are written.
-constexpr std::size_t kColumnRoom = 16;
 
 // Memory that the columns and sums of one explained block may take.
 constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
@@ -33,50 +27,6 @@ constexpr std::size_t kMostScatteredColumns = 512;
 // Memory that the columns of a walked block may take: they and a tree must stay near.
 constexpr std::size_t kWalkBlockBytes = std::size_t{128} << 10;
 
-// Rows whose inputs are looked up before the trees see them, and memory that they may take.
-constexpr std::size_t kInputRows = kLookupRows;
-constexpr std::size_t kInputBytes = std::size_t{1} << 20;
-
-// Pieces of work to a thread: a thread whose core is taken away by another process leaves its pieces to the rest.
-constexpr std::size_t kPiecesPerThread = 16;
-
-// Run work(first, end) over [0, n) in pieces of whole blocks, on as many threads as have `least` rows each; rethrows the first
-// exception.
-template <typename Work>
-void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
-    const std::size_t n_blocks = (n + block - 1) / block;
-    std::size_t n_threads = std::min({std::size_t{threads}, n / least, n_blocks});
-    // More threads than cores take turns: asked for a million, hundreds would start. How many cores there are, the C library
-    // reads from a file each time: few rows must not pay for it.
-    if (n_threads > 1) n_threads = std::min(n_threads, std::size_t{std::max(1u, std::thread::hardware_concurrency())});
-    if (n_threads <= 1) {
-        work(std::size_t{0}, n);
-        return;
-    }
-    const std::size_t piece = std::max<std::size_t>(1, n_blocks / (n_threads * kPiecesPerThread)) * block;
-    std::atomic<std::size_t> next{0};
-    std::vector<std::exception_ptr> failures(n_threads);
-    const auto run = [&](std::size_t thread) {
-        try {
-            for (std::size_t first = next.fetch_add(piece); first < n; first = next.fetch_add(piece))
-                work(first, std::min(n, first + piece));
-        } catch (...) {
-            failures[thread] = std::current_exception();
-        }
-    };
-    std::vector<std::thread> workers;
-    workers.reserve(n_threads - 1);
-    try {
-        for (std::size_t thread = 1; thread < n_threads; ++thread) workers.emplace_back(run, thread);
-    } catch (const std::exception&) {
-        // No further thread or memory to be had: those that run share the pieces.
-    }
-    run(0);
-    for (std::thread& worker : workers) worker.join();
-    for (const std::exception_ptr& failure : failures)
-        if (failure) std::rethrow_exception(failure);
-}
-
 const void* row_at(const Forest& f, const Rows& rows, std::size_t row) {
     const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
     return static_cast<const unsigned char*>(rows.values) + row * f.n_inputs * value_bytes;
@@ -86,13 +36,6 @@ const void* given_row_at(const Forest& f, const Rows& rows, std::size_t row) {
     const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
     return static_cast<const unsigned char*>(rows.values) + row * f.n_features * value_bytes;
 }
-
-// Rows of which as many are looked up at once.
-std::size_t input_block_rows(std::size_t values_a_row) {
-    return std::max<std::size_t>(1, std::min(kInputRows, kInputBytes / (values_a_row * sizeof(double))));
-}
-
-std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
 
 // What a float32 sum rounds away is no feature's own: it goes to a row's contributions [F][K] in proportion to their size, so that
 // they and the base give the margin that is served. Contributions of nothing but zeros share it evenly.
@@ -114,83 +57,6 @@ void settle_rounding(const Forest& f, const double* margins, double* contributio
 }
 
 }  // namespace
-
-struct Engine::RowScratch {
-    explicit RowScratch(const Forest& f)
-        : columns((f.n_columns + kColumnRoom) * column_bytes(f)),
-          leaf_of_tree(f.n_trees),
-          inputs(f.tables.count > 0 ? f.n_inputs : 0),
-          lookup(f) {}
-
-    Arena<unsigned char> columns;
-    Arena<double> leaf_of_tree;
-    Arena<double> inputs;
-    LookupScratch lookup;
-};
-
-// Inputs of a block of rows.
-struct Engine::InputScratch {
-    explicit InputScratch(const Forest& f) : block_rows(input_block_rows(f.n_inputs)), inputs(block_rows * f.n_inputs), lookup(f) {}
-
-    std::size_t block_rows;
-    Arena<double> inputs;
-    LookupScratch lookup;
-};
-
-// Inputs of a block of rows, and contributions of inputs.
-struct Engine::ShareScratch {
-    explicit ShareScratch(const Forest& f)
-        : block_rows(input_block_rows(std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1))),
-          inputs(block_rows * f.n_inputs),
-          contributions(block_rows * f.n_inputs * f.n_outputs),
-          lookup(f) {}
-
-    std::size_t block_rows;
-    Arena<double> inputs, contributions;
-    LookupScratch lookup;
-};
-
-struct Engine::WalkedBlockScratch {
-    WalkedBlockScratch(const Forest& f, std::size_t block_rows, const std::uint32_t* depth_of_tree)
-        : columns(block_rows * f.n_columns * column_bytes(f)), view{columns.data(), depth_of_tree} {}
-
-    Arena<unsigned char> columns;
-    WalkScratch view;
-};
-
-struct Engine::BlockScratch {
-    BlockScratch(const Forest& f, std::size_t block_rows)
-        : columns(f.n_columns * kSweepBytes),
-          slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
-          code_rows((block_rows + 1) * kSweepBytes),
-          code_slots(f.category_codes.count),
-          sums(f.n_outputs * block_rows),
-          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data()} {}
-
-    Arena<unsigned char> columns, slots, code_rows, code_slots;
-    Arena<double> sums;
-    SweepScratch view;
-};
-
-struct Engine::ExplainScratch {
-    ExplainScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
-        : lanes(level.vector_bytes / sizeof(double)),
-          weight(f.max_shap_slots * lanes),
-          value(f.max_shap_slots * lanes),
-          share(f.max_shap_nodes * lanes),
-          delta(f.max_shap_nodes * lanes),
-          spent(2 * f.max_shap_nodes * lanes),
-          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
-          factors(2 * kFactorNodes * f.max_shap_nodes),
-          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
-          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
-               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
-
-    std::size_t lanes;
-    Arena<double> weight, value, share, delta, spent, sums, factors;
-    Arena<unsigned char> columns;
-    ShapScratch view;
-};
 
 Engine::Engine(const std::string& path, const char* level)
     : mapping_(path),

@@ -1,0 +1,105 @@
+// Scratch memory of the engine's calls, one struct a way to compute; the pools of engine.hpp keep them.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "arena.hpp"
+#include "engine.hpp"
+#include "tables.hpp"
+
+namespace mlrf {
+
+// Columns are filled 16 at a time, so up to 15 beyond the last are written.
+inline constexpr std::size_t kColumnRoom = 16;
+
+// Rows whose inputs are looked up before the trees see them, and memory that they may take.
+inline constexpr std::size_t kInputRows = kLookupRows;
+inline constexpr std::size_t kInputBytes = std::size_t{1} << 20;
+
+// Rows of which as many are looked up at once.
+inline std::size_t input_block_rows(std::size_t values_a_row) {
+    return std::max<std::size_t>(1, std::min(kInputRows, kInputBytes / (values_a_row * sizeof(double))));
+}
+
+inline std::size_t column_bytes(const Forest& f) { return f.is_wide ? 4 : 2; }
+
+struct Engine::RowScratch {
+    explicit RowScratch(const Forest& f)
+        : columns((f.n_columns + kColumnRoom) * column_bytes(f)),
+          leaf_of_tree(f.n_trees),
+          inputs(f.tables.count > 0 ? f.n_inputs : 0),
+          lookup(f) {}
+
+    Arena<unsigned char> columns;
+    Arena<double> leaf_of_tree;
+    Arena<double> inputs;
+    LookupScratch lookup;
+};
+
+// Inputs of a block of rows.
+struct Engine::InputScratch {
+    explicit InputScratch(const Forest& f) : block_rows(input_block_rows(f.n_inputs)), inputs(block_rows * f.n_inputs), lookup(f) {}
+
+    std::size_t block_rows;
+    Arena<double> inputs;
+    LookupScratch lookup;
+};
+
+// Inputs of a block of rows, and contributions of inputs.
+struct Engine::ShareScratch {
+    explicit ShareScratch(const Forest& f)
+        : block_rows(input_block_rows(std::size_t{f.n_inputs} * (std::size_t{f.n_outputs} + 1))),
+          inputs(block_rows * f.n_inputs),
+          contributions(block_rows * f.n_inputs * f.n_outputs),
+          lookup(f) {}
+
+    std::size_t block_rows;
+    Arena<double> inputs, contributions;
+    LookupScratch lookup;
+};
+
+struct Engine::WalkedBlockScratch {
+    WalkedBlockScratch(const Forest& f, std::size_t block_rows, const std::uint32_t* depth_of_tree)
+        : columns(block_rows * f.n_columns * column_bytes(f)), view{columns.data(), depth_of_tree} {}
+
+    Arena<unsigned char> columns;
+    WalkScratch view;
+};
+
+struct Engine::BlockScratch {
+    BlockScratch(const Forest& f, std::size_t block_rows)
+        : columns(f.n_columns * kSweepBytes),
+          slots(2 * std::size_t{f.max_leaves} * kSweepBytes),
+          code_rows((block_rows + 1) * kSweepBytes),
+          code_slots(f.category_codes.count),
+          sums(f.n_outputs * block_rows),
+          view{columns.data(), slots.data(), code_rows.data(), code_slots.data(), sums.data()} {}
+
+    Arena<unsigned char> columns, slots, code_rows, code_slots;
+    Arena<double> sums;
+    SweepScratch view;
+};
+
+struct Engine::ExplainScratch {
+    ExplainScratch(const Forest& f, const Level& level, const QuadratureRules& rules, std::size_t n_groups)
+        : lanes(level.vector_bytes / sizeof(double)),
+          weight(f.max_shap_slots * lanes),
+          value(f.max_shap_slots * lanes),
+          share(f.max_shap_nodes * lanes),
+          delta(f.max_shap_nodes * lanes),
+          spent(2 * f.max_shap_nodes * lanes),
+          sums(n_groups * f.n_outputs * f.shap_features.count * lanes),
+          factors(2 * kFactorNodes * f.max_shap_nodes),
+          columns((n_groups * f.n_columns * lanes + kColumnRoom) * column_bytes(f)),
+          view{rules.rules(), weight.data(), value.data(),   share.data(),  delta.data(),
+               spent.data(),  sums.data(),   factors.data(), columns.data()} {}
+
+    std::size_t lanes;
+    Arena<double> weight, value, share, delta, spent, sums, factors;
+    Arena<unsigned char> columns;
+    ShapScratch view;
+};
+
+}  // namespace mlrf

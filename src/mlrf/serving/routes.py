@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mlrf.serving.http.router import HTML, JSON, PLAIN, TEXT
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
-
-if TYPE_CHECKING:
-    from mlrf.serving.models.generation import Generation
-    from mlrf.serving.models.service import Service
 
 OPEN = "open"
 """The scope of what needs no key."""
@@ -54,16 +50,17 @@ class RouteSpec:
     """One method of one route.
 
     `path` is the template, `{name}` the name of a model, and the `route` label of metrics. `handler` makes the handler of the
-    public port from what is served and the name of a model ("" where the path has none), `admin` that of the admin listener;
-    a route is served where it has one. The methods of one path stand together and share their scope.
+    public port from the generation that is served (models/generation.py) and the name of a model ("" where the path has none),
+    `admin` that of the admin listener from the service (models/service.py); a route is served where it has one. The methods of
+    one path stand together and share their scope.
     """
 
     method: str
     path: str
     summary: str
     tag: Tag
-    handler: Callable[[Generation, str], Handler] | None = None
-    admin: Callable[[Service, str], Handler | None] | None = None
+    handler: Callable[[Any, str], Handler] | None = None
+    admin: Callable[[Any, str], Handler | None] | None = None
     scope: str = ANY
     body: Body = Body.NONE
     needs_body: bool = True

@@ -88,7 +88,10 @@ class Generation:
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
         self.docs: Handler = _constant(lambda: Framed(docs.page(*facts), HTML, docs.HEADERS))
         chosen = settings.default is not None or len(names) == 1
-        self.routes = public_routes(self, default, names, layout, _aliases(settings), default_is_chosen=chosen)
+        versions = {each.name: each.inference.paths for each in self.served}
+        self.routes = public_routes(
+            self._handler_of, versions, names, default, layout, _aliases(settings), default_is_chosen=chosen
+        )
 
     @property
     def served(self) -> list[LoadedModel]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from mlrf.core.errors import ModelNotFoundError
 from mlrf.serving.http.router import Fit, Route
@@ -15,34 +14,32 @@ from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 
-if TYPE_CHECKING:
-    from mlrf.serving.models.generation import Generation
-    from mlrf.serving.models.service import Service
-
+MakeHandler = Callable[[RouteSpec, str], Handler | None]
+"""From a route and the name of a model ("" where the path has none) to its handler; None where the route is not served."""
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 def public_routes(
-    generation: Generation,
-    default: str,
+    make: MakeHandler,
+    versions: Mapping[str, Sequence[str]],
     names: Sequence[str],
+    default: str,
     layout: Layout,
     aliases: Mapping[str, str] = NO_ALIASES,
     *,
     default_is_chosen: bool = True,
 ) -> dict[str, Route]:
-    """Return the routes of a generation by path; `names` has the models that may be loaded or unloaded too.
+    """Return the routes of the public port by path.
+
+    `versions`: the served models, each with what a path may name its version by; `names` has the models that may be loaded too.
 
     `aliases`: further paths, each with the path of the route that it leads to; a route of the same path goes before.
     """
-    versions = {each.name: each.inference.paths for each in generation.served}
     routes: dict[str, Route] = {}
     for spec in ROUTES:
-        if spec.handler is None:
-            continue
         # What loads and unloads models is there for those that are not served too.
         for name in (names if spec.scope == ADMIN else versions) if spec.names_model else ("",):
-            handler = spec.handler(generation, name)
+            handler = make(spec, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
                 is_bare = spec.needs_default and path == spec.path
                 answering = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
@@ -63,19 +60,17 @@ def _refusing_to_choose(path: str, names: Sequence[str]) -> Handler:
     return refuse
 
 
-def admin_routes(service: Service, names: Sequence[str], layout: Layout) -> dict[str, Route]:
+def admin_routes(make: MakeHandler, names: Sequence[str], layout: Layout) -> dict[str, Route]:
     """Return the routes of the admin listener by path, for the models of these names."""
     routes: dict[str, Route] = {}
     for spec in ROUTES:
-        if spec.admin is None:
-            continue
         for name in names if spec.names_model else ("",):
             for path in spec.paths(name):
-                _add(routes, path, spec, name, spec.admin(service, name), layout)
+                _add(routes, path, spec, name, make(spec, name), layout)
     return routes
 
 
-def repository_route(path: str, make: Callable[[RouteSpec, str], Handler | None], layout: Layout) -> Route | None:
+def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | None:
     """Return the route of a path that would load or unload a model, whichever name it has; None for another path.
 
     The scope `admin` is checked before the name is looked up.

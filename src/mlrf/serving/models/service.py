@@ -105,7 +105,7 @@ class Service:
         self.generation = self._next()
         self.pushing: PushHandler = PushHandler(lambda name: self.generation.of(name).rows)
         self.rest: RestHandlers = RestHandlers(lambda: self.plane)
-        self.admin_routes = admin_routes(self, tuple(self._models), meter.layout)
+        self.admin_routes = admin_routes(self._handler_of, tuple(self._models), meter.layout)
 
     @property
     def routes(self) -> dict[str, Route]:

@@ -47,7 +47,7 @@ BAD = {
     "a byte order mark": (b"\xef\xbb\xbf{}", 400, "MALFORMED_REQUEST", {}),
     "a NUL": (b"\0", 400, "MALFORMED_REQUEST", {}),
     "null": (b"null", 422, "INVALID_REQUEST", {"expected": "object"}),
-    "an array": (b"[]", 422, "INVALID_REQUEST", {"expected": "object"}),
+    "an array": (b"[]", 422, "FEATURE_COUNT", {"expected": 7, "got": 0}),
     "a number": (b"1", 422, "INVALID_REQUEST", {}),
     "a huge number": (b"1e999", 422, "INVALID_REQUEST", {}),
     "a string": (b'"x"', 422, "INVALID_REQUEST", {}),
@@ -220,7 +220,7 @@ BAD_BATCHES = {
     "no instances": ({}, 422, "INVALID_REQUEST", {"field": "instances"}),
     "instances an object": ({"instances": {}}, 422, "INVALID_REQUEST", {"field": "instances"}),
     "an instance null": ({"instances": [{"features": EXAMPLE}, None]}, 422, "INVALID_REQUEST", {"index": 1}),
-    "an instance of numbers": ({"instances": [[1, 2]]}, 422, "INVALID_REQUEST", {"index": 0}),
+    "an instance of numbers": ({"instances": [[1, 2]]}, 422, "FEATURE_COUNT", {"index": 0}),
     "an unknown member": ({"instances": [{"features": EXAMPLE}], "x": 1}, 422, "INVALID_REQUEST", {"field": "x"}),
     "a missing feature": (
         {"instances": [{"features": EXAMPLE}, without("size")]},

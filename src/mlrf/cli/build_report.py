@@ -13,6 +13,7 @@ from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
 from mlrf.core.manifest import FOREST, ONNX_MODEL, CoverageEntry, Manifest, RowsEntry
+from mlrf.core.reserved_names import reserved_among
 
 _ORIGINS = {
     "lightgbm": "a LightGBM model",
@@ -34,7 +35,7 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
     def say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    for line in (*_recognised(manifest), *_by_code(bundle)):
+    for line in (*_recognised(manifest), *_by_code(bundle), *_reserved(bundle)):
         say(line)
     console.print(parity_table(bundle))
     if (cover := manifest.coverage) is not None:
@@ -99,6 +100,15 @@ def _by_code(bundle: Bundle) -> list[str]:
         f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     )
     return [f"categories as integer codes, for the model does not name them (--categories does): {shown}"]
+
+
+def _reserved(bundle: Bundle) -> list[str]:
+    """Return a warning about features whose names are reserved words, for rows without `features` around them are refused."""
+    names = [harmless(name) for name in reserved_among(bundle.schema.names)]
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return [f'warning: names that are members of requests: {shown}; send rows of this model as {{"features": {{…}}}}']
 
 
 def _speed(figures: Figures) -> str:

@@ -30,7 +30,7 @@ def leniency_of(unknown_categories: str) -> Leniency:
     """Return the leniency for rows of files: extra columns are ignored, unknown categories handled as the option says."""
     if unknown_categories not in ("refuse", "missing", "as-library"):
         raise ConfigError(f"--unknown-categories is `refuse`, `missing` or `as-library`, not {unknown_categories!r}")
-    return Leniency("ignore", unknown_categories, "command line")  # type: ignore[arg-type]
+    return Leniency("ignore", unknown_categories, "command line", natural=True)  # type: ignore[arg-type]
 
 
 def read_file(path: Path, schema: Schema) -> Any:

@@ -82,6 +82,14 @@ def codes_by_hash(feature: Feature) -> Mapping[int, float]:
     return codes
 
 
+def has_ambiguous_codes(feature: Feature) -> bool:
+    """Return whether a number could be a category or its code: some category is a number, and not its own code."""
+    return any(
+        isinstance(category, int | float) and not isinstance(category, bool) and category != code
+        for code, category in enumerate(feature.categories or ())
+    )
+
+
 def category_key(value: Category) -> tuple[bool, Category]:
     """Return what a category is looked up by: equal exactly where JSON values are."""
     # True == 1 to Python, but not to JSON; 12 == 12.0 to both.

@@ -262,6 +262,7 @@ class Model:
             unknown_features or leniency.unknown_features,
             unknown_categories or leniency.unknown_categories,
             "python" if leniency.caller == "http" else leniency.caller,
+            natural=True,
         )
         return read_rows(self.schema, rows, leniency)
 

@@ -40,7 +40,7 @@ class Scorer:
             raise BundleError(
                 f"{self.path}: holds version {self.version[:12]}, not {version[:12]} as the job began with"
             )
-        self._leniency = Leniency("ignore", unknown_categories, "python")
+        self._leniency = Leniency("ignore", unknown_categories, "python", natural=True)
         self._outputs = _output_names(self.model)
         taken = [name for name in self.keep if name in (*self._outputs, "label")]
         if taken:

@@ -313,3 +313,11 @@ def test_a_reader_that_goes_away_is_no_traceback(bundle):
     assert done.stdout == b"{"
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+def test_build_warns_of_features_named_like_members_of_requests(capsys, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    data = lgb.Dataset(rows, rows[:, 1], feature_name=["price", "index"], params={"verbosity": -1})
+    lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2).save_model(tmp_path / "m.txt")
+    said = run(capsys, "build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m")[1]
+    assert 'warning: names that are members of requests: index; send rows of this model as {"features": {…}}' in said

@@ -79,6 +79,7 @@ TABLES = {
     "list": lambda: ROWS,
     "list by position": lambda: [[None if math.isnan(x) else _by_code(f, x) for f, x in enumerate(r)] for r in CODES],
     "numpy": lambda: CODES,
+    "list by position with names of categories": lambda: [_with_names(*pair) for pair in zip(ROWS, CODES, strict=True)],
     "numpy in Fortran order": lambda: np.asfortranarray(CODES),
     "numpy slice": lambda: np.repeat(CODES, 2, axis=0)[::2],
     "pandas": _pandas,
@@ -142,6 +143,12 @@ def _decimal(value: object) -> object:
     if value is None:
         return Decimal("NaN")
     return Decimal(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _with_names(row: dict, codes: np.ndarray) -> list[object]:
+    """A row in schema order whose categories are names where they are strings, else codes."""
+    coded = [None if math.isnan(x) else _by_code(feature, x) for feature, x in enumerate(codes)]
+    return [row[name] if isinstance(row[name], str) else code for name, code in zip(NAMES, coded, strict=True)]
 
 
 def _by_code(feature: int, x: float) -> object:

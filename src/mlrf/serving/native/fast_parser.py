@@ -8,36 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from mlrf.core.column_rules import whole_columns
-from mlrf.core.errors import InvalidKeyError
-from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import STRICT, Leniency
 from mlrf.core.schema import Schema
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
+from mlrf.serving.native.decoder_types import OPTIONS, named_struct, positional_type
 from mlrf.serving.native.json_scanner import MAX_NUMBER_CHARS
+from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.requests import ParsedRequest, in_batch
 
-_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-_OPTIONS: list[tuple[str, Any, Any]] = [
-    ("unknown_categories", Literal["refuse", "missing", "as-library"], "refuse"),
-    ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=strict_parser.MAX_EXPLAINED)], False),
-    ("return_features", bool, False),
-    ("max_feature_age", Annotated[float, msgspec.Meta(gt=0)] | UnsetType, UNSET),
-    ("stale_features", Literal["refuse", "flag"] | UnsetType, UNSET),
-]
-_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
 _NO_OPTIONS = (False, False, None, None)
-_UNNAMABLE = frozenset('"\\')
-"""Characters that JSON escapes, which msgspec does not support in field names; such schemas use the strict parser only."""
-_FIRST_PRINTABLE = 0x20
 _AT_ONCE_BYTES = MAX_NUMBER_CHARS
 """Longer bodies go to the strict parser, which counts values first, then decodes each instance with the fast decoder."""
 
@@ -62,6 +51,9 @@ class RowDecoder:
         one, many = _compiled(schema, leniency, max_instances, entity_key)
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
+        self._make_natural = partial(NaturalDecoder, schema, leniency, max_instances, self._codes)
+        self._takes_natural = leniency.natural
+        self._natural: NaturalDecoder | None = None
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""
@@ -85,8 +77,9 @@ class RowDecoder:
             try:
                 parsed = self._decode_one(body)
                 return self._row_of(parsed), parsed.explain, parsed.return_features
-            except _REFUSED:
-                pass
+            except REFUSED:
+                natural = self._natural_decoder()
+                return None if natural is None else natural.row(body, self._row_of)
         return None
 
     def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
@@ -95,16 +88,18 @@ class RowDecoder:
             try:
                 batch = self._decode_many(body)
                 parsed = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
-            except _REFUSED:
-                return None
-            options = (
-                batch.explain,
-                batch.return_features,
-                None if batch.max_feature_age is UNSET else batch.max_feature_age,
-                None if batch.stale_features is UNSET else batch.stale_features,
-            )
+            except REFUSED:
+                natural = self._natural_decoder()
+                return None if natural is None else natural.rows(body, self._row_of)
+            options = batch_options(batch)
             return parsed if options == _NO_OPTIONS else [in_batch(each, *options) for each in parsed]
         return None
+
+    def _natural_decoder(self) -> NaturalDecoder | None:
+        """Return the decoder of natural bodies, compiled for the first of them; None where bodies must be canonical."""
+        if self._natural is None and self._takes_natural:
+            self._natural = self._make_natural()
+        return self._natural
 
     def _row_of(self, parsed: Any) -> Row | ByKey:
         """Return the row or the key of a decoded instance; raises KeyError if the strict parser must decide."""
@@ -180,7 +175,7 @@ def _compiled(
     named = named_struct("NamedFeatures", schema, leniency)
     if named is None:
         return None, None
-    positional = tuple.__class_getitem__(tuple(_positional_type(f, leniency) for f in schema.features))
+    positional = tuple.__class_getitem__(tuple(positional_type(f, leniency) for f in schema.features))
     by_key: list[tuple[str, Any, Any]] = []
     if entity_key is not None:
         overrides = named_struct("Overrides", schema, leniency, optional=True)
@@ -191,7 +186,7 @@ def _compiled(
         ]
     body = msgspec.defstruct(
         "PredictBody",
-        [("features", named | positional | UnsetType, UNSET), *by_key, *_OPTIONS],
+        [("features", named | positional | UnsetType, UNSET), *by_key, *OPTIONS],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -199,7 +194,7 @@ def _compiled(
     instances = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
     batch = msgspec.defstruct(
         "BatchBody",
-        [("instances", instances), *_OPTIONS],
+        [("instances", instances), *OPTIONS],
         forbid_unknown_fields=True,
         gc=False,
     )
@@ -207,23 +202,6 @@ def _compiled(
     if leniency.unknown_features == "ignore":
         return _checking_utf8(one), _checking_utf8(many)
     return one, many
-
-
-def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
-    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it.
-
-    It does not check that numbers are whole: `whole_columns` does.
-    """
-    kinds = [_named_type(f, leniency) for f in schema.features]
-    if None in kinds or any(_needs_escape(feature) for feature in schema.names):
-        return None
-    by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
-    fields = [
-        (field, kind | UnsetType, UNSET) if optional else (field, kind)
-        for field, kind in zip(by_field, kinds, strict=True)
-    ]
-    forbids = leniency.unknown_features == "refuse"
-    return msgspec.defstruct(name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False)
 
 
 def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -234,34 +212,3 @@ def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         return decode(body)
 
     return decode_checked
-
-
-def _needs_escape(name: str) -> bool:
-    return any(c in _UNNAMABLE or ord(c) < _FIRST_PRINTABLE for c in name)
-
-
-def _named_type(feature: Feature, leniency: Leniency) -> Any:
-    if feature.categories is None:
-        return _plain_type(feature, leniency)
-    kinds = {type(category) for category in feature.categories}
-    if kinds == {str} or (not kinds and feature.hashing is not None):
-        return _nullable(feature, str)
-    if kinds in ({int}, {float}, {int, float}):
-        # Integers stay integers: float64 does not tell all of them apart.
-        return _nullable(feature, _INT64 | float)
-    return None
-
-
-def _positional_type(feature: Feature, leniency: Leniency) -> Any:
-    return _plain_type(feature, leniency) if feature.categories is None else _nullable(feature, float)
-
-
-def _plain_type(feature: Feature, leniency: Leniency) -> Any:
-    """Return float, in which all numbers are decoded, or bool."""
-    if feature.kind is not Kind.BOOLEAN:
-        return _nullable(feature, float)
-    return _nullable(feature, bool | float if leniency.natural else bool)
-
-
-def _nullable(feature: Feature, kind: Any) -> Any:
-    return kind | None if feature.nullable else kind

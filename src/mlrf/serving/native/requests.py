@@ -7,6 +7,8 @@ import msgspec
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
+MAX_EXPLAINED = 1 << 31
+"""Largest number of features that an explanation may be asked to name."""
 ExplainOption = bool | int
 """Whether an explanation is requested: of all features, or of the k with the largest contributions."""
 

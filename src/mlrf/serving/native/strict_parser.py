@@ -23,15 +23,16 @@ from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
-from mlrf.serving.native.requests import ExplainOption, ParsedRequest, in_batch
+from mlrf.serving.native.natural_bodies import Members, NaturalBodies, check_members
+from mlrf.serving.native.requests import MAX_EXPLAINED, ExplainOption, ParsedRequest, in_batch
 
 _UNLISTED_COMMAS = 32
 """Most commas in an unlisted (hashed) category."""
 _OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
 _ONE = ("features", "key", "overrides", *_OPTIONS)
 _MANY = ("instances", *_OPTIONS)
+_MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
-MAX_EXPLAINED = 1 << 31
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
 """Factor by which an instance may exceed its features: ignored and duplicate names."""
@@ -58,10 +59,14 @@ class StrictParser:
     entity_key: EntityKey | None = None
     max_values: int = field(init=False)
     """Most values in an instance, counted by commas, with an allowance for commas inside strings."""
+    _natural: NaturalBodies | None = field(init=False)
+    """None where bodies must be in canonical form."""
 
     def __post_init__(self) -> None:
         n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
         object.__setattr__(self, "max_values", n_values + _commas_within(self.schema))
+        natural = NaturalBodies(self.schema, self.max_instances) if self.leniency.natural else None
+        object.__setattr__(self, "_natural", natural)
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""
@@ -74,10 +79,10 @@ class StrictParser:
 
         `read_fast` may return the request of an instance; where it returns None, this parser decides.
         """
-        members = self._envelope(json_scanner.whole_document(body, self.schema.names))
+        members, instances = self._envelope(json_scanner.whole_document(body, self.schema.names))
         options = _options(members, self.leniency)
         parsed = []
-        for index, instance in enumerate(self._instances(members)):
+        for index, instance in enumerate(self._checked(instances)):
             try:
                 known = read_fast(bytes(instance)) if options.leniency == self.leniency else None
                 known = known or self._instance_request(instance, "an instance", options.leniency)
@@ -89,7 +94,8 @@ class StrictParser:
                 raise type(error)(f"instance {index}: {error}", **details) from error
         return parsed
 
-    def _envelope(self, raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    def _envelope(self, raw: msgspec.Raw) -> tuple[Members, list[msgspec.Raw]]:
+        """Return the members of a batch and its instances."""
         values = json_scanner.values_at_most(raw)
         if values > self.max_instances * self.max_values:
             raise BatchTooLargeError(
@@ -98,20 +104,28 @@ class StrictParser:
                 values=values,
                 max_instances=self.max_instances,
             )
-        members = members_of(raw, "the body")
-        _only(members, _MANY, 'a batch is {"instances": [{"features": …}, …]}')
-        return members
+        members, instances = (members_of(raw, "the body"), None) if self._natural is None else self._natural.batch(raw)
+        for name in members:
+            if name not in _MANY:
+                raise InvalidRequestError(
+                    f"the body has no member {shown_name(name)}: {_MANY_CONTRACT}", field=clip(name)
+                )
+        return members, self._instances(members) if instances is None else instances
 
-    def _instances(self, members: Mapping[str, msgspec.Raw]) -> list[msgspec.Raw]:
+    def _instances(self, members: Members) -> list[msgspec.Raw]:
         if "instances" not in members:
             raise InvalidRequestError(
-                'the body has no "instances"; send {"instances": [{"features": …}, …]}', field="instances"
+                'the body has no "instances"; send {"instances": [{"features": …}, …]}, and a single row to /predict',
+                field="instances",
             )
         if not begins_with(members["instances"], b"["):
             raise InvalidRequestError(
                 "instances must be an array of /predict bodies", field="instances", expected="array"
             )
-        instances = json_scanner.items_of(members["instances"])
+        return json_scanner.items_of(members["instances"])
+
+    def _checked(self, instances: list[msgspec.Raw]) -> list[msgspec.Raw]:
+        """Return the instances of a batch if they are neither none nor too many."""
         if not instances:
             raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
         if len(instances) > self.max_instances:
@@ -132,8 +146,8 @@ class StrictParser:
                 expected=n,
                 got=values,
             )
-        members = members_of(instance, what)
-        _only(members, _ONE, _ONE_CONTRACT)
+        members = members_of(instance, what) if self._natural is None else self._natural.instance(instance, what)
+        check_members(self.schema, members, _ONE, _ONE_CONTRACT)
         options = _options(members, leniency)
         if "key" not in members:
             return self._row(members, options.leniency), options.explain, options.return_features
@@ -277,9 +291,3 @@ def _on_stale(members: Mapping[str, msgspec.Raw]) -> OnStale | None:
     if chosen == "flag":
         return "flag"
     raise InvalidRequestError(f'stale_features must be "refuse" or "flag", not {shown(chosen)}', field="stale_features")
-
-
-def _only(members: Mapping[str, msgspec.Raw], known: tuple[str, ...], contract: str) -> None:
-    for name in members:
-        if name not in known:
-            raise InvalidRequestError(f"the body has no member {shown_name(name)}: {contract}", field=clip(name))

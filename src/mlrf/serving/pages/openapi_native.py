@@ -7,10 +7,15 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
-from mlrf.serving.native.strict_parser import MAX_EXPLAINED
+from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, object_of
 
 _NUMBER = {"type": "number"}
+_OTHER_ROWS = {"description": "Also taken, without --strict: a bare object by name, and a bare array in schema order"}
+_OTHER_BATCHES = {
+    "description": "Also taken, without --strict: a bare array of rows, bare rows as instances, and "
+    '{"columns": [name, …], "data": [[value, …], …]}'
+}
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
 _KEY_TYPES = {
     "string": {"type": "string"},
@@ -36,13 +41,13 @@ def _predict(bundle: Bundle) -> Content:
     answer = object_of(
         _answer(bundle) | _of_the_row(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle))
     )
-    return json_content(answer, _instance(bundle), example=_example(bundle))
+    return json_content(answer, _instance(bundle) | _OTHER_ROWS, example=_example(bundle))
 
 
 def _explain(bundle: Bundle) -> Content:
     always = _answer(bundle) | {"explanation": _explanation(bundle)}
     answer = object_of(always | _of_the_row(bundle), required=list(always))
-    return json_content(answer, _instance(bundle), example=_example(bundle))
+    return json_content(answer, _instance(bundle) | _OTHER_ROWS, example=_example(bundle))
 
 
 def _example(bundle: Bundle) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def _batch(bundle: Bundle, max_batch: int) -> Content:
         },
         required=["instances"],
     )
+    body |= _OTHER_BATCHES
     answers: dict[str, Any] = {"predictions": {"type": "array", "items": _prediction(bundle)}, **_origin()}
     answers["cached"] = {"type": "boolean"}
     if bundle.manifest.classes is not None:

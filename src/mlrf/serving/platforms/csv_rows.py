@@ -28,7 +28,7 @@ from mlrf.core.errors import (
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.platforms.canonical import SPARE_TIMES, SPARE_VALUES, RowWriter
+from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, RowWriter
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")

@@ -10,8 +10,9 @@ from mlrf.core.schema import Schema
 from mlrf.serving.http.content_coding import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import check_json, unzipping
+from mlrf.serving.native.canonical_rows import RowWriter, batch_body
+from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
-from mlrf.serving.platforms.canonical import RowWriter, batch_body
 from mlrf.serving.platforms.csv_rows import Header, rows_of_csv
 from mlrf.serving.platforms.responses import Responses, Shape
 from mlrf.serving.platforms.settings import Platform
@@ -22,7 +23,7 @@ ReadRows = Callable[[bytes], list[bytes]]
 _V1_FORMS: dict[str, json_rows.Reader] = {"instances": json_rows.rows_of_list, "inputs": json_rows.rows_of_list}
 _VERTEX_FORMS: dict[str, json_rows.Reader] = {"instances": json_rows.rows_of_list}
 _MLFLOW_FORMS: dict[str, json_rows.Reader] = {
-    "dataframe_split": json_rows.rows_of_split,
+    "dataframe_split": rows_of_split,
     "dataframe_records": json_rows.rows_of_records,
     "instances": json_rows.rows_of_list,
     "inputs": json_rows.rows_or_columns,

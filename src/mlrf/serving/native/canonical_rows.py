@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mlrf.core.errors import BatchTooLargeError, InvalidFeatureError
-from mlrf.core.feature import Feature
+from mlrf.core.feature import has_ambiguous_codes
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip
 from mlrf.serving.native.json_scanner import items_of
@@ -18,6 +18,8 @@ from mlrf.serving.native.json_scanner import items_of
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _BLANKS = b" \t\r\n"
 _SHOWN_BYTES = 40
+Rows = list[bytes]
+"""Rows as JSON text."""
 SPARE_TIMES, SPARE_VALUES = 4, 1000
 """As the native parser: a row of F features may hold so many times F values and so many more, with what is ignored."""
 
@@ -35,7 +37,7 @@ class RowWriter:
     def __init__(self, schema: Schema, max_rows: int) -> None:
         self.schema = schema
         self.max_rows = max_rows
-        self._ambiguous = [index for index, each in enumerate(schema.features) if takes_no_codes(each)]
+        self._ambiguous = [index for index, each in enumerate(schema.features) if has_ambiguous_codes(each)]
         self._is_by_value = any(each.categories is not None for each in schema.features)
         self._position = {name: index for index, name in enumerate(schema.names)}
 
@@ -49,8 +51,11 @@ class RowWriter:
                 max_instances=self.max_rows,
             )
 
-    def unnamed(self, index: int, row: msgspec.Raw) -> bytes:
-        """Return row `index`, an array in schema order, as it is; InvalidFeatureError where a number could mean two things."""
+    def unnamed(self, index: int | None, row: msgspec.Raw) -> bytes:
+        """Return row `index`, an array in schema order, as it is; InvalidFeatureError where a number could mean two things.
+
+        Without an index the error does not name the row.
+        """
         text = bytes(row)
         if self._ambiguous:
             values = items_of(row)
@@ -59,15 +64,16 @@ class RowWriter:
                     raise self.ambiguous_number(index, position, value)
         return text
 
-    def ambiguous_number(self, index: int, position: int, value: bytes) -> InvalidFeatureError:
+    def ambiguous_number(self, index: int | None, position: int, value: bytes) -> InvalidFeatureError:
         """Return the error for a number that could be a category or its code."""
         name = self.schema.names[position]
         shown = value[:_SHOWN_BYTES].decode(errors="replace").strip()
         return InvalidFeatureError(
-            f"instance {index}: feature {name!r}: {shown} could be a category or its code; name the columns to send "
+            ("" if index is None else f"instance {index}: ")
+            + f"feature {name!r}: {shown} could be a category or its code; name the columns to send "
             'categories, or send {"features": […]} to /predict, whose numbers are codes',
             feature=clip(name),
-            index=index,
+            **({} if index is None else {"index": index}),
         )
 
     def named(self, names: Sequence[str]) -> Named:
@@ -90,11 +96,3 @@ class Named:
         if self._order is not None:
             return b"[%b]" % b",".join([values[index] for index in self._order])
         return b"{%b}" % b",".join([b"%b:%b" % pair for pair in zip(self._keys, values, strict=True)])
-
-
-def takes_no_codes(feature: Feature) -> bool:
-    """Whether a number for a feature could be a category or its code: some category is a number, and not its own code."""
-    return any(
-        isinstance(category, int | float) and not isinstance(category, bool) and category != code
-        for code, category in enumerate(feature.categories or ())
-    )

@@ -1,0 +1,79 @@
+"""The types that msgspec's decoders are compiled from: rows by name and in schema order, and the options of a request.
+
+Numbers are decoded as float64. That integers, codes and booleans are whole numbers is checked in the kernel afterwards
+(`whole_columns`), which takes a third of the time that integers cost in the decoder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from mlrf.core.feature import Feature, Kind
+from mlrf.core.leniency import Leniency
+from mlrf.core.schema import Schema
+from mlrf.serving.native.requests import MAX_EXPLAINED
+
+_INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+OPTIONS: list[tuple[str, Any, Any]] = [
+    ("unknown_categories", Literal["refuse", "missing", "as-library"], "refuse"),
+    ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=MAX_EXPLAINED)], False),
+    ("return_features", bool, False),
+    ("max_feature_age", Annotated[float, msgspec.Meta(gt=0)] | UnsetType, UNSET),
+    ("stale_features", Literal["refuse", "flag"] | UnsetType, UNSET),
+]
+_UNNAMABLE = frozenset('"\\')
+"""Characters that JSON escapes, which msgspec does not support in field names; such schemas use the strict parser only."""
+_FIRST_PRINTABLE = 0x20
+
+
+def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
+    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it.
+
+    It does not check that numbers are whole: `whole_columns` does.
+    """
+    kinds = [named_type(f, leniency) for f in schema.features]
+    if None in kinds or any(_needs_escape(feature) for feature in schema.names):
+        return None
+    by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
+    fields = [
+        (field, kind | UnsetType, UNSET) if optional else (field, kind)
+        for field, kind in zip(by_field, kinds, strict=True)
+    ]
+    forbids = leniency.unknown_features == "refuse"
+    return msgspec.defstruct(name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False)
+
+
+def _needs_escape(name: str) -> bool:
+    return any(c in _UNNAMABLE or ord(c) < _FIRST_PRINTABLE for c in name)
+
+
+def named_type(feature: Feature, leniency: Leniency) -> Any:
+    """Return the type of a value by name; None where only the strict parser can read it."""
+    if feature.categories is None:
+        return _plain_type(feature, leniency)
+    kinds = {type(category) for category in feature.categories}
+    if kinds == {str} or (not kinds and feature.hashing is not None):
+        return _nullable(feature, str)
+    if kinds in ({int}, {float}, {int, float}):
+        # Integers stay integers: float64 does not tell all of them apart.
+        return _nullable(feature, _INT64 | float)
+    return None
+
+
+def positional_type(feature: Feature, leniency: Leniency) -> Any:
+    """Return the type of a value in an array, where categories are codes."""
+    return _plain_type(feature, leniency) if feature.categories is None else _nullable(feature, float)
+
+
+def _plain_type(feature: Feature, leniency: Leniency) -> Any:
+    """Return float, in which all numbers are decoded, or bool."""
+    if feature.kind is not Kind.BOOLEAN:
+        return _nullable(feature, float)
+    return _nullable(feature, bool | float if leniency.natural else bool)
+
+
+def _nullable(feature: Feature, kind: Any) -> Any:
+    return kind | None if feature.nullable else kind

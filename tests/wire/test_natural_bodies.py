@@ -1,0 +1,82 @@
+"""Natural bodies over real sockets: the answers are those of canonical bodies, byte for byte; `--strict` refuses them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bundles import ALL_KINDS, write_tree_bundle
+from running import serving
+
+ROW = {"price": 9.5, "count": 3, "promo": True, "store": "süd", "size": 20, "code": 7, "depth": 0.25}
+FLOATS = ROW | {"count": 3.0, "promo": 1.0, "size": 20.0, "code": 7.0}
+CODED = [9.5, 3, True, 1, 1, 7, 0.25]
+NAMING = [9.5, 3.0, 1, "süd", 1.0, 7.0, 0.25]
+ONE = {
+    "a bare object": ROW,
+    "a bare object of floats": FLOATS,
+    "names in an array": {"features": NAMING},
+    "floats by name": {"features": FLOATS},
+}
+MANY = {
+    "objects": [ROW, FLOATS],
+    "objects as instances": {"instances": [FLOATS, ROW]},
+    "columns": {"columns": list(FLOATS), "data": [list(FLOATS.values())] * 2},
+    "names in arrays": {"instances": [{"features": NAMING}] * 2},
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_tree_bundle(tmp_path_factory.mktemp("natural") / "sample", schema=ALL_KINDS)
+
+
+@pytest.fixture(scope="module")
+def server(bundle):
+    with serving(bundle, options=["--cache", "0", "--workers", "1"]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def strict(bundle):
+    with serving(bundle, options=["--strict", "--workers", "1"]) as running:
+        yield running
+
+
+@pytest.mark.parametrize("route", ["/predict", "/explain"])
+@pytest.mark.parametrize("form", ONE)
+def test_a_natural_row_is_answered_as_the_canonical_one(server, route, form):
+    wanted = server.ask("POST", route, {"features": CODED})
+    answer = server.ask("POST", route, ONE[form])
+    assert (answer.status, answer.body) == (200, wanted.body)
+
+
+@pytest.mark.parametrize("form", MANY)
+@pytest.mark.parametrize("padding", [0, 20_000], ids=["fast", "off the loop"])
+def test_a_natural_batch_is_answered_as_the_canonical_one(server, form, padding):
+    wanted = server.ask("POST", "/predict/batch", {"instances": [{"features": CODED}] * 2})
+    answer = server.ask("POST", "/predict/batch", json.dumps(MANY[form]).encode() + b" " * padding)
+    assert (answer.status, answer.body) == (200, wanted.body)
+
+
+@pytest.mark.parametrize("form", [*ONE, *MANY])
+def test_a_strict_server_refuses_natural_bodies(strict, form):
+    many = form in MANY
+    answer = strict.ask("POST", "/predict/batch" if many else "/predict", MANY[form] if many else ONE[form])
+    if form == "floats by name":
+        assert answer.code == "INVALID_FEATURE", "1.0 for a boolean"
+    assert answer.status == 422
+    assert strict.ask("POST", "/predict", {"features": CODED}).status == 200
+
+
+def test_a_bare_array_whose_number_could_mean_two_things_is_refused(server):
+    answer = server.ask("POST", "/predict", CODED)
+    assert (answer.status, answer.code, answer.json["details"]["feature"]) == (422, "INVALID_FEATURE", "size")
+
+
+def test_a_token_that_is_no_json_is_refused_with_the_remedy(server):
+    for body in (b"[NaN]", b'{"price": NaN}', b"[[1, Infinity]]"):
+        answer = server.ask("POST", "/predict", body)
+        assert (answer.status, answer.code) == (400, "MALFORMED_REQUEST")
+        assert "send null" in answer.json["error"]

@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-timing test-readme test-clients clients proto ops check lint bench wheel wheel-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
+IMAGE ?= mlrf
+ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command -v $(each)),$(each))))
+
+.PHONY: demo test test-all test-timing test-readme test-clients clients proto ops check lint bench wheel wheel-test image image-test sanitize lock lowest clean help foreign parity mutated mutated-messages long-messages guards
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -95,6 +98,18 @@ wheel: $(VENV)/.ready  ## dist/*.whl for this Python and platform
 wheel-test: wheel  ## install the wheel where there is no compiler, build a model there and serve it
 	PYTHONPATH=tests $(BIN)/python tests/ops/installed_wheel.py dist/*.whl
 
+# The wheel fits the Python that made it (or, from 3.12 on, a later one), so the base has that Python unless BASE names another.
+image: wheel  ## a container image of the server, with buildah, podman or docker; IMAGE=mlrf BASE=python:3.12-slim-bookworm
+	rm -rf build/image
+	$(BIN)/mlrf deploy container --out build/image
+	cp dist/*.whl build/image/wheels/
+	$(ENGINE) build $(if $(filter docker,$(ENGINE)),,--format docker) --tag $(IMAGE) \
+	  --build-arg BASE=$(or $(BASE),python:$(shell $(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-slim-bookworm) \
+	  --build-arg REVISION=$(shell git rev-parse HEAD) $(BUILD_FLAGS) build/image
+
+image-test: wheel  ## build the image on a Debian made here, and run it in namespaces (minutes; root, buildah, mmdebstrap, curl)
+	PYTHONPATH=tests $(BIN)/python tests/ops/built_image.py dist/*.whl
+
 sanitize: $(VENV)/.ready  ## the kernel's tests and 10,000 damaged files under ASan and UBSan (minutes)
 	$(MAKE) -C kernel sanitize PYTHON=$(abspath $(BIN)/python) CMAKE=$(abspath $(BIN)/cmake)
 
@@ -117,6 +132,9 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	  --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --group dev --output-file requirements/dev.txt pyproject.toml --upgrade
 	$(VENV)-lock/bin/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --no-emit-package mlrf --extra build --extra demo --extra redis --extra otel --extra grpc --group dev --output-file requirements/lowest.txt \
+	  pyproject.toml --upgrade
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package mlrf --extra grpc --extra redis --extra otel --output-file src/mlrf/deploy/container/requirements.txt \
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above created

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "deploy/alerts.yml"
+RULES = ROOT / "deploy/monitoring/alerts.yml"
 NAMES = [rule["alert"] for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
-DASHBOARD = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text("utf-8"))
+DASHBOARD = json.loads((ROOT / "deploy/monitoring/grafana-dashboard.json").read_text("utf-8"))
 
 pytestmark = pytest.mark.skipif(
     shutil.which("promtool") is None and not os.environ.get("CI"), reason="promtool is not installed"

@@ -21,8 +21,8 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/operate.md").read_text(encoding="utf-8")
-DASHBOARD = json.loads((ROOT / "deploy/grafana-dashboard.json").read_text(encoding="utf-8"))
-ALERTS = yaml.safe_load((ROOT / "deploy/alerts.yml").read_text(encoding="utf-8"))
+DASHBOARD = json.loads((ROOT / "deploy/monitoring/grafana-dashboard.json").read_text(encoding="utf-8"))
+ALERTS = yaml.safe_load((ROOT / "deploy/monitoring/alerts.yml").read_text(encoding="utf-8"))
 RULES = {rule["alert"]: rule for group in ALERTS["groups"] for rule in group["rules"]}
 QUERIES = [t["expr"] for panel in DASHBOARD["panels"] for t in panel.get("targets", [])]
 EXPRESSIONS = QUERIES + [rule["expr"] for rule in RULES.values()]

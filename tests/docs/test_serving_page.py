@@ -38,6 +38,8 @@ OFFLINE = (
     "publish",
     "rollback",
     "diff",
+    "image",
+    "deploy",
     "keys",
     "features",
     "demo",

@@ -10,9 +10,11 @@ import mlrf
 from mlrf.cli.bench import bench
 from mlrf.cli.build import build
 from mlrf.cli.demo import demo
+from mlrf.cli.deploy import deploy
 from mlrf.cli.diff import diff
 from mlrf.cli.explain import explain
 from mlrf.cli.features import features
+from mlrf.cli.image import image
 from mlrf.cli.inspect import inspect
 from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
@@ -30,6 +32,7 @@ _HELP = """Serve gradient-boosted trees: fast, with proof that the number served
   mlrf features push sales news.jsonl          update rows by key while it serves
   mlrf bench sales                             time its engines on this machine
   mlrf serve sales                             serve it on http://127.0.0.1:8080
+  mlrf image sales -o sales-image              put it into a container image
   mlrf demo                                    all of this on real retail data
 
 Exit status: 0 success, 1 failure, 2 wrong arguments or settings (including labels, category lists and
@@ -94,4 +97,6 @@ app.command()(publish)
 app.command()(rollback)
 app.command()(versions)
 app.command()(diff)
+app.command()(image)
+app.add_typer(deploy)
 app.command()(demo)

@@ -78,9 +78,12 @@ def wrong_in_address(url: str) -> str | None:
 
 
 def default_state_dir() -> Path:
-    """Return the default state directory: the service manager's, else the user's."""
+    """Return the default state directory: the service manager's, else the user's, else /var/lib/mlrf for one without a home."""
     given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(home).expanduser() / "mlrf"
+    try:
+        return Path(home).expanduser() / "mlrf"
+    except RuntimeError:  # a container's user who is in no password file
+        return Path("/var/lib/mlrf")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlrf.core.errors import ConfigError
+from mlrf.serving.config.mounted_models import STORAGE_URI, find_mounted
 from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import Group, Option, build_settings, refused, value_in
 from mlrf.serving.platforms.settings import VARIABLES
@@ -87,7 +88,8 @@ def gather(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[dict[Option
     file = given["config"] or environ.get(CONFIG_VARIABLE)
     in_file = _in_file(Path(file)) if file else {}
     found = {**in_file, **_in_environment(environ), **_in_arguments(given)}
-    return {**found, **_of_platform(environ, found)}, given["print_config"]
+    found |= _of_platform(environ, found)
+    return {**found, **_mounted(environ, found)}, given["print_config"]
 
 
 Found = dict[Option, tuple[Any, str]]
@@ -136,6 +138,17 @@ def _of_platform(environ: Mapping[str, str], found: Found) -> Found:
         if by_key[key] not in found and (text := environ.get(name)):
             settings[by_key[key]] = _read_texts(by_key[key], [text], name), name
     return settings
+
+
+def _mounted(environ: Mapping[str, str], found: Found) -> Found:
+    """Return the bundle that a platform has mounted, where it is to be found and none is named."""
+    by_key = {each.key: each for each in OPTIONS}
+    bundles = by_key["bundles"]
+    if bundles in found or not found.get(by_key["find_bundle"], (False, ""))[0]:
+        return {}
+    platform, _ = found.get(by_key["platform"], (None, ""))
+    storage_uri = environ.get(STORAGE_URI) if platform == "vertex" else None
+    return {bundles: ((find_mounted(storage_uri),), "found where it is mounted")}
 
 
 def _is_service_link(name: str, text: str) -> bool:

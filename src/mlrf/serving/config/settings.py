@@ -53,6 +53,10 @@ class ServeSettings:
         positional=True,
         check=_check_local,
     )
+    find_bundle: bool = option(
+        False, "where no BUNDLE is named, serve what a platform has mounted (/opt/ml/model, /mnt/models, /models)",
+        group=Group.MODELS,
+    )  # fmt: skip
     host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
     port: int = option(8080, "port to listen on; 0 for a free one", group=Group.LISTENING, check=between(0, 65535))
     backlog: int = option(

@@ -6,7 +6,19 @@ from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.option import build_settings, value_in
 
 FIXED = frozenset(
-    ("bundles", "host", "port", "grpc_host", "grpc_port", "backlog", "workers", "admin", "engine", "on_bad_model")
+    (
+        "bundles",
+        "find_bundle",
+        "host",
+        "port",
+        "grpc_host",
+        "grpc_port",
+        "backlog",
+        "workers",
+        "admin",
+        "engine",
+        "on_bad_model",
+    )
 )
 """Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""
 

@@ -1,0 +1,42 @@
+"""`mlrf image`: the build context of a container image with one bundle in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import mlrf
+from mlrf.cli.path_arguments import some_path
+from mlrf.core.named_bundle import open_bundle
+from mlrf.deploy.templates import write_files
+
+_FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
+
+
+def image(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write the context to.")
+    ],
+    base: Annotated[
+        str, typer.Option("--base", help="The server's image, as built from `mlrf deploy container`.")
+    ] = f"localhost/mlrf:{mlrf.__version__}",
+) -> None:
+    """Write the build context of an image that serves one bundle: a Containerfile, and the bundle, checked and copied.
+
+    The image needs no volume: `IMAGE serve` finds the bundle at /opt/ml/model.
+
+    Example: mlrf image sales-bundle -o sales-image && podman build --tag sales sales-image
+    """
+    source = open_bundle(bundle)
+    write_files("image", out, {"name": source.name, "digest": source.short_version, "mlrf-image": base})
+    copy = out / "bundle"
+    shutil.copytree(source.path, copy, copy_function=shutil.copyfile)
+    copy.chmod(_DIRECTORY_MODE)
+    for file in copy.iterdir():
+        # Whoever runs in the container reads it, and is not the user who built it.
+        file.chmod(_FILE_MODE)
+    typer.echo(f"{out}: an image of {source.name} {source.short_version}; build it with `podman build {out}`")

@@ -1,0 +1,38 @@
+"""Copies of the deployment files, with the user's names in place of the examples'.
+
+The files of this package are valid YAML, units and TOML as they are, with names that begin with `example-`. A copy has the
+values of a user for all of these names; a name without a value is an error of this package, found by its tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlrf.core.errors import OutputExistsError
+
+ROOT = Path(__file__).parent
+_NAME = re.compile(r"example-[a-z-]*[a-z]")
+
+
+def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
+    """Write the files of a folder of this package into `out`, and return their paths within it.
+
+    `values`: by the part of a name behind `example-`. OutputExistsError when `out` exists and is no empty directory.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(f"{out} exists and is no empty directory; name another one with --out", path=str(out))
+    source = ROOT / kind
+    written = []
+    for file in sorted(each for each in source.rglob("*") if each.is_file()):
+        within = file.relative_to(source)
+        (out / within).parent.mkdir(parents=True, exist_ok=True)
+        (out / within).write_text(filled(file.read_text("utf-8"), values), "utf-8")
+        written.append(within)
+    return written
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with the value of each name that begins with `example-`; KeyError for one that has none."""
+    return _NAME.sub(lambda found: values[found[0].removeprefix("example-")], text)

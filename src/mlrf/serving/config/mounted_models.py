@@ -1,0 +1,62 @@
+"""Models in the directories where platforms mount them into a container (`--find-bundle`)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mlrf.core.errors import ConfigError
+from mlrf.core.local_path import scheme_of
+from mlrf.core.manifest import MANIFEST
+from mlrf.core.repository import model_directories
+
+MOUNTS = ("/opt/ml/model", "/mnt/models", "/models")
+"""Where SageMaker and `mlrf image`, KServe, and this project's own image have their models."""
+STORAGE_URI = "AIP_STORAGE_URI"
+"""The variable in which Vertex AI says where a model's files are."""
+
+
+def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path:
+    """Return the bundle or repository of the one mount below `root` that holds something; ConfigError for none or several.
+
+    `storage_uri` is one more candidate: the value of `AIP_STORAGE_URI`, None where it does not count.
+    """
+    places = [root / each.lstrip("/") for each in MOUNTS]
+    if storage_uri:
+        if (scheme := scheme_of(storage_uri)) is not None:
+            raise ConfigError(
+                f"{STORAGE_URI}: addresses of {scheme} are not fetched; put the bundle into the image with `mlrf image`",
+                option=STORAGE_URI,
+            )
+        places.append(Path(storage_uri))
+    found = {place.resolve(): place for place in places if _entries(place)}
+    if not found:
+        raise ConfigError(
+            f"BUNDLE: no model is mounted at {', '.join(map(str, places))}; mount a bundle at one of them, or name one",
+            option="BUNDLE",
+        )
+    if len(found) > 1:
+        there = " and ".join(map(str, found.values()))
+        raise ConfigError(f"BUNDLE: there are models at {there}; name the one to serve", option="BUNDLE")
+    return inside(next(iter(found.values())))
+
+
+def inside(place: Path) -> Path:
+    """Return a directory, or the one directory in it where that alone holds a model."""
+    if (place / MANIFEST).exists() or model_directories(place):
+        return place
+    below = [place / name for name in _entries(place)]
+    models = [each for each in below if (each / MANIFEST).exists() or model_directories(each)]
+    if len(models) > 1:
+        names = ", ".join(map(str, models))
+        raise ConfigError(f"BUNDLE: {place} holds several models: {names}; name those to serve", option="BUNDLE")
+    return models[0] if models else place
+
+
+def _entries(place: Path) -> list[str]:
+    """Return the names in a directory but hidden ones and what file systems make; none where it cannot be read."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(place))
+    except OSError:
+        return []
+    return [each for each in names if not each.startswith(".") and each != "lost+found"]

@@ -1,0 +1,255 @@
+"""Build the container image on a base made here, and run it: read-only root, a random user, volumes, signals. `make image-test`.
+
+There is no container engine to run it in: the image's files are mounted and entered in namespaces of their own, as an engine
+would, with the user, environment, entry point and health check that the image's configuration names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundles import ALL_KINDS, write_tree_bundle
+from running import START_LIMIT_S, Server, children_of, eventually
+
+UID = 1_234_567
+"""A user that is in no password file."""
+PACKAGES = "python3,python3-venv,ca-certificates"
+BUILD_LIMIT_S = 900
+MIB = 1 << 20
+MOST_BYTES = 260 * MIB
+"""Of what the image adds to its base; docs/how-to/deploy.md lists what it is made of."""
+
+
+@dataclass
+class Store:
+    """Images in a folder of their own."""
+
+    folder: Path
+
+    def buildah(self, *arguments: str | Path) -> str:
+        places = ["--storage-driver", "vfs", "--root", self.folder / "root", "--runroot", self.folder / "run"]
+        return run("buildah", *places, *arguments)
+
+    def make_base(self, name: str) -> None:
+        """Debian with Python, as `BASE`."""
+        tar = self.folder / "base.tar"
+        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", tar)
+        working = self.buildah("from", "scratch").strip()
+        self.buildah("add", "--quiet", working, tar, "/")
+        self.buildah("commit", "--quiet", working, name)
+        self.buildah("rm", working)
+        tar.unlink()
+
+    def build(self, context: Path, name: str, **arguments: str) -> None:
+        """What `make image` does, with this machine's certificates."""
+        given = [part for each in arguments.items() for part in ("--build-arg", "=".join(each))]
+        flags = ["--format", "docker", "--isolation", "chroot", "--network", "host"]
+        shared = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+        self.buildah("bud", "--quiet", *flags, *shared, *given, "--tag", name, context)
+
+    def mounted(self, name: str) -> Path:
+        """The files of an image."""
+        return Path(self.buildah("mount", self.buildah("from", "--pull-never", name).strip()).strip())
+
+    def configuration(self, name: str) -> dict:
+        return json.loads(self.buildah("inspect", "--type", "image", name))["Docker"]["config"]
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=BUILD_LIMIT_S)
+    return done.stdout
+
+
+@dataclass
+class Image:
+    """An image that can be run."""
+
+    files: Path
+    configuration: dict
+
+    def command(self, arguments: Sequence[str], volumes: dict[Path, str], *, writable: bool = False) -> list[str]:
+        """The command line of a container: mount, pid, ipc and uts namespaces, no capability, `UID`, no HOME."""
+        root = shlex.quote(str(self.files))
+        steps = [f"mount --bind {root} {root}"]
+        steps += [f"mount --bind {shlex.quote(str(here))} {root}{there}" for here, there in volumes.items()]
+        steps += [f"mount -o remount,bind,ro {root}"] * (not writable)
+        steps += [f"mount -t proc proc {root}/proc"]
+        steps += [f"mount -t tmpfs -o mode=1777 tmpfs {root}{each}" for each in ("/dev", "/tmp")]  # noqa: S108
+        steps += [f"mkdir -m 1777 {root}/dev/shm"]  # noqa: S108
+        for device in ("null", "zero", "urandom", "random"):
+            steps += [f"touch {root}/dev/{device}", f"mount --bind /dev/{device} {root}/dev/{device}"]
+        inside = ["env", "-i", *self.configuration["Env"], *self.configuration["Entrypoint"], *arguments]
+        enter = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        enter += ["chroot", f"--userspec={UID}:{UID}", "--groups=", str(self.files), *inside]
+        script = " && ".join(steps) + f" && exec {shlex.join(enter)}"
+        return ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", script]
+
+    def run(self, *arguments: str, volumes: dict[Path, str] | None = None) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(arguments, volumes or {}), capture_output=True, text=True, check=False, timeout=START_LIMIT_S
+        )
+
+    @contextlib.contextmanager
+    def serving(self, *arguments: str, volumes: dict[Path, str] | None = None) -> Iterator[Container]:
+        """The image's `serve` on a free port, ready."""
+        options = ["serve", *arguments, "--port", "0", "--workers", "2"]
+        process = subprocess.Popen(
+            self.command(options, volumes or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        server = Container(process)
+        try:
+            server.find_address()
+            eventually(server.is_ready, START_LIMIT_S, "a ready worker")
+            yield server
+        finally:
+            server.stop(signal.SIGKILL)
+
+
+class Container(Server):
+    """A running container."""
+
+    @property
+    def pid_1(self) -> int:
+        """Its first process, as this machine numbers it."""
+        return children_of(self.process.pid)[0]
+
+    def stop(self, number: int) -> int:
+        """Send a signal to its first process; return the exit status."""
+        if self.process.poll() is None:
+            os.kill(self.pid_1, number)
+        return self.wait()
+
+
+def main(wheel: Path) -> None:
+    """Build and run; an AssertionError or CalledProcessError says what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        store = Store(place / "store")
+        store.folder.mkdir()
+        store.make_base("base")
+        context = place / "context"
+        run(sys.executable, "-m", "mlrf", "deploy", "container", "-o", context)
+        (context / "wheels" / wheel.name).write_bytes(wheel.read_bytes())
+        store.build(context, "mlrf", BASE="localhost/base", REVISION="0123")
+        image = Image(store.mounted("mlrf"), store.configuration("mlrf"))
+        bundle = readable(write_tree_bundle(place / "bundle", name="sales"))
+        report_contents(image, store.mounted("base"))
+        check_configuration(image)
+        check_serving(image, bundle)
+        check_state_volume(image, place)
+        check_refusals(image, bundle)
+        check_baked_in(store, bundle, place)
+    print("the image builds, and serves as a random user from a read-only root")
+
+
+def readable(bundle: Path) -> Path:
+    bundle.chmod(0o755)
+    return bundle
+
+
+def report_contents(image: Image, base: Path) -> None:
+    added = bytes_of(image.files / "opt/mlrf")
+    packages = (image.files / "opt/mlrf/packages.txt").read_text().split()
+    print(f"base {bytes_of(base) / MIB:.0f} MiB, added {added / MIB:.0f} MiB, {len(packages)} packages:")
+    site = next((image.files / "opt/mlrf/lib").glob("python3*/site-packages"))
+    sizes = sorted(((bytes_of(each), each.name) for each in site.iterdir()), reverse=True)
+    for size, name in sizes[:12]:
+        print(f"  {size / MIB:6.1f} MiB  {name}")
+    assert added < MOST_BYTES, added
+    names = {each.partition("==")[0] for each in packages}
+    assert "mlrf" in names
+    assert not {"pip", "setuptools", "lightgbm", "pyarrow"} & names, names
+    for absent in ("usr/bin/gcc", "usr/bin/c++", "opt/mlrf/bin/pip", "build"):
+        assert not (image.files / absent).exists(), absent
+
+
+def bytes_of(path: Path) -> int:
+    return int(run("du", "-s", "--block-size=1", "-x", path).split()[0])
+
+
+def check_configuration(image: Image) -> None:
+    configuration = image.configuration
+    assert (configuration["Entrypoint"], configuration["Cmd"]) == (["mlrf"], ["serve"])
+    assert configuration["User"] == "65532:65532"
+    assert set(configuration["Volumes"]) == {"/models", "/state"}
+    assert configuration["Labels"]["org.opencontainers.image.revision"] == "0123"
+    assert configuration["Healthcheck"]["Test"][0] == "CMD"
+
+
+def check_serving(image: Image, bundle: Path) -> None:
+    with image.serving(volumes={bundle: "/models"}) as server:
+        row = ALL_KINDS.example()
+        answer = server.ask("POST", "/predict", {"features": row})
+        assert answer.status == 200, answer
+        assert "contributions" in server.ask("POST", "/explain", {"features": row}).json["explanation"]
+        status = Path(f"/proc/{server.pid_1}/status").read_text()
+        assert f"Uid:\t{UID}" in status, status
+        assert "CapEff:\t0000000000000000" in status, status
+        check = image.configuration["Healthcheck"]["Test"][1:]
+        for port, expected in ((server.port, 0), (1, 1)):
+            done = subprocess.run(
+                ["chroot", image.files, "env", "-i", f"MLRF_PORT={port}", *check],
+                check=False, capture_output=True, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == expected, done
+        assert server.stop(signal.SIGTERM) == 0, server.lines
+        assert {entry["event"] for entry in server.troubles} <= {"open to all"}, server.troubles
+
+
+def check_state_volume(image: Image, place: Path) -> None:
+    """Rows that are pushed outlive the container, on the volume."""
+    keyed = readable(write_tree_bundle(place / "keyed", name="keyed", key={"store": "integer"}))
+    state = place / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, UID, UID)
+    row = {"key": {"store": 7}, "features": ALL_KINDS.example()}
+    with image.serving("--admin", "127.0.0.1:0", volumes={keyed: "/models", state: "/state"}) as server:
+        address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
+        pushed = subprocess.run(
+            ["curl", "-sS", "--fail-with-body", "-X", "POST", f"http://{address}/admin/models/keyed/features", "-d", json.dumps({"rows": [row]})],
+            check=False, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert pushed.returncode == 0, pushed
+        answer = server.ask("POST", "/predict", {"key": {"store": 7}})
+        assert answer.status == 200, answer
+        assert server.stop(signal.SIGTERM) == 0
+    with image.serving(volumes={keyed: "/models", state: "/state"}) as server:
+        assert server.ask("POST", "/predict", {"key": {"store": 7}}).json == answer.json
+
+
+def check_refusals(image: Image, bundle: Path) -> None:
+    none = image.run("serve")
+    assert (none.returncode, "no model is mounted at" in none.stderr) == (2, True), none
+    (image.files / "mnt/models").mkdir(exist_ok=True)
+    two = image.run("serve", volumes={bundle: "/models", bundle.parent / "keyed": "/mnt/models"})
+    assert (two.returncode, "/mnt/models and /models" in two.stderr) == (2, True), two
+    (image.files / "mnt/models").rmdir()
+
+
+def check_baked_in(store: Store, bundle: Path, place: Path) -> None:
+    context = place / "sales"
+    run(sys.executable, "-m", "mlrf", "image", bundle, "-o", context, "--base", "localhost/mlrf")
+    store.build(context, "sales")
+    image = Image(store.mounted("sales"), store.configuration("sales"))
+    assert image.configuration["Labels"]["org.opencontainers.image.title"] == "sales"
+    with image.serving() as server:
+        assert server.ask("POST", "/predict", {"features": ALL_KINDS.example()}).status == 200
+        assert server.stop(signal.SIGTERM) == 0
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,49 @@
+"""`mlrf image` and `mlrf deploy container`: build contexts."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from bundles import write_bundle
+from mlrf.cli import main
+from mlrf.core.bundle import read_bundle
+from mlrf.core.publishing import publish
+
+
+def test_an_image_context_holds_the_bundle_readable_by_all(tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle", name="sales")
+    for file in bundle.iterdir():
+        file.chmod(0o600)
+    out = tmp_path / "context"
+    assert main(["image", str(bundle), "-o", str(out), "--base", "here/mlrf:9"]) == 0
+    assert read_bundle(out / "bundle").version == read_bundle(bundle).version
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (out / "bundle").iterdir()} == {0o644}
+    text = (out / "Containerfile").read_text()
+    assert "ARG MLRF_IMAGE=here/mlrf:9\n" in text
+    assert "COPY bundle /opt/ml/model\n" in text
+    assert f'image.version="{read_bundle(bundle).short_version}"' in text
+    assert "sales" in capsys.readouterr().out
+
+
+def test_an_image_is_made_of_a_model_in_a_repository(tmp_path):
+    publish(write_bundle(tmp_path / "bundle", name="sales"), tmp_path / "models")
+    assert main(["image", str(tmp_path / "models/sales@1"), "-o", str(tmp_path / "context")]) == 0
+    assert read_bundle(tmp_path / "context/bundle").name == "sales"
+
+
+def test_a_damaged_bundle_is_put_into_no_image(tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle")
+    (bundle / "schema.json").write_text("{}")
+    assert main(["image", str(bundle), "-o", str(tmp_path / "context")]) == 3
+    assert not (tmp_path / "context").exists()
+    assert "schema.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["deploy", "container"], ["image", "BUNDLE"]])
+def test_a_directory_with_files_is_not_written_into(command, tmp_path, capsys):
+    bundle = write_bundle(tmp_path / "bundle")
+    arguments = [str(bundle) if each == "BUNDLE" else each for each in command]
+    assert main([*arguments, "-o", str(bundle)]) == 2
+    assert "no empty directory" in capsys.readouterr().err

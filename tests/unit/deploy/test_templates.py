@@ -1,0 +1,31 @@
+"""Copies of deployment files with a user's names in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlrf.core.errors import OutputExistsError
+from mlrf.deploy.templates import ROOT, filled, write_files
+
+
+def test_names_that_begin_with_example_are_replaced():
+    assert filled("a: example-name, b: example-model-image", {"name": "x", "model-image": "y"}) == "a: x, b: y"
+
+
+def test_a_name_without_a_value_is_an_error():
+    with pytest.raises(KeyError, match="name"):
+        filled("example-name", {})
+
+
+def test_files_are_written_with_their_folders(tmp_path):
+    written = write_files("container", tmp_path / "out", {"version": "1.2.3"})
+    assert sorted(map(str, written)) == ["Containerfile", "requirements.txt", "wheels/README.md"]
+    assert "ARG MLRF=mlrf==1.2.3\n" in (tmp_path / "out/Containerfile").read_text()
+    assert (tmp_path / "out/requirements.txt").read_bytes() == (ROOT / "container/requirements.txt").read_bytes()
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_what_is_there_is_not_overwritten(is_file, tmp_path):
+    (tmp_path / "out").write_text("mine") if is_file else (tmp_path / "out/sub").mkdir(parents=True)
+    with pytest.raises(OutputExistsError, match="no empty directory"):
+        write_files("container", tmp_path / "out", {"version": "1"})

@@ -34,15 +34,15 @@ def number(request):
     signal.signal(request.param, earlier)
 
 
-def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
+def slow_build(tmp_path):
+    """Start a build whose child never answers; return its output folder, its temporary folder, and its process."""
     model, place, temporary, slow = (tmp_path / name for name in ("model.txt", "place", "temporary", "slow"))
     for folder in (place, temporary, slow):
         folder.mkdir()
     subprocess.run([sys.executable, "-c", MODEL, model], check=True)
     # Stands before the real one on the path of the child that is asked for golden answers.
-    pid_file = slow / "pid"
     (slow / "lightgbm.py").write_text(
-        f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
+        f"import os, pathlib, time\npathlib.Path({str(slow / 'pid')!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
     )
     building = subprocess.Popen(
         [sys.executable, "-c", BUILD, model, "-o", place / "b", "--name", "m"],
@@ -50,9 +50,23 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    return place, temporary, building
+
+
+def child_of(building, tmp_path):
+    """Wait until the child of a slow build runs, and return its process id."""
+    pid_file = tmp_path / "slow" / "pid"
+    eventually(
+        lambda: building.poll() is not None or (pid_file.exists() and pid_file.read_text().endswith(".")),
+        what="the child",
+    )
+    return int(pid_file.read_text()[:-1])
+
+
+def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
+    place, temporary, building = slow_build(tmp_path)
     try:
-        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("."), 30, "the child")
-        child = int(pid_file.read_text()[:-1])
+        child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
         building.send_signal(number)
         said = building.communicate(timeout=300)[1]
@@ -68,27 +82,16 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
 
 
 def test_the_next_build_removes_what_a_killed_one_left(tmp_path):
-    model, place, temporary, slow = (tmp_path / name for name in ("model.txt", "place", "temporary", "slow"))
-    for folder in (place, temporary, slow):
-        folder.mkdir()
-    subprocess.run([sys.executable, "-c", MODEL, model], check=True)
-    pid_file = slow / "pid"
-    (slow / "lightgbm.py").write_text(
-        f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
-    )
-    command = [sys.executable, "-c", BUILD, model, "-o", place / "b", "--name", "m"]
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    building = subprocess.Popen(command, env={**environment, "PYTHONPATH": str(slow)})
+    place, temporary, building = slow_build(tmp_path)
     try:
-        eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("."), 30, "the child")
-        child = int(pid_file.read_text()[:-1])
+        child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
         assert list(place.glob(".b.building-*"))
     finally:
         building.kill()
-        building.wait()
+        building.communicate()
     eventually(lambda: not is_alive(child), 10, "the end of the child")
-    subprocess.run(command, env=environment, check=True)
+    subprocess.run(building.args, env={**os.environ, "TMPDIR": str(temporary)}, check=True)
     assert list(temporary.glob("mlrf-*")) == []
     assert [path.name for path in place.iterdir()] == ["b"]
 

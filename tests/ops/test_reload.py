@@ -123,7 +123,7 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
         # A worker that is born now serves what is served.
         for pid in server.workers():
             os.kill(pid, signal.SIGKILL)
-            eventually(lambda p=pid: not is_alive(p), 5)
+            eventually(lambda p=pid: not is_alive(p))
         server.booted(2)
         assert versions_of(server) == {new}
         rollback_and_ask(server, repository, admin, old)

@@ -56,7 +56,7 @@ def test_the_access_log_has_a_line_an_answer(bundle, row):
         "level": "info", "request_id": "mine", "client": f"{host}:{port}", "method": "POST", "target": "/predict",
         "route": "/predict", "status": 200, "request_bytes": len(json.dumps(row)), "answer_bytes": len(answer.body),
     }  # fmt: skip
-    assert 0 < first["ms"] < 1000
+    assert 0 < first["ms"] < 60_000
     assert (unknown["route"], unknown["target"], unknown["status"]) == ("other", "/nowhere?a=b", 404)
     assert (invalid["route"], invalid["status"]) == ("/predict", 422)
     assert (unreadable["method"], unreadable["status"]) == ("", 400)

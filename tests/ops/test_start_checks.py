@@ -102,7 +102,7 @@ def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, b
         assert [(line["model"], line["version"], line["serving"]) for line in lines] == [("sample", 3, 1)]
         assert not [entry for entry in server.log if entry["event"] == "reload refused"]
         publish(write_tree_bundle(tmp_path / "sound", seed=10), repository)
-        eventually(lambda: not server.ask("GET", "/models").json["refused"], 15, "the sound version")
+        eventually(lambda: not server.ask("GET", "/models").json["refused"], what="the sound version")
         assert not [name for name in server.metrics() if name.startswith("mlrf_refused_version_info;")]
 
 
@@ -120,7 +120,7 @@ def test_a_model_without_a_sound_version_is_answered_with_503(repository, tmp_pa
             ("sample", "refused")
         ]
         publish(write_tree_bundle(tmp_path / "sound", seed=10), repository)
-        eventually(lambda: server.ask("POST", "/models/sample/predict", ASKED).status == 200, 15, "the sound version")
+        eventually(lambda: server.ask("POST", "/models/sample/predict", ASKED).status == 200, what="the sound version")
 
 
 def test_a_model_of_which_nothing_can_be_read_does_not_stop_the_others(repository, tmp_path):
@@ -150,11 +150,11 @@ def test_a_reload_of_a_model_that_never_answers_is_refused_and_leaves_the_worker
     with serving(tmp_path / "models", options=["--reload-timeout", "2"]) as server:
         workers = server.booted(1)
         publish(replaced(shutil.copytree(sound, tmp_path / "bad"), "model.onnx", endless(7)), tmp_path / "models")
-        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=refused"] == 1, 20, "the refusal")
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=refused"] == 1, what="the refusal")
         extra = shutil.copytree(sound, tmp_path / "extra")
         document = json.loads((extra / "manifest.json").read_text())
         (extra / "manifest.json").write_text(json.dumps(document | {"notes": ["another version"]}))
         publish(extra, tmp_path / "models")
-        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, 20, "the sound version")
+        eventually(lambda: server.metrics()["mlrf_reloads_total;outcome=done"] == 1, what="the sound version")
         assert server.workers() == workers
         assert directory.pointer().number == 3

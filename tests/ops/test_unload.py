@@ -68,7 +68,7 @@ def index(server):
 def kill_one_by_one(server, n=2):
     for pid in server.workers():
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda p=pid: not is_alive(p), 5)
+        eventually(lambda p=pid: not is_alive(p))
     server.booted(n)
 
 

@@ -192,7 +192,7 @@ def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
 def test_a_busy_server_soon_refuses_a_key_that_was_revoked(keyed, example):
     status, new = mlrf_keys(keyed.file, "--add", "guest", "--scope", "predict")
     assert status == 0
-    eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, 3, "the new key")
+    eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, what="the new key")
     stop = threading.Event()
 
     def keep_busy():
@@ -210,8 +210,8 @@ def test_a_busy_server_soon_refuses_a_key_that_was_revoked(keyed, example):
         with keyed.client() as client:
             assert client.ask("POST", "/predict", example, bearer(new)).status == 200
             assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
-            time.sleep(0.3)
-            assert client.ask("POST", "/predict", example, bearer(new)).status == 401
+            # Two seconds of requests fill the loop; the keys are looked at twice a second all the same.
+            eventually(lambda: client.ask("POST", "/predict", example, bearer(new)).status == 401, what="the refusal")
     finally:
         stop.set()
         for thread in busy:
@@ -381,7 +381,7 @@ def _is_let_in(server, context, session=None):
 
 def test_a_handshake_that_never_comes_ends(serving_tls):
     with serving_tls("--header-timeout", "1") as server, socket.create_connection(("127.0.0.1", server.port)) as silent:
-        silent.settimeout(4)
+        silent.settimeout(60)
         assert silent.recv(1) == b""
 
 

@@ -327,7 +327,7 @@ def test_clients_that_vanish_leave_nothing_behind(server, path):
         with server.client() as client:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.send(request("GET", path) * 400 + b"GET /half")
-    eventually(lambda: server.metrics()["mlrf_open_connections"] <= 1, 5.0, "the end of the connections")
+    eventually(lambda: server.metrics()["mlrf_open_connections"] <= 1, what="the end of the connections")
 
 
 def test_a_client_that_shuts_its_side_down_gets_its_answer(server):

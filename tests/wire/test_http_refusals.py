@@ -121,7 +121,6 @@ def test_who_waits_for_leave_to_send_a_body_that_is_refused_is_told_at_once(serv
 def test_line_ends_without_cr_are_refused_before_the_time_is_over(server, head):
     with server.client() as client:
         client.send(head)
-        client.socket.settimeout(3)
         assert (answer := client.answer()).status == 400
         assert "bare LF" in answer.json["error"]
         assert client.is_closed()

@@ -31,6 +31,8 @@ from mlrf.core.publishing import publish
 from mlrf.serving.auth.keys import make_key, write_keys
 from mlrf.testing import serving
 from naive_forest import make_forest
+from raw_http import Client as RawClient
+from running import eventually, metrics_of
 
 N_ROWS = 257
 
@@ -167,10 +169,7 @@ def test_a_replaced_version_answers_the_whole_call_again(tmp_path):
         assert client.predict(frame(9)).tolist() == mlrf.load(first).predict(frame(9)).tolist()
         publish(second, repository)
         expected = mlrf.load(second).predict(frame(9)).tolist()
-        deadline = time.monotonic() + 20
-        while client.predict(frame(9)).tolist() != expected:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: client.predict(frame(9)).tolist() == expected, what="the second version")
 
 
 def test_a_key_is_sent_and_never_shown(bundle, tmp_path):
@@ -263,9 +262,9 @@ def test_a_silent_server_ends_with_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()
-        with Client(url) as client, pytest.raises(DeadlineExceededError):
+        with Client(url, timeout_s=600) as client, pytest.raises(DeadlineExceededError):
             client.predict({"x": 1}, timeout_s=0.3)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", "http://", "http://u:p@host", "http://host?x=1"])
@@ -274,10 +273,17 @@ def test_a_url_of_no_server_is_refused(url):
         Client(url)
 
 
+def open_connections(running):
+    with RawClient(int(running.url.rpartition(":")[2])) as raw:
+        return metrics_of(raw.ask("GET", "/metrics"))["mlrf_open_connections"]
+
+
 def test_an_idle_connection_that_the_server_closed_is_replaced(bundle):
     with serving(bundle, options=("--idle-timeout", "1")) as running, running.client(retries=0) as client:
         first = client.predict(records(1)[0])
-        time.sleep(2.5)
+        eventually(
+            lambda: open_connections(running) == 1, what="the end of the client's, with one that asks for metrics"
+        )
         assert client.predict(records(1)[0]) == first
 
 

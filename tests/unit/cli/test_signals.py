@@ -90,7 +90,7 @@ def test_the_next_build_removes_what_a_killed_one_left(tmp_path):
     finally:
         building.kill()
         building.communicate()
-    eventually(lambda: not is_alive(child), 10, "the end of the child")
+    eventually(lambda: not is_alive(child), what="the end of the child")
     subprocess.run(building.args, env={**os.environ, "TMPDIR": str(temporary)}, check=True)
     assert list(temporary.glob("mlrf-*")) == []
     assert [path.name for path in place.iterdir()] == ["b"]

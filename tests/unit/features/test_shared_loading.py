@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -143,23 +144,24 @@ def test_a_load_that_fails_changes_nothing(server):
 
 
 def test_a_load_that_is_cancelled_reads_no_further(server):
-    n_read = 0
+    n_read, has_begun = 0, threading.Event()
 
     class Long:
         def batches(self):
             nonlocal n_read
-            for n in range(50):
+            for n in range(5_000):
                 time.sleep(0.02)
                 n_read += 1
+                has_begun.set()
                 yield Batch([key(n)], [ROWS.pack([1.0])])
 
     async def story(store, _other):
         loading = asyncio.create_task(load_shared(store, Long(), "long.parquet"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(has_begun.wait)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loading
         assert await left_over(store) == []
 
     told(server.url, story)
-    assert n_read < 25
+    assert n_read < 5_000

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from mlrf.core.errors import InvalidFeatureError
+from mlrf.serving.cache import answer_cache, cache_partition
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.cache.answers_of import AnswersOf
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartitions
@@ -123,21 +125,37 @@ def test_long_bodies_are_neither_looked_up_nor_kept(counts):
         assert make.n_calls == calls
 
 
-def test_a_time_to_live_ends_an_answer(counts):
+@pytest.fixture
+def pass_time(monkeypatch):
+    """Set the cache's clocks forward."""
+    passed_s = 0.0
+    monotonic, wall = time.monotonic, time.time
+    clocks = SimpleNamespace(monotonic=lambda: monotonic() + passed_s, time=lambda: wall() + passed_s)
+    for module in (answer_cache, cache_partition):
+        monkeypatch.setattr(module, "time", clocks)
+
+    def set_forward(seconds):
+        nonlocal passed_s
+        passed_s += seconds
+
+    return set_forward
+
+
+def test_a_time_to_live_ends_an_answer(counts, pass_time):
     make = Maker()
-    answer = CachePartitions(cache_of(counts, ttl_s=0.5), OF).keep(make, "/predict")
+    answer = CachePartitions(cache_of(counts, ttl_s=60.0), OF).keep(make, "/predict")
     for _ in range(3):
         answer(b"x")
     assert make.n_calls == 2
     used = counts[BYTES]
-    time.sleep(0.51)
+    pass_time(61)
     answer(b"x")
     answer(b"x")
     assert make.n_calls == 3, "made anew once, and kept anew"
     assert (counts[HITS], counts[BYTES]) == (2, used)
 
 
-def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
+def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts, pass_time):
     stands, until_s, calls = [1], [time.time() + 60], []
 
     def make(_body):
@@ -150,15 +168,15 @@ def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts):
     stands[0] = 2
     assert answer(b"k") == b'{"prediction":2,"cached":false}'
     assert answer(b"k") == b'{"prediction":2,"cached":true}'
-    until_s[0] = time.time() + 0.5
+    until_s[0] = time.time() + 600
     stands[0] = 3
     answer(b"k")
     assert answer(b"k") == b'{"prediction":3,"cached":true}'
-    time.sleep(0.51)
+    pass_time(601)
     assert answer(b"k") == b'{"prediction":3,"cached":false}'
 
 
-def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its_rows_are_too_old(counts):
+def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its_rows_are_too_old(counts, pass_time):
     stands, until_s = [1], [time.time() + 60]
 
     def make(_body):
@@ -173,9 +191,9 @@ def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its
     assert answer(b"k") is after
     del before
     assert answer(b"k") is after, "who waited for the first leaves the second to be shared"
-    stands[0], until_s[0] = 3, time.time() + 0.02
+    stands[0], until_s[0] = 3, time.time() + 600
     short = answer(b"k")
-    time.sleep(0.03)
+    pass_time(601)
     assert answer(b"k") is not short
 
 

@@ -47,6 +47,19 @@ class Tensor:
         return struct.pack(f"<{len(values)}{CODES.get(self.datatype, 'd')}", *values)
 
 
+def read_raw(datatype: str, data: bytes) -> list[Any]:
+    """The values that both binary forms hold."""
+    if datatype != "BYTES":
+        code = CODES[datatype]
+        return list(struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data))
+    texts = []
+    while data:
+        (size,) = struct.unpack_from("<I", data)
+        texts.append(data[4 : 4 + size].decode())
+        data = data[4 + size :]
+    return texts
+
+
 @dataclass(frozen=True)
 class ParsedRequest:
     """A request; `parameters` and what else a document may hold is not told here."""
@@ -107,12 +120,11 @@ class RestWire:
         for each in document["outputs"]:
             if self.binary:
                 size = each["parameters"]["binary_data_size"]
-                outputs[each["name"]] = list(struct.unpack(f"<{size // 8}d", rest[:size]))
+                outputs[each["name"]] = read_raw(each["datatype"], rest[:size])
                 rest = rest[size:]
             else:
                 outputs[each["name"]] = each["data"]
         assert rest == b""
-        assert {each["datatype"] for each in document["outputs"]} == {"FP64"}
         shapes = {each["name"]: each["shape"] for each in document["outputs"]}
         return ErrorStatus(outputs, shapes, document["parameters"], document.get("id", ""))
 
@@ -158,16 +170,25 @@ class GrpcWire:
             trailing = dict(answer.trailing_metadata())
             return ErrorStatus(status=answer.code().name, code=trailing.get("mlrf-code", ""), error=answer.details())
         told = message("ModelInferResponse").FromString(answer)
-        assert {each.datatype for each in told.outputs} == {"FP64"}
         return ErrorStatus(
-            {
-                each.name: list(struct.unpack(f"<{len(data) // 8}d", data))
-                for each, data in zip(told.outputs, told.raw_output_contents, strict=True)
-            },
+            self._outputs(told),
             {each.name: list(each.shape) for each in told.outputs},
             {name: getattr(each, each.WhichOneof("parameter_choice")) for name, each in told.parameters.items()},
             told.id,
         )
+
+    def _outputs(self, told: Any) -> dict[str, list[Any]]:
+        """The values of each output, in the form in which the inputs were sent."""
+        if self.binary:
+            assert not any(each.HasField("contents") for each in told.outputs)
+            pairs = zip(told.outputs, told.raw_output_contents, strict=True)
+            return {each.name: read_raw(each.datatype, data) for each, data in pairs}
+        assert not told.raw_output_contents
+        found = {}
+        for each in told.outputs:
+            values = list(getattr(each.contents, _FIELDS[each.datatype] + "_contents"))
+            found[each.name] = [value.decode() for value in values] if each.datatype == "BYTES" else values
+        return found
 
     def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
         """The message, which has no JSON."""

@@ -111,13 +111,10 @@ def triton_is_refused(client, told):
     assert "99" in refused("NOT_FOUND", client.infer, MODEL, row, model_version="99")
     assert "[1, 6]" in refused("INVALID_ARGUMENT", client.infer, MODEL, wide(sync_client, told.row[:-1]))
     assert "store" in refused("INVALID_ARGUMENT", client.infer, MODEL, columns(told)[:3])
-    for call in (
-        client.get_model_metadata,
-        client.get_model_config,
-        client.get_inference_statistics,
-        client.is_model_ready,
-    ):
+    for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refused("NOT_FOUND", call, "none")
+    assert not client.is_model_ready("none")
+    assert client.get_model_config(MODEL).config.response_cache.enable
 
 
 def columns(told):

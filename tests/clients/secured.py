@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import gevent.ssl
 import tritonclient.grpc as grpc_client
+import tritonclient.grpc.auth as grpc_auth
 import tritonclient.http as rest_client
+import tritonclient.http.auth as rest_auth
 from suite import MODEL, done, refusal, told, wide
 from tritonclient.utils import InferenceServerException
 
 
-def check(client, kind, told):
+def check(client, kind, basic, told):
     bearer = {"authorization": f"Bearer {told.api_key}"}
     asked = wide(kind, told.row)
     assert client.is_server_live()
@@ -20,6 +22,9 @@ def check(client, kind, told):
     result = client.infer(MODEL, asked, headers=bearer)
     assert result.as_numpy("prediction").tolist() == [told.prediction]
     refusal(InferenceServerException, lambda: client.infer(MODEL, asked), "key")
+    client.register_plugin(basic("anybody", told.api_key))
+    assert client.infer(MODEL, asked).as_numpy("prediction").tolist() == [told.prediction]
+    client.unregister_plugin()
     refusal(
         InferenceServerException, lambda: client.infer(MODEL, asked, headers={"authorization": "Bearer a.b"}), "key"
     )
@@ -33,11 +38,11 @@ def main():
     with rest_client.InferenceServerClient(
         given.address, ssl=True, ssl_options=files, ssl_context_factory=gevent.ssl.create_default_context
     ) as client:
-        check(client, rest_client, given)
+        check(client, rest_client, rest_auth.BasicAuth, given)
     with grpc_client.InferenceServerClient(
         given.grpc_address, ssl=True, root_certificates=given.ca, private_key=given.key, certificate_chain=given.cert
     ) as client:
-        check(client, grpc_client, given)
+        check(client, grpc_client, grpc_auth.BasicAuth, given)
     done()
 
 

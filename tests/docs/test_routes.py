@@ -79,6 +79,7 @@ def by_template(served):
     return {
         (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v\1/\2models/{name}", path)))
         for m, path in served
+        if path != "/v2/"  # the same as /v2
     }
 
 

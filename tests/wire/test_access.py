@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import io
@@ -97,6 +98,9 @@ def test_a_key_opens_the_routes_of_its_scopes_and_no_other(keyed, example, who, 
     [
         "",
         "Basic abc",
+        "Basic {wrong}",
+        "Basic {unparted}",
+        "Basic {user}",
         "Bearer",
         "Bearer ",
         "Bearer x",
@@ -108,7 +112,10 @@ def test_a_key_opens_the_routes_of_its_scopes_and_no_other(keyed, example, who, 
     ],
 )
 def test_without_a_right_key_nothing_is_read_or_told(keyed, example, wrong):
-    value = wrong.format(p=keyed.keys["p"], id=keyed.keys["p"].partition(".")[0])
+    key = keyed.keys["p"]
+    values = {"wrong": f"user:{key}x", "unparted": key, "user": f"{key}:"}
+    values = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
+    value = wrong.format(p=key, id=key.partition(".")[0], **values)
     headers = [f"Authorization: {value}"] if wrong else []
     for method, route in (
         ("POST", "/predict"),
@@ -124,6 +131,15 @@ def test_without_a_right_key_nothing_is_read_or_told(keyed, example, wrong):
             assert (answer.status, answer.code) == (401, "UNAUTHENTICATED")
             assert answer.headers["www-authenticate"] == 'Bearer realm="mlrf"'
             assert client.is_closed()
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC "])
+@pytest.mark.parametrize("user", ["", "anybody", "süd"])
+def test_a_key_may_be_the_password_of_basic(keyed, example, scheme, user):
+    """As Triton's client plugin BasicAuth sends it."""
+    key = base64.b64encode(f"{user}:{keyed.keys['p']}".encode()).decode()
+    assert keyed.ask("POST", "/predict", example, [f"Authorization: {scheme} {key}"]).status == 200
+    assert keyed.ask("POST", "/explain", example, [f"Authorization: {scheme} {key}"]).code == "NOT_PERMITTED"
 
 
 def test_who_has_no_key_is_told_before_the_body(keyed):

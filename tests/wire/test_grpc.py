@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import threading
@@ -50,7 +51,7 @@ def test_a_server_says_that_it_lives_and_answers(peer):
     assert peer.code("NoSuchCall") == grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("call", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
+@pytest.mark.parametrize("call", ["ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
     error = peer.ask(call, message(call + "Request")(name="nobody").SerializeToString())
     assert error.code() == grpc.StatusCode.NOT_FOUND
@@ -58,6 +59,17 @@ def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
     told = dict(error.trailing_metadata())
     assert told["mlrf-code"] == "MODEL_NOT_FOUND"
     assert told["x-request-id"]
+
+
+@pytest.mark.parametrize("asked", [{"name": "nobody"}, {"name": "sales", "version": "99"}, {}])
+def test_a_model_that_is_not_served_is_not_ready(peer, asked):
+    told = peer.ask("ModelReady", message("ModelReadyRequest")(**asked).SerializeToString())
+    assert not message("ModelReadyResponse").FromString(told).ready
+
+
+def test_health_lists_every_service(peer):
+    told = message("grpc.health.v1.HealthListResponse").FromString(peer.ask("/grpc.health.v1.Health/List"))
+    assert {name: each.status for name, each in told.statuses.items()} == {"": 1, "inference.GRPCInferenceService": 1}
 
 
 def test_more_rows_than_a_configuration_can_tell_are_told_as_the_most_it_can(peer):
@@ -160,12 +172,14 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         serving(path, options=["--grpc-port", "0", "--keys", str(tmp_path / "keys")]) as server,
         Peer(address_of(server)) as peer,
     ):
-        for call in ("ServerLive", "ServerReady", "/grpc.health.v1.Health/Check"):
+        for call in ("ServerLive", "ServerReady", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"):
             assert peer.code(call) == grpc.StatusCode.OK
         for call in ("ServerMetadata", "ModelInfer", "RepositoryModelLoad"):
             assert peer.code(call) == grpc.StatusCode.UNAUTHENTICATED
             assert peer.code(call, metadata=(("authorization", "Bearer x.y"),)) == grpc.StatusCode.UNAUTHENTICATED
         assert peer.code("ServerMetadata", **bearer("predict")) == grpc.StatusCode.OK
+        basic = base64.b64encode(f"anybody:{made['predict'][0]}".encode()).decode()
+        assert peer.code("ServerMetadata", metadata=(("authorization", f"Basic {basic}"),)) == grpc.StatusCode.OK
         assert peer.code("ModelInfer", **bearer("admin")) == grpc.StatusCode.PERMISSION_DENIED
         assert peer.code("RepositoryModelLoad", load, **bearer("predict")) == grpc.StatusCode.PERMISSION_DENIED
         assert peer.code("RepositoryModelLoad", load, **bearer("admin")) == grpc.StatusCode.OK
@@ -180,7 +194,7 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         ]
         # Who may infer, and not ask for reasons, has that one request refused; the stream of who may not infer ends.
         assert ["'explain'" in each.error_message for each in answers] == [False, True, False]
-        assert answers[0].infer_response.raw_output_contents == answers[2].infer_response.raw_output_contents != []
+        assert answers[0].infer_response.outputs == answers[2].infer_response.outputs != []
         with pytest.raises(grpc.RpcError) as refused:
             next(streaming(iter(bodies), timeout=LIMIT_S, **bearer("admin")))
         assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED

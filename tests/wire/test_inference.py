@@ -96,6 +96,22 @@ def test_what_is_missing_is_nan_null_or_the_word_of_clients(server):
     assert infer(server, tensor([[None, *ROW[1:]]], shape=[1, 7])).json["outputs"][0]["data"] == [wanted]
 
 
+@pytest.mark.parametrize("feature", [name for name in COLUMNS if name != "depth"])
+def test_null_is_missing_in_a_tensor_of_every_datatype(server, feature):
+    values = {name: None if name == feature else value for name, (_, value) in COLUMNS.items()}
+    wanted = native(server, values)["prediction"]
+    for kind in {COLUMNS[feature][0], *(("INT64", "BOOL", "UINT8") if COLUMNS[feature][0] != "BYTES" else ())}:
+        inputs = [
+            tensor([values[name]], name=name, shape=[1, 1], datatype=kind if name == feature else own)
+            for name, (own, _) in COLUMNS.items()
+        ]
+        assert infer(server, *inputs).json["outputs"][0]["data"] == [wanted], kind
+
+
+def test_metadata_are_had_with_a_slash_too(server):
+    assert server.ask("GET", "/v2/").json == server.ask("GET", "/v2").json
+
+
 def test_null_in_place_of_what_may_be_left_out_is_as_if_it_were(server):
     """As MLServer's clients write a request: every member of its type, null where nobody set it."""
     wanted = infer(server, tensor(ROW)).json

@@ -328,11 +328,9 @@ def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, tr
         for each in callers:
             each.goes_on(new)
         assert server.workers() == pids
-        for version in ("2", new):
+        for version, is_ready in (("2", True), (new, True), ("1", False)):
             told = message("ModelReadyRequest")(name="sample", version=version).SerializeToString()
-            assert peer.code("ModelReady", told) == grpc.StatusCode.OK
-        gone = message("ModelReadyRequest")(name="sample", version="1").SerializeToString()
-        assert peer.code("ModelReady", gone) == grpc.StatusCode.NOT_FOUND
+            assert message("ModelReadyResponse").FromString(peer.ask("ModelReady", told)).ready is is_ready
     for each in callers:
         assert each.faults == []
         assert each.seen == sorted(each.seen, key=[old, new].index), "an old answer after a new one"

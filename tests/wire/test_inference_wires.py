@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from google.protobuf import json_format
@@ -33,7 +34,7 @@ def served(tmp_path_factory):
     three = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": [0, 1, "other"], "n_outputs": 3}
     paths = [
         write_tree_bundle(folder / "sample", key=KEY),
-        write_tree_bundle(folder / "binary", name="binary", seed=8, **classifier),
+        write_tree_bundle(folder / "binary", name="binary", seed=10, predict_returns="label", **classifier),
         write_tree_bundle(folder / "three", name="three", seed=9, **three),
     ]
     made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain", "admin")}
@@ -117,6 +118,42 @@ def test_every_output_is_the_native_apis(server, wire, model):
     ]
 
 
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_labels_are_the_native_apis_under_the_names_of_other_servers(server, wire, model):
+    rows = some_rows("FP64", 12)
+    told = native(server, rows, model)
+    labels = [label if model == "binary" else str(label) for label in told["labels"]]
+    assert len(set(labels)) > 1
+    # MLServer's and KServe's first output is what predict of the object returns that was built: for `binary` the label.
+    first = labels if model == "binary" else flat(told["probabilities"])
+    wanted = {"label": labels, "predict_proba": flat(told["probabilities"]), "predict": first, "output-0": first}
+    got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=list(wanted)))
+    assert (got.error, got.outputs) == ("", wanted)
+    assert (got.shapes["label"], got.shapes["predict_proba"]) == ([12], [12, len(told["probabilities"][0])])
+    for name, answered in (("predict", "predict"), ("input-0", "output-0")):
+        (tensor,) = one_tensor(rows, "FP64")
+        assert wire.infer(ParsedRequest([replace(tensor, name=name)], model)).outputs == {answered: first}
+
+
+def test_metadata_say_what_each_output_holds(server):
+    described = {each["name"]: each for each in server.ask("GET", "/v2/models/binary").json["outputs"]}
+    assert {name: (each["datatype"], each["shape"]) for name, each in described.items()} == {
+        "prediction": ("FP64", [-1]),
+        "probabilities": ("FP64", [-1, 2]),
+        "label": ("BYTES", [-1]),
+    }
+    assert [each["parameters"]["description"] for each in described.values()] == [
+        "the probability of the class yes",
+        "the probability of each class, in the order no, yes",
+        "the predicted class, one of no, yes",
+    ]
+    named = server.ask("GET", "/v2/models/sample").json["parameters"]
+    assert named["key_inputs"] == "shop BYTES [-1], sku INT64 [-1], open BOOL [-1]"
+    assert named["outputs_on_demand"] == "shap_values, shap_base"
+    assert "key_inputs" not in server.ask("GET", "/v2/models/binary").json["parameters"]
+    assert server.ask("GET", "/v2/models/binary/config").json["response_cache"] == {"enable": True}
+
+
 def flat(values):
     return [x for value in values for x in (value if isinstance(value, list) else [value])]
 
@@ -187,7 +224,9 @@ def test_what_is_told_of_models_is_the_same_over_both(server, ways, path):
 
 
 def told_alike(document, wanted):
-    """Without what messages have and documents leave out."""
+    """Without what messages have and documents leave out; a text among a message's parameters is one of several kinds."""
+    if isinstance(wanted, str) and isinstance(document, dict):
+        return document["string_param"]
     if isinstance(wanted, dict):
         assert document.keys() >= wanted.keys()
         return {name: told_alike(document[name], value) for name, value in wanted.items()}

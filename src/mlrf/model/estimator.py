@@ -89,10 +89,8 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Return the class label of each row [n]; ValueError names the row, feature and invalid value."""
-        predictions = _numbers(self.model.predict, X)
-        if predictions.ndim > 1:
-            return self.classes_[predictions.argmax(axis=1)]  # type: ignore[no-any-return]
-        return self.classes_[(predictions >= self.model.least_of_second_class).astype(int)]  # type: ignore[no-any-return]
+        predictions = _numbers(self.model.predict, X).tolist()
+        return self.classes_[self.model.class_indices(predictions)]
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the probabilities [n, classes], clipped to [0, 1], which some sums of trees leave; errors as of `predict`."""

@@ -134,6 +134,14 @@ class Model:
             return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
         return self.classes[1 if prediction >= self.least_of_second_class else 0]
 
+    def class_indices(self, predictions: Sequence[Prediction]) -> list[int]:
+        """Return the index in `classes` of each prediction's class, as of `label_of`; for a classifier."""
+        least = self.least_of_second_class
+        return [
+            max(range(len(each)), key=each.__getitem__) if isinstance(each, list) else int(each >= least)
+            for each in predictions
+        ]
+
     def probabilities_of(self, prediction: Prediction) -> list[float] | None:
         """Return the probability of each class in the order of `classes`; None unless a classifier."""
         if self.classes is None:

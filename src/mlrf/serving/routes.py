@@ -97,6 +97,7 @@ class RouteSpec:
 
 
 _V1_MODEL = "/v1/models/{name}"
+V2 = "/v2"
 _V2_MODEL = "/v2/models/{name}"
 V1_PREDICT = _V1_MODEL + ":predict"
 INVOCATIONS, PING = "/invocations", "/ping"
@@ -133,7 +134,7 @@ ROUTES: tuple[RouteSpec, ...] = (
         "GET", "/docs", "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
         content_type=HTML,
     ),
-    RouteSpec("GET", "/v2", "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
+    RouteSpec("GET", V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(
         "GET", "/v2/health/live", "Whether the process lives", Tag.INFERENCE, lambda g, _: g.rest.live,
         scope=OPEN, is_always_on=True,
@@ -245,6 +246,7 @@ class GrpcCall:
 INFERENCE = "inference.GRPCInferenceService"
 GRPC_STREAM = f"/{INFERENCE}/ModelStreamInfer"
 GRPC_CHECK = "/grpc.health.v1.Health/Check"
+GRPC_LIST = "/grpc.health.v1.Health/List"
 GRPC_REFLECT = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 GRPC_CALLS: tuple[GrpcCall, ...] = (
     GrpcCall(f"/{INFERENCE}/ServerLive", OPEN, is_always_on=True),
@@ -260,6 +262,7 @@ GRPC_CALLS: tuple[GrpcCall, ...] = (
     GrpcCall(f"/{INFERENCE}/RepositoryModelUnload", ADMIN),
     GrpcCall(GRPC_STREAM, PREDICT, predicts=True),
     GrpcCall(GRPC_CHECK, OPEN, is_always_on=True),
+    GrpcCall(GRPC_LIST, OPEN, is_always_on=True),
     GrpcCall(GRPC_REFLECT),
 )
 OTHER = "other"

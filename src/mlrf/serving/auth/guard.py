@@ -6,6 +6,7 @@ forgotten as soon as the keys change.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
@@ -30,7 +31,8 @@ class ExplainingHandler(Protocol):
         ...
 
 
-_BEARER = b"bearer "
+_BEARER, _BASIC = b"bearer ", b"basic "
+"""Schemes of RFC 6750 and RFC 7617. Clients of Triton, and some proxies, know Basic alone."""
 _REMEMBERED_S = 60.0
 
 
@@ -75,10 +77,12 @@ class Guard:
                     scope=ADMIN,
                 )
             return True
-        presented = authorization or b""
-        if presented[: len(_BEARER)].lower() != _BEARER:
-            raise UnauthenticatedError("this server wants a key: send Authorization: Bearer KEY")
-        held = self._ring.scopes_of(presented[len(_BEARER) :].strip())
+        key = _key_of(authorization or b"")
+        if key is None:
+            raise UnauthenticatedError(
+                "this server wants a key: send Authorization: Bearer KEY, or Basic with the key as the password"
+            )
+        held = self._ring.scopes_of(key)
         if held is None:
             raise UnauthenticatedError("the key is none of this server's, or no longer")
         if scope not in (ANY, *held):
@@ -96,6 +100,19 @@ class Guard:
             self._forget_at_s = now_s + _REMEMBERED_S
             return True
         return False
+
+
+def _key_of(authorization: bytes) -> bytes | None:
+    """Return the key of an Authorization header: the token of Bearer, the password of Basic; None for neither."""
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    if authorization[: len(_BASIC)].lower() != _BASIC:
+        return None
+    try:
+        _user, colon, password = base64.b64decode(authorization[len(_BASIC) :].strip(), validate=True).partition(b":")
+    except ValueError:
+        return None
+    return password if colon else None
 
 
 class _Instance(msgspec.Struct, gc=False):

@@ -24,7 +24,7 @@ from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.routes import INVOCATIONS, PING, ROUTES, RouteSpec
+from mlrf.serving.routes import INVOCATIONS, PING, ROUTES, V2, RouteSpec
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -165,9 +165,10 @@ class Generation:
 
 
 def _aliases(settings: ServeSettings) -> dict[str, str]:
-    """Return the further paths that the operator chose, with the path of the route that each leads to."""
+    """Return the further paths, with the path of the route that each leads to: the operator's choice, and `/v2/`."""
     chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
-    return {alias: path for path, alias in chosen.items() if alias is not None and alias != path}
+    # Some clients write the metadata's path with a slash, the specification does without.
+    return {f"{V2}/": V2} | {alias: path for path, alias in chosen.items() if alias is not None and alias != path}
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:

@@ -72,12 +72,14 @@ class DataPlane:
     def model_metadata(self, name: str, version: str = "") -> dict[str, Any]:
         """Return `{name, versions, platform, inputs, outputs}`; ModelNotFoundError."""
         model = self.find(name, version)
-        return metadata.model_metadata(model.bundle, model.version, model.outputs)
+        return metadata.model_metadata(model.bundle, model.version, model.outputs, by_key=model.by_key)
 
     def model_config(self, name: str, version: str = "") -> dict[str, Any]:
         """Return the configuration, with the names of Triton's ModelConfig; ModelNotFoundError."""
         model = self.find(name, version)
-        return metadata.model_config(model.bundle, model.version, model.outputs, model.max_rows)
+        return metadata.model_config(
+            model.bundle, model.version, model.outputs, model.max_rows, by_key=model.by_key, is_cached=model.is_cached
+        )
 
     def statistics(self, name: str = "", version: str = "") -> dict[str, Any]:
         """Return `{"model_stats": […]}` of one model or of all, counted in all workers; ModelNotFoundError."""

@@ -96,6 +96,16 @@ class ModelInference:
         """How many rows the loop computes, without contributions and with them."""
 
     @property
+    def by_key(self) -> bool:
+        """Whether rows are looked up by key."""
+        return self._reader.has_key
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether responses are cached."""
+        return self._partition is not None
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """What a path may name the version by."""
         return (self.version, self.bundle.short_version, self.bundle.version)

@@ -39,10 +39,8 @@ _Decode = Callable[[bytes], list[Any]]
 
 def _decoders(datatype: Datatype) -> tuple[_Decode, _Decode]:
     """Return what decodes arrays of a datatype's values, and arrays of such arrays."""
-    element: Any = bool if datatype.name == "BOOL" else int
-    if datatype is BYTES or datatype.is_float:
-        element = (str if datatype is BYTES else float) | None
-    values: Any = list[element]
+    kind: Any = str if datatype is BYTES else bool if datatype.name == "BOOL" else float if datatype.is_float else int
+    values: Any = list[kind | None]
     rows: Any = list[values]
     return msgspec.json.Decoder(values).decode, msgspec.json.Decoder(rows).decode
 

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from mlrf.core.errors import MalformedRequestError
-from mlrf.serving.oip.datatypes import BYTES, DATATYPES, FP64, Buffer, elements_of
+from mlrf.serving.oip.datatypes import BYTES, DATATYPES, Buffer, elements_of
 from mlrf.serving.oip.json_arrays import write_values
 from mlrf.serving.oip.messages import InferRequest, InferResponse, InputTensor
+from mlrf.serving.oip.output_values import values_of
 
 _encode = msgspec.json.encode
 
@@ -41,7 +42,7 @@ def response_json(response: InferResponse) -> bytes:
             "name": each.name,
             "datatype": each.datatype,
             "shape": each.shape,
-            "data": write_values(FP64.values_of(each.data)),
+            "data": write_values(values_of(each)),
         }
         for each in response.outputs
     ]

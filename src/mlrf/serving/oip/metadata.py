@@ -14,24 +14,29 @@ _MAX_ROWS = (1 << 31) - 1
 """The most that the protocol's configuration can hold."""
 
 
-def model_metadata(bundle: Bundle, version: str, outputs: Outputs) -> dict[str, Any]:
-    """Return name, versions, platform, inputs and outputs; one tensor per feature where a category is a string."""
+_KEY_DATATYPES = {"string": "BYTES", "date": "BYTES", "integer": "INT64", "boolean": "BOOL"}
+
+
+def model_metadata(bundle: Bundle, version: str, outputs: Outputs, *, by_key: bool) -> dict[str, Any]:
+    """Return name, versions, platform, inputs and outputs; one tensor per feature where a category is a string.
+
+    `parameters` names the outputs that come on demand, and where rows are looked up `by_key`, the inputs of the key.
+    """
     return {
         "name": bundle.name,
         "versions": [version],
         "platform": f"mlrf_{outputs.engine}",
         "inputs": _inputs(bundle.schema),
         "outputs": outputs.described(),
+        "parameters": _parameters(bundle, outputs, by_key=by_key),
     }
 
 
-def model_config(bundle: Bundle, version: str, outputs: Outputs, max_rows: int) -> dict[str, Any]:
-    """Return the configuration, with the names of Triton's ModelConfig."""
-    parameters = {
-        "bundle_version": bundle.version,
-        "outputs_on_demand": ", ".join(outputs.on_demand()),
-        "objective": bundle.manifest.objective,
-    }
+def model_config(
+    bundle: Bundle, version: str, outputs: Outputs, max_rows: int, *, by_key: bool, is_cached: bool
+) -> dict[str, Any]:
+    """Return the configuration, with the names of Triton's ModelConfig; `is_cached`: whether responses are cached."""
+    parameters = _parameters(bundle, outputs, by_key=by_key)
     return {
         "name": bundle.name,
         "platform": f"mlrf_{outputs.engine}",
@@ -40,8 +45,21 @@ def model_config(bundle: Bundle, version: str, outputs: Outputs, max_rows: int) 
         "max_batch_size": min(max_rows, _MAX_ROWS),
         "input": [_configured(each) for each in _inputs(bundle.schema)],
         "output": [_configured(each) for each in outputs.described()],
+        "response_cache": {"enable": is_cached},
         "parameters": {name: {"string_value": value} for name, value in parameters.items()},
     }
+
+
+def _parameters(bundle: Bundle, outputs: Outputs, *, by_key: bool) -> dict[str, str]:
+    parameters = {
+        "bundle_version": bundle.version,
+        "objective": bundle.manifest.objective,
+        "outputs_on_demand": ", ".join(outputs.on_demand()),
+    }
+    if by_key and bundle.manifest.rows is not None:
+        fields = bundle.manifest.rows.key
+        parameters["key_inputs"] = ", ".join(f"{field.name} {_KEY_DATATYPES[field.type]} [-1]" for field in fields)
+    return parameters
 
 
 def _inputs(schema: Schema) -> list[dict[str, Any]]:

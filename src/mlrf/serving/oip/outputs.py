@@ -1,7 +1,9 @@
 """The outputs of a model: their names, which ones a request selects, and how tensors are made from margins.
 
 `prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
-`probabilities`. Explanations (`shap_values`, `shap_base`) are computed only where they are named, and cost nothing elsewhere.
+`probabilities`. `label` is a classifier's class. `predict` and `output-0`, as MLServer and KServe name their first output, are
+what `predict` of the object that was built returns: the label, where the bundle says so. Explanations (`shap_values`,
+`shap_base`) are computed only where they are named, and cost nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -13,21 +15,27 @@ from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from mlrf.core.errors import InvalidTensorError
+from mlrf.core.feature import Category
 from mlrf.core.repeated_names import first_repeated
-from mlrf.core.value_text import clip, shown_name
+from mlrf.core.value_text import clip, listed, shown_name
 from mlrf.model import Model
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
+from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
 
-Kind = Literal["prediction", "probabilities", "shap_values", "shap_base"]
+Kind = Literal["prediction", "probabilities", "label", "shap_values", "shap_base"]
+LABEL: Final = "label"
 PREDICTION: Final = "prediction"
 PROBABILITIES: Final = "probabilities"
 SHAP_VALUES: Final = "shap_values"
 SHAP_BASE: Final = "shap_base"
+PREDICT_PROBA: Final = "predict_proba"
+"""What MLServer calls `probabilities`."""
+_LABEL_NAMES = ("predict", "output-0")
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
 _EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE))
-_TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
+_TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", LABEL: b"l", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
 
 
 class RequestedOutputs(NamedTuple):
@@ -50,26 +58,49 @@ class Outputs:
         is_multiclass = model.classes is not None and self._k > 1
         self._first: Kind = PROBABILITIES if is_multiclass else PREDICTION
         kinds: dict[str, Kind] = dict.fromkeys(_FIRST_NAMES, self._first)
+        self._labels: tuple[str, list[bytes]] | None = None
+        """The datatype of labels, and each class as an element of it."""
         if model.classes is not None:
-            kinds[PROBABILITIES] = PROBABILITIES
+            self._labels = _label_elements(model.classes)
+            kinds |= {PROBABILITIES: PROBABILITIES, PREDICT_PROBA: PROBABILITIES, LABEL: LABEL}
+            if model.bundle.manifest.predict_returns == "label":
+                kinds |= dict.fromkeys(_LABEL_NAMES, LABEL)
         if hasattr(model.engine, "base"):
             kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
         self._kinds = kinds
-        self._own = [self._first] if is_multiclass or model.classes is None else [PREDICTION, PROBABILITIES]
+        self._own: list[Kind] = [PROBABILITIES] if is_multiclass else [PREDICTION]
+        if model.classes is not None:
+            self._own = [self._first, LABEL] if is_multiclass else [PREDICTION, PROBABILITIES, LABEL]
         self._one = {name: _requested([(name, kind)]) for name, kind in kinds.items()}
-        self._default = {name: _requested([(name, self._first)]) for name in (self._first, *_FIRST_NAMES)}
+        self._default = {name: _requested([(name, kinds[name])]) for name in (self._first, *_FIRST_NAMES)}
 
     @property
     def engine(self) -> str:
         """The name of the engine that answers."""
         return self._model.engine.name
 
-    def described(self) -> list[dict[str, object]]:
-        """Return the outputs as metadata tell them: name, datatype and shape."""
-        shapes = {PREDICTION: [-1] if self._k == 1 else [-1, self._k]}
-        n_classes = len(self._model.classes or ())
-        shapes[PROBABILITIES] = [-1, n_classes]
-        return [{"name": name, "datatype": FP64.name, "shape": shapes[name]} for name in self._own]
+    def described(self) -> list[dict[str, Any]]:
+        """Return the outputs as metadata tell them: name, datatype, shape, and what they hold."""
+        return [
+            {
+                "name": kind,
+                "datatype": FP64.name if kind != LABEL or self._labels is None else self._labels[0],
+                "shape": [-1, *self._shape(kind, 0)[1:]],
+                "parameters": {"description": self._description(kind)},
+            }
+            for kind in self._own
+        ]
+
+    def _description(self, kind: Kind) -> str:
+        classes = [clip(str(label)) for label in self._model.classes or ()]
+        match kind:
+            case "label":
+                return f"the predicted class, one of {listed(classes)}"
+            case "probabilities":
+                return f"the probability of each class, in the order {listed(classes)}"
+            case _ if classes:
+                return f"the probability of the class {classes[1]}"
+        return "what predict of the training library returns"
 
     def on_demand(self) -> list[str]:
         """Return the names of the outputs that only those who name them get, and that metadata leave out."""
@@ -111,17 +142,25 @@ class Outputs:
             return self._data(requested.outputs[0][1], predictions, contributions)
         return b"".join([self._data(kind, predictions, contributions) for _, kind in requested.outputs])
 
+    def _tensor(self, name: str, kind: Kind, shape: list[int], packed: bytes) -> OutputTensor:
+        if kind != LABEL or self._labels is None:
+            return OutputTensor(name, FP64.name, shape, packed)
+        datatype, elements = self._labels
+        indices = FP64.values_of(packed)
+        return OutputTensor(name, datatype, shape, b"".join([elements[int(index)] for index in indices]))
+
     def unpack(self, requested: RequestedOutputs, packed: bytes, n_rows: int) -> list[OutputTensor]:
         """Return the tensors of n rows, each under the name that the request has for it."""
         if len(requested.outputs) == 1:
             name, kind = requested.outputs[0]
-            shape = [n_rows] if kind == PREDICTION and self._k == 1 else self._shape(kind, n_rows)
-            return [OutputTensor(name, FP64.name, shape, packed)]
+            if kind == PREDICTION and self._k == 1:
+                return [OutputTensor(name, FP64.name, [n_rows], packed)]
+            return [self._tensor(name, kind, self._shape(kind, n_rows), packed)]
         tensors, start = [], 0
         for name, kind in requested.outputs:
             shape = self._shape(kind, n_rows)
             end = start + math.prod(shape) * FP64.width
-            tensors.append(OutputTensor(name, FP64.name, shape, packed[start:end]))
+            tensors.append(self._tensor(name, kind, shape, packed[start:end]))
             start = end
         return tensors
 
@@ -130,6 +169,8 @@ class Outputs:
         match kind:
             case "prediction":
                 return [n] if k == 1 else [n, k]
+            case "label":
+                return [n]
             case "probabilities":
                 return [n, max(k, 2)]
             case "shap_values":
@@ -140,6 +181,9 @@ class Outputs:
     def _data(self, kind: Kind, predictions: Sequence[Any], contributions: array[float] | None) -> bytes:
         """Return one tensor; `predictions` are numbers, or lists of K numbers."""
         match kind:
+            case "label":
+                # Indices of classes: what the cache keeps has eight bytes a row whatever a label's length.
+                numbers = array("d", self._model.class_indices(predictions))
             case "prediction" | "probabilities" if self._k > 1:
                 numbers = array("d", chain.from_iterable(predictions))
             case "prediction":
@@ -157,3 +201,15 @@ class Outputs:
 def _requested(outputs: Sequence[tuple[str, Kind]]) -> RequestedOutputs:
     kinds = [kind for _, kind in outputs]
     return RequestedOutputs(outputs, not _EXPLANATIONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))
+
+
+def _label_elements(classes: Sequence[Category]) -> tuple[str, list[bytes]]:
+    """Return the datatype that holds every label, and the bytes of each as an element of it."""
+    kinds = {type(label) for label in classes}
+    if kinds == {bool}:
+        datatype = "BOOL"
+    elif kinds == {int} and all(abs(int(label)) < 1 << 63 for label in classes):
+        datatype = "INT64"
+    else:
+        datatype = FP64.name if kinds <= {int, float} else "BYTES"
+    return datatype, [data_of(datatype, [label]) for label in classes]

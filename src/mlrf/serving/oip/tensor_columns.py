@@ -35,7 +35,11 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     doubles = array("d")
     # A call for a few thousand at a time: one for millions would hold the interpreter for as long as it takes.
     for place in range(0, len(numbers), _AT_ONCE):
-        doubles += array("d", numbers[place : place + _AT_ONCE])
+        piece: Sequence[Any] = numbers[place : place + _AT_ONCE]
+        try:
+            doubles += array("d", piece)
+        except TypeError:
+            doubles += array("d", [math.nan if value is None else value for value in piece])
     return doubles
 
 
@@ -82,7 +86,7 @@ def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequen
                 datatype=datatype.name,
             )
         numbers = _numbers(tensor, datatype)
-        return [number == 1 for number in numbers] if kind is KeyType.BOOLEAN else list(numbers)
+        return [_boolean(number) for number in numbers] if kind is KeyType.BOOLEAN else list(numbers)
     texts = _texts(tensor)
     if kind is KeyType.INTEGER:
         return [int(text) if text is not None and _INTEGER.fullmatch(text) else text for text in texts]
@@ -94,12 +98,16 @@ def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequen
 def _category_numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[Any]:
     numbers = _numbers(tensor, datatype)
     if datatype.name == "BOOL":
-        return [number == 1 for number in numbers]
-    return [None if datatype.is_float and math.isnan(number) else number for number in numbers]
+        return [_boolean(number) for number in numbers]
+    return [None if number is None or (datatype.is_float and math.isnan(number)) else number for number in numbers]
 
 
-def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float]:
-    """Return the numbers of a tensor in its datatype's range and precision; missing ones as NaN."""
+def _boolean(number: float | None) -> bool | None:
+    return None if number is None else number == 1
+
+
+def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
+    """Return the numbers of a tensor in its datatype's range and precision; missing ones as NaN, of integers as None."""
     data = tensor.data
     if datatype is BYTES:
         raise InvalidTensorError(
@@ -123,7 +131,7 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float]:
             raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v))) from error
         return floats
     for value in data:
-        if not isinstance(value, int) or not datatype.least <= value <= datatype.most:
+        if value is not None and not (isinstance(value, int) and datatype.least <= value <= datatype.most):
             raise _beyond(tensor, datatype, value)
     return data
 

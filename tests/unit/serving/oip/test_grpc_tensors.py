@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+
+import msgspec
 import pytest
 
-from mlrf.serving.oip.grpc.message_codec import streamed, write_response
+from mlrf.serving.oip.grpc.message_codec import read_response, streamed, write_response
 from mlrf.serving.oip.grpc.message_types import message
 from mlrf.serving.oip.grpc.protobuf_wire import delimited
-from mlrf.serving.oip.messages import InferRequest, InferResponse, OutputTensor
+from mlrf.serving.oip.messages import InferRequest, InferResponse, InputTensor, OutputTensor
 
 RESPONSE, PARAMETER = message("ModelInferResponse"), message("InferParameter")
 ONE = (OutputTensor("prediction", "FP64", [1], bytes(8)),)
+ASKED = InferRequest("m", [InputTensor("features", "FP64", [1, 1], bytes(8))])
 FIELDS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 
 
@@ -49,18 +53,42 @@ def outputs(*shapes):
     ],
 )
 def test_an_answer_is_byte_for_byte_what_protobuf_writes(response):
-    assert write_response(InferRequest("m", []), response) == by_protobuf(response).SerializeToString()
+    assert write_response(ASKED, response) == by_protobuf(response).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "contents", "data"),
+    [
+        ("FP64", {"fp64_contents": [0.1, -0.0, 1e300]}, struct.pack("<3d", 0.1, -0.0, 1e300)),
+        ("INT64", {"int64_contents": [-1, 0, 1 << 62]}, struct.pack("<3q", -1, 0, 1 << 62)),
+        ("BOOL", {"bool_contents": [True, False, True]}, b"\1\0\1"),
+        ("BYTES", {"bytes_contents": [b"a", b"", "süd".encode()]}, b"\1\0\0\0a\0\0\0\0\4\0\0\0s\xc3\xbcd"),
+    ],
+)
+def test_values_are_answered_by_values_as_protobuf_writes_them(datatype, contents, data):
+    asked = InferRequest("m", [InputTensor("features", "FP64", [1, 1], [0.5])])
+    response = InferResponse(
+        "m", "1", "7", {}, [OutputTensor("o", datatype, [3], data), OutputTensor("p", "FP64", [1], bytes(8))]
+    )
+    written = RESPONSE(model_name="m", model_version="1", id="7")
+    written.outputs.add(name="o", datatype=datatype, shape=[3], contents=contents)
+    written.outputs.add(name="p", datatype="FP64", shape=[1], contents={"fp64_contents": [0.0]})
+    body = write_response(asked, response)
+    assert body == written.SerializeToString()
+    assert read_response(body) == msgspec.structs.replace(
+        response, outputs=[msgspec.structs.replace(each, shape=tuple(each.shape)) for each in response.outputs]
+    )
 
 
 def test_parameters_of_all_types_are_told_apart():
     parameters = {"bundle_version": "3eeac7eb3f55", "stale": True, "count": 1, "share": 1.0}
     response = InferResponse("m", "1", "7", parameters, ONE)
-    assert RESPONSE.FromString(write_response(InferRequest("m", []), response)) == by_protobuf(response)
+    assert RESPONSE.FromString(write_response(ASKED, response)) == by_protobuf(response)
 
 
 def test_a_streamed_answer_is_the_answer_and_the_last_to_its_request():
     response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
-    told = message("ModelStreamInferResponse").FromString(streamed(write_response(InferRequest("m", []), response)))
+    told = message("ModelStreamInferResponse").FromString(streamed(write_response(ASKED, response)))
     assert told.error_message == ""
     assert told.infer_response.parameters["triton_final_response"].bool_param
     del told.infer_response.parameters["triton_final_response"]

@@ -63,7 +63,6 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
         ("FP64", "[1]"),
         ("FP64", "{}"),
         ("INT64", "1.5"),
-        ("INT64", "null"),
         ("BOOL", "1"),
         ("BYTES", "1"),
     ],
@@ -74,6 +73,15 @@ def test_a_long_array_with_a_value_of_another_kind_is_refused(datatype, wrong, p
     written[place] = wrong
     with pytest.raises(msgspec.MsgspecError):
         read_values(f"[{','.join(written)}]".encode(), DATATYPES[datatype], [N], N)
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "UINT8", "BOOL", "BYTES"])
+@pytest.mark.parametrize("place", [0, N // 2, N - 1])
+def test_null_is_missing_in_every_datatype(datatype, place):
+    values = [
+        None if i == place else value for i, value in enumerate(VALUES["INT64" if datatype == "UINT8" else datatype])
+    ]
+    assert read_values(json.dumps(values).encode(), DATATYPES[datatype], [N], N) == values
 
 
 def test_what_is_no_array_or_not_nested_as_the_shape_says_is_refused():

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from mlrf.core.errors import ModelUnloadedError, NotReadyError
+from mlrf.core.errors import ModelNotFoundError, NotReadyError
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.message_codec import read_request, read_response, write_response
 from mlrf.serving.oip.grpc.message_types import message, parsed_short
@@ -57,7 +57,7 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
         "ModelReady": simple(_model_ready(plane)),
         "ServerMetadata": described("ServerMetadata", lambda _request: plane.server_metadata()),
         "ModelMetadata": described(
-            "ModelMetadata", lambda request: plane.model_metadata(request.name, request.version)
+            "ModelMetadata", lambda request: _typed_parameters(plane.model_metadata(request.name, request.version))
         ),
         "ModelInfer": CallHandlers(_Infer(plane, may_explain=True), _Infer(plane, may_explain=False)),
         "ModelConfig": described(
@@ -72,10 +72,21 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
     }
 
 
+def _typed_parameters(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's metadata with the texts of its parameters, and of its outputs', as InferParameters."""
+
+    def typed(document: Mapping[str, Any]) -> dict[str, Any]:
+        texts = document.get("parameters", {})
+        return {**document, "parameters": {name: {"string_param": text} for name, text in texts.items()}}
+
+    return {**typed(metadata), "outputs": [typed(each) for each in metadata["outputs"]]}
+
+
 def _ready(check: Callable[[], None]) -> bytes:
     try:
         check()
-    except (NotReadyError, ModelUnloadedError):
+    except (NotReadyError, ModelNotFoundError):
+        # Of an unknown model Triton says the same.
         return _NO
     return _YES
 

@@ -13,6 +13,8 @@ from mlrf.serving.oip.grpc.message_types import message, parsed_short
 HEALTH = "grpc.health.v1.Health"
 _REQUEST = message("grpc.health.v1.HealthCheckRequest")
 _RESPONSE = message("grpc.health.v1.HealthCheckResponse")
+_LIST_REQUEST = message("grpc.health.v1.HealthListRequest")
+_LIST = message("grpc.health.v1.HealthListResponse")
 _SERVING: bytes = _RESPONSE(status="SERVING").SerializeToString()
 _NOT_SERVING: bytes = _RESPONSE(status="NOT_SERVING").SerializeToString()
 _UNKNOWN: bytes = _RESPONSE(status="SERVICE_UNKNOWN").SerializeToString()
@@ -34,6 +36,13 @@ class Health:
         if service not in self._services:
             raise ModelNotFoundError(f"no service is named {clip(service)!r} here", service=clip(service))
         return self._status()
+
+    def list(self, body: bytes) -> bytes:
+        """Answer List: the status of each service."""
+        parsed_short(_LIST_REQUEST, body)
+        status = _RESPONSE.FromString(self._status())
+        listed: bytes = _LIST(statuses=dict.fromkeys(sorted(self._services), status)).SerializeToString()
+        return listed
 
     async def watch(self, body: bytes, context: Any) -> None:
         """Answer Watch: the status now, and NOT_SERVING once the server is to get no more calls; nothing else changes it."""

@@ -23,12 +23,15 @@ from mlrf.serving.oip.messages import (
     OutputTensor,
     not_offered,
 )
+from mlrf.serving.oip.output_values import data_of, values_of
 
 _LIMITS = CountLimits()
 _REQUEST = message("ModelInferRequest")
 _RESPONSE = message("ModelInferResponse")
+_OUTPUT = message("inference.ModelInferResponse.InferOutputTensor")
 _STREAMED = message("ModelStreamInferResponse")
 _PARAMETER = message("InferParameter")
+_VALUES = message("InferTensorContents")
 _CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
 """Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
@@ -73,26 +76,37 @@ def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMIT
     )
 
 
-def write_response(_request: InferRequest, response: InferResponse) -> bytes:
-    """Return a ModelInferResponse; its contents are raw, which is where clients look first, and some look alone."""
+def write_response(request: InferRequest, response: InferResponse) -> bytes:
+    """Return a ModelInferResponse, in the form of the request: raw contents to raw contents, values to values.
+
+    Triton's clients send raw contents and read nothing else; KServe's read the form that they sent.
+    """
     parts = [_model(response.model_name, response.model_version)]
     if response.id:
         parts.append(delimited(3, response.id.encode()))
     for name, value in response.parameters.items():
         parts.append(_parameter(name, value))
     outputs = response.outputs
-    parts += [_output_tensor(each.name, each.datatype, *each.shape) for each in outputs]
-    for each in outputs:
-        parts += (head(6, len(each.data)), each.data)
+    if isinstance(request.inputs[0].data, bytes):
+        parts += [_output_tensor(each.name, each.datatype, *each.shape) for each in outputs]
+        for each in outputs:
+            parts += (head(6, len(each.data)), each.data)
+    else:
+        for each in outputs:
+            described, contents = _described(each.name, each.datatype, *each.shape), _contents(each)
+            parts += (head(5, len(described) + len(contents)), described, contents)
     return b"".join(parts)
 
 
 def read_response(body: bytes) -> InferResponse:
     """Return the decoded form of a ModelInferResponse written by this server."""
     answer = parsed(_RESPONSE, body)
+    raw = answer.raw_output_contents or [
+        data_of(each.datatype, getattr(each.contents, _CONTENTS[each.datatype])) for each in answer.outputs
+    ]
     outputs = [
         OutputTensor(each.name, each.datatype, tuple(each.shape), data)
-        for each, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        for each, data in zip(answer.outputs, raw, strict=True)
     ]
     return InferResponse(answer.model_name, answer.model_version, answer.id, _values(answer.parameters), outputs)
 
@@ -181,8 +195,23 @@ def _parameter(name: str, value: bool | float | str) -> bytes:
 
 @lru_cache
 def _output_tensor(name: str, datatype: str, *shape: int) -> bytes:
-    written: bytes = _RESPONSE(outputs=[{"name": name, "datatype": datatype, "shape": shape}]).SerializeToString()
+    return delimited(5, _described(name, datatype, *shape))
+
+
+@lru_cache
+def _described(name: str, datatype: str, *shape: int) -> bytes:
+    """Return the fields of an InferOutputTensor before its contents."""
+    written: bytes = _OUTPUT(name=name, datatype=datatype, shape=shape).SerializeToString()
     return written
+
+
+def _contents(tensor: OutputTensor) -> bytes:
+    """Return the field `contents` of an InferOutputTensor."""
+    if tensor.datatype == "FP64":
+        # Packed doubles lie in protobuf as they lie in memory.
+        return delimited(5, delimited(7, tensor.data))
+    values = [each.encode() if isinstance(each, str) else each for each in values_of(tensor)]
+    return delimited(5, _VALUES(**{_CONTENTS[tensor.datatype]: values}).SerializeToString())
 
 
 def model_name_of(body: bytes) -> bytes:

@@ -30,7 +30,7 @@ from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
-from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_REFLECT, GRPC_STREAM, INFERENCE
+from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_LIST, GRPC_REFLECT, GRPC_STREAM, INFERENCE
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.library_logs import forward_records
 from mlrf.serving.telemetry.logs import Log
@@ -90,6 +90,7 @@ class GrpcServer:
         paths = {f"/{INFERENCE}/{name}": call for name, call in calls.items()}
         paths[GRPC_STREAM] = calls["ModelInfer"]
         paths[GRPC_CHECK] = simple(self._health.check)
+        paths[GRPC_LIST] = simple(self._health.list)
         paths[GRPC_REFLECT] = simple(self._reflection.answer)
         self._answering.answer_by(paths)
 

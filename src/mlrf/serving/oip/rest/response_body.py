@@ -10,6 +10,7 @@ import msgspec
 from mlrf.serving.http.router import Framed
 from mlrf.serving.oip.json_arrays import write_values
 from mlrf.serving.oip.messages import InferResponse, OutputTensor
+from mlrf.serving.oip.output_values import data_of, values_of
 from mlrf.serving.oip.rest.request_body import RestInferRequest
 
 OCTETS = b"application/octet-stream"
@@ -26,6 +27,8 @@ def write_response(request: RestInferRequest, response: InferResponse) -> bytes:
         if request.binary.get(each.name, request.all_binary):
             output["parameters"] = {"binary_data_size": len(each.data)}
             blobs.append(each.data)
+        elif each.datatype != "FP64":
+            output["data"] = write_values(values_of(each))
         else:
             numbers = array("d")
             numbers.frombytes(each.data)
@@ -48,7 +51,7 @@ def read_response(answer: bytes, header_bytes: int) -> InferResponse:
     outputs, start = [], header_bytes
     for each in document["outputs"]:
         if "data" in each:
-            data = array("d", each["data"]).tobytes()
+            data = data_of(each["datatype"], each["data"])
         else:
             end = start + each["parameters"]["binary_data_size"]
             data, start = answer[start:end], end

@@ -94,6 +94,8 @@ class ImportedModel:
     """Import name of the module whose `answer` runs the library."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What `answer` must know beside the source; JSON."""
+    unused_packages: tuple[str, ...] = ()
+    """What the library imports for callers that `answer` is not one of; importing it may take longer than answering."""
     labels_known: bool = True
     """Whether the labels of a classifier are its own or given, and not merely 0, 1, …: then its `predict` returns them."""
     class_at_half: Literal[0, 1] = 1

@@ -41,6 +41,8 @@ class Question:
     answers: str
     source: bytes
     settings: Mapping[str, Any]
+    unused_packages: tuple[str, ...] = ()
+    """As `ImportedModel` has it."""
 
 
 def ask_reference_library(
@@ -51,7 +53,10 @@ def ask_reference_library(
     BuildError when the library is not installed, crashes or takes too long; ModelUnreadableError when it refuses the model.
     """
     found = run_reference_process(
-        Question(model.library, model.answers, model.source, model.settings), rows, wanted, time_limit_s
+        Question(model.library, model.answers, model.source, model.settings, model.unused_packages),
+        rows,
+        wanted,
+        time_limit_s,
     )
     n_outputs = model.forest.n_outputs
     if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_outputs:
@@ -86,7 +91,7 @@ def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I6
 def _run(model: Question, folder: Path, time_limit_s: float) -> str:
     threads = str(len(os.sched_getaffinity(0)))
     command = [sys.executable, "-m", "mlrf.builder.parity.reference_process", model.answers, str(folder), threads]
-    command.append(str(os.getpid()))
+    command += [str(os.getpid()), ",".join(model.unused_packages)]
     try:
         child = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=time_limit_s, check=False

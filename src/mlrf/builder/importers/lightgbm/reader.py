@@ -45,6 +45,7 @@ def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedMode
         library="lightgbm",
         source=raw,
         answers="mlrf.builder.importers.lightgbm.reference",
+        unused_packages=("pandas", "sklearn", "dask", "matplotlib"),
         settings={"divisor": divisor},
     )
 

@@ -83,6 +83,7 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
         library="xgboost",
         source=given.raw,
         answers="mlrf.builder.importers.xgboost.reference",
+        unused_packages=("pandas", "sklearn", "dask", "matplotlib"),
         settings={"iterations": iterations, "objective": "multi:softprob" if name == "multi:softmax" else None},
         notes=notes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import hypothesis.strategies as st
 
@@ -29,6 +30,20 @@ categories = st.one_of(
 )
 
 
+def values_of(feature):
+    """Values that a feature takes by name."""
+    match feature.kind:
+        case Kind.BOOLEAN:
+            values = st.booleans()
+        case Kind.NUMERIC:
+            values = st.floats(allow_nan=False, allow_infinity=False)
+        case Kind.CATEGORICAL if feature.categories is not None:
+            values = st.sampled_from(feature.categories) if feature.categories else st.nothing()
+        case _:
+            values = st.integers(-99, 99)
+    return st.one_of(values, st.none()) if feature.nullable else values
+
+
 @st.composite
 def features(draw, name):
     kind = draw(st.sampled_from(Kind))
@@ -37,7 +52,10 @@ def features(draw, name):
     if listed is not None and draw(st.booleans()):
         known = tuple(sorted(category_hash(text) for text in draw(st.sets(st.sampled_from("abcdef01")))))
         hashing = CategoryHashing(known, draw(st.booleans()))
-    return Feature(name, kind, listed, nullable=draw(st.booleans()), hashing=hashing)
+    feature = Feature(name, kind, listed, nullable=draw(st.booleans()), hashing=hashing)
+    if draw(st.integers(0, 3)) or (listed == () and not feature.nullable):
+        return feature
+    return replace(feature, optional=True, default=draw(values_of(feature)))
 
 
 @st.composite
@@ -148,6 +166,9 @@ def instances(draw, schema, entity_key=None):
         draw(LITERALS if wrong and draw(st.booleans()) else right_literals(f, by_code=by_code)) for f in schema.features
     ]
     members = list(zip(schema.names, literals, strict=True))
+    if not by_code:
+        gone = {f.name for f in schema.features if f.optional and draw(st.booleans())}
+        members = [member for member in members if member[0] not in gone]
     if wrong and draw(st.booleans()):
         members = members[1:] if draw(st.booleans()) else [*members, (draw(names), draw(LITERALS))]
     if draw(st.integers(0, 4)) == 0:

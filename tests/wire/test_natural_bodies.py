@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
+from mlrf.core.schema import Schema
 from running import serving
 
 ROW = {"price": 9.5, "count": 3, "promo": True, "store": "süd", "size": 20, "code": 7, "depth": 0.25}
@@ -19,6 +21,7 @@ ONE = {
     "names in an array": {"features": NAMING},
     "floats by name": {"features": FLOATS},
 }
+DEFAULTS = {"promo": True, "store": "süd"}
 MANY = {
     "objects": [ROW, FLOATS],
     "objects as instances": {"instances": [FLOATS, ROW]},
@@ -33,8 +36,18 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(bundle):
-    with serving(bundle, options=["--cache", "0", "--workers", "1"]) as running:
+def optional(tmp_path_factory):
+    schema = Schema(
+        tuple(
+            replace(f, optional=f.name in ("promo", "store"), default=DEFAULTS.get(f.name)) for f in ALL_KINDS.features
+        )
+    )
+    return write_tree_bundle(tmp_path_factory.mktemp("optional") / "optional", name="optional", schema=schema)
+
+
+@pytest.fixture(scope="module")
+def server(bundle, optional):
+    with serving(bundle, optional, options=["--cache", "0", "--workers", "1"]) as running:
         yield running
 
 
@@ -80,3 +93,23 @@ def test_a_token_that_is_no_json_is_refused_with_the_remedy(server):
         answer = server.ask("POST", "/predict", body)
         assert (answer.status, answer.code) == (400, "MALFORMED_REQUEST")
         assert "send null" in answer.json["error"]
+
+
+def test_absent_features_are_answered_by_their_defaults_and_named(server):
+    given = {name: value for name, value in ROW.items() if name not in DEFAULTS}
+    whole = server.ask("POST", "/models/optional/predict", {"features": ROW}).json
+    assert "defaults" not in whole
+    for body in ({"features": given}, given):
+        answer = server.ask("POST", "/models/optional/predict", body).json
+        assert answer == whole | {"defaults": DEFAULTS}
+    batch = server.ask(
+        "POST", "/models/optional/predict/batch", {"instances": [{"features": given}, {"features": ROW}]}
+    ).json
+    assert batch["predictions"] == [whole["prediction"]] * 2
+    assert batch["defaults"] == [DEFAULTS, None]
+    explained = server.ask("POST", "/models/optional/explain", given).json
+    assert explained["defaults"] == DEFAULTS
+    refused = server.ask("POST", "/models/optional/predict", {"features": {}})
+    assert "promo" not in refused.json["details"]["missing"]
+    described = {each["name"]: each for each in server.ask("GET", "/models").json["models"]}["optional"]
+    assert {f["name"]: f["default"] for f in described["features"] if "default" in f} == DEFAULTS

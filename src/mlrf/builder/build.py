@@ -18,12 +18,13 @@ from mlrf.builder.bundle.rows_file import write_rows
 from mlrf.builder.bundle.writer import check_output, side_folder, write_bundle
 from mlrf.builder.category_lists import read_category_lists
 from mlrf.builder.class_labels import read_class_labels
+from mlrf.builder.defaults import read_defaults, with_defaults
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.import_options import read_names, read_task
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph, ImportedModel, ImportOptions
 from mlrf.builder.sample import sampled_categories
 from mlrf.core.errors import BuildError, ConfigError, SampleError
-from mlrf.core.feature import Category
+from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
@@ -41,6 +42,7 @@ def build(
     sample: Any = None,
     categories: str | os.PathLike[str] | Mapping[str, Sequence[Category]] | None = None,
     classes: Sequence[ClassLabel] | None = None,
+    defaults: str | os.PathLike[str] | Mapping[str, Value] | None = None,
     task: str | None = None,
     feature_names: Sequence[str] | None = None,
     force: bool = False,
@@ -58,7 +60,8 @@ def build(
     `sample`: rows of the kind the model will see (the path of a Parquet file, or a table): they tell integers and booleans
     from numbers, give the example, and are proven too. `categories`: {feature: [category, …]} in the order of their codes
     (or a JSON file of that), where the model does not know them. `classes`: a classifier's labels in the order of its
-    outputs. `task` (regression, binary, multiclass, raw) and `feature_names` are for ONNX files, which may not say them.
+    outputs. `defaults`: {feature: value} (or a JSON file of that) of features that requests by name may leave out.
+    `task` (regression, binary, multiclass, raw) and `feature_names` are for ONNX files, which may not say them.
     `force` replaces a bundle that stands at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
     runs whatever code it holds.
 
@@ -77,6 +80,7 @@ def build(
         if isinstance(path, str | bytes) and not path:
             raise ConfigError(f"{what} is an empty path")
     wanted = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
+    optional = read_defaults(defaults)
     place = Path(out)
     check_output(place, force=force)
     report("reading the model", 0.0)
@@ -91,11 +95,12 @@ def build(
         imported = import_model(model, import_options, allow_pickle=allow_pickle)
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
+        schema = with_defaults(part.schema, optional)
         if explain and part.unexplained is not None:
             raise SampleError(f"explanations are requested, but {part.unexplained}")
         with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, report) as rows:
             proven, manifest = part.prove(name, report)
-            files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(part.schema)}
+            files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(schema)}
             if rows is not None:
                 files |= write_rows(rows, folder, report)
                 if explain:

@@ -47,6 +47,9 @@ def build(
     classes: Annotated[
         str | None, typer.Option(help="Class labels in output order, e.g. a,b,c (default: the model's).")
     ] = None,
+    defaults: Annotated[
+        Path | None, typer.Option(help='JSON {"feature": value}: defaults of features that requests may leave out.')
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="Task of an ONNX file: regression, binary, multiclass, or raw.")
     ] = None,
@@ -97,6 +100,7 @@ def build(
             sample=sample,
             categories=categories,
             classes=None if classes is None else [label.strip() for label in classes.split(",")],
+            defaults=defaults,
             task=task,
             feature_names=None if feature_names is None else [each.strip() for each in feature_names.split(",")],
             force=force,

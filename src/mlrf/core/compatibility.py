@@ -13,8 +13,8 @@ _SHOWN = 5
 def contract_changes(old: Bundle, new: Bundle) -> list[str]:
     """Return the incompatible changes from `old` to `new`, a sentence each; empty if clients of `old` can use `new` unchanged.
 
-    Compared are the features, their order and kinds, whether values may be missing, the categories and their codes (new ones
-    may follow the old ones), the task, the classes, the number of outputs, whether it explains, and the key.
+    Compared are the features, their order and kinds, whether values may be missing or left out, the categories and their codes
+    (new ones may follow the old ones), the task, the classes, the number of outputs, whether it explains, and the key.
     """
     changes = _features(old, new)
     before, after = old.manifest, new.manifest
@@ -50,6 +50,8 @@ def _feature(old: Feature, new: Feature) -> list[str]:
     if old.kind is not new.kind:
         return [f"feature {old.name!r} was {old.kind.value} and is {new.kind.value}"]
     changes = []
+    if old.optional and not new.optional:
+        changes.append(f"feature {old.name!r} had a default and is required")
     if old.nullable and not new.nullable:
         changes.append(f"feature {old.name!r} may no longer be missing")
     if old.categories is not None and not _begins(new.categories, old.categories):

@@ -49,6 +49,9 @@ class Feature:
     example: Value = None
     hashing: CategoryHashing | None = None
     """For a categorical feature with a list; None where only listed categories are known."""
+    optional: bool = False
+    """Whether an instance by name may leave it out: then it has the value `default`."""
+    default: Value = None
 
     def __post_init__(self) -> None:
         if not self.name:

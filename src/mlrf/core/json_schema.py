@@ -23,7 +23,7 @@ def to_json_schema(schema: Schema) -> dict[str, Any]:
         "title": "One instance of the model, by feature name; null is a missing value",
         "type": "object",
         "properties": {f.name: _property(f) for f in schema.features},
-        "required": list(schema.names),
+        "required": [f.name for f in schema.features if not f.optional],
         "additionalProperties": False,
         "x-mlrf-order": list(schema.names),
     }
@@ -38,6 +38,7 @@ def from_json_schema(document: Any) -> Schema:
         schema = Schema(tuple(_feature(name, properties[name]) for name in order))
         # A worker predicts the example before it is ready: an invalid example would keep it from becoming ready.
         schema.row(schema.example())
+        schema.check_defaults()
     except (LookupError, TypeError, ValueError, InvalidRequestError) as error:
         raise BundleError(f"schema.json is not a schema that mlrf wrote: {error}", file="schema.json") from error
     return schema
@@ -56,6 +57,8 @@ def _property(feature: Feature) -> dict[str, Any]:
     described["x-mlrf-kind"] = feature.kind.value
     if hashing is not None:
         described["x-mlrf-hashing"] = {"hash": _HASH, "known": list(hashing.known), "open": hashing.is_open}
+    if feature.optional:
+        described["default"] = feature.default
     if feature.example is not None:
         described["examples"] = [feature.example]
     return described
@@ -72,7 +75,16 @@ def _feature(name: str, described: dict[str, Any]) -> Feature:
         if "x-mlrf-categories" in described:
             categories = tuple(described["x-mlrf-categories"])
     examples = described.get("examples", [None])
-    return Feature(name, kind, categories, nullable, examples[0], _hashing(described.get("x-mlrf-hashing")))
+    return Feature(
+        name,
+        kind,
+        categories,
+        nullable,
+        examples[0],
+        _hashing(described.get("x-mlrf-hashing")),
+        optional="default" in described,
+        default=described.get("default"),
+    )
 
 
 def _hashing(described: Any) -> CategoryHashing | None:

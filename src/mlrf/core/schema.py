@@ -88,11 +88,17 @@ class Schema:
     def row_by_name(self, instance: Mapping[str, Any], leniency: Leniency = STRICT) -> list[float]:
         """Return the row of an instance that names its features; categories are given by value."""
         values = []
+        n_absent = 0
         for index, feature in enumerate(self.features):
-            if feature.name not in instance:
+            if feature.name in instance:
+                value = instance[feature.name]
+            elif feature.optional:
+                value = feature.default
+                n_absent += 1
+            else:
                 raise self._missing_features(instance, leniency)
-            values.append(self.number(index, instance[feature.name], leniency, by_code=False))
-        if len(instance) > len(self.features) and leniency.unknown_features == "refuse":
+            values.append(self.number(index, value, leniency, by_code=False))
+        if len(instance) + n_absent > len(self.features) and leniency.unknown_features == "refuse":
             raise self.unknown_features(instance, leniency)
         return values
 
@@ -106,6 +112,16 @@ class Schema:
                 got=len(values),
             )
         return [self.number(i, value, leniency, by_code=True) for i, value in enumerate(values)]
+
+    def check_defaults(self) -> None:
+        """Raise InvalidRequestError for a default that its feature does not take."""
+        for index, feature in enumerate(self.features):
+            if feature.optional:
+                self.number(index, feature.default)
+
+    def defaults_for(self, instance: Mapping[str, Any]) -> dict[str, Value]:
+        """Return the defaults that stand in place of the features that a named instance leaves out, by name."""
+        return {f.name: f.default for f in self.features if f.optional and f.name not in instance}
 
     def instance(self, row: Sequence[float]) -> dict[str, Value]:
         """Return the canonical instance of a row: every feature named, in schema order, missing as None.
@@ -193,7 +209,7 @@ class Schema:
         )
 
     def _missing_features(self, instance: Mapping[str, Any], leniency: Leniency) -> MissingFeatureError:
-        absent = [name for name in self.names if name not in instance]
+        absent = [f.name for f in self.features if f.name not in instance and not f.optional]
         may_be_missing = all(feature.nullable for feature in self.features if feature.name in absent)
         return MissingFeatureError(
             f"missing {plural('feature', len(absent))} {listed([repr(n) for n in absent])}; "

@@ -46,7 +46,7 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
     labels = list(table.column_names if hasattr(table, "column_names") else table.columns)
     names = [str(label) for label in labels]
     found = find_columns(schema.names, names)
-    absent = [name for name in schema.names if name not in found]
+    absent = [feature.name for feature in schema.features if feature.name not in found and not feature.optional]
     if absent:
         raise MissingFeatureError(f"the table has no column {absent[0]!r}", feature=absent[0], missing=absent[:_SHOWN])
     used = set(found.values())
@@ -59,6 +59,9 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
         )
     values = np.empty((len(table), len(schema.features)))
     for index, feature in enumerate(schema.features):
+        if feature.name not in found:
+            values[:, index] = schema.number(index, feature.default)
+            continue
         column = table[labels[found[feature.name]]]
         numbers = _whole_column(feature, _numeric_values(column))
         values[:, index] = numbers if numbers is not None else _column_by_value(schema, index, column, leniency)
@@ -144,6 +147,8 @@ def _instance_row(schema: Schema, instance: Any, leniency: Leniency) -> list[flo
         named = instance
         if len(named) > len(schema.names) and leniency.unknown_features == "ignore":
             named = {name: named[name] for name in schema.names if name in named}
+        if named.keys() != set(schema.names):
+            named = {**schema.defaults_for(named), **named}
         if named.keys() == set(schema.names):
             return [number_of(schema, index, named[name], leniency) for index, name in enumerate(schema.names)]
         instance = named

@@ -321,3 +321,29 @@ def test_build_warns_of_features_named_like_members_of_requests(capsys, tmp_path
     lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2).save_model(tmp_path / "m.txt")
     said = run(capsys, "build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m")[1]
     assert 'warning: names that are members of requests: index; send rows of this model as {"features": {…}}' in said
+
+
+def test_build_takes_defaults_of_features_that_requests_may_leave_out(capsys, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(80, 2))
+    data = lgb.Dataset(rows, rows[:, 1], feature_name=["price", "age"], params={"verbosity": -1})
+    booster = lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2)
+    booster.save_model(tmp_path / "m.txt")
+    (tmp_path / "defaults.json").write_text('{"age": 0.5}')
+    build = ("build", tmp_path / "m.txt", "--name", "m", "--defaults", tmp_path / "defaults.json", "-o")
+    assert run(capsys, *build, tmp_path / "b")[0] == 0
+    schema = json.loads((tmp_path / "b" / "schema.json").read_text())
+    assert (schema["required"], schema["properties"]["age"]["default"]) == (["price"], 0.5)
+    model = mlrf.load(tmp_path / "b")
+    wanted = booster.predict(np.array([[1.5, 0.5]])).tolist()
+    assert model.predict([{"price": 1.5}]).tolist() == wanted
+    assert model.predict([{"price": np.float64(1.5)}]).tolist() == wanted
+    assert model.predict(pd.DataFrame({"price": [1.5]})).tolist() == wanted
+    for wrong, named in (
+        ('{"prise": 1}', "prise"),
+        ('{"age": "old"}', "age"),
+        ("[1]", "defaults"),
+        ('{"age": [1]}', "array"),
+    ):
+        (tmp_path / "defaults.json").write_text(wrong)
+        status, _, error = run(capsys, *build, tmp_path / "c")
+        assert (status, named in error, (tmp_path / "c").exists()) == (2, True, False), error

@@ -168,6 +168,8 @@ def _bits(margins: Sequence[float]) -> tuple[float | str, ...]:
 
 def _feature(feature: Feature) -> dict[str, Any]:
     described: dict[str, Any] = {"name": feature.name, "kind": feature.kind.value, "nullable": feature.nullable}
+    if feature.optional:
+        described["default"] = feature.default
     if feature.categories is not None:
         described["categories"] = list(feature.categories)
     if feature.hashing is not None:

@@ -6,6 +6,7 @@ Numbers are decoded as float64. That integers, codes and booleans are whole numb
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -29,7 +30,11 @@ _UNNAMABLE = frozenset('"\\')
 _FIRST_PRINTABLE = 0x20
 
 
-def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: bool = False) -> Any:
+Absent = Literal["none", "optional", "any"]
+"""Which features an instance may leave out: their fields are UNSET then."""
+
+
+def named_struct(name: str, schema: Schema, leniency: Leniency, *, absent: Absent = "none") -> Any:
     """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it.
 
     It does not check that numbers are whole: `whole_columns` does.
@@ -39,11 +44,26 @@ def named_struct(name: str, schema: Schema, leniency: Leniency, *, optional: boo
         return None
     by_field = {f"f{index}": feature for index, feature in enumerate(schema.names)}
     fields = [
-        (field, kind | UnsetType, UNSET) if optional else (field, kind)
-        for field, kind in zip(by_field, kinds, strict=True)
+        (field, kind | UnsetType, UNSET)
+        if absent == "any" or (absent == "optional" and each.optional)
+        else (field, kind)
+        for field, kind, each in zip(by_field, kinds, schema.features, strict=True)
     ]
     forbids = leniency.unknown_features == "refuse"
-    return msgspec.defstruct(name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False)
+    by_name_alone = absent == "optional"
+    return msgspec.defstruct(
+        name, fields, rename=by_field, forbid_unknown_fields=forbids, gc=False, kw_only=by_name_alone
+    )
+
+
+def checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Check that the body is UTF-8, which msgspec does not check in ignored fields."""
+
+    def decode_checked(body: bytes) -> Any:
+        body.decode("utf-8")
+        return decode(body)
+
+    return decode_checked
 
 
 def _needs_escape(name: str) -> bool:

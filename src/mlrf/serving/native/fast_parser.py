@@ -21,12 +21,12 @@ from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
-from mlrf.serving.native.decoder_types import OPTIONS, named_struct, positional_type
+from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_struct, positional_type
 from mlrf.serving.native.json_scanner import MAX_NUMBER_CHARS
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
-from mlrf.serving.native.requests import ParsedRequest, in_batch
+from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
 
-_NO_OPTIONS = (False, False, None, None)
+_NO_OPTIONS = (False, None, None, None)
 _AT_ONCE_BYTES = MAX_NUMBER_CHARS
 """Longer bodies go to the strict parser, which counts values first, then decodes each instance with the fast decoder."""
 
@@ -52,7 +52,7 @@ class RowDecoder:
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
         self._make_natural = partial(NaturalDecoder, schema, leniency, max_instances, self._codes)
-        self._takes_natural = leniency.natural
+        self._takes_natural = leniency.natural or any(feature.optional for feature in schema.features)
         self._natural: NaturalDecoder | None = None
 
     def row(self, body: bytes) -> ParsedRequest:
@@ -76,7 +76,7 @@ class RowDecoder:
         if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 parsed = self._decode_one(body)
-                return self._row_of(parsed), parsed.explain, parsed.return_features
+                return self._row_of(parsed), parsed.explain, FEATURES if parsed.return_features else None
             except REFUSED:
                 natural = self._natural_decoder()
                 return None if natural is None else natural.row(body, self._row_of)
@@ -87,7 +87,10 @@ class RowDecoder:
         if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
             try:
                 batch = self._decode_many(body)
-                parsed = [(self._row_of(each), each.explain, each.return_features) for each in batch.instances]
+                parsed = [
+                    (self._row_of(each), each.explain, FEATURES if each.return_features else None)
+                    for each in batch.instances
+                ]
             except REFUSED:
                 natural = self._natural_decoder()
                 return None if natural is None else natural.rows(body, self._row_of)
@@ -96,7 +99,7 @@ class RowDecoder:
         return None
 
     def _natural_decoder(self) -> NaturalDecoder | None:
-        """Return the decoder of natural bodies, compiled for the first of them; None where bodies must be canonical."""
+        """Return the decoder of natural bodies, compiled for the first of them; None where there are none."""
         if self._natural is None and self._takes_natural:
             self._natural = self._make_natural()
         return self._natural
@@ -178,7 +181,7 @@ def _compiled(
     positional = tuple.__class_getitem__(tuple(positional_type(f, leniency) for f in schema.features))
     by_key: list[tuple[str, Any, Any]] = []
     if entity_key is not None:
-        overrides = named_struct("Overrides", schema, leniency, optional=True)
+        overrides = named_struct("Overrides", schema, leniency, absent="any")
         # Both parsers leave the values of key fields to EntityKey.
         by_key = [
             ("key", dict[str, str | int | float | bool] | UnsetType, UNSET),
@@ -200,15 +203,5 @@ def _compiled(
     )
     one, many = msgspec.json.Decoder(body).decode, msgspec.json.Decoder(batch).decode
     if leniency.unknown_features == "ignore":
-        return _checking_utf8(one), _checking_utf8(many)
+        return checking_utf8(one), checking_utf8(many)
     return one, many
-
-
-def _checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Check that the body is UTF-8, which msgspec does not check in ignored fields."""
-
-    def decode_checked(body: bytes) -> Any:
-        body.decode("utf-8")
-        return decode(body)
-
-    return decode_checked

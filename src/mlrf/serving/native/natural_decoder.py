@@ -1,4 +1,6 @@
-"""Fast decoders of the natural forms of bodies: what the decoders of canonical bodies refuse is tried here next.
+"""Fast decoders of natural bodies, and of rows that leave optional features out.
+
+What the decoders of canonical bodies refuse is tried here next.
 
 As those, they accept only what is certainly valid, and leave the rest to the strict parser. A canonical body pays nothing for
 them; a natural one pays the exception that the first decoder raised, about a microsecond.
@@ -15,14 +17,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mlrf.core.errors import InvalidKeyError
-from mlrf.core.feature import Feature, has_ambiguous_codes
+from mlrf.core.feature import Feature, Value, has_ambiguous_codes
 from mlrf.core.leniency import Leniency
 from mlrf.core.reserved_names import reserved_among
 from mlrf.core.schema import Schema
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey
-from mlrf.serving.native.decoder_types import OPTIONS, named_struct, named_type, positional_type
-from mlrf.serving.native.requests import ParsedRequest, in_batch
+from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_struct, named_type, positional_type
+from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch, with_defaults
 
 REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
 """What a decoder raises where the strict parser must decide."""
@@ -51,22 +53,27 @@ class NaturalDecoder:
     ) -> None:
         """`codes`: by index, the code of each category of a feature with a list."""
         self._codes = list(codes.items())
-        self._split = SplitDecoder(schema, leniency, max_instances)
-        bare = _array([_unnamed_type(feature, leniency) for feature in schema.features])
-        named = named_struct("BareFeatures", schema, replace(leniency, unknown_features="refuse"))
-        if named is not None and not reserved_among(schema.names):
-            bare = named | bare
-        instances = Annotated[list[bare], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
-        one: list[Any] = [bare]
-        many: list[Any] = [_struct("BareBatch", [("instances", instances), *OPTIONS]) | instances]
-        if any(_has_names(feature) for feature in schema.features):
+        self._defaults = _Defaults(schema, leniency) if any(f.optional for f in schema.features) else None
+        self._ignores_names = leniency.unknown_features == "ignore"
+        self._one: list[Decode] = []
+        self._many: list[Decode] = []
+        if leniency.natural:
+            bare = _bare_type(schema, leniency)
+            instances = _up_to(max_instances, bare)
+            self._many.append(SplitDecoder(schema, leniency, max_instances).decode)
+            self._add(bare, _struct("BareBatch", [("instances", instances), *OPTIONS]) | instances)
+        features = None if self._defaults is None else self._defaults.type
+        if leniency.natural and any(_has_names(feature) for feature in schema.features):
             array = _array([_named_or_coded_type(feature, leniency) for feature in schema.features])
-            body = _struct("NamingBody", [("features", array), *OPTIONS])
-            bodies = Annotated[list[body], msgspec.Meta(min_length=1, max_length=max_instances)]  # type: ignore[valid-type]
-            one.append(body)
-            many.append(_struct("NamingBatch", [("instances", bodies), *OPTIONS]))
-        self._one: list[Decode] = [msgspec.json.Decoder(each).decode for each in one]
-        self._many: list[Decode] = [msgspec.json.Decoder(each).decode for each in many]
+            features = array if features is None else features | array
+        if features is not None:
+            body = _struct("OtherBody", [("features", features), *OPTIONS])
+            self._add(body, _struct("OtherBatch", [("instances", _up_to(max_instances, body)), *OPTIONS]))
+
+    def _add(self, one: Any, many: Any) -> None:
+        for kind, decoders in ((one, self._one), (many, self._many)):
+            decode: Decode = msgspec.json.Decoder(kind).decode
+            decoders.append(checking_utf8(decode) if self._ignores_names else decode)
 
     def row(self, body: bytes, row_of: RowOf) -> ParsedRequest | None:
         """Return the request in a `/predict` body; None where the strict parser must decide."""
@@ -79,7 +86,7 @@ class NaturalDecoder:
 
     def rows(self, body: bytes, row_of: RowOf) -> list[ParsedRequest] | None:
         """Return the requests in a `/predict/batch` body; None where the strict parser must decide."""
-        for decode in (self._split.decode, *self._many):
+        for decode in self._many:
             try:
                 batch = decode(body)
                 if type(batch) is list:
@@ -91,9 +98,13 @@ class NaturalDecoder:
         return None
 
     def _request(self, instance: Any, row_of: RowOf) -> ParsedRequest:
-        if hasattr(instance, "explain"):
-            return row_of(_Row(self._coded(instance.features))), instance.explain, instance.return_features
-        return row_of(_Row(self._coded(instance))), False, False
+        is_body = hasattr(instance, "explain")
+        features = self._coded(instance.features if is_body else instance)
+        details = FEATURES if is_body and instance.return_features else None
+        if self._defaults is not None:
+            features, used = self._defaults.fill(features)
+            details = with_defaults(details, used)
+        return row_of(_Row(features)), instance.explain if is_body else False, details
 
     def _coded(self, features: Any) -> Any:
         """Return a row with codes in place of names, where it is an array; KeyError for a name that is no category."""
@@ -104,6 +115,26 @@ class NaturalDecoder:
             if type(row[index]) is str:
                 row[index] = codes[row[index]]
         return tuple(row)
+
+
+class _Defaults:
+    """Rows by name that may leave optional features out."""
+
+    def __init__(self, schema: Schema, leniency: Leniency) -> None:
+        self.type = named_struct("OptionalFeatures", schema, leniency, absent="optional")
+        self._whole = named_struct("AllFeatures", schema, leniency)
+        self._defaults = [(feature.name, feature.default) for feature in schema.features]
+
+    def fill(self, features: Any) -> tuple[Any, dict[str, Value]]:
+        """Return a decoded row with every feature, and the defaults in it by name."""
+        if type(features) is tuple:
+            return features, {}
+        values = msgspec.structs.astuple(features)
+        if UNSET not in values:
+            return features, {}
+        used = {name: default for (name, default), value in zip(self._defaults, values, strict=True) if value is UNSET}
+        given = zip(values, self._defaults, strict=True)
+        return self._whole(*(default if value is UNSET else value for value, (_, default) in given)), used
 
 
 class SplitDecoder:
@@ -136,12 +167,11 @@ class SplitDecoder:
 
     def _decoder_of(self, order: tuple[str, ...]) -> tuple[Decode, Callable[[Any], Any]]:
         row = _array([self._types[name] for name in order])
-        rows = Annotated[list[row], msgspec.Meta(min_length=1, max_length=self._max_instances)]  # type: ignore[valid-type]
         places = {name: index for index, name in enumerate(order)}
         in_order: Callable[[Any], Any] = (
             itemgetter(*(places[name] for name in self._names)) if len(order) > 1 else tuple
         )
-        return msgspec.json.Decoder(rows).decode, in_order
+        return msgspec.json.Decoder(_up_to(self._max_instances, row)).decode, in_order
 
 
 class _Batch:
@@ -157,10 +187,21 @@ def batch_options(batch: Any) -> tuple[Any, Any, Any, Any]:
     """Return the options of a decoded batch, as `in_batch` takes them."""
     return (
         batch.explain,
-        batch.return_features,
+        FEATURES if batch.return_features else None,
         None if batch.max_feature_age is UNSET else batch.max_feature_age,
         None if batch.stale_features is UNSET else batch.stale_features,
     )
+
+
+def _up_to(most: int, kind: Any) -> Any:
+    return Annotated[list[kind], msgspec.Meta(min_length=1, max_length=most)]
+
+
+def _bare_type(schema: Schema, leniency: Leniency) -> Any:
+    """Return the type of a row without a body around it."""
+    array = _array([_unnamed_type(feature, leniency) for feature in schema.features])
+    named = named_struct("BareFeatures", schema, replace(leniency, unknown_features="refuse"), absent="optional")
+    return array if named is None or reserved_among(schema.names) else named | array
 
 
 def _struct(name: str, fields: list[Any]) -> Any:

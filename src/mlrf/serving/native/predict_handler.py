@@ -16,7 +16,7 @@ from mlrf.model import Model
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
-from mlrf.serving.native.requests import ExplainOption, ParsedRequest
+from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
 from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -62,13 +62,13 @@ class PredictHandler:
             parsed = self._decoder.strict_row(body)
         if recorder is not None:
             recorder.enter(REST)
-        row, explain, return_features = parsed
-        if explain is not False or return_features or self._is_slow or isinstance(row, ByKey):
+        row, explain, details = parsed
+        if explain is not False or details is not None or self._is_slow or isinstance(row, ByKey):
             return self._one(parsed)
         self._count_instances(1)
         if recorder is None:
             return self._responses.prediction(self._model.predict_row(row)) + b"}"
-        return self._responses.one(row, False, None)
+        return self._responses.one(row, None, None)
 
     def explained(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /explain`: `/predict` with the explanation always on."""
@@ -132,14 +132,14 @@ class PredictHandler:
             self._count_explanations(n_explanations)
 
     def _explained(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
-        row, explain, return_features = parsed
-        return self._one((row, explain or True, return_features), counts)
+        row, explain, details = parsed
+        return self._one((row, explain or True, details), counts)
 
     def _one(self, parsed: ParsedRequest, counts: _Counts | None = None) -> bytes | Deferred | Awaited:
         """Answer one instance; `counts` is given in the worker thread and collects what the event loop counts later."""
-        row, explain, return_features = parsed
+        row, explain, details = parsed
         if not isinstance(row, ByKey):
-            return self._answer(row, explain, return_features, None, counts)
+            return self._answer(row, explain, details, None, counts)
         rows = self._stored()
         recorder = recording()
         if recorder is not None:
@@ -148,7 +148,7 @@ class PredictHandler:
             found = rows.read_one(row)
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer(found.row, explain, return_features, found)
+            return self._answer(found.row, explain, details, found)
 
         async def look_up() -> bytes | Deferred:
             if (recorder := recording()) is not None:
@@ -156,7 +156,7 @@ class PredictHandler:
             (found,) = await rows.fetch([row])
             if recorder is not None:
                 recorder.enter(REST)
-            return self._answer(found.row, explain, return_features, found)
+            return self._answer(found.row, explain, details, found)
 
         return Awaited(look_up)
 
@@ -194,7 +194,7 @@ class PredictHandler:
         self,
         row: Row,
         explain: ExplainOption,
-        return_features: bool,
+        details: Details | None,
         found: FoundRow | None,
         counts: _Counts | None = None,
     ) -> bytes | Deferred:
@@ -204,28 +204,24 @@ class PredictHandler:
             if explain is not False:
                 model.explainer()
             self._count(1, int(explain is not False), counts)
-            return Deferred(lambda: self._responses.off_loop(row, explain, return_features, found))
+            return Deferred(lambda: self._responses.off_loop(row, explain, details, found))
         if explain is False:
             if self._is_slow:
                 return _with_validity(
-                    Deferred(
-                        lambda: self._responses.off_loop(row, False, return_features, found), lambda: self._count(1, 0)
-                    ),
+                    Deferred(lambda: self._responses.off_loop(row, False, details, found), lambda: self._count(1, 0)),
                     found,
                 )
             self._count(1, 0)
-            return self._responses.one(row, return_features, found)
+            return self._responses.one(row, details, found)
         model.explainer()
         precomputed = self._stored().contributions(found) if found is not None else None
         if self._write_s + self._costs.of(1, int(precomputed is None)) > MAX_LOOP_S:
             return _with_validity(
-                Deferred(
-                    lambda: self._responses.off_loop(row, explain, return_features, found), lambda: self._count(1, 1)
-                ),
+                Deferred(lambda: self._responses.off_loop(row, explain, details, found), lambda: self._count(1, 1)),
                 found,
             )
         self._count(1, 1)
-        return self._responses.explained(row, explain, return_features, found, precomputed)
+        return self._responses.explained(row, explain, details, found, precomputed)
 
     def _answer_many(
         self, parsed: list[ParsedRequest], found: Mapping[int, FoundRow], counts: _Counts | None = None

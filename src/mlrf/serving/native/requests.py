@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from mlrf.core.feature import Value
 from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
@@ -12,20 +15,44 @@ MAX_EXPLAINED = 1 << 31
 ExplainOption = bool | int
 """Whether an explanation is requested: of all features, or of the k with the largest contributions."""
 
-ParsedRequest = tuple[Row | ByKey, ExplainOption, bool]
-"""The row or the key to look it up by, whether an explanation is requested, and whether to return the features."""
+
+class Details(msgspec.Struct, frozen=True, gc=False):
+    """What an answer holds of its row beside prediction and explanation."""
+
+    features: bool = False
+    """Every feature by name."""
+    defaults: Mapping[str, Value] | None = None
+    """The defaults that stand in place of absent features, by name."""
+
+
+FEATURES = Details(features=True)
+ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
+"""The row or the key to look it up by, whether an explanation is requested, and what else the answer holds."""
 
 
 def in_batch(
     parsed: ParsedRequest,
     explain: ExplainOption,
-    return_features: bool,
+    details: Details | None,
     max_age_s: float | None,
     on_stale: OnStale | None,
 ) -> ParsedRequest:
     """Return an instance's request with the batch options as defaults; of two maximum ages the lower applies."""
-    row, its_explain, its_return_features = parsed
+    row, its_explain, its_details = parsed
     if isinstance(row, ByKey) and (max_age_s is not None or on_stale is not None):
         ages = [age for age in (row.max_age_s, max_age_s) if age is not None]
         row = msgspec.structs.replace(row, max_age_s=min(ages, default=None), on_stale=row.on_stale or on_stale)
-    return row, its_explain or explain, its_return_features or return_features
+    return row, its_explain or explain, _joined(its_details, details)
+
+
+def with_defaults(details: Details | None, defaults: Mapping[str, Value]) -> Details | None:
+    """Return the details of a row that has these defaults in place of absent features."""
+    if not defaults:
+        return details
+    return Details(details is not None and details.features, defaults)
+
+
+def _joined(own: Details | None, of_batch: Details | None) -> Details | None:
+    if own is None or of_batch is None:
+        return own or of_batch
+    return Details(own.features or of_batch.features, own.defaults)

@@ -17,7 +17,7 @@ from mlrf.model.model import Prediction
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
-from mlrf.serving.native.requests import ExplainOption, ParsedRequest
+from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
 from mlrf.serving.runtime.cost_model import shortest
 from mlrf.serving.runtime.stages import ENGINE, EXPLAIN, staged
 
@@ -69,34 +69,34 @@ class ResponseBuilder:
         margins, contributions = [0.5] * n_outputs, [0.123456789] * (n_outputs * self.model.engine.n_features)
         return shortest(lambda: self.explanation(margins, contributions, True, "live"))
 
-    def one(self, row: Row, return_features: bool, found: FoundRow | None) -> bytes:
+    def one(self, row: Row, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance; on the event loop."""
         margins = staged(ENGINE, self.model.engine.margin, row)
-        return self._whole(self.prediction(self.model.prediction(margins)), row, return_features, found, b"}")
+        return self._whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
 
     def explained(
         self,
         row: Row,
         explain: ExplainOption,
-        return_features: bool,
+        details: Details | None,
         found: FoundRow | None,
         precomputed: Sequence[float] | None,
     ) -> bytes:
         """Return the response to one instance with its explanation, on the event loop; `precomputed` come from the bundle."""
         margins = staged(ENGINE, self.model.engine.margin, row)
         if precomputed is not None:
-            return self._with_explanation(margins, precomputed, row, explain, return_features, found, "precomputed")
+            return self._with_explanation(margins, precomputed, row, explain, details, found, "precomputed")
         contributions = staged(EXPLAIN, self.model.explainer().contributions, row)
-        return self._with_explanation(margins, contributions, row, explain, return_features, found, "live")
+        return self._with_explanation(margins, contributions, row, explain, details, found, "live")
 
-    def off_loop(self, row: Row, explain: ExplainOption, return_features: bool, found: FoundRow | None) -> bytes:
+    def off_loop(self, row: Row, explain: ExplainOption, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance, in any thread; uses the batch engine, as one-row scoring is not thread-safe."""
         table = self.model.table([row])
         margins = staged(ENGINE, self.model.engine.margins, table)
         if explain is False:
-            return self._whole(self.prediction(self.model.prediction(margins)), row, return_features, found, b"}")
+            return self._whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
         contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
-        return self._with_explanation(margins, contributions, row, explain, return_features, found, "live")
+        return self._with_explanation(margins, contributions, row, explain, details, found, "live")
 
     def batch(
         self,
@@ -123,9 +123,15 @@ class ResponseBuilder:
             if any(each.is_stale for each in found.values()):
                 stale = [i in found and found[i].is_stale for i in range(len(parsed))]
                 answer += b',"features_stale":%b' % _encode(stale)
-        if any(return_features for _, _, return_features in parsed):
-            instances = (self._instance(row) if each[2] else b"null" for row, each in zip(rows, parsed, strict=True))
+        if any(details is not None and details.features for _, _, details in parsed):
+            instances = (
+                self._instance(row) if details is not None and details.features else b"null"
+                for row, (_, _, details) in zip(rows, parsed, strict=True)
+            )
             answer += b',"features":[%b]' % b",".join(instances)
+        if any(details is not None and details.defaults for _, _, details in parsed):
+            defaults = [None if details is None else details.defaults for _, _, details in parsed]
+            answer += b',"defaults":%b' % _encode(defaults)
         if explained:
             written = self._explanations(parsed, rows, margins, explained, precomputed)
             answer += b',"explanations":[%b]' % b",".join(written)
@@ -141,13 +147,13 @@ class ResponseBuilder:
         contributions: Sequence[float],
         row: Row,
         explain: ExplainOption,
-        return_features: bool,
+        details: Details | None,
         found: FoundRow | None,
         source: Source,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
         explanation = self.explanation(margins, contributions, explain, source)
-        return self._whole(answer, row, return_features, found, b',"explanation":%b}' % explanation)
+        return self._whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
         self,
@@ -178,14 +184,18 @@ class ResponseBuilder:
             written[index] = self.explanation(its_margins, its_contributions, parsed[index][1], "live")
         return written
 
-    def _whole(self, answer: bytes, row: Row, return_features: bool, found: FoundRow | None, end: bytes) -> bytes:
+    def _whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:
         """Join the parts of a response: the prediction, the members about the row, and the final members."""
-        features = b',"features":%b' % self._instance(row) if return_features else b""
+        features = b"" if details is None else self._details(details, row)
         if found is None:
             return answer + features + end
         stale = b',"features_stale":true' if found.is_stale else b""
         whole = b'%b,"features_as_of":%b%b%b%b' % (answer, found.as_of, stale, features, end)
         return KeyedAnswer(whole, found.stored.transaction, -math.inf if self._never_again else found.fresh_until_s)
+
+    def _details(self, details: Details, row: Row) -> bytes:
+        features = b',"features":%b' % self._instance(row) if details.features else b""
+        return features if details.defaults is None else features + b',"defaults":%b' % _encode(details.defaults)
 
     def _instance(self, row: Row) -> bytes:
         return _encode(self.model.schema.instance(self.model.table([row])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,38 +15,28 @@ from mlrf.core.errors import (
     InvalidRequestError,
     NotKeyedError,
 )
+from mlrf.core.feature import Value
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.core.value_text import clip, shown, shown_name
+from mlrf.core.value_text import clip, shown_name
 from mlrf.engines.interface import Row
 from mlrf.features.entity_key import EntityKey
-from mlrf.serving.lookup.by_key import ByKey, OnStale
+from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
 from mlrf.serving.native.natural_bodies import Members, NaturalBodies, check_members
-from mlrf.serving.native.requests import MAX_EXPLAINED, ExplainOption, ParsedRequest, in_batch
+from mlrf.serving.native.request_options import OPTION_NAMES, read_options
+from mlrf.serving.native.requests import ParsedRequest, in_batch, with_defaults
 
 _UNLISTED_COMMAS = 32
 """Most commas in an unlisted (hashed) category."""
-_OPTIONS = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
-_ONE = ("features", "key", "overrides", *_OPTIONS)
-_MANY = ("instances", *_OPTIONS)
+_ONE = ("features", "key", "overrides", *OPTION_NAMES)
+_MANY = ("instances", *OPTION_NAMES)
 _MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
 """Factor by which an instance may exceed its features: ignored and duplicate names."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """The options of a body."""
-
-    leniency: Leniency
-    explain: ExplainOption = False
-    return_features: bool = False
-    max_age_s: float | None = None
-    on_stale: OnStale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +70,13 @@ class StrictParser:
         `read_fast` may return the request of an instance; where it returns None, this parser decides.
         """
         members, instances = self._envelope(json_scanner.whole_document(body, self.schema.names))
-        options = _options(members, self.leniency)
+        options = read_options(members, self.leniency)
         parsed = []
         for index, instance in enumerate(self._checked(instances)):
             try:
                 known = read_fast(bytes(instance)) if options.leniency == self.leniency else None
                 known = known or self._instance_request(instance, "an instance", options.leniency)
-                parsed.append(
-                    in_batch(known, options.explain, options.return_features, options.max_age_s, options.on_stale)
-                )
+                parsed.append(in_batch(known, options.explain, options.details, options.max_age_s, options.on_stale))
             except InvalidRequestError as error:
                 details = {"index": index, **error.details}
                 raise type(error)(f"instance {index}: {error}", **details) from error
@@ -148,9 +136,10 @@ class StrictParser:
             )
         members = members_of(instance, what) if self._natural is None else self._natural.instance(instance, what)
         check_members(self.schema, members, _ONE, _ONE_CONTRACT)
-        options = _options(members, leniency)
+        options = read_options(members, leniency)
         if "key" not in members:
-            return self._row(members, options.leniency), options.explain, options.return_features
+            row, defaults = self._row(members, options.leniency)
+            return row, options.explain, with_defaults(options.details, defaults)
         if "features" in members:
             raise InvalidRequestError(
                 'the body has both "features" and "key"; send "overrides" for values in place of the stored ones',
@@ -158,9 +147,10 @@ class StrictParser:
             )
         overrides = self._overrides(members["overrides"], options.leniency) if "overrides" in members else None
         parsed = ByKey(self._key(members["key"]), overrides or None, options.max_age_s, options.on_stale)
-        return parsed, options.explain, options.return_features
+        return parsed, options.explain, options.details
 
-    def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Row:
+    def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> tuple[Row, dict[str, Value]]:
+        """Return the row, and the defaults in it of features that the body leaves out."""
         schema = self.schema
         if "overrides" in members:
             raise InvalidRequestError('"overrides" stand in place of stored values; send a "key"', field="overrides")
@@ -170,17 +160,16 @@ class StrictParser:
         if begins_with(features, b"{"):
             named = self._known_features(members_of(features, "features"), leniency)
             known = set(schema.names)
-            return schema.row_by_name(
-                {n: feature_value(v, n) if n in known else None for n, v in named.items()}, leniency
-            )
+            values = {n: feature_value(v, n) if n in known else None for n, v in named.items()}
+            return schema.row_by_name(values, leniency), schema.defaults_for(values)
         if begins_with(features, b"["):
             items = json_scanner.items_of(features)
             if len(items) != len(schema.names):
                 # Refused by number, whatever the values are.
-                return schema.row_by_position(items, leniency)
-            values = [feature_value(v, n) for n, v in zip(schema.names, items, strict=True)]
-            return schema.row_by_position(values, leniency)
-        return schema.row(value_of(features, "features"), leniency)
+                return schema.row_by_position(items, leniency), {}
+            in_order = [feature_value(v, n) for n, v in zip(schema.names, items, strict=True)]
+            return schema.row_by_position(in_order, leniency), {}
+        return schema.row(value_of(features, "features"), leniency), {}
 
     def _known_features(self, named: dict[str, msgspec.Raw], leniency: Leniency) -> dict[str, msgspec.Raw]:
         if leniency.unknown_features != "ignore":
@@ -218,76 +207,3 @@ def _commas_within(schema: Schema) -> int:
         listed = max((str(c).count(",") for c in feature.categories or ()), default=0)
         within += feature.name.count(",") + max(listed, 0 if feature.hashing is None else _UNLISTED_COMMAS)
     return within
-
-
-def _options(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> _Options:
-    return _Options(
-        leniency=_leniency(members, leniency),
-        explain=_explain(members),
-        return_features=_return_features(members),
-        max_age_s=_max_age_s(members),
-        on_stale=_on_stale(members),
-    )
-
-
-def _leniency(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Leniency:
-    raw = members.get("unknown_categories")
-    if raw is None:
-        return leniency
-    chosen = value_of(raw, "unknown_categories")
-    if chosen in ("missing", "as-library"):
-        return replace(leniency, unknown_categories=chosen)
-    if chosen == "refuse":
-        return leniency
-    raise InvalidRequestError(
-        f'unknown_categories must be "refuse", "missing" or "as-library", not {shown(chosen)}',
-        field="unknown_categories",
-    )
-
-
-def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
-    raw = members.get("explain")
-    if raw is None:
-        return False
-    chosen = value_of(raw, "explain")
-    if isinstance(chosen, bool):
-        return chosen
-    if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
-        return chosen
-    raise InvalidRequestError(
-        f"explain must be true, false, or how many features to name (1 or more), not {shown(chosen)}", field="explain"
-    )
-
-
-def _return_features(members: Mapping[str, msgspec.Raw]) -> bool:
-    raw = members.get("return_features")
-    if raw is None:
-        return False
-    chosen = value_of(raw, "return_features")
-    if isinstance(chosen, bool):
-        return chosen
-    raise InvalidRequestError(f"return_features must be true or false, not {shown(chosen)}", field="return_features")
-
-
-def _max_age_s(members: Mapping[str, msgspec.Raw]) -> float | None:
-    raw = members.get("max_feature_age")
-    if raw is None:
-        return None
-    chosen = value_of(raw, "max_feature_age")
-    if isinstance(chosen, int | float) and not isinstance(chosen, bool) and chosen > 0:
-        return float(chosen)
-    raise InvalidRequestError(
-        f"max_feature_age must be a number of seconds above 0, not {shown(chosen)}", field="max_feature_age"
-    )
-
-
-def _on_stale(members: Mapping[str, msgspec.Raw]) -> OnStale | None:
-    raw = members.get("stale_features")
-    if raw is None:
-        return None
-    chosen = value_of(raw, "stale_features")
-    if chosen == "refuse":
-        return "refuse"
-    if chosen == "flag":
-        return "flag"
-    raise InvalidRequestError(f'stale_features must be "refuse" or "flag", not {shown(chosen)}', field="stale_features")

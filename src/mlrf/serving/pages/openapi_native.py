@@ -17,6 +17,7 @@ _OTHER_BATCHES = {
     '{"columns": [name, …], "data": [[value, …], …]}'
 }
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
+_DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}
 _KEY_TYPES = {
     "string": {"type": "string"},
     "integer": {"type": "integer"},
@@ -64,6 +65,8 @@ def _answer(bundle: Bundle) -> dict[str, Any]:
 def _of_the_row(bundle: Bundle) -> dict[str, Any]:
     """Describe the members of a response about its row, where requested or found by key."""
     properties: dict[str, Any] = {"features": _named(bundle) | {"description": "Every feature, where requested"}}
+    if _has_defaults(bundle):
+        properties["defaults"] = _DEFAULTS
     if bundle.manifest.rows is not None:
         properties |= {
             "features_as_of": _AS_OF | {"description": "When the row found by key was true"},
@@ -93,6 +96,8 @@ def _batch(bundle: Bundle, max_batch: int) -> Content:
         "items": {"anyOf": [_explanation(bundle), {"type": "null"}]},
     }
     answers["features"] = {"type": "array", "items": {"anyOf": [_named(bundle), {"type": "null"}]}}
+    if _has_defaults(bundle):
+        answers["defaults"] = {"type": "array", "items": {"anyOf": [_DEFAULTS, {"type": "null"}]}}
     if bundle.manifest.rows is not None:
         answers["features_as_of"] = {"type": "array", "items": _AS_OF}
         answers["features_stale"] = {"type": "array", "items": {"type": "boolean"}}
@@ -113,6 +118,10 @@ def _instance(bundle: Bundle) -> dict[str, Any]:
         return given
     by_key = {"key": _key(bundle), "overrides": _overrides(bundle), **_options()}
     return {"oneOf": [given, object_of(by_key, required=["key"])]}
+
+
+def _has_defaults(bundle: Bundle) -> bool:
+    return any(feature.optional for feature in bundle.schema.features)
 
 
 def _named(bundle: Bundle) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.reserved_names import RESERVED_NAMES
 from mlrf.core.schema import Schema
 from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.requests import FEATURES, Details
 from mlrf.serving.native.strict_parser import StrictParser
 from request_bodies import LITERALS, MAX_INSTANCES, MORE, bits, cases, outcome, right_literals, schemas
 
@@ -108,9 +109,9 @@ def test_options_of_a_natural_batch_count():
     ).encode()
     decoder = RowDecoder(SHOP, NATURAL, 1)
     ((_, explain, returned),) = decoder.rows_at_once(body)
-    assert (explain, returned) == (2, True)
+    assert (explain, returned) == (2, FEATURES)
     ((_, explain, returned),) = decoder.strict_rows(body)
-    assert (explain, returned) == (2, True)
+    assert (explain, returned) == (2, FEATURES)
 
 
 def refused(body, schema=SHOP, leniency=NATURAL, *, many=False):
@@ -212,12 +213,13 @@ def natural_cases(draw):
     values = [
         draw(LITERALS if wrong and draw(st.booleans()) else right_literals(f, by_code=False)) for f in schema.features
     ]
-    named = "{" + ",".join(f"{json.dumps(n)}:{v}" for n, v in zip(schema.names, values, strict=True)) + "}"
-    order = draw(st.permutations(range(len(values))))
+    kept = [index for index, f in enumerate(schema.features) if not f.optional or draw(st.booleans())]
+    named = "{" + ",".join(f"{json.dumps(schema.names[index])}:{values[index]}" for index in kept) + "}"
+    order = draw(st.permutations(kept))
     columns = json.dumps([schema.names[index] for index in order])
     data = "[" + ",".join(values[index] for index in order) + "]"
     forms = {"split": f'{{"columns":{columns},"data":[{data}]}}'}
-    if RESERVED_NAMES.isdisjoint(schema.names):
+    if kept and RESERVED_NAMES.isdisjoint(schema.names):
         forms |= {"one": named, "array": f"[{named}]", "instances": f'{{"instances":[{named}]}}'}
     return schema, Leniency(natural=True), named, forms
 
@@ -287,3 +289,36 @@ def test_the_page_of_bodies_lists_every_reserved_word():
     (line,) = [part for part in page.split("\n\n") if part.startswith("Reserved words:")]
     words = re.findall(r"`(\w+)`", line.partition(". A model")[0])
     assert sorted(words) == sorted(RESERVED_NAMES)
+
+
+OPTIONAL = Schema(
+    (
+        Feature("price"),
+        Feature("items", Kind.INTEGER, optional=True, default=3),
+        Feature("colour", Kind.CATEGORICAL, ("red", "green"), optional=True, default="green"),
+        Feature("promo", Kind.BOOLEAN, optional=True),
+    )
+)
+
+
+@pytest.mark.parametrize("leniency", [Leniency(), NATURAL])
+def test_absent_features_have_their_defaults_and_the_request_says_which(leniency):
+    decoder = RowDecoder(OPTIONAL, leniency, 2)
+    body = b'{"features":{"price":1.5,"promo":true}}'
+    for parsed in (decoder.row_at_once(body), decoder.strict_row(body)):
+        assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, 1.0])
+        assert parsed[2] == Details(defaults={"items": 3, "colour": "green"})
+    batch = b'{"instances":[{"features":{"price":1.5},"return_features":true},{"features":[1.5,3,1,null]}]}'
+    for first, second in (decoder.rows(batch), decoder.strict_rows(batch)):
+        assert bits(first[0]) == bits(second[0]) == bits([1.5, 3.0, 1.0, None])
+        assert first[2] == Details(features=True, defaults={"items": 3, "colour": "green", "promo": None})
+        assert second[2] is None
+    assert isinstance(refused({"features": {"items": 1}}, OPTIONAL), MissingFeatureError)
+    assert refused({"features": {"items": 1}}, OPTIONAL).details["missing"] == ["price"]
+
+
+def test_a_bare_row_may_leave_optional_features_out():
+    decoder = RowDecoder(OPTIONAL, NATURAL, 2)
+    for parsed in (decoder.row_at_once(b'{"price":1.5}'), decoder.strict_row(b'{"price":1.5}')):
+        assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, None])
+        assert set(parsed[2].defaults) == {"items", "colour", "promo"}

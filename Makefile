@@ -64,6 +64,8 @@ clients: $(VENV)-clients/.ready  ## an environment with the clients that tests/c
 $(VENV)-clients/.ready: requirements/clients.txt
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
+	npm install --silent --no-save --prefix $(VENV)-clients typescript@5.9.3 \
+	  @kubernetes-models/gateway-api@2.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0
 	@touch $@
 
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto

@@ -89,8 +89,15 @@ class Image:
         for device in ("null", "zero", "urandom", "random"):
             steps += [f"touch {root}/dev/{device}", f"mount --bind /dev/{device} {root}/dev/{device}"]
         inside = ["env", "-i", *self.configuration["Env"], *self.configuration["Entrypoint"], *arguments]
-        enter = ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
-        enter += ["chroot", f"--userspec={UID}:{UID}", "--groups=", str(self.files), *inside]
+        enter = [
+            "setpriv",
+            "--no-new-privs",
+            "chroot",
+            f"--userspec={UID}:{UID}",
+            "--groups=",
+            str(self.files),
+            *inside,
+        ]
         script = " && ".join(steps) + f" && exec {shlex.join(enter)}"
         return ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", script]
 
@@ -133,14 +140,15 @@ class Container(Server):
         return self.wait()
 
 
-def main(wheel: Path) -> None:
-    """Build and run; an AssertionError or CalledProcessError says what is wrong."""
+def main(wheel: Path, kept: Path | None = None) -> None:
+    """Build and run; an AssertionError or CalledProcessError says what is wrong. `kept`: a folder with the base, for next time."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         place.chmod(0o755)
-        store = Store(place / "store")
-        store.folder.mkdir()
-        store.make_base("base")
+        store = Store((kept or place / "store").absolute())
+        if not store.folder.exists():
+            store.folder.mkdir()
+            store.make_base("base")
         context = place / "context"
         run(sys.executable, "-m", "mlrf", "deploy", "container", "-o", context)
         (context / "wheels" / wheel.name).write_bytes(wheel.read_bytes())
@@ -252,4 +260,4 @@ def check_baked_in(store: Store, bundle: Path, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

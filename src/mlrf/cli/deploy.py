@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,15 +10,25 @@ import typer
 
 import mlrf
 from mlrf.cli.path_arguments import some_path
+from mlrf.core.errors import ConfigError
+from mlrf.deploy.alert_rules import alert_groups
 from mlrf.deploy.templates import write_files
 
 deploy = typer.Typer(
     name="deploy", help="Write the files that put a server into operation.", no_args_is_help=True, rich_markup_mode=None
 )
+_LABEL = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
+_IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/@-]*")
+_HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
     typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write to; empty, or not there."),
 ]
+
+_Name = Annotated[str, typer.Option("--name", help="Name of the service: lower-case letters, digits and -.")]
+_Image = Annotated[str, typer.Option("--image", help="Container image, as registry/name:tag or registry/name@digest.")]
+_Namespace = Annotated[str, typer.Option("--namespace", help="Namespace of all resources.")]
 
 
 def _tell(out: Path, files: list[Path]) -> None:
@@ -32,3 +43,49 @@ def container(out: _Out) -> None:
     Example: mlrf deploy container -o image && podman build --format docker --tag mlrf image
     """
     _tell(out, write_files("container", out, {"version": mlrf.__version__}))
+
+
+@deploy.command()
+def kubernetes(
+    out: _Out,
+    name: _Name,
+    image: _Image,
+    namespace: _Namespace = "default",
+    host: Annotated[str, typer.Option(help="Host name of ingress and gateway.")] = "models.example.com",
+    ingress_class: Annotated[str, typer.Option(help="Class of the ingress.")] = "nginx",
+    gateway: Annotated[str, typer.Option(help="Name of the gateway.")] = "gateway",
+    gateway_namespace: Annotated[
+        str, typer.Option(help="Namespace of gateway or ingress controller, which may send requests.")
+    ] = "ingress-nginx",
+    monitoring_namespace: Annotated[
+        str, typer.Option(help="Namespace of Prometheus, which may scrape.")
+    ] = "monitoring",
+    prometheus: Annotated[
+        str, typer.Option(help="Address of Prometheus, for KEDA.")
+    ] = "http://prometheus-operated.monitoring.svc:9090",
+) -> None:
+    """Write manifests for Kubernetes, as Kustomize's bases, components and overlays.
+
+    Example: mlrf deploy kubernetes -o k8s --name sales --image registry/sales:1 && kubectl kustomize k8s/overlays/production
+    """
+    values = {
+        "name": _checked("--name", name, _LABEL),
+        "namespace": _checked("--namespace", namespace, _LABEL),
+        "image": _checked("--image", image, _IMAGE),
+        "host": _checked("--host", host, _HOST),
+        "ingress-class": _checked("--ingress-class", ingress_class, _LABEL),
+        "gateway": _checked("--gateway", gateway, _LABEL),
+        "gateway-namespace": _checked("--gateway-namespace", gateway_namespace, _LABEL),
+        "monitoring-namespace": _checked("--monitoring-namespace", monitoring_namespace, _LABEL),
+        "prometheus": _checked("--prometheus", prometheus, _URL),
+        "alert-groups": alert_groups(indent=4),
+    }
+    _tell(out, write_files("kubernetes", out, values))
+
+
+def _checked(option: str, value: str, pattern: re.Pattern[str]) -> str:
+    """Return a value that stands in manifests as it is; ConfigError for any other."""
+    if pattern.fullmatch(value) is None:
+        allowed = "at most 42 lower-case letters, digits and -" if pattern is _LABEL else "of that kind"
+        raise ConfigError(f"{option}: {value!r} is not {allowed}; give another one", option=option)
+    return value

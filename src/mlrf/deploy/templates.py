@@ -13,7 +13,8 @@ from pathlib import Path
 from mlrf.core.errors import OutputExistsError
 
 ROOT = Path(__file__).parent
-_NAME = re.compile(r"example-[a-z-]*[a-z]")
+MARK = "example-"
+"""What the names begin with that a user's values replace."""
 
 
 def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
@@ -35,4 +36,7 @@ def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
 
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Return a text with the value of each name that begins with `example-`; KeyError for one that has none."""
-    return _NAME.sub(lambda found: values[found[0].removeprefix("example-")], text)
+    longest_first = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
+    for left in re.findall(rf"{MARK}(?!(?:{longest_first})(?![a-z]))\S*", text):
+        raise KeyError(left)
+    return re.sub(rf"{MARK}({longest_first})(?![a-z])", lambda found: values[found[1]], text)

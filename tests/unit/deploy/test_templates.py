@@ -12,6 +12,11 @@ def test_names_that_begin_with_example_are_replaced():
     assert filled("a: example-name, b: example-model-image", {"name": "x", "model-image": "y"}) == "a: x, b: y"
 
 
+def test_the_longest_name_counts():
+    values = {"name": "x", "namespace": "y", "name-of-all": "z"}
+    assert filled("example-namespace example-name-keys example-name-of-all", values) == "y x-keys z"
+
+
 def test_a_name_without_a_value_is_an_error():
     with pytest.raises(KeyError, match="name"):
         filled("example-name", {})

@@ -1,0 +1,14 @@
+"""The alert rules, which stand in one file, for manifests that hold them too."""
+
+from __future__ import annotations
+
+from mlrf.deploy.templates import ROOT
+
+_FILE = ROOT / "monitoring/alerts.yml"
+_KEY = "groups:\n"
+
+
+def alert_groups(indent: int) -> str:
+    """Return the groups of the alert rules as a YAML list on lines of their own, indented by so many spaces."""
+    groups = _FILE.read_text("utf-8").partition(_KEY)[2]
+    return "".join(f"\n{' ' * (indent - 2)}{line}" if line else "\n" for line in groups.rstrip().splitlines())

@@ -311,7 +311,11 @@ BAD_PUSHES = {
     "an unknown feature": ({"rows": [row(), row(x=1)]}, "UNKNOWN_FEATURE", {"index": 1, "feature": "x"}),
     "an unknown category": ({"rows": [row(), row(store="w")]}, "UNKNOWN_CATEGORY", {"index": 1, "feature": "store"}),
     "no time": ({"rows": [row(as_of="yesterday")]}, "INVALID_REQUEST", {"index": 0, "field": "as_of"}),
-    "a huge number": (b'{"rows": [{"key": {"sku": 1e999}}]}', "INVALID_REQUEST", {"index": 0}),
+    "a huge number": (
+        json.dumps({"rows": [row(price=1234.5)]}).replace("1234.5", "1e999").encode(),
+        "INVALID_FEATURE",
+        {"index": 0, "feature": "price", "value": "inf"},
+    ),
 }
 
 

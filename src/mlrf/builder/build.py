@@ -12,7 +12,7 @@ import msgspec
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
 from mlrf.builder.bundle.graph_bundle import GraphBundle
-from mlrf.builder.bundle.keyed_rows import keyed_rows
+from mlrf.builder.bundle.keyed_rows import check_rows_file, keyed_rows
 from mlrf.builder.bundle.keyed_rows_options import keyed_rows_options
 from mlrf.builder.bundle.rows_file import write_rows
 from mlrf.builder.bundle.writer import check_output, side_folder, write_bundle
@@ -95,17 +95,21 @@ def build(
         imported = import_model(model, import_options, allow_pickle=allow_pickle)
         report("reading the model", 1.0)
         part = _part(imported, sample, report)
-        schema = with_defaults(part.schema, optional)
+        with_defaults(part.schema, optional)  # refuses what does not fit before anything takes long
         if explain and part.unexplained is not None:
             raise SampleError(f"explanations are requested, but {part.unexplained}")
-        with side_folder(place) as folder, keyed_rows(wanted, part.schema, folder, report) as rows:
+        check_rows_file(wanted, part.schema)
+        with side_folder(place) as folder:
             proven, manifest = part.prove(name, report)
+            # The proof completes the schema, to which the rows are held.
+            schema = with_defaults(part.schema, optional)
             files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(schema)}
-            if rows is not None:
-                files |= write_rows(rows, folder, report)
-                if explain:
-                    files |= write_explanations(rows, proven[FOREST], folder, report)
-                manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
+            with keyed_rows(wanted, part.schema, folder, report) as rows:
+                if rows is not None:
+                    files |= write_rows(rows, folder, report)
+                    if explain:
+                        files |= write_explanations(rows, proven[FOREST], folder, report)
+                    manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
             report("writing", 0.0)
             path = write_bundle(place, manifest, files, force=force)
             report("writing", 1.0)

@@ -17,6 +17,7 @@ from mlrf.cli.progress import progress_console
 from mlrf.cli.terminal_text import harmless, harmless_json
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, KeyNotFoundError, RowsError
+from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.named_bundle import open_bundle
 from mlrf.features.interface import FeatureStore
 from mlrf.features.row_format import RowFormat, row_format
@@ -129,7 +130,9 @@ def get(
     row = _ask_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
     if row is None:
         raise KeyNotFoundError(f"no row is stored under the key {harmless_json(values)}", key=values)
-    typer.echo(harmless_json(show_document(encoded, row, format_), indent=2))
+    document = show_document(encoded, row, format_)
+    document["features"] = encoded_infinities(document["features"])
+    typer.echo(harmless_json(document, indent=2))
 
 
 @features.command()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mlrf.cli.row_files import read_bytes, read_cell
+from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError, RowsError
 from mlrf.features.entity_key import EntityKey, KeyType
@@ -21,7 +22,6 @@ from mlrf.features.row_json import read_document
 MAX_PUSHED_ROWS = 1_000_000
 _INTEGER_CHARS = 20
 _BOOLEANS = {"true": True, "false": False}
-_LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def read_rows(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: bool) -> list[tuple[Key, Record]]:
@@ -74,12 +74,8 @@ def _documents(documents: Iterator[Any], path: Path, rows: RowFormat, *, partial
 
 
 def _json(path: Path) -> Iterator[Any]:
-    raw = read_bytes(path)
     try:
-        if raw.lstrip()[:1] == b"[":
-            yield from msgspec.json.decode(raw, type=list[Any])
-        else:
-            yield from _LINES.decode_lines(raw)
+        yield from json_infinities.decode_documents(read_bytes(path))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowsError(f"{path} is no JSON array and no JSON lines: {error}") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mlrf.cli.csv_dialect import find_dialect
+from mlrf.core import json_infinities
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.feature import Feature, Kind
@@ -22,7 +23,6 @@ STANDARD = Path("-")
 """The argument that stands for standard input, or output."""
 _EMPTY = ("", "NA", "NaN", "nan", "null")
 _PARQUET = b"PAR1"
-_LINES: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -73,9 +73,7 @@ def read_bytes(path: Path) -> bytes:
 
 def _json(raw: bytes, path: Path) -> list[Any]:
     try:
-        if raw.lstrip()[:1] == b"[":
-            return [_features(item) for item in msgspec.json.decode(raw, type=list[Any])]
-        return [_features(item) for item in _LINES.decode_lines(raw)]
+        return [_features(item) for item in json_infinities.decode_documents(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"{path} is no JSON array and no JSON lines: {error}") from error
 

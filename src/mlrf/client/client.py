@@ -16,6 +16,7 @@ from mlrf.client.table_inference import TableInference
 from mlrf.client.tensors import Array
 from mlrf.client.transport import Transport
 from mlrf.core.errors import InvalidRequestError, ModelNotFoundError
+from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import STRICT, Leniency
 from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
@@ -174,7 +175,7 @@ class Client:
         return answers
 
     def _ask_one(self, record: Mapping[str, Any], members: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
-        return self._post("/predict", {"features": record, **members}, deadline_s)
+        return self._post("/predict", {"features": encoded_infinities(record), **members}, deadline_s)
 
     def _post(self, path: str, body: Any, deadline_s: float) -> dict[str, Any]:
         content = msgspec.json.encode(body, enc_hook=_plain)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mlrf.client.tensors import Array
 from mlrf.core.errors import ModelNotFoundError
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.infinities import read_infinities
 from mlrf.core.schema import Schema
 
 
@@ -45,4 +46,5 @@ def _feature(described: Mapping[str, Any]) -> Feature:
         Kind(described["kind"]),
         None if categories is None else tuple(categories),
         described["nullable"],
+        infinities=read_infinities(described.get("infinities")),
     )

@@ -48,7 +48,11 @@ def rule_of(feature: Feature) -> ColumnRule:
     may_miss = feature.nullable
     match feature.kind:
         case Kind.NUMERIC:
-            return ColumnRule(may_miss=may_miss)
+            return ColumnRule(*feature.infinities.range, may_miss=may_miss)
+        case Kind.INTEGER:
+            least, most = feature.infinities.range
+            default = ColumnRule()
+            return ColumnRule(max(least, default.least), min(most, default.most), whole=True, may_miss=may_miss)
         case Kind.BOOLEAN:
             return ColumnRule(0.0, 1.0, whole=True, may_miss=may_miss)
         case Kind.CATEGORICAL if feature.categories is not None:

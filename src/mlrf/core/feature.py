@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mlrf.core.category_hash import HASHED_CODE, category_hash, category_text
+from mlrf.core.infinities import REFUSED, Infinities
 
 Category = str | int | float | bool
 Value = float | int | bool | str | None
@@ -52,6 +53,8 @@ class Feature:
     optional: bool = False
     """Whether an instance by name may leave it out: then it has the value `default`."""
     default: Value = None
+    infinities: Infinities = REFUSED
+    """Of a numeric or integer feature; infinity is no integer, so an integer feature takes none."""
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlrf.core.errors import BundleError, InvalidRequestError
 from mlrf.core.feature import CategoryHashing, Feature, Kind
+from mlrf.core.infinities import REFUSED, describe_infinities, read_infinities
 from mlrf.core.schema import Schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -59,6 +60,8 @@ def _property(feature: Feature) -> dict[str, Any]:
         described["x-mlrf-hashing"] = {"hash": _HASH, "known": list(hashing.known), "open": hashing.is_open}
     if feature.optional:
         described["default"] = feature.default
+    if feature.infinities != REFUSED:
+        described["x-mlrf-infinities"] = describe_infinities(feature.infinities)
     if feature.example is not None:
         described["examples"] = [feature.example]
     return described
@@ -84,6 +87,7 @@ def _feature(name: str, described: dict[str, Any]) -> Feature:
         _hashing(described.get("x-mlrf-hashing")),
         optional="default" in described,
         default=described.get("default"),
+        infinities=read_infinities(described.get("x-mlrf-infinities")),
     )
 
 

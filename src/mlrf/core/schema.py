@@ -33,6 +33,7 @@ from mlrf.core.feature import (
     codes_by_hash,
     example_value,
 )
+from mlrf.core.infinities import OnInfinity
 from mlrf.core.leniency import (
     ALLOW_UNKNOWN_CATEGORY,
     AS_LIBRARY,
@@ -147,20 +148,20 @@ class Schema:
             case Kind.CATEGORICAL:
                 return self._code(index, value, leniency, by_code=by_code)
             case Kind.INTEGER:
-                return _finite(feature, value, "an integer", leniency, integral=True)
+                return _whole(feature, value, "an integer", leniency)
             case Kind.NUMERIC:
-                return _finite(feature, value, "a number", leniency, integral=False)
+                return _number(feature, value, "a number", leniency)
 
     def _code(self, index: int, value: Any, leniency: Leniency, *, by_code: bool) -> float:
         feature, codes = self.features[index], self.codes[index]
         if codes is None or feature.categories is None:
-            return _finite(feature, value, "an integer category code", leniency, integral=True)
+            return _whole(feature, value, "an integer category code", leniency)
         if by_code and not (isinstance(value, str) and (leniency.natural or feature.hashing is not None)):
-            code = _finite(feature, value, "an integer category code", leniency, integral=True)
+            code = _whole(feature, value, "an integer category code", leniency)
             if 0 <= code < len(feature.categories):
                 return code
         else:
-            if not isinstance(value, str | int | float):
+            if not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
                 raise _invalid(feature, value, "a category", leniency)
             found = codes.get(category_key(value))
             if found is None and feature.hashing is not None:
@@ -237,17 +238,28 @@ def _boolean(feature: Feature, value: Any, leniency: Leniency) -> float:
     raise _invalid(feature, value, "true or false", leniency)
 
 
-def _finite(feature: Feature, value: Any, expected: str, leniency: Leniency, *, integral: bool) -> float:
+def _number(feature: Feature, value: Any, expected: str, leniency: Leniency) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid(feature, value, expected, leniency)
     try:
         number = float(value)
     except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise _invalid(feature, value, f"{expected} within the range of float64", leniency)
-    if not integral:
+        number = math.inf if value > 0 else -math.inf
+    match feature.infinities.of(number):
+        case OnInfinity.NUMBER:
+            return number
+        case OnInfinity.MISSING if feature.nullable:
+            return MISSING
+    precision = feature.infinities.precision
+    raise _invalid(feature, value, f"{expected} within the range of {precision}", leniency)
+
+
+def _whole(feature: Feature, value: Any, expected: str, leniency: Leniency) -> float:
+    number = _number(feature, value, expected, leniency)
+    if math.isnan(number):
         return number
+    if math.isinf(number):
+        raise _invalid(feature, value, f"{expected} within the range of float64", leniency)
     if number != math.floor(number):
         raise _invalid(feature, value, expected, leniency)
     # Adding 0.0 turns -0.0 into 0.0: an integer has no negative zero.

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlrf.core.column_matching import find_columns
+from mlrf.core.column_rules import rule_of
 from mlrf.core.errors import InvalidRequestError, RowsError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
@@ -147,15 +148,14 @@ def read_column(schema: Schema, index: int, column: pa.Array, first_row: int) ->
             numbers += 0.0  # an integer has no -0
     else:
         return _distinct(schema, index, column, first_row)
-    wrong = np.isinf(numbers)
-    if not feature.nullable:
-        wrong |= np.isnan(numbers)
-    if feature.kind in (Kind.INTEGER, Kind.CATEGORICAL):
-        wrong |= numbers != np.floor(numbers)
-        wrong &= ~(np.isnan(numbers) & feature.nullable)
-    if wrong.any():
-        place = int(np.argmax(wrong))
-        _number(schema, index, column[place].as_py(), first_row + place)
+    rule = rule_of(feature)
+    outside = (numbers < rule.least) | (numbers > rule.most)
+    if rule.whole:
+        outside |= ~np.isnan(numbers) & (numbers != np.floor(numbers))
+    if not rule.may_miss:
+        outside |= np.isnan(numbers)
+    for place in np.flatnonzero(outside).tolist():
+        numbers[place] = _number(schema, index, column[place].as_py(), first_row + place)
     return numbers
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlrf.core.column_rules import rule_of
 from mlrf.core.errors import FeatureCountError, InvalidRequestError
 from mlrf.core.feature import Kind
+from mlrf.core.infinities import REFUSED
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.model.row_values import at_row, number_of
@@ -38,32 +40,34 @@ def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Ta
     table = np.ascontiguousarray(rows, dtype=np.float64)
     columns = [index for index, feature in enumerate(schema.features) if feature.kind is not Kind.NUMERIC]
     required = [index for index, feature in enumerate(schema.features) if not feature.nullable]
-    fits = _no_infinity(table) and not (required and np.isnan(table[:, required]).any())
-    if fits and (not columns or _fit(schema, columns, table[:, columns])):
+    fits = _in_range(schema, table) and not (required and np.isnan(table[:, required]).any())
+    if fits and (not columns or _whole_fit(schema, columns, table[:, columns])):
         return table
     return _by_value(schema, table, leniency)
 
 
-def _no_infinity(table: Table) -> bool:
-    flat = table.reshape(-1)
-    for first in range(0, len(flat), _CHUNK_VALUES):
-        part = flat[first : first + _CHUNK_VALUES]
-        if not np.isfinite(part).all() and np.isinf(part).any():
-            return False
-    return True
+def _in_range(schema: Schema, table: Table) -> bool:
+    """Return whether no number is outside its column's range; integers, codes and booleans may be found outside wrongly."""
+    kinds = {id(feature.infinities): feature.infinities for feature in schema.features if feature.kind is Kind.NUMERIC}
+    ranges = {each.range for each in kinds.values()}
+    least: Any
+    most: Any
+    if len(ranges) > 1:
+        rules = [rule_of(feature) for feature in schema.features]
+        least, most = np.array([rule.least for rule in rules]), np.array([rule.most for rule in rules])
+    else:
+        least, most = ranges.pop() if ranges else REFUSED.range
+    parts = np.array_split(table, max(1, table.size // _CHUNK_VALUES))
+    if isinstance(most, float) and -least == most:
+        return math.isinf(most) or not any((np.abs(part) > most).any() for part in parts)
+    return not any(((part < least) | (part > most)).any() for part in parts)
 
 
-def _fit(schema: Schema, columns: list[int], values: Table) -> bool:
+def _whole_fit(schema: Schema, columns: list[int], values: Table) -> bool:
     """Return whether integers, codes and booleans are whole numbers within their range."""
-    least, most = np.full(len(columns), -math.inf), np.full(len(columns), math.inf)
-    for place, index in enumerate(columns):
-        feature = schema.features[index]
-        if feature.kind is Kind.BOOLEAN:
-            least[place], most[place] = 0, 1
-        elif feature.categories is not None:
-            least[place], most[place] = 0, len(feature.categories) - 1
-    for first in range(0, len(values), max(1, _CHUNK_VALUES // len(columns))):
-        part = values[first : first + max(1, _CHUNK_VALUES // len(columns))]
+    rules = [rule_of(schema.features[index]) for index in columns]
+    least, most = np.array([rule.least for rule in rules]), np.array([rule.most for rule in rules])
+    for part in np.array_split(values, max(1, values.size // _CHUNK_VALUES)):
         fits = (np.floor(part) == part) & (part >= least) & (part <= most)
         if not fits.all() and not (fits | np.isnan(part)).all():
             return False

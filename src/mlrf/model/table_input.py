@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlrf.core.column_matching import find_columns
+from mlrf.core.column_rules import rule_of
 from mlrf.core.errors import InvalidRequestError, MissingFeatureError, UnknownFeatureError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
@@ -92,13 +93,10 @@ def _whole_column(feature: Feature, values: npt.NDArray[Any] | None) -> Table | 
     if feature.kind not in takers:
         return None
     numbers = values.astype(np.float64)
-    if np.isinf(numbers).any() or (not feature.nullable and np.isnan(numbers).any()):
+    rule = rule_of(feature)
+    if np.any((numbers < rule.least) | (numbers > rule.most)) or (not rule.may_miss and np.isnan(numbers).any()):
         return None
-    if feature.kind is Kind.BOOLEAN and not np.all(np.isnan(numbers) | (numbers == 0) | (numbers == 1)):
-        return None
-    if feature.kind in (Kind.INTEGER, Kind.CATEGORICAL) and not np.all(
-        np.isnan(numbers) | (numbers == np.floor(numbers))
-    ):
+    if rule.whole and not np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
         return None
     return numbers
 

@@ -54,8 +54,12 @@ class ForestBundle:
         progress("exporting", 1.0)
 
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
-        """Return the files and the manifest of the bundle; ParityError when an export does not answer as the library does."""
+        """Return the files and the manifest of the bundle; ParityError when an export does not answer as the library does.
+
+        From then on the schema says what the library does with infinities.
+        """
         proof = prove(self._imported, self._exports, self.schema, sampled=self._sampled, progress=progress)
+        self.schema = proof.schema
         golden = Golden(proof.kinds, proof.rows, proof.margins, proof.predictions)
         files = {
             FOREST: self._exports.forest,

@@ -40,11 +40,15 @@ class GraphBundle:
         self.unexplained = "a graph of operators has none: they are given for tree ensembles"
 
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
-        """Return the files and the manifest of the bundle; ParityError when the engine does not answer as the file does."""
+        """Return the files and the manifest of the bundle; ParityError when the engine does not answer as the file does.
+
+        From then on the schema says what the graph does with infinities.
+        """
         imported, meaning = self._imported, self._meaning
         entry = GraphEntry(imported.settings["output"], meaning.column, imported.settings["keys"], imported.operators)
         golden = graph_rows(imported, self.schema.features, self._sampled)
         proof = prove_graph(imported, self.schema, meaning, entry, golden, progress)
+        self.schema = proof.schema
         size_bytes = len(imported.source) // 2
         n_stored = max(_MIN_STORED_ROWS, max(_MIN_STORED_BYTES, size_bytes) // (8 * proof.rows.shape[1]))
         kept = np.unique(np.linspace(0, len(proof.rows) - 1, n_stored).astype(np.int64))

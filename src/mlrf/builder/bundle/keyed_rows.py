@@ -42,6 +42,16 @@ def keyed_rows(
         rows.release()
 
 
+def check_rows_file(wanted: KeyedRowsOptions | None, schema: Schema) -> None:
+    """Raise the error of a key or of a file's columns that do not fit, before anything takes long."""
+    if wanted is None:
+        return
+    rows = RowFormat(schema, read_key(wanted))
+    _check_as_of(wanted, rows)
+    if wanted.file is not None:
+        RowsFile(wanted.file, rows, as_of_column=wanted.as_of_column, partial=wanted.partial)
+
+
 class KeyedRows:
     """The rows of a build, checked and sorted; `release` closes their temporary store."""
 

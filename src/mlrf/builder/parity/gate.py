@@ -11,11 +11,12 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
+from mlrf.builder.parity.infinities import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
-from mlrf.builder.parity.reference import Answers, ask_reference_library
+from mlrf.builder.parity.reference import Answers, InfiniteAnswers, ask_reference_library
 from mlrf.core.errors import ParityError
-from mlrf.core.forest import F64, I64
+from mlrf.core.forest import F64, I64, Bool
 from mlrf.core.manifest import ParityRows
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
@@ -23,6 +24,8 @@ from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
 _MIN_STORED_BYTES = 512 << 10
+_EXPLAINED_INFINITIES = 64
+"""Rows of infinities that the tree engine also answers one by one, and explains."""
 Progress = Callable[[str, float], None]
 
 
@@ -42,6 +45,8 @@ class Proof:
     """[m, K] the library's"""
     predictions: F64
     """[m, K] the library's"""
+    schema: Schema
+    """With what the library does with infinities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,9 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         golden, n_outputs=model.forest.n_outputs, size_bytes=max(_MIN_STORED_BYTES, len(model.source) // 2)
     )
     progress(f"asking {model.library}", 0.0)
-    answers = ask_reference_library(model, golden.rows, kept)
+    is_single = model.forest.inputs == "float32"
+    infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=is_single)
+    answers = ask_reference_library(model, golden.rows, kept, infinite.rows)
     progress(f"asking {model.library}", 1.0)
     trees = run_trees(exports.forest, golden.rows, kept)
     parity = {TreeEngine.name: judge_trees(model, schema, golden, kept, answers, trees)}
@@ -82,7 +89,36 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         rows=stored.rows.dense(),
         margins=answers.margins[kept[order]],
         predictions=answers.predictions[order],
+        schema=_with_infinities(model, exports, schema, infinite, answers.infinite, is_single=is_single),
     )
+
+
+def _with_infinities(
+    model: ImportedModel,
+    exports: Exports,
+    schema: Schema,
+    probed: InfinityRows,
+    found: InfiniteAnswers | None,
+    *,
+    is_single: bool,
+) -> Schema:
+    """Return the schema with what the library does with infinities, where both engines do the same."""
+    refused = np.zeros(len(probed.rows), np.bool_)
+    if found is None or found.margins.shape[1] != model.forest.n_outputs:
+        return with_infinities(schema, probed, refused, lambda _: refused, is_single=is_single)
+
+    def agrees(rows: F64) -> Bool:
+        some = np.unique(np.linspace(0, len(rows) - 1, _EXPLAINED_INFINITIES).astype(np.int64))
+        got = run_trees(exports.forest, rows, some)
+        same = ~compare(found.margins, got.margins, relative=0.0).off
+        same[some] &= ~compare(found.margins[some], got.single, relative=0.0).off
+        same &= additivity_gap(got.single, got.contributions, got.base) <= ADDITIVITY_LIMIT
+        if exports.onnx is not None:
+            margins, _ = run_onnx(exports.onnx, rows)
+            same &= ~compare(found.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest)).off
+        return same
+
+    return with_infinities(schema, probed, found.answered, agrees, is_single=is_single)
 
 
 def judge(

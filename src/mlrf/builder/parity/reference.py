@@ -14,14 +14,28 @@ from typing import Any
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedModel
-from mlrf.builder.parity.reference_process import NOT_INSTALLED, OUT_OF_MEMORY
+from mlrf.builder.parity.reference_process import (
+    INFINITE_ANSWERS,
+    INFINITE_ROWS,
+    NOT_INSTALLED,
+    OUT_OF_MEMORY,
+    VERSION,
+)
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import BuildError, ModelUnreadableError
-from mlrf.core.forest import F64, I64
+from mlrf.core.forest import F64, I64, Bool
 
 TIME_LIMIT_S = 600.0
 _SHOWN_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InfiniteAnswers:
+    """Which of n rows the library answered [n], and their margins [n, K]."""
+
+    answered: Bool
+    margins: F64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +45,8 @@ class Answers:
     margins: F64
     predictions: F64
     version: str
+    infinite: InfiniteAnswers | None = None
+    """To the rows that hold infinities; None if the library crashed on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +62,16 @@ class Question:
 
 
 def ask_reference_library(
-    model: ImportedModel, rows: F64 | SparseRows, wanted: I64, *, time_limit_s: float = TIME_LIMIT_S
+    model: ImportedModel,
+    rows: F64 | SparseRows,
+    wanted: I64,
+    infinite: F64 | None = None,
+    *,
+    time_limit_s: float = TIME_LIMIT_S,
 ) -> Answers:
     """Return the training library's answers to rows [n, F], and its predictions for the rows numbered `wanted` [w].
+
+    `infinite` are rows that the library may refuse.
 
     BuildError when the library is not installed, crashes or takes too long; ModelUnreadableError when it refuses the model.
     """
@@ -57,6 +80,7 @@ def ask_reference_library(
         rows,
         wanted,
         time_limit_s,
+        infinite,
     )
     n_outputs = model.forest.n_outputs
     if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_outputs:
@@ -66,7 +90,9 @@ def ask_reference_library(
     return found
 
 
-def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I64, time_limit_s: float) -> Answers:
+def run_reference_process(
+    question: Question, rows: F64 | SparseRows, wanted: I64, time_limit_s: float, infinite: F64 | None = None
+) -> Answers:
     """Return a child process's margins of rows [n, F], and its predictions for the rows numbered `wanted` [w], ascending.
 
     Errors as `ask_reference_library`.
@@ -77,15 +103,26 @@ def run_reference_process(question: Question, rows: F64 | SparseRows, wanted: I6
             (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
             as_sparse(rows).save(folder)
             np.save(folder / "wanted.npy", wanted, allow_pickle=False)
+            if infinite is not None and len(infinite):
+                np.save(folder / INFINITE_ROWS, infinite, allow_pickle=False)
             version = _run(question, folder, time_limit_s)
             margins, predictions = (
                 np.load(folder / f"{answer}.npy", allow_pickle=False) for answer in ("margins", "predictions")
             )
+            answers_to_infinite = _infinite_answers(folder)
         except OSError as error:
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
     if len(margins) != len(rows) or len(predictions) != len(wanted):
         raise ModelUnreadableError(f"{question.library} answers {len(margins)} of {len(rows)} rows")
-    return Answers(margins.astype(np.float64), predictions.astype(np.float64), version)
+    return Answers(margins.astype(np.float64), predictions.astype(np.float64), version, answers_to_infinite)
+
+
+def _infinite_answers(folder: Path) -> InfiniteAnswers | None:
+    path = folder / INFINITE_ANSWERS
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as found:
+        return InfiniteAnswers(found["answered"], found["margins"].astype(np.float64))
 
 
 def _run(model: Question, folder: Path, time_limit_s: float) -> str:
@@ -98,8 +135,9 @@ def _run(model: Question, folder: Path, time_limit_s: float) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{model.library} did not answer the golden rows within {time_limit_s:.0f} s") from error
-    if child.returncode == 0:
-        return child.stdout.strip()
+    if (folder / VERSION).exists():
+        # A library that crashed on infinities has answered the golden rows before.
+        return (folder / VERSION).read_text(encoding="utf-8")
     said = _one_line(child.stderr)
     if child.returncode == NOT_INSTALLED:
         raise BuildError(

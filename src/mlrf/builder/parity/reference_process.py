@@ -5,6 +5,8 @@ model in the library's own format, rows [n, F], the rows to predict too [w, F], 
 margins [n, K], predictions [w, K] and the library's version. FOLDER holds `model`, `settings.json` and the arrays; UNUSED names
 packages that the library can do without, separated by commas. A crash, a hang or a library that is not installed ends this
 process and no other.
+
+Rows that hold infinities are asked last, and in groups: a library refuses a table for one row of it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,9 +25,14 @@ from typing import Any
 import numpy as np
 
 from mlrf.builder.parity.sparse_rows import SparseRows
+from mlrf.core.forest import F64, Bool
 
 NOT_INSTALLED, REFUSED, OUT_OF_MEMORY = 65, 66, 67
 """The exit statuses that say that the library cannot be imported, that it raised an error, and that memory ran out."""
+INFINITE_ROWS, INFINITE_ANSWERS, VERSION = "infinite.npy", "infinite_answers.npz", "version"
+"""The files of rows that hold infinities and of their answers, and of the library's version, written before they are asked."""
+_MOST_CALLS = 48
+"""Calls for the rows of infinities: what is refused and not asked again counts as refused."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,7 +47,9 @@ def main(argv: list[str]) -> int:
         print(error, file=sys.stderr)
         return NOT_INSTALLED
     try:
-        print(_answer_rows(answer, folder, int(threads)))
+        (folder / VERSION).write_text(_answer_rows(answer, folder, int(threads)), encoding="utf-8")
+        if (folder / INFINITE_ROWS).exists():
+            _answer_infinities(answer, folder, int(threads))
     except MemoryError:
         return OUT_OF_MEMORY
     except Exception as error:  # noqa: BLE001  a library may raise anything
@@ -83,6 +92,47 @@ def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
     np.save(folder / "margins.npy", np.concatenate(margins), allow_pickle=False)
     np.save(folder / "predictions.npy", np.concatenate(predictions), allow_pickle=False)
     return str(version)
+
+
+def _answer_infinities(answer: Any, folder: Path, threads: int) -> None:
+    """Write the margins of the rows that hold infinities, and which rows the library answered."""
+    rows = np.load(folder / INFINITE_ROWS, allow_pickle=False)
+    settings = json.loads((folder / "settings.json").read_bytes())
+
+    def ask(part: F64) -> F64 | None:
+        try:
+            return np.reshape(answer(folder / "model", part, part[:1], settings, threads)[0], (len(part), -1))
+        except Exception:  # noqa: BLE001  whatever it raises, it refuses the rows
+            return None
+
+    answered, margins = ask_in_parts(ask, rows)
+    np.savez(folder / INFINITE_ANSWERS, answered=answered, margins=margins)
+
+
+def ask_in_parts(ask: Callable[[F64], F64 | None], rows: F64, most_calls: int = _MOST_CALLS) -> tuple[Bool, F64]:
+    """Return which rows [n, F] are answered [n] and their margins [n, K]; `ask` returns None for a table that it refuses."""
+    answered = np.zeros(len(rows), np.bool_)
+    margins = np.full((len(rows), 1), np.nan)
+    calls = 0
+    waiting = [np.arange(len(rows))]
+    while waiting and calls < most_calls:
+        part = waiting.pop(0)
+        found = ask(rows[part])
+        calls += 1
+        if found is not None:
+            if margins.shape[1] != found.shape[1]:
+                margins = np.full((len(rows), found.shape[1]), np.nan)
+            margins[part], answered[part] = found, True
+        elif len(part) > 1:
+            if calls == 1 and not _answers_one_of(ask, rows, part[[0, len(part) // 2, -1]]):
+                break
+            waiting += np.array_split(part, 2)
+    return answered, margins
+
+
+def _answers_one_of(ask: Callable[[F64], F64 | None], rows: F64, some: Any) -> bool:
+    """Whether one of some rows is answered alone: a library that refuses all of them refuses every infinity."""
+    return any(ask(rows[[row]]) is not None for row in some.tolist())
 
 
 def _die_with_parent(parent: int) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
+from mlrf.core.infinities import REFUSED, describe_infinities
 from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
@@ -172,6 +173,8 @@ def _feature(feature: Feature) -> dict[str, Any]:
         described["default"] = feature.default
     if feature.categories is not None:
         described["categories"] = list(feature.categories)
+    if feature.infinities != REFUSED:
+        described["infinities"] = describe_infinities(feature.infinities)
     if feature.hashing is not None:
         described["hashed"] = {"unnamed": len(feature.hashing.known), "any": feature.hashing.is_open}
     return described

@@ -6,6 +6,7 @@ Numbers are decoded as float64. That integers, codes and booleans are whole numb
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -13,11 +14,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mlrf.core.feature import Feature, Kind
+from mlrf.core.infinities import LARGEST_FLOAT32
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.serving.native.requests import MAX_EXPLAINED
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_FLOAT32 = Annotated[float, msgspec.Meta(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
+"""What is beyond goes to the strict parser: there it counts as an infinity."""
 OPTIONS: list[tuple[str, Any, Any]] = [
     ("unknown_categories", Literal["refuse", "missing", "as-library"], "refuse"),
     ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=MAX_EXPLAINED)], False),
@@ -90,8 +94,11 @@ def positional_type(feature: Feature, leniency: Leniency) -> Any:
 
 def _plain_type(feature: Feature, leniency: Leniency) -> Any:
     """Return float, in which all numbers are decoded, or bool."""
-    if feature.kind is not Kind.BOOLEAN:
-        return _nullable(feature, float)
+    match feature.kind:
+        case Kind.NUMERIC if feature.infinities.from_float32 and feature.infinities.range != (-math.inf, math.inf):
+            return _nullable(feature, _FLOAT32)
+        case Kind.NUMERIC | Kind.INTEGER | Kind.CATEGORICAL:
+            return _nullable(feature, float)
     return _nullable(feature, bool | float if leniency.natural else bool)
 
 

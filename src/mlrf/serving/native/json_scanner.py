@@ -7,6 +7,7 @@ pass that costs a thousandth of decoding.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -77,7 +78,10 @@ def value_of(raw: msgspec.Raw, name: str) -> Any:
 
 
 def feature_value(raw: msgspec.Raw, name: str) -> Any:
-    """Decode the value of a feature; raises InvalidFeatureError, which names it."""
+    """Decode the value of a feature; raises InvalidFeatureError, which names it.
+
+    A number beyond float64, as 1e999, is an infinity, as it is to JavaScript and Python; the schema says whether it is taken.
+    """
     if _is_too_long_a_number(raw):
         raise InvalidFeatureError(
             f"feature {shown_name(name)}: {clip(bytes(raw)[:_CLIPPED_BYTES].decode())} is a number of {len(bytes(raw))} "
@@ -88,6 +92,9 @@ def feature_value(raw: msgspec.Raw, name: str) -> Any:
     try:
         return _decode_any(raw)
     except msgspec.MsgspecError as error:
+        text = bytes(raw).lstrip()
+        if text[:1] in _NUMBER_STARTS:
+            return -math.inf if text[:1] == b"-" else math.inf
         raise InvalidFeatureError(
             f"feature {shown_name(name)}: {clip(bytes(raw).decode())} is out of the range of float64",
             feature=clip(name),

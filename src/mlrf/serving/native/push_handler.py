@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from mlrf.core import json_infinities
 from mlrf.core.column_rules import whole_columns
 from mlrf.core.errors import InvalidKeyError, InvalidRequestError, MalformedRequestError, NotKeyedError
 from mlrf.core.leniency import STRICT
@@ -148,11 +149,8 @@ def _split(body: bytes) -> tuple[list[msgspec.Raw], bool]:
 
 def _decoded(raw: msgspec.Raw) -> Any:
     try:
-        return _decode(raw)
+        return json_infinities.decode(raw)
     except msgspec.MsgspecError as error:
         raise InvalidRequestError("it holds a number out of the range of float64") from error
     except RecursionError as error:
         raise MalformedRequestError("the body is nested too deep") from error
-
-
-_decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder().decode

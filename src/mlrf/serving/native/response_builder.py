@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from mlrf.core.json_infinities import encoded_infinities
 from mlrf.engines.interface import Explainer, Row
 from mlrf.model import Model
 from mlrf.model.model import Prediction
@@ -198,4 +199,4 @@ class ResponseBuilder:
         return features if details.defaults is None else features + b',"defaults":%b' % _encode(details.defaults)
 
     def _instance(self, row: Row) -> bytes:
-        return _encode(self.model.schema.instance(self.model.table([row])))
+        return _encode(encoded_infinities(self.model.schema.instance(self.model.table([row]))))

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
+from mlrf.core import json_infinities
 from mlrf.serving.oip.datatypes import BYTES, DATATYPES, Datatype
 
 PIECE_BYTES = 64 << 10
@@ -37,12 +38,19 @@ _TRIES = 3
 _Decode = Callable[[bytes], list[Any]]
 
 
-def _decoders(datatype: Datatype) -> tuple[_Decode, _Decode]:
-    """Return what decodes arrays of a datatype's values, and arrays of such arrays."""
+def _decoders(datatype: Datatype) -> tuple[_Decode, _Decode, _Decode]:
+    """Return what decodes arrays of a datatype's values: without infinities, with them, and arrays of such arrays."""
     kind: Any = str if datatype is BYTES else bool if datatype.name == "BOOL" else float if datatype.is_float else int
     values: Any = list[kind | None]
     rows: Any = list[values]
-    return msgspec.json.Decoder(values).decode, msgspec.json.Decoder(rows).decode
+    flat, by_row = (msgspec.json.Decoder(kind).decode for kind in (values, rows))
+    if not datatype.is_float:
+        return flat, flat, by_row
+    return (
+        flat,
+        lambda text: json_infinities.decode_with(flat, text, values),
+        lambda text: json_infinities.decode_with(by_row, text, rows),
+    )
 
 
 _DECODERS = {name: _decoders(datatype) for name, datatype in DATATYPES.items()}
@@ -54,12 +62,15 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
     MsgspecError for values that are no such array, TooManyValuesError for a long text with more
     than `most`.
     """
-    flat, by_row = _DECODERS[datatype.name]
+    fast, flat, by_row = _DECODERS[datatype.name]
     if len(text) <= PIECE_BYTES:
         # Whoever reads the tensor says more of it.
         most = len(text)
         if not _NESTED.match(text):
-            return flat(text)
+            try:
+                return fast(text)
+            except msgspec.ValidationError:
+                return flat(text)
     if _NESTED.match(text):
         gap = _STRING_ROWS if datatype is BYTES else _NUMBER_ROWS
         pieces = _flattened(_pieces(text, by_row, gap), shape)

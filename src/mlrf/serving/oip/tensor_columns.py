@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -126,9 +127,11 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
         floats: array[float] = array(datatype.code)
         try:
             for place in range(0, len(data), _AT_ONCE):
-                floats.extend([math.nan if value is None else value for value in data[place : place + _AT_ONCE]])
-        except (TypeError, OverflowError) as error:
-            raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v))) from error
+                part = [math.nan if value is None else value for value in data[place : place + _AT_ONCE]]
+                # `array` would make an infinity of a finite number beyond float32.
+                floats.frombytes(struct.pack(f"<{len(part)}{datatype.code}", *part))
+        except (TypeError, OverflowError, struct.error) as error:
+            raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v, datatype))) from error
         return floats
     for value in data:
         if value is not None and not (isinstance(value, int) and datatype.least <= value <= datatype.most):
@@ -136,10 +139,10 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
     return data
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any, datatype: Datatype) -> bool:
     try:
-        return value is None or abs(float(value)) >= 0.0
-    except (TypeError, OverflowError, ValueError):
+        return value is None or bool(struct.pack(datatype.code, value))
+    except (TypeError, OverflowError, ValueError, struct.error):
         return False
 
 

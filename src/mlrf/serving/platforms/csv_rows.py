@@ -33,6 +33,7 @@ from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, RowWri
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
 """No digit can be matched in two ways: a field may hold a million of them before the letter that makes it no number."""
+_INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
 _MAX_FIELD_CHARS = 1 << 20
 _encode = msgspec.json.encode
@@ -209,6 +210,8 @@ def _number(field: str) -> bytes:
     if _NUMBER.fullmatch(text):
         number = float(text)
         return repr(number).encode() if math.isfinite(number) else text.lstrip("+").encode()
+    if _INFINITY.fullmatch(text):
+        return b"-1e999" if text.startswith("-") else b"1e999"
     return _encode(field)
 
 

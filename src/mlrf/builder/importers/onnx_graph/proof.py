@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from onnx import TensorProto
 
 from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, ask_graph, ask_reference_evaluator
 from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
 from mlrf.builder.parity.comparison import compare, refuse, report
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
+from mlrf.builder.parity.infinities import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
+from mlrf.builder.parity.reference import InfiniteAnswers
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import ModelUnreadableError
-from mlrf.core.forest import F64, I64
+from mlrf.core.forest import F64, I64, Bool
 from mlrf.core.manifest import ONNX_MODEL, GraphEntry, ParityRows
 from mlrf.core.schema import Schema
 from mlrf.engines.onnx_graph import GraphEngine
@@ -46,6 +49,8 @@ class GraphProof:
     n_replayed: int
     """How many of them a server may ask before it serves, for they take time."""
     notes: tuple[str, ...]
+    schema: Schema
+    """With what the graph does with infinities."""
 
 
 def prove_graph(
@@ -53,7 +58,8 @@ def prove_graph(
 ) -> GraphProof:
     """Hold the engine against the file itself; ParityError says on which rows they differ."""
     progress("asking onnxruntime", 0.0)
-    answers = ask_graph(graph, golden.rows.dense())
+    infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=_is_single(graph))
+    answers = ask_graph(graph, golden.rows.dense(), infinite.rows)
     progress("asking onnxruntime", 1.0)
     golden, answers = _answered(golden, answers)
     at_half = class_at_half(meaning, answers)
@@ -77,7 +83,38 @@ def prove_graph(
         margins=expected,
         n_replayed=max(_LEAST_REPLAYED, int(_REPLAY_S / max(row_s, 1e-9))),
         notes=notes,
+        schema=_with_infinities(graph, schema, entry, meaning, infinite, answers.infinite),
     )
+
+
+def _with_infinities(
+    graph: ImportedGraph,
+    schema: Schema,
+    entry: GraphEntry,
+    meaning: Meaning,
+    probed: InfinityRows,
+    found: InfiniteAnswers | None,
+) -> Schema:
+    """Return the schema with what the graph does with infinities; an answer that is not finite counts as a refusal."""
+    is_single = _is_single(graph)
+    answered = np.zeros(len(probed.rows), np.bool_)
+    if found is None or not np.any(found.answered):
+        return with_infinities(schema, probed, answered, lambda _: answered, is_single=is_single)
+    answered = found.answered & np.all(np.isfinite(found.margins), axis=1)
+    expected = meaning.margins(found.margins)
+
+    def agrees(rows: F64) -> Bool:
+        same = np.zeros(len(rows), np.bool_)
+        places = np.flatnonzero(answered)
+        got, _, _ = _served(graph, schema, entry, rows[places], expected.shape[1])
+        same[places] = ~compare(expected[places], got, relative=0.0).off
+        return same
+
+    return with_infinities(schema, probed, answered, agrees, is_single=is_single)
+
+
+def _is_single(graph: ImportedGraph) -> bool:
+    return any(element == TensorProto.FLOAT for _, element, _, _ in graph.settings["inputs"])
 
 
 def _answered(golden: GoldenRows, answers: GraphAnswers) -> tuple[GoldenRows, GraphAnswers]:

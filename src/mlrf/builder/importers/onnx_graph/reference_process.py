@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedGraph
-from mlrf.builder.parity.reference import Question, run_reference_process
+from mlrf.builder.parity.reference import InfiniteAnswers, Question, run_reference_process
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64
 
@@ -27,16 +27,17 @@ class GraphAnswers:
     numbers: F64
     labels: F64
     version: str
+    infinite: InfiniteAnswers | None = None
 
 
-def ask_graph(graph: ImportedGraph, rows: F64) -> GraphAnswers:
-    """Return ONNX Runtime's answers to rows [n, F], each asked alone.
+def ask_graph(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> GraphAnswers:
+    """Return ONNX Runtime's answers to rows [n, F], each asked alone; `infinite` are rows that hold infinities.
 
     ModelUnreadableError when it refuses the model; BuildError when it crashes or takes too long.
     """
     question = Question("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
-    found = run_reference_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S)
-    return GraphAnswers(found.margins, found.predictions[:, 0], found.version)
+    found = run_reference_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S, infinite)
+    return GraphAnswers(found.margins, found.predictions[:, 0], found.version, found.infinite)
 
 
 def ask_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:

@@ -28,7 +28,8 @@ class Cut(NamedTuple):
 def cut(document: bytes) -> Cut:
     """Return a document without the long arrays of numbers that its members `data` hold.
 
-    What is taken out is not known to be JSON. NaN, which JSON has not, is null there.
+    What is taken out is not known to be JSON. NaN, which JSON has not, is null there, and
+    Infinity 1e999.
     """
     arrays: dict[bytes, bytes] = {}
     parts, place, looked = [], 0, 0
@@ -45,7 +46,7 @@ def cut(document: bytes) -> Cut:
         if end - start <= PIECE_BYTES:
             continue
         name = b'"%b %d"' % (_TOKEN, len(arrays))
-        arrays[name] = document[start:end].replace(b"NaN", b"null")
+        arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")
         parts += [document[place:start], name]
         place = looked = end
     return Cut(b"".join([*parts, document[place:]]) if parts else document, arrays)

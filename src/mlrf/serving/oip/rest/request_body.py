@@ -28,10 +28,11 @@ from mlrf.serving.oip.messages import (
 from mlrf.serving.oip.rest.number_arrays import cut
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES
 
-_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+_NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
 """Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
 
 
+_WORDS = {b"NaN": b"null", b"Infinity": b"1e999"}
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MAX_SHAPE_BYTES = 4096
 _LIMITS = CountLimits()
@@ -196,9 +197,9 @@ def _document(text: bytes) -> _Document:
     try:
         return _decode(text)
     except _NO_JSON as error:
-        if b"NaN" in text:
-            # Clients write a missing float so, though JSON has no word for it.
-            mended = _NO_NUMBER.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], text)
+        if b"NaN" in text or b"Infinity" in text:
+            # Clients write a missing float and an infinity so, though JSON has no words for them.
+            mended = _NO_NUMBER.sub(lambda found: _WORDS.get(found[0], found[0]), text)
             with suppress(*_NO_JSON):
                 return _decode(mended)
         raise MalformedRequestError(

@@ -1,0 +1,84 @@
+"""What a feature does with infinities: what the training library did when the build asked it.
+
+A library that computes in float32 has an infinity for every number beyond float32 too. A bundle without a record refuses
+infinities and takes every float64.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+LARGEST_FLOAT32 = math.nextafter(2.0**128 - 2.0**103, 0.0)
+"""The largest float64 that float32 does not round to an infinity."""
+_LARGEST_FLOAT64 = sys.float_info.max
+_FLOAT32 = " float32"
+
+
+class OnInfinity(StrEnum):
+    """What happens to an infinity."""
+
+    REFUSED = "refused"
+    NUMBER = "number"
+    """It is compared as a number: greater, or less, than every other."""
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Infinities:
+    """What a feature does with either infinity."""
+
+    positive: OnInfinity = OnInfinity.REFUSED
+    negative: OnInfinity = OnInfinity.REFUSED
+    from_float32: bool = False
+    """Whether a number counts as infinite that float32 rounds to an infinity."""
+
+    def of(self, number: float) -> OnInfinity:
+        """Return what happens to a number: `NUMBER` for a finite one, `REFUSED` for NaN."""
+        if -self._largest <= number <= self._largest:
+            return OnInfinity.NUMBER
+        if math.isnan(number):
+            return OnInfinity.REFUSED
+        return self.positive if number > 0 else self.negative
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number that an engine is given as it is."""
+        return (
+            -math.inf if self.negative is OnInfinity.NUMBER else -self._largest,
+            math.inf if self.positive is OnInfinity.NUMBER else self._largest,
+        )
+
+    @property
+    def precision(self) -> str:
+        """The type whose range finite numbers must be in."""
+        return "float32" if self.from_float32 else "float64"
+
+    @property
+    def _largest(self) -> float:
+        return LARGEST_FLOAT32 if self.from_float32 else _LARGEST_FLOAT64
+
+
+REFUSED = Infinities()
+"""The rule of a feature without a record."""
+
+
+def describe_infinities(infinities: Infinities) -> str:
+    """Return a rule as documents hold it: "number", "number/refused" (+inf/-inf), "refused float32"; short, for wide models."""
+    signs = dict.fromkeys((infinities.positive.value, infinities.negative.value))
+    return "/".join(signs) + (_FLOAT32 if infinities.from_float32 else "")
+
+
+@cache
+def read_infinities(described: str | None) -> Infinities:
+    """Return the rule that a document describes, `REFUSED` for None; ValueError when it is no rule.
+
+    All features of a rule share one object, so that those who check rows see at once that the rule is the same.
+    """
+    if described is None:
+        return REFUSED
+    signs = described.removesuffix(_FLOAT32).split("/")
+    return Infinities(OnInfinity(signs[0]), OnInfinity(signs[-1]), described.endswith(_FLOAT32))

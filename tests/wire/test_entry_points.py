@@ -1,0 +1,234 @@
+"""One value at every entry point: the training library's own answer, or one error code, the same for all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+import catboost
+import lightgbm
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import xgboost
+from sklearn import ensemble
+
+import mlrf
+from grpc_peer import Peer, address_of
+from inference_wires import ParsedRequest, Tensor, wires
+from mlrf.cli.row_files import leniency_of, read_file
+from mlrf.client import Client as PythonClient
+from mlrf.core.errors import MlrfError
+from once_a_run import once_a_run
+from raw_http import Client
+from running import Server, serving
+
+RNG = np.random.default_rng(3)
+X = np.round(RNG.normal(size=(300, 2)), 2)
+GAPS = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+Y = X[:, 0] * 2 + X[:, 1]
+SECOND = 0.25
+NAMES = ["a", "b"]
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=NAMES)
+
+
+LIBRARIES = {
+    "lightgbm": lambda: lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(frame(GAPS), Y).booster_,
+    "xgboost": lambda: xgboost.train({"max_depth": 3}, xgboost.DMatrix(frame(GAPS), Y), 5),
+    "boosting": lambda: ensemble.GradientBoostingRegressor(n_estimators=5).fit(frame(X), Y),
+    "catboost": lambda: catboost.CatBoostRegressor(iterations=5, verbose=0, allow_writing_files=False).fit(
+        frame(GAPS), Y
+    ),
+    "histogram": lambda: ensemble.HistGradientBoostingRegressor(max_iter=5).fit(frame(GAPS), Y),
+    "forest": lambda: ensemble.RandomForestRegressor(5).fit(frame(GAPS), Y),
+}
+IN_MAKE_TEST = ("lightgbm", "xgboost", "boosting")
+"""One that answers infinities, one that refuses them, one that refuses missing values; the others take a build each."""
+VALUES = [math.inf, -math.inf, 1e39, -1e39, 1e300, 3.4028235e38, math.nan, 0.5]
+
+
+@dataclass
+class Served:
+    """A model in this process, in a server, and in its library."""
+
+    name: str
+    path: object
+    fitted: object
+    model: mlrf.Model
+    server: Server
+    peer: Peer
+    client: PythonClient
+    admin: object
+    folder: object
+
+    def own(self, value):
+        """The library's own answer; None where it refuses the value."""
+        rows = frame([[value, SECOND]])
+        try:
+            if isinstance(self.fitted, xgboost.Booster):
+                return float(self.fitted.predict(xgboost.DMatrix(rows))[0])
+            with np.errstate(over="ignore"):
+                return float(self.fitted.predict(rows)[0])
+        except (ValueError, xgboost.core.XGBoostError):
+            return None
+
+
+def number(value):
+    """A number as JSON that these routes take: missing is null, an infinity is beyond float64."""
+    if math.isnan(value):
+        return "null"
+    return {math.inf: "1e999", -math.inf: "-1e999"}.get(value, repr(value))
+
+
+def python(rows):
+    return lambda served, value: float(served.model.predict(rows(value))[0])
+
+
+def post(path, body, find, headers=()):
+    def ask(served, value):
+        text = body.replace("NUMBER", str(value) if headers else number(value))
+        answer = served.server.ask("POST", path.replace("MODEL", served.name), text.encode(), headers)
+        return float(find(answer.json)) if answer.status == 200 else answer.code
+
+    return ask
+
+
+def infer(wire, datatype="FP64", *, by_feature=False):
+    def ask(served, value):
+        if by_feature:
+            inputs = [Tensor("a", datatype, [value], [1]), Tensor("b", datatype, [SECOND], [1])]
+        else:
+            inputs = [Tensor("features", datatype, [value, SECOND], [1, 2])]
+        found = wires(served.server, served.peer)[wire].infer(ParsedRequest(inputs, served.name))
+        return found.code or found.outputs["prediction"][0]
+
+    return ask
+
+
+def file_rows(name, write):
+    def ask(served, value):
+        path = served.folder / f"{served.name}.{name}"
+        write(path, value)
+        rows = read_file(path, served.model.schema)
+        return float(served.model.predict(rows, leniency_of("refuse"))[0])
+
+    return ask
+
+
+def scored(served, value):
+    source, out = served.folder / f"{served.name}.in.parquet", served.folder / f"{served.name}.{value}.out"
+    pq.write_table(pa.table({"a": [value], "b": [SECOND]}), source)
+    mlrf.score(served.path, [source], out)
+    return pq.read_table(out / "part-000000.parquet")["prediction"][0].as_py()
+
+
+def by_key(served, value):
+    body = b'{"rows":[{"key":{"id":7},"features":{"a":%b,"b":0.25}}]}' % number(value).encode()
+    with Client(served.admin) as admin:
+        pushed = admin.ask("POST", f"/admin/models/{served.name}/features", body)
+    if pushed.status != 200:
+        return pushed.code
+    answer = served.server.ask("POST", f"/models/{served.name}/predict", {"key": {"id": 7}})
+    return answer.json["prediction"] if answer.status == 200 else answer.code
+
+
+def of_client(rows):
+    def ask(served, value):
+        return float(np.ravel(served.client.predict(rows(value)))[0])
+
+    return ask
+
+
+ONE = "/models/MODEL/predict"
+CSV = ["Content-Type: text/csv"]
+ENTRY_POINTS = {
+    "list": python(lambda x: [[x, SECOND]]),
+    "tuple": python(lambda x: ((x, SECOND),)),
+    "records": python(lambda x: [{"a": x, "b": SECOND}]),
+    "ndarray": python(lambda x: np.array([[x, SECOND]])),
+    "objects": python(lambda x: np.array([[x, SECOND]], object)),
+    "pandas": python(lambda x: pd.DataFrame({"a": [x], "b": [SECOND]})),
+    "pandas objects": python(lambda x: pd.DataFrame({"a": pd.Series([x], dtype=object), "b": [SECOND]})),
+    "polars": python(lambda x: pl.DataFrame({"a": [x], "b": [SECOND]})),
+    "arrow": python(lambda x: pa.table({"a": [x], "b": [SECOND]})),
+    "JSON array": post(ONE, '{"features": [NUMBER, 0.25]}', lambda a: a["prediction"]),
+    "JSON object": post(ONE, '{"features": {"a": NUMBER, "b": 0.25}}', lambda a: a["prediction"]),
+    "JSON batch": post(
+        ONE + "/batch",
+        '{"instances": [{"features": {"b": 0.25, "a": NUMBER}}], "unknown_categories": "missing"}',
+        lambda a: a["predictions"][0],
+    ),
+    "JSON overrides": post(ONE, '{"key": {"id": 1}, "overrides": {"a": NUMBER}}', lambda a: a["prediction"]),
+    "KServe v1": post("/v1/models/MODEL:predict", '{"instances": [[NUMBER, 0.25]]}', lambda a: a["predictions"][0]),
+    "MLflow": post(
+        "/invocations", '{"dataframe_split": {"columns": ["a", "b"], "data": [[NUMBER, 0.25]]}}',
+        lambda a: a["predictions"][0],
+    ),
+    "CSV": post("/invocations", "a,b\nNUMBER,0.25\n", lambda a: a["predictions"][0], CSV),
+    "inference, JSON": infer("REST, JSON"),
+    "inference, JSON by feature": infer("REST, JSON", by_feature=True),
+    "inference, binary": infer("REST, binary"),
+    "inference, gRPC values": infer("gRPC, values"),
+    "inference, gRPC raw by feature": infer("gRPC, raw", by_feature=True),
+    "file of CSV": file_rows("csv", lambda path, x: path.write_text(f"a,b\n{x},0.25\n")),
+    "file of JSON": file_rows("json", lambda path, x: path.write_text(f'[{{"a": {number(x)}, "b": 0.25}}]')),
+    "file of JSON lines": file_rows("jsonl", lambda path, x: path.write_text(f'{{"a": {number(x)}, "b": 0.25}}\n')),
+    "score": scored,
+    "stored row": by_key,
+    "client, record": of_client(lambda x: {"a": None if math.isnan(x) else x, "b": SECOND}),
+    "client, table": of_client(lambda x: pd.DataFrame({"a": [x], "b": [SECOND]})),
+}  # fmt: skip
+
+
+@pytest.fixture(
+    scope="module",
+    params=[each if each in IN_MAKE_TEST else pytest.param(each, marks=pytest.mark.slow) for each in LIBRARIES],
+)
+def served(request, tmp_path_factory):
+    name, folder = request.param, tmp_path_factory.mktemp("entry-points")
+    fitted = LIBRARIES[name]()
+    pq.write_table(pa.table({"id": [1], "a": [0.0], "b": [SECOND]}), folder / "rows.parquet")
+
+    def make(path):
+        mlrf.build(fitted, path, name=name, features=folder / "rows.parquet", key=["id"])
+
+    path = once_a_run(tmp_path_factory, f"entry-points-{name}", make)
+    options = ["--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}", "--grpc-port", "0"]
+    with (
+        serving(path, options=options) as server,
+        Peer(address_of(server)) as peer,
+        PythonClient(f"http://127.0.0.1:{server.port}", model=name) as client,
+    ):
+        yield Served(name, path, fitted, mlrf.load(path), server, peer, client, folder / "admin.sock", folder)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_number_is_answered_as_the_library_does_or_refused_everywhere(served, value):
+    own, found = served.own(value), {}
+    for name, ask in ENTRY_POINTS.items():
+        try:
+            found[name] = ask(served, value)
+        except MlrfError as error:
+            found[name] = error.code
+    if own is None:
+        assert found == dict.fromkeys(ENTRY_POINTS, "INVALID_FEATURE")
+    else:
+        assert {name: each for name, each in found.items() if not isinstance(each, float)} == {}
+        assert set(found.values()) == {found["list"]}
+        assert found["list"] == pytest.approx(own, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_features_are_returned_as_numbers_that_are_read_back(served, value):
+    if served.own(value) is None:
+        pytest.skip("the library refuses it")
+    body = json.dumps({"features": [1234.5, SECOND], "return_features": True}).replace("1234.5", number(value))
+    answer = served.server.ask("POST", "/predict", body.encode())
+    assert json.loads(answer.body)["features"] == {"a": value, "b": SECOND}

@@ -85,7 +85,7 @@ def write_bundle(
     path.mkdir(parents=True)
     link = link or LinkEntry("identity")
     if forest is not None:
-        model = export_onnx(forest, Link(link.kind, link.scale))
+        model = export_onnx(forest, Link(link.kind, link.scale)) if model is None else model
         (path / "forest.bin").write_bytes(encode_forest(forest))
     onnx = stumps(len(schema.features), n_outputs) if model is None else model
     (path / "model.onnx").write_bytes(onnx)

@@ -294,11 +294,11 @@ def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_c
     for _ in range(n_tables):
         kinds = rng.choice(list(PartKind), int(rng.integers(1, 4)))
         parts = []
-        for kind in kinds:
+        for kind in map(PartKind, kinds):
             feature = int(rng.choice(list(hashed) if kind is not PartKind.ABOVE else forest.n_features))
             border = float(np.float32(rng.normal()))
             of_hash = int(hashed[feature][0]) if kind is PartKind.EQUALS else 0
-            parts.append(KeyPart(PartKind(kind), feature, border, bool(rng.integers(2)), of_hash))
+            parts.append(KeyPart(kind, feature, border, bool(rng.integers(2)), of_hash))
         found = set()
         for _ in range(60):
             bits = [key_part(hashed, part, float(rng.choice([*range(n_codes), -0.5, 0.5, math.nan]))) for part in parts]

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "columns.hpp"
+#include "cuts.hpp"
 #include "engine.hpp"
 #include "whole_columns.hpp"
 #include "wire_counts.hpp"
@@ -122,6 +123,15 @@ public:
         const Forest& f = engine_.forest();
         return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs,
                          [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
+    }
+
+    nb::object cuts(std::int64_t feature) const {
+        const Forest& f = engine_.forest();
+        if (feature < 0 || feature >= f.n_features) throw nb::index_error("the forest has no feature of this number");
+        const std::vector<double> found = mlrf::cut_points(f, static_cast<std::uint32_t>(feature));
+        Answer answer(found.size());
+        if (!found.empty()) std::memcpy(answer.data(), found.data(), found.size() * sizeof(double));
+        return answer.release();
     }
 
     nb::object base() const { return to_list(engine_.forest().expected.data, engine_.forest().n_outputs); }
@@ -282,6 +292,7 @@ NB_MODULE(_kernel, m) {
         .def("margins", &PythonForest::margins, nb::arg("rows"), nb::arg("threads") = 1)
         .def("contributions", &PythonForest::contributions, nb::arg("row"))
         .def("contributions_many", &PythonForest::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def("cuts", &PythonForest::cuts, nb::arg("feature"))
         .def_prop_ro("base", &PythonForest::base)
         .def_prop_ro("n_features", &PythonForest::n_features)
         .def_prop_ro("n_outputs", &PythonForest::n_outputs)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from mlrf.client.curves import read_curve
 from mlrf.client.errors import VersionChangedError
 from mlrf.client.frames import like
 from mlrf.client.served_model import ServedModel, class_names, read_served_model
@@ -18,6 +19,7 @@ from mlrf.client.transport import Transport
 from mlrf.core.errors import InvalidRequestError, ModelNotFoundError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import STRICT, Leniency
+from mlrf.model.curve import Curve
 from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
 
@@ -141,6 +143,16 @@ class Client:
         table = read_rows(served.schema, rows, self._leniency)
         classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
         return Explanation(values, expected, table, list(served.schema.names), served.schema, classes)
+
+    def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
+        """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.
+
+        `row` is a record by feature name, or `{"key": {field: value}}` with, if need be, `"overrides"`, for a stored row.
+        """
+        names = [features] if isinstance(features, str) else list(features)
+        is_stored = "key" in row and set(row) <= {"key", "overrides"} and isinstance(row["key"], Mapping)
+        body = {**(row if is_stored else {"features": row}), "vary": names}
+        return read_curve(self._post("/curve", body, self._transport.deadline_s(timeout_s)))
 
     def by_key(
         self,

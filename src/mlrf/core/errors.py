@@ -24,6 +24,7 @@
         │   ├── EmptyBatchError      EMPTY_BATCH
         │   ├── NonFiniteResultError NON_FINITE_RESULT
         │   ├── NotExplainableError  NOT_EXPLAINABLE
+        │   ├── NoThresholdsError    NO_THRESHOLDS
         │   ├── NotKeyedError        NOT_KEYED
         │   ├── InvalidKeyError      INVALID_KEY
         │   ├── InvalidTensorError   INVALID_TENSOR       a tensor's name, shape, datatype or number of elements
@@ -207,6 +208,12 @@ class NotExplainableError(InvalidRequestError):
     """An explanation is requested from an engine that cannot explain."""
 
     code = "NOT_EXPLAINABLE"
+
+
+class NoThresholdsError(InvalidRequestError):
+    """A response curve is requested of a model whose thresholds are not known."""
+
+    code = "NO_THRESHOLDS"
 
 
 class NotKeyedError(InvalidRequestError):

@@ -11,6 +11,7 @@ RESERVED_NAMES = frozenset(
     (
         "features", "key", "overrides",
         "unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "leaves", "base_margin",
+        "vary",
         "instances", "inputs", "columns", "index", "data", "dataframe_split", "dataframe_records",
         # Kept for later.
         "defaults", "init_score", "options", "parameters", "params", "rows", "signature_name",

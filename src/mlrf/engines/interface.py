@@ -56,6 +56,15 @@ class Explainer(Protocol):
 
 
 @runtime_checkable
+class PiecewiseConstant(Protocol):
+    """An engine whose margins change only at known values of a feature."""
+
+    def cuts(self, feature: int) -> array[float]:
+        """Return the finite cut points of a feature, ascending: margins are constant for cuts[i - 1] < x <= cuts[i]."""
+        ...
+
+
+@runtime_checkable
 class Interruptible(Protocol):
     """An engine whose computation may never end and can be interrupted from another thread."""
 

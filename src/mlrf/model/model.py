@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlrf.core.bundle import Bundle, read_bundle
-from mlrf.core.errors import BundleError, ConfigError, NonFiniteResultError, NotExplainableError
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Engine, Explainer, Row
-from mlrf.engines.selection import open_engine
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from mlrf.model.curve import Curve
     from mlrf.model.estimator import BundleClassifier, BundleRegressor
     from mlrf.model.explanation import Explanation
 
@@ -65,7 +63,9 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy or pickle holds no trees: it opens the same version of the bundle again, where it is to be used.
-        return _reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
+        from mlrf.model.open_model import reopen  # noqa: PLC0415  which imports this module
+
+        return reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
 
     def predict_row(self, row: Row) -> Prediction:
         """Return the prediction of one row; NonFiniteResultError when it is not a finite number."""
@@ -257,6 +257,18 @@ class Model:
             raise ConfigError(f"an estimator needs scikit-learn: pip install scikit-learn ({error})") from error
         return as_estimator(self, classes)
 
+    def curve(self, row: Any, features: str | Sequence[str], leniency: Leniency = STRICT) -> Curve:
+        """Return what the model answers for a row while one feature, or each pair of values of two, takes every value.
+
+        `row` is one instance, by name or in schema order. Exact: one point for each interval between thresholds, each category
+        and missing. NoThresholdsError for a graph of operators, BatchTooLargeError for a grid of too many points.
+        """
+        from mlrf.model.curve import plan_sweep, score_sweep  # noqa: PLC0415
+
+        (values,) = self._read([row], leniency, None, None).tolist()
+        names = [features] if isinstance(features, str) else list(features)
+        return score_sweep(self, plan_sweep(self, values, names, replace(leniency, caller="python")))
+
     def _read(
         self,
         rows: Any,
@@ -278,29 +290,3 @@ class Model:
         if self.classes is None:
             raise ConfigError(f"{self.name} has no classes (its task is {self.bundle.manifest.task}); call predict")
         return self.classes
-
-
-def load(path: str | os.PathLike[str], *, engine: str | None = None) -> Model:
-    """Return the model of a bundle: check its digests and start an engine; BundleError when the bundle is damaged.
-
-    `path` is a bundle's directory, or a model of a repository: `REPOSITORY/NAME`, `REPOSITORY/NAME@VERSION`.
-    """
-    bundle = open_bundle(Path(path))
-    return Model(bundle, open_engine(bundle, engine))
-
-
-def _reopen(path: str, version: str, engine: str) -> Model:
-    """Return the model that was pickled; BundleError when its bundle is gone, damaged, or another version."""
-    try:
-        bundle = read_bundle(path)
-    except BundleError as error:
-        raise BundleError(
-            f"{error} (a pickled model opens its bundle again: version {version[:12]} must be at {path})",
-            **error.details,
-        ) from error
-    if bundle.version != version:
-        raise BundleError(
-            f"{path}: the pickled model is version {version[:12]} of its bundle, and version {bundle.short_version} is there; "
-            "pickle the model again, or load the bundle by its path"
-        )
-    return Model(bundle, open_engine(bundle, engine))

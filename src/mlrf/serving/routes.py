@@ -117,6 +117,10 @@ ROUTES: tuple[RouteSpec, ...] = (
         lambda g, name: g.of(name).handlers["/explain"],
         scope=EXPLAIN, body=Body.JSON, predicts=True, is_per_model=True,
     ),
+    RouteSpec(
+        "POST", "/curve", "Predict one instance while one or two of its features take every value", Tag.PREDICTIONS,
+        lambda g, name: g.of(name).handlers["/curve"], scope=PREDICT, body=Body.JSON, is_per_model=True,
+    ),
     RouteSpec("GET", "/models", "The served models and their features", Tag.PREDICTIONS, lambda g, _: g.models),
     RouteSpec(
         "GET", "/healthz", "Whether the process lives", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True

@@ -22,6 +22,7 @@ from mlrf.serving.cache.answers_of import AnswersOf
 from mlrf.serving.cache.cache_partition import CachePartitions
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
+from mlrf.serving.native.curve_handler import CurveHandler
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
 from mlrf.serving.oip.infer import ModelInference
@@ -80,6 +81,7 @@ class LoadedModel:
             "/predict": predicting.one,
             "/predict/batch": predicting.many,
             "/explain": predicting.explained,
+            "/curve": CurveHandler(self.model, decoder, costs, self.rows),
         }
         """By the label of their route."""
         if self._partitions is not None:

@@ -45,7 +45,7 @@ class PredictHandler:
         self._count_instances = count_instances
         self._count_explanations = count_explanations
         self._rows = rows
-        self._responses = _responses(model, rows)
+        self._responses = responses_of(model, rows)
         self._costs = costs
         self._is_slow = costs.of(1) > MAX_LOOP_S
         self._write_s = self._responses.explanation_s()
@@ -207,7 +207,7 @@ class PredictHandler:
             return Deferred(lambda: self._responses.off_loop(row, explain, details, found))
         if explain is False:
             if self._is_slow:
-                return _with_validity(
+                return with_validity(
                     Deferred(lambda: self._responses.off_loop(row, False, details, found), lambda: self._count(1, 0)),
                     found,
                 )
@@ -216,7 +216,7 @@ class PredictHandler:
         model.explainer()
         precomputed = self._stored().contributions(found) if found is not None else None
         if self._write_s + self._costs.of(1, int(precomputed is None)) > MAX_LOOP_S:
-            return _with_validity(
+            return with_validity(
                 Deferred(lambda: self._responses.off_loop(row, explain, details, found), lambda: self._count(1, 1)),
                 found,
             )
@@ -237,7 +237,7 @@ class PredictHandler:
             counted(counts)
             return Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed))
         if cost_s > MAX_LOOP_S:
-            return _with_validity(
+            return with_validity(
                 Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed), counted), *found.values()
             )
         counted()
@@ -252,12 +252,13 @@ class PredictHandler:
         return precomputed
 
 
-def _responses(model: Model, rows: StoredRows | None) -> ResponseBuilder:
+def responses_of(model: Model, rows: StoredRows | None) -> ResponseBuilder:
+    """Return the builder of a model's responses, from its stored rows if it has any."""
     # A shared store does not report changes, so an answer made from it must not be cached.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
 
 
-def _with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
+def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
     """Return work with the state of the stored rows that it is made from, by which it may be shared with other requests."""
     rows = [each for each in found if each is not None]
     if not rows:

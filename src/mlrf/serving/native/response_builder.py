@@ -33,7 +33,7 @@ class ResponseBuilder:
         self.model = model
         self._never_again = never_again
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
-        self._origin = named + b',"cached":false'
+        self.origin = named + b',"cached":false'
         """The members after a prediction. Text from callers comes later, since the cache rewrites the first `cached`."""
         self._classifies = model.classes is not None
         self._writer: ExplanationWriter | None = None
@@ -43,12 +43,12 @@ class ResponseBuilder:
     def prediction(self, prediction: Prediction) -> bytes:
         """Return the response to one row, without its closing brace."""
         if not self._classifies:
-            return b'{"prediction":%b%b' % (_encode(prediction), self._origin)
+            return b'{"prediction":%b%b' % (_encode(prediction), self.origin)
         return b'{"prediction":%b,"label":%b,"probabilities":%b%b' % (
             _encode(prediction),
             _encode(self.model.label_of(prediction)),
             _encode(self.model.probabilities_of(prediction)),
-            self._origin,
+            self.origin,
         )
 
     def explanation(
@@ -73,7 +73,7 @@ class ResponseBuilder:
     def one(self, row: Row, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance; on the event loop."""
         margins = staged(ENGINE, self.model.engine.margin, row)
-        return self._whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
+        return self.whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
 
     def explained(
         self,
@@ -95,7 +95,7 @@ class ResponseBuilder:
         table = self.model.table([row])
         margins = staged(ENGINE, self.model.engine.margins, table)
         if explain is False:
-            return self._whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
+            return self.whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
         contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
         return self._with_explanation(margins, contributions, row, explain, details, found, "live")
 
@@ -117,7 +117,7 @@ class ResponseBuilder:
             labels = [self.model.label_of(p) for p in predictions]
             probabilities = [self.model.probabilities_of(p) for p in predictions]
             answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
-        answer += self._origin
+        answer += self.origin
         if found:
             as_of = [found[i].as_of if i in found else b"null" for i in range(len(parsed))]
             answer += b',"features_as_of":[%b]' % b",".join(as_of)
@@ -154,7 +154,7 @@ class ResponseBuilder:
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
         explanation = self.explanation(margins, contributions, explain, source)
-        return self._whole(answer, row, details, found, b',"explanation":%b}' % explanation)
+        return self.whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
         self,
@@ -185,7 +185,7 @@ class ResponseBuilder:
             written[index] = self.explanation(its_margins, its_contributions, parsed[index][1], "live")
         return written
 
-    def _whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:
+    def whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:
         """Join the parts of a response: the prediction, the members about the row, and the final members."""
         features = b"" if details is None else self._details(details, row)
         if found is None:

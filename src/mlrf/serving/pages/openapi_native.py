@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mlrf.core.bundle import Bundle
@@ -9,7 +11,9 @@ from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, object_of
+from mlrf.serving.pages.openapi_curve import VARY, curve_content
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NUMBER = {"type": "number"}
 _OTHER_ROWS = {"description": "Also taken, without --strict: a bare object by name, and a bare array in schema order"}
 _OTHER_BATCHES = {
@@ -35,6 +39,9 @@ def native_content(path: str, bundle: Bundle, max_batch: int) -> Content | None:
             return _batch(bundle, max_batch)
         case "/explain":
             return _explain(bundle)
+        case "/curve":
+            instance = _instance(bundle, VARY) | _OTHER_ROWS
+            return curve_content(bundle, instance, _prediction(bundle), _origin(), _of_the_row(bundle))
     return None
 
 
@@ -105,7 +112,8 @@ def _batch(bundle: Bundle, max_batch: int) -> Content:
     return json_content(object_of(answers, required=always), body, example=example)
 
 
-def _instance(bundle: Bundle) -> dict[str, Any]:
+def _instance(bundle: Bundle, more: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+    """Describe the body of one instance; `more` has further members, all required."""
     by_position = {
         "type": "array",
         "description": "Values in schema order; categories as codes",
@@ -113,11 +121,12 @@ def _instance(bundle: Bundle) -> dict[str, Any]:
         "minItems": len(bundle.schema.features),
         "maxItems": len(bundle.schema.features),
     }
-    given = object_of({"features": {"oneOf": [_named(bundle), by_position]}, **_options()}, required=["features"])
+    options = {**_options(), **more}
+    given = object_of({"features": {"oneOf": [_named(bundle), by_position]}, **options}, required=["features", *more])
     if bundle.manifest.rows is None:
         return given
-    by_key = {"key": _key(bundle), "overrides": _overrides(bundle), **_options()}
-    return {"oneOf": [given, object_of(by_key, required=["key"])]}
+    by_key = {"key": _key(bundle), "overrides": _overrides(bundle), **options}
+    return {"oneOf": [given, object_of(by_key, required=["key", *more])]}
 
 
 def _has_defaults(bundle: Bundle) -> bool:

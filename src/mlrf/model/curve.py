@@ -1,0 +1,215 @@
+"""Exact response curves: what a model answers for a row while one or two of its features take every value.
+
+1. Trees compare values with thresholds, so the margin is constant between neighbouring cut points. One value is scored of each
+   interval, and nothing is sampled.
+2. Each category of a list, false, true, and missing are points of their own.
+3. All points of a curve, or all pairs of points of two features, are scored in one call of the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlrf.core.errors import (
+    BatchTooLargeError,
+    InvalidRequestError,
+    NonFiniteResultError,
+    NoThresholdsError,
+    UnknownFeatureError,
+)
+from mlrf.core.feature import Feature, Kind, Value, canonical_value
+from mlrf.core.leniency import LISTS_FEATURES, STRICT, Leniency
+from mlrf.core.value_text import clip, shown_name
+from mlrf.engines.interface import PiecewiseConstant, Row
+
+if TYPE_CHECKING:
+    from mlrf.model.model import Model, Prediction
+
+MOST_POINTS = 100_000
+"""Most points of a curve or a grid."""
+MOST_VALUES = 1 << 22
+"""Most values scored for one: points times features, 32 MiB."""
+MOST_FEATURES = 2
+_INT64 = float(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The points of one feature."""
+
+    feature: str
+    kind: Kind
+    cuts: list[float] | None
+    """Where the model's answer may change, ascending: point i stands for every x with cuts[i - 1] < x <= cuts[i], the last of
+    them for every x above the last cut. None where each point is one value: categories of a list, and booleans."""
+    values: list[Value]
+    """[points] the value that was scored of each, as an instance spells it; the last is None where it may be missing."""
+    at: int
+    """The point of the row itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a model answers at each point of one axis, or each pair of points of two; those of the last axis go fastest."""
+
+    axes: tuple[Axis, ...]
+    margins: list[Any]
+    """[n] raw margins; lists of K of a model of several outputs."""
+    predictions: list[Prediction]
+    """[n] as `Model.predict_row` returns them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of points of each axis; n is their product."""
+        return tuple(len(axis.values) for axis in self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The rows of a curve, not scored yet."""
+
+    row: Row
+    axes: tuple[Axis, ...]
+    columns: tuple[tuple[int, array[float]], ...]
+    """Index in the schema and values of each varied feature."""
+
+    @property
+    def n_points(self) -> int:
+        """The number of points."""
+        return math.prod(len(axis.values) for axis in self.axes)
+
+    def table(self) -> array[float]:
+        """Return the rows as one buffer [n, F], missing as NaN."""
+        width, n = len(self.row), self.n_points
+        rows = array("d", [math.nan if x is None else x for x in self.row]) * n
+        repeated = n
+        for index, numbers in self.columns:
+            repeated //= len(numbers)
+            once = numbers if repeated == 1 else array("d", [x for x in numbers for _ in range(repeated)])
+            rows[index::width] = once * (n // len(once))
+        return rows
+
+
+def plan_sweep(model: Model, row: Row, names: Sequence[str], leniency: Leniency = STRICT) -> Sweep:
+    """Return the sweep of a row over the features of these names, one or two.
+
+    NoThresholdsError for a model that is no tree ensemble or whose engine does not know its thresholds, UnknownFeatureError,
+    InvalidRequestError for another number of names, BatchTooLargeError for more points than MOST_POINTS or values than
+    MOST_VALUES.
+    """
+    engine = _piecewise_constant(model)
+    axes: list[Axis] = []
+    columns: list[tuple[int, array[float]]] = []
+    for index in _indices(model, names, leniency):
+        x = row[index]
+        axis, numbers = _axis(engine, model.schema.features[index], index, math.nan if x is None else float(x))
+        axes.append(axis)
+        columns.append((index, numbers))
+    sweep = Sweep(row, tuple(axes), tuple(columns))
+    most = min(MOST_POINTS, MOST_VALUES // len(model.schema.features))
+    if sweep.n_points > most:
+        each = " x ".join(str(len(axis.values)) for axis in axes)
+        raise BatchTooLargeError(
+            f"{' and '.join(shown_name(axis.feature) for axis in axes)} have {each} points, more than the {most} that one "
+            "curve of this model may have; vary one feature, or one with fewer thresholds",
+            points=sweep.n_points,
+            max_points=most,
+        )
+    return sweep
+
+
+def score_sweep(model: Model, sweep: Sweep) -> Curve:
+    """Return the curve of a sweep; NonFiniteResultError names the point whose prediction is not finite. From any thread."""
+    margins = model.engine.margins(sweep.table())
+    try:
+        predictions = model.predictions(margins)
+    except NonFiniteResultError as error:
+        raise _not_finite(sweep, error) from error
+    k = model.engine.n_outputs
+    listed: list[Any] = margins.tolist()
+    if k > 1:
+        listed = [listed[start : start + k] for start in range(0, len(listed), k)]
+    return Curve(sweep.axes, listed, predictions)
+
+
+def _piecewise_constant(model: Model) -> PiecewiseConstant:
+    if model.bundle.manifest.graph is None and isinstance(model.engine, PiecewiseConstant):
+        return model.engine
+    if model.bundle.manifest.graph is not None:
+        raise NoThresholdsError(
+            f"{model.name} is a graph of operators and has no thresholds to draw an exact curve by; predict rows that differ "
+            "in the feature instead"
+        )
+    raise NoThresholdsError(
+        f"the engine {model.engine.name!r} does not know the thresholds of its trees; use the trees engine",
+        engine=model.engine.name,
+    )
+
+
+def _indices(model: Model, names: Sequence[str], leniency: Leniency) -> list[int]:
+    if not 1 <= len(names) <= MOST_FEATURES or len(set(names)) != len(names):
+        raise InvalidRequestError("a curve varies one feature, or two different ones", field="vary")
+    known = {name: index for index, name in enumerate(model.schema.names)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UnknownFeatureError(
+            f"a curve cannot vary {shown_name(unknown[0])}, which is no feature of {model.name}; "
+            f"{LISTS_FEATURES[leniency.caller]} lists the features",
+            feature=clip(unknown[0]),
+            unknown=[clip(name) for name in unknown],
+        )
+    return [known[name] for name in names]
+
+
+def _axis(engine: PiecewiseConstant, feature: Feature, index: int, x: float) -> tuple[Axis, array[float]]:
+    cuts: list[float] | None = None
+    if feature.kind is Kind.BOOLEAN:
+        numbers = array("d", (0.0, 1.0))
+    elif feature.categories is not None:
+        numbers = array("d", range(len(feature.categories)))
+        if feature.hashing is not None and x >= len(numbers):
+            # A category that is in no list has no name to be sent by: only the row's own is a point.
+            numbers.append(x)
+    else:
+        cuts = engine.cuts(index).tolist()
+        if feature.kind is not Kind.NUMERIC:
+            cuts = sorted({float(math.floor(cut)) for cut in cuts})
+        numbers = _one_of_each(cuts, x, is_whole=feature.kind is not Kind.NUMERIC)
+    is_missing = math.isnan(x)
+    if feature.nullable or is_missing:
+        numbers.append(math.nan)
+    if is_missing:
+        at = len(numbers) - 1
+    elif cuts is not None:
+        at = bisect_left(cuts, x)
+    else:
+        at = numbers.index(x)
+    return Axis(feature.name, feature.kind, cuts, [_value(feature, each) for each in numbers], at), numbers
+
+
+def _value(feature: Feature, x: float) -> Value:
+    # An integer of more digits is no integer that JSON readers take.
+    return x if feature.kind is not Kind.NUMERIC and abs(x) >= _INT64 else canonical_value(feature, x)
+
+
+def _one_of_each(cuts: list[float], x: float, *, is_whole: bool) -> array[float]:
+    """Return a number of each interval: its upper end, and the next number above the last cut."""
+    if not cuts:
+        return array("d", [0.0 if math.isnan(x) else x])
+    above = math.nextafter(cuts[-1], math.inf)
+    return array("d", [*cuts, max(cuts[-1] + 1.0, above) if is_whole else above])
+
+
+def _not_finite(sweep: Sweep, error: NonFiniteResultError) -> NonFiniteResultError:
+    rest = int(error.details["index"])
+    values: dict[str, Value] = {}
+    for axis in reversed(sweep.axes):
+        rest, point = divmod(rest, len(axis.values))
+        values[axis.feature] = axis.values[point]
+    shown = " and ".join(f"{shown_name(name)} at {value!r}" for name, value in reversed(values.items()))
+    return NonFiniteResultError(f"with {shown}, the model's answer is not a finite number", features=values)

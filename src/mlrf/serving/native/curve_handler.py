@@ -1,0 +1,142 @@
+"""The handler of `/curve`: what a model answers for a row while one or two of its features take every value.
+
+The body is that of `/predict`, with "vary": the name of a feature, or an array of two. The parsers of `/predict` read
+everything but that member, so a row is given in every form that they take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from mlrf.core.errors import InvalidRequestError
+from mlrf.core.value_text import shown
+from mlrf.engines.interface import Row
+from mlrf.model import Model
+from mlrf.model.curve import Axis, Curve, Sweep, plan_sweep, score_sweep
+from mlrf.serving.lookup.by_key import ByKey
+from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
+from mlrf.serving.native.fast_parser import RowDecoder
+from mlrf.serving.native.json_scanner import members_of, value_of, whole_document
+from mlrf.serving.native.predict_handler import responses_of, with_validity
+from mlrf.serving.native.requests import Details
+from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.results import Awaited, Deferred
+from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
+
+_WRITTEN_S = 1e-6
+"""What linking and writing one number takes, about."""
+_AT_ONCE = 4096
+"""Numbers encoded by one call, which holds the GIL."""
+_encode = msgspec.json.encode
+
+
+class CurveHandler:
+    """Answers requests for response curves of one model, and of its stored `rows` if it has any."""
+
+    def __init__(self, model: Model, decoder: RowDecoder, costs: CostModel, rows: StoredRows | None = None) -> None:
+        self._model = model
+        self._decoder = decoder
+        self._costs = costs
+        self._rows = rows
+        self._responses = responses_of(model, rows)
+
+    def __call__(self, body: bytes) -> bytes | Deferred | Awaited:
+        """Answer `POST /curve`."""
+        if len(body) > STRICT_JSON_BYTES:
+            return Deferred(lambda: self._off_loop(body))
+        return self._answer(*self._parse(body), on_loop=True)
+
+    def _off_loop(self, body: bytes) -> bytes | Awaited:
+        made = self._answer(*self._parse(body), on_loop=False)
+        return made.run() if isinstance(made, Deferred) else made
+
+    def _parse(self, body: bytes) -> tuple[list[str], Row | ByKey, Details | None]:
+        """Return the features to vary, the row or its key, and what else the answer holds."""
+        members = members_of(whole_document(body, self._model.schema.names), "the body")
+        vary = members.pop("vary", None)
+        if vary is None:
+            raise InvalidRequestError(
+                'the body has no "vary"; send the name of a feature, or an array of two names', field="vary"
+            )
+        names = value_of(vary, "vary")
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InvalidRequestError(
+                f"vary must be the name of a feature or an array of two names, not {shown(value_of(vary, 'vary'))}",
+                field="vary",
+            )
+        rest = b",".join(_encode(name) + b":" + bytes(value) for name, value in members.items())
+        row, explain, details = self._decoder.row(b"{" + rest + b"}")
+        if explain is not False:
+            raise InvalidRequestError("a curve has no explanation; leave explain out, or ask /explain", field="explain")
+        return names, row, details
+
+    def _answer(
+        self, names: Sequence[str], row: Row | ByKey, details: Details | None, *, on_loop: bool
+    ) -> bytes | Deferred | Awaited:
+        if not isinstance(row, ByKey):
+            return self._of_row(names, row, details, None)
+        if self._rows is None:
+            raise AssertionError("a key was read for a model without rows")
+        if self._rows.local is not None and on_loop:
+            found = self._rows.read_one(row)
+            return self._of_row(names, found.row, details, found)
+        rows, key = self._rows, row
+
+        async def look_up() -> bytes | Deferred:
+            (found,) = await rows.fetch([key])
+            return self._of_row(names, found.row, details, found)
+
+        return Awaited(look_up)
+
+    def _of_row(
+        self, names: Sequence[str], row: Row, details: Details | None, found: FoundRow | None
+    ) -> bytes | Deferred:
+        sweep = plan_sweep(self._model, row, names)
+        work = Deferred(lambda: self._write(sweep, details, found))
+        numbers = sweep.n_points * self._model.engine.n_outputs
+        if self._costs.of(sweep.n_points) + numbers * _WRITTEN_S > MAX_LOOP_S:
+            return with_validity(work, found)
+        return self._write(sweep, details, found)
+
+    def _write(self, sweep: Sweep, details: Details | None, found: FoundRow | None) -> bytes:
+        curve = score_sweep(self._model, sweep)
+        content = b"".join(self._members(curve))
+        return self._responses.whole(content, sweep.row, details, found, b"}")
+
+    def _members(self, curve: Curve) -> Iterator[bytes]:
+        # What names features comes behind "cached", which the cache rewrites.
+        yield b"{" + self._responses.origin[1:] + b',"axes":['
+        for place, axis in enumerate(curve.axes):
+            yield b"," if place else b""
+            yield from _axis(axis)
+        yield b'],"margins":'
+        yield from _array(curve.margins)
+        yield b',"predictions":'
+        yield from _array(curve.predictions)
+        if self._model.classes is not None:
+            yield b',"labels":'
+            yield from _array([self._model.label_of(each) for each in curve.predictions])
+
+
+def _axis(axis: Axis) -> Iterator[bytes]:
+    yield b'{"feature":%b,"kind":%b,"cuts":' % (_encode(axis.feature), _encode(axis.kind.value))
+    if axis.cuts is None:
+        yield b"null"
+    else:
+        yield from _array(axis.cuts)
+    yield b',"values":'
+    yield from _array(axis.values)
+    yield b',"at":%d}' % axis.at
+
+
+def _array(items: Sequence[Any]) -> Iterator[bytes]:
+    """Yield a JSON array in parts, between which other threads may run."""
+    yield b"["
+    for start in range(0, len(items), _AT_ONCE):
+        yield b"," if start else b""
+        yield _encode(items[start : start + _AT_ONCE])[1:-1]
+    yield b"]"

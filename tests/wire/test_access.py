@@ -180,6 +180,32 @@ def test_an_explanation_in_the_body_needs_its_scope(keyed, example, text, packed
     assert keyed.ask("POST", "/predict", no.encode(), bearer(keyed.keys["p"])).status == 200
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{%s, "expl\\u0061in": true}]',
+        '[[%s], {%s, "expl\\u0061in": true}]',
+        '{"instances": [[%s], {%s, "expl\\u0061in": 1}]}',
+        '{"columns": [%s], "data": [[%s]], "expl\\u0061in": true}',
+    ],
+)
+def test_an_explanation_in_a_natural_batch_needs_its_scope(keyed, example, text):
+    row = example["features"]
+    # A number for a size could be a code; one of 301 digits is a price that decoders of integers do not take.
+    unnamed = [{"size": None, "price": 10**300}.get(name, value) for name, value in row.items()]
+    inside = {"{%s": json.dumps(example)[1:-1], "[%s": json.dumps(unnamed)[1:-1]}
+    names = json.dumps(list(row))[1:-1]
+    body = text.replace('"columns": [%s', '"columns": [' + names)
+    for place, content in inside.items():
+        body = body.replace(place, place[0] + content)
+    answer = keyed.ask("POST", "/predict/batch", body.encode(), bearer(keyed.keys["p"]))
+    assert (answer.status, answer.json["details"]) == (403, {"scope": "explain"})
+    answer = keyed.ask("POST", "/predict/batch", body.encode(), bearer(keyed.keys["both"]))
+    assert answer.status == 200, answer.json
+    plain = body.replace("true", "false").replace(": 1}", ": false}")
+    assert keyed.ask("POST", "/predict/batch", plain.encode(), bearer(keyed.keys["p"])).status == 200
+
+
 def test_the_admin_port_wants_an_admin_key(keyed):
     address = next(entry["address"] for entry in keyed.log if entry["event"] == "admin listening")
     port = int(address.rpartition(":")[2])

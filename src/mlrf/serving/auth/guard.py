@@ -34,6 +34,7 @@ class ExplainingHandler(Protocol):
 _BEARER, _BASIC = b"bearer ", b"basic "
 """Schemes of RFC 6750 and RFC 7617. Clients of Triton, and some proxies, know Basic alone."""
 _REMEMBERED_S = 60.0
+_BLANKS = b" \t\r\n"
 
 
 def reload_keys(ring: KeyRing, log: Log) -> None:
@@ -121,10 +122,29 @@ class _Instance(msgspec.Struct, gc=False):
 
 class _Body(msgspec.Struct, gc=False):
     explain: Any = False
-    instances: list[_Instance] = []
+    instances: list[msgspec.Raw] = []
 
 
+_decode_instance = msgspec.json.Decoder(_Instance).decode
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_OBJECT, _ARRAY = b"{", b"["
+
+
+def _requests_explanation(body: bytes) -> bool:
+    """Return whether a body, or an instance in it, requests an explanation; an error of msgspec for what is none.
+
+    Values are skipped, not decoded: what the parser takes later must not stop the look at what stands behind it.
+    """
+    if body.lstrip(_BLANKS).startswith(_ARRAY):
+        instances = _decode_array(body)
+    else:
+        document = _decode(body)
+        if document.explain is not False:
+            return True
+        instances = document.instances
+    objects = (each for each in instances if bytes(each).lstrip(_BLANKS).startswith(_OBJECT))
+    return any(_decode_instance(each).explain is not False for each in objects)
 
 
 def _refusing_explanations(handler: Handler) -> Handler:
@@ -138,10 +158,7 @@ def _refusing_explanations(handler: Handler) -> Handler:
     def handle(body: bytes) -> Result:
         if b"explain" in body or b"\\u" in body:
             try:
-                document = _decode(body)
-                explained = document.explain is not False or any(
-                    each.explain is not False for each in document.instances
-                )
+                explained = _requests_explanation(body)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 explained = b"explain" in body
             if explained:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from raw_http import Answer, Client
 
 START_LIMIT_S = 120.0
 """Generous: a wait ends as soon as what is waited for is there, and a busy machine may take long."""
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.05
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 T = TypeVar("T")
 
 
@@ -48,12 +50,15 @@ def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = STAR
 def eventually(found: Callable[[], T | None], limit_s: float = 60.0, what: str = "it") -> T:
     """Ask again and again until the answer is neither None nor False; TimeoutError names what was waited for."""
     deadline = time.monotonic() + limit_s
+    pause_s = _FIRST_PAUSE_S
     while True:
         if answer := found():
             return answer
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {limit_s:g} s")
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        # What has not happened at once takes a while, and asking costs the processor that it needs.
+        pause_s = min(1.2 * pause_s, _LAST_PAUSE_S)
 
 
 class Server:
@@ -103,7 +108,7 @@ class Server:
         return False
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of `/metrics` by name and labels, read by Prometheus' own parser."""
+        """Every sample of `/metrics` by name and labels."""
         return metrics_of(self.ask("GET", "/metrics"))
 
     def workers(self) -> list[int]:
@@ -180,13 +185,21 @@ def metrics_of(answer: Answer) -> dict[str, float]:
     """Every sample of an answer of `/metrics`, by name and labels; and without the label `model`, the sum over models."""
     found: dict[str, float] = {}
     sums: dict[str, float] = {}
-    for family in text_string_to_metric_families(answer.body.decode()):
-        for sample in family.samples:
-            labels = sorted(sample.labels.items())
-            found[sample.name + "".join(f";{k}={v}" for k, v in labels)] = sample.value
-            name = sample.name + "".join(f";{k}={v}" for k, v in labels if k != "model")
-            sums[name] = sums.get(name, 0.0) + sample.value
+    for line in answer.body.decode().splitlines():
+        if not line.startswith("#"):
+            sample, _, value = line.rpartition(" ")
+            name, without_model = _names_of(sample)
+            found[name] = float(value)
+            sums[without_model] = sums.get(without_model, 0.0) + float(value)
     return sums | found
+
+
+@cache
+def _names_of(sample: str) -> tuple[str, str]:
+    """The name of a sample with its labels, and without the label `model`. Cached: tests ask until something happens."""
+    name, _, rest = sample.partition("{")
+    labels = sorted(_LABEL.findall(rest))
+    return tuple(name + "".join(f";{k}={v}" for k, v in labels if k != left_out) for left_out in ("", "model"))
 
 
 def children_of(pid: int) -> list[int]:

@@ -96,7 +96,7 @@ def store_of(server):
     return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=5)
 
 
-def test_what_one_server_made_another_finds(path, asked, tmp_path):
+def test_what_one_server_made_another_finds(path, model, asked, tmp_path):
     with redis_server(tmp_path) as store, sharing(path, store.url) as first, sharing(path, store.url) as second:
         bring_up(first, asked[0])
         bring_up(second, asked[1])
@@ -106,7 +106,7 @@ def test_what_one_server_made_another_finds(path, asked, tmp_path):
         def is_found():
             """A slow moment of this machine may cost an answer its place in the store, or the way there."""
             nonlocal n_asked
-            each = asked[2 + n_asked]
+            each = ParsedRequest(model, 100 + n_asked)
             assert each.is_right(first.ask("POST", PATH, each.body))
             time.sleep(0.02)
             assert each.is_right(second.ask("POST", PATH, each.body))
@@ -355,11 +355,14 @@ def test_clients_that_hang_up_midway_take_no_answer_and_get_nobody_elses(path, a
             thread.join(600)
         assert wrong == []
         assert sum(answered) > 0.7 * N_HANGING_UP
-        metrics = server.metrics()
-        assert metrics["mlrf_shared_cache_hits_total"] > 0
         assert server.troubles == []
-        for each in asked:
-            assert each.is_right(server.ask("POST", PATH, each.body))
+
+        def is_found():
+            for each in asked:
+                assert each.is_right(server.ask("POST", PATH, each.body))
+            return found_by(server) > 0
+
+        eventually(is_found, what="an answer of the store")
 
 
 def test_it_stands_behind_a_cache_and_says_so():

@@ -361,7 +361,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path):
 
 
 @settings(
-    max_examples=int(os.environ.get("MLRF_MODELS", "200")),
+    max_examples=int(os.environ.get("MLRF_MODELS", "80")),
     deadline=None,
     derandomize="MLRF_MODELS" not in os.environ,
     suppress_health_check=list(HealthCheck),

@@ -24,7 +24,10 @@ ROWS_A_REQUEST = 5_000
 REQUESTS_A_MODEL = 3
 
 
-@pytest.mark.parametrize("objective", ["regression", "poisson", "binary", "multiclass"])
+@pytest.mark.parametrize(
+    "objective",
+    ["regression", *(pytest.param(each, marks=pytest.mark.slow) for each in ("poisson", "binary", "multiclass"))],
+)
 def test_every_served_row_is_answered_as_lightgbm_does(objective):
     answered = []
 

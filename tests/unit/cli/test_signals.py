@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 
+import lightgbm as lgb
+import numpy as np
 import pytest
 
 from mlrf.cli import main
@@ -15,10 +17,6 @@ from mlrf.cli.signals import Ended, ended_by_signals
 from running import eventually, is_alive
 
 ENDINGS = {signal.SIGINT: (130, "mlrf: interrupted\n"), signal.SIGTERM: (143, "mlrf: terminated\n")}
-MODEL = """import lightgbm, numpy, sys
-x = numpy.arange(200.0).reshape(-1, 2)
-lightgbm.train({"verbose": -1}, lightgbm.Dataset(x, x[:, 0]), 2).save_model(sys.argv[1])
-"""
 # What a signal does must not depend on how these tests were started: under `nohup … &` SIGINT comes ignored.
 BUILD = """import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,12 +32,19 @@ def number(request):
     signal.signal(request.param, earlier)
 
 
-def slow_build(tmp_path):
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("signals") / "model.txt"
+    x = np.arange(200.0).reshape(-1, 2)
+    lgb.train({"verbose": -1}, lgb.Dataset(x, x[:, 0]), 2).save_model(path)
+    return path
+
+
+def slow_build(model, tmp_path):
     """Start a build whose child never answers; return its output folder, its temporary folder, and its process."""
-    model, place, temporary, slow = (tmp_path / name for name in ("model.txt", "place", "temporary", "slow"))
+    place, temporary, slow = (tmp_path / name for name in ("place", "temporary", "slow"))
     for folder in (place, temporary, slow):
         folder.mkdir()
-    subprocess.run([sys.executable, "-c", MODEL, model], check=True)
     # Stands before the real one on the path of the child that is asked for golden answers.
     (slow / "lightgbm.py").write_text(
         f"import os, pathlib, time\npathlib.Path({str(slow / 'pid')!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(60)"
@@ -63,8 +68,8 @@ def child_of(building, tmp_path):
     return int(pid_file.read_text()[:-1])
 
 
-def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
-    place, temporary, building = slow_build(tmp_path)
+def test_a_build_that_is_ended_leaves_nothing_behind(number, model, tmp_path):
+    place, temporary, building = slow_build(model, tmp_path)
     try:
         child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
@@ -81,8 +86,8 @@ def test_a_build_that_is_ended_leaves_nothing_behind(number, tmp_path):
     assert list(place.iterdir()) == []
 
 
-def test_the_next_build_removes_what_a_killed_one_left(tmp_path):
-    place, temporary, building = slow_build(tmp_path)
+def test_the_next_build_removes_what_a_killed_one_left(model, tmp_path):
+    place, temporary, building = slow_build(model, tmp_path)
     try:
         child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))

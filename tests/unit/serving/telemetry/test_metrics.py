@@ -23,7 +23,8 @@ from mlrf.serving.telemetry.metric_layout import Layout, clear_gauges
 from mlrf.serving.telemetry.metrics import BUCKETS_S, FAMILIES, FAMILY, NO_MODEL
 from mlrf.serving.telemetry.process_stats import FIGURES, read_figures
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
-from running import resident_bytes
+from raw_http import Answer
+from running import metrics_of, resident_bytes
 
 ROUTES = Layout((("other", NO_MODEL), ("/a", NO_MODEL), ("/b", NO_MODEL), ("/b", "m"), ("/b", "n")), ("m", "n"))
 A, B_OF_M = 1, 3
@@ -40,6 +41,19 @@ def samples(block, bundles=({"model": 'say "hi"\\n', "version": "1\n2"},)):
     families = list(text_string_to_metric_families(text))
     assert len({family.name for family in families}) == len(families), "one family a name"
     return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def test_the_tests_own_reader_reads_what_prometheus_does(block):
+    WorkerMeter(ROUTES, block.row(0)).count_request(3, 200, 30e-6)
+    text = Exposition(ROUTES, block, [{"model": "m", "version": "1"}], "0").text()
+    expected = {}
+    for (name, *labels), value in samples(block, [{"model": "m", "version": "1"}]).items():
+        expected[name + "".join(f";{k}={v}" for k, v in labels)] = value
+    found = metrics_of(Answer(200, {}, text))
+    # What this process is like may change between the two.
+    counted = [name for name in expected if "_process_" not in name and "_start_time_" not in name]
+    assert {name: found[name] for name in counted} == {name: expected[name] for name in counted}
+    assert found["mlrf_requests_total;route=/b;status=200"] == 1
 
 
 def test_counts_are_totals_over_the_workers(block):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skl2onnx
 import skops.io
-from sklearn import calibration, ensemble, tree
+from sklearn import ensemble, linear_model, tree
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
@@ -92,9 +92,20 @@ def test_combination_ends_a_pipeline(tmp_path):
 
 
 BY_ONNX = {
-    "bagging of forests": (ensemble.BaggingRegressor(ensemble.RandomForestRegressor(2, max_depth=3), 2), 0),
-    "calibration": (calibration.CalibratedClassifierCV(ensemble.RandomForestClassifier(3, max_depth=3), cv=2), 2),
-    "voting": (ensemble.VotingClassifier([("a", TREES["classifier"])], voting="soft", flatten_transform=False), 2),
+    "a stack that passes rows through": (
+        ensemble.StackingRegressor(
+            [("a", TREES["regressor"])], linear_model.LinearRegression(), passthrough=True, cv=2
+        ),
+        0,
+    ),
+    "voting with a linear model": (
+        ensemble.VotingClassifier(
+            [("a", TREES["classifier"]), ("b", linear_model.LogisticRegression())],
+            voting="soft",
+            flatten_transform=False,
+        ),
+        2,
+    ),
 }
 
 
@@ -105,7 +116,7 @@ def test_refused_combination_goes_by_onnx_as_its_refusal_says(kind, tmp_path):
     rows, target = data(n_classes)
     rows = rows.astype(np.float32)
     estimator.fit(rows, target)
-    with pytest.raises(UnsupportedModelError, match="export it to ONNX with skl2onnx"):
+    with pytest.raises(UnsupportedModelError, match="to ONNX with skl2onnx"):
         import_model(estimator)
     path = tmp_path / "model.onnx"
     options = {id(estimator): {"zipmap": False}} if n_classes else None

@@ -229,6 +229,20 @@ def test_options_that_do_not_fit_are_refused(options, reason):
         import_model(estimator, options)
 
 
+@pytest.mark.parametrize("kind", [tree.DecisionTreeRegressor, ensemble.ExtraTreesRegressor])
+def test_several_targets_are_answered_to_the_bit(kind, tmp_path):
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(200, 3))
+    estimator = kind(max_depth=4, random_state=0).fit(
+        rows, np.column_stack([rows[:, 0], np.abs(rows[:, 1]), rows[:, 2] ** 2])
+    )
+    model = import_model(estimator)
+    assert model.forest.n_outputs == 3
+    engine = assert_library_agrees(model, tmp_path, most=1_500)
+    asked = rng.normal(size=(50, 3))
+    assert np.array_equal(np.frombuffer(engine.margins(asked.data)).reshape(50, 3), estimator.predict(asked))
+
+
 def refused():
     rng = np.random.default_rng(8)
     rows, target = rng.normal(size=(60, 2)), rng.normal(size=60)
@@ -242,12 +256,13 @@ def refused():
             model_selection.GridSearchCV(stump, {"max_depth": [1]}, cv=2).fit(rows, target),
             "build from its best_estimator_",
         ),
-        "several targets": (tree.DecisionTreeRegressor().fit(rows, rows), "2 outputs at once.*a model for each"),
-        "several forests": (multioutput.MultiOutputRegressor(stump).fit(rows, rows), "MultiOutputRegressor"),
-        "AdaBoost": (ensemble.AdaBoostRegressor(stump, n_estimators=2).fit(rows, target), "not a sum of trees"),
-        "bagging of forests": (
-            ensemble.BaggingRegressor(ensemble.RandomForestRegressor(2), 2).fit(rows, target),
-            "combines models of RandomForestRegressor.*skl2onnx",
+        "several classes at once": (
+            tree.DecisionTreeClassifier().fit(rows, rows > 0),
+            "2 outputs at once.*a model for each",
+        ),
+        "several classifiers": (
+            multioutput.MultiOutputClassifier(tree.DecisionTreeClassifier(max_depth=1)).fit(rows, rows > 0),
+            "MultiOutputClassifier",
         ),
         "an isolation forest of one row a tree": (
             ensemble.IsolationForest(n_estimators=2, max_samples=1).fit(rows),

@@ -108,7 +108,7 @@ def build(
                 if rows is not None:
                     files |= write_rows(rows, folder, report)
                     if explain:
-                        files |= write_explanations(rows, proven[FOREST], folder, report)
+                        files |= write_explanations(rows, proven[FOREST], manifest.combination, folder, report)
                     manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
             report("writing", 0.0)
             path = write_bundle(place, manifest, files, force=force)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from mlrf.builder.foreign_files import foreign_file, foreign_object
-from mlrf.builder.importers import catboost, lightgbm, onnx_trees, pipeline, sklearn, xgboost
+from mlrf.builder.importers import catboost, combination, lightgbm, onnx_trees, pipeline, sklearn, xgboost
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportedModel, ImportOptions, Library
 from mlrf.builder.model_source import ModelFile, Source, open_source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 
 LIBRARIES: tuple[Library, ...] = (
     pipeline.LIBRARY,
+    combination.LIBRARY,
     lightgbm.LIBRARY,
     xgboost.LIBRARY,
     catboost.LIBRARY,

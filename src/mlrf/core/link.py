@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 LinkKind = Literal[
-    "identity", "sigmoid", "exp", "signed_square", "log1p_exp", "step", "softmax", "sigmoid_each", "isolation"
+    "identity",
+    "sigmoid",
+    "exp",
+    "expm1",
+    "square",
+    "signed_square",
+    "log1p_exp",
+    "step",
+    "softmax",
+    "sigmoid_each",
+    "sigmoid_shares",
+    "shares",
+    "isolation",
 ]
 KINDS: frozenset[str] = frozenset(get_args(LinkKind))
 
@@ -24,10 +36,11 @@ VectorLink = Callable[[Sequence[float]], list[float]]
 class Link:
     """The function between the raw margin and the prediction.
 
-    `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `signed_square` (m |m|: LightGBM's reg_sqrt), `log1p_exp` and
-    `step` (1 above 0, else 0: a hinge loss) and `isolation` (-(2 ** -m) - scale: scikit-learn's IsolationForest, whose offset
-    is `scale`) map one margin to one number; `softmax` (of scale m) and `sigmoid_each` (one sigmoid a class, not normalised)
-    map K to K.
+    `identity`, `sigmoid` (1 / (1 + exp(-scale m))), `exp`, `expm1`, `square`, `signed_square` (m |m|: LightGBM's reg_sqrt),
+    `log1p_exp` and `step` (1 above 0, else 0: a hinge loss) and `isolation` (-(2 ** -m) - scale: scikit-learn's
+    IsolationForest, whose offset is `scale`) map one margin to one number; `softmax` (of scale m), `sigmoid_each` (one sigmoid
+    a class, not normalised), `shares` (each divided by the sum of all; zeros where that is 0) and `sigmoid_shares` (shares of
+    the sigmoids) map K to K.
     """
 
     kind: LinkKind = "identity"
@@ -36,7 +49,7 @@ class Link:
     @property
     def is_vector(self) -> bool:
         """Whether the link maps all K margins of a row together."""
-        return self.kind in ("softmax", "sigmoid_each")
+        return self.kind in ("softmax", "sigmoid_each", "sigmoid_shares", "shares")
 
     def scalar(self) -> ScalarLink:  # noqa: PLR0911  one return a link
         """Return the function of one margin; ValueError for a link of K margins."""
@@ -48,6 +61,10 @@ class Link:
                 return lambda m: _sigmoid(m, scale)
             case "exp":
                 return _exp
+            case "expm1":
+                return _expm1
+            case "square":
+                return lambda m: m * m
             case "signed_square":
                 return lambda m: m * abs(m)
             case "log1p_exp":
@@ -65,6 +82,11 @@ class Link:
         if self.kind == "sigmoid_each":
             scale = self.scale
             return lambda margins: [_sigmoid(m, scale) for m in margins]
+        if self.kind == "sigmoid_shares":
+            scale = self.scale
+            return lambda margins: _shares([_sigmoid(m, scale) for m in margins])
+        if self.kind == "shares":
+            return _shares
         one = self.scalar()
         return lambda margins: [one(m) for m in margins]
 
@@ -73,6 +95,13 @@ def _exp(x: float) -> float:
     # The C library returns inf where Python raises; the caller then reports a prediction that is not finite.
     try:
         return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _expm1(x: float) -> float:
+    try:
+        return math.expm1(x)
     except OverflowError:
         return math.inf
 
@@ -91,8 +120,18 @@ def _sigmoid(m: float, scale: float) -> float:
 def _softmax(margins: Sequence[float]) -> list[float]:
     top = max(margins)
     powers = [_exp(m - top) for m in margins]
-    # Not sum(): from Python 3.12 it compensates, and the library adds plainly from left to right.
-    total = 0.0
-    for power in powers:
-        total += power
+    total = plain_sum(powers)
     return [power / total for power in powers]
+
+
+def _shares(numbers: Sequence[float]) -> list[float]:
+    total = plain_sum(numbers)
+    return [number / total for number in numbers] if total != 0.0 else [0.0] * len(numbers)
+
+
+def plain_sum(numbers: Sequence[float]) -> float:
+    """Return the sum from left to right, as the libraries add: from Python 3.12 on `sum` compensates for rounding."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total

@@ -41,6 +41,54 @@ class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: float = 1.0
 
 
+class CalibratorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A function of one number to a probability: a logistic curve, or a line through points."""
+
+    slope: float = 0.0
+    """The curve is 1 / (1 + exp(slope x + intercept))."""
+    intercept: float = 0.0
+    x: list[float] = []
+    """Points of the line, ascending; empty for a curve. Beyond the first and last, y stays as there."""
+    y: list[float] = []
+
+
+class MemberEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A member of a combination: how its share of the forest's outputs becomes its answer."""
+
+    outputs: int
+    """Number of the forest's outputs that are the member's, after those of the members before it."""
+    link: LinkEntry
+    divisor: float = 1.0
+    """The sum of the trees is divided by this and multiplied by `scale`, and `offsets` are added, before the link."""
+    scale: float = 1.0
+    offsets: list[float] = []
+    """[outputs], or none."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Precision of the link and of isotonic calibrators."""
+    both_classes: bool = False
+    """Whether the answer is one probability p and counts as the two of (1 - p, p)."""
+    calibrators: list[CalibratorEntry] = []
+    """One for the second class, or one a class; none if the answer is not calibrated."""
+
+
+class CombinationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the answers of several models become the margins of one."""
+
+    kind: Literal["mean", "weighted_mean", "weighted_median", "linear", "each"]
+    """`linear`: a weighted sum and an intercept a margin; `each`: the answers one after the other."""
+    members: list[MemberEntry]
+    weights: list[float] = []
+    """[members] of a weighted mean or median."""
+    coefficients: list[list[float]] = []
+    """[margins, answers] of a linear combination."""
+    intercepts: list[float] = []
+    """[margins] of a linear combination."""
+    precision: Literal["float64", "float32"] = "float64"
+    """Precision of a mean."""
+    second_class_only: bool = False
+    """Whether the combined answer is two probabilities and the margin is the second."""
+
+
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The size of a forest."""
 
@@ -138,6 +186,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Size of a forest; None for a graph."""
     graph: GraphEntry | None = None
     """Served output of a graph; None for a forest."""
+    combination: CombinationEntry | None = None
+    """How the forest's outputs become the margins, if the forest holds several models; None if they are the margins."""
     libraries: dict[str, str]
     """Versions of the packages that made the bundle, by distribution name."""
     parity: dict[str, dict[str, ParityRows]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
-from mlrf.core.manifest import FOREST, ONNX_MODEL, GraphEntry
+from mlrf.core.manifest import FOREST, ONNX_MODEL, CombinationEntry, GraphEntry
 from mlrf.engines.interface import Engine
 
 ENGINES = ("trees", "onnxruntime")
@@ -53,6 +53,24 @@ def engine_file(bundle: Bundle, name: str | None = None) -> str:
     )
 
 
+def tree_engine(path: Path, combination: CombinationEntry | None) -> Engine:
+    """Return the engine of a forest file, which holds the trees of a combination's members if there is one."""
+    from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
+
+    trees = TreeEngine(path)
+    if combination is None:
+        return trees
+    from mlrf.core.combination import Combination  # noqa: PLC0415
+    from mlrf.engines.combined import combined_engine  # noqa: PLC0415
+
+    combined = Combination(combination)
+    if combined.n_outputs != trees.n_outputs:
+        raise BundleError(
+            f"{path}: the forest has {trees.n_outputs} outputs, the manifest's members {combined.n_outputs}"
+        )
+    return combined_engine(trees, combined)
+
+
 def _start_graph(bundle: Bundle, graph: GraphEntry) -> Engine:
     from mlrf.engines.onnx_graph import GraphEngine  # noqa: PLC0415
 
@@ -70,9 +88,7 @@ def _start(bundle: Bundle, name: str | None) -> Engine:
     path = bundle.file(file)
     try:
         if file == FOREST:
-            from mlrf.engines.tree_kernel import TreeEngine  # noqa: PLC0415
-
-            return TreeEngine(path)
+            return tree_engine(path, bundle.manifest.combination)
         from mlrf.engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
         return OnnxRuntimeEngine(path)

@@ -111,6 +111,11 @@ class Model:
             raise NotExplainableError(
                 f"{self.name} is a graph of operators, and explanations are given for tree ensembles only; ask without"
             )
+        if self.bundle.manifest.combination is not None and not isinstance(self.engine, Explainer):
+            raise NotExplainableError(
+                f"{self.name} combines its members by functions that are not linear, so their Shapley values do not add up to "
+                "its answer; ask without explanations"
+            )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(
                 "the model's file lacks the numbers of training rows per branch, which explanations need; build it again "

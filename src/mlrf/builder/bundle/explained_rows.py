@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from mlrf.builder.bundle.key_columns import key_columns
 from mlrf.builder.bundle.keyed_rows import KeyedRows, Progress
-from mlrf.core.manifest import EXPLANATIONS, FOREST
-from mlrf.engines.tree_kernel import TreeEngine
+from mlrf.core.manifest import EXPLANATIONS, FOREST, CombinationEntry
+from mlrf.engines.interface import Explainer
+from mlrf.engines.selection import tree_engine
 from mlrf.features.explanations_parquet import CONTRIBUTIONS, MODEL, ROW, ROWS
 from mlrf.features.row_format import ROW_DIGEST_BYTES, row_digest
 
@@ -26,11 +27,17 @@ _BATCH_ROWS = 1 << 11
 
 
 def write_explanations(
-    rows: KeyedRows, forest: bytes, folder: Path, progress: Progress, threads: int | None = None
+    rows: KeyedRows,
+    forest: bytes,
+    combination: CombinationEntry | None,
+    folder: Path,
+    progress: Progress,
+    threads: int | None = None,
 ) -> dict[str, Path]:
     """Write the contributions of all rows, which lack no feature, into the folder; return the file by name."""
     (folder / FOREST).write_bytes(forest)
-    engine = TreeEngine(folder / FOREST)
+    engine = tree_engine(folder / FOREST, combination)
+    assert isinstance(engine, Explainer)  # noqa: S101  what cannot be explained is refused before
     threads = threads or len(os.sched_getaffinity(0))
     path = folder / EXPLANATIONS
     width = engine.n_features * engine.n_outputs

@@ -17,6 +17,7 @@ from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
 from mlrf.builder.sample import schema_of
 from mlrf.builder.versions import library_versions
 from mlrf.core.category_hash import HASHED_CODE
+from mlrf.core.combination import Combination
 from mlrf.core.feature import Kind
 from mlrf.core.forest import F64, LEAF, Forest
 from mlrf.core.manifest import (
@@ -32,6 +33,11 @@ from mlrf.core.manifest import (
 )
 from mlrf.core.schema import Schema
 
+_NO_ONNX_COMBINATION = (
+    "model.onnx is left out: it would hold the trees of the members and not what combines them; the tree engine serves the "
+    "bundle"
+)
+_NOT_LINEAR = "its members' answers pass through functions that are not linear"
 _NO_ONNX = (
     "model.onnx is left out: ONNX has no operator that hashes combinations of categories (CTR features); the tree engine "
     "serves the bundle"
@@ -46,10 +52,11 @@ class ForestBundle:
         self.schema, sampled = schema_of(imported.features, sample)
         self._sampled = _nameable(self.schema, sampled)
         self._imported = with_covers(imported, self._sampled)
-        self.unexplained = NO_COVERS if self._imported.covers == "none" else None
+        self.unexplained = _why_unexplained(self._imported)
         """Why the model cannot be explained; None if it can."""
         progress("exporting", 0.0)
-        onnx = None if imported.forest.tables is not None else export_onnx(imported.forest, imported.link)
+        has_onnx = imported.forest.tables is None and imported.combination is None
+        onnx = export_onnx(imported.forest, imported.link) if has_onnx else None
         self._exports = Exports(onnx, encode_forest(self._imported.forest))
         progress("exporting", 1.0)
 
@@ -72,6 +79,7 @@ class ForestBundle:
 
     def _manifest(self, name: str, proof: Proof) -> Manifest:
         imported, forest = self._imported, self._imported.forest
+        base = imported.margins(np.array([forest.expected_margin()]))[0].tolist()
         return Manifest(
             format=FORMAT,
             name=name,
@@ -82,8 +90,9 @@ class ForestBundle:
             class_at_half=imported.class_at_half,
             predict_returns="label" if imported.classes is not None and imported.labels_known else "value",
             n_features=forest.n_features,
-            n_outputs=forest.n_outputs,
-            base=forest.expected_margin(),
+            n_outputs=len(base),
+            base=base,
+            combination=imported.combination,
             facts=ModelFacts(
                 trees=forest.n_trees,
                 leaves=forest.n_leaves,
@@ -95,10 +104,16 @@ class ForestBundle:
             precision=forest.rounding,
             covers=imported.covers,
             library=imported.library,
-            notes=[*imported.notes, *([_NO_ONNX] if self._exports.onnx is None else [])],
+            notes=[*imported.notes, *self._without_onnx()],
             coverage=CoverageEntry(**asdict(proof.coverage)),
             files={},
         )
+
+    def _without_onnx(self) -> list[str]:
+        """Return why the bundle has no model.onnx; nothing if it has one."""
+        if self._exports.onnx is not None:
+            return []
+        return [_NO_ONNX if self._imported.combination is None else _NO_ONNX_COMBINATION]
 
 
 def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
@@ -108,6 +123,12 @@ def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
         return rows
     kept = rows[~np.any(rows[:, hashing] >= HASHED_CODE, axis=1)]
     return kept if len(kept) else None
+
+
+def _why_unexplained(imported: ImportedModel) -> str | None:
+    if imported.combination is not None and Combination(imported.combination).linear() is None:
+        return _NOT_LINEAR
+    return NO_COVERS if imported.covers == "none" else None
 
 
 def _depth(forest: Forest) -> int:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from mlrf.core.combination import Combination
 from mlrf.core.feature import Category, Feature
-from mlrf.core.forest import Forest
+from mlrf.core.forest import F64, Forest
 from mlrf.core.link import Link
-from mlrf.core.manifest import Covers, Task
+from mlrf.core.manifest import CombinationEntry, Covers, Task
 
 if TYPE_CHECKING:
     from mlrf.builder.model_source import Source
@@ -81,6 +84,7 @@ class ImportedModel:
     """
 
     forest: Forest
+    """Its outputs are the margins, or those of all members of a combination."""
     task: Task
     objective: str
     """As the training library names it."""
@@ -110,6 +114,22 @@ class ImportedModel:
     """The largest absolute value in rows given to the library."""
     edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """By column: values that golden rows must hold, beyond those that the trees themselves suggest."""
+    combination: CombinationEntry | None = None
+    """How the forest's outputs become the margins, if they are those of several models."""
+
+    def library_margins(self, outputs: F64) -> F64:
+        """Return the margins that the training library knows, [n, M], of the forest's outputs: those of all members."""
+        return self._by_row(outputs, "member_margins")
+
+    def margins(self, outputs: F64) -> F64:
+        """Return the margins [n, K] of the forest's outputs [n, M]."""
+        return self._by_row(outputs, "margins")
+
+    def _by_row(self, outputs: F64, method: Literal["member_margins", "margins"]) -> F64:
+        if self.combination is None:
+            return outputs
+        of_row = getattr(Combination(self.combination), method)
+        return np.array([of_row(row) for row in outputs.tolist()], np.float64).reshape(len(outputs), -1)
 
 
 @dataclass(frozen=True, slots=True)

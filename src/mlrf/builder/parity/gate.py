@@ -73,7 +73,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     trees = run_trees(exports.forest, golden.rows, kept)
     parity = {TreeEngine.name: judge_trees(model, schema, golden, kept, answers, trees)}
     if exports.onnx is None:
-        _hold_predictions(model, schema, golden, kept, answers, _linked(model, trees.single))
+        _hold_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
     else:
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
         progress("asking ONNX Runtime", 1.0)
@@ -87,7 +87,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         library_version=answers.version,
         kinds=[KINDS[number] for number in stored.kinds],
         rows=stored.rows.dense(),
-        margins=answers.margins[kept[order]],
+        margins=answers.margins[kept[order]] if model.combination is None else model.margins(trees.single[order]),
         predictions=answers.predictions[order],
         schema=_with_infinities(model, exports, schema, infinite, answers.infinite, is_single=is_single),
     )
@@ -160,13 +160,14 @@ def judge_trees(
     ParityError unless every margin is the library's to the bit, asked in a batch and (the kept rows) one by one, and
     base and contributions add up to it.
     """
-    verdict = compare(answers.margins, got.margins, relative=0.0)
+    margins, single = model.library_margins(got.margins), model.library_margins(got.single)
+    verdict = compare(answers.margins, margins, relative=0.0)
     if np.any(verdict.off):
-        raise refuse("margin", model.library, golden, verdict, answers.margins, got.margins, schema)
+        raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
     part = golden.take(kept)
-    alone = compare(answers.margins[kept], got.single, relative=0.0)
+    alone = compare(answers.margins[kept], single, relative=0.0)
     if np.any(alone.off):
-        raise refuse("margin, asked alone,", model.library, part, alone, answers.margins[kept], got.single, schema)
+        raise refuse("margin, asked alone,", model.library, part, alone, answers.margins[kept], single, schema)
     gap = additivity_gap(got.single, got.contributions, got.base)
     if gap > ADDITIVITY_LIMIT:
         raise ParityError(

@@ -82,8 +82,8 @@ def ask_reference_library(
         time_limit_s,
         infinite,
     )
-    n_outputs = model.forest.n_outputs
-    if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_outputs:
+    n_outputs, n_margins = model.forest.n_outputs, model.margins(np.zeros((1, model.forest.n_outputs))).shape[1]
+    if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_margins:
         raise ModelUnreadableError(
             f"{model.library} answers {found.margins.shape[1]} outputs, the model file has {n_outputs}"
         )

@@ -40,6 +40,8 @@ def link_nodes(  # noqa: PLR0911  one return a link
             return _step(margin, prediction), [numpy_helper.from_array(np.array(0.0), "zero")]
         case "log1p_exp":
             return _log1p_exp(margin, prediction), [one]
+        case _:
+            raise ValueError(f"the link {link.kind} is of combinations of models, which are not exported")
 
 
 def _sigmoid(margin: str, prediction: str) -> list[onnx.NodeProto]:

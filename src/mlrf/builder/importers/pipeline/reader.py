@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from mlrf.builder.category_lists import check_category_names
-from mlrf.builder.importers import catboost, lightgbm, sklearn, xgboost
-from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions, Library
+from mlrf.builder.importers.combination.reader import read_combination
+from mlrf.builder.importers.combination.source import is_combination
+from mlrf.builder.importers.fitted_model import read_fitted_model
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.importers.pipeline.fold import fold_forest
 from mlrf.builder.importers.pipeline.lineage import trace_columns
 from mlrf.builder.importers.pipeline.matrix import Preprocessing
@@ -19,8 +21,6 @@ from mlrf.builder.importers.pipeline.source import FittedPipeline, open_pipeline
 from mlrf.builder.model_source import ModelObject, Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError
 from mlrf.core.forest import NUMERIC, ZERO_BAND
-
-_LIBRARIES: tuple[Library, ...] = (lightgbm.LIBRARY, xgboost.LIBRARY, catboost.LIBRARY, sklearn.LIBRARY)
 
 
 def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
@@ -80,12 +80,10 @@ def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
 
 
 def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedModel:
-    source = ModelObject(pipeline.model)
-    for library in _LIBRARIES:
-        if any(source.is_of(package) for package in library.packages):
-            found = library.read(source, replace(options, categories={}))
-            if isinstance(found, ImportedModel):
-                return found
+    if is_combination(pipeline.model):
+        return read_combination(ModelObject(pipeline.model), replace(options, categories={}))
+    if (found := read_fitted_model(pipeline.model, options)) is not None:
+        return found
     kind = type(pipeline.model)
     raise UnsupportedModelError(
         f"the pipeline's last step {pipeline.model_name!r} is no tree model that mlrf knows: {kind.__module__}.{kind.__name__}"

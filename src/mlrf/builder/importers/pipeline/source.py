@@ -7,12 +7,11 @@ its library's own format: nothing is unpickled there.
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from dataclasses import dataclass
 from typing import Any
 
-from mlrf.builder.importers.sklearn.source import dump_skops, load_skops
+from mlrf.builder.importers.sklearn.source import dump_skops, load_skops, skops_class
 from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
@@ -33,7 +32,6 @@ _MODEL_TYPES = (
     "catboost.core.CatBoost",
 )
 """What skops keeps of the boosting libraries' wrappers: their own model as text or bytes, and plain parameters."""
-_PIPELINE = re.compile(rb'[^}]{0,200}"__module__":\s*"(sklearn|imblearn)\.pipeline"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +59,8 @@ def is_pipeline(value: Any) -> bool:
 
 def is_pipeline_file(content: bytes) -> bool:
     """Whether a file is a skops archive whose object is a pipeline."""
-    if not content.startswith(b"PK\x03\x04"):
-        return False
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open("schema.json") as schema:
-            return _PIPELINE.match(schema.read(400)) is not None
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError):
-        return False
+    module, _ = skops_class(content) or ("", "")
+    return module in ("sklearn.pipeline", "imblearn.pipeline")
 
 
 def open_pipeline(source: Source) -> FittedPipeline:

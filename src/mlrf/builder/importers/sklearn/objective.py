@@ -43,11 +43,6 @@ _FAMILIES: dict[str, Family] = {
     "HistGradientBoostingRegressor": "histogram",
 }
 _WRAPPERS = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
-_ONNX_NEEDS = {
-    "CalibratedClassifierCV": " (with method='sigmoid': skl2onnx 1.20 writes isotonic calibration that answers otherwise)",
-    "VotingClassifier": " (with flatten_transform=False)",
-}
-"""What skl2onnx needs of an estimator to write it."""
 _LINKS_OF_LOSSES = {"IdentityLink": Link(), "LogLink": Link("exp"), "LogitLink": Link("sigmoid"),
                     "HalfLogitLink": Link("sigmoid", 2.0), "MultinomialLogit": Link("softmax")}  # fmt: skip
 
@@ -80,9 +75,10 @@ def read_kind(estimator: Any) -> Kind:
         raise UnsupportedModelError(
             f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; train it again"
         )
-    if getattr(estimator, "n_outputs_", 1) != 1:
+    n_targets = int(getattr(estimator, "n_outputs_", 1))
+    if n_targets != 1 and name.endswith("Classifier"):
         raise UnsupportedModelError(
-            f"the {name} predicts {estimator.n_outputs_} outputs at once; mlrf serves one: train a model for each"
+            f"the {name} predicts {n_targets} outputs at once; mlrf serves one classifier's: train a model for each"
         )
     if family in ("bagging", "adaboost"):
         check_members(name, estimator)
@@ -97,7 +93,7 @@ def read_kind(estimator: Any) -> Kind:
         task,
         _link(estimator, name, family, 0 if labels is None else len(labels)),
         labels,
-        len(labels) if labels is not None and len(labels) > 2 else 1,  # noqa: PLR2004
+        n_targets if labels is None else len(labels) if len(labels) > 2 else 1,  # noqa: PLR2004
     )
 
 
@@ -171,7 +167,7 @@ def _why_not(name: str, estimator: Any) -> str:
     if hasattr(estimator, "estimators_") or hasattr(estimator, "estimator"):
         return (
             f"mlrf does not serve a {name}: it combines models in a way that is not a sum of trees; export it to ONNX with "
-            f"skl2onnx{_ONNX_NEEDS.get(name, '')} and build from that, without explanations, or build from one of its models"
+            f"skl2onnx and build from that, without explanations, or build from one of its models"
         )
     known = ", ".join(_FAMILIES)
     return f"mlrf does not serve a {name}; of scikit-learn it serves {known}"

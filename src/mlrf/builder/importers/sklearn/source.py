@@ -40,6 +40,8 @@ _OTHERS = {
     "catboost": "save_model('model.cbm')",
 }
 """Libraries whose wrappers skops writes too, and how each saves them itself."""
+_CLASS = re.compile(rb'\s*\{\s*"__class__":\s*"(\w{1,100})",\s*"__module__":\s*"([\w.]{1,200})"')
+_CLASS_BYTES = 400
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
                 "train_score_", "validation_score_", "oob_improvement_", "oob_scores_")  # fmt: skip
 
@@ -47,6 +49,18 @@ _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oo
 def is_archive(content: bytes) -> bool:
     """Whether a file is a ZIP archive with a schema, as skops files are."""
     return content.startswith(b"PK\x03\x04") and b"schema.json" in content
+
+
+def skops_class(content: bytes) -> tuple[str, str] | None:
+    """Return module and name of the class of a skops file's object; None when the file is no skops archive."""
+    if not content.startswith(b"PK\x03\x04"):
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open("schema.json") as schema:
+            found = _CLASS.match(schema.read(_CLASS_BYTES))
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError):
+        return None
+    return None if found is None else (found.group(2).decode(), found.group(1).decode())
 
 
 def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:

@@ -82,7 +82,7 @@ def _read_tree(
         # The library multiplies a leaf by the learning rate as it adds it: the same product, rounded once.
         values, outputs = scale * np.asarray(tree.value, np.float64)[:, 0, :1], (output,)
     else:
-        values, outputs = _leaf_values(np.asarray(tree.value, np.float64)[:, 0, :], inner, kind, index)
+        values, outputs = _leaf_values(np.asarray(tree.value, np.float64), inner, kind, index)
     return TreeArrays(
         feature=feature,
         threshold=floor32(threshold),
@@ -96,8 +96,10 @@ def _read_tree(
 
 
 def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, tuple[int, ...]]:
+    """Return what a tree [N, targets, classes] adds in its leaves, [N, K], and to which outputs."""
     if kind.classes is None:
-        return value[:, :1], (0,)
+        return value[:, :, 0], tuple(range(value.shape[1]))
+    value = value[:, 0, :]
     if value.shape[1] != len(kind.classes):
         raise ModelUnreadableError(
             f"tree {index} of the {kind.name} knows {value.shape[1]} of {len(kind.classes)} classes"

@@ -1,0 +1,124 @@
+"""Several forests as one whose outputs are those of all, one after the other.
+
+Forests that round a row to float32 become ones of float64 rows where the others are: each threshold moves to the greatest
+float64 that rounds to it or less, which alters no branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.forest import F64, I32, I64, LEAF, NUMERIC, Forest, Precision
+
+_MAX_NODES = (1 << 31) - 1
+_BEYOND = 2.0**128
+"""What follows the greatest float32 when numbers are rounded to the nearest."""
+
+
+def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | None], n_features: int) -> Forest:
+    """Return one forest over `n_features` columns, with divisor and scale 1 and no base that is added last.
+
+    Those of the members are for the caller to apply. `columns` are each forest's columns, None for all.
+    UnsupportedModelError when the forests cannot be added up by one kernel.
+    """
+    _check(forests)
+    inputs: Precision = "float32" if all(forest.inputs == "float32" for forest in forests) else "float64"
+    parts = [
+        _on_columns(forest if forest.inputs == inputs else with_float64_rows(forest), chosen)
+        for forest, chosen in zip(forests, columns, strict=True)
+    ]
+    node_starts = np.cumsum([0, *(part.n_nodes for part in parts)])
+    output_starts = np.cumsum([0, *(part.n_outputs for part in parts)])
+    set_starts = np.cumsum([0, *(len(part.set_offsets) - 1 for part in parts)])
+    if node_starts[-1] > _MAX_NODES:
+        raise UnsupportedModelError(f"the members have {node_starts[-1]} nodes; mlrf numbers at most {_MAX_NODES}")
+
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def shifted(name: str, starts: I64, none: int) -> I32:
+        values = [getattr(part, name) for part in parts]
+        return np.concatenate(
+            [np.where(value == none, none, value + start) for value, start in zip(values, starts, strict=False)]
+        ).astype(np.int32)
+
+    set_lengths = np.concatenate([np.diff(part.set_offsets) for part in parts])
+    merged = Forest(
+        n_features=n_features,
+        n_outputs=int(output_starts[-1]),
+        tree_offsets=np.concatenate(
+            [part.tree_offsets[:-1] + start for part, start in zip(parts, node_starts, strict=False)]
+            + [node_starts[-1:]]
+        ).astype(np.int64),
+        tree_output=np.concatenate(
+            [part.tree_output + start for part, start in zip(parts, output_starts, strict=False)]
+        ).astype(np.int32),
+        feature=joined("feature"),
+        threshold=joined("threshold"),
+        left=shifted("left", node_starts, LEAF),
+        right=shifted("right", node_starts, LEAF),
+        missing=joined("missing"),
+        default_left=joined("default_left"),
+        category_set=shifted("category_set", set_starts, NUMERIC),
+        value=joined("value"),
+        cover=joined("cover"),
+        set_offsets=np.concatenate([[0], np.cumsum(set_lengths)]).astype(np.int64),
+        set_codes=joined("set_codes").astype(np.int32),
+        base=np.concatenate([part.base if part.base_order == "first" else np.zeros(part.n_outputs) for part in parts]),
+        rounding=parts[0].rounding,
+        inputs=inputs,
+        no_code_up_to=parts[0].no_code_up_to,
+    )
+    merged.validate()
+    return merged
+
+
+def _check(forests: Sequence[Forest]) -> None:
+    if any(forest.tables is not None for forest in forests):
+        raise UnsupportedModelError(
+            "a member has CatBoost's CTR features, and mlrf does not combine those with others; build from the member alone"
+        )
+    if len({forest.rounding for forest in forests}) > 1:
+        raise UnsupportedModelError(
+            "some members add their trees in float32 (XGBoost) and others in float64, and mlrf adds all in one precision; "
+            "combine models of one library, or build a bundle of each and combine their answers"
+        )
+    if forests[0].rounding == "float32" and any(forest.divisor != 1.0 or forest.scale != 1.0 for forest in forests):
+        raise UnsupportedModelError(
+            "a member divides a sum of float32 numbers, which mlrf does not combine; build from the member alone"
+        )
+
+
+def _on_columns(forest: Forest, columns: Sequence[int] | None) -> Forest:
+    if columns is None:
+        return forest
+    numbers = np.asarray(columns, np.int32)[np.maximum(forest.feature, 0)]
+    return replace(forest, feature=np.where(forest.feature == LEAF, LEAF, numbers).astype(np.int32))
+
+
+def with_float64_rows(forest: Forest) -> Forest:
+    """Return the forest with thresholds such that rows need not be rounded to float32 for the same branches."""
+    is_number = (forest.feature != LEAF) & (forest.category_set == NUMERIC)
+    threshold = np.where(is_number, _greatest_rounding_down_to(forest.threshold), forest.threshold)
+    return replace(forest, inputs="float64", threshold=threshold)
+
+
+def _greatest_rounding_down_to(thresholds: F64) -> F64:
+    """Return the greatest float64 whose nearest float32 is at most each threshold, a float32 number."""
+    low = thresholds.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        high = np.nextafter(low, np.float32(np.inf)).astype(np.float64)
+        ends = (
+            np.where(np.isneginf(low), -_BEYOND, low.astype(np.float64)),
+            np.where(np.isposinf(high), _BEYOND, high),
+        )
+        middle = ends[0] + (ends[1] - ends[0]) / 2.0
+        # Halfway between two float32 numbers the even one is nearest.
+        is_even = (low.view(np.uint32) & 1) == 0
+    end = np.where(is_even, middle, np.nextafter(middle, -np.inf))
+    return np.where(np.isposinf(low), np.inf, end)

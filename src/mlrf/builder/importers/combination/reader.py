@@ -1,0 +1,127 @@
+"""A combination of models, whole: a meta-estimator or a skops file in, `ImportedModel` out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from mlrf.builder.category_lists import check_category_names
+from mlrf.builder.class_labels import choose_labels
+from mlrf.builder.importers.combination.members import Member, member_features, read_members
+from mlrf.builder.importers.combination.merge import merge_forests
+from mlrf.builder.importers.combination.recipe import Recipe
+from mlrf.builder.importers.combination.recipes import RECIPES
+from mlrf.builder.importers.combination.source import open_combination, pack_source
+from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
+from mlrf.builder.model_source import Source
+from mlrf.core.combination import Combination
+from mlrf.core.errors import ModelUnreadableError, SampleError
+from mlrf.core.link import Link
+from mlrf.core.manifest import CombinationEntry, LinkEntry
+
+_NOT_EXPLAINED = (
+    "predictions only: the {} passes its members' answers through functions that are not linear, so their Shapley values do "
+    "not add up to its answer"
+)
+_SHARES = {"identity": "shares", "sigmoid": "sigmoid_shares"}
+
+
+def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
+    """Read a fitted meta-estimator or a skops file of one; raises the BuildError that says what is wrong."""
+    estimator = open_combination(source)
+    name = type(estimator).__name__
+    try:
+        recipe = RECIPES[name](estimator)
+        members = read_members(recipe)
+        return _combined(estimator, recipe, members, options)
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        # Whatever an estimator of another version, or a damaged file, lacks.
+        raise ModelUnreadableError(f"the {name} lacks what scikit-learn's own have: {error}") from error
+
+
+def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:
+    names = _names(estimator, members)
+    check_category_names(options.categories, list(names))
+    if options.categories:
+        feature = next(iter(options.categories))
+        raise SampleError(f"feature {feature!r}: the model splits it as a number; leave its list out", feature=feature)
+    features = member_features(recipe, members, names)
+    forest = merge_forests(
+        [member.model.forest for member in members], [member.columns for member in members], len(names)
+    )
+    members, link = _with_last_link(recipe, members)
+    is_binary = recipe.classes is not None and len(recipe.classes) == 2  # noqa: PLR2004
+    entry = CombinationEntry(
+        kind=recipe.kind,
+        members=[member.entry for member in members],
+        weights=list(recipe.weights),
+        coefficients=[list(row) for row in recipe.coefficients],
+        intercepts=list(recipe.intercepts),
+        precision="float32" if recipe.in_members_precision and forest.rounding == "float32" else "float64",
+        second_class_only=recipe.is_probabilities and is_binary,
+    )
+    is_linear = Combination(entry).linear() is not None
+    libraries = sorted({member.model.library for member in members})
+    return ImportedModel(
+        forest=forest,
+        combination=entry,
+        task=recipe.task,
+        objective=f"{recipe.name} of {len(members)} {'models' if len(members) != 1 else 'model'} ({', '.join(libraries)})",
+        link=link,
+        classes=choose_labels(
+            options.classes,
+            recipe.classes,
+            None if recipe.classes is None else len(recipe.classes),
+            f"a {recipe.name}",
+        ),
+        features=features,
+        library="scikit-learn",
+        source=pack_source(estimator, [member.model.source for member in members]),
+        answers="mlrf.builder.importers.combination.reference",
+        settings={
+            "members": [
+                {
+                    "answers": member.model.answers,
+                    "settings": dict(member.model.settings),
+                    "columns": None if member.columns is None else list(member.columns),
+                }
+                for member in members
+            ]
+        },
+        class_at_half=0,
+        covers="none" if any(member.model.covers == "none" for member in members) else "training",
+        notes=() if is_linear else (_NOT_EXPLAINED.format(recipe.name),),
+        largest_number=min(member.model.largest_number for member in members),
+    )
+
+
+def _names(estimator: Any, members: list[Member]) -> tuple[str, ...]:
+    """Return the names of the columns: the meta-estimator's, its first member's, or x0, x1, …."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        return tuple(str(name) for name in names)
+    whole = next((member for member in members if member.columns is None), None)
+    if whole is not None and type(estimator).__name__ in ("TransformedTargetRegressor", "CalibratedClassifierCV"):
+        return tuple(feature.name for feature in whole.model.features)
+    return tuple(f"x{column}" for column in range(int(estimator.n_features_in_)))
+
+
+def _with_last_link(recipe: Recipe, members: list[Member]) -> tuple[list[Member], Link]:
+    """Return the members and the last link, the members' own moved there where the combination leaves each margin alone."""
+    if recipe.kind != "each":
+        return members, recipe.link
+    links = {(member.entry.link.kind, member.entry.link.scale) for member in members}
+    kind, scale = next(iter(links))
+    if recipe.normalises:
+        if len(links) == 1 and kind in _SHARES:
+            return [_without_link(member) for member in members], Link(_SHARES[kind], scale)  # type: ignore[arg-type]
+        return members, Link("shares")
+    if len(links) == 1 and recipe.link.kind == "identity":
+        return [_without_link(member) for member in members], Link(kind, scale)  # type: ignore[arg-type]
+    return members, recipe.link
+
+
+def _without_link(member: Member) -> Member:
+    return replace(member, entry=msgspec.structs.replace(member.entry, link=LinkEntry("identity")))

@@ -1,0 +1,85 @@
+"""What a meta-estimator is made of: its members, and how their answers become its margins and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mlrf.builder.class_labels import fitted_labels
+from mlrf.builder.importers.imported_model import ClassLabel
+from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.link import Link
+from mlrf.core.manifest import CalibratorEntry, Task
+
+Response = Literal["predict", "predict_proba", "decision_function"]
+Kind = Literal["mean", "weighted_mean", "weighted_median", "linear", "each"]
+
+_TWO = 2
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecipe:
+    """A member, and what of it the combination takes."""
+
+    estimator: Any
+    response: Response
+    columns: Sequence[int] | None = None
+    """Columns of the rows that the member sees; None for all."""
+    calibrators: tuple[CalibratorEntry, ...] = ()
+    second_class_only: bool = False
+    """Of the two probabilities of a binary classifier, take the second alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A meta-estimator as members, an operation on their answers, and a link."""
+
+    name: str
+    kind: Kind
+    members: tuple[MemberRecipe, ...]
+    classes: tuple[ClassLabel, ...] | None = None
+    """Labels of a classifier, in the order of its probabilities."""
+    link: Link = field(default_factory=Link)
+    """From the combined margins to the prediction."""
+    weights: tuple[float, ...] = ()
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    intercepts: tuple[float, ...] = ()
+    is_probabilities: bool = False
+    """Whether the combined answer has a probability a class: of two, the second is served."""
+    in_members_precision: bool = False
+    """Whether a mean of float32 answers is computed in float32."""
+    takes_missing: bool = True
+    """Whether the meta-estimator itself lets missing values through to its members."""
+    normalises: bool = False
+    """Whether the prediction is the share of each margin, after the members' link, in the sum of all (one against the rest)."""
+
+    @property
+    def task(self) -> Task:
+        """The task of the whole."""
+        return "regression" if self.classes is None else "binary" if len(self.classes) == _TWO else "multiclass"
+
+
+def classes_of(estimator: Any) -> tuple[ClassLabel, ...]:
+    """Return a fitted classifier's labels; UnsupportedModelError when there are not two or more."""
+    labels = fitted_labels(getattr(estimator, "classes_", None))
+    if labels is None or len(labels) < _TWO:
+        raise UnsupportedModelError(
+            f"the {type(estimator).__name__} was not trained on two or more classes; train it again"
+        )
+    return labels
+
+
+def fitted(estimator: Any, attribute: str) -> Any:
+    """Return an attribute that fitting sets; ModelUnreadableError when the estimator is not fitted."""
+    found = getattr(estimator, attribute, None)
+    if found is None:
+        raise ModelUnreadableError(f"the {type(estimator).__name__} is not fitted; call its fit first")
+    return found
+
+
+def unfrozen(estimator: Any) -> Any:
+    """Return the estimator that a `FrozenEstimator` holds, or the estimator itself."""
+    while type(estimator).__name__ == "FrozenEstimator":
+        estimator = estimator.estimator
+    return estimator

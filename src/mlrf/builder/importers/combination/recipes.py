@@ -1,0 +1,172 @@
+"""The recipe of each meta-estimator that mlrf serves, by the name of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlrf.builder.importers.combination.calibration import calibrated
+from mlrf.builder.importers.combination.recipe import MemberRecipe, Recipe, classes_of, fitted, unfrozen
+from mlrf.core.errors import UnsupportedModelError
+from mlrf.core.link import Link
+
+_TWO = 2
+_INVERSES = {"exp": Link("exp"), "expm1": Link("expm1"), "square": Link("square")}
+"""Inverse functions of a transformed target, by NumPy's names."""
+
+
+def _voting_regressor(estimator: Any) -> Recipe:
+    members = _members(fitted(estimator, "estimators_"), "predict")
+    return _averaged("VotingRegressor", members, estimator._weights_not_none)  # noqa: SLF001  without dropped members
+
+
+def _voting_classifier(estimator: Any) -> Recipe:
+    members = _members(fitted(estimator, "estimators_"), "predict_proba")
+    if estimator.voting != "soft":
+        raise UnsupportedModelError(
+            "the VotingClassifier counts votes (voting='hard') and so has no probabilities; set voting='soft' on the fitted "
+            "estimator, if its members' probabilities are to be averaged, and build again"
+        )
+    weights = estimator._weights_not_none  # noqa: SLF001  without dropped members
+    return _averaged("VotingClassifier", members, weights, classes=classes_of(estimator))
+
+
+def _averaged(
+    name: str, members: tuple[MemberRecipe, ...], weights: Sequence[float] | None, *, classes: Any = None
+) -> Recipe:
+    return Recipe(
+        name=name,
+        kind="mean" if weights is None else "weighted_mean",
+        members=members,
+        weights=() if weights is None else tuple(map(float, weights)),
+        classes=classes,
+        is_probabilities=classes is not None,
+        in_members_precision=weights is None and name != "BaggingClassifier",
+    )
+
+
+def _bagging(estimator: Any) -> Recipe:
+    name = type(estimator).__name__
+    is_classifier = name == "BaggingClassifier"
+    columns = estimator.estimators_features_
+    every = np.arange(estimator.n_features_in_)
+    members = tuple(
+        MemberRecipe(
+            member,
+            "predict_proba" if is_classifier else "predict",
+            columns=None if np.array_equal(chosen, every) else tuple(map(int, chosen)),
+        )
+        for member, chosen in zip(fitted(estimator, "estimators_"), columns, strict=True)
+    )
+    return _averaged(name, members, None, classes=classes_of(estimator) if is_classifier else None)
+
+
+def _adaboost_regressor(estimator: Any) -> Recipe:
+    members = _members(fitted(estimator, "estimators_"), "predict")
+    weights = tuple(map(float, estimator.estimator_weights_[: len(members)]))
+    return Recipe("AdaBoostRegressor", "weighted_median", members, weights=weights, takes_missing=False)
+
+
+def _stacking(estimator: Any) -> Recipe:
+    name = type(estimator).__name__
+    final = fitted(estimator, "final_estimator_")
+    if estimator.passthrough:
+        raise UnsupportedModelError(
+            f"the {name} gives its final estimator the rows too (passthrough=True), which mlrf does not serve; train it with "
+            "passthrough=False, or export it to ONNX with skl2onnx"
+        )
+    classes = classes_of(estimator) if name == "StackingClassifier" else None
+    served = (
+        "LogisticRegression" if classes is not None else "a linear regression (LinearRegression, Ridge, RidgeCV, …)"
+    )
+    is_served = type(final).__module__.startswith("sklearn.linear_model") and (
+        type(final).__name__.startswith("LogisticRegression") if classes is not None else hasattr(final, "coef_")
+    )
+    if not is_served:
+        raise UnsupportedModelError(
+            f"the {name}'s final estimator is a {type(final).__name__}, and mlrf serves stacks that end in {served}; train it "
+            "with one, or export it to ONNX with skl2onnx"
+        )
+    members = tuple(
+        MemberRecipe(
+            unfrozen(member), method, second_class_only=method == "predict_proba" and len(classes or ()) == _TWO
+        )
+        for member, method in zip(estimator.estimators_, estimator.stack_method_, strict=True)
+    )
+    coefficients = np.atleast_2d(np.asarray(final.coef_, np.float64))
+    intercepts = np.broadcast_to(np.asarray(final.intercept_, np.float64).reshape(-1), (len(coefficients),))
+    link = Link() if classes is None else Link("sigmoid") if len(classes) == _TWO else Link("softmax")
+    return Recipe(
+        name,
+        "linear",
+        members,
+        classes=classes,
+        link=link,
+        coefficients=tuple(map(tuple, coefficients.tolist())),
+        intercepts=tuple(intercepts.tolist()),
+    )
+
+
+def _one_against_the_rest(estimator: Any) -> Recipe:
+    classes = classes_of(estimator)
+    if getattr(estimator, "multilabel_", False):
+        raise UnsupportedModelError(
+            "the OneVsRestClassifier answers several labels a row, which mlrf does not serve; build a bundle of each of its "
+            "estimators_"
+        )
+    members = tuple(
+        MemberRecipe(unfrozen(member), "predict_proba", second_class_only=True)
+        for member in fitted(estimator, "estimators_")
+    )
+    return Recipe("OneVsRestClassifier", "each", members, classes=classes, normalises=len(classes) > _TWO)
+
+
+def _several_targets(estimator: Any) -> Recipe:
+    return Recipe("MultiOutputRegressor", "each", _members(fitted(estimator, "estimators_"), "predict"))
+
+
+def _transformed_target(estimator: Any) -> Recipe:
+    member = MemberRecipe(unfrozen(fitted(estimator, "regressor_")), "predict")
+    transformer = estimator.transformer_
+    kind = type(transformer).__name__
+    if kind == "FunctionTransformer":
+        inverse = transformer.inverse_func
+        if inverse is None and transformer.func is None:
+            return Recipe("TransformedTargetRegressor", "each", (member,))
+        link = _INVERSES.get(getattr(inverse, "__name__", "")) if isinstance(inverse, np.ufunc) else None
+        if link is None:
+            raise UnsupportedModelError(
+                f"the TransformedTargetRegressor's inverse_func is {getattr(inverse, '__name__', inverse)!r}, and mlrf serves "
+                "numpy's exp, expm1 and square; build from its regressor_ and apply the function yourself"
+            )
+        return Recipe("TransformedTargetRegressor", "each", (member,), link=link)
+    if kind == "StandardScaler":
+        scale = 1.0 if transformer.scale_ is None else float(transformer.scale_[0])
+        mean = 0.0 if transformer.mean_ is None else float(transformer.mean_[0])
+        return Recipe("TransformedTargetRegressor", "linear", (member,), coefficients=((scale,),), intercepts=(mean,))
+    raise UnsupportedModelError(
+        f"the TransformedTargetRegressor transforms its target by a {kind}, and mlrf serves functions of numpy and a "
+        "StandardScaler; build from its regressor_ and transform its answers back yourself"
+    )
+
+
+def _members(estimators: Sequence[Any], response: Any) -> tuple[MemberRecipe, ...]:
+    return tuple(MemberRecipe(unfrozen(each), response) for each in estimators)
+
+
+RECIPES: dict[str, Callable[[Any], Recipe]] = {
+    "CalibratedClassifierCV": calibrated,
+    "VotingClassifier": _voting_classifier,
+    "VotingRegressor": _voting_regressor,
+    "BaggingClassifier": _bagging,
+    "BaggingRegressor": _bagging,
+    "AdaBoostRegressor": _adaboost_regressor,
+    "StackingClassifier": _stacking,
+    "StackingRegressor": _stacking,
+    "OneVsRestClassifier": _one_against_the_rest,
+    "MultiOutputRegressor": _several_targets,
+    "TransformedTargetRegressor": _transformed_target,
+}
+"""By class name. Bagging of single trees is one forest already, and read by the importer of scikit-learn's trees."""

@@ -1,0 +1,66 @@
+"""The engine of a combination of models: one forest holds the trees of all members, and a few operations a row combine them."""
+
+from __future__ import annotations
+
+from array import array
+from typing import ClassVar
+
+from mlrf.core.combination import Combination, LinearMap
+from mlrf.engines.interface import Row, Rows
+from mlrf.engines.tree_kernel import TreeEngine
+
+
+class CombinedEngine:
+    """Margins of a combination. It has no Shapley values: the members' answers pass through functions that are not linear."""
+
+    name: ClassVar[str] = TreeEngine.name
+
+    def __init__(self, trees: TreeEngine, combination: Combination) -> None:
+        self._trees = trees
+        self._combination = combination
+        self.n_features: int = trees.n_features
+        self.n_outputs = len(combination.margins([0.0] * trees.n_outputs))
+
+    def margin(self, row: Row) -> list[float]:
+        """Return the K margins of one row."""
+        return self._combination.margins(self._trees.margin(row))
+
+    def margins(self, rows: Rows) -> array[float]:
+        """Return the margins of n rows, n x K row-major; each row's equal `margin` of it bit for bit."""
+        outputs, step = self._trees.margins(rows), self._trees.n_outputs
+        combined: array[float] = array("d")
+        for start in range(0, len(outputs), step):
+            combined.extend(self._combination.margins(outputs[start : start + step]))
+        return combined
+
+
+class LinearCombinedEngine(CombinedEngine):
+    """Margins and Shapley values of a combination that is a weighted sum: so are its Shapley values, by linearity."""
+
+    def __init__(self, trees: TreeEngine, combination: Combination, linear: LinearMap) -> None:
+        super().__init__(trees, combination)
+        self._linear = linear
+        self.base: list[float] = combination.margins(trees.base)
+        """[K] the expected margins."""
+
+    def contributions(self, row: Row) -> array[float]:
+        """Return the contributions of one row, F x K row-major."""
+        return self._combined(self._trees.contributions(row))
+
+    def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]:
+        """Return the contributions of n rows, n x F x K row-major."""
+        return self._combined(self._trees.contributions_many(rows, threads))
+
+    def _combined(self, contributions: array[float]) -> array[float]:
+        step, matrix = self._trees.n_outputs, self._linear.matrix
+        combined: array[float] = array("d")
+        for start in range(0, len(contributions), step):
+            values = contributions[start : start + step]
+            combined.extend([sum(map(float.__mul__, row, values)) for row in matrix])
+        return combined
+
+
+def combined_engine(trees: TreeEngine, combination: Combination) -> CombinedEngine:
+    """Return the engine of a combination; it explains if the combination is a weighted sum."""
+    linear = combination.linear()
+    return CombinedEngine(trees, combination) if linear is None else LinearCombinedEngine(trees, combination, linear)

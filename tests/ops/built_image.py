@@ -53,7 +53,7 @@ class Store:
     def build(self, context: Path, name: str, **arguments: str) -> None:
         """What `make image` does, with this machine's certificates."""
         given = [part for each in arguments.items() for part in ("--build-arg", "=".join(each))]
-        flags = ["--format", "docker", "--isolation", "chroot", "--network", "host"]
+        flags = ["--layers", "--format", "docker", "--isolation", "chroot", "--network", "host"]
         shared = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
         self.buildah("bud", "--quiet", *flags, *shared, *given, "--tag", name, context)
 
@@ -228,7 +228,7 @@ def check_state_volume(image: Image, place: Path) -> None:
     with image.serving("--admin", "127.0.0.1:0", volumes={keyed: "/models", state: "/state"}) as server:
         address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
         pushed = subprocess.run(
-            ["curl", "-sS", "--fail-with-body", "-X", "POST", f"http://{address}/admin/models/keyed/features", "-d", json.dumps({"rows": [row]})],
+            ["curl", "-sS", "--fail-with-body", "-X", "POST", f"http://{address}/admin/models/keyed/features", "-H", "Content-Type: application/json", "-d", json.dumps({"rows": [row]})],
             check=False, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert pushed.returncode == 0, pushed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,8 @@ deploy = typer.Typer(
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/@-]*")
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ADDRESS = re.compile(r"[0-9.]+|\[[0-9a-f:.]+\]")
+_PATH = re.compile(r"/[\w./@+-]*")
 _URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
@@ -81,6 +84,31 @@ def kubernetes(
         "alert-groups": alert_groups(indent=4),
     }
     _tell(out, write_files("kubernetes", out, values))
+
+
+@deploy.command()
+def systemd(
+    out: _Out,
+    name: _Name,
+    bundle: Annotated[Path, typer.Option("--bundle", parser=some_path, metavar="<path>", help="Bundle or repository.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    exec_path: Annotated[
+        Path | None, typer.Option("--exec", metavar="<path>", help="The mlrf to run (default: this one).")
+    ] = None,
+) -> None:
+    """Write a service and a socket unit for systemd, and the server's settings.
+
+    Example: mlrf deploy systemd -o units --name sales --bundle /srv/sales-bundle
+    """
+    values = {
+        "name": _checked("--name", name, _LABEL),
+        "bundle": _checked("--bundle", str(bundle.absolute()), _PATH),
+        "host": _checked("--host", host, _ADDRESS),
+        "port": str(port),
+        "exec": _checked("--exec", str((exec_path or Path(sys.argv[0])).absolute()), _PATH),
+    }
+    _tell(out, write_files("systemd", out, values))
 
 
 def _checked(option: str, value: str, pattern: re.Pattern[str]) -> str:

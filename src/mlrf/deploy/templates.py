@@ -27,7 +27,7 @@ def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
     source = ROOT / kind
     written = []
     for file in sorted(each for each in source.rglob("*") if each.is_file()):
-        within = file.relative_to(source)
+        within = Path(filled(str(file.relative_to(source)), values))
         (out / within).parent.mkdir(parents=True, exist_ok=True)
         (out / within).write_text(filled(file.read_text("utf-8"), values), "utf-8")
         written.append(within)

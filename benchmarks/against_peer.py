@@ -1,7 +1,8 @@
-"""mlrf beside the rival: one row by position and by name, batches, several classes; latency under load, and memory.
+"""mlrf compared with a peer (FastAPI): one row by position and by name, batches, several classes; latency under load, and
+memory.
 
-The contenders take turns (A B A B), each started anew for its turn, so that neither rests on pages the other holds and a
-slow minute of the machine falls on both.
+The servers take turns (A B A B), each started anew for its turn, so that neither shares pages of the other and a
+slow minute of the machine affects both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONNECTIONS, BATCH_CONNECTIONS = 32, 8
 
 
 class Kind(NamedTuple):
-    """One kind of request. `bars` are of requests per second of processor time, `ratio_bars` of that beside the rival."""
+    """One kind of request. `bars` apply to requests per second of processor time, `ratio_bars` to their ratio to the peer's."""
 
     what: str
     model: str
@@ -32,7 +33,7 @@ class Kind(NamedTuple):
     bars: tuple[Bar, ...] = ()
     ratio_bars: tuple[Bar, ...] = ()
     engine_ratio_bars: tuple[Bar, ...] = ()
-    """For mlrf on ONNX Runtime, the rival's own engine."""
+    """For mlrf with ONNX Runtime, the peer's own engine."""
 
 
 KINDS = (
@@ -61,7 +62,7 @@ KINDS = (
 
 
 def measure(plan: Plan, ours: Sequence[Contender]) -> Iterator[Figure]:
-    """Yield the figures of every kind for every contender."""
+    """Yield the figures of every kind of request for every server."""
     loads: dict[tuple[Kind, str], list[Load]] = defaultdict(list)
     for number in range(plan.rounds):
         for contender in (*ours, PEER):
@@ -79,7 +80,7 @@ def measure(plan: Plan, ours: Sequence[Contender]) -> Iterator[Figure]:
 
 
 def _answers(running: Running, kind: Kind, bodies: Path) -> bool:
-    """Whether the contender has the route at all; the rival explains nothing."""
+    """Whether the server has the route; the peer cannot explain."""
     status, _ = running.ask(kind.path, bodies.read_bytes().split(b"\n", 1)[0])
     return status == 200
 

@@ -1,7 +1,7 @@
-"""Rows asked by key: what a look-up adds to a request inside the worker, and latency at 1,000 requests a second.
+"""Predictions by key: what a look-up adds to a request inside the worker, and latency at 1,000 requests a second.
 
-The answer cache is off: an answer by key that is given again looks nothing up. Run with an argument it measures parts, in a
-process of its own, as hot_path does.
+The answer cache is off, because a cached answer needs no look-up. With an argument it measures parts, in a
+separate process, as hot_path does.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ P99_MS = 1.0
 
 
 def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
-    """Yield the parts, then the percentiles of plain answers and of those with reasons from beforehand."""
+    """Yield the parts, then the percentiles of plain answers and of those with precomputed explanations."""
     home = plan.home("regression")
     plan.say("rows by key, without sockets")
     told = subprocess.run([sys.executable, __file__, str(home)], check=True, capture_output=True, text=True)
     parts = json.loads(told.stdout)
     for what, found in parts.items():
         yield Figure(f"inside the worker: {what}", found, "us")
-    # Of the quickest passes: a neighbour on the machine makes passes slower, and none quicker.
+    # Use the fastest passes: other load on the machine makes passes slower, never faster.
     added_us = min(parts["by key, whole"]) - min(parts["named, whole"])
     yield Figure("a look-up adds to a named request", [added_us], "us", (at_most(LOOK_UP_US),))
     for kind in ("by-key", "by-key-explained"):
@@ -86,7 +86,7 @@ def main(home: Path) -> None:
         parts = {
             "named, whole": requests("/predict", bodies["named"]),
             "by key, whole": requests("/predict", bodies["by-key"]),
-            "by key with reasons from beforehand, whole": requests("/predict", bodies["by-key-explained"]),
+            "by key with precomputed explanation, whole": requests("/predict", bodies["by-key-explained"]),
         }
         found: dict[str, list[float]] = {what: [] for what in parts}
         for _ in range(PASSES):

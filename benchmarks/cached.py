@@ -1,4 +1,4 @@
-"""Answers given again: what one costs, and what the cache costs the rows that never come again."""
+"""Cached answers: the cost of a hit, and the cost of the cache for rows that are never repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONE = "positional"
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Yield answers a processor second of requests that repeat, and of fresh ones with and without a cache."""
+    """Yield requests per processor second of repeated requests, and of fresh ones with and without a cache."""
     loads: dict[tuple[str, bool], list[Load]] = defaultdict(list)
     bodies = plan.bodies("regression", ONE)
     for number in range(plan.rounds):

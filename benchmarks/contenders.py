@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, found ready, and ended. Each is a process tree of its own."""
+"""The servers that are compared: how each is started, checked for readiness, and ended. Each is a separate process tree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOG_TAIL_CHARS = 2_000
 
 
 class BenchmarkError(Exception):
-    """A benchmark could not be run, or a server answered wrongly; the sentence says which."""
+    """A benchmark could not be run, or a server gave a wrong answer; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Contender:
     is_peer: bool = False
 
     def command(self, bundle: Path, port: int, workers: int) -> list[str]:
-        """Return what starts it: for mlrf what an operator would type, everything else at its default."""
+        """Return the command that starts it: for mlrf what an operator would type, with defaults for everything else."""
         if self.is_peer:
             app = ["fastapi_onnxruntime:app", "--app-dir", str(PEERS), "--loop", "uvloop", "--http", "httptools"]
             listen = ["--host", HOST, "--port", str(port), "--workers", str(workers)]
@@ -50,8 +50,8 @@ MLRF = Contender("mlrf")
 
 
 def mlrf_contenders() -> list[Contender]:
-    """Return mlrf with the engine it chooses, and with ONNX Runtime where that is not its choice."""
-    # In a process of its own: the runner must share no page with the servers.
+    """Return mlrf with its default engine, and with ONNX Runtime if that is not the default."""
+    # In a separate process: the runner must not share pages with the servers.
     program = "from mlrf.engines.selection import ENGINES; print(*ENGINES)"
     engines = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     return [MLRF] if len(engines) == 1 else [MLRF, Contender("mlrf+onnxruntime", ("--engine", "onnxruntime"))]
@@ -59,7 +59,7 @@ def mlrf_contenders() -> list[Contender]:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that is up."""
+    """A running server."""
 
     contender: Contender
     pid: int
@@ -80,7 +80,7 @@ class Running:
 
 @contextlib.contextmanager
 def serving(contender: Contender, bundle: Path, *, workers: int = 1) -> Iterator[Running]:
-    """Start a server, wait until it answers, and end it whatever happens."""
+    """Start a server, wait until it answers, and end it in any case."""
     with started(contender, bundle, workers=workers) as running:
         wait_until_open(running)
         yield running
@@ -129,7 +129,7 @@ def wait_until_open(running: Running) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

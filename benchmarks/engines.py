@@ -1,8 +1,8 @@
-"""The tree engine beside ONNX Runtime and LightGBM, without a server: margins and reasons, one core each.
+"""The tree engine compared with ONNX Runtime and LightGBM, without a server: margins and explanations, one core each.
 
-Run with arguments it measures, in a process of its own. All three answer the same model: the bundle's two files, and the
-training library's own. Rows are random: each column drawn by itself from what was sent, so that no branch is foreseen.
-"""
+With arguments it measures, in a separate process. All three run the same model: the bundle's two files, and the
+training library's own. Rows are random: each column is drawn separately from the request bodies, so that no branch can be
+predicted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def measure(plan: Plan, rows: int) -> Iterator[Figure]:
 
 
 def main(home: Path, n_rows: int) -> None:
-    """Measure, and print microseconds a row by work and engine as JSON."""
+    """Measure, and print microseconds per row by task and engine as JSON."""
     import lightgbm  # noqa: PLC0415  the runner must not import them
     import numpy as np  # noqa: PLC0415
 
@@ -86,7 +86,7 @@ def main(home: Path, n_rows: int) -> None:
         "lightgbm": lambda: booster.predict(rows, raw_score=True, num_threads=1),
     }
     found[f"{n_rows:,} rows"] = take_turns(many, n_rows, 2)
-    # Wall time wants both cores to itself: many short turns, one of which finds them idle.
+    # Wall time needs both cores: many short turns, at least one of which finds them idle.
     threads: Works = {"trees": lambda: trees.margins(part, 2), "1 thread": lambda: trees.margins(part)}
     found["2 threads"] = take_turns(threads, len(part), 40, time.perf_counter)
     found["SHAP, one row"] = take_turns({"trees": lambda: [trees.contributions(row) for row in few]}, len(few), 7)
@@ -101,7 +101,7 @@ def main(home: Path, n_rows: int) -> None:
 def take_turns(
     works: Works, n_rows: int, turns: int, clock: Callable[[], float] = time.process_time
 ) -> dict[str, list[float]]:
-    """Return each work's microseconds a row in every turn; they alternate, so that all see the same machine."""
+    """Return the microseconds per row of each task in every turn; tasks alternate, so that all see the same machine."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(turns):
         for name, work in works.items():

@@ -1,8 +1,8 @@
-"""Rows by key: how long a million take to load and in how much memory, what a look-up costs, and how many copies workers hold.
+"""Rows by key: time and memory to load a million, the cost of a look-up, and how many copies the workers hold.
 
     python benchmarks/feature_store.py load FILE FOLDER | look-up FOLDER | hold FOLDER
 
-are the processes of their own that `measure` starts; each prints one JSON object.
+are the separate processes that `measure` starts; each prints one JSON object.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FORMAT = RowFormat(
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Yield what loading, looking up, holding and pushing cost."""
+    """Yield the costs of loading, looking up, storing and pushing rows."""
     n_rows = QUICK_ROWS if plan.starts <= _QUICK_STARTS else ROWS
     with tempfile.TemporaryDirectory(dir=plan.models) as folder:
         for order in ("in order", "shuffled"):
@@ -69,16 +69,16 @@ def measure(plan: Plan) -> Iterator[Figure]:
         yield Figure("look-up: transaction of the store", [found["transaction_us"]], "us")
         plan.say(f"{WORKERS} processes that hold the rows")
         yield Figure(f"rows held by {WORKERS} processes / rows", [copies(state)], "copies", (at_most(1.05),))
-        plan.say("pushes beside look-ups")
+        plan.say("pushes during look-ups")
         rate, reads = push(state, 2.0 if n_rows == QUICK_ROWS else 10.0)
         details = {"look_ups_a_second": reads}
-        yield Figure(f"pushes of {PUSH_ROWS} rows beside look-ups", [rate], "rows/s", (at_least(10_000),), details)
+        yield Figure(f"pushes of {PUSH_ROWS} rows during look-ups", [rate], "rows/s", (at_least(10_000),), details)
 
 
 def write_rows(path: Path, n: int, *, shuffled: bool) -> None:
     """Write a file of rows, always the same; one row group, as most writers make it."""
     rng = np.random.default_rng(1)
-    # The key's fields in the order of their names, which is that of the encoding.
+    # The key's fields in the order of their names, which is the order of the encoding.
     place = rng.permutation(n) if shuffled else np.arange(n)
     per_day, stores = 2000, 200
     columns = {
@@ -94,7 +94,7 @@ def write_rows(path: Path, n: int, *, shuffled: bool) -> None:
 
 
 def key(place: int) -> dict[str, Any]:
-    """Return the key of a row by its place."""
+    """Return the key of a row by its index."""
     day = (np.datetime64("1970-01-01") + 19_000 + place // 2000).item().isoformat()
     return {"store_id": place % 200, "department": f"DEPARTMENT {place % 2000 // 200}", "date": day}
 
@@ -136,7 +136,7 @@ def look_up(state: Path) -> dict[str, Any]:
 
 
 def hold(state: Path) -> None:
-    """Read every row, say so, and stay until standard input ends."""
+    """Read every row, print a line, and wait until standard input ends."""
     store = LmdbStore(state, FORMAT)
     n = sum(len(batch.keys) for batch in store.in_order(10_000))
     print(json.dumps({"rows": n}), flush=True)
@@ -144,7 +144,7 @@ def hold(state: Path) -> None:
 
 
 def copies(state: Path) -> float:
-    """Return how often the pages of the rows are held, by the proportional set sizes of processes that read all of them."""
+    """Return how many copies of the rows are in memory, from the proportional set sizes of processes that read all of them."""
     command = [sys.executable, __file__, "hold", str(state)]
     holders = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(WORKERS)
@@ -157,12 +157,12 @@ def copies(state: Path) -> float:
     finally:
         for holder in holders:
             holder.communicate()
-    # Of one of them alone, all that it maps is resident.
+    # For a single process, everything that it maps is resident.
     return sum(pss for pss, _ in held) / max(rss for _, rss in held)
 
 
 def mapped_bytes(pid: int) -> tuple[int, int]:
-    """Return what a process holds of the rows' file: its proportional share, and all that is resident."""
+    """Return a process's memory of the rows' file: its proportional share, and the resident size."""
     pss = rss = 0
     inside = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -175,7 +175,7 @@ def mapped_bytes(pid: int) -> tuple[int, int]:
 
 
 def push(state: Path, seconds: float) -> tuple[float, float]:
-    """Push as fast as it goes beside a thread that looks up; return rows and look-ups a second."""
+    """Push as fast as possible while a thread looks rows up; return rows and look-ups a second."""
     store = LmdbStore(state, FORMAT)
     n_rows = store.count().rows
     rng = np.random.default_rng(3)

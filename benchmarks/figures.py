@@ -1,4 +1,4 @@
-"""What a run found: figures, the bars they are held to, and the table of both."""
+"""The results of a run: figures, the bars that they must meet, and the table of both."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bar:
-    """A promise: at least, or at most, so much."""
+    """A bar: at least, or at most, a number."""
 
     limit: float
     at_least: bool
 
     def holds(self, value: float) -> bool:
-        """Whether a figure keeps the promise."""
+        """Whether a figure meets the bar."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
 def at_least(limit: float) -> Bar:
-    """Return the bar that larger figures pass."""
+    """Return a lower bound."""
     return Bar(limit, at_least=True)
 
 
 def at_most(limit: float) -> Bar:
-    """Return the bar that smaller figures pass."""
+    """Return an upper bound."""
     return Bar(limit, at_least=False)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The median of one measure over the rounds of a run. `rounds` are what it is the median of."""
+    """The median of one measure over the rounds of a run. `rounds` are the values of the rounds."""
 
     what: str
     rounds: Sequence[float]
     unit: str
     bars: Sequence[Bar] = ()
     details: dict[str, Any] = field(default_factory=dict)
-    """What else was seen, for the JSON alone."""
+    """Other observations, for the JSON only."""
 
     @property
     def value(self) -> float:
@@ -66,12 +66,12 @@ def heading() -> str:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Divide round by round: what a neighbour did to one round it did to both."""
+    """Divide round by round, because other load on the machine affects both parts of a round."""
     return [mine / other for mine, other in zip(ours, theirs, strict=True)]
 
 
 def shown(value: float) -> str:
-    """Write a number with three digits that count, or whole."""
+    """Format a number with three significant digits, or as an integer."""
     if not math.isfinite(value):
         return str(value)
     if abs(value) >= 100:

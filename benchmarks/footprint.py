@@ -1,4 +1,4 @@
-"""What a server holds and how soon it answers: memory of one worker and of each further one, and the cold start."""
+"""Memory and start-up time of a server: memory of one worker and of each further one, and the cold start."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _further(one: Load, several: Load, what: str) -> float:
 
 
 def measure_cold_start(plan: Plan) -> Iterator[Figure]:
-    """Yield the time from exec to the first right answer, of mlrf and of the rival."""
+    """Yield the time from exec to the first correct answer, of mlrf and of the peer."""
     for contender, starts, bars in ((MLRF, plan.starts, (at_most(300),)), (PEER, PEER_STARTS, ())):
         plan.say(f"cold start: {contender.name}, {starts} times")
         found = [_start_ms(contender, plan) for _ in range(starts)]

@@ -1,8 +1,8 @@
-"""Calls over gRPC as frames made beforehand: a client that takes the machine no more time than wrk does over HTTP/1.1.
+"""gRPC calls as prepared frames: a client that uses no more processor time than wrk does over HTTP/1.1.
 
-It speaks as much of HTTP/2 (RFC 9113) as calls take. The server is to keep no table of headers, so that the trailers of good
-answers are all the same bytes; the windows for answers never close, and those for requests are kept to.
-"""
+It implements as much of HTTP/2 (RFC 9113) as calls need. The server must not keep a table of headers, so that the trailers of
+successful answers are all the same bytes. The flow-control windows for answers never close, and those for requests are
+respected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELDS_AGAIN = b"\x83\x86\xc1\xc0\xbf\xbe"
 
 
 class FramesClient(asyncio.Protocol):
-    """One connection that keeps `at_once` calls under way, each with the next of some messages, until it is told to stop."""
+    """One connection that keeps `at_once` calls in flight, each with the next of some messages, until `stop`."""
 
     def __init__(self, path: str, messages: Sequence[bytes], at_once: int) -> None:
         self._bodies = [b"\0" + len(each).to_bytes(4, "big") + each for each in messages]
@@ -68,7 +68,7 @@ class FramesClient(asyncio.Protocol):
             self.refused.append(b"the connection ended: %r" % exc)
 
     def _take(self, kind: int, flags: int, stream: int, content: bytes) -> bytes:
-        """Take a frame; return what is to be sent for it."""
+        """Process a frame; return the bytes to send in response."""
         match kind:
             case 1 if flags & _END_STREAM:
                 self.elapsed_s.append(perf_counter() - self._began.pop(stream))
@@ -88,7 +88,7 @@ class FramesClient(asyncio.Protocol):
         return b""
 
     def _call(self) -> bytes:
-        """Return the frames of the next call, nothing where the server's window has no room for them yet."""
+        """Return the frames of the next call; empty if the server's window has no space for them yet."""
         stream = self._next_stream
         body = self._bodies[stream // 2 % len(self._bodies)]
         if self._window < len(body):
@@ -110,5 +110,5 @@ def _frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
 
 
 def _kept(name: bytes, value: bytes) -> bytes:
-    """Return a header field that the server is to keep in its table (RFC 7541, 6.2.1)."""
+    """Return a header field that the server adds to its table (RFC 7541, 6.2.1)."""
     return name + bytes((len(value),)) + value

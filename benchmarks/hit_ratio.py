@@ -1,8 +1,7 @@
-"""How often the cache of answers finds what it is asked for, beside plain LRU and the best that any could do (Belady).
+"""Hit ratio of the cache of answers, compared with plain LRU and the theoretical optimum (Belady).
 
-A trace of a million requests for a million keys, the k-th as often as 1/k^1.1 (Zipf), and room for 10,000 answers: what ours
-keeps within the bytes of 10,000 of its entries, marks of bodies seen once included.
-"""
+A trace of a million requests for a million keys, the k-th as often as 1/k^1.1 (Zipf), with space for 10,000 answers: mlrf's
+cache stays within the bytes of 10,000 of its entries, including the marks of bodies seen once."""
 
 from __future__ import annotations
 
@@ -27,7 +26,10 @@ _BODY = b'{"features":[%d,%s]}'
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Yield the hit ratios, and what a look-up takes ours; in a process of its own, for its memory is not the runner's."""
+    """Yield the hit ratios, and the time of a look-up in mlrf's cache.
+
+    In a separate process, to keep its memory out of the runner.
+    """
     plan.say("hit ratios on a Zipf trace")
     told = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True).stdout
     for line in told.splitlines():
@@ -36,7 +38,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 
 def trace() -> array[int]:
-    """Return the keys that are asked for, in turn."""
+    """Return the requested keys, in order."""
     random = Random(SEED)
     weights = list(accumulate(1 / rank**EXPONENT for rank in range(1, KEYS + 1)))
     names = list(range(KEYS))
@@ -45,7 +47,7 @@ def trace() -> array[int]:
 
 
 def ours(keys: array[int]) -> float:
-    """Ask the cache itself, with bodies and answers as long as those of 27 features."""
+    """Use the cache itself, with bodies and answers as long as those of 27 features."""
     from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
     from mlrf.serving.cache.answers_of import AnswersOf  # noqa: PLC0415
     from mlrf.serving.cache.cache_partition import CachePartitions  # noqa: PLC0415
@@ -69,7 +71,7 @@ def ours(keys: array[int]) -> float:
 
 
 def lru(keys: array[int]) -> float:
-    """Evict what was not asked for the longest."""
+    """Evict the entry that was requested least recently."""
     kept: OrderedDict[int, None] = OrderedDict()
     n_hits = 0
     for key in keys:
@@ -84,7 +86,7 @@ def lru(keys: array[int]) -> float:
 
 
 def belady(keys: array[int]) -> float:
-    """Evict what will not be asked for the longest, which nobody can know."""
+    """Evict the entry whose next request is farthest away, which needs knowledge of the future."""
     following = array("l", bytes(8 * len(keys)))
     seen: dict[int, int] = {}
     for at in range(len(keys) - 1, -1, -1):
@@ -105,7 +107,7 @@ def belady(keys: array[int]) -> float:
 
 
 def main() -> None:
-    """Print a name and a hit ratio a line."""
+    """Print a name and a hit ratio on each line."""
     keys = trace()
     for name, policy in (("mlrf", ours), ("plain LRU", lru), ("Belady, the bound", belady)):
         print(name, policy(keys), flush=True)

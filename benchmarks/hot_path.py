@@ -1,7 +1,7 @@
-"""Where a request's microseconds go inside the worker, without sockets: what is left of a served request is the kernel's.
+"""How a request's time is spent inside the worker, without sockets; the rest of a served request is the operating system's.
 
-Run with an argument it measures, in a process of its own; a connection of the server is given whole requests, and what it
-writes is dropped.
+With an argument it measures, in a separate process: a server connection receives complete requests, and what it
+writes is discarded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 
 class Sink:
-    """A transport that drops what it is given; its socket is the null device."""
+    """A transport that discards its output; its socket is the null device."""
 
     def __init__(self) -> None:
         self._dropped = Path("/dev/null").open("wb")  # noqa: SIM115  open as long as the process
@@ -102,7 +102,7 @@ def requests(path: str, bodies: Sequence[bytes]) -> list[bytes]:
 
 
 def microseconds(call: Callable[[Any], object], given: Sequence[Any]) -> float:
-    """Return the processor time of a call, the mean over what it is given."""
+    """Return the mean processor time of a call over its arguments."""
     began = time.process_time()
     for each in given:
         call(each)

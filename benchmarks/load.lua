@@ -1,7 +1,7 @@
--- What wrk sends: the bodies of a file, one a line, in turn. What it says at the end: one line of JSON.
--- Each body is followed by white space that spells a number in spaces and tabs, another for every request, so that a server
--- that keeps answers has never seen it; with a second argument of "repeated" by none. A line of a number and hexadecimal digits
--- is a body with binary tensors, behind so many bytes of JSON.
+-- Sends the bodies of a file, one per line, in turn. Prints one line of JSON at the end.
+-- Each body is followed by white space that encodes a number in spaces and tabs, different for every request, so that a server
+-- with a cache has never seen it; with a second argument "repeated" there is no white space. A line of a number and hexadecimal digits
+-- is a body with binary tensors, after that many bytes of JSON.
 local requests, at = {}, 0
 local pads = {}
 local WIDTH = 10

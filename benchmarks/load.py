@@ -1,4 +1,4 @@
-"""Load from wrk on a running server: what it answered, what that cost the server, and what memory it held meanwhile."""
+"""Load from wrk on a running server: its answers, its processor time, and its memory during the load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contenders import BenchmarkError, Running
 _SCRIPT = Path(__file__).with_name("load.lua")
 _TOLERANCE = 1e-6
 _LOOK_S = 0.8
-"""When, as a share of the load, memory and sockets are looked at: late, when every buffer has its size."""
+"""When memory and sockets are measured, as a share of the load: late, when every buffer has reached its size."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def require_wrk() -> str:
 
 
 def drive(running: Running, path: str, bodies: Path, *, connections: int, seconds: int, repeated: bool = False) -> Load:
-    """Send the bodies of a file in turn as fast as they are answered; BenchmarkError when one is not answered with 2xx.
+    """Send the bodies of a file in turn as fast as they are answered; BenchmarkError if a response is not 2xx.
 
-    Every request is one that the server has never seen, unless they are to be `repeated`.
+    Every request is new to the server, unless they are to be `repeated`.
     """
     kind = "repeated" if repeated else str(secrets.randbelow(1 << 24))
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
@@ -85,16 +85,16 @@ def drive(running: Running, path: str, bodies: Path, *, connections: int, second
 
 
 def check_answers(running: Running, home: Path, sample: int = 20) -> None:
-    """Ask for some rows by name, by position and in a batch; BenchmarkError unless the training library's answers come."""
+    """Send some rows by name, by position and in a batch; BenchmarkError unless the answers equal the training library's."""
     expected = [json.loads(line) for line in (home / "expected.jsonl").read_text().splitlines()]
     for kind in ("named", "positional"):
         for body, right in zip((home / f"{kind}.jsonl").read_bytes().splitlines()[:sample], expected, strict=False):
             status, answer = running.ask("/predict", body)
             if status != 200 or not same(answer["prediction"], right):
-                raise BenchmarkError(f"{running.contender.name} answered {status} {answer}, LightGBM says {right}")
+                raise BenchmarkError(f"{running.contender.name} answered {status} {answer}, LightGBM predicts {right}")
     status, answer = running.ask("/predict/batch", (home / "batch.jsonl").read_bytes().split(b"\n", 1)[0])
     if status != 200 or not all(map(same, answer["predictions"], expected)):
-        raise BenchmarkError(f"{running.contender.name} answered a batch wrongly, with status {status}")
+        raise BenchmarkError(f"{running.contender.name} gave a wrong answer for a batch, with status {status}")
 
 
 def same(answered: float | list[float], right: float | list[float]) -> bool:

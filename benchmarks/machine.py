@@ -1,4 +1,4 @@
-"""What a figure depends on: the machine, and the versions of what runs on it."""
+"""The machine and the versions that a figure depends on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The Open Inference Protocol beside the native API, in one run: binary tensors over REST, raw contents over gRPC, fresh rows.
+"""The Open Inference Protocol compared with the native API in one run: binary tensors over REST, raw contents over gRPC, fresh
+rows.
 
-The answer cache is off, and one worker serves all. Under load, 32 requests are under way at once (8 of 100 rows), from
-clients that take little time themselves: wrk over HTTP, frames made beforehand over gRPC. Beside these stands grpcio's asyncio
-client, which sends each request by itself and takes as much time as the server. Latency is what a client of Python sees that
+The answer cache is off, and one worker serves everything. Under load, 32 requests are in flight (8 of 100 rows), from
+clients that need little time themselves: wrk over HTTP, prepared frames over gRPC. Also measured is grpcio's asyncio
+client, which sends each request separately and needs as much time as the server. Latency is that of a Python client that
 waits for each answer.
 """
 
@@ -31,7 +32,7 @@ _LIMIT_S = 60
 
 
 class Load(NamedTuple):
-    """One load. Over gRPC the requests under way share `channels` connections (0: grpcio's one); over HTTP each has its own."""
+    """One load. Over gRPC the requests in flight share `channels` connections (0: grpcio's one); over HTTP each has its own."""
 
     what: str
     n_rows: int
@@ -42,7 +43,7 @@ class Load(NamedTuple):
 
     @property
     def at_once(self) -> int:
-        """How many requests are under way."""
+        """The number of requests in flight."""
         return CONNECTIONS if self.n_rows == 1 else BATCH_CONNECTIONS
 
 
@@ -59,7 +60,7 @@ LOADS = (
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Yield requests a processor second of every load, and the median latency of a client that waits for each answer."""
+    """Yield requests per processor second of every load, and the median latency of a client that waits for each answer."""
     rates: dict[Load, list[float]] = defaultdict(list)
     latencies: dict[str, list[float]] = defaultdict(list)
     details: dict[Load, list[Any]] = defaultdict(list)
@@ -87,11 +88,12 @@ def measure(plan: Plan) -> Iterator[Figure]:
 
 
 def _drive(running: Running, load: Load, plan: Plan, seconds: int, grpc_port: int, binary: Path) -> Mapping[str, Any]:
-    """Return what came of a load."""
+    """Run a load and return its result."""
     if load.path:
         native = plan.bodies(MODEL, "positional" if load.n_rows == 1 else "batch")
         bodies = binary if load.path.startswith("/v2") else native
-        # The rows of a file come again and again, and the cache is off: white space behind binary tensors would be refused.
+        # The rows of a file are repeated, which is allowed because the cache is off: white space after binary tensors would be
+        # refused.
         return vars(drive(running, load.path, bodies, connections=load.at_once, seconds=seconds, repeated=True))
     sizes = [load.n_rows, grpc_port, load.at_once, load.channels, seconds]
     before = processes.cpu_seconds(running.pid)
@@ -101,7 +103,7 @@ def _drive(running: Running, load: Load, plan: Plan, seconds: int, grpc_port: in
 
 
 def _client(arguments: list[str]) -> dict[str, Any]:
-    """Have the client do something in a process of its own, and return what it says; BenchmarkError when it fails."""
+    """Run a client command in a separate process and return its result; BenchmarkError if it fails."""
     command = [sys.executable, str(CLIENT), HOST, MODEL, *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
     if done.returncode:

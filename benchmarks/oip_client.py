@@ -1,12 +1,12 @@
-"""A client of the Open Inference Protocol, in a process of its own: what it imports is neither the runner's nor the server's.
+"""A client of the Open Inference Protocol in a separate process, so that its imports are neither in the runner nor in the
+server.
 
     python benchmarks/oip_client.py HOST MODEL write HOME ROWS FILE
     python benchmarks/oip_client.py HOST MODEL load HOME ROWS GRPC_PORT AT_ONCE CHANNELS SECONDS
     python benchmarks/oip_client.py HOST MODEL wait HOME PORT GRPC_PORT
 
-`write` writes binary requests for wrk, `load` asks over gRPC as fast as answers come, `wait` asks each transport in turn and
-waits for each answer. All answers of the first requests are held to the training library's.
-"""
+`write` writes binary requests for wrk, `load` sends gRPC requests as fast as they are answered, `wait` uses each transport in
+turn and waits for each answer. The answers of the first requests are compared with the training library's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LIMIT_S, SETTLED_S = 30.0, 0.3
 
 
 def tables(home: Path, n_rows: int) -> list[bytes]:
-    """Return tensors [n_rows, F] of float64, each of other rows while there are some, missing as NaN."""
+    """Return tensors [n_rows, F] of float64, each of different rows until they run out, missing values as NaN."""
     lines = (home / "positional.jsonl").read_text().splitlines()
     rows = [[math.nan if x is None else x for x in json.loads(line)["features"]] for line in lines]
     packed = [struct.pack(f"<{len(row)}d", *row) for row in rows]
@@ -75,17 +75,17 @@ def write(home: Path, n_rows: int, path: Path) -> dict[str, Any]:
 
 
 def check(home: Path, answers: list[bytes]) -> None:
-    """Hold the outputs of the first rows to the training library's predictions."""
+    """Compare the outputs of the first rows with the training library's predictions."""
     expected = [json.loads(line) for line in (home / "expected.jsonl").read_text().splitlines()]
     answered = [x for answer in answers for x in struct.unpack(f"<{len(answer) // 8}d", answer)]
     assert answered, "no answers"
-    assert all(map(math.isclose, answered, expected)), f"answered {answered}, the training library says {expected}"
+    assert all(map(math.isclose, answered, expected)), f"answered {answered}, the training library predicts {expected}"
 
 
 async def load(
     model: str, host: str, port: int, home: Path, n_rows: int, at_once: int, channels: int, seconds: float
 ) -> dict[str, Any]:
-    """Ask over gRPC as fast as answers come, by frames over `channels` connections, or by grpcio where that is 0."""
+    """Send gRPC requests as fast as they are answered: as frames over `channels` connections, or with grpcio if that is 0."""
     bodies = grpc_bodies(model, home, n_rows)
     async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
         call = channel.unary_unary(CALL)
@@ -172,7 +172,7 @@ def _took_ms(ask: Callable[[Any], object], body: Any) -> float:
 
 
 def main(host: str, model: str, what: str, home: Path, *numbers: str) -> None:
-    """Do it, and print what was found as JSON."""
+    """Run the command, and print the result as JSON."""
     match what:
         case "write":
             found = write(home, int(numbers[0]), Path(numbers[1]))

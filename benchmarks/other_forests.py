@@ -1,7 +1,8 @@
-"""The tree engine beside ONNX Runtime on forests of other libraries, one pinned thread; arguments choose (xgboost, sklearn).
+"""The tree engine compared with ONNX Runtime on forests of other libraries, one pinned thread; arguments select (xgboost,
+sklearn).
 
-XGBoost with 500 trees of depth 8, and a scikit-learn forest of 200 trees with 2,000 leaves each: more than near caches hold.
-"""
+XGBoost with 500 trees of depth 8, and a scikit-learn forest of 200 trees with 2,000 leaves each: more than the core's own
+caches hold."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ BARS = {"one row": 3.0, "100 rows": 3.5, f"{ASKED:,} rows": 4.0}
 
 
 def main(chosen: list[str]) -> None:
-    """Print microseconds a row and how many times faster than ONNX Runtime, the best of the turns of each."""
+    """Print microseconds per row and the ratio to ONNX Runtime, from the best turn of each."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(TRAINED, FEATURES))
     target = rows[:, 0] * rows[:, 1] + np.sin(3 * rows[:, 2]) + rows[:, 3] + rng.normal(size=TRAINED)
@@ -50,7 +51,7 @@ def main(chosen: list[str]) -> None:
 
 
 def compare(trees: TreeEngine, onnx: OnnxRuntimeEngine, asked: np.ndarray) -> None:
-    """Let both answer one row, a hundred and all, in turns."""
+    """Measure both on one row, a hundred and all rows, in turns."""
     singles, hundreds = asked[:SINGLES].tolist(), [asked[i : i + 100] for i in range(0, ASKED, 100)]
     works: list[tuple[int, Works]] = [
         (SINGLES, {"t": lambda: [trees.margin(r) for r in singles], "o": lambda: [onnx.margin(r) for r in singles]}),

@@ -1,4 +1,4 @@
-"""How long and how often a run measures, and where its models lie."""
+"""How long and how often a run measures, and where its models are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAKE_LIMIT_S = 600
 
 @dataclass(frozen=True)
 class Plan:
-    """The measure of a run: `rounds` turns of `seconds` of load each."""
+    """The amount of measuring in a run: `rounds` turns of `seconds` of load each."""
 
     models: Path
     rounds: int
@@ -28,7 +28,7 @@ class Plan:
     starts: int
 
     def home(self, model: str) -> Path:
-        """Return the folder of a model: its bundle, bodies, and right answers."""
+        """Return the folder of a model: its bundle, bodies, and expected answers."""
         return self.models / model
 
     def bundle(self, model: str) -> Path:
@@ -40,14 +40,14 @@ class Plan:
         return self.models / model / f"{kind}.jsonl"
 
     def say(self, sentence: str) -> None:
-        """Tell what is measured now."""
+        """Report what is being measured."""
         print(f"  … {sentence}", file=sys.stderr, flush=True)
 
 
 def make_models(results: Path) -> Path:
     """Train and build the models unless an earlier run of the same sources did; return their folder.
 
-    BenchmarkError when they cannot be made.
+    BenchmarkError if they cannot be built.
     """
     models = results / f"models-{_digest_of_sources()}"
     if models.is_dir():
@@ -59,7 +59,7 @@ def make_models(results: Path) -> Path:
     unfinished.mkdir(parents=True)
     made = subprocess.run([sys.executable, str(_MAKER), str(unfinished)], check=False, timeout=_MAKE_LIMIT_S)
     if made.returncode:
-        raise BenchmarkError("the models could not be made")
+        raise BenchmarkError("the models could not be built")
     return unfinished.rename(models)
 
 

@@ -1,7 +1,7 @@
-"""A tree of processes as the kernel accounts for it: processor time, memory, and the sockets each one holds.
+"""A process tree in the operating system's accounting: processor time, memory, and the sockets of each process.
 
-Processor time is the figure that neighbours on a shared machine change least: requests a second of it stay put while
-requests a second of the clock follow whoever else is compiling.
+Other load on a shared machine changes processor time least: requests per second of it stay the same, while
+requests per second of wall time depend on the other load.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
 def tree(root: int) -> list[int]:
-    """Return a process and all its descendants that live."""
+    """Return a process and all its live descendants."""
     found = [root]
     for pid in found:
         try:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 found += [int(child) for child in children.read_text().split()]
         except OSError:
-            continue  # it ended between the two looks
+            continue  # it ended between the two reads
     return found
 
 
@@ -38,7 +38,7 @@ def _cpu_seconds(pid: int) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0
-    # utime, stime, cutime, cstime (proc_pid_stat(5)); `fields` begins at the third.
+    # utime, stime, cutime, cstime (proc_pid_stat(5)); `fields` starts at the third.
     return sum(map(int, fields[11:15])) / _TICKS_A_SECOND
 
 
@@ -48,7 +48,7 @@ def pss_bytes(root: int) -> int:
 
 
 def pss_without_files_bytes(root: int) -> int:
-    """The part of `pss_bytes` that no file backs: it cannot shrink because a stranger maps the same library."""
+    """The anonymous part of `pss_bytes`, which does not shrink when another program maps the same library."""
     return sum(sum(_rollup(pid).get(name, 0) for name in ("Pss_Anon", "Pss_Shmem")) for pid in tree(root))
 
 
@@ -61,7 +61,7 @@ def _rollup(pid: int) -> dict[str, int]:
 
 
 def connections_by_process(root: int, port: int) -> dict[int, int]:
-    """How many established connections to `port` each process of a tree holds, those with none left out."""
+    """The number of established connections to `port` of each process of a tree that has any."""
     accepted = _established(port)
     held = {pid: len(_sockets(pid) & accepted) for pid in tree(root)}
     return {pid: count for pid, count in held.items() if count}

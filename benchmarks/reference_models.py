@@ -1,11 +1,11 @@
-"""The models that are served, and the requests sent to them: made once, the same on every machine, kept under results/.
+"""The served models and the requests sent to them: built once, the same on every machine, stored under results/.
 
-Run as a process of its own: LightGBM and NumPy in the runner would share their pages with the servers it measures.
+Runs as a separate process: LightGBM and NumPy in the runner would share their pages with the servers it measures.
 
     python benchmarks/reference_models.py FOLDER
 
 The regressor has the size of a retail forecast in production: 690 trees of 63 leaves over 27 features, two of them
-categorical with 54 and 25 levels. Its data are skewed and partly missing, for that is what makes trees deep and uneven.
+categorical with 54 and 25 levels. Its data is skewed and partly missing, which makes trees deep and uneven.
 """
 
 import json
@@ -36,13 +36,13 @@ PARAMETERS: dict[str, Any] = {
     "seed": SEED,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 1,  # two that wait for each other on a busy machine take longer than one
+    "num_threads": 1,  # two threads that wait for each other on a busy machine take longer than one
     "verbosity": -1,
 }
 
 
 def make(folder: Path) -> None:
-    """Write `regression/` and `multiclass/` into `folder`: the bundle, the bodies, and the right answers."""
+    """Write `regression/` and `multiclass/` into `folder`: the bundle, the bodies, and the expected answers."""
     features, revenue = panel(TRAINING_ROWS + SENT_ROWS)
     past, sent = features[:TRAINING_ROWS], features[TRAINING_ROWS:]
     target = revenue[:TRAINING_ROWS]
@@ -62,7 +62,7 @@ def make(folder: Path) -> None:
 
 
 def panel(rows: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return 27 features a row and the revenue to be predicted, both as skewed as sales are."""
+    """Return 27 features per row and the revenue to be predicted, both as skewed as sales are."""
     random = np.random.default_rng(SEED)
     store, department = random.integers(STORES, size=rows), random.integers(DEPARTMENTS, size=rows)
     day = random.integers(730, size=rows)
@@ -105,13 +105,13 @@ def write_bundle(booster: lgb.Booster, bundle: Path, name: str, sample: pd.DataF
 
 
 def write_keyed(booster: lgb.Booster, home: Path, sent: pd.DataFrame) -> None:
-    """Write the bundle that is asked for the same rows by key, their reasons in it, and the bodies that ask."""
+    """Write the bundle with the same rows by key, with precomputed explanations, and the request bodies."""
     import mlrf  # noqa: PLC0415  as above
 
     keys = pd.DataFrame({"sku": np.arange(len(sent)), "shop": [f"shop {n % 97}" for n in range(len(sent))]})
     keys["day"] = pd.Timestamp("2026-01-31") - pd.to_timedelta(np.arange(len(sent)) % 365, unit="D")
     rows = home / "rows.parquet"
-    # Numbered anew: the rows sent are the last of a longer table.
+    # Renumbered: the rows sent are the last of a longer table.
     sent.reset_index(drop=True).join(keys).assign(known=keys["day"]).to_parquet(rows, index=False)
     options: dict[str, Any] = {"features": rows, "key": list(keys.columns), "as_of_column": "known", "explain": True}
     mlrf.build(booster, home / "keyed", name="keyed", sample=sent, **options)
@@ -145,7 +145,7 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def shape(booster: lgb.Booster) -> dict[str, float]:
-    """Say how deep the trees are, for comparison with models in production."""
+    """Describe how deep the trees are, for comparison with models in production."""
     depths: list[int] = []
     features: list[int] = []
     for tree in booster.dump_model()["tree_info"]:

@@ -1,8 +1,8 @@
-"""`make bench`: mlrf beside its rival and its own bars, in one run.
+"""`make bench`: mlrf compared with a peer and with its own bars, in one run.
 
     python benchmarks/run.py [--quick] [--only NAME]...
 
-Prints machine and versions, then a line a figure with its bars, and keeps everything measured as JSON under results/.
+Prints machine and versions, then one line per figure with its bars, and stores everything measured as JSON under results/.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ QUICK_STARTS = 5
 
 
 def main(argv: list[str]) -> int:
-    """Measure, print, keep."""
+    """Measure, print and store the results."""
     given = read_arguments(argv)
     allow_many_connections()
     began = time.monotonic()
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
                     figures[name].append(figure)
                     print(figure.line(), flush=True)
             except BenchmarkError as error:
-                # What was measured before and what comes after is still worth having.
+                # The other measures are still worth having.
                 failed.append(name)
                 tell(error)
     except BenchmarkError as error:
@@ -98,7 +98,9 @@ def tell(error: BenchmarkError) -> None:
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: does it run, not how fast it is")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round, to check that it runs, not how fast it is"
+    )
     parser.add_argument(
         "--only", action="append", choices=tuple(MEASURES), metavar="NAME", help=f"{', '.join(MEASURES)}"
     )
@@ -106,7 +108,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def allow_many_connections() -> None:
-    """Let this process, and so the servers and wrk, open enough files, as far as the system lets it."""
+    """Raise the limit on open files for this process, and so for the servers and wrk, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""What more workers and more connections cost: processor time a request, and how evenly connections spread."""
+"""The cost of more workers and more connections: processor time per request, and how evenly connections spread."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from load import Load, drive
 SPREAD_CONNECTIONS = 64
 FEW, MANY = 32, 2_000
 LONGER = 2
-"""How much longer the loads of many connections are: opening them is work too, and not what is asked."""
+"""How much longer the loads of many connections last, because opening them is work that is not to be measured."""
 KIND = "positional"
 STEADY_RATE = 4_000
 
 
 def measure_workers(plan: Plan) -> Iterator[Figure]:
-    """Yield what a second worker costs a request, and how 64 connections spread over the two."""
+    """Yield the cost of a second worker per request, and how 64 connections spread over the two."""
     loads: dict[int, list[Load]] = {1: [], 2: []}
     for number in range(plan.rounds):
         for workers, found in loads.items():
@@ -34,7 +34,7 @@ def measure_workers(plan: Plan) -> Iterator[Figure]:
 
 
 def measure_connections(plan: Plan) -> Iterator[Figure]:
-    """Yield what 2,000 busy keep-alive connections cost a request, beside 32."""
+    """Yield the cost per request of 2,000 busy keep-alive connections, compared with 32."""
     loads: dict[int, list[Load]] = {FEW: [], MANY: []}
     for number in range(plan.rounds):
         plan.say(f"round {number + 1} of {plan.rounds}: {FEW} and {MANY} connections")
@@ -56,7 +56,7 @@ def measure_connections(plan: Plan) -> Iterator[Figure]:
 
 
 def load_workers(plan: Plan, workers: int, connections: int, seconds: int | None = None) -> Load:
-    """Load mlrf with so many workers over so many connections."""
+    """Load mlrf with a number of workers over a number of connections."""
     bodies = plan.bodies("regression", KIND)
     with serving(MLRF, plan.bundle("regression"), workers=workers) as running:
         drive(running, "/predict", bodies, connections=connections, seconds=1)

@@ -1,4 +1,4 @@
-"""`mlrf score` on rows made here: rows/s, the kernel's own rows/s on the same cores, and the most memory (PSS) it held.
+"""`mlrf score` on generated rows: rows/s, the kernel's own rows/s on the same cores, and its peak memory (PSS).
 
     .venv/bin/python benchmarks/score.py BUNDLE [--rows 100000000] [--workers 2] [--folder DIR]
 
@@ -48,7 +48,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def score(bundle: str, source: Path, out: Path, workers: int) -> tuple[float, int]:
-    """Seconds that the command took, and the most PSS of its process in bytes."""
+    """Return the seconds that the command took, and the peak PSS of its process in bytes."""
     command = [sys.executable, "-m", "mlrf", "score", bundle, str(source), "-o", str(out), "--keep", "id"]
     start = time.perf_counter()
     process = subprocess.Popen([*command, "--workers", str(workers)])
@@ -61,7 +61,7 @@ def score(bundle: str, source: Path, out: Path, workers: int) -> tuple[float, in
 
 
 def kernel_rows_per_s(bundle: str, workers: int, seconds: float = 10.0) -> float:
-    """What the kernel answers on as many threads, of rows that are in memory as float64."""
+    """Return the kernel's rows/s on as many threads, for rows in memory as float64."""
     model = mlrf.load(bundle)
     rows = np.random.default_rng(1).normal(size=(KERNEL_ROWS, len(model.schema.names)))
     end = time.perf_counter() + seconds

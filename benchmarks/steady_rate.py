@@ -1,6 +1,6 @@
-"""1,000 requests a second, whatever the server does: latency counted from when each request was due.
+"""An open loop of 1,000 requests a second: latency counted from when each request was due.
 
-Run with arguments it is the driver, in a process of its own: its garbage and its pages are not the runner's.
+With arguments it is the load driver, in a separate process with its own garbage collector and pages.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from plan import Plan
 
 RATE, CONNECTIONS = 1_000, 64
 SETTLED_S, WATCHED_S = 2.0, 6.0
-"""When a load has opened its connections, and how long the server's processor time is watched from then on."""
+"""When a load has opened its connections, and for how long the server's processor time is measured from then on."""
 
 
 def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
-    """Yield the percentiles of mlrf with one worker a processor, as it starts by default, and of the rival alike."""
+    """Yield the percentiles of mlrf with one worker per processor, as by default, and of the peer alike."""
     workers = len(os.sched_getaffinity(0))
     for contender in (MLRF, PEER):
         plan.say(f"{RATE} requests a second for {seconds} s: {contender.name}")
@@ -69,7 +69,7 @@ def driving(port: int, bodies: Path, rate: int, connections: int, seconds: float
 
 
 def report_of(driver: subprocess.Popen[str]) -> dict[str, Any]:
-    """Return what a driver found; BenchmarkError when it failed, or one of its requests did."""
+    """Return the result of a driver; BenchmarkError if it failed, or one of its requests did."""
     told, complaint = driver.communicate(timeout=120)
     if driver.returncode:
         raise BenchmarkError(f"the load driver failed: {complaint.strip()}")
@@ -86,7 +86,7 @@ def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -
     lines = bodies.read_bytes().splitlines()
     if connections == CONNECTIONS:
         drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=1.0, connections=connections)
-    # Bodies that no server has seen, so that none is answered from a cache.
+    # New bodies, so that none is answered from a cache.
     n_sent = math.ceil(rate * seconds)
     lines = [lines[number % len(lines)] + _spelled(number) for number in range(n_sent)]
     report = drive_and_wait(HOST, port, "/predict", lines, rate=rate, duration_s=seconds, connections=connections)
@@ -94,7 +94,7 @@ def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -
 
 
 def _spelled(number: int) -> bytes:
-    """White space that spells a number."""
+    """Return white space that encodes a number."""
     return bytes(b" \t"[number >> place & 1] for place in range(20))
 
 

@@ -1,7 +1,7 @@
-"""Asks for /healthz until its standard input ends, and prints the seconds that each answer took, from before its connection.
+"""Requests /healthz until its standard input ends, and prints the seconds that each answer took, including the connect.
 
-Every other request opens a connection of its own: a server may be quick on kept connections and let new ones wait. The others
-go over four kept ones in turn, or do not (`--new`). What is not answered with 200 counts as ten seconds. A process of its own, so that what it measures is the server and not the interpreter of the load.
+Every other request opens a new connection: a server may be fast on keep-alive connections and let new ones wait. The others
+use four keep-alive connections in turn, or are left out (`--new`). A response other than 200 counts as ten seconds. This is a separate process, so that it measures the server and not the interpreter of the load.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _seconds(began: float, answered: bool) -> float:
 
 
 def _ask_anew(port: int, tls: ssl.SSLContext | None) -> float:
-    """Return the seconds until a new connection has its answer; as many as are waited for at the most where it has none."""
+    """Return the seconds until a new connection has its answer; the time limit if there is none."""
     began = time.perf_counter()
     try:
         with connected(port, tls) as connection:

@@ -1,4 +1,4 @@
-"""A load that does not wait: requests go out when they are due, whatever became of those before; and one that does, to compare."""
+"""An open-loop load, which sends requests when they are due, and a closed-loop load to compare it with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 
 @dataclass
 class Heard:
-    """What came of a load: latencies in seconds by status, from when each request was due."""
+    """The result of a load: latencies in seconds by status, counted from when each request was due."""
 
     by_status: dict[int, list[float]] = field(default_factory=dict)
     n_sent: int = 0
@@ -33,7 +33,7 @@ class Heard:
     seconds: float = 0.0
     """From the first request to the last answer."""
     left_s: float = 0.0
-    """Processor time that the load left to the server meanwhile: both share the machine."""
+    """Processor time that the load left to the server: both share the machine."""
 
     def n(self, status: int) -> int:
         return len(self.by_status.get(status, ()))
@@ -52,13 +52,13 @@ class Heard:
 
 @dataclass
 class Flooded:
-    """What came of a flood: answers by status."""
+    """The result of a flood: answers by status."""
 
     by_status: Counter[int] = field(default_factory=Counter)
     n_sent: int = 0
     n_lost: int = 0
     n_unsent: int = 0
-    """Requests that were due while their connection had as many under way as it takes."""
+    """Requests that were due while their connection had the greatest number in flight."""
     without_retry_after: int = 0
     seconds: float = 0.0
     left_s: float = 0.0
@@ -110,22 +110,22 @@ class _Asker(asyncio.Protocol):
 
 
 def closed_loop(port: int, contents: Sequence[bytes], n_connections: int, seconds: float) -> Heard:
-    """Ask on each connection again as soon as it is answered: each of `contents` in turn."""
+    """Send the next of `contents` on each connection as soon as the previous one is answered."""
     return _run(_closed, port, contents, n_connections, seconds)
 
 
 def open_loop(port: int, contents: Sequence[bytes], rate: float, seconds: float, n_connections: int) -> Heard:
-    """Ask at a rate (a second), each request on a connection that waits for no answer."""
+    """Send requests at a rate (per second), each on a connection with no request in flight."""
     return _run(_open, port, contents, rate, seconds, n_connections)
 
 
 def flood(port: int, content: bytes, rate: float, seconds: float, n_connections: int) -> Flooded:
-    """Ask at a rate without waiting for answers, on connections that each have many requests under way."""
+    """Send requests at a rate without waiting for answers, on connections with many requests in flight."""
     return _run(_flood, port, content, rate, seconds, n_connections)
 
 
 def _run(load, *arguments) -> Heard:
-    """Run a load in a process of its own: what else this one measures must not wait for it."""
+    """Run a load in a separate process, so that other measurements of this one do not wait for it."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
         return apart.submit(_run_here, load, *arguments).result()
 
@@ -135,7 +135,7 @@ def _run_here(load, *arguments):
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
         heard = runner.run(load(*arguments))
         elapsed_s, spent_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
-    # The share of what was left, over the time in which requests were sent and answered.
+    # The share that was left, over the time in which requests were sent and answered.
     heard.left_s = heard.seconds * (len(os.sched_getaffinity(0)) - spent_s / elapsed_s)
     return heard
 
@@ -148,7 +148,7 @@ async def _connected(port, heard, n, again=None):
 
 
 async def _settle(heard, opened, began_s):
-    """Wait for what is still to come, and close."""
+    """Wait for the remaining answers, and close."""
     until = time.perf_counter() + 15.0
     while time.perf_counter() < until and any(asker.due_s for asker in opened):
         await asyncio.sleep(0.01)
@@ -167,7 +167,7 @@ async def _closed(port, contents, n, seconds):
             asker.ask(contents, time.perf_counter())
 
     def again(asker):
-        # Who was refused asks a little later.
+        # A client that was refused tries again a little later.
         asyncio.get_running_loop().call_later(0.02 if asker.refused else 0.0, ask, asker)
 
     free, opened = await _connected(port, heard, n, again)
@@ -197,10 +197,10 @@ async def _open(port, contents, rate, seconds, n):
 
 
 class _Pipeline(asyncio.Protocol):
-    """A connection that has up to `_DEPTH` requests under way, and counts their answers.
+    """A connection with up to `_DEPTH` requests in flight, which counts their answers.
 
-    The depth bounds what lies in the buffers between: a client that asked without end would read for seconds at a time, send
-    nothing meanwhile, and be cut as one that is slow with its requests, which it is.
+    The depth bounds the data in the buffers: a client without a limit would read for seconds at a time, send
+    nothing meanwhile, and rightly be closed as one that sends its requests too slowly.
     """
 
     def __init__(self, flooded: Flooded) -> None:
@@ -220,7 +220,7 @@ class _Pipeline(asyncio.Protocol):
             self.transport.write(content * n_sent)
 
     def data_received(self, data):
-        # Whole lines: a status line is in one of these pieces, and what follows the last is kept.
+        # Complete lines: a status line is in one of these pieces, and the rest is kept for the next read.
         data = self.held + data
         end = data.rfind(b"\r\n") + 2
         lines, self.held = data[:end], data[end:]

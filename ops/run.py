@@ -1,4 +1,4 @@
-"""Run rows of the scoreboard: all, or those whose numbers are given. `--no-faults` leaves the planted ones out."""
+"""Run rows of the scoreboard: all, or those with the given numbers. `--no-faults` skips the runs with planted faults."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def rows() -> dict[int, Row]:
 
 
 def main() -> int:
-    """Run what is asked for; 1 when a bar is missed or a fault not caught."""
+    """Run the requested rows and return the exit status: 1 if a bar is missed or a fault is not caught."""
     known = rows()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", type=int, choices=[*known, []], help="numbers of rows (all)")
     parser.add_argument("--no-faults", action="store_true")
-    parser.add_argument("--brief", action="store_true", help="small numbers and generous bars, as the tests have them")
+    parser.add_argument("--brief", action="store_true", help="small numbers and generous bars, as in the tests")
     given = parser.parse_args()
     failed = False
     for number in given.rows or known:

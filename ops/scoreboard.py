@@ -1,7 +1,7 @@
-"""The reliability scoreboard: each row a command that prints its figure beside its bar, and a planted fault that it must catch.
+"""The reliability scoreboard: each row prints a figure and its bar, and has a planted fault that it must detect.
 
 A row is a module in `rows/` with a ROW. `measure(planted)` runs it against the installed server; with `planted` something is wrong
-on purpose, and the row must say so. `brief` is the same with small numbers, and bars that a busy machine can hold, for the tests.
+on purpose, and the row must detect it. `brief` is the same with small numbers, and bars that a busy machine can meet, for the tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure beside what it is held to."""
+    """A figure and its limit."""
 
     what: str
     figure: float
@@ -30,14 +30,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a row found, in words with numbers, and whether that is within its bar."""
+    """The result of a row as text with numbers, and whether it is within its bar."""
 
     figure: str
     holds: bool
 
     @classmethod
     def of(cls, *bars: Bar) -> Finding:
-        """Return what several figures say together."""
+        """Combine several figures into one finding."""
         return cls("; ".join(map(str, bars)), all(bar.holds for bar in bars))
 
 
@@ -49,7 +49,7 @@ class Row:
     test: str
     bar: str
     fault: str
-    """What `measure(planted=True)` does wrong."""
+    """The fault of `measure(planted=True)`."""
     measure: Callable[[bool], Finding]
     brief: Callable[[bool], Finding] | None = None
 

@@ -1,4 +1,4 @@
-"""What rows play on: two versions of a model in a repository, a server of two workers, and what each version answers."""
+"""The environment of the rows: two versions of a model in a repository, a server with two workers, and the answers of each version."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LOAD_LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Stage:
-    """A running server and all that a row needs to know of it."""
+    """A running server and what a row needs to know about it."""
 
     server: Server
     repository: Path
     admin: Path
     bodies: list[dict[str, object]]
     truth: dict[str, list[float]]
-    """By version, what it answers to each body."""
+    """The answer of each version to each body."""
     versions: list[str]
-    """By number, the first at 0."""
+    """The versions, the first at index 0."""
 
     def load(self, version: int | None = None) -> tuple[int, dict[str, object]]:
-        """Have a version taken into service; return status and answer."""
+        """Put a version into service; return the status and the answer."""
         with Client(self.admin) as client:
             client.socket.settimeout(LOAD_LIMIT_S)
             body = {} if version is None else {"version": version}

@@ -1,4 +1,4 @@
-"""An open loop, driven by the demo's load generator, that checks each answer against the version it names."""
+"""An open-loop load by the demo's load generator that compares each answer with the version it names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_END = 1 << 40
 
 @dataclass
 class Tally:
-    """What became of the requests: when each was due, how long it took, which version answered."""
+    """The results of the requests: when each was due, how long it took, which version answered."""
 
     due_s: list[float] = field(default_factory=list)
     took_s: list[float] = field(default_factory=list)
@@ -32,13 +32,13 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
 
     def p99_ms(self, since_s: float = 0.0, until_s: float = float("inf")) -> float:
-        """The 99th percentile of the requests that were due in a stretch of time."""
+        """Return the 99th percentile of the requests that were due in an interval."""
         took = sorted(t for due, t in zip(self.due_s, self.took_s, strict=True) if since_s <= due < until_s)
         return took[len(took) * 99 // 100] * 1e3 if took else float("nan")
 
 
 class SteadyLoad:
-    """`rate` requests a second over `connections`, in a thread of its own, until left."""
+    """`rate` requests a second over `connections`, in a separate thread, until the context ends."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SteadyLoad:
         *,
         connections: int = 32,
     ) -> None:
-        """`truth`: what each version answers to each of `bodies`, in their order."""
+        """`truth`: the answers of each version to `bodies`, in their order."""
         self.tally = Tally()
         self._port, self._rate, self._truth, self._connections = port, rate, truth, connections
         self._requests = [request("POST", "/predict", body) for body in bodies]
@@ -94,7 +94,7 @@ class SteadyLoad:
 
 
 class _Load(OpenLoop):
-    """Idle connections may be closed by the server; a request without a response is `lost`."""
+    """Note that a connection ended. The server may close idle ones; a request without a response is `lost`."""
 
     def failed(self, due_at: float | None, fault: str) -> None:
         if due_at is not None:

@@ -58,7 +58,7 @@ def forged(rows: RowFormat) -> dict[str, bytes]:
         "another format": b"\2" + whole[1:],
         "another schema": RowFormat(NUMBERS, rows.key).pack([0.5] * 3),
         "another key": RowFormat(rows.schema, entity_key([("id", "string")])).pack(SOUND),
-        "lacks what is no feature": whole[:1] + b"\1" + whole[2:] + b"\x80",
+        "lacks what is not a feature": whole[:1] + b"\1" + whole[2:] + b"\x80",
     }
 
 
@@ -155,10 +155,13 @@ def _answers(server: Server, peer: Peer, number: int, beside: int) -> Iterator[t
     told = ParsedRequest([Tensor("id", "INT64", [number], [1])])
     body, _ = RestWire(None, binary=False).message(told)
     rest = server.ask("POST", "/v2/models/sample/infer", body)
-    yield "REST", f"{rest.status} {'INVALID_STORED_ROW' if 'no valid row' in rest.json.get('error', '') else rest.json}"
+    yield (
+        "REST",
+        f"{rest.status} {'INVALID_STORED_ROW' if 'not a valid row' in rest.json.get('error', '') else rest.json}",
+    )
     body, _ = GrpcWire(None, raw=False).message(told)
     answer = peer.ask(INFERENCE + "ModelInfer", body)
     is_refused = (
-        not isinstance(answer, bytes) and answer.code().name == "UNAVAILABLE" and "no valid row" in answer.details()
+        not isinstance(answer, bytes) and answer.code().name == "UNAVAILABLE" and "not a valid row" in answer.details()
     )
     yield "gRPC", "503 INVALID_STORED_ROW" if is_refused else str(answer)

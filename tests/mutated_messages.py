@@ -263,7 +263,7 @@ def wrong(seen: Counter[str]) -> list[str]:
 
 
 def _unreadable(folder: Path) -> list[str]:
-    """What is wrong with the prediction log: a line that is no JSON, or no lines at all."""
+    """What is wrong with the prediction log: a line that is not JSON, or no lines at all."""
     lines = [line for file in folder.glob("*.jsonl") for line in file.read_bytes().splitlines()]
     try:
         for line in lines:

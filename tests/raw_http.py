@@ -27,7 +27,7 @@ class Answer:
 
     @property
     def code(self) -> str | None:
-        """The error's code, None for an answer that is no error."""
+        """The error's code, None for an answer that is not an error."""
         return None if self.status < 400 else self.json["code"]
 
 

@@ -78,7 +78,7 @@ class Server:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The log so far; a line that is no JSON object stands as the event `not JSON`."""
+        """The log so far; a line that is not a JSON object stands as the event `not JSON`."""
         entries = []
         for line in tuple(self.lines):
             try:

@@ -1,8 +1,9 @@
-"""The rival: the same bundle's `model.onnx` behind FastAPI, written as its documentation teaches and tuned where that is free.
+"""The peer: the same bundle's `model.onnx` behind FastAPI, written as its documentation teaches, with tuning that costs
+nothing.
 
-uvicorn on uvloop and httptools without an access log; `async def`, for a thread hop costs more than the model; ONNX Runtime
-on one thread; pydantic checks names, types and categories; FastAPI serialises the declared answer in pydantic's Rust. It
-imports nothing of mlrf.
+uvicorn on uvloop and httptools without an access log; `async def`, because a change of thread costs more than the model; ONNX
+Runtime on one thread; pydantic checks names, types and categories; FastAPI serialises the declared answer in pydantic's Rust.
+It imports nothing of mlrf.
 
     MODEL_BUNDLE=bundle uvicorn --app-dir benchmarks/peers fastapi_onnxruntime:app --loop uvloop --http httptools
 """
@@ -50,7 +51,7 @@ def positional_type(position: int) -> object:
     return Annotated[int, Field(ge=0, lt=len(CODES[position]) - 1)] | None if position in CODES else Finite | None
 
 
-# Fields are numbered: a feature's name need not be one that Python takes.
+# Fields are numbered, because a feature's name may not be a Python identifier.
 NamedFeatures = create_model(
     "NamedFeatures",
     __config__=ConfigDict(extra="forbid"),
@@ -108,6 +109,6 @@ def row_of(instance: Instance) -> Iterable[float | None]:
 
 
 def predictions_of(rows: list[Iterable[float | None]]) -> list[float] | list[list[float]]:
-    # NumPy reads None as NaN when it is told the type.
+    # NumPy reads None as NaN if the dtype is given.
     (predictions,) = session.run(["prediction"], {"features": np.array(rows, dtype=np.float64)})
     return predictions[:, 0].tolist() if predictions.shape[1] == 1 else predictions.tolist()

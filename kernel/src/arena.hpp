@@ -11,7 +11,7 @@ namespace mlrf {
 template <typename Number>
 class Arena {
 public:
-    // Throws std::bad_alloc, also where count overflows.
+    // Throws std::bad_alloc, also if count overflows.
     explicit Arena(std::size_t count) {
         if (count > std::numeric_limits<std::size_t>::max() / sizeof(Number) - 64) throw std::bad_alloc();
         const std::size_t size_bytes = count * sizeof(Number) + 64;

@@ -1,4 +1,4 @@
-// What Python sees: one class. Rows come as lists, tuples or buffers; answers go out as lists and arrays; NumPy is never needed.
+// The Python interface: one class. Rows are lists, tuples or buffers; results are lists and arrays; NumPy is not needed.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -26,7 +26,7 @@ namespace {
 using mlrf::Engine;
 using mlrf::Forest;
 
-// A buffer of a Python object, released when this goes.
+// A buffer of a Python object, released by the destructor.
 class Buffer {
 public:
     Buffer(PyObject* object, int flags) {
@@ -42,7 +42,7 @@ private:
     Py_buffer view_;
 };
 
-// Numbers in a buffer: float64, float32, or raw bytes that hold float64.
+// Numbers in a buffer: float64, float32, or raw bytes of float64.
 struct Numbers {
     const void* values;
     bool is_float32;
@@ -50,7 +50,7 @@ struct Numbers {
 };
 
 Numbers read_numbers(PyObject* object, const Py_buffer& view, std::vector<unsigned char>& aligned) {
-    // Only what holds bytes by its own type is taken for the bytes of numbers: an array of int8 is a mistake.
+    // Only bytes-like types may contain the bytes of numbers: an array of int8 is a mistake of the caller.
     const bool is_raw = PyBytes_Check(object) || PyByteArray_Check(object) ||
                         (PyMemoryView_Check(object) && view.format != nullptr && std::strcmp(view.format, "B") == 0);
     const char* format = view.format == nullptr ? "B" : view.format;
@@ -166,8 +166,8 @@ private:
         return number;
     }
 
-    // The row is read into memory of its own before the engine is asked: a number's __float__ may run Python code, and that
-    // code, or another thread meanwhile, may ask this engine for another row.
+    // The row is copied to memory of its own before the engine is called: a number's __float__ may run Python code, and that
+    // code, or another thread meanwhile, may call this engine with another row.
     template <typename Work>
     void with_row(nb::handle row, const Work& work) const {
         const Forest& f = engine_.forest();
@@ -177,7 +177,7 @@ private:
             if (static_cast<std::size_t>(PyList_Size(object)) != values.size())
                 refuse_length(static_cast<std::size_t>(PyList_Size(object)), f);
             for (std::size_t i = 0; i < values.size(); ++i) {
-                // Python code may have shortened the list: PyList_GetItem looks at its size each time.
+                // Python code may have shortened the list: PyList_GetItem checks its size each time.
                 PyObject* item = PyList_GetItem(object, static_cast<Py_ssize_t>(i));
                 if (item == nullptr) throw nb::python_error();
                 if (PyFloat_CheckExact(item)) {
@@ -204,7 +204,7 @@ private:
             with_row(copy, work);
             return;
         } else {
-            throw nb::type_error("a row is a list, a tuple, another sequence, or a buffer of numbers in the order of the columns");
+            throw nb::type_error("a row must be a list, a tuple, another sequence, or a buffer of numbers in the order of the columns");
         }
         work(values.data(), false);
     }
@@ -233,7 +233,7 @@ private:
     Engine engine_;
 };
 
-// The place of the first value of a table of float64 that its column's rule does not admit, None where every rule admits all.
+// The index of the first value of a float64 table that its column's rule does not admit; None if all are admitted.
 nb::object first_outside(nb::handle rows, nb::handle rules) {
     const Buffer table(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), told(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
     std::vector<unsigned char> aligned_rows, aligned_rules;
@@ -241,9 +241,9 @@ nb::object first_outside(nb::handle rows, nb::handle rules) {
     const Numbers limits = read_numbers(rules.ptr(), told.view(), aligned_rules);
     constexpr std::size_t rule_numbers = sizeof(mlrf::ValueRule) / sizeof(double);
     if (values.is_float32 || limits.is_float32) throw nb::type_error("rows and rules must hold float64 numbers");
-    if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("a rule has 4 numbers");
+    if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("each rule must have 4 numbers");
     const std::size_t n_columns = limits.count / rule_numbers;
-    if (values.count % n_columns != 0) throw nb::value_error("the rows are not whole");
+    if (values.count % n_columns != 0) throw nb::value_error("the last row is incomplete");
     std::size_t place = 0;
     {
         const nb::gil_scoped_release released;
@@ -254,8 +254,8 @@ nb::object first_outside(nb::handle rows, nb::handle rules) {
     return nb::int_(place);
 }
 
-// How many inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields a ModelInferRequest holds, up to the
-// first field beyond `most_fields`.
+// The numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields of a ModelInferRequest, up to
+// the first field beyond `most_fields`.
 nb::tuple count_wire(const nb::bytes& message, std::size_t most_fields) {
     mlrf::WireCounts n;
     const auto* begin = static_cast<const unsigned char*>(message.data());
@@ -270,7 +270,7 @@ nb::tuple count_wire(const nb::bytes& message, std::size_t most_fields) {
 }  // namespace
 
 NB_MODULE(_kernel, m) {
-    // A server's models live until its process ends; nanobind would call that a leak, on the log of every worker's exit.
+    // A server's models live until its process ends; nanobind would report that as a leak in the log at every worker's exit.
     nb::set_leak_warnings(false);
     m.doc() = "Scoring and SHAP values of tree ensembles over a mapped forest file.";
     nb::exception<mlrf::ForestFileError>(m, "ForestFileError", PyExc_ValueError);

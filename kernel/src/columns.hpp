@@ -1,4 +1,4 @@
-// What the values of a table's columns may be, and the first that is something else: one pass before any tree sees a row.
+// Checks that the values of a table's columns are allowed: one pass over the rows before any tree is evaluated.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace mlrf {
 
-// One column: numbers from least to most, whole ones alone where `whole` is not 0; NaN only where `may_miss` is not 0.
+// One column: numbers from least to most; only integers if `whole` is not 0; NaN only if `may_miss` is not 0.
 struct ValueRule {
     double least, most, whole, may_miss;
 
@@ -17,7 +17,7 @@ struct ValueRule {
     }
 };
 
-// The place of the first value of n rows that its column's rule does not admit; n * n_columns where all are admitted.
+// Return the index of the first value of n rows that its column's rule does not admit; n * n_columns if all are admitted.
 // The values need not be aligned.
 inline std::size_t first_outside(const unsigned char* values, std::size_t n, const ValueRule* rules, std::size_t n_columns) {
     std::size_t place = 0;

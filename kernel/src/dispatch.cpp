@@ -1,4 +1,4 @@
-// Which instruction set answers on this processor.
+// Selects the instruction set for this processor.
 #include <cstring>
 #include <stdexcept>
 #include <string>

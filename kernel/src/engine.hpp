@@ -1,4 +1,4 @@
-// Answers for rows of one forest: which room serves a call, with what scratch, on how many threads.
+// Predictions and contributions for rows of one forest: chooses the algorithm, the scratch memory and the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -24,14 +24,14 @@ struct Rows {
 
 class Engine {
 public:
-    // Throws std::system_error (no such file), ForestFileError (not sound), std::invalid_argument (no such level).
+    // Throws std::system_error (no such file), ForestFileError (damaged file), std::invalid_argument (no such level).
     Engine(const std::string& path, const char* level);
     ~Engine();
 
     const Forest& forest() const { return forest_; }
     const Level& level() const { return level_; }
 
-    // One row; margins [K], contributions [F][K]. Any number of threads may call at once.
+    // One row; margins [K], contributions [F][K]. Thread-safe.
     void margin(const void* values, bool is_float32, double* margins) const;
     void contributions(const void* values, bool is_float32, double* contributions) const;
 

@@ -1,4 +1,4 @@
-// A forest as the kernel sees it: pointers into a checked file, nothing owned.
+// A forest as the kernel uses it: pointers into a checked file; owns nothing.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,12 @@
 
 namespace mlrf {
 
-// The file is not a forest file, not of this version, or not sound; what() is a whole sentence.
+// The file is not a forest file, of another version, or damaged; what() is a complete sentence.
 struct ForestFileError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A section in place.
+// A section of the file, used in place.
 template <typename Record>
 struct Table {
     const Record* data;
@@ -24,7 +24,7 @@ struct Table {
     __attribute__((always_inline)) const Record& operator[](std::size_t index) const { return data[index]; }
 };
 
-// Plain data only: the rooms compiled for one instruction set read it, and must pull in no library code.
+// Plain data only: the files compiled for one instruction set read it, and must not include library code.
 struct Forest {
     std::uint32_t n_features;  // values of a row as it is given
     std::uint32_t n_inputs;    // with those that tables add behind them: what nodes test
@@ -80,8 +80,8 @@ struct Forest {
     std::uint32_t max_shap_nodes;  // of one chunk
 };
 
-// Check every index, order and number in `size_bytes` bytes at `bytes` (64-byte aligned) and return the forest in place.
-// Throws ForestFileError; after it returns, no row can make the kernel read outside the file or loop for ever.
+// Check every index, order and number in `size_bytes` bytes at `bytes` (64-byte aligned) and return the forest, in place.
+// Throws ForestFileError. After it returns, no row can make the kernel read outside the file or loop for ever.
 Forest check_forest(const unsigned char* bytes, std::size_t size_bytes);
 
 }  // namespace mlrf

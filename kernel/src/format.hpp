@@ -1,7 +1,7 @@
-// The forest file: what every byte of it means.
+// The format of the forest file.
 //
 // A header of fixed size, then a table of sections, then the sections: flat little-endian arrays, each starting at a multiple
-// of 64 bytes, used where they lie. Every number in the file is untrusted until `check_forest` has seen it. The writer is
+// of 64 bytes, used in place. Every number in the file is untrusted until `check_forest` has checked it. The writer is
 // src/mlrf/builder/exporters/forest_file/; a change on one side is a change of `kVersion` on both.
 #pragma once
 
@@ -19,7 +19,7 @@ enum Layout : std::uint32_t { kNarrow = 0, kWide = 1 };
 enum Rounding : std::uint32_t { kFloat64 = 0, kFloat32 = 1 };
 // The order in which leaves are added: tree 0 first.
 enum SumOrder : std::uint32_t { kTreeOrder = 0 };
-// The base starts each sum, or is added to what division and scale made of it.
+// The base starts each sum, or is added after division and scaling.
 enum BaseOrder : std::uint32_t { kBaseFirst = 0, kBaseLast = 1 };
 // Which numbers are categories: x truncated toward zero (-0.5 is code 0), or x not below 0 truncated.
 enum CodeRule : std::uint32_t { kTruncated = 0, kNotNegative = 1 };
@@ -84,13 +84,13 @@ struct Header {
     std::uint32_t sweep_lane_bytes;
     std::uint32_t base_order;
     std::uint32_t code_rule;
-    // Values that tables add to a row, behind its own.
+    // Values that tables add to a row, after its own.
     std::uint32_t n_computed;
     SectionRecord sections[kSectionCount];
 };
 static_assert(sizeof(Header) == 88 + 16 * kSectionCount, "the header has no padding");
 
-// How a numeric column reads what is missing.
+// How a numeric column treats missing values.
 enum ColumnRule : std::uint8_t {
     kNanIsZero = 0,
     kNanLeft = 1,
@@ -122,7 +122,7 @@ struct CategoryFeature {
     std::uint32_t first_word;  // of kCodeBits, where dense
 };
 
-// A feature with at most this many codes is dense: its places, with those of no code and of NaN, fit the 128 bits that one byte
+// A feature with at most this many codes is dense: its codes, "no code" and NaN together fit the 128 bits that one byte
 // shuffle looks up.
 constexpr std::uint32_t kDenseCodes = 126;
 constexpr std::size_t kSetBytes = 16;
@@ -141,7 +141,7 @@ struct WalkTree {
 };
 
 // A row goes to child + (column > rank). A leaf reads column 0, which is always 0, and so loops onto itself; its rank is its
-// place among the leaves of its tree.
+// index among the leaves of its tree.
 struct NarrowNode {
     std::uint16_t column;
     std::uint16_t rank;
@@ -175,7 +175,7 @@ struct ShapChunk {
     std::uint32_t n_quadrature;  // nodes of the Gauss-Legendre rule that is exact for each of these trees
 };
 
-// Consecutive nodes of a chunk whose features all appear first on their path, or all have been seen on it.
+// Consecutive nodes of a chunk whose features all occur for the first time on their path, or all occurred before.
 struct ShapRun {
     std::uint32_t end;  // chunk-relative, exclusive
     std::uint32_t seen;
@@ -230,7 +230,7 @@ struct TableSlot {
     std::uint32_t is_used;
 };
 
-// The slot where the search for a key begins.
+// The slot where the search for a key starts.
 constexpr std::uint64_t key_slot(std::uint64_t key, std::uint32_t slot_bits) {
     return (key * 0x9e3779b97f4a7c15u) >> (64 - slot_bits);
 }
@@ -248,7 +248,7 @@ static_assert(sizeof(ShapChunk) == 32 && sizeof(ShapRun) == 8 && sizeof(ShapNode
 
 constexpr std::uint32_t kMaxFeatures = 1u << 24;
 constexpr std::uint32_t kMaxOutputs = 1u << 16;
-// The most quadrature nodes a tree may ask for: exact for 1,024 distinct features on one path.
+// The most quadrature nodes a tree may need: exact for 1,024 distinct features on one path.
 constexpr std::uint32_t kMaxQuadrature = 512;
 
 }  // namespace mlrf

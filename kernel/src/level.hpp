@@ -1,4 +1,4 @@
-// The rooms that are compiled once for each instruction set, behind one table of functions.
+// The functions that are compiled once for each instruction set, behind one table of pointers.
 #pragma once
 
 #include "forest.hpp"
@@ -14,14 +14,14 @@ struct Level {
     // Margins [K] of one row; columns is scratch [n_columns] of 2 (wide: 4) bytes, leaf_of_tree is scratch [T].
     void (*score_row)(const Forest& f, const void* values, bool is_float32, void* columns, double* leaf_of_tree,
                       double* margins);
-    // Margins [n][K] of at most the rows the scratch was made for, walked.
+    // Margins [n][K] of at most as many rows as the scratch was made for, by walking.
     void (*walk_rows)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const WalkScratch& scratch,
                       double* margins);
     void (*prepare_sweep)(const Forest& f, const SweepScratch& scratch);
     void (*score_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const SweepScratch& scratch,
                         double* margins);
 
-    // Contributions [F][K] of one row, or [n][F][K] of at most the rows the scratch was made for.
+    // Contributions [F][K] of one row, or [n][F][K] of at most as many rows as the scratch was made for.
     void (*explain_row)(const Forest& f, const void* values, bool is_float32, const ShapScratch& scratch,
                         double* contributions);
     void (*explain_block)(const Forest& f, const void* values, bool is_float32, unsigned n_rows, const ShapScratch& scratch,
@@ -34,8 +34,8 @@ const Level& avx2_level();
 const Level& avx512_level();
 #endif
 
-// The fastest level this processor runs; MLRF_KERNEL_LEVEL (baseline, avx2, avx512) in the environment lowers it, for tests.
-// Throws std::invalid_argument for a level that is unknown or that this processor does not run.
+// Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512) lowers it, for
+// tests. Throws std::invalid_argument for a level that is unknown or not supported by this processor.
 const Level& choose_level(const char* wanted);
 
 }  // namespace mlrf

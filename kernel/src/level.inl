@@ -1,4 +1,4 @@
-// The body of level_*.cpp, which name an instruction set by MLRF_LEVEL and MLRF_VECTOR_BYTES and are compiled for it.
+// The body of level_*.cpp, which set MLRF_LEVEL and MLRF_VECTOR_BYTES and are compiled for that instruction set.
 #include "level.hpp"
 #include "ranks.hpp"
 #include "shap.hpp"

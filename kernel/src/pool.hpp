@@ -1,4 +1,4 @@
-// Scratch that outlives a call: making it costs more than a batch of 100 rows does.
+// Scratch memory that is reused between calls: allocating it costs more than a batch of 100 rows does.
 #pragma once
 
 #include <memory>
@@ -11,13 +11,13 @@ namespace mlrf {
 template <typename Scratch>
 class Pool {
 public:
-    // A scratch for one thread's use; goes back to the pool when it goes out of scope.
+    // A scratch for one thread; returns to the pool when it goes out of scope.
     class Loan {
     public:
         Loan(Pool& pool, std::unique_ptr<Scratch> scratch) : pool_(pool), scratch_(std::move(scratch)) {}
         ~Loan() {
             const std::lock_guard<std::mutex> lock(pool_.mutex_);
-            // Room was made when the scratch was: this does not throw.
+            // Capacity was reserved when the scratch was made, so this does not throw.
             pool_.idle_.push_back(std::move(scratch_));
         }
         Loan(const Loan&) = delete;

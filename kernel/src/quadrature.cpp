@@ -41,7 +41,7 @@ QuadratureRules::QuadratureRules(const Forest& forest) : rules_(kMaxQuadrature +
         wanted[n] = true;
     }
     numbers_.assign(n_numbers, 0.0);
-    // Vector loads want 64 bytes of alignment; the vector owns 7 doubles of room for it.
+    // Vector loads need 64-byte alignment; the vector has 7 extra doubles for it.
     double* next = numbers_.data();
     while (reinterpret_cast<std::uintptr_t>(next) % 64 != 0) ++next;
     for (unsigned n = 1; n <= kMaxQuadrature; ++n) {

@@ -1,4 +1,4 @@
-// Gauss-Legendre rules on [0, 1], for the numbers of nodes that a forest names.
+// Gauss-Legendre rules on [0, 1], for the numbers of quadrature nodes that a forest needs.
 #pragma once
 
 #include <vector>
@@ -12,7 +12,7 @@ class QuadratureRules {
 public:
     explicit QuadratureRules(const Forest& forest);
 
-    // Indexed by the number of nodes; only the rules that the forest names are filled.
+    // Indexed by the number of quadrature nodes; only the rules that the forest needs are filled.
     const Quadrature* rules() const { return rules_.data(); }
 
 private:

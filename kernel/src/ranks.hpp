@@ -1,7 +1,8 @@
-// From a row's values to its columns: each numeric value ranked once among its feature's thresholds, each category set a 0 or a 1.
+// Converts a row's values to its columns: each numeric value is ranked once among its feature's thresholds, each category set is
+// 0 or 1.
 //
-// After this no node compares doubles or searches a set: it goes right where its column is greater than its rank. Compiled once
-// for each instruction set, inside that set's namespace, so nothing here may name library code.
+// Nodes then compare no doubles and search no sets: a row goes right if the node's column is greater than its rank. Compiled once
+// for each instruction set, inside that set's namespace, so nothing here may use library code.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@
 
 namespace mlrf::MLRF_LEVEL {
 
-// Count the thresholds below x, without a branch: a mispredicted one costs more than the whole search.
+// Count the thresholds below x without a branch: one misprediction costs more than the whole search.
 inline std::size_t count_below(const double* thresholds, std::size_t n, double x) {
     if (n == 0) return 0;
     const double* low = thresholds;
@@ -42,7 +43,7 @@ inline void count_below_together(const double* thresholds, std::size_t n, const 
     for (std::size_t i = 0; i < kTogether; ++i) counts[i] = low[i] + static_cast<std::uint32_t>(thresholds[low[i]] < x[i]);
 }
 
-// What a column reads where its value is missing: 0 is left of every rank, the greatest number right of every rank.
+// The value of a column whose value is missing: 0 goes left at every rank, the greatest number goes right at every rank.
 template <typename Column>
 Column read_column(std::uint8_t rule, std::size_t rank, bool is_nan, bool is_zero) {
     constexpr Column kRight = static_cast<Column>(~Column{0});
@@ -60,13 +61,13 @@ Column read_column(std::uint8_t rule, std::size_t rank, bool is_nan, bool is_zer
     }
 }
 
-// A value as the nodes see it.
+// A value as the nodes compare it.
 template <typename Value>
 inline double read_value(const Forest& f, Value value) {
     return f.inputs_in_float32 ? static_cast<double>(static_cast<float>(value)) : static_cast<double>(value);
 }
 
-// Find the code that x truncates to among the ascending codes of a feature; returns n_codes where no set holds it.
+// Find the code that x truncates to among the ascending codes of a feature; returns n_codes if no set contains it.
 inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, double no_code_up_to, double x) {
     if (!(x > no_code_up_to && x < 2147483648.0)) return n_codes;
     const std::int32_t code = static_cast<std::int32_t>(x);
@@ -80,7 +81,7 @@ inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, dou
     return low < n_codes && codes[low] == code ? low : n_codes;
 }
 
-// The place of x among a feature's codes: n_codes where no set holds it, n_codes + 1 for NaN.
+// Return the index of x among a feature's codes: n_codes if no set contains it, n_codes + 1 for NaN.
 inline std::size_t find_place(const Forest& f, const CategoryFeature& record, double x) {
     if (x != x) return std::size_t{record.n_codes} + 1;
     return find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
@@ -104,10 +105,10 @@ void fill_numeric_columns(const Forest& f, const Value* values, Column* columns,
 }
 
 // Spread the bits of a dense feature over its columns, 16 at a time: any number but 0 goes right. Writes up to 15 columns more.
-// (Setting the columns of each set that holds the code cost 1.7 us of a 6.2 us row where 2 features had 8,843 sets.)
+// (Setting the columns of each set that contains the code cost 1.7 us of a 6.2 us row, with 2 features and 8,843 sets.)
 template <typename Column>
 void spread_bits(const std::uint16_t* words, std::size_t n_columns, Column* columns) {
-    // No wider than the registers: what the compiler splits by itself it splits badly (12 us a row instead of 8).
+    // No wider than the registers: the compiler splits wider vectors badly (12 us a row instead of 8).
     constexpr std::size_t kLanes = MLRF_VECTOR_BYTES / sizeof(Column) < 16 ? MLRF_VECTOR_BYTES / sizeof(Column) : 16;
     typedef Column Vector __attribute__((vector_size(kLanes * sizeof(Column)), may_alias, aligned(sizeof(Column))));
     Vector bits;
@@ -120,7 +121,7 @@ void spread_bits(const std::uint16_t* words, std::size_t n_columns, Column* colu
         }
 }
 
-// The columns of one row's categories; at stride 1 there is room for 15 columns more.
+// Set the columns of one row's categories; at stride 1 there must be space for 15 more columns.
 template <typename Column, typename Value>
 void fill_category_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
@@ -147,14 +148,14 @@ void fill_category_columns(const Forest& f, const Value* values, Column* columns
     }
 }
 
-// Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there is room for 15 columns more.
+// Fill the columns of one row, columns[c * stride], from values[feature]; at stride 1 there must be space for 15 more columns.
 template <typename Column, typename Value>
 void fill_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
     fill_numeric_columns(f, values, columns, stride);
     fill_category_columns(f, values, columns, stride);
 }
 
-// Fill the columns of at most kRowLanes rows, columns[c * kRowLanes + row], their ranks searched together; lanes without a row
+// Fill the columns of at most kRowLanes rows, columns[c * kRowLanes + row], searching their ranks together; lanes without a row
 // repeat the first.
 template <typename Column, typename Value>
 void fill_column_lanes(const Forest& f, const Value* values, std::size_t n_rows, Column* columns) {
@@ -165,7 +166,7 @@ void fill_column_lanes(const Forest& f, const Value* values, std::size_t n_rows,
         const NumericFeature& record = f.numeric_features[i];
         for (std::size_t row = 0; row < kRowLanes; ++row)
             x[row] = read_value(f, values[(row < n_rows ? row : 0) * f.n_inputs + record.feature]);
-        // NaN is below no threshold; what it reads is for the rule to say, 0.0 where there is none.
+        // NaN is below no threshold; its rule decides the column's value, or 0.0 is used if it has no rule.
         double ranked[kRowLanes];
         for (std::size_t row = 0; row < kRowLanes; ++row) ranked[row] = x[row] != x[row] ? 0.0 : x[row];
         for (std::size_t row = 0; row < kRowLanes; row += kTogether)

@@ -1,4 +1,4 @@
-// What a call needs besides the forest: plain pointers, so that rooms compiled for one instruction set may hold them.
+// Scratch memory of one call: plain pointers, so that files compiled for one instruction set may use them.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ constexpr std::size_t kWalkBlockRows = 64;  // rows walked together, at most
 constexpr std::size_t kShapBlockRows = 64;  // rows explained together, at most
 constexpr std::size_t kFactorNodes = 8;     // quadrature nodes whose factors a block keeps at once
 
-// Of rows that are walked in blocks.
+// For rows that are walked in blocks.
 struct WalkScratch {
     void* columns;  // [groups][n_columns][kRowLanes] of 2 (wide: 4) bytes
     const std::uint32_t* depth_of_tree;

@@ -1,14 +1,14 @@
 // Exact path-dependent SHAP values (TreeSHAP, Lundberg et al. 2020) by Gauss-Legendre quadrature.
 //
 // Shapley's weights are integrals of polynomials over t in [0, 1], so a few values of t, in vector lanes, replace the sums over
-// subsets. At a node with feature f, let r be the share of cover that goes left, z = 1 if the row goes left else 0; over the earlier
-// splits on f along this path let R be the product of shares taken and Z = 1 if the row took them all (R = Z = 1 at the first).
-// With F = R + (1 - R) t and d = Z (z - r):
+// subsets. At a node with feature f, let r be the share of cover that goes left, z = 1 if the row goes left else 0; over the
+// earlier splits on f along this path let R be the product of shares taken and Z = 1 if the row took them all (R = Z = 1 at the
+// first). With F = R + (1 - R) t and d = Z (z - r):
 //     g = r + d t / F                       P_left = P g,  P_right = P - P_left       (P = weight of t at the root)
 //     G = G_right + g (G_left - G_right)    (G = its value at a leaf)
 //     phi[f] += d R / F^2 * P (G_left - G_right)
-// Where Z = 0 the row's part of f is spent and g = r; F is that of Z = 1 and never 0. Nodes are in level order over a chunk of
-// trees: no recursion, no mispredicted branch.
+// If Z = 0, an earlier split on f already excluded the row and g = r; F is that of Z = 1 and never 0. Nodes are in level order
+// over a chunk of trees: no recursion, no mispredicted branch.
 #pragma once
 
 #include <cstddef>
@@ -35,15 +35,15 @@ struct Doubles<8> {
     typedef double Vector __attribute__((vector_size(64), may_alias));
 };
 
-// 1 if the row goes left, else 0: a number loaded, because the compiler makes a branch of `? 1.0 : 0.0`, and its mispredictions
-// were half of a row's time.
+// 1 if the row goes left, else 0. The number is loaded, because the compiler turns `? 1.0 : 0.0` into a branch, whose
+// mispredictions took half of a row's time.
 template <typename Column>
 inline double goes_left(const ShapNode& node, const Column* columns) {
     static constexpr double kNumbers[2] = {0.0, 1.0};
     return kNumbers[columns[node.column] <= node.rank];
 }
 
-// Which way the row goes at each node of a chunk, as d and Z.
+// Compute d and Z at each node of a chunk: which way the row goes.
 template <typename Column>
 void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, const Column* columns, double* delta,
                double* spent) {
@@ -69,7 +69,7 @@ void split_row(const ShapNode* nodes, const ShapRun* runs, std::size_t n_runs, c
     }
 }
 
-// From the leaves up: G, and each node's part of its feature's sum.
+// From the leaves upwards: compute G, and each node's part of its feature's sum.
 template <int kLanes>
 void gather_up(const ShapNode* nodes, std::size_t n_nodes, const double* weight, double* value, const double* share,
                double* sums) {
@@ -137,7 +137,7 @@ template <typename Column>
 void explain_row(const Forest& f, const Column* columns, const ShapScratch& scratch, double* contributions) {
     constexpr int kWidest = MLRF_VECTOR_BYTES / 8;
     constexpr int kNarrower = kWidest == 8 ? 4 : kWidest;
-    // Sums of both widths share one array: the narrower first, so one pass over the chunks of each width.
+    // Sums of both widths share one array, the narrower first: one pass over the chunks of each width.
     const std::size_t n_sums = std::size_t{f.n_outputs} * f.shap_features.count;
     for (std::size_t i = 0; i < std::size_t{f.n_inputs} * f.n_outputs; ++i) contributions[i] = 0.0;
     for (int pass = 0; pass < (kWidest == kNarrower ? 1 : 2); ++pass) {

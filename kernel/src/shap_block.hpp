@@ -1,7 +1,7 @@
 // SHAP values of a block of rows: the mathematics of shap.hpp with rows in the vector lanes and the quadrature in a loop.
 //
-// What does not depend on the row (t / F, R / F^2) is then a number a node instead of a vector, computed once a block, and no lane
-// is padding: 8 rows cost little more than one.
+// Terms that do not depend on the row (t / F, R / F^2) are then one number per node instead of a vector, computed once a block,
+// and no lane is padding: 8 rows cost little more than one.
 #pragma once
 
 #include <cstddef>
@@ -86,7 +86,7 @@ inline void explain_group(const ShapChunk& chunk, const ShapNode* nodes, double 
     gather_up<kShapLanes>(nodes, chunk.n_nodes, scratch.weight, scratch.value, scratch.share, sums);
 }
 
-// Contributions of at most kShapBlockRows rows, contributions[row][F][K]. A row's numbers do not depend on its place.
+// Contributions of at most kShapBlockRows rows, contributions[row][F][K]. A row's result does not depend on its position.
 template <typename Column, typename Value>
 void explain_block(const Forest& f, const Value* values, std::size_t n_rows, const ShapScratch& scratch,
                    double* contributions) {

@@ -1,4 +1,4 @@
-// Where the sum of the leaves starts, and what becomes of it: each step in the precision that the file names.
+// The start of the sum of the leaves, and the steps after it, each in the precision that the file names.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ inline double finish_sum(const Forest& f, std::size_t k, double sum) {
     if (f.sums_in_float32) {
         const float margin = static_cast<float>(sum) / static_cast<float>(f.divisor) * static_cast<float>(f.scale);
         if (!f.adds_base_last) return margin;
-        // Volatile: contracted to a fused multiply and add it would be rounded once, where libraries round twice.
+        // Volatile prevents a fused multiply-add, which would round once where the libraries round twice.
         const volatile float scaled = margin;
         return scaled + static_cast<float>(f.base[k]);
     }

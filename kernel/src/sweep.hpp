@@ -1,9 +1,9 @@
 // Scoring a block of rows by sweeping: every node of a tree is compared for the whole block at once, children before parents.
 //
-// A lane holds a row's leaf number in one or two bytes. Each node picks its right child's lanes where the row goes right, else its
-// left child's; the root ends with each row's leaf. There is no pointer to chase and no branch: a tree of 63 leaves costs some
-// 62 * 5 instructions for 64 rows, where walking costs some 8.5 * 7 for one. (Bit vectors over leaves, as in V-QuickScorer,
-// Lucchese et al. 2016, need one 64-bit word a row instead of a byte.)
+// A lane holds a row's leaf number in one or two bytes. Each node picks its right child's lanes where the row goes right, else
+// its left child's; the root ends with each row's leaf. No pointer is followed and there is no branch: a tree of 63 leaves costs
+// about 62 * 5 instructions for 64 rows, where walking costs about 8.5 * 7 for one. (Bit vectors over leaves, as in
+// V-QuickScorer, Lucchese et al. 2016, need one 64-bit word per row instead of a byte.)
 #pragma once
 
 #if defined(__AVX2__)
@@ -38,11 +38,11 @@ struct Lanes<std::int16_t> {
     typedef Unsigned UnsignedVector __attribute__((vector_size(MLRF_VECTOR_BYTES), may_alias));
 };
 
-// Lanes are signed, ranks are not: both are stored less half their range.
+// Lanes are signed but ranks are not: half the range is subtracted from both.
 template <typename Lane>
 constexpr Lane kBias = static_cast<Lane>(sizeof(Lane) == 1 ? -128 : -32768);
 
-// Write the leaf numbers below the middle of the slots, once for the life of a scratch.
+// Write the leaf numbers below the middle of the slots, once in the lifetime of a scratch.
 template <typename Lane>
 void prepare_slots(const Forest& f, const SweepScratch& scratch) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
@@ -87,7 +87,7 @@ void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows
 
 #if defined(__AVX2__)
 #define MLRF_BYTE_SHUFFLE
-// Columns of a dense feature: a byte shuffle looks up the byte of a set's bits that holds a row's place, a mask picks the bit.
+// Columns of a dense feature: a byte shuffle looks up the byte of a set's bits with the row's code, and a mask picks the bit.
 template <typename Lane>
 void fill_dense_columns(const Forest& f, const CategoryFeature& record, const unsigned char* places, Lane* columns) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
@@ -119,7 +119,8 @@ void fill_dense_columns(const Forest& f, const CategoryFeature& record, const un
 }
 #endif
 
-// A set's column is 1, less the rows of each code in the set: a few vector subtractions a set instead of a look-up a row and set.
+// A set's column is computed by subtracting the rows of each code in the set: a few vector subtractions per set instead of a
+// look-up per row and set.
 template <typename Lane, typename Value>
 void fill_category_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch) {
     // Unsigned, so that a file whose set names a code twice wraps instead of overflowing.
@@ -196,7 +197,7 @@ const typename Lanes<Lane>::Unsigned* sweep_tree(const TreeRecord& tree, const S
     return reinterpret_cast<const typename Lanes<Lane>::Unsigned*>(n_nodes == 0 ? middle - kRows : out - kRows);
 }
 
-// Margins of at most kSweepRows rows, margins[row * K + k]; each row's bits are those of a walk.
+// Margins of at most kSweepRows rows, margins[row * K + k]; bit for bit the result of a walk.
 template <typename Lane, typename Value>
 void sweep_block(const Forest& f, const Value* values, std::size_t n_rows, const SweepScratch& scratch, double* margins) {
     typedef typename Lanes<Lane>::Unsigned Unsigned;

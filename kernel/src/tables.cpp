@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint64_t kMultiplier = 0x4906ba494954cb65u;
 std::uint64_t combine(std::uint64_t hash, std::uint64_t part) { return kMultiplier * (hash + kMultiplier * part); }
 
-// The hash of the category that a code stands for; false for NaN and for a code that stands for none.
+// Write the hash of the category of a code; returns false for NaN and for a code without a category.
 bool find_hash(const Forest& f, const HashedFeature& feature, double code, std::uint32_t& hash) {
     if (code > -1.0 && code < static_cast<double>(feature.n_codes)) {
         hash = f.code_hashes[feature.first_code + static_cast<std::uint32_t>(code)];
@@ -46,7 +46,7 @@ void hash_keys(const Forest& f, const TableRecord& table, const double* inputs, 
             continue;
         }
         for (std::size_t row = 0; row < n_rows; ++row) {
-            // CatBoost takes the hash for a signed number.
+            // CatBoost treats the hash as a signed number.
             const std::int64_t hash = static_cast<std::int32_t>(hashes[row]);
             keys[row] = combine(keys[row], static_cast<std::uint64_t>(hash));
             has_key[row] = has_key[row] & has_hash[row];
@@ -62,7 +62,7 @@ std::uint32_t find_entry(const Forest& f, const TableRecord& table, std::uint64_
     if (!has_key) return table.n_entries;
     const TableSlot* slots = f.table_slots.data + table.first_slot;
     const std::uint64_t mask = (std::uint64_t{1} << table.slot_bits) - 1;
-    // Some slot is not used: check_forest has seen one.
+    // At least one slot is free: check_forest has made sure of that.
     for (std::uint64_t at = key_slot(key, table.slot_bits); slots[at].is_used != 0; at = (at + 1) & mask)
         if (slots[at].key == key) return slots[at].entry;
     return table.n_entries;

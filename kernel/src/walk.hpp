@@ -1,6 +1,6 @@
-// Scoring by walking: several independent walks in lockstep, so that their loads overlap and nothing mispredicts.
+// Scoring by walking: several independent walks in lockstep, so that their loads overlap and no branch is mispredicted.
 //
-// Leaves loop onto themselves, so a walk that has ended may keep stepping; there is no branch that depends on the data.
+// Leaves loop onto themselves, so a walk that has ended may continue; no branch depends on the data.
 #pragma once
 
 #include <cstddef>
@@ -44,9 +44,9 @@ void walk_trees(const Forest& f, const Column* columns, double* leaf_of_tree) {
     }
 }
 
-// Walk n_rows rows, in groups of kRowLanes, through one tree after the other: a tree's nodes are near for every row but the first,
-// which a row alone cannot have where the forest is larger than the cache. Group g has its columns at
-// columns + g * n_columns * kRowLanes, those of its rows side by side.
+// Walk n_rows rows, in groups of kRowLanes, through one tree after the other: a tree's nodes are cached for every row but the
+// first, which is not so for single rows if the forest is larger than the cache. Group g has its columns at columns + g *
+// n_columns * kRowLanes, interleaved by row.
 template <typename Node, typename Column>
 void walk_block(const Forest& f, const Column* columns, const std::uint32_t* depth_of_tree, std::size_t n_rows, double* margins) {
     const Node* nodes = static_cast<const Node*>(f.walk_nodes);

@@ -1,4 +1,4 @@
-// What a ModelInferRequest (protobuf) holds of each repeated field, counted without making any of it: one pass over its bytes.
+// Counts the elements of each repeated field of a ModelInferRequest (protobuf) without parsing it: one pass over its bytes.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ struct WireCounts {
     std::size_t inputs = 0, outputs = 0, parameters = 0, raw = 0, dimensions = 0, numbers = 0, texts = 0, fields = 0;
 };
 
-// Walks a message; what is no protobuf ends the walk, and is left to the parser to refuse.
+// Walks over a message. Bytes that are not protobuf end the walk; the parser then refuses them.
 class WireCounter {
   public:
     // The walk ends with the first field beyond `most_fields`.
@@ -29,7 +29,7 @@ class WireCounter {
   private:
     static constexpr unsigned varint = 0, fixed64 = 1, delimited = 2, fixed32 = 5;
 
-    // An input or an output: its parameters (4 of an input, 2 of an output), dimensions and values.
+    // An input or an output: its parameters (field 4 of an input, 2 of an output), dimensions and values.
     void tensor(const unsigned char* at, const unsigned char* end, std::uint64_t shape, std::uint64_t contents) {
         const std::uint64_t parameters = contents == 0 ? 2 : 4;
         each(at, end, [&](std::uint64_t field, unsigned type, const unsigned char* from, const unsigned char* to) {
@@ -81,7 +81,7 @@ class WireCounter {
             } else if (type > fixed32) {
                 return;
             }
-            // Groups (3 and 4) have no length: their fields are counted as if they stood outside, which is no fewer.
+            // Groups (3 and 4) have no length: their fields are counted as if they were outside the group, which counts no fewer.
             if (size > static_cast<std::uint64_t>(end - at)) return;
             visit(tag >> 3, type, at, at + size);
             at += size;

@@ -2,8 +2,9 @@
 //
 //   kernel_tests CORPUS SCRATCH MUTATIONS
 //
-// Every case of CORPUS (make_corpus.py) must be answered at every level as the slow rules answer it; then MUTATIONS damaged forest
-// files, written to the file SCRATCH, must each be refused or answered: a sanitizer or the watchdog of the caller sees the rest.
+// Every case of CORPUS (make_corpus.py) must give the result of the slow reference rules at every level. Then MUTATIONS damaged
+// forest files, written to the file SCRATCH, must each be refused or evaluated; a sanitizer or the caller's time limit finds
+// other failures.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -101,7 +102,7 @@ void check_case(const std::filesystem::path& forest, const std::string& level) {
     }
 }
 
-// Damage a sound file: flipped bits, integers that lie at some edge, missing or additional ends.
+// Damage a valid file: flipped bits, integers at boundary values, a shorter or longer end.
 Bytes mutate(Bytes bytes, std::mt19937_64& random) {
     static const std::uint64_t kEdges[] = {0,
                                            1,
@@ -128,7 +129,7 @@ Bytes mutate(Bytes bytes, std::mt19937_64& random) {
     const auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
     const std::size_t n_changes = 1 + pick(4);
     for (std::size_t change = 0; change < n_changes; ++change) {
-        // Half of the changes go to the header, which is a small part of the file and names all the rest.
+        // Half of the changes are in the header, which is a small part of the file and describes all the rest.
         const std::size_t reach = pick(2) == 0 ? std::min(sizeof(mlrf::Header), bytes.size()) : bytes.size();
         if (reach == 0) break;
         const std::size_t kind = pick(8);
@@ -143,7 +144,8 @@ Bytes mutate(Bytes bytes, std::mt19937_64& random) {
             if (at + width <= bytes.size()) std::memcpy(&bytes[at], &number, width);
         } else {
             bytes.resize(pick(4) == 0 ? bytes.size() + pick(200) : pick(bytes.size() + 1));
-            // Half of the cut files say so in their header, so that the checks behind the length are reached too.
+            // Half of the truncated files state the new length in their header, so that the checks after the length are reached
+            // too.
             const std::uint64_t size = bytes.size();
             if (pick(2) == 0 && bytes.size() >= sizeof(mlrf::Header))
                 std::memcpy(&bytes[offsetof(mlrf::Header, file_bytes)], &size, sizeof size);
@@ -152,7 +154,7 @@ Bytes mutate(Bytes bytes, std::mt19937_64& random) {
     return bytes;
 }
 
-// Returns whether the file was answered.
+// Returns whether the file was accepted.
 bool ask(const std::string& path, const char* level, std::mt19937_64& random) {
     try {
         mlrf::Engine engine(path, level);

@@ -1,4 +1,5 @@
-"""Make forests with slow answers for the kernel's own tests: `python make_corpus.py DIRECTORY` (src and tests on the path).
+"""Write forests with reference results for the kernel's own tests: `python make_corpus.py DIRECTORY` (src and tests on the
+path).
 
 Each case is NAME.forest and NAME.answers: u64 n, F, K, n explained; then rows [n, F], margins [n, K], contributions [e, F, K].
 """

@@ -16,7 +16,7 @@ _BAR_S = 1.0
 
 
 def measure(planted: bool) -> Finding:
-    """Kill a worker; with a fault, nobody replaces it for two seconds."""
+    """Kill a worker; with the fault, it is not replaced for two seconds."""
     with (
         staged() as stage,
         SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies, connections=_CONNECTIONS) as load,

@@ -16,7 +16,7 @@ _IN_FLIGHT = 32
 
 
 def measure(planted: bool) -> Finding:
-    """Kill whichever worker there is, ten times; with a fault, the arbiter is the tenth."""
+    """Kill any worker, ten times; with the fault, the tenth is the arbiter."""
     with staged() as stage, SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies) as load:
         server = stage.server
         began = time.monotonic()

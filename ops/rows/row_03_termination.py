@@ -15,10 +15,10 @@ _BAR_S = 10.0
 
 
 def measure(planted: bool) -> Finding:
-    """Stop the server; with a fault, at once."""
+    """Stop the server; with the fault, immediately."""
     with staged() as stage:
         server = stage.server
-        # Only what was accepted counts: `Load` holds a connection that ends without notice against the server.
+        # Only accepted requests count: `Load` counts a connection that ends without notice as a fault of the server.
         with Load(server, _CLIENTS, content=stage.bodies[0], expected=stage.truth[stage.versions[0]][0]) as load:
             eventually(lambda: load.counts.answered > 10 * _CLIENTS, 30, "some load")
             server.process.send_signal(signal.SIGQUIT if planted else signal.SIGTERM)

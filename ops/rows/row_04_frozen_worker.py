@@ -16,7 +16,7 @@ _BAR_S = 5.0
 
 
 def measure(planted: bool) -> Finding:
-    """Freeze a worker; with a fault, the limit is 15 s."""
+    """Freeze a worker; with the fault, the limit is 15 s."""
     options = ["--worker-timeout", "15"] if planted else []
     with (
         staged(*options) as stage,

@@ -1,7 +1,7 @@
-"""Row 5: three times what the server can answer, and clients that wait patiently: of work that takes its time and of single rows.
+"""Row 5: three times the server's capacity, and closed-loop clients, with slow requests and with single rows.
 
-The load shares the processors with the server, and takes more of them the more it sends: goodput is of the processor time that it
-left, and what is compared is of one run.
+The load shares the processors with the server, and uses more of them the more it sends: goodput is per processor time that it
+left, and only figures of one run are compared.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _MAX_WAIT_S = 0.5
 _DEADLINE_MS = 50
 _PATIENT = 64
 _IMPATIENT = ("--max-wait", "0.025")
-"""A server that calls 64 patient clients overload."""
+"""A server that refuses 64 closed-loop clients as overload."""
 _ENDLESS = ("--max-wait", "3600")
-"""A server that turns nobody away."""
+"""A server that refuses nothing."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How long, and what it is held to."""
+    """The durations and the bars."""
 
     seconds: float
     capacity_s: float
@@ -48,7 +48,7 @@ class Scale:
     goodput: float
     refused: float
     wait_x: float
-    """How many times the allowed wait the slowest answers may take: 1, or more where the machine is busy."""
+    """How many times the allowed wait the slowest answers may take: 1, or more if the machine is busy."""
     health_ms: float
     again_s: float
 
@@ -56,7 +56,7 @@ class Scale:
 _FULL = Scale(60.0, 10.0, 400, 0.95, 0, 1, 50, 1)
 _PLANTED = Scale(15.0, 5.0, 400, 0.95, 0, 1, 50, 1)
 _BRIEF = Scale(1.0, 0.5, 100, 0.2, 1e9, 20, 3000, 5)
-"""The machine of the tests may be busy."""
+"""The machine that runs the tests may be busy."""
 
 
 @contextlib.contextmanager
@@ -70,14 +70,14 @@ def grown(workers: int, *options: str, broken_by: str = "") -> Iterator[Server]:
 
 
 def batch(n: int, seed: int = 3, headers: Sequence[str] = ()) -> bytes:
-    """Return a request of `n` rows to explain. The same work is done once for all who wait for it: load takes other seeds."""
+    """Return a request to explain `n` rows. Equal requests share one computation, so a load uses different seeds."""
     rows = np.random.default_rng(seed).normal(size=(n, 30)).round(3).tolist()
     document = {"instances": [{"features": row} for row in rows], "explain": 2}
     return request("POST", "/predict/batch", document, headers)
 
 
 class HealthProbe:
-    """Asks for /healthz all the while, from a process of its own: the load's would wait for its interpreter."""
+    """Requests /healthz all the time from a separate process, which does not wait for the load's interpreter."""
 
     def __init__(self, server: Server, *options: str) -> None:
         self._probe = subprocess.Popen(
@@ -90,19 +90,19 @@ class HealthProbe:
         assert self._probe.stdout.readline() == "ready\n"
 
     def seconds(self) -> list[float]:
-        """End the probe and return how long answers on new connections took, the longest last."""
+        """End the probe and return the durations of answers on new connections, in ascending order."""
         printed, _ = self._probe.communicate(timeout=60)
         assert self._probe.returncode == 0
         return sorted(json.loads(printed)["new"])
 
     def p99_ms(self) -> float:
-        """End the probe and return the 99th percentile on new connections."""
+        """End the probe and return the 99th percentile of answers on new connections."""
         waits = self.seconds()
         return waits[int(len(waits) * 0.99)] * 1e3
 
 
 def _normal_again_s(server: Server, content: bytes) -> float:
-    """Seconds until ten requests in a row are answered; 10 when that takes longer."""
+    """Return the seconds until ten requests in a row are answered; 10 if it takes longer."""
     began = time.perf_counter()
     with server.client() as client:
         while (elapsed_s := time.perf_counter() - began) < 10:
@@ -116,7 +116,7 @@ def _normal_again_s(server: Server, content: bytes) -> float:
 
 
 def _patient(scale: Scale, options: Sequence[str]) -> list[Bar]:
-    """Closed loop: 64 clients that each wait for their answer, of single rows and of work of a few milliseconds."""
+    """Closed loop: 64 clients that each wait for their answer, with single rows and with work of a few milliseconds."""
     bars = []
     with grown(2, *options) as server:
         works = {"rows": [_ONE], "explained": [batch(15, seed) for seed in range(scale.bodies)]}
@@ -134,7 +134,7 @@ def _patient(scale: Scale, options: Sequence[str]) -> list[Bar]:
 
 
 def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
-    """Open loop at three times the capacity, of work that takes its time; then with deadlines."""
+    """Open loop at three times the capacity with slow requests; then with deadlines."""
     with grown(2, "--max-batch", "200", *options) as server:
         contents = [batch(200, seed) for seed in range(scale.bodies)]
         alone = closed_loop(server.port, contents, 1, min(scale.capacity_s, 2.0))
@@ -161,7 +161,7 @@ def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
 
 
 def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
-    """More single rows than can be answered, pipelined."""
+    """More pipelined single rows than can be answered."""
     with grown(2, *options) as server:
         capacity = flood(server.port, _ONE, 1_000_000, scale.capacity_s / 4, 32)
         per_s = capacity.by_status[200] / capacity.seconds
@@ -184,28 +184,28 @@ def _found(scale: Scale, options: Sequence[str] = ()) -> Finding:
 
 
 def _planted(scale: Scale) -> Finding:
-    """Return what both faults make; it holds, so that neither counts as caught, where one of them does."""
+    """Return the result of both faults; it is within its bar, and so not caught, if either of them is."""
     impatient = Finding.of(*_patient(scale, _IMPATIENT))
     endless = Finding.of(*_batches(scale, _ENDLESS))
     return Finding(f"{impatient.figure}; {endless.figure}", impatient.holds or endless.holds)
 
 
 def measure(planted: bool) -> Finding:
-    """Ask three times what it answers; with a fault, patient clients are refused, or nobody is."""
+    """Send three times the capacity; with the fault, closed-loop clients are refused, or nothing is."""
     return _planted(_PLANTED) if planted else _found(_FULL)
 
 
 def brief(planted: bool) -> Finding:
-    """Ask for a moment, of a server that may be slow."""
+    """Run briefly, with a server that may be slow."""
     return _planted(_BRIEF) if planted else _found(_BRIEF)
 
 
 ROW = Row(
     5,
-    "3x capacity for 60 s, and 64 patient clients",
+    "3x capacity for 60 s, and 64 closed-loop clients",
     "closed loop: 0 refused, goodput >= 95 %; open loop: goodput >= 95 %, accepted p99 <= --max-wait and two services, "
     "50 ms deadlines kept; single rows: only 200 and 503; all: Retry-After, /healthz on new connections p99 < 50 ms, normal again < 1 s",
-    "patient clients are refused; nobody is",
+    "closed-loop clients are refused; nothing is refused",
     measure,
     brief,
 )

@@ -1,4 +1,4 @@
-"""Row 6: requests with deadlines behind work that takes longer."""
+"""Row 6: requests with deadlines queued after work that takes longer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scoreboard import Bar, Finding, Row
 _DEADLINE_MS = 30.0
 _CLIENTS = 40
 _RUNS = 10
-"""What was begun in time ends within the deadline and the work itself; a machine that is busy may stretch that."""
+"""Work begun in time ends within the deadline plus its own duration; a busy machine may take longer."""
 _FORGETS = """
 from mlrf.serving.runtime.executor import Work
 start = Work.start
@@ -27,7 +27,7 @@ def _in_server_ms(answer: Answer) -> float:
 
 
 def _late_when_whole(server: Server, late: bytes) -> tuple[int, float]:
-    """Send requests whose end comes when their time is over: how many were not refused for it, and instances that were read."""
+    """Send requests whose bodies are completed after their deadline; return how many were not refused, and how many instances were read."""
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(server.client()) for _ in range(4)]
         for client in clients:
@@ -59,22 +59,22 @@ def _found(rounds: int, late_share: float, broken_by: str = "") -> Finding:
     statuses = [answer.status for answer in answers]
     took_ms = [_in_server_ms(answer) for answer in answers if answer.status == 200]
     return Finding.of(
-        Bar("answered though begun late", sum(ms > limit_ms for ms in took_ms), late_share * len(answers)),
+        Bar("answered although begun late", sum(ms > limit_ms for ms in took_ms), late_share * len(answers)),
         Bar("of", len(answers), 1, at_least=True),
         Bar("504", statuses.count(504), 1, at_least=True),
         Bar("neither 200, 503 nor 504", sum(status not in (200, 503, 504) for status in statuses), 0),
-        Bar("requests that were whole too late, answered", n_answered, 0),
-        Bar("instances of theirs that were read", n_read, 0),
+        Bar("requests completed too late, answered", n_answered, 0),
+        Bar("instances of them that were read", n_read, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Queue more than its time allows; with a fault, the worker's thread knows no deadlines."""
+    """Queue more than can be done in time; with the fault, the worker thread ignores deadlines."""
     return _found(2, 0, _FORGETS) if planted else _found(25, 0)
 
 
 def brief(planted: bool) -> Finding:
-    """Do the same twice, on a machine that may hold a run up."""
+    """Do the same up to twice, on a machine that may delay a run."""
     return _found(2, 0.05, _FORGETS if planted else "")
 
 
@@ -82,7 +82,7 @@ ROW = Row(
     6,
     "expired deadlines",
     "no inference starts late",
-    "deadlines are forgotten before the worker's thread",
+    "the worker thread ignores deadlines",
     measure,
     brief,
 )

@@ -1,4 +1,4 @@
-"""Row 10: a client in five leaves before its answer; whoever stays gets the answer to its own row, under its own id."""
+"""Row 10: one client in five disconnects before its answer; the others get the answer to their own row, with their own id."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def mixed(self, make, body):
     return last[0] if said is None else said
 CachePartition.find = mixed
 """
-"""A server that gives each request the answer of the one before."""
+"""A server that gives each request the answer of the previous one."""
 
 
 def _found(n: int, broken_by: str = "") -> Finding:
@@ -60,17 +60,17 @@ def _found(n: int, broken_by: str = "") -> Finding:
         Bar("of", n, 1, at_least=True),
         Bar("cancelled", n_left, n / 6, at_least=True),
         Bar("workers that died", died, 0),
-        Bar("troubles in the log", troubles, 0),
+        Bar("unexpected log events", troubles, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Ask and leave; with a fault, each request gets the answer of the one before."""
+    """Send requests and disconnect; with the fault, each request gets the answer of the previous one."""
     return _found(2_000, _MIXES) if planted else _found(100_000)
 
 
 def brief(planted: bool) -> Finding:
-    """Do the same with fewer."""
+    """Do the same with fewer requests."""
     return _found(1_000, _MIXES if planted else "")
 
 
@@ -78,7 +78,7 @@ ROW = Row(
     10,
     "100,000 requests, 20 % cancelled by the client",
     "0 answers that belong to another request",
-    "each request gets the answer of the one before",
+    "each request gets the answer of the previous one",
     measure,
     brief,
 )

@@ -1,4 +1,4 @@
-"""Row 11: a thousand clients ask the same at once, which nobody has asked before and takes its time."""
+"""Row 11: a thousand clients send the same slow, uncached request at once."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def _found(n: int, broken_by: str = "") -> Finding:
 
 
 def measure(planted: bool) -> Finding:
-    """Ask; with a fault, each request has its own work done."""
+    """Send the requests; with the fault, each request is computed separately."""
     return _found(1_000, _EACH_FOR_ITSELF if planted else "")
 
 
 def brief(planted: bool) -> Finding:
-    """Ask with fewer."""
+    """Do the same with fewer clients."""
     return _found(100, _EACH_FOR_ITSELF if planted else "")
 
 
 ROW = Row(
     11,
     "1,000 concurrent misses of one expensive body",
-    "1 computation a worker",
-    "each request has its own work done",
+    "1 computation per worker",
+    "each request is computed separately",
     measure,
     brief,
 )

@@ -17,7 +17,7 @@ _GROWTH = 1.05
 
 
 def _sizes(stage: Stage) -> tuple[int, int, int]:
-    """Memory, descriptors and threads of the workers; less the connections, which come and go."""
+    """Memory, file descriptors and threads of the workers, without the descriptors of connections."""
     workers = stage.server.workers()
     memory = sum(resident_bytes(pid) for pid in workers)
     descriptors = sum(_n_files(pid) for pid in workers)
@@ -36,7 +36,7 @@ def _n_files(pid: int) -> int:
 
 
 def measure(planted: bool) -> Finding:
-    """Switch between two versions; with a fault, the oracle has their answers the wrong way round."""
+    """Switch between two versions; with the fault, the expected answers of the versions are exchanged."""
     reloads = _PLANTED_RELOADS if planted else _RELOADS
     with staged() as stage:
         truth = dict(zip(stage.truth, reversed(stage.truth.values()), strict=True)) if planted else stage.truth
@@ -51,7 +51,7 @@ def measure(planted: bool) -> Finding:
                 if number == _WARM_RELOADS:
                     time.sleep(3.0)
                     before = _sizes(stage)
-            # Requests under way hold an old version, and its memory goes back within a second or two of the last.
+            # Requests in flight keep an old version alive; its memory is freed within a second or two after the last one.
             time.sleep(3.0)
             after = _sizes(stage)
     faults = {what: n for what, n in load.tally.faults.items() if n}
@@ -69,6 +69,6 @@ ROW = Row(
     12,
     "200 reloads at 500 requests/s",
     "0 errors, 0 mixed answers, memory < +5 % after the first 20, descriptors and threads flat",
-    "the oracle takes each version for the other",
+    "the expected answers of the versions are exchanged",
     measure,
 )

@@ -1,4 +1,4 @@
-"""Row 13: 10,000 warm bodies, then another version, then the old one again."""
+"""Row 13: 10,000 cached bodies, then another version, then the old one again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BODIES, _AHEAD = 10_000, 50
 
 
 def _asked(stage: Stage) -> Counter[str]:
-    """Ask every body once, on eight connections in turn, and count what is not the answer of the version that it names."""
+    """Send every body once, on eight connections in turn, and count answers that differ from those of the version they name."""
     found: Counter[str] = Counter()
     for first in range(0, _BODIES, _AHEAD):
         with Client(stage.server.port) as client:
@@ -26,7 +26,7 @@ def _asked(stage: Stage) -> Counter[str]:
 
 
 def measure(planted: bool) -> Finding:
-    """Warm caches, switch, look; with a fault, the second switch is not waited for, nor made."""
+    """Warm the caches, switch, compare; with the fault, the second switch is not made."""
     with staged(n_bodies=_BODIES) as stage:
         old, new = stage.versions
         for _ in range(3):
@@ -45,7 +45,7 @@ def measure(planted: bool) -> Finding:
 
 ROW = Row(
     13,
-    "10,000 warm bodies, swap, roll back",
+    "10,000 cached bodies, reload, roll back",
     "0 stale after the acknowledgement",
     "the rollback never happened",
     measure,

@@ -1,4 +1,4 @@
-"""Row 14: versions that are not what they should be."""
+"""Row 14: versions that are damaged, incomplete or of another kind."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ def _linked(place: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {
     **{f"a flipped bit of {name}": _changed(name, _flip) for name in ("forest.bin", "golden.bin", "schema.json")},
     "a shorter file": _changed("forest.bin", lambda content: content.pop()),
-    "a forest that was listed anew": _changed("forest.bin", _flip, listed=True),
+    "a forest with a corrected digest": _changed("forest.bin", _flip, listed=True),
     "golden rows that fail": _changed(
         "golden.bin", lambda content: content.__setitem__(-2, content[-2] ^ 1), listed=True
     ),
-    "a file too many": lambda place: (place / "more").write_text(""),
-    "a file too few": lambda place: (place / "model.onnx").unlink(),
+    "an extra file": lambda place: (place / "more").write_text(""),
+    "a missing file": lambda place: (place / "model.onnx").unlink(),
     "a link": _linked,
     "no manifest": lambda place: (place / "manifest.json").unlink(),
     "another schema": _rebuilt(schema=NUMBERS),
     "another model": _rebuilt(name="another"),
     "another task": _rebuilt(task="binary", classes=["no", "yes"]),
-    "an engine's file that is none": _rebuilt(model=b"none"),
+    "an engine's file that is junk": _rebuilt(model=b"none"),
 }
 
 
 def measure(planted: bool) -> Finding:
-    """Offer each; with a fault, one of them is sound."""
+    """Load each; with the fault, one of them is valid."""
     taken = []
     with staged() as stage:
         model_directory = stage.repository / "sample"
@@ -88,7 +88,7 @@ def measure(planted: bool) -> Finding:
             served = {stage.server.ask("POST", "/predict", stage.bodies[0]).json["version"] for _ in range(8)}
             if status != 409 or served != {stage.versions[0]}:
                 taken.append(what)
-    figure = f"{len(damages) - len(taken)} of {len(damages)} refused with the old one serving; taken: {taken}"
+    figure = f"{len(damages) - len(taken)} of {len(damages)} refused while the old one serves; loaded: {taken}"
     return Finding(figure, not taken)
 
 
@@ -96,6 +96,6 @@ ROW = Row(
     14,
     "versions that are altered, incomplete or of another kind",
     "refused; the old one keeps serving",
-    "one that is sound",
+    "one that is valid",
     measure,
 )

@@ -22,7 +22,7 @@ _MOMENTS, _FULL = 200, 20
 
 
 def _careless(bundle: Path, repository: Path) -> None:
-    """Write in place, as a script would: the copy where it is served, the pointer over the old one."""
+    """Write in place, as a simple script would: the copy to its final path, the pointer over the old one."""
     model_directory = repository / "sample"
     shutil.rmtree(model_directory / "2", ignore_errors=True)
     (model_directory / POINTER).write_text("")
@@ -69,7 +69,7 @@ def _is_valid(model_directory: ModelDirectory) -> bool:
 
 
 def measure(planted: bool) -> Finding:
-    """Kill, fill, and look at the pointer each time; with a fault, a script publishes instead."""
+    """Kill the publisher, fill the disk, and check the pointer each time; with the fault, a script publishes instead."""
     bad = 0
     moving = random.Random(15)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def measure(planted: bool) -> Finding:
             again()
             left = sorted(path.name for path in model_directory.path.iterdir())
             bad += left != ["1", "2", POINTER]
-    return Finding(f"{bad} of {_MOMENTS + _FULL} times the pointer or a version was not whole", bad == 0)
+    return Finding(f"{bad} of {_MOMENTS + _FULL} times the pointer or a version was incomplete", bad == 0)
 
 
 ROW = Row(

@@ -1,9 +1,9 @@
-"""Row 17: a mixed load for as long as SOAK_MINUTES says (10), and the slope of the workers' memory.
+"""Row 17: a mixed load for SOAK_MINUTES (10), and the slope of the workers' memory.
 
-An allocator grows to the highest need that it has met, and meets the last of that late: measured, with reloads and batches alone
-and many times as often, two workers grow by 4 MB over the first 100 reloads and by 2 MB over the first 3,000 batches, and by nothing
-over the next 280 and 4,000. A rare mix would take hours to get there, and its slope be taken for a leak's. So all of it is done often
-before the soak begins; the first fifth of that is left out too, and the slope is that of the median of each tenth of the rest.
+An allocator grows to the greatest need that has occurred, and some needs occur late. Measured with only reloads and only batches,
+many times as often, two workers grow by 4 MB over the first 100 reloads and by 2 MB over the first 3,000 batches, and by nothing
+over the next 280 and 4,000. A sparse mix would take hours to get there, and its slope would look like a leak. So everything is done often
+before the soak begins; the first fifth of the soak is left out too, and the slope is computed from the median of each tenth of the rest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLANTED_MINUTES = 1.0
 
 
 def slope_percent_an_hour(times_s: list[float], sizes: list[float]) -> float:
-    """Least squares through the medians of ten stretches, as percent of their mean an hour."""
+    """Return the slope of a least-squares line through the medians of ten intervals, in percent of their mean per hour."""
     kept = [
         (t, size) for t, size in zip(times_s, sizes, strict=True) if t - times_s[0] > (times_s[-1] - times_s[0]) / 5
     ]
@@ -42,7 +42,7 @@ def slope_percent_an_hour(times_s: list[float], sizes: list[float]) -> float:
 
 
 def measure(planted: bool) -> Finding:
-    """Load, batches, explanations, refusals and reloads; with a fault, requests that never end pile up in the server."""
+    """Send load, batches, explanations, refused requests and reloads; with the fault, requests that never end accumulate in the server."""
     minutes = _PLANTED_MINUTES if planted else float(os.environ.get("SOAK_MINUTES", "10"))
     options = ["--request-timeout", "86400"] if planted else []
     with staged(*options) as stage, SteadyLoad(stage.server.port, _RATE, stage.truth, stage.bodies) as load:
@@ -103,6 +103,6 @@ ROW = Row(
     17,
     "a mixed soak",
     "memory slope < 1 %/h, no fault",
-    "requests that never end are kept",
+    "requests that never end accumulate",
     measure,
 )

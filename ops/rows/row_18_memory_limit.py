@@ -1,7 +1,7 @@
-"""Row 18: three times as many of the largest bodies as fill the room for them, and what the workers' memory makes of it.
+"""Row 18: three times as many of the largest bodies as the memory budget allows, and the peak of the workers' memory.
 
-Steady is the peak of a storm that already asks for more than there is room for; a container with 1.2 times that much must not be
-exceeded, however many more come.
+Steady is the peak under a load that already exceeds the budget; a container with 1.2 times that much memory must not be
+exceeded, however many more requests come.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _ask(stage: Stage, whole: bytes, found: Counter[str]) -> None:
         try:
             with Client(stage.server.port) as client:
                 client.socket.settimeout(60)
-                # Refused before all was sent, the answer can be read all the same.
+                # The response can be read even if it was refused before all was sent.
                 with contextlib.suppress(OSError):
                     client.send(whole)
                 found[str(client.answer().status)] += 1
@@ -50,7 +50,7 @@ def _storm(stage: Stage, whole: bytes, clients: int) -> Counter[str]:
 
 
 def measure(planted: bool) -> Finding:
-    """Storm, look at the peak, storm harder; with a fault, the first storm is a single client."""
+    """Send a load, measure its peak, send a larger one; with the fault, the first load is a single client."""
     with staged("--request-timeout", "60") as stage:
         body = request("POST", "/predict", stage.bodies[0]).partition(b"\r\n\r\n")[2]
         whole = request("POST", "/predict", body + b" " * (_BODY_BYTES - len(body)))
@@ -61,11 +61,11 @@ def measure(planted: bool) -> Finding:
         if stage.server.workers() != workers:
             return Finding("a worker was killed", holds=False)
         share = sum(map(_peak_bytes, workers)) / steady
-        # What was taken on at the end of the storm may still be worked at.
+        # Requests accepted at the end of the load may still be running.
         time.sleep(1.0)
         afterwards = stage.server.ask("POST", "/predict", stage.bodies[0]).status
     figure = f"peak {steady / 1e6:.0f} MB x {share:.2f}, 0 kills, statuses {dict(found)}, then {afterwards}"
-    # A client that is still sending when it is refused may meet a reset in the place of its answer.
+    # A client that is still sending when it is refused may see a connection reset instead of its answer.
     allowed = {"200", "413", "503", "ConnectionResetError", "BrokenPipeError"}
     return Finding(figure, share <= _SHARE and set(found) <= allowed and afterwards == 200)
 
@@ -74,6 +74,6 @@ ROW = Row(
     18,
     "a memory limit of 1.2x steady, maximum bodies",
     "0 kills; 413 or 503",
-    "steady is what one client takes",
+    "steady is the memory for one client",
     measure,
 )

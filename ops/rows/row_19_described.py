@@ -1,4 +1,4 @@
-"""Row 19: requests made from the server's own OpenAPI document, valid and not, and every answer held to the document."""
+"""Row 19: valid and invalid requests generated from the server's own OpenAPI document; every answer is compared with the document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scoreboard import Bar, Finding, Row
 
 _CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 _PART_CASES = 50
-"""Cases that hypothesis is asked for at a time: it remembers what it tried, and grows slower and larger with it."""
+"""Cases that hypothesis generates at a time: it stores what it tried, and becomes slower and larger."""
 _MISSPELT = """
 from mlrf.serving.http.response_writer import ResponseWriter
 send = ResponseWriter._send
@@ -43,7 +43,7 @@ ResponseWriter._send = misspelt
 
 
 class _Asked:
-    """What came of some cases: how many by status, and what was not as the document says."""
+    """The result of some cases: their numbers by status, and answers that differ from the document."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
@@ -72,9 +72,9 @@ class _Asked:
 
 
 def _make_fit(case: Any, operation: Any, place: int) -> None:
-    """Have a case name the version that is served, and bring tensors that its model takes.
+    """Set a case's version to the served one, and its tensors to some that the model accepts.
 
-    Of names and shapes that fit each other the schema knows nothing. What else was generated of the body stays.
+    The schema cannot express which names and shapes match. The rest of the generated body is kept.
     """
     if "version" in (case.path_parameters or {}):
         case.path_parameters["version"] = "1"
@@ -88,7 +88,7 @@ def _make_fit(case: Any, operation: Any, place: int) -> None:
 
 
 def _part(port: int, share: int, shares: int, n_cases: int) -> _Asked:
-    """Ask this share of the cases: of each operation that takes a body as many that are valid as that are not."""
+    """Send this share of the cases: for each operation with a body, as many valid ones as invalid ones."""
     described = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
     operations = [each.ok() for each in described.get_all_operations()]
     with_body = [each for each in operations if each.method == "post"]
@@ -96,7 +96,7 @@ def _part(port: int, share: int, shares: int, n_cases: int) -> _Asked:
     with requests.Session() as session:
         for operation in operations:
             if operation.method == "get" and share == 0:
-                # There is nothing to get wrong.
+                # No invalid request is possible.
                 asked.ask(operation, GenerationMode.POSITIVE, 1, 0, session)
         each_n = n_cases // (2 * len(with_body) * shares) + 1
         for operation in with_body:
@@ -138,22 +138,22 @@ def _found(n_cases: int, shares: int, broken_by: str = "") -> Finding:
     print(f"  row 19 by status {dict(statuses)}, {n_asked / (time.monotonic() - began):.0f} cases a second")
     return Finding.of(
         Bar("5xx", sum(n for status, n in statuses.items() if status >= 500), 0),
-        Bar("answers other than described", len(wrong), 0),
+        Bar("answers that differ from the document", len(wrong), 0),
         Bar("cases", n_asked, n_cases, at_least=True),
         Bar("answered with 200", statuses[200], n_cases / 10, at_least=True),
         Bar("tensors answered", sum(each.n_inferred for each in parts), n_cases / 20, at_least=True),
         Bar("refused", n_asked - statuses[200], n_cases / 10, at_least=True),
-        Bar("troubles in the log", troubles, 0),
+        Bar("unexpected log events", troubles, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Ask what the document says may be asked, and what not; with a fault, answers misspell a member."""
+    """Send valid and invalid requests; with the fault, answers misspell a member."""
     return _found(100, 1, _MISSPELT) if planted else _found(10_000, 2)
 
 
 def brief(planted: bool) -> Finding:
-    """Ask a hundred times."""
+    """Send a hundred."""
     return _found(100, 1, _MISSPELT if planted else "")
 
 

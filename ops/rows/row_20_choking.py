@@ -1,4 +1,4 @@
-"""Row 20: what parsers choke on."""
+"""Row 20: bodies that are hard on parsers."""
 
 from __future__ import annotations
 
@@ -59,28 +59,28 @@ def _found(rounds: int, limit_ms: float, broken_by: str = "") -> Finding:
             server.booted(2)
             for route in _ROUTES:
                 for body in CHOKING.values():
-                    # The least of several: processes of the machine that come between are no work of the server's.
+                    # The least of several: interruptions by other processes are not work of the server.
                     tried = [_spent_ms(server, route, body) for _ in range(rounds)]
                     worst_ms = max(worst_ms, min(ms for ms, _ in tried))
                     answers += [answer for _, answer in tried]
             troubles = len(server.troubles)
-    # `json` refuses the NaN that Python would let pass.
+    # Refuse NaN, which Python's `json` would accept.
     explained = sum(bool(answer.json["error"]) for answer in answers if answer.status // 100 == 4)
     return Finding.of(
         Bar("worst processor time of a refusal, ms", worst_ms, limit_ms),
         Bar("not 4xx with a reason in JSON", len(answers) - explained, 0),
         Bar("of", len(answers), 1, at_least=True),
-        Bar("troubles in the log", troubles, 0),
+        Bar("unexpected log events", troubles, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Send each to each route; with a fault, what a body holds is counted by making objects of it."""
+    """Send each body to each route; with the fault, the values of a body are counted by parsing it into objects."""
     return _found(5, 50, _COUNTS_NOTHING if planted else "")
 
 
 def brief(planted: bool) -> Finding:
-    """Send each twice."""
+    """Send each body twice."""
     return _found(2, 100, _COUNTS_NOTHING if planted else "")
 
 
@@ -88,7 +88,7 @@ ROW = Row(
     20,
     "JSON depth 10^6, 10^6-digit numbers, 1e999, NaN, lone surrogates",
     "4xx in < 50 ms of processor time; never a NaN token in an answer",
-    "what a body holds is counted by making objects of it",
+    "the values of a body are counted by parsing it into objects",
     measure,
     brief,
 )

@@ -15,11 +15,11 @@ from scoreboard import Bar, Finding, Row
 
 _MIB = 1 << 20
 _GROWTH_MIB = 64
-"""Of two workers, each may keep what one body of the largest size (8 MiB) and its inflated form took; one sent here is larger."""
+"""Each of two workers may keep the memory of one body of the largest size (8 MiB) and its inflated form; a body sent here is larger."""
 
 
 def _refused(server: Server, head: bytes, parts: list[bytes]) -> str:
-    """Send for as long as the server takes it, and return what it says."""
+    """Send until the server stops reading, and return its answer."""
     with server.client() as client:
         with contextlib.suppress(OSError):
             client.send(head)
@@ -28,7 +28,7 @@ def _refused(server: Server, head: bytes, parts: list[bytes]) -> str:
         try:
             return str(client.answer().status)
         except (OSError, EOFError) as error:
-            # Refused while it was still sending, a client may meet a reset in the place of its answer.
+            # A client that is refused while it is sending may see a connection reset instead of its answer.
             return type(error).__name__
 
 
@@ -55,24 +55,24 @@ def _found(rounds: int, *options: str) -> Finding:
         Bar("growth MiB", grown / _MIB, _GROWTH_MIB),
         Bar("answers other than 4xx", others, 0),
         Bar("4xx", sum(n for what, n in said.items() if what.startswith("4")), 3 * rounds, at_least=True),
-        Bar("troubles in the log", troubles, 0),
+        Bar("unexpected log events", troubles, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Send each; with a fault, bodies may be as long as that."""
+    """Send each body; with the fault, the limit on bodies is above their size."""
     return _found(2, "--max-body-bytes", str(256 * _MIB)) if planted else _found(5)
 
 
 def brief(planted: bool) -> Finding:
-    """Send each fewer times."""
+    """Send each body fewer times."""
     return _found(1, "--max-body-bytes", str(256 * _MIB)) if planted else _found(2)
 
 
 ROW = Row(
     21,
     "100 MiB body, 10^6 chunks, gzip 1000:1",
-    f"4xx; no growth (at most {_GROWTH_MIB} MiB, what one body takes)",
+    f"4xx; no growth (at most {_GROWTH_MIB} MiB, the memory of one body)",
     "--max-body-bytes of 256 MiB",
     measure,
     brief,

@@ -1,4 +1,4 @@
-"""Row 22: a thousand clients that send their heads or bodies a byte now and then, or never read."""
+"""Row 22: a thousand clients that send their heads or bodies a byte at a time, or never read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scoreboard import Bar, Finding, Row
 
 _BODY = {"features": ALL_KINDS.example()}
 _DRIP_S, _SHARES = 0.5, 10
-"""A byte of each client every half a second, a tenth of them at a time: slow clients keep no step."""
+"""Each client sends a byte every half second, a tenth of the clients at a time, as slow clients are not synchronised."""
 _MOST_FILES = 8192
 _BEGINNINGS = {
     "heads": b"POST /predict HTTP/1.1\r\nHost: a",
@@ -28,7 +28,7 @@ _BEGINNINGS = {
 
 @dataclass(frozen=True)
 class Scale:
-    """How many slow clients, for how long others are looked at, and what it is held to."""
+    """The number of slow clients, for how long the other clients are measured, and the bars."""
 
     clients: int
     seconds: float
@@ -82,7 +82,7 @@ def _way(path: Path, way: str, scale: Scale) -> list[Bar]:
                 client.socket.send(_BEGINNINGS[way])
             slow.append(client)
         dripping = () if way == "readers" else slow
-        # What is measured are clients that are slow, not the flood of answers that fills their buffers first.
+        # Measure slow clients, not the many answers that fill their buffers first.
         eventually(lambda: _n_answered(server) == (time.sleep(0.1), _n_answered(server))[1], 20, "full buffers")
         last_s = time.monotonic()
         beside_s = _p99_of_others(server, scale.seconds, dripping)
@@ -95,7 +95,7 @@ def _way(path: Path, way: str, scale: Scale) -> list[Bar]:
     return [
         Bar(f"{way}: others' p99 x", beside_s / alone_s, scale.p99),
         Bar("closed after s", closed_s, scale.closed_s),
-        Bar("(their beginning took s)", last_s - began, 20),
+        Bar("(opening them took s)", last_s - began, 20),
         Bar("left", left - 1, 0),
         Bar("troubles", troubles, 0),
     ]
@@ -110,12 +110,12 @@ def _found(scale: Scale) -> Finding:
 
 
 def measure(planted: bool) -> Finding:
-    """Be slow; with a fault, the server has limits of a minute."""
+    """Run the slow clients; with the fault, the server's limits are a minute."""
     return _found(Scale(100, 1.0, _NO_LIMITS, 2, 10)) if planted else _found(_FULL)
 
 
 def brief(planted: bool) -> Finding:
-    """Be slow with fewer."""
+    """Do the same with fewer clients."""
     return _found(Scale(20, 0.3, _NO_LIMITS, 1000, 1) if planted else _BRIEF)
 
 

@@ -21,7 +21,7 @@ head._ONCE = ()
 
 
 def _is_refused(server: Server, hostile: Hostile) -> bool:
-    """Whether it is refused once, as it should be, and nothing behind it is read."""
+    """Whether it is refused once, as it should be, and no bytes after it are read as a request."""
     with contextlib.suppress(OSError, EOFError), server.client() as client:
         client.socket.settimeout(2)
         client.send(hostile.content + HIDDEN)
@@ -31,7 +31,7 @@ def _is_refused(server: Server, hostile: Hostile) -> bool:
 
 
 def _n_seen(server: Server) -> float:
-    """Requests that the server answered, but for those that ask it for metrics."""
+    """Return the number of requests that the server answered, without those for metrics."""
     return sum(
         count
         for name, count in server.metrics().items()
@@ -41,11 +41,11 @@ def _n_seen(server: Server) -> float:
 
 
 def smuggled(server: Server, folder: Path, corpus: list[Hostile]) -> list[str]:
-    """Send each through nginx; return the names of those out of which the server saw another number of requests than nginx."""
+    """Send each through nginx; return the names of those for which the server counted another number of requests than nginx."""
     found: list[str] = []
     last = HIDDEN.replace(b"Host: hidden", b"Host: hidden\r\nConnection: close")
     with behind_nginx.nginx(folder, server.port) as front:
-        # Beyond what it saw before, and beyond what was found out already.
+        # More than it counted before, without those found already.
         ahead = [_n_seen(server)]
 
         def agrees() -> bool:
@@ -56,7 +56,7 @@ def smuggled(server: Server, folder: Path, corpus: list[Hostile]) -> list[str]:
                 client.socket.settimeout(5)
                 client.send(hostile.content + last)
                 client.rest()
-            # Whoever comes next on the connections that nginx keeps to the server gets the answer to its own request.
+            # The next request on the connections from nginx to the server gets its own answer.
             with Client(front.port) as canary:
                 answer = canary.ask("POST", "/predict", _BODY, [f"X-Request-ID: canary-{number}"])
             is_own = (answer.status, answer.headers["x-request-id"]) == (200, f"canary-{number}")
@@ -70,7 +70,7 @@ def smuggled(server: Server, folder: Path, corpus: list[Hostile]) -> list[str]:
 
 
 def measure(planted: bool) -> Finding:
-    """Send each; with a fault, the server takes two of what there is one of."""
+    """Send each; with the fault, the server accepts repeated headers that must occur once."""
     corpus = read_corpus()
     with tempfile.TemporaryDirectory() as folder:
         path = write_bundle(Path(folder) / "b")
@@ -80,7 +80,7 @@ def measure(planted: bool) -> Finding:
             if behind_nginx.is_installed() and not planted:
                 (Path(folder) / "nginx").mkdir()
                 bars.append(Bar("smuggled through nginx", len(smuggled(server, Path(folder) / "nginx", corpus)), 0))
-            bars.append(Bar("troubles in the log", len(server.troubles), 0))
+            bars.append(Bar("unexpected log events", len(server.troubles), 0))
     return Finding.of(*bars)
 
 
@@ -88,6 +88,6 @@ ROW = Row(
     23,
     "hostile HTTP corpus, directly and through nginx",
     "400 and close; never two requests out of one",
-    "a header that may stand once is taken twice",
+    "a header that must occur once is accepted twice",
     measure,
 )

@@ -1,4 +1,4 @@
-"""Row 24: admin routes from outside, path traversal, and paths by chance."""
+"""Row 24: admin routes from outside, path traversal, and random paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Router._route = lambda self, head: self.routes["/models"] if head.target.endswit
 
 
 def _series(server: Server) -> set[str]:
-    """Series but for the status: a status is one of a few."""
+    """Return the metric series without the status label, which has few values."""
     return {
         ";".join(part for part in name.split(";") if not part.startswith(("status=", "code=")))
         for name in server.metrics()
@@ -39,7 +39,7 @@ def _series(server: Server) -> set[str]:
 def _found(n: int, broken_by: str = "") -> Finding:
     chance = random.Random(9)
     guessed = ["/" + "".join(chance.choices(_LETTERS, k=chance.randint(1, 30))) for _ in range(n)]
-    # Some path is short enough to be guessed, and open to all.
+    # Some public paths are short enough to be guessed.
     paths = TRAVERSAL + [each for each in guessed if each not in route_labels()]
     allowed = told = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -63,26 +63,26 @@ def _found(n: int, broken_by: str = "") -> Finding:
         Bar("answered", allowed, 0),
         Bar("of paths", len(paths), 1, at_least=True),
         Bar("new metric series", len(new), 0),
-        Bar("errors with words of the inside", told, 0),
-        Bar("troubles in the log", troubles, 0),
+        Bar("errors with internal details", told, 0),
+        Bar("unexpected log events", troubles, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Guess; with a fault, a path that ends like a route's is taken for it."""
+    """Send random paths; with the fault, a path that ends like a route's is routed to it."""
     return _found(1_000, _NEAREST) if planted else _found(100_000)
 
 
 def brief(planted: bool) -> Finding:
-    """Guess less often."""
+    """Send fewer."""
     return _found(500, _NEAREST if planted else "")
 
 
 ROW = Row(
     24,
-    "admin routes from outside, path traversal, 100,000 paths by chance",
+    "admin routes from outside, path traversal, 100,000 random paths",
     "0 allowed, 0 new metric series, nothing internal in an error",
-    "a path that ends like a route's is taken for it",
+    "a path that ends like a route's is routed to it",
     measure,
     brief,
 )

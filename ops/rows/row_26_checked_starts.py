@@ -44,7 +44,7 @@ def _is_taken_alone(bundle: Path) -> bool:
     """Whether a server starts with a bundle's directory."""
     try:
         status, said, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", f"{_LIMIT_S:g}")
-    except subprocess.TimeoutExpired:  # it went on serving
+    except subprocess.TimeoutExpired:  # it kept serving
         return True
     return status != BAD_BUNDLE or len(said.splitlines()) != 1
 
@@ -57,7 +57,7 @@ def _is_published(bundle: Path, repository: Path) -> bool:
 
 
 def _is_served(bundle: Path, repository: Path, sound: str) -> bool:
-    """Whether servers of a repository serve a version that was put there by hand: the one that runs, or the next one."""
+    """Whether the running server of a repository, or the next one, serves a version that was put there by hand."""
     options = ["--reload-timeout", f"{_LIMIT_S:g}"]
 
     def versions(server: object) -> set[str]:
@@ -76,7 +76,7 @@ def _is_served(bundle: Path, repository: Path, sound: str) -> bool:
 
 
 def measure(planted: bool) -> Finding:
-    """Offer each to a start, to the publisher and to servers of a repository; with a fault, one that is sound."""
+    """Give each version to a start, to the publisher and to servers of a repository; with the fault, one is valid."""
     taken = []
     offered = {"nothing at all": lambda _bundle: None} if planted else BAD
     for what, damage in offered.items():
@@ -90,18 +90,18 @@ def measure(planted: bool) -> Finding:
                 taken.append(f"{what} at a start")
             elif _is_published(bundle, home / "models"):
                 taken.append(f"{what} by the publisher")
-            # Without the file, not even `publish` without its proof copies a version.
+            # Without the file, even `publish` without its check does not copy a version.
             elif GOLDEN_ROWS in read_bundle(bundle).manifest.files and _is_served(
                 bundle, home / "models", read_bundle(sound).short_version
             ):
                 taken.append(f"{what} in a repository")
-    return Finding(f"{len(offered)} kinds of versions offered; taken: {taken or 'none'}", not taken)
+    return Finding(f"{len(offered)} kinds of versions tried; accepted: {taken or 'none'}", not taken)
 
 
 ROW = Row(
     26,
     "a start, a publisher and a repository's servers with versions whose golden rows fail, or never end",
     "exit 3 and one sentence; never published; never served",
-    "one that is sound",
+    "one that is valid",
     measure,
 )

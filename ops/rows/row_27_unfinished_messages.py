@@ -17,13 +17,13 @@ from scoreboard import Bar, Finding, Row
 _MESSAGE_BYTES = 8 << 20
 _MIB = 1 << 20
 _GROWTH_MIB, _RETURNED_MIB = 256, 64
-"""128 MiB of unfinished bytes, and what comes before the next look at them; what a worker keeps afterwards."""
+"""128 MiB of unfinished bytes plus what arrives before the next check; and the memory that a worker keeps afterwards."""
 _CALL = INFERENCE + "ModelInfer"
 _NO_BUDGET = "from mlrf.serving.runtime.admission import Admission\nAdmission.free_bytes = lambda self: 1 << 60\n"
 
 
 def _footprint(pid: int) -> int:
-    """The memory of a process that no file backs."""
+    """Return the anonymous memory of a process."""
     fields = Path(f"/proc/{pid}/statm").read_text().split()
     return (int(fields[1]) - int(fields[2])) * 4096
 
@@ -71,19 +71,19 @@ def _found(n_streams: int, limit_s: float, broken_by: str) -> Finding:
 
 
 def measure(planted: bool) -> Finding:
-    """Hold back 200 messages; with a fault, nothing bounds what they hold."""
+    """Hold back the end of 200 messages; with the fault, there is no budget for them."""
     return _found(200, 7.5, _NO_BUDGET if planted else "")
 
 
 def brief(planted: bool) -> Finding:
-    """Hold back fewer, for less time."""
+    """Hold back the end of fewer messages, for less time."""
     return _found(100, 3.0, _NO_BUDGET if planted else "")
 
 
 ROW = Row(
     27,
     "200 gRPC streams that hold back the last byte of 8 MiB",
-    f"at most {_GROWTH_MIB} MiB, which return; others are answered",
+    f"at most {_GROWTH_MIB} MiB, which are freed; others are answered",
     "no budget of unfinished bytes",
     measure,
     brief,

@@ -1,4 +1,4 @@
-"""Row 28: a few kilobytes of gzip that become millions of empty parts, over gRPC and REST."""
+"""Row 28: a few kilobytes of gzip that expand to millions of empty fields, over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -60,21 +60,22 @@ def _found(broken_by: str) -> Finding:
                     client.send(whole)
                     accepted += client.answer().status not in (400, 422)
                 costs.append(_cpu_s(server) - before)
-    # Unpacking eight megabytes takes a part of this, and the clock of the processor ticks a hundred times a second.
+    # Inflating eight megabytes takes part of this, and processor time is counted in hundredths of a second.
     return Finding.of(
-        Bar("CPU seconds at the most", max(costs), _CPU_S + 0.05), Bar("not refused as the sender's fault", accepted, 0)
+        Bar("CPU seconds at the most", max(costs), _CPU_S + 0.05),
+        Bar("not refused as a fault of the client", accepted, 0),
     )
 
 
 def measure(planted: bool) -> Finding:
-    """Send each; with a fault, nothing is counted before it is parsed."""
+    """Send each; with the fault, fields are not counted before parsing."""
     return _found(_NO_LIMITS if planted else "")
 
 
 ROW = Row(
     28,
-    "8 KB of gzip that are millions of empty inputs, outputs, parameters",
-    "refused by their number: < 50 ms CPU beside unpacking",
+    "8 KB of gzip with millions of empty inputs, outputs, parameters",
+    "refused for their number: < 50 ms CPU besides inflating",
     "no count before parsing",
     measure,
     measure,

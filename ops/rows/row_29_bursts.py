@@ -1,4 +1,4 @@
-"""Row 29: a thousand connections with a burst of a thousand requests each, and a new connection that asks for /healthz."""
+"""Row 29: a thousand connections with a burst of a thousand requests each, and /healthz on a new connection."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ run_queue.TURN_S = 3600.0
 run_queue.RunQueue.on_due = lambda self, now_s: None
 run_queue.RunQueue.slice_s = lambda self, n: 0.002
 """
-"""A loop whose turn is as long as all that is ready takes."""
+"""An event loop without a limit on the length of an iteration."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many connections, requests of each, and what a new connection is held to."""
+    """The number of connections and of requests on each, and the bars for a new connection."""
 
     connections: int
     requests: int
@@ -60,7 +60,7 @@ class _Burst(asyncio.Protocol):
         self.transport.write(self.content)
 
     def data_received(self, data):
-        # An answer cut within its first bytes is counted late or not at all: the next burst goes out a little early.
+        # An answer split within its first bytes is counted late or not at all: the next burst is then sent a little early.
         n = data.count(b"HTTP/1.1 ")
         self.n_answered += n
         self.n_open -= n
@@ -114,12 +114,12 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
 
 
 def measure(planted: bool) -> Finding:
-    """Ask for health on new connections during bursts; with the fault, a turn of the loop is not bounded."""
+    """Request /healthz on new connections during bursts; with the fault, an iteration of the event loop has no time limit."""
     return _found(_FULL, _UNBOUNDED if planted else "")
 
 
 def brief(planted: bool) -> Finding:
-    """Do so for a moment, on a machine that may be busy."""
+    """Do the same briefly, on a machine that may be busy."""
     if planted:
         return _found(Scale(300, 300, 3.0, 50, 250), _UNBOUNDED)
     return _found(_BRIEF)
@@ -129,7 +129,7 @@ ROW = Row(
     29,
     "1,000 connections with bursts of 1,000 requests",
     "/healthz on a new connection p99 < 50 ms, max < 250 ms",
-    "turns of the event loop are not bounded",
+    "iterations of the event loop have no time limit",
     measure,
     brief,
 )

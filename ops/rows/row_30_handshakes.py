@@ -1,4 +1,4 @@
-"""Row 30: thousands of TLS handshakes that never end, connections beyond the limit, and a new connection that asks for /healthz."""
+"""Row 30: thousands of TLS handshakes that never end, connections beyond the limit, and /healthz on a new connection."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def connection_made(self, transport):
         self.refuse_connection()
 Connection.connection_made = connection_made
 """
-"""A connection beyond the limit is refused before it says what it asks for."""
+"""A connection beyond the limit is refused before its request is read."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many handshakes, how many connections are allowed and come, and how long a new one may wait."""
+    """The number of handshakes, of allowed and of opened connections, and the longest wait of a new one."""
 
     handshakes: int
     allowed: int
@@ -66,7 +66,7 @@ _BRIEF = Scale(200, 20, 200, 5000)
 
 @contextlib.contextmanager
 def _flood(port: int, n: int, first: str) -> Iterator[None]:
-    """Open connections one after the other, and keep them; go on while they come."""
+    """Open connections one after the other and keep them; continue in the background."""
     command = [sys.executable, "-c", _FLOOD, str(port), str(n), first]
     flood = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -110,12 +110,12 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
 
 
 def measure(planted: bool) -> Finding:
-    """Ask for health beside both floods; with the fault, one connection a turn is accepted, and those beyond the limit refused."""
+    """Request /healthz during both floods; with the fault, one connection per iteration is accepted, and those beyond the limit are refused."""
     return _found(_FULL, _ONE_A_TURN if planted else "")
 
 
 def brief(planted: bool) -> Finding:
-    """Do so with fewer, on a machine that may be busy."""
+    """Do the same with fewer, on a machine that may be busy."""
     return _found(_BRIEF, _ONE_A_TURN if planted else "")
 
 
@@ -123,7 +123,7 @@ ROW = Row(
     30,
     "4,000 handshakes that never end; 10 times --max-connections",
     "/healthz on a new connection < 250 ms",
-    "connections beyond the limit are refused before they ask",
+    "connections beyond the limit are refused before their request is read",
     measure,
     brief,
 )

@@ -1,4 +1,4 @@
-"""Row 31: CORS preflights with bodies of any length, which nobody needs a key for."""
+"""Row 31: CORS preflights with bodies of any length; preflights need no key."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ server.HttpServer.call_of = lambda self, head, lines: (
     server.preflight_call(head, self.cors.preflight(head)) if self.cors.preflight(head) else self.router.call(head)
 )
 """
-"""A server that reads the body of a preflight as any other."""
+"""A server that reads the body of a preflight like any other."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How many preflights hold back how much."""
+    """The number of preflights, and how many bytes each holds back."""
 
     clients: int
     size_bytes: int
@@ -43,7 +43,7 @@ _BRIEF = Scale(17, 8 << 20)
 
 
 def _is_refused(server: Server, declared: str) -> bool:
-    """Whether a preflight that declares a body is refused by its head alone."""
+    """Whether a preflight that declares a body is refused when its head is read."""
     with contextlib.suppress(OSError, EOFError), server.client() as client:
         client.socket.settimeout(1)
         client.send(_HEAD.format(declared).encode())
@@ -52,7 +52,7 @@ def _is_refused(server: Server, declared: str) -> bool:
 
 
 def _others_answered(server: Server, scale: Scale) -> int:
-    """Requests with a body in two pieces that are answered while preflights hold back the last byte of theirs."""
+    """Return how many requests with a body in two pieces are answered while preflights hold back the last byte of theirs."""
     with contextlib.ExitStack() as opened:
         for _ in range(scale.clients):
             client = opened.enter_context(server.client())
@@ -82,7 +82,7 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
             without = _is_refused(server, "Content-Length: 0")
             answered = _others_answered(server, scale)
     return Finding.of(
-        Bar("refused by the head", refused, len(declared), at_least=True),
+        Bar("refused by head alone", refused, len(declared), at_least=True),
         Bar("refused without a body", without, 0),
         Bar("others answered of 10", answered, 10, at_least=True),
     )
@@ -94,14 +94,14 @@ def measure(planted: bool) -> Finding:
 
 
 def brief(planted: bool) -> Finding:
-    """Do the same, which takes a moment."""
+    """Do the same; it is brief."""
     return _found(_BRIEF, _HONEST if planted else "")
 
 
 ROW = Row(
     31,
     "CORS preflights with bodies of any length",
-    "refused by the head; others' bodies are read",
+    "refused by head alone; others' bodies are read",
     "their bodies are read",
     measure,
     brief,

@@ -27,7 +27,7 @@ def _commands(bundle: Path, home: Path) -> dict[str, list[str]]:
 
 
 def _is_refused(arguments: list[str]) -> bool:
-    """Whether a command ends with 3 and one line."""
+    """Whether a command exits with status 3 and prints one line."""
     command = [sys.executable, "-m", "mlrf", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
@@ -37,7 +37,7 @@ def _is_refused(arguments: list[str]) -> bool:
 
 
 def measure(planted: bool) -> Finding:
-    """Damage every file in turn; with a fault, none is damaged."""
+    """Damage every file in turn; with the fault, none is damaged."""
     taken, tried = [], 0
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -55,7 +55,7 @@ def measure(planted: bool) -> Finding:
 ROW = Row(
     32,
     "a bundle without an engine's file; every file missing, empty or junk; at serve, publish, verify, inspect, features",
-    "exit 3 and one sentence from each",
-    "a bundle that is sound",
+    "exit status 3 and one sentence from each",
+    "a bundle that is valid",
     measure,
 )

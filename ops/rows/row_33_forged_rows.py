@@ -7,7 +7,7 @@ from scoreboard import Finding, Row
 
 
 def measure(planted: bool) -> Finding:
-    """Ask for rows of every kind of damage by every entry point; with the fault, their values are not checked."""
+    """Request rows with every kind of damage over every interface; with the fault, their values are not checked."""
     found = {kind: ask_for_forged(kind, broken_by=NO_CHECK if planted else "") for kind in ("redis", "lmdb")}
     wrong = [f"{kind}: {each}" for kind, finding in found.items() for each in finding.wrong]
     asked = sum(finding.asked for finding in found.values())
@@ -18,8 +18,8 @@ ROW = Row(
     33,
     "rows forged or damaged in Redis and in LMDB (as-of times, values outside the schema, other lengths, schemas and types), "
     "asked for by REST, gRPC and in batches",
-    "503 INVALID_STORED_ROW from each, logged and counted; a push mends it; rows beside them are answered",
-    "values that are read are not checked",
+    "503 INVALID_STORED_ROW from each, logged and counted; a push repairs it; other rows are answered",
+    "values read from the store are not checked",
     measure,
     measure,
 )

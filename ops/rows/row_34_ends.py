@@ -20,7 +20,7 @@ _PATIENT = "import mlrf.serving.oip.grpc.server as server\nserver._LINGER_S = 60
 
 
 def measure(planted: bool) -> Finding:
-    """Cut messages short, then stop; with a fault, the server waits for the connection to be closed by its client."""
+    """Send truncated messages, then stop; with the fault, the server waits for the client to close the connection."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_bundle(Path(folder) / "b")
         options = ["--grpc-port", "0"]

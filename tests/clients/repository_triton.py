@@ -75,7 +75,7 @@ def what_cannot_be_is_refused(told, http, grpc):
                 refusal(
                     InferenceServerException, lambda a=act, n=name: a(n, **bearer(outsider)), "lacks the scope 'admin'"
                 )
-                refusal(InferenceServerException, lambda a=act, n=name: a(n), "wants a key")
+                refusal(InferenceServerException, lambda a=act, n=name: a(n), "needs a key")
         refusal(
             InferenceServerException,
             lambda c=client: c.load_model(MODEL, config="{}", **bearer(admin)),

@@ -165,7 +165,7 @@ def test_an_invalid_row_is_refused_by_name_until_pushed_again(store, wrong):
     async def story():
         await store.push([(key(1), wrong), (key(2), record(1.0))])
         assert (await store.fetch([key(2)]))[0] is not None
-        with pytest.raises(InvalidStoredRowError, match=r'"id":1.* is no valid row: ') as refused:
+        with pytest.raises(InvalidStoredRowError, match=r'"id":1.* is not a valid row: ') as refused:
             await store.fetch([key(2), key(1)])
         assert refused.value.details == {"key": {"city": "süd", "id": 1}}
         # Whatever time it claims to be of, a sound row takes its place.

@@ -58,7 +58,7 @@ def test_the_socket_of_a_killed_server_is_replaced_and_that_of_a_living_one_is_n
 def test_a_file_that_is_no_socket_is_left_alone(bundle, tmp_path):
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ConfigError, match="no socket"):
+    with pytest.raises(ConfigError, match="not a Unix socket"):
         AdminListener(parse_admin(f"unix:{path}"))
     assert path.read_text() == "data"
 

@@ -136,10 +136,10 @@ def test_a_worker_that_cannot_boot_never_ends_the_others(bundle):
         # Room for the arbiter and a fork of it, but not for an engine.
         resource.prlimit(arbiter, resource.RLIMIT_AS, (_virtual_bytes(arbiter) + (24 << 20), free[1]))
         os.kill(victim, signal.SIGKILL)
-        eventually(lambda: len(events(server, "worker cannot boot")) >= 3, 10, "several attempts")
+        eventually(lambda: len(events(server, "worker cannot start")) >= 3, 10, "several attempts")
         assert server.process.poll() is None
         assert server.workers()[0] == steady
-        assert events(server, "worker cannot boot")[0]["reason"]
+        assert events(server, "worker cannot start")[0]["reason"]
         assert any(_answers(server) for _ in range(20))
         resource.prlimit(arbiter, resource.RLIMIT_AS, free)
         server.booted(2)
@@ -159,10 +159,10 @@ def _answers(server) -> bool:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_when_no_worker_can_boot_the_service_ends_with_3_and_a_reason(tmp_path, workers):
-    bad = write_bundle(tmp_path / "bad", model=b"this is no ONNX model")
+    bad = write_bundle(tmp_path / "bad", model=b"this is not an ONNX model")
     status, said, _ = run_to_its_end([bad], "--port", "0", "--workers", str(workers))
     assert status == 3, said
-    assert "worker cannot boot" in said
+    assert "worker cannot start" in said
     assert "model.onnx" in said
     assert "Traceback" not in said, said
 

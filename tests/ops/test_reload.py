@@ -229,7 +229,7 @@ def other_model(place):
         (missing, "forest.bin is missing", "RELOAD_REFUSED"),
         (other_golden, "golden row", "RELOAD_REFUSED"),
         (other_schema, "'price' is gone", "SCHEMA_CHANGED"),
-        (other_model, "holds the model 'another'", "RELOAD_REFUSED"),
+        (other_model, "contains the model 'another'", "RELOAD_REFUSED"),
     ],
 )
 def test_a_version_that_is_not_sound_is_refused_and_the_old_one_serves_on(served, tmp_path, how, told, code):
@@ -357,7 +357,7 @@ def test_several_models_of_a_repository_are_reloaded_one_at_a_time(repository, b
 
 
 def n_files(pid):
-    """Open files that are no sockets: connections come and go."""
+    """Open files that are not sockets: connections come and go."""
     found = 0
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

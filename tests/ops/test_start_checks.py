@@ -34,7 +34,7 @@ BAD = {
     "another forest": (another_forest, "golden row 0 is answered"),
     "golden rows empty": (
         lambda bundle, _: replaced(bundle, "golden.bin", b""),
-        "golden.bin is no file of golden rows",
+        "golden.bin is not a file of golden rows",
     ),
     "golden rows junk": (lambda bundle, _: replaced(bundle, "golden.bin", b"MLRFGOLD"), "cut short"),
     "golden rows absent": (lambda bundle, _: replaced(bundle, "golden.bin", None), "golden.bin"),

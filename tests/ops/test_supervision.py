@@ -230,7 +230,7 @@ def test_workers_that_die_by_a_signal_before_the_first_answer_end_the_service(bu
             time.sleep(0.001)
         assert server.wait() == 1
         assert len(killed) <= 2 * BOOT_TRIES + 2
-        assert "no worker could boot" in " ".join(server.lines)
+        assert "no worker could start" in " ".join(server.lines)
 
 
 def test_a_service_is_hopeless_when_every_slot_is():

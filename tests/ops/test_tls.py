@@ -52,7 +52,7 @@ def test_workers_are_replaced_while_the_files_on_disk_are_not_sound(path, folder
         _put(folder, "second")
         by_arbiter = server.process.pid
         eventually(
-            lambda: [e for e in events(server, "certificates read again") if e["pid"] == by_arbiter],
+            lambda: [e for e in events(server, "certificates reloaded") if e["pid"] == by_arbiter],
             what="the second certificate",
         )
         (folder / "cert.key").unlink()

@@ -1,4 +1,4 @@
-"""A model taken out of service while requests are answered: by all workers, for good until it is loaded, and its memory back."""
+"""A model taken out of service while requests are answered: by all workers, for good until it is loaded again, and its memory back."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bu
             for client in (kept, too):
                 refused = client.ask("POST", SAMPLE, ASKED)
                 assert (refused.status, refused.code) == (404, "MODEL_UNLOADED")
-        assert "loads it again" in refused.json["error"]
+        assert "load it again" in refused.json["error"]
         # Also where it is the default model, and by the protocol.
         assert (
             codes_of(server)
@@ -194,7 +194,7 @@ def test_its_versions_may_go_from_disk_and_workers_are_born_all_the_same(reposit
         assert index(server) == {"other": ("READY", ""), "sample": ("UNAVAILABLE", "unloaded")}
         refused = ask_admin(admin, "load")
         assert (refused.status, refused.code) == (409, "RELOAD_REFUSED")
-        assert "no version was published here" in refused.json["error"]
+        assert "no version has been published; publish one with `mlrf publish`" in refused.json["error"]
         aside.rename(repository / "sample")
         assert ask_admin(admin, "load").json["number"] == 2
 
@@ -265,7 +265,7 @@ def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
         eventually(lambda: not held_by(server), what="its memory back")
         kill_one_by_one(server)
         place.rename(aside)
-        assert "is no directory" in ask_admin(admin, "load").json["error"]
+        assert "is not a directory" in ask_admin(admin, "load").json["error"]
         write_bundle(place, name="another", schema=NUMBERS)
         assert "'another'" in ask_admin(admin, "load").json["error"]
         shutil.rmtree(place)

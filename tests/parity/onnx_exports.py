@@ -89,7 +89,7 @@ def counts_rows(source: Cell, exporter: str) -> bool:
         source.splits == "numeric"
         and not (source.library == "xgboost" and source.objective != "reg:squarederror")  # Hessians
         and not source.objective.startswith("RandomForest")  # rows as often as each tree drew them
-        # What the exporters lose: the side of missing values, and thresholds that are no float32.
+        # What the exporters lose: the side of missing values, and thresholds that are not float32.
         and not (source.library == "sklearn" and source.missing == "NaN")
         and not (source.library == "lightgbm" and exporter.startswith("onnxmltools"))
     )

@@ -217,10 +217,10 @@ def test_one_hot_categories(tmp_path, kind, policy):
 @pytest.mark.parametrize(
     ("lists", "reason"),
     [
-        ({"nowhere": ["a"]}, "no feature of the model"),
-        ({"num": ["a"]}, "splits it as a number"),
+        ({"nowhere": ["a"]}, "not a feature of the model"),
+        ({"num": ["a"]}, "uses it as a number"),
         ({"word": ["a", "a"]}, "lists a category twice"),
-        ({"word": [1.5]}, "no category 1.5"),
+        ({"word": [1.5]}, "does not accept the category 1.5"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(lists, reason):
@@ -319,10 +319,10 @@ def test_a_json_model_of_stated_values(tmp_path):
     [
         (b'{"features_info": {}, "oblivious_trees": []}', "no trees"),
         (b'{"features_info": {}, "oblivious_trees": [{"leaf_values": [1, 2, 3], "splits": null}]}', "has 3 outputs"),
-        (b'{"features_info": 3}', "no CatBoost JSON model"),
-        (b'{"features_info": {"float_features": [{"fl', "no CatBoost JSON model"),
+        (b'{"features_info": 3}', "not a CatBoost JSON model"),
+        (b'{"features_info": {"float_features": [{"fl', "not a CatBoost JSON model"),
         (b"CBM1", "shorter than its header says"),
-        (b"CBM1\x08\x00\x00\x00" + bytes(8), "points outside itself|format"),
+        (b"CBM1\x08\x00\x00\x00" + bytes(8), "points outside the file|format"),
     ],
     ids=range(6),
 )

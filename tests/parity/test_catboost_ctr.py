@@ -219,7 +219,7 @@ def test_categories_without_a_name_are_answered_by_their_hash(tmp_path):
     model, frame = trained(types=["Borders"], max_ctr_complexity=1, one_hot_max_size=1)
     named = {**LISTS, "city": LISTS["city"][:4]}
     read = import_model(model, ImportOptions(named))
-    assert any("5 of the 9 categories" in note and "not proven" in note for note in read.notes)
+    assert any("5 of the 9 categories" in note and "not verified" in note for note in read.notes)
     served = mlrf.load(mlrf.build(model, tmp_path / "bundle", name="m", categories=named))
     assert served.schema.features[1].hashing.known == tuple(sorted(map(category_hash, LISTS["city"][4:])))
     np.testing.assert_array_equal(served.margin(frame), model.predict(frame))
@@ -264,12 +264,12 @@ def test_names_that_are_not_the_models_are_refused_with_the_count(kind):
     size = 5 if kind == "one-hot" else 1
     model = cb.CatBoostRegressor(iterations=10, cat_features=["c"], one_hot_max_size=size, **QUIET)
     model.fit(frame, frame["c"].map({"red": 1.0, "green": 5.0, "blue": 2.0}))
-    with pytest.raises(SampleError, match=r"\b[23] (of these have the hash of no|categories, and none of them)"):
+    with pytest.raises(SampleError, match=r"\b[23] (of these have the hash of none|categories, and none of them)"):
         import_model(model, ImportOptions({"c": ["Red", "Green", "Blue"]}))
     read = import_model(model, ImportOptions({"c": ["red", "green", "blue", "violet"]}))
-    assert any("1 of the categories named" in note and "'violet'" in note for note in read.notes)
+    assert any("1 of the listed categories" in note and "'violet'" in note for note in read.notes)
     if kind == "one-hot":
-        with pytest.raises(SampleError, match=r"\b1 of these have the hash of no"):
+        with pytest.raises(SampleError, match=r"\b1 of these have the hash of none"):
             import_model(model, ImportOptions({"c": ["red", "green"]}))
 
 
@@ -335,14 +335,17 @@ def test_float32_rows_and_batches_answer_as_single_rows(mixed, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d["ctr_data"].clear(), "whose table the file does not hold"),
-        (lambda d: next(iter(d["ctr_data"].values())).update(hash_stride=7), "do not fit its keys"),
-        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(0, 5), "no text"),
-        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(1, "many"), "no number"),
-        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(0, "-1"), "no number"),
+        (lambda d: d["ctr_data"].clear(), "whose table is not in the file"),
+        (lambda d: next(iter(d["ctr_data"].values())).update(hash_stride=7), "do not match its keys"),
+        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(0, 5), "not text"),
+        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(1, "many"), "not a number"),
+        (lambda d: next(iter(d["ctr_data"].values()))["hash_map"].__setitem__(0, "-1"), "not a number"),
         (lambda d: d["features_info"]["ctrs"][0].update(identifier="{}"), "cannot be read"),
         (lambda d: d["features_info"]["ctrs"].clear(), "of a feature that does not exist"),
-        (lambda d: [c.update(target_border_idx=9) for c in d["features_info"]["ctrs"]], "of class 9, its table has"),
+        (
+            lambda d: [c.update(target_border_idx=9) for c in d["features_info"]["ctrs"]],
+            "uses class 9, but its table has",
+        ),
     ],
 )
 def test_damaged_tables_are_refused_in_a_sentence(mixed, tmp_path, change, reason):

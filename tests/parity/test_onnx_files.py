@@ -278,7 +278,7 @@ def circle():
 
 
 REFUSED = {
-    "external data": (external, "external data.*mlrf reads nothing outside the file"),
+    "external data": (external, "external data.*save it in one file"),
     "a name of two lines": (
         lambda: files.model(helper.make_node("Re\nlu", ["x"], ["y"])),
         "No Op registered for Re",
@@ -293,7 +293,7 @@ REFUSED = {
             files.version_3([STUMP], labels=[0, 1], post_transform="LOGISTIC"),
             outputs=[helper.make_tensor_value_info("label", TensorProto.INT64, [None])],
         ),
-        "labels alone",
+        "only output of the ONNX model is labels",
     ),
 }
 
@@ -316,7 +316,7 @@ NOT_TREES_ALONE = {
     ),
     "double": (
         lambda: files.model(files.version_3([STUMP]), inputs=[("x", TensorProto.DOUBLE, 4)]),
-        "answers in float",
+        "computes in float",
     ),
     "both": (
         lambda: files.model(files.version_3([split("BRANCH_EQ", 0, 1.0, STUMP, leaf((0, 1.0)))])),
@@ -350,10 +350,10 @@ def test_what_is_not_served_is_refused_by_name(tmp_path, what):
 def test_wishes_that_do_not_fit_are_refused():
     model = files.model(files.version_3([split("BRANCH_EQ", 1, 3.0, STUMP, leaf((0, 1.0)))]))
     for import_options, reason in (
-        (ImportOptions({"nowhere": ["a"]}), "no feature of the model"),
-        (ImportOptions({"x0": ["a"]}), "splits it as a number"),
+        (ImportOptions({"nowhere": ["a"]}), "not a feature of the model"),
+        (ImportOptions({"x0": ["a"]}), "uses it as a number"),
         (ImportOptions({"x1": ["a", "b"]}), "code 3, but only 2"),
-        (ImportOptions(classes=("a", "b")), "no classifier"),
+        (ImportOptions(classes=("a", "b")), "not a classifier"),
     ):
         with pytest.raises(SampleError, match=reason):
             import_model(model, import_options)

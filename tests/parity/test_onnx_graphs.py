@@ -219,7 +219,7 @@ def foreign():
 
 
 REFUSED = {
-    "a loop": (loop, {}, "a Loop, which may run for ever"),
+    "a loop": (loop, {}, "a Loop, which may never end"),
     "external data within": (lambda: within(loop()), {}, "external data"),
     "an operator of others": (foreign, {}, "CDist of 'com.microsoft'"),
     "chance": (lambda: one("RandomNormalLike"), {}, "draws random numbers"),
@@ -228,10 +228,14 @@ REFUSED = {
     "any width": (lambda: one("Relu", shape=("n", "f")), {}, "--feature-names a,b,c"),
     "several answers": (lambda: one("Split", axis=1, num_outputs=2, outputs=("y", "z")), {}, "2 outputs of numbers"),
     "names too few": (lambda: models.dense(4, 8, 1), {"feature_names": ["a"]}, "1 feature names are given.* 4 columns"),
-    "a class too few": (lambda: models.dense(4, 8, 3), {"classes": ["a", "b"]}, "3 classes, each with a label"),
-    "no probabilities": (lambda: models.dense(4, 8, 3), {"task": "multiclass"}, "no probabilities.*--task raw"),
+    "a class too few": (
+        lambda: models.dense(4, 8, 3),
+        {"classes": ["a", "b"]},
+        "3 classes, each of which needs its own label",
+    ),
+    "no probabilities": (lambda: models.dense(4, 8, 3), {"task": "multiclass"}, "not probabilities.*--task raw"),
     "another task": (lambda: models.dense(4, 8, 3, last="Softmax"), {"task": "binary"}, "3 numbers a row: multiclass"),
-    "no task": (lambda: models.dense(4, 8, 3), {"task": "magic"}, "a task is one of"),
+    "no task": (lambda: models.dense(4, 8, 3), {"task": "magic"}, "the task must be one of"),
     "labels by vote": (
         models.machine_whose_labels_are_votes,
         {},
@@ -240,7 +244,7 @@ REFUSED = {
     "reasons": (
         lambda: models.dense(4, 8, 1),
         {"explain": True, "key": ["id"], "features": "rows.parquet"},
-        "has none",
+        "cannot be explained",
     ),
 }
 
@@ -266,13 +270,13 @@ def test_a_forest_is_not_told_what_it_is(tmp_path):
     trees = files.model(
         files.version_3([files.split("BRANCH_LEQ", 0, 0.5, files.leaf((0, 1.0)), files.leaf((0, 2.0)))])
     )
-    with pytest.raises(BuildError, match="trees say themselves"):
+    with pytest.raises(BuildError, match="a tree ensemble defines its own"):
         import_model(trees, ImportOptions(task="raw"))
     assert import_model(trees, ImportOptions(feature_names=("a", "b", "c", "d"))).features[3].name == "d"
 
 
 def test_the_tree_engine_is_refused_by_name(served):
-    with pytest.raises(ConfigError, match="a graph of operators and no forest"):
+    with pytest.raises(ConfigError, match="a graph of operators, not a forest"):
         open_engine(served("pipeline").bundle, "trees")
 
 
@@ -280,7 +284,9 @@ def test_callers_are_told_that_there_are_no_reasons_any_more(served):
     graph = served("pipeline").bundle
     manifest = msgspec.structs.replace(graph.manifest, graph=None, facts=ModelFacts(1, 2, 1, 0), covers="training")
     forest = msgspec.structs.replace(graph, manifest=manifest)
-    assert contract_changes(forest, graph) == ["explanations are no longer available: it is a graph of operators"]
+    assert contract_changes(forest, graph) == [
+        "explanations are no longer available: the model is a graph of operators"
+    ]
     assert contract_changes(graph, forest) == []
 
 
@@ -293,7 +299,7 @@ def test_an_engine_that_answers_otherwise_does_not_pass(tmp_path, monkeypatch):
 
     honest = GraphEngine.margin
     monkeypatch.setattr(GraphEngine, "margin", lambda self, row: [np.nextafter(x, 9.0) for x in honest(self, row)])
-    with pytest.raises(BuildError, match=r"margin is not onnxruntime's on .* golden rows"):
+    with pytest.raises(BuildError, match=r"margin differs from onnxruntime's on .* golden rows"):
         built(models.dense(4, 8, 1), tmp_path)
 
 

@@ -392,7 +392,7 @@ def test_damaged_step_is_an_error_that_says_so(tmp_path):
     )
     pipeline[0].scale_ = np.ones(5)
     skops.io.dump(pipeline, tmp_path / "pipeline")
-    with pytest.raises(ModelUnreadableError, match="steps cannot be asked about rows: ValueError"):
+    with pytest.raises(ModelUnreadableError, match="steps cannot transform rows: ValueError"):
         import_model(tmp_path / "pipeline")
     (tmp_path / "cut").write_bytes((tmp_path / "pipeline").read_bytes()[:-300])
     with pytest.raises(BuildError):
@@ -400,7 +400,7 @@ def test_damaged_step_is_an_error_that_says_so(tmp_path):
 
 
 def test_other_refusals_say_what_to_do():
-    with pytest.raises(UnsupportedModelError, match="no step but its model: build from that"):
+    with pytest.raises(UnsupportedModelError, match="no step before its model; build from the model itself"):
         import_model(Pipeline([("model", DecisionTreeRegressor().fit(raw()[["price"]], numbers()))]))
     with pytest.raises(UnsupportedModelError, match="LinearRegression"):
         import_model(fitted(LinearRegression(), ("scaled", StandardScaler()), table=raw()[["price"]]))
@@ -410,7 +410,7 @@ def test_other_refusals_say_what_to_do():
         import_model(boosted(), ImportOptions(categories={"city": ["Oslo"]}))
     late = make_pipeline(StandardScaler(), OneHotEncoder(handle_unknown="ignore"))
     with pytest.raises(
-        UnsupportedModelError, match="'onehotencoder' gives a column to each value of the number 'visits'"
+        UnsupportedModelError, match="'onehotencoder' makes a column for each value of the number 'visits'"
     ):
         import_model(fitted(DecisionTreeRegressor(), ("late", late), table=raw()[["visits"]]))
 

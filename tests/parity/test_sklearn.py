@@ -215,10 +215,10 @@ def test_categories_of_an_array_and_of_pandas(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (ImportOptions({"nowhere": ["a"]}), "no feature of the model"),
-        (ImportOptions({"x1": ["a"]}), "splits it as a number"),
+        (ImportOptions({"nowhere": ["a"]}), "not a feature of the model"),
+        (ImportOptions({"x1": ["a"]}), "uses it as a number"),
         (ImportOptions({"x0": ["a", "b"]}), "code 11, but only 2"),
-        (ImportOptions(classes=("a", "b")), "no classifier"),
+        (ImportOptions(classes=("a", "b")), "not a classifier"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, reason):
@@ -270,7 +270,7 @@ def refused():
         ),
         "a linear model": (linear_model.LinearRegression().fit(rows, target), "it serves DecisionTreeClassifier"),
         "not fitted": (ensemble.RandomForestRegressor(), "not fitted"),
-        "one class": (tree.DecisionTreeClassifier().fit(rows, np.zeros(60)), "one class 0.0"),
+        "one class": (tree.DecisionTreeClassifier().fit(rows, np.zeros(60)), "single class 0.0"),
         "an init estimator": (
             ensemble.GradientBoostingRegressor(init=linear_model.LinearRegression(), n_estimators=2).fit(rows, target),
             "init=LinearRegression.*train it with init=None",
@@ -307,7 +307,7 @@ def test_a_skops_file_with_other_types_is_not_loaded(tmp_path):
     estimator, _ = fit("DecisionTreeRegressor", np.random.default_rng(10))
     estimator.stranger = Stranger()
     skops.io.dump(estimator, tmp_path / "model.skops")
-    with pytest.raises(UnsupportedModelError, match=r"holds .*Stranger, which no tree model"):
+    with pytest.raises(UnsupportedModelError, match=r"contains .*Stranger, which no tree model"):
         import_model(tmp_path / "model.skops")
 
 
@@ -327,7 +327,7 @@ def test_a_wrapper_of_another_library_is_told_how_to_save_itself(tmp_path):
     path = tmp_path / "m.skops"
     rows = make_rows(np.random.default_rng(6), missing=False)
     skops.io.dump(xgboost.XGBRegressor(n_estimators=2).fit(rows[:, :2], rows[:, 0]), path)
-    with pytest.raises(UnsupportedModelError, match=r"holds a model of xgboost .*model\.save_model\('model\.ubj'\)"):
+    with pytest.raises(UnsupportedModelError, match=r"contains a model of xgboost .*model\.save_model\('model\.ubj'\)"):
         import_model(path)
 
 
@@ -464,5 +464,5 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
 def test_a_damaged_file_that_is_no_archive_says_so(tmp_path):
     path = tmp_path / "model.skops"
     path.write_bytes(b"PK\x03\x04" + bytes(200))
-    with pytest.raises(ModelUnreadableError, match="no model that mlrf knows"):
+    with pytest.raises(ModelUnreadableError, match="not a model that mlrf can read"):
         import_model(path)

@@ -222,7 +222,7 @@ def test_keys_are_taken_up_and_revoked_while_connections_go_on(keyed, example):
         eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 200, what="the new key")
         for _ in range(5):
             assert client.ask("POST", "/predict", example, bearer(new)).status == 200
-        assert len(keyed.keys) + 1 in [e["keys"] for e in keyed.log if e["event"] == "keys read again"]
+        assert len(keyed.keys) + 1 in [e["keys"] for e in keyed.log if e["event"] == "keys reloaded"]
         assert mlrf_keys(keyed.file, "--revoke", "guest")[0] == 0
         eventually(lambda: keyed.ask("POST", "/predict", example, bearer(new)).status == 401, what="the end of the key")
         assert client.ask("POST", "/predict", example, bearer(new)).status == 401, (
@@ -404,7 +404,7 @@ def test_an_authority_that_is_no_longer_one_lets_nobody_resume(serving_tls, fold
             assert client.ask("GET", "/healthz").status == 200
             session = client.socket.session
         authorities.write_bytes((folder / "stranger.pem").read_bytes())
-        eventually(lambda: [e for e in server.log if e["event"] == "certificates read again"], what="the change")
+        eventually(lambda: [e for e in server.log if e["event"] == "certificates reloaded"], what="the change")
         if way == "SIGHUP":
             server.process.send_signal(signal.SIGHUP)
             eventually(lambda: [e for e in server.log if e["event"] == "settings in force"], what="new workers")

@@ -119,7 +119,12 @@ def test_long_body_is_read_off_the_loop(server, models):
         ({"features": EXAMPLE}, 422, "INVALID_REQUEST", 'no "vary"; send the name of a feature'),
         ({"features": EXAMPLE, "vary": 3}, 422, "INVALID_REQUEST", "vary must be the name of a feature or an array"),
         ({"features": EXAMPLE, "vary": [["a"]]}, 422, "INVALID_REQUEST", "vary must be the name of a feature or an"),
-        ({"features": EXAMPLE, "vary": "cost"}, 422, "UNKNOWN_FEATURE", '"cost", which is no feature of trees; GET /m'),
+        (
+            {"features": EXAMPLE, "vary": "cost"},
+            422,
+            "UNKNOWN_FEATURE",
+            '"cost", which is not a feature of trees; GET /m',
+        ),
         ({"features": EXAMPLE, "vary": ["price", "price"]}, 422, "INVALID_REQUEST", "or two different ones"),
         ({"features": EXAMPLE, "vary": "price", "explain": 3}, 422, "INVALID_REQUEST", "a curve has no explanation"),
         ({"features": EXAMPLE, "vary": "price", "more": 3}, 422, "INVALID_REQUEST", 'has no member "more"'),

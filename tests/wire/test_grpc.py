@@ -99,7 +99,7 @@ def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
     asked.put(None)
     assert [each.infer_response.id for each in read] == ["0", "1", "2", ""]
     assert all("nobody" in each.error_message for each in read[:3])
-    assert "does not parse" in read[3].error_message
+    assert "is not a valid" in read[3].error_message
     assert list(answers) == []
 
 

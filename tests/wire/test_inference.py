@@ -91,7 +91,7 @@ def test_a_tensor_a_feature_takes_categories_by_value(server):
 def test_what_is_missing_is_nan_null_or_the_word_of_clients(server):
     wanted = native(server, [None, *ROW[1:2], True, *ROW[3:]])["prediction"]
     assert infer(server, tensor([None, *ROW[1:]])).json["outputs"][0]["data"] == [wanted]
-    # What json.dumps makes of NaN is no JSON.
+    # What json.dumps makes of NaN is not JSON.
     assert infer(server, tensor([float("nan"), *ROW[1:]])).json["outputs"][0]["data"] == [wanted]
     assert infer(server, tensor([[None, *ROW[1:]]], shape=[1, 7])).json["outputs"][0]["data"] == [wanted]
 

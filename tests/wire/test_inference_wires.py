@@ -422,7 +422,7 @@ REFUSED = {
     "a tensor too many": (ParsedRequest(features(extra=Tensor("extra", "FP64", [1.0], [1]))), TENSOR, ["extra", "leave it out"]),
     "two of a name": (ParsedRequest(wide() * 2), TENSOR, ["features", "once"]),
     "rows that do not match": (
-        ParsedRequest(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [2]))), TENSOR, ["depth", "2", "price", "as many"],
+        ParsedRequest(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [2]))), TENSOR, ["depth", "2", "price", "the same number"],
     ),
     "a tensor a feature of two columns": (
         ParsedRequest(features(depth=Tensor("depth", "FP64", [1.0, 2.0], [1, 2]))), TENSOR, ["depth", "[1, 2]", "send [rows, 1]"],
@@ -497,7 +497,7 @@ DAMAGED = {
     "no data": ("REST, JSON", lambda b, n: (b.partition(b', "data"')[0] + b"}]}", n), TENSOR, ["features", "data"]),
     "a shape of text": ("REST, JSON", with_(b"[1, 7]", b'["1", 7]'), MALFORMED, ["shape"]),
     "half a dimension": ("REST, JSON", with_(b"[1, 7]", b"[1.5, 7]"), MALFORMED, ["shape"]),
-    "a dimension beyond 64 bits": ("REST, JSON", with_(b"[1, 7]", b"[99999999999999999999, 7]"), (413, "", "BATCH_TOO_LARGE"), ["features", "beyond 64 bits"]),
+    "a dimension beyond 64 bits": ("REST, JSON", with_(b"[1, 7]", b"[99999999999999999999, 7]"), (413, "", "BATCH_TOO_LARGE"), ["features", "outside 64 bits"]),
     "an integer beyond its datatype": ("REST, JSON", with_(b'FP64", "data": [9.5', b'INT8", "data": [300'), TENSOR, ["features"]),
     "no integers": ("REST, JSON", with_(b"FP64", b"INT64"), TENSOR, ["features", "INT64"]),
     "a number beyond float64": ("REST, JSON", with_(b"[9.5", b"[1e999"), TENSOR, ["features", "FP64"]),
@@ -511,7 +511,7 @@ DAMAGED = {
     "raw contents of fewer bytes": ("gRPC, raw", raw_inputs(bytes(55)), TENSOR, ["features", "56", "55"]),
     "raw contents of more bytes": ("gRPC, raw", raw_inputs(bytes(64)), TENSOR, ["features", "56", "64"]),
     "raw contents of one tensor more": ("gRPC, raw", raw_inputs(bytes(56), bytes(56)), TENSOR, ["2", "1", "send one for each"]),
-    "raw contents beside values": ("gRPC, raw", raw_inputs(bytes(56), contents={"fp64_contents": ROW}), TENSOR, ["features", "one of both"]),
+    "raw contents beside values": ("gRPC, raw", raw_inputs(bytes(56), contents={"fp64_contents": ROW}), TENSOR, ["features", "one of them"]),
     "values of another datatype": (
         "gRPC, values", raw_inputs(contents={"fp32_contents": ROW}), TENSOR, ["features", "fp32_contents", "fp64_contents"],
     ),

@@ -289,7 +289,7 @@ def test_a_path_of_another_route_is_refused_at_the_start(paths):
         timeout=60,
     )
     assert done.returncode == 2
-    assert "--predict-route: /predict is the path of another route" in done.stderr
+    assert "--predict-route: /predict is already used by another route" in done.stderr
 
 
 def test_health_needs_no_key_and_predictions_do(paths, tmp_path):

@@ -563,5 +563,5 @@ def test_leniency_of_the_schema_and_of_the_server_are_the_same():
 @pytest.mark.parametrize("name", [name for name in BAD if "surrogate" in name])
 def test_a_lone_surrogate_is_called_one(server, name):
     answer = server.ask("POST", "/predict", BAD[name][0])
-    assert "surrogate stands alone" in answer.json["error"]
+    assert "surrogate escape is unpaired" in answer.json["error"]
     assert "byte" in answer.json["details"]

@@ -134,7 +134,7 @@ def test_probabilities_of_a_classifier(tmp_path):
 
 def test_probabilities_of_a_regressor_are_refused(client):
     for rows in (frame(3), records(1)[0]):
-        with pytest.raises(InvalidRequestError, match="no classifier"):
+        with pytest.raises(InvalidRequestError, match="not a classifier"):
             client.predict_proba(rows)
 
 

@@ -92,11 +92,11 @@ def grpc(peer, act, name="sample", parameters=(), key=""):
         ({"name": "none"}, 404, "NOT_FOUND", "MODEL_NOT_FOUND", "no model named 'none' is served"),
         ({"parameters": [("config", "{}")]}, 422, "INVALID_ARGUMENT", "INVALID_REQUEST", "publish a version"),
         ({"parameters": [("file:1/model", "x")]}, 422, "INVALID_ARGUMENT", "INVALID_REQUEST", "publish a version"),
-        ({"parameters": [("whatever", True)]}, 422, "INVALID_ARGUMENT", "INVALID_REQUEST", '"whatever" is unknown'),
+        ({"parameters": [("whatever", True)]}, 422, "INVALID_ARGUMENT", "INVALID_REQUEST", 'has no parameter "whatever"'),
         ({"key": "predict"}, 403, "PERMISSION_DENIED", "NOT_PERMITTED", "the key lacks the scope 'admin'"),
         ({"key": "predict", "name": "none"}, 403, "PERMISSION_DENIED", "NOT_PERMITTED", "the key lacks the scope 'admin'"),
         ({"key": "explain"}, 403, "PERMISSION_DENIED", "NOT_PERMITTED", "the key lacks the scope 'admin'"),
-        ({"key": ""}, 401, "UNAUTHENTICATED", "UNAUTHENTICATED", "this server wants a key"),
+        ({"key": ""}, 401, "UNAUTHENTICATED", "UNAUTHENTICATED", "this server needs a key"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("act", list(ACTS))

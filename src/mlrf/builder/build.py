@@ -1,4 +1,4 @@
-"""`mlrf.build`: from a trained model to a bundle, one step after the other."""
+"""`mlrf.build`: the steps from a trained model to a bundle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mlrf.core.schema import Schema
 
 _INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]
-"""Callback that receives the name of a step and the share of it that is done, 0 to 1."""
+"""Callback that receives the name of a step and its progress, 0 to 1."""
 
 
 def build(
@@ -54,24 +54,24 @@ def build(
     explain: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Build a bundle at `out` from a trained model, prove it against the training library, and return its path.
+    """Build a bundle at `out` from a trained model, verify it against the training library, and return its path.
 
     `model`: the path of a model file or of an MLflow directory, or a fitted model (docs/reference/models.md).
-    `sample`: rows of the kind the model will see (the path of a Parquet file, or a table): they tell integers and booleans
-    from numbers, give the example, and are proven too. `categories`: {feature: [category, …]} in the order of their codes
-    (or a JSON file of that), where the model does not know them. `classes`: a classifier's labels in the order of its
+    `sample`: typical input rows (the path of a Parquet file, or a table): they distinguish integers and booleans
+    from numbers, give the example, and are verified too. `categories`: {feature: [category, …]} in the order of their codes
+    (or a JSON file of that), if the model does not contain them. `classes`: a classifier's labels in the order of its
     outputs. `defaults`: {feature: value} (or a JSON file of that) of features that requests by name may leave out.
     `task` (regression, binary, multiclass, raw) and `feature_names` are for ONNX files, which may not say them.
-    `force` replaces a bundle that stands at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
-    runs whatever code it holds.
+    `force` replaces an existing bundle at `out`, atomically. `allow_pickle` reads a pickle or joblib file, which
+    runs any code in it.
 
-    `features`: a Parquet file of rows that the model will be asked for by `key`, the names of its fields (or `name:type`, of
-    string, integer, date and boolean); without a file the rows are loaded later. `as_of_column` says when a row was true: of
-    rows with one key the latest counts, and without it such rows are refused. `partial` lets the file lack features, which
-    requests then bring. `explain` computes the contributions of every row, on all processors.
+    `features`: a Parquet file of rows to serve by `key`, the names of its fields (or `name:type`, with type
+    string, integer, date or boolean); without a file the rows are loaded later. `as_of_column` is the time of a row: of
+    rows with the same key the latest is kept, and without it such rows are refused. `partial` allows rows without some
+    features, which requests then send. `explain` computes the contributions of every row, on all processors.
 
-    Raises the BuildError that says what is wrong; ParityError when the exported model does not answer as the library does.
-    Nothing is left behind then. The same inputs and library versions give the same bundle, to the byte.
+    Raises a BuildError that says what is wrong; ParityError if the exported model does not predict as the library does.
+    Nothing is left behind in that case. The same inputs and library versions give the same bundle, byte for byte.
     """
     report = progress if progress is not None else _ignore_progress
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
@@ -97,7 +97,7 @@ def build(
         part = _part(imported, sample, report)
         with_defaults(part.schema, optional)  # refuses what does not fit before anything takes long
         if explain and part.unexplained is not None:
-            raise SampleError(f"explanations are requested, but {part.unexplained}")
+            raise SampleError(f"--explain: {part.unexplained}")
         check_rows_file(wanted, part.schema)
         with side_folder(place) as folder:
             proven, manifest = part.prove(name, report)
@@ -115,7 +115,7 @@ def build(
             report("writing", 1.0)
     except MemoryError as error:
         raise BuildError(
-            "memory ran out during the build, and nothing was left behind; build on a machine, or in a container, with more"
+            "the build ran out of memory and left nothing behind; build on a machine, or in a container, with more memory"
         ) from error
     return path
 

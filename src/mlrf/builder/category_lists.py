@@ -38,5 +38,5 @@ def check_category_names(lists: CategoryLists, names: Iterable[str]) -> None:
     """Raise SampleError for a list of a feature that the model does not have."""
     if unknown := sorted(lists.keys() - set(names)):
         raise SampleError(
-            f"the category lists name {unknown[0]!r}, which is no feature of the model", feature=unknown[0]
+            f"the category lists name {unknown[0]!r}, which is not a feature of the model", feature=unknown[0]
         )

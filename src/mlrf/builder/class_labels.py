@@ -10,23 +10,23 @@ from mlrf.core.errors import SampleError
 
 
 def read_class_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
-    """Return the labels of a list, tuple or array, None for None; SampleError when it is none, or a label is no label.
+    """Return the labels of a list, tuple or array; None for None.
 
-    How many there must be is for the model to say.
+    SampleError for anything else, or for a value that cannot be a label. Their number is checked against the model later.
     """
     if classes is None:
         return None
     if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
-        raise SampleError(f"classes are a list of labels in the order of the model's outputs, not {classes!r}")
+        raise SampleError(f"class labels must be a list in the order of the model's outputs, not {classes!r}")
     labels = tuple(label.item() if getattr(label, "ndim", None) == 0 else label for label in classes)
     for label in labels:
         if not isinstance(label, str | int | float) or label != label:  # noqa: PLR0124  NaN alone
             raise SampleError(f"{label!r} cannot be a class label; use strings, numbers or booleans")
         if isinstance(label, str) and not label.strip():
-            raise SampleError(f"the class labels {list(labels)} hold an empty one")
+            raise SampleError(f"the class labels {list(labels)} contain an empty label")
     if len({str(label) for label in labels}) < len(labels):
         # 1 and "1" too: explanations name classes as the members of a JSON object.
-        raise SampleError(f"the class labels {list(labels)} hold one twice, as JSON spells them")
+        raise SampleError(f"the class labels {list(labels)} contain the same label twice once they are written as JSON")
     return labels
 
 
@@ -41,17 +41,17 @@ def fitted_labels(classes: Any) -> tuple[ClassLabel, ...] | None:
 def choose_labels(
     given: Sequence[ClassLabel] | None, own: Sequence[ClassLabel] | None, n_classes: int | None, what: str
 ) -> tuple[ClassLabel, ...] | None:
-    """Return the labels of a model of `n_classes` (None: no classifier): those given, else its own, else 0, 1, ….
+    """Return the labels of a model of `n_classes` (None: not a classifier): those given, else its own, else 0, 1, ….
 
-    SampleError when they do not fit the model, which `what` names for a sentence.
+    SampleError if they do not match the model, which `what` names in the message.
     """
     if n_classes is None:
         if given is not None:
-            raise SampleError(f"class labels are given, but {what} is no classifier; leave them out")
+            raise SampleError(f"class labels are given, but {what} is not a classifier; leave them out")
         return None
     labels = given if given is not None else own
     if labels is None:
         return tuple(range(n_classes))
     if len(labels) != n_classes or len(set(labels)) != len(labels):
-        raise SampleError(f"the model has {n_classes} classes, each with a label of its own, not {list(labels)}")
+        raise SampleError(f"the model has {n_classes} classes, each of which needs its own label, not {list(labels)}")
     return tuple(labels)

@@ -1,4 +1,4 @@
-"""Compressed model files (gzip, bzip2, zstd, xz), decompressed within a bound."""
+"""Compressed model files (gzip, bzip2, zstd, xz), decompressed up to a limit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CHUNK_BYTES = 1 << 20
 
 
 def decompressed(path: Path, content: bytes) -> bytes:
-    """Return the content of a compressed file, and of any other the bytes that it holds.
+    """Return the decompressed content of a compressed file, and the bytes of any other file.
 
-    ModelUnreadableError when it is damaged, or becomes larger than 64 MiB and than 200 times itself.
+    ModelUnreadableError if it is damaged, or expands to more than both 64 MiB and 200 times its size.
     """
     found = next(((name, opened) for name, starts, opened in _FORMATS if content.startswith(starts)), None)
     if found is None:
@@ -40,7 +40,7 @@ def decompressed(path: Path, content: bytes) -> bytes:
                 parts.append(part)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise ModelUnreadableError(
-            f"the model file {path} begins as {name} does and cannot be decompressed: {error}; copy it again"
+            f"the model file {path} looks like {name} but cannot be decompressed: {error}; copy it again"
         ) from error
     return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""Covers that a model's file lacks, estimated by sending sample rows through its trees.
+"""Estimates covers that a model file lacks, by sending sample rows through its trees.
 
 Path-dependent Shapley values rest on the share of training rows that took each branch. If the file does not have them,
 they are estimated from sample rows, and the bundle says so; without a sample the model cannot be explained.
@@ -14,15 +14,15 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.core.forest import F64, LEAF, NUMERIC, ZERO_BAND, Bool, Forest, Missing
 
 NO_COVERS = (
-    "the file does not say how many training rows took each branch, so it cannot be explained: build it with --sample to have "
-    "them estimated"
+    "the file does not say how many training rows took each branch, so the model cannot be explained; build it with --sample "
+    "to have them estimated"
 )
 ESTIMATED = "the file does not say how many training rows took each branch: explanations use {} sample rows instead"
 _MAX_ROWS = 10_000
 
 
 def with_covers(model: ImportedModel, sampled: F64 | None) -> ImportedModel:
-    """Return a model whose covers are known or said to be missing; `sampled` rows [n, F] stand in for what its file lacks."""
+    """Return a model whose covers are known or marked as missing; `sampled` rows [n, F] replace what its file lacks."""
     if model.covers != "none":
         return model
     if sampled is None or not len(sampled):
@@ -50,7 +50,7 @@ def routed_covers(forest: Forest, rows: F64) -> F64:
 
 
 def goes_left(forest: Forest, node: int, values: F64) -> Bool:
-    """Return which values take the left side of an inner node, by the rules of the IR."""
+    """Return which values go left at an inner node, by the rules of the IR."""
     missing, default = np.isnan(values), bool(forest.default_left[node])
     if forest.category_set[node] != NUMERIC:
         codes = np.trunc(values)

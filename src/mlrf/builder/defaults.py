@@ -35,9 +35,12 @@ def read_defaults(defaults: str | os.PathLike[str] | Mapping[str, Value] | None)
 
 
 def with_defaults(schema: Schema, defaults: Mapping[str, Value]) -> Schema:
-    """Return a schema in which these features are optional; ConfigError for a name that is no feature, or a wrong default."""
+    """Return a schema in which these features are optional.
+
+    ConfigError for a name that is not a feature, or a wrong default.
+    """
     if unknown := [name for name in defaults if name not in schema.names]:
-        raise ConfigError(f"the defaults name {unknown[0]!r}, which is no feature of the model")
+        raise ConfigError(f"the defaults name {unknown[0]!r}, which is not a feature of the model")
     features = (
         replace(feature, optional=True, default=defaults[feature.name]) if feature.name in defaults else feature
         for feature in schema.features

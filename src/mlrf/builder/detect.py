@@ -23,7 +23,7 @@ LIBRARIES: tuple[Library, ...] = (
     sklearn.LIBRARY,
     onnx_trees.LIBRARY,
 )
-"""In the order in which they are tried: the wrappers of boosting libraries inherit from scikit-learn's classes too, and an ONNX
+"""In the order in which they are tried: the wrappers of boosting libraries also inherit from scikit-learn's classes; an ONNX
 file has no magic number."""
 
 _SHOWN_BYTES = 12
@@ -34,19 +34,19 @@ def import_model(
 ) -> ImportedModel | ImportedGraph:
     """Recognise a model and read it.
 
-    ModelUnreadableError when no library recognises the file, or it is damaged; UnsupportedModelError when it is known and not
+    ModelUnreadableError if no library recognises the file, or it is damaged; UnsupportedModelError if it is recognised but not
     served.
     """
     source = open_source(model, allow_pickle=allow_pickle)
     library, import_options = recognise(source), import_options or ImportOptions()
     if not library.takes_names and (import_options.feature_names is not None or import_options.task is not None):
         what = "feature names are" if import_options.task is None else "a task is"
-        raise SampleError(f"{what} given, and a model of {library.name} says that itself; leave them out")
+        raise SampleError(f"{what} given, but a {library.name} model defines that itself; leave it out")
     return library.read(source, import_options)
 
 
 def recognise(source: Source) -> Library:
-    """Return the library that a source is of."""
+    """Return the library of a source."""
     foreign = (
         foreign_file(source.path, source.content)
         if isinstance(source, ModelFile)
@@ -66,13 +66,13 @@ def recognise(source: Source) -> Library:
     kinds = "; ".join(library.reads for library in LIBRARIES)
     if isinstance(source, ModelFile):
         raise ModelUnreadableError(
-            f"the file {source.path} is no model that mlrf knows: {_describe(source.content)}. mlrf reads {kinds}"
+            f"the file {source.path} is not a model that mlrf can read: {_describe(source.content)}. mlrf reads {kinds}"
         )
     kind = type(source.value)
     if isinstance(source.value, dict | list | tuple):
         raise UnsupportedModelError(
-            f"mlrf builds from a model, and this is a {kind.__name__} of {len(source.value)} things; take the model out of it: "
-            "mlrf.build(it[…], …) in Python, or save that alone"
+            f"mlrf builds from one model, but this is a {kind.__name__} of {len(source.value)} objects; take the model out "
+            "of it: mlrf.build(models[0], …) in Python, or save the model alone"
         )
     raise UnsupportedModelError(
         f"mlrf builds from a model file or a fitted model, not from {kind.__module__}.{kind.__qualname__}. mlrf reads {kinds}"

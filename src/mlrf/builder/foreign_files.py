@@ -1,4 +1,4 @@
-"""Model files and objects of other formats, recognised so that they are refused by their own names with what to do instead."""
+"""Model files and objects of unsupported formats, recognised so that the error names the format and what to do instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _HEAD_BYTES = 4096
 _DUMPED_TREE = re.compile(rb'\s*(\[\s*"?\s*)?(0:(\[|leaf=)|\{\s*\\?"nodeid\\?")')
-"""How the strings of XGBoost's `get_dump` begin, as text and as JSON."""
+"""Prefixes of the strings of XGBoost's `get_dump`, as text and as JSON."""
 _LIGHTGBM_DUMP = re.compile(rb'\s*\{\s*"name"\s*:\s*"tree"')
 _TREELITE_HEAD = struct.Struct("<3i")
 _MAX_TREELITE_VERSION = 40
@@ -16,7 +16,7 @@ _MAX_TREELITE_VERSION = 40
 _PMML = "a PMML document, whose numbers are rounded; mlrf does not read it: save the model with its own library"
 _MOJO = "an H2O MOJO; mlrf does not read it: train with XGBoost or LightGBM, or export the model to ONNX"
 _DUMP_OF_LIGHTGBM = (
-    "a dump of LightGBM's trees (Booster.dump_model), which is not a model; save the model with Booster.save_model"
+    "a dump of LightGBM's trees (Booster.dump_model), which lacks parts of the model; save it with Booster.save_model"
 )
 _DUMP_OF_XGBOOST = (
     "a dump of XGBoost's trees (dump_model, get_dump), without its objective and base score; save the model itself with "
@@ -34,7 +34,7 @@ _OBJECTS = {
 
 
 def foreign_file(path: Path, content: bytes) -> str | None:
-    """Return what a file is and what to do, where it is of a known format that mlrf does not read; None elsewhere."""
+    """Return what a file is and what to do if it has a known format that mlrf does not read; otherwise None."""
     head = content[:_HEAD_BYTES]
     is_zip = head.startswith(b"PK\x03\x04")
     candidates = {

@@ -1,6 +1,6 @@
-"""Memory that a build will need, held against what there is before any of it is used.
+"""Compares the memory that a build will need with what is available, before any of it is used.
 
-The estimates are lower bounds: what they refuse could not have been built.
+The estimates are lower bounds: a build that they refuse could not have succeeded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _MIB = 1 << 20
 
 
 def require_memory(size_bytes: int, purpose: str) -> None:
-    """Raise BuildError when `size_bytes` exceed the memory that this process can still get; `purpose` says what needs them."""
+    """Raise BuildError if `size_bytes` exceed the memory that this process can still get; `purpose` says what needs them."""
     available = available_bytes()
     if available is not None and size_bytes > available:
         raise BuildError(
-            f"{purpose} needs at least {_mebibytes(size_bytes)} of memory and {_mebibytes(available)} are available; "
+            f"{purpose} needs at least {_mebibytes(size_bytes)} of memory, but {_mebibytes(available)} are available; "
             "build on a machine, or in a container, with more"
         )
 
@@ -38,7 +38,7 @@ def _of_machine() -> int | None:
         lines = _MEMORY_INFO.read_text().splitlines()
     except OSError:
         return None
-    # Swap counts too: a build that uses some of it is slow, and ends.
+    # Swap counts too: a build that uses some of it is slow, but ends.
     found = [int(line.split()[1]) << 10 for line in lines if line.startswith(("MemAvailable:", "SwapFree:"))]
     return sum(found) if found else None
 
@@ -47,7 +47,7 @@ def _of_container() -> int | None:
     try:
         limit = (_CONTROL_GROUP / "memory.max").read_text().strip()
         statistics = dict(line.split() for line in (_CONTROL_GROUP / "memory.stat").read_text().splitlines())
-        # Cached files are given up when memory runs short, so only what processes hold counts.
+        # The page cache is dropped when memory runs short, so only the memory of processes counts.
         return None if limit == "max" else int(limit) - int(statistics["anon"])
     except (OSError, ValueError, KeyError):
         return None

@@ -1,7 +1,7 @@
-"""What a caller calls a model: a path or an object, made one of two things: the bytes of a file, or an object of a library.
+"""Resolves what a caller gives as a model, a path or an object, to the bytes of a file or an object of a library.
 
-Paths are followed to where the model really lies (an MLflow directory names its file). Pickles run code when they are read,
-so they are read only on an explicit word.
+Paths are followed to the model file itself (an MLflow directory names it). Pickles run code when they are read,
+so they are read only with explicit permission.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
 _OF_JOBLIB = (b"x\x9c", b"x\x01", b"x\xda", b"x^", b"\x04\x22M\x18")
-"""zlib (four levels) and lz4: joblib alone writes models so, with compress=…"""
+"""zlib (four levels) and lz4: only joblib writes models this way, with compress=…"""
 _TEXT = re.compile(r"tree\r?\n|\s*\{")
-"""Beginnings of model text that may be given instead of a path: LightGBM's, or JSON."""
+"""Prefixes of model text that may be given instead of a path: LightGBM's, or JSON."""
 _MAX_PATH_CHARS = 4096
 _OLD_PICKLE = re.compile(rb"c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n[(pq]")
-"""How a pickle of an object begins in protocols 0 and 1, which do not say so: module, name, and what is done with them."""
+"""The start of a pickle of an object in protocols 0 and 1, which have no header: module, name, and an operation on them."""
 _SHOWN_CHARS = 200
 
 
@@ -42,7 +42,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelObject:
-    """A model as an object of its library, which is then imported already."""
+    """A model as an object of its library, which is therefore already imported."""
 
     value: Any
 
@@ -55,9 +55,9 @@ Source = ModelFile | ModelObject
 
 
 def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
-    """Return the source of `model`; ModelUnreadableError when a path leads to no model.
+    """Return the source of `model`; ModelUnreadableError if a path does not lead to a model.
 
-    UnsupportedModelError for a pickle without `allow_pickle`: reading one runs whatever code it holds.
+    UnsupportedModelError for a pickle without `allow_pickle`: reading one runs any code in it.
     """
     if not isinstance(model, str | os.PathLike):
         return ModelObject(model)
@@ -65,7 +65,9 @@ def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
         return ModelFile(Path("(the text given)"), model.encode())
     path = Path(model)
     if len(str(path)) > _MAX_PATH_CHARS:
-        raise ModelUnreadableError(f"the model is neither a path nor a model's text: it begins with {str(path)[:40]!r}")
+        raise ModelUnreadableError(
+            f"the model is neither a path nor the text of a model: it begins with {str(path)[:40]!r}"
+        )
     try:
         if path.is_dir():
             if (foreign := foreign_directory(path)) is not None:
@@ -90,10 +92,10 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ModelUnreadableError(f"the model file {path} does not exist") from error
     if not stat.S_ISREG(found.st_mode):
-        raise ModelUnreadableError(f"the model file {path} is no regular file")
+        raise ModelUnreadableError(f"the model file {path} is not a regular file")
     if found.st_size > MAX_MODEL_BYTES:
         raise ModelUnreadableError(f"the model file {path} is larger than {MAX_MODEL_BYTES >> 30} GiB")
-    # The bytes, and what is parsed of them, which is no smaller.
+    # The bytes, and what is parsed from them, which is no smaller.
     require_memory(2 * found.st_size, f"reading the model file {path}")
     return path.read_bytes()
 
@@ -108,7 +110,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         what = "compressed as joblib writes models" if content.startswith(_OF_JOBLIB) else "a pickle"
         raise UnsupportedModelError(
-            f"the model file {path} is {what}, and reading a pickle runs any code that it holds; save the model in its "
+            f"the model file {path} is {what}, and reading a pickle runs any code in it; save the model in its "
             "library's own format (or with skops), or, if you trust whoever made the file, allow it with --allow-pickle",
             path=str(path),
         )
@@ -123,6 +125,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # errors of other packages may have several lines
         raise ModelUnreadableError(
-            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install what it was made with, or load "
-            "it where it was made and save it in a format that lasts (its library's own; of scikit-learn ONNX, with skl2onnx)"
+            f"the pickle {path} cannot be read here: {type(error).__name__}: {reason}; install the packages that it was made "
+            "with, or load it where it was made and save it in a portable format (its library's own; of scikit-learn ONNX, "
+            "with skl2onnx)"
         ) from error

@@ -76,7 +76,7 @@ class Sample:
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
             return feature
         raise SampleError(
-            f"the sample's column {feature.name!r} holds {kind}, but the model splits it as a number",
+            f"the sample's column {feature.name!r} contains {kind}, but the model uses it as a number",
             feature=feature.name,
         )
 
@@ -89,7 +89,7 @@ def schema_of(features: tuple[Feature, ...], sample: Any) -> tuple[Schema, F64 |
     try:
         schema = Schema(features)
     except ValueError as error:
-        raise ModelUnreadableError(f"the model's features make no schema: {error}") from error
+        raise ModelUnreadableError(f"the model's features do not form a schema: {error}") from error
     if sample is None:
         return schema, None
     given = read_sample(sample, schema.names)
@@ -161,11 +161,11 @@ def _names_categories(kind: pa.DataType) -> bool:
 
 def _parquet(path: Path) -> pa.Table:
     if not path.is_file():
-        raise SampleError(f"the sample {path} does not exist or is no file")
+        raise SampleError(f"the sample {path} does not exist or is not a file")
     try:
         return pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        raise SampleError(f"the sample {path} is no Parquet file that can be read: {error}") from error
+        raise SampleError(f"the sample {path} is not a Parquet file that can be read: {error}") from error
 
 
 def _table(sample: Any) -> pa.Table:
@@ -179,8 +179,8 @@ def _table(sample: Any) -> pa.Table:
         if isinstance(sample, Mapping):
             return pa.table(dict(sample))
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise SampleError(f"the sample is no table of plain columns: {error}") from error
-    raise SampleError(f"a sample is the path of a Parquet file or a table, not {type(sample).__name__}")
+        raise SampleError(f"the sample is not a table of plain columns: {error}") from error
+    raise SampleError(f"a sample must be the path of a Parquet file or a table, not {type(sample).__name__}")
 
 
 def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bool) -> list[float] | F64:
@@ -195,8 +195,8 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bo
             raise SampleError(f"the sample's row {place}: {error}", row=place, **error.details) from error
     if schema.codes[index] is not None and all(map(math.isnan, numbers)) and column.null_count < len(column):
         raise SampleError(
-            f"the sample's column {schema.names[index]!r} holds none of the feature's categories, but {column[0]} and such; "
-            "name them with --categories in the order of their codes",
+            f"the sample's column {schema.names[index]!r} contains none of the feature's categories, but values such as "
+            f"{column[0]}; list them with --categories in the order of their codes",
             feature=schema.names[index],
         )
     return numbers

@@ -24,7 +24,7 @@ def check_ending(path: Path) -> None:
     """Raise ConfigError for a file extension without a format."""
     if path.suffix.lower() not in _WRITERS:
         known = ", ".join(_WRITERS)
-        raise ConfigError(f"--out: {path}: answers are written as {known}, not {path.suffix or 'without an ending'}")
+        raise ConfigError(f"--out: {path}: the file must end in {known}, not {path.suffix or 'without an extension'}")
 
 
 def write_answers(path: Path, answers: Sequence[Answer], labels: Labels, classes: Sequence[Category] | None) -> None:

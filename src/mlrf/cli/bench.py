@@ -28,7 +28,7 @@ _LIBRARIES = ("numpy", "onnxruntime")
 def bench(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Time the engines that a bundle has files for, side by side.
 

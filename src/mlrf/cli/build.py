@@ -39,7 +39,9 @@ def build(
     name: Annotated[str, typer.Option("--name", help=f"The model's name: {NAME_RULE}")],
     sample: Annotated[
         Path | None,
-        typer.Option(help="Parquet file of typical input rows: used for feature kinds, the example and the proof."),
+        typer.Option(
+            help="Parquet file of typical input rows: used for feature kinds, the example and the parity check."
+        ),
     ] = None,
     categories: Annotated[
         Path | None, typer.Option(help='JSON {"feature": ["a", "b"]}: categories in the order of their codes.')
@@ -57,19 +59,20 @@ def build(
         str | None, typer.Option(help="Feature names of an ONNX file in column order, e.g. a,b,c.")
     ] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file: this RUNS ANY CODE in it.")
+        bool, typer.Option("--allow-pickle", help="Read a pickle or joblib file. This RUNS ANY CODE in the file.")
     ] = False,
     features: Annotated[
         Path | None, typer.Option(parser=some_path, metavar="<path>", help="Parquet file of rows to serve by key.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Key columns, e.g. store_id,date (name:type without --features).")
+        str | None,
+        typer.Option(help="Key columns, e.g. store_id,date (without --features: name:type, e.g. date:date)."),
     ] = None,
     as_of_column: Annotated[
         str | None, typer.Option(help="Column with the as-of time; of rows with the same key the latest is kept.")
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Allow rows without all features; requests send the rest as overrides.")
+        bool, typer.Option("--partial", help="Allow rows that lack some features; requests send the rest as overrides.")
     ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Precompute the contributions of every row, to serve with its prediction.")

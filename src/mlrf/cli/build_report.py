@@ -40,7 +40,7 @@ def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
     console.print(parity_table(bundle))
     if (cover := manifest.coverage) is not None:
         unreachable = f" (no row can reach the other {cover.unreachable})" if cover.unreachable else ""
-        say(f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes proven{unreachable}")
+        say(f"{cover.nodes} of {cover.nodes + cover.unreachable} inner nodes verified{unreachable}")
         if cover.table_entries:
             say(_table_entries(cover))
     if (rows := manifest.rows) is not None:
@@ -68,26 +68,26 @@ def _recognised(manifest: Manifest) -> list[str]:
             + ("" if manifest.facts is None else f" ({manifest.facts.categorical_features} categorical)")
         ),
         (
-            f"{origin}, served as it is; proven against {manifest.library} {version} asked directly"
+            f"{origin}, served as it is; verified against {manifest.library} {version}"
             if manifest.graph is not None
-            else f"{origin}, added up in {manifest.precision} as {manifest.library} does; proven against "
+            else f"{origin}, added up in {manifest.precision} as {manifest.library} does; verified against "
             f"{manifest.library} {version}"
         ),
         *manifest.notes,
     ]
     if manifest.task == "raw" and manifest.graph is None:
-        lines.append(
-            f"the objective gives no more than a margin: predictions are raw, as {manifest.library} returns them"
-        )
+        lines.append(f"the objective defines no link: predictions are raw margins, as {manifest.library} returns them")
     return [harmless(line) for line in lines]
 
 
 def _table_entries(cover: CoverageEntry) -> str:
     """Return a line about the share of CTR table entries that the proof covers."""
     share = cover.table_entries_found / cover.table_entries
-    line = f"{cover.table_entries_found} of {cover.table_entries} entries of CTR tables proven ({share:.0%})"
+    line = f"{cover.table_entries_found} of {cover.table_entries} entries of CTR tables verified ({share:.0%})"
     if cover.table_entries_found < cover.table_entries:
-        line += "; the rest is not proven: name more categories (--categories), or give rows that hold them (--sample)"
+        line += (
+            "; the rest is not verified: list more categories (--categories), or give rows that contain them (--sample)"
+        )
     return line
 
 
@@ -99,7 +99,9 @@ def _by_code(bundle: Bundle) -> list[str]:
     shown = ", ".join(names[:_SHOWN_NAMES]) + (
         f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     )
-    return [f"categories as integer codes, for the model does not name them (--categories does): {shown}"]
+    return [
+        f"categories as integer codes, because the model does not contain their names (give them with --categories): {shown}"
+    ]
 
 
 def _reserved(bundle: Bundle) -> list[str]:

@@ -13,13 +13,13 @@ from mlrf.demo.story import DEFAULT_OUT, run
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Exit after the load test instead of staying up.")] = False,
-    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 2,
     out: Annotated[
         Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write the bundle to.")
     ] = DEFAULT_OUT,
     rate: Annotated[int, typer.Option(help="Requests per second of the load test.")] = 1000,
-    seconds: Annotated[int, typer.Option(help="For how long.")] = 10,
+    seconds: Annotated[int, typer.Option(help="Seconds that the load test lasts.")] = 10,
 ) -> None:
     """Train on real retail data, build, serve and load-test a model, in about a minute.
 

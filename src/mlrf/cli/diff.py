@@ -36,7 +36,7 @@ def diff(
         ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column of --rows with the true values, to report the errors of both.")
+        str | None, typer.Option(help="Column of --rows with the true values; reports the errors of both models.")
     ] = None,
     fail_above: Annotated[
         float | None,
@@ -44,10 +44,10 @@ def diff(
             min=0,
             metavar="<limit>",
             help="End with status 1 if the 99th percentile of the differences, or with --rows the share of changed labels, "
-            "is above this, or rows cannot be compared (default: never).",
+            "is above this number, or if no rows can be compared (default: never).",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Compare two bundles: their contract with clients, how they were made, and their predictions for the same rows.
 
@@ -59,7 +59,7 @@ def diff(
       mlrf diff models/sales sales-bundle --rows yesterday.parquet --fail-above 0.01 --json
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     if label is not None and rows is None:
-        raise ConfigError("--label names a column of --rows; give them too")
+        raise ConfigError("--label: it names a column of --rows; give --rows too")
     before, after = open_bundle(old), open_bundle(new)
     document: dict[str, Any] = {
         "old": before.version,
@@ -84,10 +84,10 @@ def diff(
 def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
     """Return a sentence for each figure of a comparison that is above the limit; also where nothing could be compared."""
     if found is None or not found.get("compared"):
-        return ["no row could be compared; name some with --rows"]
+        return ["no row could be compared; give rows with --rows"]
     failed = []
     if found["not_comparable"]:
-        failed.append(f"{found['not_comparable']} answers are finite numbers from one bundle alone")
+        failed.append(f"{found['not_comparable']} answers are finite numbers from only one of the bundles")
     if found["p99_difference"] > limit:
         failed.append(f"the 99th percentile of the differences is {found['p99_difference']:.6g}")
     if found.get("changed_labels", 0) / found["rows"] > limit:
@@ -139,7 +139,7 @@ def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str
     if label is None:
         return compared
     if any(model.bundle.manifest.task != "regression" for model in models):
-        raise ConfigError("--label: errors are reported for regressions; leave it out")
+        raise ConfigError("--label: errors are reported for regression models only; leave it out")
     from mlrf.model.table_input import read_rows  # noqa: PLC0415
 
     column = Schema((Feature(label),))
@@ -166,7 +166,7 @@ def _distance(old: Sequence[float], new: Sequence[float]) -> dict[str, Any]:
 def _errors(truth: Sequence[float], answers: Sequence[float]) -> dict[str, float]:
     apart = [a - t for a, t in zip(answers, truth, strict=True) if math.isfinite(t)]
     if not apart:
-        raise ConfigError("--label: the column holds no number")
+        raise ConfigError("--label: the column contains no number")
     return {
         "mean_absolute": math.fsum(map(abs, apart)) / len(apart),
         "root_mean_square": math.sqrt(math.fsum(d * d for d in apart) / len(apart)),
@@ -181,7 +181,10 @@ def _report_lines(before: Bundle, after: Bundle, document: dict[str, Any]) -> li
     lines += [f"{what}: {old} -> {new}" for what, (old, new) in document["made"].items()]
     found = document["predictions"]
     if found is None:
-        return [*lines, "predictions: the old one's golden rows do not fit; name some with --rows"]
+        return [
+            *lines,
+            "predictions: the golden rows of the old bundle do not match the new one; give rows with --rows",
+        ]
     lines.append(f"{found['of']}, {found['rows']} rows:")
     for what, value in found.items():
         if what == "errors":

@@ -51,7 +51,7 @@ def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:
                 return np.ascontiguousarray(golden[rng.integers(len(golden), size=n_rows)]), "drawn from golden.parquet"
     example = bundle.schema.row(bundle.schema.example())
     columns = [_column(rng, f, x, n_rows) for f, x in zip(bundle.schema.features, example, strict=True)]
-    return np.ascontiguousarray(np.stack(columns, axis=1)), "made from the schema"
+    return np.ascontiguousarray(np.stack(columns, axis=1)), "generated from the schema"
 
 
 def _column(rng: np.random.Generator, feature: Feature, example: float, n_rows: int) -> Rows:

@@ -57,7 +57,7 @@ def explain(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", parser=some_path, metavar="<path>", help="Write the lines of --json there (.jsonl)."
+            "--out", "-o", parser=some_path, metavar="<path>", help="File to write the lines of --json to (.jsonl)."
         ),
     ] = None,
     unknown_categories: Annotated[
@@ -78,10 +78,10 @@ def explain(
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
     if out is not None and out != STANDARD and out.suffix.lower() not in _ENDINGS:
-        raise ConfigError(f"--out: {out}: explanations are written as {', '.join(_ENDINGS)}")
+        raise ConfigError(f"--out: {out}: the file must end in {', '.join(_ENDINGS)}")
     as_json = as_json or out is not None
     if as_json and class_label is not None:
-        raise ConfigError("--class chooses what a terminal shows; --json and --out hold every class")
+        raise ConfigError("--class: it selects what is shown in the terminal; --json and --out contain every class")
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
     output = None if class_label is None else _output(model, class_label)
@@ -101,10 +101,10 @@ def explain(
 
 def _output(model: Model, label: str) -> int:
     if model.classes is None or model.engine.n_outputs == 1:
-        raise ConfigError(f"--class: {model.name} has one output, there is no class to choose")
+        raise ConfigError(f"--class: {model.name} has a single output and no classes; leave it out")
     labels = [str(c) for c in model.classes]
     if label not in labels:
-        raise ConfigError(f"--class: {label!r} is none of {', '.join(labels)}")
+        raise ConfigError(f"--class: {label!r} is not one of {', '.join(labels)}")
     return labels.index(label)
 
 
@@ -152,4 +152,4 @@ def _class_text(model: Model, prediction: Any, output: int | None) -> str:
     predicted = f", predicted class {label}"
     if output is None or model.classes[output] == label:
         return predicted
-    return f"{predicted}; shown is class {model.classes[output]}"
+    return f"{predicted}; explained class {model.classes[output]}"

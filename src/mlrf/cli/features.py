@@ -49,7 +49,7 @@ StoreUrl = Annotated[
 ]
 AsOf = Annotated[str | None, typer.Option(help="Column with the as-of time.")]
 Partial = Annotated[
-    bool, typer.Option("--partial", help="Allow rows without all features; requests send the rest as overrides.")
+    bool, typer.Option("--partial", help="Allow rows that lack some features; requests send the rest as overrides.")
 ]
 
 
@@ -75,7 +75,7 @@ def load(
     found, format_ = _keyed(bundle)
     file = RowsFile(rows, format_, as_of_column=as_of_column, partial=partial)
     if not file.n_rows:
-        raise RowsError(f"{rows} holds no rows, and a load replaces all that are stored: nothing was changed")
+        raise RowsError(f"{rows} contains no rows, and a load replaces all stored rows; nothing was changed")
     with _bar(file.n_rows) as progress:
         loaded = (
             _load_shared(found, format_, file, url, progress)
@@ -84,7 +84,7 @@ def load(
         )
     line = f"{loaded.rows} rows loaded"
     if loaded.superseded:
-        line += f"; {loaded.superseded} gave way to a later row of the same key"
+        line += f"; {loaded.superseded} left out because the file has a later row with the same key"
     print(line)
 
 
@@ -109,7 +109,7 @@ def push(
     pushed = _ask_store(found, state_dir, url, lambda store: store.push(given))
     line = f"{pushed.written} rows pushed"
     if pushed.older:
-        line += f"; {pushed.older} left out, for a later row of the key stands"
+        line += f"; {pushed.older} left out because a later row with the same key is stored"
     print(line)
 
 

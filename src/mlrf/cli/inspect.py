@@ -24,19 +24,19 @@ from mlrf.engines.selection import open_engine
 
 _SHOWN_CATEGORIES = 4
 _COVERS_NOTES = {
-    "sample": ["explanations use covers estimated from sample rows, not on the training rows"],
-    "none": ["no explanations: the model's file has no covers, and it was built without --sample"],
+    "sample": ["explanations use covers estimated from sample rows instead of training rows"],
+    "none": ["no explanations: the model file has no covers, and the bundle was built without --sample"],
 }
 
 _UNCLIPPED = (
-    "probabilities are the runtime's own sums in float32, served as they are: they can leave [0, 1] by about 1e-6; clip them "
-    "where a metric (log_loss) refuses that"
+    "probabilities are ONNX Runtime's own float32 sums, served unchanged: they can be outside [0, 1] by about 1e-6; clip them "
+    "where a metric (log_loss) refuses such values"
 )
 
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Show the contents of a bundle: the model, its features, the proof, and an example request.
 

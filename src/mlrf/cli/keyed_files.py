@@ -33,10 +33,12 @@ def read_rows(path: Path, rows: RowFormat, *, as_of_column: str | None, partial:
             given = _documents(_csv(path, rows, as_of_column), path, rows, partial=partial)
         case ".json" | ".jsonl" | ".ndjson":
             if as_of_column is not None:
-                raise ConfigError("--as-of-column is about tables; a line of JSON says it as as_of")
+                raise ConfigError("--as-of-column: it applies to tables; in JSON lines the member as_of gives the time")
             given = _documents(_json(path), path, rows, partial=partial)
         case other:
-            raise ConfigError(f"{path}: rows come as .parquet, .csv or .jsonl, not {other or 'without an ending'}")
+            raise ConfigError(
+                f"{path}: the rows must be a .parquet, .csv or .jsonl file, not {other or 'a file without an extension'}"
+            )
     taken = list(given)
     if not taken:
         raise RowsError(f"{path} has no rows")
@@ -50,7 +52,7 @@ def read_key_text(fields: Sequence[str], key: EntityKey) -> dict[str, Any]:
     for each in fields:
         name, equals, text = each.partition("=")
         if not equals:
-            raise ConfigError(f"{each!r} is no field of a key; write {' '.join(f'{n}=…' for n in key.names)}")
+            raise ConfigError(f"{each!r} is not a field of a key; write {' '.join(f'{n}=…' for n in key.names)}")
         values[name] = _key_value(types.get(name, KeyType.STRING), text)
     return values
 
@@ -60,7 +62,9 @@ def _parquet(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: 
 
     file = RowsFile(path, rows, as_of_column=as_of_column, partial=partial)
     if file.n_rows > MAX_PUSHED_ROWS:
-        raise RowsError(f"{path} has {file.n_rows} rows, more than a push of {MAX_PUSHED_ROWS}; load it instead")
+        raise RowsError(
+            f"{path} has {file.n_rows} rows, more than a push of {MAX_PUSHED_ROWS}; use `mlrf features load` instead"
+        )
     for batch in file.batches():
         yield from zip(batch.keys, batch.records, strict=True)
 
@@ -77,7 +81,7 @@ def _json(path: Path) -> Iterator[Any]:
     try:
         yield from json_infinities.decode_documents(read_bytes(path))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RowsError(f"{path} is no JSON array and no JSON lines: {error}") from error
+        raise RowsError(f"{path} is neither a JSON array nor JSON lines: {error}") from error
 
 
 def _csv(path: Path, rows: RowFormat, as_of_column: str | None) -> Iterator[Any]:
@@ -88,7 +92,9 @@ def _csv(path: Path, rows: RowFormat, as_of_column: str | None) -> Iterator[Any]
         by_name = {feature.name: feature for feature in rows.schema.features}
         for cells in filter(None, lines):
             if len(cells) != len(header):
-                raise RowsError(f"{path} has {len(cells)} cells in line {lines.line_num}, its header {len(header)}")
+                raise RowsError(
+                    f"{path} has {len(cells)} cells in line {lines.line_num}, but {len(header)} in its header"
+                )
             document: dict[str, Any] = {
                 "key": {f.name: _key_value(f.type, cells[header.index(f.name)]) for f in rows.key.fields},
                 "features": {name: read_cell(by_name[name], cells[place]) for name, place in columns.items()},
@@ -97,7 +103,7 @@ def _csv(path: Path, rows: RowFormat, as_of_column: str | None) -> Iterator[Any]
                 document["as_of"] = cells[header.index(as_of_column)] or None
             yield document
     except (csv.Error, UnicodeDecodeError) as error:
-        raise RowsError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise RowsError(f"{path} is not CSV in UTF-8: {error}") from error
 
 
 def _csv_columns(path: Path, rows: RowFormat, header: list[str], as_of_column: str | None) -> dict[str, int]:

@@ -36,11 +36,11 @@ def keys(
         write_keys(file, found | {line.id: line})
         typer.echo(key)
     elif scope or (add is not None and revoke is not None):
-        raise ConfigError("--scope goes with --add, and --revoke stands alone", option="--scope")
+        raise ConfigError("--scope: it needs --add, and --revoke cannot be combined with either", option="--scope")
     elif revoke is not None:
         kept = {identity: key for identity, key in found.items() if revoke not in (key.name, identity)}
         if len(kept) == len(found):
-            raise ConfigError(f"--revoke: {file} has no key of {revoke!r}", option="--revoke")
+            raise ConfigError(f"--revoke: {file} has no key with the name or id {revoke!r}", option="--revoke")
         write_keys(file, kept)
         typer.echo(f"revoked {len(found) - len(kept)}")
     else:
@@ -53,6 +53,6 @@ def _checked(name: str, scopes: list[str] | None) -> list[str]:
         raise ConfigError(f"--add: {name!r} is not 1 to 64 letters, digits and ._:@/-", option="--add")
     wrong = [each for each in scopes or () if each not in SCOPES]
     if not scopes or wrong:
-        problem = f"{wrong[0]!r} is none" if wrong else "name at least one"
-        raise ConfigError(f"--scope: {problem}; there are {', '.join(SCOPES)}", option="--scope")
+        problem = f"{wrong[0]!r} is not a scope" if wrong else "name at least one"
+        raise ConfigError(f"--scope: {problem}; the scopes are {', '.join(SCOPES)}", option="--scope")
     return scopes

@@ -14,5 +14,7 @@ def some_path(text: str | Path) -> Path:
     if text == "":
         raise typer.BadParameter("the path is empty")
     if (scheme := scheme_of(text)) is not None:
-        raise typer.BadParameter(f"{scheme}: addresses are not supported; copy it here and give the path")
+        raise typer.BadParameter(
+            f"{scheme}: addresses are not supported; copy the file to this machine and give its path"
+        )
     return Path(text)

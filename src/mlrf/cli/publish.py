@@ -25,7 +25,10 @@ def publish(
         Path, typer.Argument(help="The repository's directory; created when missing.", parser=some_path)
     ],
     allow_schema_change: Annotated[
-        bool, typer.Option("--allow-schema-change", help="Publish even if the model's clients would have to change.")
+        bool,
+        typer.Option(
+            "--allow-schema-change", help="Publish even if the schema changed so that clients have to change."
+        ),
     ] = False,
 ) -> None:
     """Copy a bundle into a model repository as the next version of its model, and point to it.

@@ -51,7 +51,9 @@ def read_file(path: Path, schema: Schema) -> Any:
             if not path.is_file():
                 raise ConfigError(f"{path} cannot be read: no such file")
             return _parquet(path, path)
-    raise ConfigError(f"{path}: rows come as .json, .jsonl, .csv or .parquet, not {path.suffix or 'without an ending'}")
+    raise ConfigError(
+        f"{path}: the rows must be a .json, .jsonl, .csv or .parquet file, not {path.suffix or 'a file without an extension'}"
+    )
 
 
 def _standard_input(schema: Schema) -> Any:
@@ -75,7 +77,7 @@ def _json(raw: bytes, path: Path) -> list[Any]:
     try:
         return [_features(item) for item in json_infinities.decode_documents(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"{path} is no JSON array and no JSON lines: {error}") from error
+        raise InvalidRequestError(f"{path} is neither a JSON array nor JSON lines: {error}") from error
 
 
 def _features(item: Any) -> Any:
@@ -121,11 +123,11 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
         for cells in filter(None, lines):
             if len(cells) != len(header):
                 raise InvalidRequestError(
-                    f"row {len(rows)}: {path} has {len(cells)} cells in line {lines.line_num}, its header {len(header)}"
+                    f"row {len(rows)}: {path} has {len(cells)} cells in line {lines.line_num}, but {len(header)} in its header"
                 )
             rows.append(cells)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"{path} is no CSV in UTF-8: {error}") from error
+        raise InvalidRequestError(f"{path} is not CSV in UTF-8: {error}") from error
     by_name = {feature.name: feature for feature in schema.features}
     columns = {
         name: _column(by_name[name], [cells[place] for cells in rows])
@@ -179,4 +181,4 @@ def _parquet(source: Path | io.BytesIO, path: Path) -> Any:
     try:
         return pq.ParquetFile(source).read()
     except (pa.ArrowException, OSError) as error:
-        raise InvalidRequestError(f"{path} is no Parquet file that can be read: {error}") from error
+        raise InvalidRequestError(f"{path} is not a Parquet file that can be read: {error}") from error

@@ -27,17 +27,20 @@ def score(
     ],
     keep: Annotated[
         str,
-        typer.Option(metavar="<columns>", help="Columns to pass through, by comma (default: none). Example: id,date"),
+        typer.Option(
+            metavar="<columns>",
+            help=("Input columns to copy to the output, separated by commas, e.g. id,date (default: none)."),
+        ),
     ] = "",
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads (default: the processors).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads (default: the number of processors).")
+    ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete the output of another job and begin again.")
+        bool, typer.Option("--restart", help="Delete the output of another job in the directory and start again.")
     ] = False,
     unknown_categories: Annotated[
         str,
-        typer.Option(
-            help="`refuse` a category that the model does not know, read it as `missing`, or answer it `as-library`."
-        ),
+        typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
     ] = "refuse",
 ) -> None:
     """Score Parquet files into a directory of Parquet parts, one for each row group, in the order of the input.

@@ -30,7 +30,9 @@ _PREDICTION_LIMITS = {"float64": 1e-9, "float32": 1e-6}
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
-    engine: Annotated[str | None, typer.Option(help="Engine to check (default: the one that would serve).")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Engine to check (default: the one that `mlrf serve` would use).")
+    ] = None,
 ) -> None:
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
 
@@ -49,7 +51,7 @@ def verify(
     _check_other_engine(found, model.engine.name)
     golden = read_golden(found.file(GOLDEN))
     if golden.rows.shape[1] != found.manifest.n_features or golden.margins.shape[1] != found.manifest.n_outputs:
-        raise BundleError(f"{bundle}: its golden rows do not fit its model", file=GOLDEN)
+        raise BundleError(f"{bundle}: its golden rows do not match its model", file=GOLDEN)
     mean = float(np.mean(np.abs(golden.margins)))
     link = found.link.vector()
     margin_limit, limit = found.manifest.margin_limit, _PREDICTION_LIMITS[found.manifest.precision]
@@ -70,14 +72,14 @@ def verify(
             and _close(predicted, golden.predictions[index], limit, typical)
         ):
             raise BundleError(
-                f"{bundle}: golden row {index} ({golden.kinds[index]}) is answered {margin.tolist()}, the training library "
-                f"said {expected.tolist()}; do not serve it with the {model.engine.name} engine of this machine",
+                f"{bundle}: golden row {index} ({golden.kinds[index]}) gives {margin.tolist()}, but the training library "
+                f"gave {expected.tolist()}; do not serve it with the {model.engine.name} engine of this machine",
                 file=GOLDEN,
             )
     _check_batch(bundle, model, golden)
     typer.echo(
-        f"{found.name} {found.short_version}: {len(found.manifest.files)} files whole, {len(golden.rows)} golden rows "
-        f"answered as trained by {model.engine.name}, {equal} of them to the bit"
+        f"{found.name} {found.short_version}: {len(found.manifest.files)} files intact, {len(golden.rows)} golden rows "
+        f"predicted as in training by {model.engine.name}, {equal} of them equal to the bit"
     )
 
 
@@ -95,17 +97,19 @@ def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:
     alone = np.array([engine.margin(row) for row in table.tolist()]).reshape(golden.margins.shape)
     if not np.array_equal(margins, alone, equal_nan=True):
         raise BundleError(
-            f"{bundle}: the {engine.name} engine answers golden rows differently in a batch and alone", file=GOLDEN
+            f"{bundle}: the {engine.name} engine predicts golden rows differently in a batch and one at a time",
+            file=GOLDEN,
         )
     if not isinstance(engine, Explainer):
         return
     if not np.allclose(engine.base, model.bundle.manifest.base, rtol=ADDITIVITY_LIMIT, atol=ADDITIVITY_LIMIT):
-        raise BundleError(f"{bundle}: the expected margin of {FOREST} is not the manifest's", file=FOREST)
+        raise BundleError(f"{bundle}: the expected margin in {FOREST} differs from the manifest's", file=FOREST)
     reasons = np.frombuffer(engine.contributions_many(table.data), dtype=np.float64)
     gap = additivity_gap(margins, reasons.reshape(len(table), table.shape[1], -1), engine.base)
     if gap > ADDITIVITY_LIMIT:
         raise BundleError(
-            f"{bundle}: contributions of golden rows miss their margin by {gap:.3g} of their size", file=FOREST
+            f"{bundle}: the contributions of golden rows differ from their margins by {gap:.3g} of their size",
+            file=FOREST,
         )
 
 

@@ -16,7 +16,7 @@ from mlrf.core.repository import ModelDirectory
 
 def versions(
     model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """List the versions of a model in a repository, and mark the current one.
 

@@ -114,7 +114,7 @@ class Client:
     def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
         """Return the probabilities of a classifier's classes in the order of `classes` in `models()`; `rows` as for `predict`.
 
-        InvalidRequestError for a model that is no classifier.
+        InvalidRequestError for a model that is not a classifier.
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(rows, Mapping):
@@ -137,7 +137,9 @@ class Client:
         if isinstance(rows, Mapping):
             return self._ask_one(rows, {"explain": top or True}, deadline_s)["explanation"]
         if top is not None:
-            raise InvalidRequestError("top is for one record; a table's explanation holds every feature")
+            raise InvalidRequestError(
+                "`top` applies to a single record; the explanation of a table contains every feature"
+            )
         served, (values, base) = self._infer(rows, ("shap_values", "shap_base"), deadline_s)
         expected: Any = float(base[0]) if len(base) == 1 else base
         table = read_rows(served.schema, rows, self._leniency)
@@ -176,7 +178,7 @@ class Client:
                 body["explain"] = explain
             return self._post("/predict", body, deadline_s)
         if overrides:
-            raise InvalidRequestError("overrides are for a single key; ask for each key by itself")
+            raise InvalidRequestError("`overrides` apply to a single key; call once for each key")
         answers: list[dict[str, Any]] = []
         for start in range(0, len(keys), _CHUNK_KEYS):
             chunk = [{"key": key} for key in keys[start : start + _CHUNK_KEYS]]
@@ -243,10 +245,8 @@ def _plain(value: Any) -> Any:
 
 
 def _no_classifier(name: str) -> InvalidRequestError:
-    return InvalidRequestError(f"the model {name} is no classifier and has no probabilities; call predict")
+    return InvalidRequestError(f"the model {name} is not a classifier and has no probabilities; call predict")
 
 
 def _version_changed(name: str) -> VersionChangedError:
-    return VersionChangedError(
-        f"the model {name} was replaced while the call was under way; repeat the call", model=name
-    )
+    return VersionChangedError(f"the model {name} was replaced during the call; repeat the call", model=name)

@@ -48,6 +48,9 @@ def error_of(status: int, content: bytes) -> MlrfError:
         error = _CLASSES.get(code, MlrfError)(sentence, **details)
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError):
         shown = content[:200].decode(errors="replace")
-        return MlrfError(f"the server answered with status {status} and no error of mlrf's: {shown!r}", status=status)
+        return MlrfError(
+            f"the server answered with status {status} and a body that is not an error of mlrf: {shown!r}",
+            status=status,
+        )
     error.details |= {"status": status, "request_id": document.get("request_id")}
     return error

@@ -27,7 +27,7 @@ def read_served_model(document: Mapping[str, Any], name: str | None) -> ServedMo
     found = [each for each in document["models"] if each["name"] == name]
     if not found:
         names = ", ".join(each["name"] for each in document["models"]) or "none"
-        raise ModelNotFoundError(f"no model named {name!r} is served; there is {names}", model=name)
+        raise ModelNotFoundError(f"no model named {name!r} is served; the server has {names}", model=name)
     schema = Schema(tuple(_feature(each) for each in found[0]["features"]))
     return ServedModel(found[0]["name"], found[0]["digest"], schema, found[0]["classes"])
 

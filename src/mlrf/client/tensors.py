@@ -37,7 +37,7 @@ def read_response(response: Response) -> dict[str, Array]:
     """Return the outputs of an infer response by name, in their shapes."""
     length = response.headers.get(LENGTH_HEADER)
     if length is None:
-        raise MlrfError("the server did not answer in binary tensors; is a proxy changing its headers?")
+        raise MlrfError("the response has no binary tensors; check whether a proxy removes its headers")
     offset = int(length)
     document = msgspec.json.decode(response.content[:offset])
     arrays = {}

@@ -119,12 +119,12 @@ def read_held(root: Path, version: str, held: Mapping[str, int]) -> Bundle:
     raw, schema = (_path_of(held[name]).read_bytes() if name in held else b"" for name in (MANIFEST, SCHEMA))
     if hashlib.sha256(raw).hexdigest() != version:
         raise BundleError(
-            f"{root}: what is held of it is not the version {version[:_SHORT_VERSION_DIGITS]}", file=MANIFEST
+            f"{root}: the files read are not those of version {version[:_SHORT_VERSION_DIGITS]}", file=MANIFEST
         )
     manifest = _decode_manifest(root, raw)
     for name in (SCHEMA, *held):
         if name != MANIFEST and (name not in held or digest_file(_path_of(held[name])) != manifest.files[name].sha256):
-            raise BundleError(f"{root}: what is held of {name} is not the manifest's", file=name)
+            raise BundleError(f"{root}: the content read of {name} does not match the manifest", file=name)
     return msgspec.structs.replace(_described(root, raw, manifest, schema), held=dict(held))
 
 
@@ -178,7 +178,7 @@ def _decode_manifest(root: Path, raw: bytes) -> Manifest:
     if not NAME_PATTERN.fullmatch(manifest.name):
         raise BundleError(f"{root}: the model's name {manifest.name!r} is not {NAME_RULE}", file=MANIFEST)
     if (manifest.facts is None) == (manifest.graph is None):
-        raise BundleError(f"{root}: the manifest describes no model, or two", file=MANIFEST)
+        raise BundleError(f"{root}: the manifest must describe either a forest or a graph", file=MANIFEST)
     n_bases = manifest.n_outputs if manifest.graph is None else 0
     if manifest.n_outputs < 1 or len(manifest.base) != n_bases:
         raise BundleError(f"{root}: the manifest's outputs and base values do not match", file=MANIFEST)
@@ -205,7 +205,7 @@ def _check_listed(root: Path, manifest: Manifest) -> None:
             raise BundleError(f"{root}: the manifest lists no {name}; build it again", file=name)
     if not manifest.files.keys() & _ENGINE_FILES.values():
         raise BundleError(
-            f"{root}: the manifest lists neither {FOREST} nor {ONNX_MODEL}, so nothing can answer; build it again",
+            f"{root}: the manifest lists neither {FOREST} nor {ONNX_MODEL}, so no engine can serve it; build it again",
             file=FOREST,
         )
 
@@ -224,7 +224,7 @@ def _check_files(root: Path, manifest: Manifest) -> None:
         raise BundleError(f"{root}: {extra[0]} is in the directory but not in the manifest; remove it", file=extra[0])
     for name, listed in manifest.files.items():
         if "/" in name or name in ("", ".", "..", MANIFEST):
-            raise BundleError(f"{root}: the manifest lists {name!r}, which is no file name", file=name)
+            raise BundleError(f"{root}: the manifest lists {name!r}, which is not a file name", file=name)
         if name not in present:
             raise BundleError(f"{root}: {name} is missing", file=name)
         try:
@@ -242,7 +242,7 @@ def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry) -> None:
         raise BundleError(f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name)
     if digest_file(root / name) != listed.sha256:
         raise BundleError(
-            f"{root}: {name} was altered: its sha256 is not the manifest's; copy the bundle again", file=name
+            f"{root}: {name} was altered: its SHA-256 differs from the manifest's; copy the bundle again", file=name
         )
     if (wrong := wrong_content(root / name)) is not None:
         raise BundleError(f"{root}: {name} {wrong}; build it again", file=name)
@@ -255,10 +255,16 @@ def _read_small(root: Path, name: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise BundleError(f"{root}: {name} is not a regular file", file=name)
         if found.st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{root}: {name} has {found.st_size} bytes, more than any that mlrf writes", file=name)
+            raise BundleError(
+                f"{root}: {name} has {found.st_size} bytes, more than any file that mlrf writes", file=name
+            )
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        reason = f"has no {name}, so it is no bundle" if root.is_dir() else "is no directory; a bundle is one"
+        reason = (
+            f"has no {name}, so it is not a bundle"
+            if root.is_dir()
+            else "is not a directory, and a bundle is a directory"
+        )
         raise BundleError(f"{root}: {reason}; make one with `mlrf build`", file=name) from error
     except OSError as error:
         raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
@@ -276,9 +282,9 @@ def _read_link(root: Path, manifest: Manifest) -> Link:
     kind = manifest.link.kind
     if kind not in KINDS:
         raise BundleError(
-            f"{root}: the manifest names the link {kind!r}, which this version does not know", file=MANIFEST
+            f"{root}: the manifest names the link {kind!r}, which this version of mlrf does not support", file=MANIFEST
         )
     link = Link(cast("LinkKind", kind), manifest.link.scale)
     if link.is_vector and manifest.n_outputs < 2:  # noqa: PLR2004
-        raise BundleError(f"{root}: the manifest's link {kind} needs at least two outputs", file=MANIFEST)
+        raise BundleError(f"{root}: the manifest's link {kind} needs two or more outputs", file=MANIFEST)
     return link

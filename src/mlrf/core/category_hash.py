@@ -20,7 +20,10 @@ def category_hash(text: str) -> int:
 
 
 def category_text(category: object) -> str | None:
-    """Return the text that CatBoost hashes for a category, booleans as 0 and 1; None for a value that is no category to it."""
+    """Return the text that CatBoost hashes for a category, booleans as 0 and 1.
+
+    None for a value that is not a category to it.
+    """
     if isinstance(category, str):
         return category
     if isinstance(category, int) or (isinstance(category, float) and category.is_integer()):

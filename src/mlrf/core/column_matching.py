@@ -25,8 +25,6 @@ def find_columns(features: Sequence[str], columns: Sequence[str]) -> dict[str, i
         if name in found:
             first = columns[found[name]]
             reason = f"two columns {name!r}" if first == column else f"the columns {first!r} and {column!r}"
-            raise InvalidRequestError(
-                f"there are {reason} for the feature {name!r}; keep the one that is meant", feature=name
-            )
+            raise InvalidRequestError(f"there are {reason} for the feature {name!r}; keep one of them", feature=name)
         found[name] = place
     return found

@@ -22,7 +22,7 @@ def contract_changes(old: Bundle, new: Bundle) -> list[str]:
         if getattr(before, what) != getattr(after, what):
             changes.append(f"{what} was {getattr(before, what)} and is {getattr(after, what)}")
     if before.graph is None and before.covers != "none" and after.graph is not None:
-        changes.append("explanations are no longer available: it is a graph of operators")
+        changes.append("explanations are no longer available: the model is a graph of operators")
     if _key(old) != _key(new):
         changes.append(f"the key was {_key(old)} and is {_key(new)}")
     return changes
@@ -39,7 +39,7 @@ def _features(old: Bundle, new: Bundle) -> list[str]:
     changes = [f"feature {name!r} is gone" for name in before if name not in after]
     changes += [f"feature {name!r} is new and required" for name in after if name not in before]
     if not changes and list(before) != list(after):
-        changes.append("the features stand in another order")
+        changes.append("the features are in another order")
     for name, feature in before.items():
         if name in after:
             changes += _feature(feature, after[name])
@@ -57,7 +57,7 @@ def _feature(old: Feature, new: Feature) -> list[str]:
     if old.categories is not None and not _begins(new.categories, old.categories):
         changes.append(f"feature {old.name!r} has other categories: {_listed(old.categories, new.categories)}")
     elif old.categories is None and new.categories is not None:
-        changes.append(f"feature {old.name!r} takes only listed categories")
+        changes.append(f"feature {old.name!r} accepts only listed categories")
     return changes
 
 
@@ -71,7 +71,7 @@ def _typed(categories: Sequence[Category]) -> list[tuple[bool, Category]]:
 
 def _listed(old: Sequence[Category], new: Sequence[Category] | None) -> str:
     if new is None:
-        return "it has no list any more"
+        return "it no longer has a list"
     gone = [c for c in old if c not in new]
     if not gone:
         return "their codes have changed"

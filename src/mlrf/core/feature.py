@@ -54,7 +54,7 @@ class Feature:
     """Whether an instance by name may leave it out: then it has the value `default`."""
     default: Value = None
     infinities: Infinities = REFUSED
-    """Of a numeric or integer feature; infinity is no integer, so an integer feature takes none."""
+    """Of a numeric or integer feature; infinity is not an integer, so an integer feature takes none."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -66,7 +66,7 @@ class Feature:
             if len(set(keys)) != len(keys):
                 raise ValueError(f"feature {self.name!r} lists a category twice")
         elif self.hashing is not None:
-            raise ValueError(f"feature {self.name!r} hashes categories and has no list of them")
+            raise ValueError(f"feature {self.name!r} hashes categories, but has no list of them")
 
 
 def category_codes(feature: Feature) -> Mapping[tuple[bool, Category], float] | None:
@@ -123,7 +123,7 @@ def _category(feature: Feature, code: int) -> Category:
         # The bundle does not keep the name, and the hash does not give it back.
         return f"(hash {code - int(HASHED_CODE)})"
     if not 0 <= code < len(feature.categories):
-        raise ValueError(f"feature {feature.name!r} has no category of code {code}")
+        raise ValueError(f"feature {feature.name!r} has no category with code {code}")
     return feature.categories[code]
 
 

@@ -29,7 +29,7 @@ def wrong_content(path: Path) -> str | None:
 
 def _starts_with(magic: bytes, what: str) -> Callable[[BinaryIO, int], str | None]:
     def check(file: BinaryIO, _size: int) -> str | None:
-        return None if file.read(_HEAD_BYTES) == magic else f"is no {what} that mlrf wrote"
+        return None if file.read(_HEAD_BYTES) == magic else f"is not a {what} that mlrf wrote"
 
     return check
 
@@ -38,7 +38,7 @@ def _parquet(file: BinaryIO, size: int) -> str | None:
     head = file.read(len(_PARQUET))
     file.seek(max(0, size - len(_PARQUET)))
     is_parquet = size > 2 * len(_PARQUET) and head == _PARQUET == file.read()
-    return None if is_parquet else "is no Parquet file"
+    return None if is_parquet else "is not a Parquet file"
 
 
 def _onnx(file: BinaryIO, size: int) -> str | None:
@@ -54,10 +54,10 @@ def _onnx(file: BinaryIO, size: int) -> str | None:
         else:
             length = {_FIXED64: 8, _FIXED32: 4}.get(-1 if kind is None else kind)
         if tag is None or length is None or file.tell() + length > size:
-            return "is no ONNX model"
+            return "is not an ONNX model"
         has_graph = has_graph or tag >> 3 == _GRAPH
         file.seek(length, 1)
-    return None if has_graph else "is no ONNX model"
+    return None if has_graph else "is not an ONNX model"
 
 
 def _varint(file: BinaryIO) -> int | None:

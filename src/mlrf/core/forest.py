@@ -191,8 +191,8 @@ class Forest:
         nodes = np.arange(n)
         for side in (self.left, self.right):
             child = side[inner]
-            _require(bool(np.all(child > nodes[inner])), "a child stands before its parent")
-            _require(bool(np.all(child < offsets[tree_of[inner] + 1])), "a child stands outside its tree")
+            _require(bool(np.all(child > nodes[inner])), "a child is before its parent")
+            _require(bool(np.all(child < offsets[tree_of[inner] + 1])), "a child is outside its tree")
         parents = np.bincount(np.concatenate([self.left[inner], self.right[inner]]), minlength=n)
         roots = np.zeros(n, dtype=np.int64)
         roots[offsets[:-1]] = 1
@@ -222,11 +222,13 @@ class Forest:
             with np.errstate(over="ignore"):
                 _require(
                     bool(np.all(self.threshold.astype(np.float32) == self.threshold)),
-                    "a threshold is no float32 number",
+                    "a threshold is not a float32 number",
                 )
         if self.rounding == "float32":
             with np.errstate(over="ignore"):
-                _require(bool(np.all(self.value.astype(np.float32) == self.value)), "a leaf value is no float32 number")
+                _require(
+                    bool(np.all(self.value.astype(np.float32) == self.value)), "a leaf value is not a float32 number"
+                )
 
 
 def floor32(thresholds: F64) -> F64:

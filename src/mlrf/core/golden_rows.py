@@ -67,7 +67,8 @@ def read_golden_rows(path: Path, n_features: int, n_outputs: int) -> GoldenRows:
     magic, version, n, *shape = _HEADER.unpack_from(raw)
     if magic != _MAGIC or version != _FORMAT:
         raise BundleError(
-            f"{path}: holds no golden rows that this version of mlrf reads; build the bundle again", file=path.name
+            f"{path}: contains no golden rows that this version of mlrf can read; build the bundle again",
+            file=path.name,
         )
     try:
         if shape != [n_features, n_outputs] or not 1 <= n <= n_kept(n, n_features):
@@ -76,7 +77,7 @@ def read_golden_rows(path: Path, n_features: int, n_outputs: int) -> GoldenRows:
         if len(raw) != end + n * n_outputs * _DOUBLE_BYTES:
             raise ValueError
     except (ValueError, IndexError, struct.error) as error:
-        raise BundleError(f"{path}: its golden rows do not fit its model", file=path.name) from error
+        raise BundleError(f"{path}: its golden rows do not match its model", file=path.name) from error
     return GoldenRows(n, rows, array("d", raw[end:]))
 
 

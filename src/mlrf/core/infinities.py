@@ -74,7 +74,7 @@ def describe_infinities(infinities: Infinities) -> str:
 
 @cache
 def read_infinities(described: str | None) -> Infinities:
-    """Return the rule that a document describes, `REFUSED` for None; ValueError when it is no rule.
+    """Return the rule that a document describes, `REFUSED` for None; ValueError when it is not a rule.
 
     All features of a rule share one object, so that those who check rows see at once that the rule is the same.
     """

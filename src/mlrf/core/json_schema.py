@@ -95,8 +95,8 @@ def _hashing(described: Any) -> CategoryHashing | None:
     if described is None:
         return None
     if described["hash"] != _HASH:
-        raise ValueError(f"categories are hashed by {described['hash']!r}, which this version does not know")
+        raise ValueError(f"categories are hashed by {described['hash']!r}, which this version of mlrf does not support")
     known = tuple(described["known"])
     if not all(isinstance(hashed, int) and 0 <= hashed < 1 << 32 for hashed in known):
-        raise ValueError("a hash of a category is no number of 32 bits")
+        raise ValueError("a hash of a category is not a 32-bit integer")
     return CategoryHashing(known, bool(described["open"]))

@@ -34,4 +34,4 @@ def _only(path: Path, found: list[ModelDirectory]) -> ModelDirectory:
     names = ", ".join(str(path / directory.name) for directory in found)
     if found:
         raise ConfigError(f"{path} is a repository of several models; name one of {names}")
-    raise ConfigError(f"{path} is no model of a repository; name one as REPOSITORY/NAME")
+    raise ConfigError(f"{path} is not a model of a repository; name one as REPOSITORY/NAME")

@@ -99,7 +99,7 @@ def check_contract(old: Bundle, new: Bundle) -> None:
     changes = contract_changes(old, new)
     if changes:
         raise SchemaChangedError(
-            f"{new.name} {new.short_version} asks other things of its callers than {old.short_version}: "
+            f"{new.name} {new.short_version} has another schema for callers than {old.short_version}: "
             f"{'; '.join(changes[:_SHOWN])}; allow it with --allow-schema-change",
             changes=changes[:_LISTED],
         )

@@ -68,10 +68,12 @@ class ModelDirectory:
             raw = _read_regular(path, _MAX_POINTER_BYTES)
             pointer = msgspec.json.decode(raw, type=Pointer)
         except FileNotFoundError as error:
-            raise BundleError(f"{self.path}: no version was published here", file=POINTER) from error
+            raise BundleError(
+                f"{self.path}: no version has been published; publish one with `mlrf publish`", file=POINTER
+            ) from error
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BundleError(
-                f"{path}: is no pointer to a version: {error}; publish a version again to replace it", file=POINTER
+                f"{path}: is not a valid pointer file: {error}; publish a version again to replace it", file=POINTER
             ) from error
         if pointer.number < 1 or not _DIGEST.fullmatch(pointer.digest):
             raise BundleError(f"{path}: names no version; publish a version again to replace it", file=POINTER)
@@ -106,7 +108,7 @@ class ModelDirectory:
             if len({v.digest for v in found}) == 1:
                 return found[0]
         there = ", ".join(map(str, self.numbers())) or "none"
-        raise BundleError(f"{self.path}: {requested!r} is no version; there is {there}", version=requested)
+        raise BundleError(f"{self.path}: {requested!r} is not a version; the versions are {there}", version=requested)
 
     def read(self, version: Version) -> Bundle:
         """Return the bundle of a version, fully checked; BundleError when it is damaged or has another name or digest."""
@@ -117,7 +119,7 @@ class ModelDirectory:
                 file=MANIFEST,
             )
         if bundle.name != self.name:
-            raise BundleError(f"{bundle.path}: holds the model {bundle.name!r}, not {self.name!r}", file=MANIFEST)
+            raise BundleError(f"{bundle.path}: contains the model {bundle.name!r}, not {self.name!r}", file=MANIFEST)
         return bundle
 
 
@@ -127,7 +129,7 @@ def is_digest_prefix(text: str) -> bool:
 
 
 def model_directories(path: Path) -> list[ModelDirectory]:
-    """Return the models of a repository, or of the one model that a path within it names; none when it is no repository."""
+    """Return the models of a repository, or of the one model that a path within it names; none when it is not a repository."""
     if (path / MANIFEST).exists():
         return []
     if (path / POINTER).exists():
@@ -142,5 +144,5 @@ def model_directories(path: Path) -> list[ModelDirectory]:
 def _read_regular(path: Path, max_bytes: int) -> bytes:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
-        raise OSError(f"{path.name} is no file of at most {max_bytes} bytes")
+        raise OSError(f"{path.name} is not a file of at most {max_bytes} bytes")
     return path.read_bytes()

@@ -141,7 +141,7 @@ class Schema:
         if value is None:
             if feature.nullable:
                 return MISSING
-            raise _invalid(feature, value, "a value: this feature may not be missing", leniency)
+            raise _invalid(feature, value, "a value, because this feature may not be missing", leniency)
         match feature.kind:
             case Kind.BOOLEAN:
                 return _boolean(feature, value, leniency)
@@ -193,7 +193,7 @@ class Schema:
         """Return the error for a value that is not in a feature's list of categories."""
         categories = feature.categories or ()
         if not categories:
-            known = "the model knows none"
+            known = "the model has none"
         elif by_code:
             known = f"codes 0 to {len(categories) - 1}"
         else:

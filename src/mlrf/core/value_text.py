@@ -35,7 +35,7 @@ def shown(value: Any) -> str:
         case str():
             return f"the string {shown_name(value)}"
         case int() if abs(value) >= 1 << 63:
-            return "an integer beyond 64 bits"
+            return "an integer outside 64 bits"
         case int() | float():
             return f"the number {detail_value(value)}"
         case _:
@@ -60,7 +60,7 @@ def detail_value(value: Any) -> float | int | bool | str | None:
         case str():
             return clip(value)
         case int() if abs(value) >= 1 << 63:
-            return "an integer beyond 64 bits"
+            return "an integer outside 64 bits"
         case float() if not math.isfinite(value):
             return str(value)
         case int() | float():

@@ -32,7 +32,7 @@ class Owner(Protocol):
         """Take note that the request due at `due_at` got no response, or (None) that an idle connection had a fault."""
 
     def lost(self, connection: Connection) -> None:
-        """Take note that the connection is gone; its request has been reported."""
+        """Take note that the connection was closed; its request has been reported."""
 
 
 class Connection(asyncio.Protocol):
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         if self._keep_alive:
             self._rest()
         else:
-            # Announced with the response, so it is no error.
+            # Announced with the response, so it is not an error.
             self._closing = True
             cast("asyncio.Transport", self._transport).close()
 

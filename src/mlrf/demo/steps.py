@@ -46,7 +46,7 @@ CONNECTIONS = 32
 
 
 def build_bundle(model: lgb.Booster, out: Path, sample: pd.DataFrame, rows: pd.DataFrame) -> Path:
-    """Build with `mlrf.build`, replacing what an earlier run of the demo left, and nothing that is no bundle.
+    """Build with `mlrf.build`, replacing what an earlier run of the demo left, and nothing that is not a bundle.
 
     `rows` are served by key; their contributions are precomputed here.
     """

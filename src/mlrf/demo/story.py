@@ -60,7 +60,7 @@ def run(
         check_output(out, force=True)
     except OutputExistsError as error:
         raise OutputExistsError(
-            f"{out} is there and is no bundle, so the demo does not replace it; name another place with -o",
+            f"{out} is there and is not a bundle, so the demo does not replace it; name another place with -o",
             path=str(out),
         ) from error
 

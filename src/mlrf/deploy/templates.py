@@ -20,10 +20,12 @@ MARK = "example-"
 def write_files(kind: str, out: Path, values: Mapping[str, str]) -> list[Path]:
     """Write the files of a folder of this package into `out`, and return their paths within it.
 
-    `values`: by the part of a name behind `example-`. OutputExistsError when `out` exists and is no empty directory.
+    `values`: by the part of a name behind `example-`. OutputExistsError when `out` exists and is not an empty directory.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExistsError(f"{out} exists and is no empty directory; name another one with --out", path=str(out))
+        raise OutputExistsError(
+            f"{out} exists and is not an empty directory; name another one with --out", path=str(out)
+        )
     source = ROOT / kind
     written = []
     for file in sorted(each for each in source.rglob("*") if each.is_file()):

@@ -164,5 +164,5 @@ def _reader_of_codes(categories: Sequence[Category], missing: str | None) -> Cal
 
 def _known(x: float | None) -> float:
     if x is None:
-        raise ValueError("a type of no missing values has one")
+        raise ValueError("a missing value in a column whose type has none")
     return x

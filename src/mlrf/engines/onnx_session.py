@@ -28,7 +28,9 @@ def start_session(model: Path) -> ort.InferenceSession:
     try:
         session = ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise BundleError(f"{model}: ONNX Runtime {ort.__version__} refuses it: {error}", file=model.name) from error
+        raise BundleError(
+            f"{model}: ONNX Runtime {ort.__version__} cannot load it: {error}", file=model.name
+        ) from error
     _give_memory_back()
     return session
 

@@ -36,11 +36,11 @@ def check_engine(bundle: Bundle, name: str | None) -> None:
         raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
     if bundle.manifest.graph is not None and name == "trees":
         raise ConfigError(
-            f"{bundle.name} is a graph of operators and no forest: the engine onnxruntime serves it", option="engine"
+            f"{bundle.name} is a graph of operators, not a forest; use the engine onnxruntime", option="engine"
         )
     if name == "onnxruntime" and ONNX_MODEL not in bundle.manifest.files and name not in bundle.manifest.parity:
         raise ConfigError(
-            f"{bundle.name} was built without {ONNX_MODEL} (`mlrf inspect` says why): the engine trees serves it",
+            f"{bundle.name} was built without {ONNX_MODEL} (`mlrf inspect` says why); use the engine trees",
             option="engine",
         )
 

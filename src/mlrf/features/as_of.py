@@ -14,11 +14,11 @@ MAX_AS_OF_US = (dt.datetime.max.replace(tzinfo=dt.UTC) - _EPOCH) // _MICROSECOND
 def read_as_of(text: Any) -> int:
     """Return the microseconds of an RFC 3339 time or date; ValueError names the fault."""
     if not isinstance(text, str):
-        raise ValueError(f"an as-of time is a string like 2026-01-31T06:00:00Z, not {type(text).__name__}")  # noqa: TRY004
+        raise ValueError(f"an as-of time must be a string like 2026-01-31T06:00:00Z, not {type(text).__name__}")  # noqa: TRY004
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"{text[:40]!r} is no RFC 3339 time like 2026-01-31T06:00:00Z") from error
+        raise ValueError(f"{text[:40]!r} is not an RFC 3339 time like 2026-01-31T06:00:00Z") from error
     if time.tzinfo is None:
         time = time.replace(tzinfo=dt.UTC)
     as_of_us = (time - _EPOCH) // _MICROSECOND

@@ -173,7 +173,7 @@ def is_later(rows: RowFormat, key: Key, record: Record, stands: Record) -> bool:
         when = "without an as-of time" if mine == NO_TIME else "of the same as-of time"
         remedy = "; keep one, or name the --as-of-column" if mine == NO_TIME else "; keep one"
         raise RowsError(
-            f"two rows have the key {named}, both {when}: which one counts cannot be told{remedy}", key=named
+            f"two rows have the key {named}, both {when}, so it is unclear which one is current{remedy}", key=named
         )
     return mine > other
 
@@ -185,6 +185,8 @@ def _sole_load(store: LmdbStore) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise FeaturesUnavailableError("another process is loading rows into this store; wait for it") from None
+        raise FeaturesUnavailableError(
+            "another process is loading rows into this store; try again when it has finished"
+        ) from None
     finally:
         os.close(descriptor)

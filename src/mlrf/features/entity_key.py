@@ -93,7 +93,7 @@ class EntityKey:
             for each in self.fields:
                 values[each.name], place = _DECODERS[each.type](raw, place)
         except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
-            raise ValueError("the bytes are no key of these fields") from error
+            raise ValueError("the bytes are not a key of these fields") from error
         if place != len(raw):
             raise ValueError("more bytes than a key of these fields has")
         return values
@@ -107,7 +107,7 @@ class EntityKey:
         for each in self.fields:
             if each.name not in values:
                 return InvalidKeyError(
-                    f"the key has no field {shown_name(each.name)}; send all of {self.contract()}",
+                    f"the key lacks the field {shown_name(each.name)}; send all of {self.contract()}",
                     field=each.name,
                     missing=[name for name in self.names if name not in values],
                 )
@@ -131,7 +131,7 @@ class EntityKey:
                     expected=_EXPECTED[each.type],
                 )
         return InvalidKeyError(
-            f"the key is longer than {MAX_KEY_BYTES} bytes; the strings of a key must be shorter",
+            f"the key is longer than {MAX_KEY_BYTES} bytes; shorten its strings",
             max_bytes=MAX_KEY_BYTES,
         )
 
@@ -164,13 +164,13 @@ _EXPECTED = {
 
 def _hint(kind: KeyType, value: Any) -> str:
     if value is None:
-        return "; a key has no missing fields"
+        return "; a field of a key cannot be missing"
     if kind is KeyType.STRING and isinstance(value, int | float):
-        return "; 54 is not the string that reads 54: send it in quotes"
+        return "; a number is not a string, even if it has the same digits: send it in quotes"
     if kind is KeyType.INTEGER and isinstance(value, float) and value.is_integer():
-        return "; beyond 2^53 a number with a point or an exponent is not exact: send all of its digits"
+        return "; above 2^53 a number with a decimal point or an exponent is not exact: send all digits"
     if kind is KeyType.INTEGER and isinstance(value, str):
-        return "; 54 is not the string that reads 54: send it without quotes"
+        return "; a string of digits is not an integer: send it without quotes"
     return ""
 
 

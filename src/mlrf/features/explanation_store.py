@@ -49,11 +49,11 @@ class EmbeddedExplanations:
                 self._environment.write(lambda t: t.put(_BOUND_KEY, bound, overwrite=False, db=self._meta))
             if self._bound() != bound:
                 raise ConfigError(
-                    f"--state-dir: {path} holds explanations of another model; remove it", option="--state-dir"
+                    f"--state-dir: {path} contains explanations of another model; remove it", option="--state-dir"
                 )
         except lmdb.Error as error:
             self.release()
-            raise ConfigError(f"--state-dir: {path} holds no explanations: {error}", option="--state-dir") from error
+            raise ConfigError(f"--state-dir: {path} contains no explanations: {error}", option="--state-dir") from error
         except BaseException:
             self.release()
             raise
@@ -92,7 +92,7 @@ class EmbeddedExplanations:
         def work(transaction: lmdb.Transaction[bytes]) -> None:
             for key, value in items:
                 if not transaction.put(key, value, overwrite=False, append=True, db=self._table):
-                    raise BundleError(f"{EXPLANATIONS}: its keys are not in order", file=EXPLANATIONS)
+                    raise BundleError(f"{EXPLANATIONS}: its keys are not in ascending order", file=EXPLANATIONS)
 
         self._environment.write(work)
 

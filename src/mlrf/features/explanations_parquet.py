@@ -31,15 +31,19 @@ def read_explanations(
         file = open_rows(path)
         metadata = file.schema_arrow.metadata or {}
         if (metadata.get(MODEL), metadata.get(ROWS)) != (model.encode(), rows.digest.encode()):
-            raise BundleError(f"{path}: the explanations are of another model or schema; build again", file=path.name)
+            raise BundleError(
+                f"{path}: the explanations are of another model or schema; build the bundle again", file=path.name
+            )
         first_row = 0
         for table in file.iter_batches(_BATCH_ROWS, use_threads=False):
             keys = encode_keys(rows.key, {name: table.column(name) for name in rows.key.names}, first_row)
             values = np.asarray(table.column(CONTRIBUTIONS).flatten(), np.float64)
             if values.size != len(keys) * n_values:
-                raise BundleError(f"{path}: the explanations are of another number of features", file=path.name)
+                raise BundleError(
+                    f"{path}: the explanations have another number of features; build the bundle again", file=path.name
+                )
             parts = values.reshape(len(keys), -1).view(f"V{8 * n_values}").ravel().tolist()
             yield list(zip(keys, table.column(ROW).to_pylist(), parts, strict=True))
             first_row += len(keys)
     except (pa.ArrowException, OSError, LookupError, ValueError, RowsError) as error:
-        raise BundleError(f"{path}: no explanations can be read from it: {error}", file=path.name) from error
+        raise BundleError(f"{path}: the explanations cannot be read: {error}", file=path.name) from error

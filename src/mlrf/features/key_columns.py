@@ -35,7 +35,8 @@ def type_of_column(name: str, kind: pa.DataType) -> KeyType:
         if any(test(kind) for test in fits):
             return found
     raise RowsError(
-        f"the key's column {name!r} holds {kind}; a key is of strings, integers, dates or booleans: convert the column",
+        f"the key's column {name!r} contains {kind}; a key consists of strings, integers, dates or booleans: convert the "
+        "column",
         column=name,
     )
 
@@ -79,8 +80,8 @@ def _date_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes
         if rest.any():
             place = int(np.flatnonzero(rest)[0])
             raise RowsError(
-                f"row {first_row + place}: the key's column {field.name!r} is a date, but holds {column[place]}, which is no "
-                "midnight in UTC; cut the time off, or make it a string",
+                f"row {first_row + place}: the key's column {field.name!r} is a date, but contains {column[place]}, which is "
+                "not midnight in UTC; remove the time, or convert it to a string",
                 row=first_row + place,
                 column=field.name,
             )
@@ -89,7 +90,7 @@ def _date_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes
     if outside.any():
         place = int(np.flatnonzero(outside)[0])
         raise RowsError(
-            f"row {first_row + place}: the key's column {field.name!r} holds a date outside the years 1 to 9999",
+            f"row {first_row + place}: the key's column {field.name!r} contains a date outside the years 1 to 9999",
             row=first_row + place,
             column=field.name,
         )
@@ -124,7 +125,7 @@ def _refused(field: KeyField, row: int, value: Any) -> RowsError:
         else f"{type(value).__name__} {clip(str(value))}"
     )
     return RowsError(
-        f"row {row}: the key's column {field.name!r} should hold {expected_of(field.type)}, not {hint}",
+        f"row {row}: the key's column {field.name!r} must be {expected_of(field.type)}, not {hint}",
         row=row,
         column=field.name,
     )

@@ -72,7 +72,7 @@ class Environment:
         read-only, or another process has been writing for `WRITE_LIMIT_S`.
         """
         if not self.is_writable:
-            raise FeaturesUnavailableError("the feature store is on a read-only disk: it takes no rows")
+            raise FeaturesUnavailableError("the feature store is on a read-only disk, so no rows can be stored")
         if not self._writing.acquire(timeout=self.write_limit_s):
             raise self._busy()
         try:
@@ -212,9 +212,9 @@ def _unusable(path: Path, error: Exception) -> ConfigError:
     number = _errno(error)
     reason = os.strerror(number) if number else str(error)
     remedy = {
-        errno.EROFS: "; its rows were never loaded, and a read-only disk takes none: load them before, or choose another",
-        errno.EACCES: "; give it to the user that runs this, or choose another",
-        errno.ENOSPC: "; make room, or choose another",
+        errno.EROFS: "; its rows were never loaded, and the disk is read-only: load them before mounting it, or choose another",
+        errno.EACCES: "; give this user write permission, or choose another",
+        errno.ENOSPC: "; free disk space, or choose another",
     }.get(number or 0, "")
     return ConfigError(f"--state-dir: {path} cannot be used as a feature store: {reason}{remedy}", option="--state-dir")
 

@@ -60,7 +60,7 @@ class LmdbStore:
             self._open()
         except (lmdb.Error, FeaturesUnavailableError) as error:
             self.release()
-            raise ConfigError(f"--state-dir: {path} is no feature store: {error}", option="--state-dir") from error
+            raise ConfigError(f"--state-dir: {path} is not a feature store: {error}", option="--state-dir") from error
         except BaseException:
             self.release()
             raise
@@ -206,7 +206,8 @@ class LmdbStore:
             found = environment.write(self._begin_anew)
         if found != digest:
             raise ConfigError(
-                f"--state-dir: {environment.path} holds rows of another schema or key; choose another directory, or remove it",
+                f"--state-dir: {environment.path} contains rows of another schema or key; choose another directory, or "
+                "remove it",
                 option="--state-dir",
             )
         self._seen = _Seen(-1, self.tables[0], 0)

@@ -35,9 +35,7 @@ class RoundTrips:
             from redis.backoff import NoBackoff  # noqa: PLC0415
             from redis.exceptions import ResponseError  # noqa: PLC0415
         except ImportError as error:
-            raise ConfigError(
-                f"a store that machines share needs redis: pip install 'mlrf[redis]' ({error})"
-            ) from error
+            raise ConfigError(f"a shared feature store needs redis: pip install 'mlrf[redis]' ({error})") from error
 
         def client() -> Redis:
             return Redis.from_url(
@@ -102,7 +100,7 @@ class RoundTrips:
         finally:
             task.cancel()
         if not done:
-            raise _NoAnswerError(f"nothing within {limit_s * 1e3:g} ms")
+            raise _NoAnswerError(f"no response within {limit_s * 1e3:g} ms")
         return task.result()
 
     async def _ask(self, *command: Any) -> Any:
@@ -112,7 +110,7 @@ class RoundTrips:
         except self._refusal as error:
             # An error reply is a response: the connection works, and so does the server.
             self._free.put_nowait(client)
-            raise FeaturesUnavailableError(f"the feature store refuses: {clip(str(error))}") from error
+            raise FeaturesUnavailableError(f"the feature store refused the command: {clip(str(error))}") from error
         except BaseException as error:
             self._connections -= 1
             await _drop(client)

@@ -134,7 +134,7 @@ class RedisStore:
         given = list(rows)
         if len(given) > MAX_PUSHED:
             raise FeaturesUnavailableError(
-                f"a push of {len(given)} rows would hold up the store that machines share; push at most {MAX_PUSHED} at once, "
+                f"a push of {len(given)} rows would block the shared store; push at most {MAX_PUSHED} at once, "
                 "or load the file"
             )
         flat = [part for key, record in given for part in (key, record + _digest(key, record))]
@@ -170,7 +170,9 @@ class RedisStore:
         """Begin a bulk load and return its token for `add` and `finish`. FeaturesUnavailableError when another is under way."""
         token = secrets.token_hex(8).encode()
         if not await self._slowly("EVAL", _BEGIN, 3, *self._of_a_load(), token, LOAD_TTL_S):
-            raise FeaturesUnavailableError("another process is loading rows into this store; wait for it")
+            raise FeaturesUnavailableError(
+                "another process is loading rows into this store; try again when it has finished"
+            )
         return token
 
     async def add(self, token: bytes, rows: Sequence[tuple[Key, Record]]) -> None:
@@ -188,7 +190,7 @@ class RedisStore:
             raise _given_up()
         if done < 0:
             raise FeaturesUnavailableError(
-                "the store has lost rows of the load: does it evict keys (maxmemory-policy)?"
+                "the store has lost rows during the load; check whether it evicts keys (maxmemory-policy)"
             )
 
     async def abandon_load(self, token: bytes) -> None:
@@ -236,7 +238,7 @@ class RedisStore:
         if value is None:
             return None
         if not isinstance(value, bytes):
-            raise self.format.invalid(key, "it is no string of bytes")
+            raise self.format.invalid(key, "it is not a string of bytes")
         record = value[:-_DIGEST_BYTES]
         if _digest(key, record) != value[-_DIGEST_BYTES:]:
             raise self.format.invalid(key, "the bytes are damaged")
@@ -247,7 +249,7 @@ class RedisStore:
 
 
 def _given_up() -> FeaturesUnavailableError:
-    return FeaturesUnavailableError("the load was given up by the store: another one took its place, or it fell silent")
+    return FeaturesUnavailableError("the load was cancelled: another load replaced it, or it was silent for too long")
 
 
 def _digest(key: Key, record: Record) -> bytes:

@@ -97,8 +97,8 @@ class RowFormat:
             # Probes use bytes that are not a key.
             fields = {}
         return InvalidStoredRowError(
-            f"what is stored under the key {clip(msgspec.json.encode(fields).decode())} is no valid row: {reason}; "
-            "push the row again, and find out who else writes to the store",
+            f"what is stored under the key {clip(msgspec.json.encode(fields).decode())} is not a valid row: {reason}; "
+            "push the row again, and check which other programs write to the store",
             key=fields,
         )
 
@@ -106,10 +106,10 @@ class RowFormat:
         n_features = len(self.schema.features)
         is_ours = record[:2] == bytes((FORMAT, _PARTIAL)) and record[2:_PREFIX_BYTES] == self.prefix[2:]
         if not is_ours or len(record) != self._row_bytes + (n_features + 7) // 8:
-            raise self.invalid(key, "the bytes are those of no row of this model's schema and key")
+            raise self.invalid(key, "the bytes are not a row of this model's schema and key")
         bits = int.from_bytes(record[self._row_bytes :], "little")
         if bits >> n_features:
-            raise self.invalid(key, "it lacks features that the model does not have")
+            raise self.invalid(key, "it marks features as absent that the model does not have")
         absent = tuple(index for index in range(n_features) if bits >> index & 1)
         time = _as_of_from(record, _PREFIX_BYTES)[0]
         values = memoryview(record)[HEAD_BYTES : self._row_bytes].cast("d")
@@ -136,7 +136,7 @@ class RowFormat:
         return None
 
     def _outside(self, key: Key, index: int, value: float) -> InvalidStoredRowError:
-        return self.invalid(key, f"{value:g} is no value of the feature {shown_name(self.schema.names[index])}")
+        return self.invalid(key, f"{value:g} is not a value of the feature {shown_name(self.schema.names[index])}")
 
 
 def _hashed_codes(schema: Schema) -> Iterator[tuple[int, frozenset[float]]]:

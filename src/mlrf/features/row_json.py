@@ -83,7 +83,8 @@ def _check_shared(key: Mapping[str, Any], values: list[float], rows: RowFormat) 
             number = rows.schema.number(index, key[name])
             if number != values[index] and not (math.isnan(number) and math.isnan(values[index])):
                 raise InvalidKeyError(
-                    f"{shown_name(name)} is {shown(key[name])} in the key and another value in the features; they are one",
+                    f"{shown_name(name)} is {shown(key[name])} in the key and has another value in the features; send the "
+                    "same value",
                     field=name,
                 )
 

@@ -81,8 +81,8 @@ class RowsFile:
         absent = [name for name in rows.schema.names if name not in found]
         if absent and not partial:
             raise RowsError(
-                f"{path} has no column {_listed(absent)} of the model's features; add it, or say --partial where requests "
-                "bring it as an override",
+                f"{path} has no column {_listed(absent)} of the model's features; add it, or give --partial if requests "
+                "send it as an override",
                 missing=absent[:20],
             )
         self.absent = tuple(index for index, name in enumerate(rows.schema.names) if name not in found)
@@ -178,7 +178,7 @@ def _distinct(schema: Schema, index: int, column: pa.Array, first_row: int) -> C
     """Convert each distinct value once, by the schema's rule for a single value."""
     if pa.types.is_nested(column.type):
         name = schema.names[index]
-        raise RowsError(f"feature {name!r} holds {column.type}, not single values; convert the column", feature=name)
+        raise RowsError(f"feature {name!r} contains {column.type}, not single values; convert the column", feature=name)
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     places = encoded.indices.to_numpy(zero_copy_only=False)
     missing = np.asarray(encoded.indices.is_null())
@@ -201,7 +201,7 @@ def _number(schema: Schema, index: int, value: Any, row: int) -> float:
     elif not isinstance(value, str | int | float | bool | None):
         feature = schema.features[index]
         raise RowsError(
-            f"row {row}: feature {feature.name!r} holds {clip(str(value))}, a {type(value).__name__}; convert the column",
+            f"row {row}: feature {feature.name!r} contains {clip(str(value))}, a {type(value).__name__}; convert the column",
             row=row,
             feature=feature.name,
         )
@@ -254,7 +254,7 @@ def _arrow_schema(path: Path, file: pq.ParquetFile) -> pa.Schema:
 
 def _unreadable(path: Path, error: Exception) -> RowsError:
     reason = " ".join(str(error).split())
-    return RowsError(f"{path} is no Parquet file that can be read: {reason or type(error).__name__}")
+    return RowsError(f"{path} is not a Parquet file that can be read: {reason or type(error).__name__}")
 
 
 def _listed(names: list[str]) -> str:

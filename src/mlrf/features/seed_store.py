@@ -38,7 +38,8 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
         return False
     if importlib.util.find_spec("pyarrow") is None:
         raise ConfigError(
-            f"{bundle.path} brings rows that this machine has not taken yet, which needs pyarrow: pip install 'mlrf[features]'"
+            f"{bundle.path} contains rows that have not been loaded on this machine yet; loading them needs pyarrow: pip "
+            "install 'mlrf[features]'"
         )
     command = [sys.executable, "-m", _MODULE, str(bundle.path), str(state_dir), bundle.version, str(int(shared))]
     try:
@@ -46,11 +47,11 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise ConfigError(f"the rows of {bundle.path} were not taken within {_LIMIT_S:g} s") from error
+        raise ConfigError(f"the rows of {bundle.path} were not loaded within {_LIMIT_S:g} s") from error
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
         kind = BundleError if done.returncode == _BAD_BUNDLE else ConfigError
-        raise kind(f"the rows of {bundle.path} could not be taken: {reason[0]}")
+        raise kind(f"the rows of {bundle.path} could not be loaded: {reason[0]}")
     return True
 
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         bundle = read_bundle(path)
         if bundle.version != version:
-            raise BundleError(f"{path} was replaced meanwhile; start again")
+            raise BundleError(f"{path} was replaced during the start; start again")
         rows = row_format(bundle)
         if rows is not None:
             _take(bundle, rows, store_location(Path(state_dir), bundle, rows), shared=shared == "1")

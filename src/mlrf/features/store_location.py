@@ -71,9 +71,9 @@ def wrong_in_address(url: str) -> str | None:
         parts = urlsplit(url)
         port_is_one = parts.port != 0
     except ValueError:
-        return "the address is no redis://HOST:PORT/DATABASE"
+        return "the address is not redis://HOST:PORT/DATABASE"
     if not port_is_one or _DATABASE.fullmatch(parts.path) is None:
-        return "the address is no redis://HOST:PORT/DATABASE: the last two are numbers"
+        return "the address is not redis://HOST:PORT/DATABASE: port and database must be numbers"
     return None
 
 

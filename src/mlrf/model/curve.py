@@ -98,7 +98,7 @@ class Sweep:
 def plan_sweep(model: Model, row: Row, names: Sequence[str], leniency: Leniency = STRICT) -> Sweep:
     """Return the sweep of a row over the features of these names, one or two.
 
-    NoThresholdsError for a model that is no tree ensemble or whose engine does not know its thresholds, UnknownFeatureError,
+    NoThresholdsError for a model that is not a tree ensemble or whose engine does not know its thresholds, UnknownFeatureError,
     InvalidRequestError for another number of names, BatchTooLargeError for more points than MOST_POINTS or values than
     MOST_VALUES.
     """
@@ -158,7 +158,7 @@ def _indices(model: Model, names: Sequence[str], leniency: Leniency) -> list[int
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UnknownFeatureError(
-            f"a curve cannot vary {shown_name(unknown[0])}, which is no feature of {model.name}; "
+            f"a curve cannot vary {shown_name(unknown[0])}, which is not a feature of {model.name}; "
             f"{LISTS_FEATURES[leniency.caller]} lists the features",
             feature=clip(unknown[0]),
             unknown=[clip(name) for name in unknown],
@@ -193,7 +193,7 @@ def _axis(engine: PiecewiseConstant, feature: Feature, index: int, x: float) -> 
 
 
 def _value(feature: Feature, x: float) -> Value:
-    # An integer of more digits is no integer that JSON readers take.
+    # An integer of more digits is not an integer that JSON readers take.
     return x if feature.kind is not Kind.NUMERIC and abs(x) >= _INT64 else canonical_value(feature, x)
 
 

@@ -118,7 +118,7 @@ def as_estimator(model: Model, classes: Sequence[Category] | None) -> BundleClas
     if model.classes is None:
         if classes is not None:
             raise ConfigError(
-                f"{model.name} is no classifier (its task is {model.bundle.manifest.task}); leave classes out"
+                f"{model.name} is not a classifier (its task is {model.bundle.manifest.task}); leave classes out"
             )
         return BundleRegressor(model)
     if classes is None:

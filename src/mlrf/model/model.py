@@ -82,7 +82,8 @@ class Model:
             if all(map(math.isfinite, numbers)):
                 return numbers
         raise NonFiniteResultError(
-            "the model's answer for this row is not a finite number; its features are too extreme, or none that the model knows"
+            "the model's prediction for this row is not a finite number; its features are too extreme, or the model does not "
+            "support them"
         )
 
     def predictions(self, margins: Sequence[float]) -> list[Prediction]:
@@ -109,7 +110,7 @@ class Model:
         """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""
         if self.bundle.manifest.graph is not None:
             raise NotExplainableError(
-                f"{self.name} is a graph of operators, and explanations are given for tree ensembles only; ask without"
+                f"{self.name} is a graph of operators, which cannot be explained; only tree ensembles can"
             )
         if self.bundle.manifest.combination is not None and not isinstance(self.engine, Explainer):
             raise NotExplainableError(
@@ -118,13 +119,13 @@ class Model:
             )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(
-                "the model's file lacks the numbers of training rows per branch, which explanations need; build it again "
-                "with --sample, and they are estimated from its rows"
+                "the model file lacks the number of training rows per branch, which explanations need; build it again "
+                "with --sample to estimate them"
             )
         if isinstance(self.engine, Explainer):
             return self.engine
         raise NotExplainableError(
-            f"the engine {self.engine.name!r} does not explain; serve the bundle with the trees engine",
+            f"the engine {self.engine.name!r} cannot explain; use the engine trees",
             engine=self.engine.name,
         )
 

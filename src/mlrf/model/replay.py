@@ -88,13 +88,13 @@ def _compare(model: Model, golden: GoldenRows, is_over: threading.Event) -> None
         alone = model.engine.margin(golden.rows[index * f : (index + 1) * f])
         if not all(_close(m, e, limit, mean) for m, e in zip(alone, expected, strict=True)):
             raise BundleError(
-                f"{bundle.path}: golden row {index} is answered {alone} by {model.engine.name}, the training library said "
-                f"{expected.tolist()}",
+                f"{bundle.path}: {model.engine.name} predicts {alone} for golden row {index}, but the training library "
+                f"predicted {expected.tolist()}",
                 file=GOLDEN_ROWS,
             )
         if not _same(alone, together[index * k : (index + 1) * k]):
             raise BundleError(
-                f"{bundle.path}: golden row {index} is answered differently in a batch and alone", file=GOLDEN_ROWS
+                f"{bundle.path}: golden row {index} is predicted differently in a batch and alone", file=GOLDEN_ROWS
             )
 
 

@@ -54,7 +54,7 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
     extra = [name for index, name in enumerate(names) if index not in used]
     if extra and leniency.unknown_features == "refuse":
         raise UnknownFeatureError(
-            f'the table\'s column {extra[0]!r} is no feature of the model; drop it, or pass unknown_features="ignore"',
+            f'the table\'s column {extra[0]!r} is not a feature of the model; drop it, or pass unknown_features="ignore"',
             feature=extra[0],
             unknown=extra[:_SHOWN],
         )

@@ -1,7 +1,7 @@
 """A job: row groups of Parquet files, scored by threads into one part each, in the order of the input.
 
 1. The job's identity is the model's version, the inputs and the options that alter rows; its digest is the run, which
-   every part carries. Workers and progress are no part of it, so that a job may go on with others.
+   every part carries. Workers and progress are not part of it, so that a job may go on with others.
 2. A part is done once it has its name; the same call again scores only what is not done, and gives the same bytes.
 3. A row group is read and written in batches: memory does not grow with the input.
 """
@@ -76,7 +76,7 @@ def score(
     files = [open_input(path, scorer.model.schema, scorer.keep) for path in paths]
     target = Path(out).resolve()
     if inside := [path for path in paths if path.is_relative_to(target)]:
-        raise ConfigError(f"{inside[0]} is an input within the output {target}; choose another directory")
+        raise ConfigError(f"{inside[0]} is an input inside the output directory {target}; choose another --out")
     job = {
         "model": scorer.version,
         "inputs": [file.identity for file in files],

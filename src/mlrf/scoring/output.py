@@ -46,7 +46,9 @@ class OutputDirectory:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise OutputExistsError(f"{self.path}: another process writes there; wait for its end") from error
+                raise OutputExistsError(
+                    f"{self.path}: another process is writing to it; try again when it has finished"
+                ) from error
             with _written(self.path):
                 self._claim(job, restart=restart)
             yield
@@ -59,7 +61,7 @@ class OutputDirectory:
         if not os.path.lexists(path):
             return False
         if _run_of(path) != self.run:
-            raise OutputExistsError(f"{path}: is no part of this job; move it away, or choose another --out")
+            raise OutputExistsError(f"{path}: is not a file of this job; move it away, or choose another --out")
         return True
 
     @contextmanager
@@ -89,11 +91,13 @@ class OutputDirectory:
                 (self.path / name).unlink()
                 entries = [each for each in entries if each != name]
         if earlier is None and entries:
-            raise OutputExistsError(f"{self.path}: holds files that are no job's of mlrf; choose an empty directory")
+            raise OutputExistsError(
+                f"{self.path}: contains files that `mlrf score` did not write; choose an empty directory"
+            )
         if earlier is not None and earlier != self.run and not restart:
             raise OutputExistsError(
-                f"{self.path}: holds the output of another job: the model, an input or an option is not the same; use "
-                "--restart to delete it and begin again"
+                f"{self.path}: contains the output of another job, with another model, input or option; use "
+                "--restart to delete it and start again"
             )
         if earlier is not None and restart:
             self._delete(earlier, entries)
@@ -106,7 +110,9 @@ class OutputDirectory:
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            raise OutputExistsError(f"{self.path / JOB}: is no record of a job; choose another --out") from error
+            raise OutputExistsError(
+                f"{self.path / JOB}: is not a job file that `mlrf score` wrote; choose another --out"
+            ) from error
 
     def _delete(self, run: str, entries: list[str]) -> None:
         """Delete what the earlier job wrote, its record last: a kill in between leaves what can be deleted again."""
@@ -131,12 +137,12 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.EEXIST:
-            raise OutputExistsError(f"{path} is there already, and is no part of this job") from error
+            raise OutputExistsError(
+                f"{path} already exists and is not a file of this job; choose another --out"
+            ) from error
         if isinstance(error, NotADirectoryError):
-            raise ConfigError(f"{path}: is no directory; the output is a directory of parts") from error
-        raise BuildError(
-            f"{path} cannot be written: {error.strerror or error}; the parts that are done stay"
-        ) from error
+            raise ConfigError(f"{path}: is not a directory; give a directory for the parts") from error
+        raise BuildError(f"{path} cannot be written: {error.strerror or error}; finished parts are kept") from error
 
 
 def _json(document: dict[str, Any]) -> bytes:

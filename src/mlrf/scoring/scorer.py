@@ -38,13 +38,13 @@ class Scorer:
         self.version = self.model.bundle.version
         if version is not None and version != self.version:
             raise BundleError(
-                f"{self.path}: holds version {self.version[:12]}, not {version[:12]} as the job began with"
+                f"{self.path}: contains version {self.version[:12]}, not {version[:12]} with which the job began"
             )
         self._leniency = Leniency("ignore", unknown_categories, "python", natural=True)
         self._outputs = _output_names(self.model)
         taken = [name for name in self.keep if name in (*self._outputs, "label")]
         if taken:
-            raise ConfigError(f"the kept column {taken[0]!r} has the name of a column of answers; rename it")
+            raise ConfigError(f"the kept column {taken[0]!r} has the name of an output column; rename it")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how another process makes the same scorer."""

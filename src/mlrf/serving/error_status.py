@@ -64,7 +64,9 @@ TABLE: dict[type[MlrfError], ErrorStatus] = {
     errors.LengthRequiredError: ErrorStatus(411, "INVALID_ARGUMENT", "The request declares no length"),
     errors.BodyTooLargeError: ErrorStatus(413, "RESOURCE_EXHAUSTED", "Too many bytes"),
     errors.BatchTooLargeError: ErrorStatus(413, "INVALID_ARGUMENT", "Too many instances or rows"),
-    errors.UnsupportedMediaTypeError: ErrorStatus(415, "INVALID_ARGUMENT", "A content type or encoding not read here"),
+    errors.UnsupportedMediaTypeError: ErrorStatus(
+        415, "INVALID_ARGUMENT", "A content type or encoding that this route does not accept"
+    ),
     errors.ExpectationFailedError: ErrorStatus(417, "INVALID_ARGUMENT", "An expectation other than 100-continue"),
     errors.InvalidRequestError: ErrorStatus(422, "INVALID_ARGUMENT", "Well-formed, but not valid for the model"),
     errors.StaleFeaturesError: ErrorStatus(422, "FAILED_PRECONDITION", "The stored row is too old"),

@@ -3,7 +3,7 @@
     max_batch: int = option(100, "instances a batch may hold", group=Group.REQUESTS, metavar="N", check=at_least(1))
 
 The name follows from the field: `--max-batch`, `MLRF_MAX_BATCH`, `max_batch` in a settings file; a unit at the field's end
-(`_s`) is no part of it. Reading, `--help` and `--print-config` (configuration.py) are made from these declarations; a test
+(`_s`) is not part of it. Reading, `--help` and `--print-config` (configuration.py) are made from these declarations; a test
 holds the table in docs/reference/options.md to them.
 """
 
@@ -165,7 +165,7 @@ def at_least(least: float) -> Check:
 
 
 def seconds(least: float = 0.0, most: float = 86400.0) -> Check:
-    """Refuse what is no time above 0 (or of at least `least`), of a day at the most."""
+    """Refuse what is not a time above 0 (or of at least `least`), of a day at the most."""
 
     def check(value: float) -> str | None:
         if least and not value >= least:

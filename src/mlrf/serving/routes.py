@@ -123,10 +123,10 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec("GET", "/models", "The served models and their features", Tag.PREDICTIONS, lambda g, _: g.models),
     RouteSpec(
-        "GET", "/healthz", "Whether the process lives", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True
+        "GET", "/healthz", "Whether the process is alive", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True
     ),
     RouteSpec(
-        "GET", "/readyz", "Whether the server answers correctly now", Tag.SERVER, lambda g, _: g.ready,
+        "GET", "/readyz", "Whether the server can answer now", Tag.SERVER, lambda g, _: g.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
@@ -140,11 +140,11 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec("GET", V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(
-        "GET", "/v2/health/live", "Whether the process lives", Tag.INFERENCE, lambda g, _: g.rest.live,
+        "GET", "/v2/health/live", "Whether the process is alive", Tag.INFERENCE, lambda g, _: g.rest.live,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", "/v2/health/ready", "Whether the server answers correctly now", Tag.INFERENCE, lambda g, _: g.rest.ready,
+        "GET", "/v2/health/ready", "Whether the server can answer now", Tag.INFERENCE, lambda g, _: g.rest.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
@@ -159,26 +159,26 @@ ROUTES: tuple[RouteSpec, ...] = (
         lambda g, name: g.rest.infer(name), scope=PREDICT, body=Body.TENSORS, predicts=True,
     ),
     RouteSpec(
-        "GET", _V2_MODEL + "/config", "The model's configuration, in Triton's words", Tag.INFERENCE,
+        "GET", _V2_MODEL + "/config", "The model's configuration, in Triton's terms", Tag.INFERENCE,
         lambda g, name: g.rest.model_config(name),
     ),
     RouteSpec(
-        "GET", _V2_MODEL + "/stats", "What was counted of the model", Tag.INFERENCE,
+        "GET", _V2_MODEL + "/stats", "Statistics of the model", Tag.INFERENCE,
         lambda g, name: g.rest.model_statistics(name),
     ),
-    RouteSpec("GET", "/v2/models/stats", "What was counted of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),
+    RouteSpec("GET", "/v2/models/stats", "Statistics of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),
     RouteSpec(
         "POST", "/v2/repository/index", "The models and their states", Tag.INFERENCE, lambda g, _: g.rest.index,
         body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
-        "POST", "/v2/repository/models/{name}/load", "Take the model's current version into service, in every worker",
+        "POST", "/v2/repository/models/{name}/load", "Put the model's current version into service, in every worker",
         Tag.INFERENCE, lambda g, name: g.rest.load(name), lambda service, name: service.rest.load(name),
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
         "POST", "/v2/repository/models/{name}/unload",
-        "Take the model out of service, in every worker, until it is loaded",
+        "Take the model out of service, in every worker, until it is loaded again",
         Tag.INFERENCE, lambda g, name: g.rest.unload(name), lambda service, name: service.rest.unload(name),
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
     ),
@@ -202,7 +202,7 @@ ROUTES: tuple[RouteSpec, ...] = (
         scope=PREDICT, body=Body.ROWS, predicts=True, is_per_model=True, needs_default=True,
     ),
     RouteSpec(
-        "GET", PING, "Whether the server answers correctly now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
+        "GET", PING, "Whether the server can answer now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
@@ -225,11 +225,11 @@ ROUTES: tuple[RouteSpec, ...] = (
         admin=lambda service, name: service.pushing.statistics(name), scope=ADMIN,
     ),
     RouteSpec(
-        "POST", "/admin/models/{name}/load", "Take a version into service, in every worker", Tag.ADMIN,
+        "POST", "/admin/models/{name}/load", "Put a version into service, in every worker", Tag.ADMIN,
         admin=lambda service, name: service.load_handler(name), scope=ADMIN, body=Body.JSON, needs_body=False,
     ),
     RouteSpec(
-        "POST", "/admin/models/{name}/unload", "Take the model out of service, in every worker, until it is loaded",
+        "POST", "/admin/models/{name}/unload", "Take the model out of service, in every worker, until it is loaded again",
         Tag.ADMIN, admin=lambda service, name: service.unload_handler(name),
         scope=ADMIN, body=Body.JSON, needs_body=False,
     ),

@@ -139,7 +139,7 @@ def test_a_frame_that_the_model_was_trained_on_is_a_sample_and_is_answered(sampl
         (lambda f: 17, "not int"),
         (lambda f: np.zeros((3, 2)), r"\[3, 2\]"),
         (lambda f: "absent.parquet", "does not exist"),
-        (lambda f: __file__, "no Parquet"),
+        (lambda f: __file__, "not a Parquet"),
     ],
 )
 def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said, booster, frame, tmp_path):

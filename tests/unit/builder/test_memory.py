@@ -39,6 +39,6 @@ def test_a_build_that_cannot_fit_is_refused_in_a_sentence(tmp_path, monkeypatch,
     model = tmp_path / "wide.txt"
     model.write_text(wide_model_text(600, 2))
     monkeypatch.setattr(memory, "available_bytes", lambda: available)
-    with pytest.raises(BuildError, match=rf"{said}.* needs at least .* MiB of memory and .* are available; build on"):
+    with pytest.raises(BuildError, match=rf"{said}.* needs at least .* MiB of memory, but .* are available; build on"):
         mlrf.build(model, tmp_path / "b", name="wide")
     assert [path.name for path in tmp_path.iterdir()] == ["wide.txt"]

@@ -99,7 +99,7 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
         "3 features (1 categorical)",
         "sampled",
         "threshold",
-        "inner nodes proven",
+        "inner nodes verified",
         "a LightGBM model, added up in float64",
         "trees on this machine: one row",
         "onnxruntime on this machine: one row",
@@ -122,7 +122,7 @@ def test_build_lists_the_categorical_features_without_category_names(capsys, tmp
     lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2).save_model(tmp_path / "m.txt")
     (tmp_path / "lists.json").write_text('{"Column_1": ["a", "b", "c", "d", "e"]}')
     build = ("build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m", "--categories", tmp_path / "lists.json")
-    assert "(--categories does): Column_2, Column_3\n" in run(capsys, *build)[1]
+    assert "(give them with --categories): Column_2, Column_3\n" in run(capsys, *build)[1]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_build_lists_the_categorical_features_without_category_names(capsys, tmp
         (["demo", "-o", ""], 2, "the path is empty"),
         (["build", "{model}", "-o", "{out}", "--name", ".."], 2, "name"),
         (["build", "{model}"], 2, "--out"),
-        (["inspect", "{out}"], 3, "is no directory"),
-        (["verify", "{out}"], 3, "is no directory"),
+        (["inspect", "{out}"], 3, "is not a directory"),
+        (["verify", "{out}"], 3, "is not a directory"),
         (["predict", "{bundle}", "absent.csv"], 2, "absent.csv"),
         (["predict", "{bundle}", "rows.xls"], 2, "not .xls"),
         (["predict", "{bundle}", "rows.csv", "-o", ""], 2, "the path is empty"),
@@ -172,7 +172,7 @@ def test_inspect_for_people_and_for_programs(capsys, bundle):
 def test_verify_replays_the_golden_rows_and_finds_what_is_off(capsys, bundle, tmp_path):
     status, said, error = run(capsys, "verify", bundle)
     assert (status, error) == (0, ""), "progress bars are for terminals"
-    assert "golden rows answered as trained by" in said
+    assert "golden rows predicted as in training by" in said
     copied = tmp_path / "b"
     subprocess.run(["cp", "-r", bundle, copied], check=True)
     content = bytearray((copied / "model.onnx").read_bytes())
@@ -237,10 +237,10 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
         ("r.csv", "price,open,shop\ntrue,true,east\n1,true,east\n", ["row 0", "price", '"true"']),
         ("r.csv", "price,open,shop\n1,true\n", ["row 0", "2 cells"]),
         ("r.json", '[{"price": 1, "open": 2, "shop": "east"}]', ["row 0", "open"]),
-        ("r.json", "{", ["no JSON"]),
-        ("r.json", "[" * 100_000, ["no JSON"]),
+        ("r.json", "{", ["JSON array nor JSON lines"]),
+        ("r.json", "[" * 100_000, ["JSON array nor JSON lines"]),
         ("r.json", "[3]", ["row 0"]),
-        ("r.parquet", "x", ["no Parquet"]),
+        ("r.parquet", "x", ["not a Parquet"]),
     ],
 )
 def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, content, said, bundle, tmp_path):

@@ -63,7 +63,7 @@ def test_given_rows_are_asked_and_their_errors_told(bundles):
 def test_what_callers_would_have_to_change_is_told(bundles):
     said = run("diff", bundles / "old", bundles / "numbers")
     assert "callers: feature 'price' is gone" in said
-    assert "name some with --rows" in said
+    assert "give rows with --rows" in said
 
 
 def test_a_label_without_rows_is_a_usage_error(bundles):
@@ -102,7 +102,7 @@ def test_a_gate_counts_changed_labels(tmp_path):
 
 def test_a_gate_counts_answers_that_are_finite_from_one_bundle_alone():
     found = {"rows": 3, **_distance([1.0, 2.0, float("nan")], [1.0, float("inf"), float("nan")])}
-    assert _exceeded(found, 1.0) == ["1 answers are finite numbers from one bundle alone"]
+    assert _exceeded(found, 1.0) == ["1 answers are finite numbers from only one of the bundles"]
 
 
 def test_publish_and_roll_back(bundles, tmp_path):
@@ -111,7 +111,7 @@ def test_publish_and_roll_back(bundles, tmp_path):
     assert compared(bundles / "old", tmp_path / "sample")["predictions"]["median_difference"] > 0
     assert "version 1 " in run("rollback", tmp_path / "sample")
     assert "the same bundle" in run("diff", bundles / "old", tmp_path / "sample")
-    with pytest.raises(ConfigError, match="no model of a repository"):
+    with pytest.raises(ConfigError, match="not a model of a repository"):
         run("rollback", bundles)
     write_bundle(bundles / "second", name="second")
     run("publish", bundles / "second", tmp_path)

@@ -133,7 +133,7 @@ def test_a_class_is_explained_the_predicted_one_unless_another_is_named(capsys, 
     assert dict(lines_of(said))["margin"] == pytest.approx(margins[predicted], rel=1e-5)
     other = (predicted + 1) % 3
     _, said, _ = run(capsys, "explain", classes, rows, "--class", labels[other])
-    assert f"predicted class {labels[predicted]}; shown is class {labels[other]}" in said.splitlines()[0]
+    assert f"predicted class {labels[predicted]}; explained class {labels[other]}" in said.splitlines()[0]
     told = dict(lines_of(said))
     assert told["margin"] == pytest.approx(margins[other], rel=1e-5)
     assert told["base"] == pytest.approx(model.explain(ROWS[:1]).base[other], rel=1e-5)
@@ -147,14 +147,14 @@ def test_a_class_is_explained_the_predicted_one_unless_another_is_named(capsys, 
         (["explain", "{bundle}", "{rows}", "--row", "3"], 2, "there is no row 3"),
         (["explain", "{bundle}", "{rows}", "--row", "-1"], 2, "--row"),
         (["explain", "{bundle}", "{rows}", "--top", "0"], 2, "--top"),
-        (["explain", "{bundle}", "{rows}", "--class", "a"], 2, "one output"),
-        (["explain", "{classes}", "{rows}", "--class", "z"], 2, "none of a, 2, c"),
+        (["explain", "{bundle}", "{rows}", "--class", "a"], 2, "single output"),
+        (["explain", "{classes}", "{rows}", "--class", "z"], 2, "not one of a, 2, c"),
         (["explain", "{classes}", "{rows}", "--class", "a", "--json"], 2, "--class"),
         (["explain", "{bundle}", "{rows}", "--unknown-categories", "guess"], 2, "guess"),
-        (["explain", "{stumps}", "{rows}"], 1, "does not explain"),
-        (["explain", "{stumps}", "{rows}", "--json"], 1, "does not explain"),
-        (["explain", "nowhere", "{rows}"], 3, "no directory"),
-        (["bench", "nowhere"], 3, "no directory"),
+        (["explain", "{stumps}", "{rows}"], 1, "cannot explain"),
+        (["explain", "{stumps}", "{rows}", "--json"], 1, "cannot explain"),
+        (["explain", "nowhere", "{rows}"], 3, "not a directory"),
+        (["bench", "nowhere"], 3, "not a directory"),
         (["bench", "{bundle}", "--rows", "3"], 2, "--rows"),
     ],
 )
@@ -202,7 +202,7 @@ def test_bench_shows_the_engines_side_by_side(capsys, bundle):
     status, said, error = run(capsys, "bench", bundle, "--rows", 200, "--json")
     assert (status, error) == (0, ""), "progress bars are for terminals"
     told = json.loads(said)
-    assert told["rows"] == {"count": 200, "from": "made from the schema"}
+    assert told["rows"] == {"count": 200, "from": "generated from the schema"}
     assert set(told["machine"]) == {"processor", "system", "python", "libraries"}
     assert set(told["machine"]["libraries"]) == {"mlrf", "numpy", "onnxruntime"}
     assert list(told["engines"]) == ["trees", "onnxruntime"]

@@ -46,4 +46,4 @@ def test_a_directory_with_files_is_not_written_into(command, tmp_path, capsys):
     bundle = write_bundle(tmp_path / "bundle")
     arguments = [str(bundle) if each == "BUNDLE" else each for each in command]
     assert main([*arguments, "-o", str(bundle)]) == 2
-    assert "no empty directory" in capsys.readouterr().err
+    assert "not an empty directory" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_a_version_is_named_by_number_or_digest(capsys, home):
         status, out, _ = run(capsys, "inspect", f"{model}{text}", "--json")
         assert (status, json.loads(out)["version"]) == (0, version)
     status, _, error = run(capsys, "inspect", f"{model}@9")
-    assert (status, "there is 1, 2" in error) == (3, True)
+    assert (status, "the versions are 1, 2" in error) == (3, True)
 
 
 def test_versions_are_listed(capsys, home):
@@ -73,7 +73,7 @@ def test_a_repository_of_several_models_is_no_model(capsys, home):
         status, _, error = run(capsys, command, home / "models")
         assert (status, "name one of" in error) == (2, True)
     status, _, error = run(capsys, "versions", home / "7")
-    assert (status, "is no model of a repository" in error) == (2, True)
+    assert (status, "is not a model of a repository" in error) == (2, True)
 
 
 @pytest.mark.parametrize(

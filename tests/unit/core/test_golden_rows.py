@@ -30,8 +30,8 @@ def test_rows_are_read_as_they_were_written(path):
         (b"", "cut short"),
         (GOOD[:7], "cut short"),
         (b"X" + GOOD[1:], "no golden rows"),
-        (GOOD[:-8], "do not fit"),
-        (GOOD + bytes(8), "do not fit"),
+        (GOOD[:-8], "do not match"),
+        (GOOD + bytes(8), "do not match"),
     ],
 )
 def test_a_damaged_file_is_refused(path, content, message):
@@ -42,5 +42,5 @@ def test_a_damaged_file_is_refused(path, content, message):
 
 def test_rows_of_another_shape_are_refused(path):
     path.write_bytes(GOOD)
-    with pytest.raises(BundleError, match="do not fit"):
+    with pytest.raises(BundleError, match="do not match"):
         read_golden_rows(path, 1, 2)

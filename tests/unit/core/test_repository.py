@@ -70,7 +70,7 @@ def test_rolling_back_goes_the_way_back_and_ends_with_a_sentence(versions, tmp_p
         rollback(model_directory)
     assert rollback(model_directory, "2") == second
     assert rollback(model_directory) == first
-    with pytest.raises(BundleError, match="'7' is no version"):
+    with pytest.raises(BundleError, match="'7' is not a version"):
         rollback(model_directory, "7")
 
 
@@ -149,7 +149,7 @@ def test_another_bundle_in_a_versions_place_is_refused(versions, tmp_path):
     with pytest.raises(BundleError, match="as published"):
         model_directory.read(Version(1, "0" * 64))
     (tmp_path / "sample").rename(tmp_path / "renamed")
-    with pytest.raises(BundleError, match="holds the model 'sample'"):
+    with pytest.raises(BundleError, match="contains the model 'sample'"):
         ModelDirectory(tmp_path / "renamed").read(first)
 
 
@@ -236,13 +236,13 @@ def changed(**features):
         (changed(store=Feature("store", Kind.CATEGORICAL, ("north", "süd", "east", "west"))), []),
         (changed(store=Feature("store", Kind.CATEGORICAL, ("north", "east"))), ["feature 'store' has other categories: 'süd' is gone"]),
         (changed(store=Feature("store", Kind.CATEGORICAL, ("east", "north", "süd"))), ["feature 'store' has other categories: their codes have changed"]),
-        (changed(size=Feature("size", Kind.CATEGORICAL, None)), ["feature 'size' has other categories: it has no list any more"]),
-        (changed(code=Feature("code", Kind.CATEGORICAL, (1, 2))), ["feature 'code' takes only listed categories"]),
+        (changed(size=Feature("size", Kind.CATEGORICAL, None)), ["feature 'size' has other categories: it no longer has a list"]),
+        (changed(code=Feature("code", Kind.CATEGORICAL, (1, 2))), ["feature 'code' accepts only listed categories"]),
         (changed(count=Feature("count", Kind.NUMERIC)), ["feature 'count' was integer and is numeric"]),
         (changed(price=Feature("price", Kind.NUMERIC, nullable=False)), ["feature 'price' may no longer be missing"]),
         (changed(price=None), ["feature 'price' is gone"]),
         (Schema((*ALL_KINDS.features, Feature("more"))), ["feature 'more' is new and required"]),
-        (Schema(ALL_KINDS.features[::-1]), ["the features stand in another order"]),
+        (Schema(ALL_KINDS.features[::-1]), ["the features are in another order"]),
     ],
 )  # fmt: skip
 def test_what_callers_would_notice(versions, tmp_path, schema, told):

@@ -32,5 +32,5 @@ def test_files_are_written_with_their_folders(tmp_path):
 @pytest.mark.parametrize("is_file", [True, False])
 def test_what_is_there_is_not_overwritten(is_file, tmp_path):
     (tmp_path / "out").write_text("mine") if is_file else (tmp_path / "out/sub").mkdir(parents=True)
-    with pytest.raises(OutputExistsError, match="no empty directory"):
+    with pytest.raises(OutputExistsError, match="not an empty directory"):
         write_files("container", tmp_path / "out", {"version": "1"})

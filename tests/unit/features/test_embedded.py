@@ -108,7 +108,7 @@ def test_a_store_that_nobody_holds_any_more_gives_its_files_back(path):
 
 
 def test_rows_of_another_schema_are_refused(store, path):
-    with pytest.raises(ConfigError, match="holds rows of another schema or key"):
+    with pytest.raises(ConfigError, match="contains rows of another schema or key"):
         LmdbStore(path, RowFormat(Schema((Feature("x"),)), ROWS.key))
 
 
@@ -229,7 +229,7 @@ except MlrfError as error: print(error)
 """
     first = "store.upsert([(key(1), record(1.0))]); store.release()"
     lines = on_a_disk_of_its_own(tmp_path, "size=6m", code, first)
-    assert lines == ["1.0", "the feature store is on a read-only disk: it takes no rows"]
+    assert lines == ["1.0", "the feature store is on a read-only disk, so no rows can be stored"]
 
 
 def test_a_read_only_disk_without_a_store_is_refused(tmp_path):

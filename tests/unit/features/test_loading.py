@@ -110,15 +110,15 @@ def test_columns_that_mean_the_same_make_the_same_rows(store, tmp_path, columns)
     [
         ({"id": None}, "no column 'id' for the key; it has 'city'"),
         ({"price": None, "promo": None}, "no column 'price', 'promo' of the model's features"),
-        ({"id": [0, 1, 2, None, 4]}, "row 3: the key's column 'id' should hold an integer within 64 bits, not a missing value"),
+        ({"id": [0, 1, 2, None, 4]}, "row 3: the key's column 'id' must be an integer within 64 bits, not a missing value"),
         ({"id": [0.0, 1.0, 2.5, 3.0, 4.0]}, "row 2: the key's column 'id'"),
-        ({"id": ["0", "1", "2", "3", "4"]}, "row 0: the key's column 'id' should hold an integer within 64 bits, not the string"),
+        ({"id": ["0", "1", "2", "3", "4"]}, "row 0: the key's column 'id' must be an integer within 64 bits, not the string"),
         ({"id": pa.array([1 << 63] * 5, pa.uint64())}, "row 0: the key's column 'id'"),
-        ({"city": [1, 2, 3, 4, 5]}, "row 0: the key's column 'city' should hold a string, not the number 1"),
+        ({"city": [1, 2, 3, 4, 5]}, "row 0: the key's column 'city' must be a string, not the number 1"),
         ({"city": ["a", "b", "x" * 600, "c", "d"]}, "row 2: the key is longer than 511 bytes"),
-        ({"day": [dt.datetime(2026, 1, 31, 6)] * 5}, "row 0: the key's column 'day' is a date, but holds 2026-01-31 06:00:00, which is no midnight"),
-        ({"day": ["31.1.2026"] * 5}, "row 0: the key's column 'day' should hold a date YYYY-MM-DD"),
-        ({"open": [1, 0, 1, 0, 1]}, "row 0: the key's column 'open' should hold true or false"),
+        ({"day": [dt.datetime(2026, 1, 31, 6)] * 5}, "row 0: the key's column 'day' is a date, but contains 2026-01-31 06:00:00, which is not midnight"),
+        ({"day": ["31.1.2026"] * 5}, "row 0: the key's column 'day' must be a date YYYY-MM-DD"),
+        ({"open": [1, 0, 1, 0, 1]}, "row 0: the key's column 'open' must be true or false"),
         ({"price": ["1", "2", "3", "4", "5"]}, "row 0: feature 'price': expected a number, got the string"),
         ({"price": [0.0, 1.0, math.inf, 3.0, 4.0]}, "row 2: feature 'price': expected a number within the range of float64"),
         ({"count": [0.0, 1.0, 2.0, 3.5, 4.0]}, "row 3: feature 'count': expected an integer"),
@@ -127,8 +127,8 @@ def test_columns_that_mean_the_same_make_the_same_rows(store, tmp_path, columns)
         ({"code": [1, 2, 3, 4, 5.5]}, "row 4: feature 'code': expected an integer category code"),
         ({"depth": [0.5, None, 0.5, 0.5, 0.5]}, "row 1: feature 'depth': expected a value"),
         ({"depth": [0.5, math.nan, 0.5, 0.5, 0.5]}, "row 1: feature 'depth': expected a value"),
-        ({"price": [[1.0]] * 5}, "feature 'price' holds"),
-        ({"price": [dt.datetime(2026, 1, 1)] * 5}, "row 0: feature 'price' holds 2026-01-01 00:00:00, a datetime"),
+        ({"price": [[1.0]] * 5}, "feature 'price' contains"),
+        ({"price": [dt.datetime(2026, 1, 1)] * 5}, "row 0: feature 'price' contains 2026-01-01 00:00:00, a datetime"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_row_and_column_and_changes_nothing(store, tmp_path, columns, said):
@@ -176,7 +176,7 @@ def test_as_of_times_may_be_missing_or_dates_but_not_out_of_time(store, tmp_path
     assert [store.read(key(i)).as_of_us for i in (0, 1)] == [1_769_817_600_000_000, None]
     with pytest.raises(RowsError, match="row 0: the as-of column 'at' is outside the years 1 to 9999"):
         load(store, write(tmp_path, table(at=pa.array([1 << 45] * 5, pa.timestamp("s")))), as_of_column="at")
-    with pytest.raises(RowsError, match="row 0: the as-of column 'at': 'soon' is no RFC 3339 time"):
+    with pytest.raises(RowsError, match="row 0: the as-of column 'at': 'soon' is not an RFC 3339 time"):
         load(store, write(tmp_path, table(at=["soon"] * 5)), as_of_column="at")
 
 

@@ -100,7 +100,7 @@ def test_values_outside_the_schema_are_refused(name, value, absent):
     if place in absent:
         pytest.skip("not held")
     values = [math.nan if i in absent else value if i == place else x for i, x in enumerate(SOUND)]
-    with pytest.raises(InvalidStoredRowError, match=f'no value of the feature "{name}"'):
+    with pytest.raises(InvalidStoredRowError, match=f'not a value of the feature "{name}"'):
         FORMAT.unpack(KEY, FORMAT.pack(values, None, absent), 0)
 
 

@@ -150,7 +150,9 @@ def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
                     await store.push([(key(n * 5000 + i), record(1.0)) for i in range(5000)])
 
             for _ in range(5):  # more than the breaker lets pass
-                with pytest.raises(FeaturesUnavailableError, match="refuses: command not allowed when used memory"):
+                with pytest.raises(
+                    FeaturesUnavailableError, match="refused the command: command not allowed when used memory"
+                ):
                     await fill()
             return await store.fetch([key(1)])
 
@@ -163,7 +165,7 @@ def test_a_server_that_only_copies_another_refuses_a_push_and_answers_on(server)
         await store._trips.ask("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
         await store._trips.ask("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
         for _ in range(5):
-            with pytest.raises(FeaturesUnavailableError, match=r"refuses: .*read only replica"):
+            with pytest.raises(FeaturesUnavailableError, match=r"refused the command: .*read only replica"):
                 await store.push([(key(1), record(2.0))])
         return await store.fetch([key(1)])
 
@@ -282,8 +284,8 @@ def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
         (b":7\r\n", "respond as Redis does"),
         (b"*0\r\n", "respond as Redis does"),
         (b"*2\r\n$-1\r\n$-1\r\n", "respond as Redis does"),
-        (b"*1\r\n:7\r\n", "it is no string of bytes"),
-        (b"*1\r\n*1\r\n$1\r\nx\r\n", "it is no string of bytes"),
+        (b"*1\r\n:7\r\n", "it is not a string of bytes"),
+        (b"*1\r\n*1\r\n$1\r\nx\r\n", "it is not a string of bytes"),
     ],
 )
 def test_a_server_that_answers_otherwise_than_redis_is_refused_and_nobody_hangs(answer, refused):

@@ -101,9 +101,9 @@ def test_a_load_whose_place_was_taken_leaves_nothing_in_the_other(server):
         await store._trips.ask("DEL", store._loading, limit_s=10.0)  # it said nothing for too long
         taken = await other.begin_load()
         await other.add(taken, [(key(2), ROWS.pack([2.0]))])
-        with pytest.raises(FeaturesUnavailableError, match="another one took its place"):
+        with pytest.raises(FeaturesUnavailableError, match="another load replaced it"):
             await store.add(lost, [(key(3), ROWS.pack([-3.0]))])
-        with pytest.raises(FeaturesUnavailableError, match="another one took its place"):
+        with pytest.raises(FeaturesUnavailableError, match="another load replaced it"):
             await store.finish_load(lost, "lost.parquet", 1)
         await store.abandon_load(lost)
         await other.finish_load(taken, "taken.parquet", 1)
@@ -118,7 +118,7 @@ def test_a_load_of_which_the_server_lost_rows_is_refused(server):
         token = await store.begin_load()
         await store.add(token, [(key(2), ROWS.pack([2.0]))])
         await store._trips.ask("DEL", store._next, limit_s=10.0)
-        with pytest.raises(FeaturesUnavailableError, match="lost rows of the load"):
+        with pytest.raises(FeaturesUnavailableError, match="lost rows during the load"):
             await store.finish_load(token, "a.parquet", 1)
         await store.abandon_load(token)
         assert await values(store, 1, 2) == [1.0, None]

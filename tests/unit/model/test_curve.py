@@ -146,7 +146,7 @@ def test_feature_without_thresholds_has_one_point(tmp_path):
 @pytest.mark.parametrize(
     ("names", "error", "text"),
     [
-        ("prize", UnknownFeatureError, '"prize", which is no feature of sample; model.schema.names'),
+        ("prize", UnknownFeatureError, '"prize", which is not a feature of sample; model.schema.names'),
         ([], InvalidRequestError, "one feature, or two different ones"),
         (["price", "price"], InvalidRequestError, "one feature, or two different ones"),
         (["price", "count", "promo"], InvalidRequestError, "one feature, or two different ones"),

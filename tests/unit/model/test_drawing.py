@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>\"' onload=x & \x00\x1b\u202e\ud800"
 
 
 def tags(svg, tag):
-    """The elements of a tag; an error when the drawing is no well-formed XML."""
+    """The elements of a tag; an error when the drawing is not well-formed XML."""
     return list(ET.fromstring(svg).iter(SVG + tag))  # noqa: S314  our own drawing
 
 

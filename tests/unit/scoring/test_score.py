@@ -143,7 +143,7 @@ def test_a_changed_input_option_or_model_is_refused_without_restart(folder):
 def test_nothing_is_written_over_a_foreign_file(folder):
     (folder / "out").mkdir()
     (folder / "out/notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="no job's of mlrf"):
+    with pytest.raises(OutputExistsError, match="`mlrf score` did not write"):
         run(folder, restart=True)
     assert content(folder / "out") == {"notes.txt": b"mine"}
 
@@ -225,7 +225,7 @@ def test_a_scorer_travels_by_version(folder):
         path.unlink()
     (folder / "b").rmdir()
     write_tree_bundle(folder / "b")
-    with pytest.raises(BundleError, match="as the job began with"):
+    with pytest.raises(BundleError, match="with which the job began"):
         pickle.loads(frozen)  # noqa: S301
 
 

@@ -1,1 +1,1 @@
-"""Bundles: the contents of one, and writing it so that a reader sees all of it or none."""
+"""Contents and atomic writing of a bundle."""

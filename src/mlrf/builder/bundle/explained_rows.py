@@ -23,7 +23,7 @@ from mlrf.features.explanations_parquet import CONTRIBUTIONS, MODEL, ROW, ROWS
 from mlrf.features.row_format import ROW_DIGEST_BYTES, row_digest
 
 _BATCH_ROWS = 1 << 11
-"""Rows between two steps of the progress bar: a second of work or so."""
+"""Rows between two steps of the progress bar: about a second of work."""
 
 
 def write_explanations(

@@ -1,4 +1,4 @@
-"""A forest on its way into a bundle: schema, exports, proof, manifest."""
+"""The bundle of a forest: schema, exports, verification, manifest."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _NO_ONNX = (
 
 
 class ForestBundle:
-    """Exports a model of trees for both engines, and proves both."""
+    """Exports a tree model for both engines, and verifies both."""
 
     def __init__(self, imported: ImportedModel, sample: Any, progress: Progress) -> None:
-        """Read the sample and export; SampleError when the sample does not fit."""
+        """Read the sample and export; SampleError if the sample does not match the model."""
         self.schema, sampled = schema_of(imported.features, sample)
         self._sampled = _nameable(self.schema, sampled)
         self._imported = with_covers(imported, self._sampled)
@@ -61,7 +61,7 @@ class ForestBundle:
         progress("exporting", 1.0)
 
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
-        """Return the files and the manifest of the bundle; ParityError when an export does not answer as the library does.
+        """Return the files and the manifest of the bundle; ParityError if an export does not predict as the library does.
 
         From then on the schema says what the library does with infinities.
         """
@@ -117,7 +117,7 @@ class ForestBundle:
 
 
 def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
-    """Return the rows whose categories all have names: of a hash the library cannot be asked."""
+    """Return the rows whose categories all have names: the library cannot predict for a hash."""
     hashing = [place for place, feature in enumerate(schema.features) if feature.hashing is not None]
     if rows is None or not hashing:
         return rows

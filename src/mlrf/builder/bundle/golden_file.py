@@ -1,4 +1,4 @@
-"""`golden.bin`: which of the golden rows that a bundle keeps its servers replay."""
+"""`golden.bin`: the golden rows that servers replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MIN_BYTES = 128 << 10
 
 
 def golden_file(rows: F64, margins: F64, *, size_bytes: int, most: int | None = None) -> bytes:
-    """Return the file of as many of the rows [m, F] and their margins [m, K] as fit, evenly over all of them; at least one."""
+    """Return the file with as many of the rows [m, F] and their margins [m, K] as fit, evenly spaced; at least one."""
     count = n_kept(len(rows) if most is None else min(most, len(rows)), rows.shape[1])
     while True:
         kept = np.linspace(0, len(rows) - 1, count).astype(np.int64)

@@ -1,4 +1,4 @@
-"""`golden.parquet`: the golden rows that a bundle keeps, with the training library's answers.
+"""`golden.parquet`: the golden rows of a bundle, with the training library's predictions.
 
 A row is stored as what it changes of the row before it (of zeros, the first): `columns`, ascending, and their `values`. A value
 is changed where its bits are: a NaN after the same NaN is none.
@@ -55,18 +55,18 @@ def encode_golden(golden: Golden) -> bytes:
 
 
 def read_golden(path: Path) -> Golden:
-    """Read the file that `encode_golden` made; BundleError when it is not one."""
+    """Read a file that `encode_golden` wrote; BundleError for any other file."""
     try:
         table = pq.ParquetFile(path).read()
         if not table.schema.equals(_SCHEMA):
             raise BundleError(
-                f"{path}: its columns are not those of golden rows; build the bundle again", file=path.name
+                f"{path}: its columns are not those of a file of golden rows; build the bundle again", file=path.name
             )
         n_features = int((table.schema.metadata or {})[_N_FEATURES])
         margins, predictions = (_matrix(table.column(name)) for name in ("margin", "prediction"))
         return Golden(table.column("kind").to_pylist(), _rows(table, n_features), margins, predictions)
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        raise BundleError(f"{path}: no golden rows can be read from it: {error}", file=path.name) from error
+        raise BundleError(f"{path}: the golden rows cannot be read: {error}", file=path.name) from error
 
 
 def _rows(table: pa.Table, n_features: int) -> F64:
@@ -77,7 +77,7 @@ def _rows(table: pa.Table, n_features: int) -> F64:
     flat_columns, flat_values = (np.asarray(lists.flatten()) for lists in (columns, values))
     sizes = np.asarray(columns.value_lengths())
     if not np.array_equal(sizes, np.asarray(values.value_lengths())) or np.any(flat_columns < 0):
-        raise ValueError("its columns and values do not fit")
+        raise ValueError("its columns and values do not match")
     first = 0
     for index, size in enumerate(sizes.tolist()):
         rows[index] = rows[index - 1]  # of the first: zeros

@@ -1,4 +1,4 @@
-"""A graph of operators on its way into a bundle: what it answers, schema, proof, manifest. The file goes in as it is."""
+"""The bundle of an ONNX graph: meaning of its outputs, schema, verification, manifest. The file is included unchanged."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MIN_STORED_ROWS, _MIN_STORED_BYTES = 16, 512 << 10
 
 
 class GraphBundle:
-    """Asks a graph what it is, and proves that it is served as it answers."""
+    """Runs a graph to find out what it predicts, and verifies that the engine gives the same answers."""
 
     def __init__(self, imported: ImportedGraph, sample: Any, progress: Progress) -> None:
-        """Ask the graph and read the sample; the BuildError that says what does not fit."""
+        """Run the graph and read the sample; raises a BuildError that says what does not match."""
         progress("trying the graph", 0.0)
         rows, lacking = rows_to_try(imported)
         answers = ask_graph(imported, rows)
@@ -37,10 +37,10 @@ class GraphBundle:
         progress("trying the graph", 1.0)
         self._imported = replace(imported, features=that_may_be_missing(imported.features, missing))
         self.schema, self._sampled = schema_of(self._imported.features, sample)
-        self.unexplained = "a graph of operators has none: they are given for tree ensembles"
+        self.unexplained = "a graph of operators cannot be explained: explanations need a tree ensemble"
 
     def prove(self, name: str, progress: Progress) -> tuple[dict[str, bytes], Manifest]:
-        """Return the files and the manifest of the bundle; ParityError when the engine does not answer as the file does.
+        """Return the files and the manifest of the bundle; ParityError if the engine does not answer as the file does.
 
         From then on the schema says what the graph does with infinities.
         """

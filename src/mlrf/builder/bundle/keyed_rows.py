@@ -31,7 +31,7 @@ Progress = Callable[[str, float], None]
 def keyed_rows(
     wanted: KeyedRowsOptions | None, schema: Schema, folder: Path, progress: Progress
 ) -> Iterator[KeyedRows | None]:
-    """Yield the rows of a build, read and checked; None where it has none."""
+    """Yield the rows of a build, read and checked; None if it has none."""
     if wanted is None:
         yield None
         return
@@ -56,7 +56,7 @@ class KeyedRows:
     """The rows of a build, checked and sorted; `release` closes their temporary store."""
 
     def __init__(self, wanted: KeyedRowsOptions, schema: Schema, folder: Path, progress: Progress) -> None:
-        """Read and check the rows; RowsError says which does not fit, BuildError that the disk is full."""
+        """Read and check the rows; RowsError names the invalid row, BuildError if the disk is full."""
         self.format = RowFormat(schema, read_key(wanted))
         self._wanted = wanted
         _check_as_of(wanted, self.format)
@@ -75,7 +75,10 @@ class KeyedRows:
         self.absent = file.absent
         if wanted.explain and self.absent:
             names = ", ".join(repr(self.format.schema.names[index]) for index in self.absent)
-            raise ConfigError(f"--explain: the rows lack {names}, so their answers are not known yet")
+            raise ConfigError(
+                f"--explain: the rows lack the features {names}, so they cannot be explained yet; add the columns, or leave "
+                "--explain out"
+            )
         n_rows = max(1, file.n_rows)
         progress("reading rows by key", 0.0)
         try:
@@ -98,17 +101,17 @@ class KeyedRows:
         return _values(batch, len(self.format.schema.features))
 
     def entry(self, *, explained: bool) -> RowsEntry:
-        """Return what the manifest says of the rows."""
+        """Return the manifest's entry about the rows."""
         key = [KeyFieldEntry(field.name, field.type.value) for field in self.format.key.fields]
         return RowsEntry(key, self._wanted.as_of_column, self.loaded.rows, self.loaded.rows if explained else 0)
 
     @property
     def as_of_column(self) -> str | None:
-        """The column that says when a row was true."""
+        """The column of as-of times."""
         return self._wanted.as_of_column
 
     def release(self) -> None:
-        """Give the store back."""
+        """Close the temporary store."""
         self._store.release()
 
 
@@ -119,4 +122,6 @@ def _values(batch: Batch, n_features: int) -> npt.NDArray[np.float64]:
 
 def _check_as_of(wanted: KeyedRowsOptions, rows: RowFormat) -> None:
     if wanted.as_of_column is not None and wanted.as_of_column in rows.schema.names:
-        raise ConfigError(f"--as-of-column: {wanted.as_of_column!r} is a feature of the model, not a time")
+        raise ConfigError(
+            f"--as-of-column: {wanted.as_of_column!r} is a feature of the model; name a column that is only a time"
+        )

@@ -34,10 +34,12 @@ def keyed_rows_options(
 ) -> KeyedRowsOptions | None:
     """Return the options for rows by key, None if none is given; ConfigError if one option needs another."""
     if file is not None and not key:
-        raise ConfigError("--features: name the columns that find a row, as in --key store_id,date")
+        raise ConfigError(
+            "--features: --key is missing; name the columns that identify a row, as in --key store_id,date"
+        )
     if file is None and (as_of_column is not None or partial or explain):
         option = "--as-of-column" if as_of_column is not None else "--partial" if partial else "--explain"
-        raise ConfigError(f"{option} is about the rows of --features, which is not given")
+        raise ConfigError(f"{option} applies to the rows of --features, which is not given")
     return (
         None if not key else KeyedRowsOptions(key, None if file is None else Path(file), as_of_column, partial, explain)
     )
@@ -46,7 +48,7 @@ def keyed_rows_options(
 def read_key(wanted: KeyedRowsOptions) -> EntityKey:
     """Return the key that the options name; a field without a type has the type of its column in the file.
 
-    ConfigError for fields that make no key; RowsError for columns that make none.
+    ConfigError for fields that cannot be a key; RowsError for columns that cannot be one.
     """
     key_fields = [field.partition(":") for field in wanted.key]
     types = {} if wanted.file is None else column_types(wanted.file)
@@ -55,7 +57,7 @@ def read_key(wanted: KeyedRowsOptions) -> EntityKey:
         if not name:
             raise ConfigError(f"--key {','.join(wanted.key)}: a field has no name")
         if not kind and wanted.file is None:
-            raise ConfigError(f"--key {name}: say its type, as in {name}:date, for there is no --features to tell it")
+            raise ConfigError(f"--key {name}: without --features its type must be given, as in {name}:date")
         if not kind and name not in types:
             raise RowsError(
                 f"{wanted.file} has no column {name!r} of strings, integers, dates or booleans for the key", column=name

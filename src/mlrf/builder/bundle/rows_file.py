@@ -23,7 +23,7 @@ _INT64 = float(1 << 63)
 
 
 def write_rows(rows: KeyedRows, folder: Path, progress: Progress) -> dict[str, Path]:
-    """Write `features.parquet` into the folder, where there are rows; return the files of the bundle by name."""
+    """Write `features.parquet` into the folder if there are rows; return the files of the bundle by name."""
     if not rows.loaded.rows:
         return {}
     path = folder / FEATURES
@@ -38,7 +38,7 @@ def write_rows(rows: KeyedRows, folder: Path, progress: Progress) -> dict[str, P
 
 
 class _Table:
-    """How rows become columns: fields of the key, then features that are no field, then the as-of time."""
+    """How rows become columns: fields of the key, then features that are not fields, then the as-of time."""
 
     def __init__(self, rows: KeyedRows) -> None:
         self._rows = rows
@@ -79,7 +79,7 @@ class _Table:
 
 
 def _column_types(rows: KeyedRows, features: Sequence[int]) -> dict[int, pa.DataType]:
-    """Return each feature's type in the file; whole numbers and categories as far as the values that occur allow."""
+    """Return each feature's type in the file: integers and categories if the values allow it."""
     schema = rows.format.schema
     open_columns = [i for i in features if schema.features[i].kind in (Kind.INTEGER, Kind.CATEGORICAL)]
     largest = np.zeros(len(open_columns))

@@ -38,16 +38,19 @@ def check_output(out: Path, *, force: bool) -> None:
     if not os.path.lexists(out):
         return
     if not force:
-        raise OutputExistsError(f"{out} exists; replace it with --force, or choose another place", path=str(out))
+        raise OutputExistsError(
+            f"{out} already exists; replace it with --force, or choose another directory", path=str(out)
+        )
     if out.is_symlink() or not (out / MANIFEST).is_file():
         raise OutputExistsError(
-            f"{out} is no bundle, so not even --force replaces it; choose another place", path=str(out)
+            f"{out} exists and is not a bundle, so --force does not replace it; choose another directory", path=str(out)
         )
 
 
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path], *, force: bool) -> Path:
-    """Write a bundle and return its path; `manifest.files` is filled in here. A file given by its path is moved into it.
+    """Write a bundle and return its path.
 
+    `manifest.files` is filled in here. A file given by its path is moved into the bundle.
     OutputExistsError when the path exists; BuildError when the disk is full or not writable. Whatever happens, including an
     interrupt, `out` is either as it was before or the complete new bundle; nothing else is left.
     """
@@ -71,9 +74,9 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path
 
 @contextmanager
 def side_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder on the disk of a bundle to be, for files that are too large for memory; it is gone afterwards.
+    """Yield a temporary folder on the disk of the future bundle, for files that are too large for memory.
 
-    BuildError when it cannot be made.
+    BuildError if it cannot be created.
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  as above
     folder = out.parent / f".{out.name}.building-{os.getpid()}-{_LARGE_FILES}"
@@ -133,7 +136,7 @@ def _exchange(work: Path, out: Path) -> None:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what builds that were killed left here; a living build's work stays."""
+    """Remove what killed builds left here; files of running builds are kept."""
     prefix = f".{out.name}.building-"
     for path in out.parent.glob(f".{_literal(out.name)}.building-*"):
         owner, _, suffix = path.name.removeprefix(prefix).partition("-")

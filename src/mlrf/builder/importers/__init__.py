@@ -1,1 +1,1 @@
-"""Importers: one package for each library or format; a model file or object in, an `ImportedModel` out."""
+"""Importers: one package for each library or format, from a model file or object to an `ImportedModel`."""

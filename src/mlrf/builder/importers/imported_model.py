@@ -25,11 +25,11 @@ CategoryLists = dict[str, list[Category]]
 
 @dataclass(frozen=True, slots=True)
 class CategoryNames:
-    """Names of categories: those of a list, else those that a sample holds."""
+    """Names of categories: from a list, otherwise from a sample."""
 
     lists: CategoryLists
     sampled: Callable[[str], list[Category] | None] = lambda _: None
-    """Returns the distinct values of a sample's column, None where there is no sample, or it has no such column."""
+    """Returns the distinct values of a sample's column, None if there is no sample or it has no such column."""
 
     def of(self, name: str) -> list[Category] | None:
         """Return the names of a feature's categories; None if they are unknown."""
@@ -38,7 +38,7 @@ class CategoryNames:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a caller says of a model that its file may not know."""
+    """What a caller states about a model because its file may lack it."""
 
     categories: CategoryLists = field(default_factory=dict)
     classes: tuple[ClassLabel, ...] | None = None
@@ -48,11 +48,11 @@ class ImportOptions:
     task: Task | None = None
     """What the outputs are."""
     sampled: Callable[[str], list[Category] | None] = lambda _: None
-    """As `CategoryNames` has it."""
+    """As in `CategoryNames`."""
 
     @property
     def category_names(self) -> CategoryNames:
-        """The names of the categories of features that the model knows by their hashes."""
+        """The names of the categories of features that the model stores as hashes."""
         return CategoryNames(self.categories, self.sampled)
 
 
@@ -62,25 +62,25 @@ class Library:
 
     name: str
     reads: str
-    """The models of it that mlrf reads, for a sentence."""
+    """The models of it that mlrf reads, for messages."""
     packages: tuple[str, ...]
     """Import names of the packages whose objects are its models."""
     recognises: Callable[[bytes], bool]
-    """Whether a file's content is one of its models, sound or damaged."""
+    """Whether a file's content is one of its models, valid or damaged."""
     read: Callable[[Source, ImportOptions], ImportedModel | ImportedGraph]
-    """Reads a recognised model; raises the BuildError for its fault."""
+    """Reads a recognised model; raises a BuildError if it is invalid."""
     takes_names: bool = False
-    """Whether the caller may give feature names and the task, because its files may lack them."""
+    """Whether the caller may give feature names and the task, because the library's files may lack them."""
     recognises_object: Callable[[Any], bool] | None = None
-    """Whether an object is one of its models, where the package of its class alone does not say so."""
+    """Whether an object is one of its models, if its class's package does not decide that."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedModel:
-    """A model that was read: its trees, what its margins mean, and what its columns are.
+    """An imported model: its trees, the meaning of its margins, and its columns.
 
-    `source` is the model in the training library's own format: what the parity gate asks the library about, in a process
-    of its own, through the module `answers` (see parity/library_process.py).
+    `source` is the model in the training library's own format, with which the parity gate runs the library in a child process
+    through the module `answers` (see parity/reference.py).
     """
 
     forest: Forest
@@ -92,28 +92,28 @@ class ImportedModel:
     classes: tuple[ClassLabel, ...] | None
     features: tuple[Feature, ...]
     library: str
-    """The distribution that can answer for `source`."""
+    """The distribution that can run `source`."""
     source: bytes
     answers: str
     """Import name of the module whose `answer` runs the library."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What `answer` must know beside the source; JSON."""
+    """What `answer` needs in addition to the source; JSON."""
     unused_packages: tuple[str, ...] = ()
     """What the library imports for callers that `answer` is not one of; importing it may take longer than answering."""
     labels_known: bool = True
-    """Whether the labels of a classifier are its own or given, and not merely 0, 1, …: then its `predict` returns them."""
+    """Whether the labels of a classifier are its own or given, and not just 0, 1, …: then its `predict` returns them."""
     class_at_half: Literal[0, 1] = 1
-    """The class that the library's own classifier names where two are equally probable."""
+    """The class that the library's own classifier returns if two are equally probable."""
     covers: Covers = "training"
-    """Where the forest's covers are from; without any the model is not explained."""
+    """The origin of the forest's covers; without covers the model cannot be explained."""
     notes: tuple[str, ...] = ()
-    """What was read otherwise than a person may expect, a sentence each."""
+    """Notes about what was read differently from what a person may expect, one sentence each."""
     known_codes_only: tuple[int, ...] = ()
-    """Columns of which the library answers no category beyond the feature's list."""
+    """Columns for which the library refuses categories that are not in the feature's list."""
     largest_number: float = math.inf
     """The largest absolute value in rows given to the library."""
     edge_values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
-    """By column: values that golden rows must hold, beyond those that the trees themselves suggest."""
+    """By column: values that golden rows must contain, in addition to those from the trees."""
     combination: CombinationEntry | None = None
     """How the forest's outputs become the margins, if they are those of several models."""
 
@@ -134,34 +134,34 @@ class ImportedModel:
 
 @dataclass(frozen=True, slots=True)
 class ImportedGraph:
-    """An ONNX file that is more than trees, or holds none: it is served as it is, by ONNX Runtime.
+    """An ONNX file with other operators than a tree ensemble, served unchanged by ONNX Runtime.
 
-    What it answers tells the rest: which features may be missing, how many outputs there are, whether they are probabilities.
+    Its answers determine the rest: which features may be missing, how many outputs there are, whether they are probabilities.
     """
 
     source: bytes
     """The file."""
     features: tuple[Feature, ...]
-    """In the order of the columns; none may be missing, as far as the file alone tells."""
+    """In the order of the columns; not nullable, as far as the file alone shows."""
     may_lack: tuple[bool, ...]
-    """By feature: whether an operator may know what to do where it is missing."""
+    """By feature: whether an operator may handle missing values."""
     centres: tuple[float, ...]
     spreads: tuple[float, ...]
-    """By feature: about where the numbers lie, for rows to try."""
+    """By feature: a typical magnitude of its numbers, for trial rows."""
     operators: dict[str, int]
     settings: Mapping[str, Any]
-    """What a question to the graph must know: inputs, output, label, keys, classes, categories; JSON."""
+    """What is needed to run the graph: inputs, output, label, keys, classes, categories; JSON."""
     task: Task | None
-    """As the caller says."""
+    """As the caller states."""
     classes: tuple[ClassLabel, ...] | None
-    """As the caller says; those of the file are among the settings."""
+    """As the caller states; those of the file are in the settings."""
     ends_in: str
-    """The operator that makes the answer."""
+    """The operator that computes the answer."""
     is_double: bool
     """Whether the answer is."""
     notes: tuple[str, ...]
 
     @property
     def labels_known(self) -> bool:
-        """Whether the labels of its classes are the file's or given, and not merely 0, 1, …."""
+        """Whether the labels of its classes are from the file or given, and not just 0, 1, …."""
         return self.classes is not None or self.settings["classes"] is not None

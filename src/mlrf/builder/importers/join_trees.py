@@ -1,4 +1,4 @@
-"""Trees of whole arrays joined into one forest: the way of libraries that keep their trees as arrays."""
+"""Joins trees stored as arrays into one forest, for libraries that store their trees as arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CategorySet = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TreeArrays:
-    """One tree of m nodes in a numbering of its own: the root is 0, every child stands behind its parent."""
+    """One tree of m nodes with its own numbering: the root is 0, every child comes after its parent."""
 
     feature: I32
     """[m] LEAF at leaves."""
@@ -31,13 +31,13 @@ class TreeArrays:
     default_left: Bool
     """[m] the side that NaN takes."""
     values: F64
-    """[m, K]: what a leaf adds to each of K outputs. More than one output makes as many trees."""
+    """[m, K]: what a leaf adds to each of K outputs. K outputs become K trees."""
     cover: F64
     """[m]"""
     outputs: tuple[int, ...]
     """[K] the outputs that the columns of `values` add to."""
     category_set: I32 | None = None
-    """[m] place in the forest's category sets, NUMERIC elsewhere; None where no node tests a category."""
+    """[m] index in the forest's category sets, NUMERIC elsewhere; None if no node tests a category."""
 
 
 def join_trees(
@@ -53,15 +53,15 @@ def join_trees(
     base_order: Literal["first", "last"] = "first",
     tables: TableColumns | None = None,
 ) -> Forest:
-    """Return the forest of `trees` in their order, a tree of K outputs as K trees; the rest as `Forest` has it.
+    """Return the forest of `trees` in their order, a tree of K outputs as K trees; other arguments as in `Forest`.
 
-    ModelUnreadableError when the trees are not sound; UnsupportedModelError when there are more nodes than 32 bits number.
+    ModelUnreadableError if the trees are invalid; UnsupportedModelError if there are more nodes than 32 bits can number.
     """
     single = [(tree, place) for tree in trees for place in range(len(tree.outputs))]
     offsets = np.cumsum([0, *(len(tree.feature) for tree, _ in single)], dtype=np.int64)
     if offsets[-1] > _MAX_NODES:
         raise UnsupportedModelError(
-            f"the model has {offsets[-1]} nodes, one copy of a tree for each class; mlrf numbers at most {_MAX_NODES}"
+            f"the model has {offsets[-1]} nodes, one copy of a tree for each class; the limit is {_MAX_NODES}"
         )
     starts = offsets[:-1]
 

@@ -1,6 +1,6 @@
-"""MLflow model directories: which of its files is the model, as `MLmodel` says.
+"""MLflow model directories: finds the model file that `MLmodel` names.
 
-`MLmodel` is YAML that MLflow itself writes, in blocks of two spaces; of it only `flavors: <library>: <file>` is wanted, so the
+`MLmodel` is YAML that MLflow itself writes, indented by two spaces. Only `flavors: <library>: <file>` is needed, so the
 lines are read without a YAML library.
 """
 
@@ -17,14 +17,14 @@ _FLAVORS = ("lightgbm", "xgboost", "catboost", "onnx", "sklearn")
 
 
 def model_file_of(directory: Path) -> Path:
-    """Return the model file of an MLflow directory; ModelUnreadableError when it is none or names no file of its own."""
+    """Return the model file of an MLflow directory; ModelUnreadableError if it is not one, or names no file inside it."""
     listing = directory / "MLmodel"
     if not listing.is_file():
         raise ModelUnreadableError(
-            f"{directory} is a directory without an MLmodel file, so no MLflow model; name the model file itself"
+            f"{directory} is a directory without an MLmodel file, so it is not an MLflow model; give the model file itself"
         )
     if listing.stat().st_size > _MAX_BYTES:
-        raise ModelUnreadableError(f"{listing} is larger than any that MLflow writes")
+        raise ModelUnreadableError(f"{listing} is larger than any file of this name that MLflow writes")
     flavors = _flavors(listing.read_text(encoding="utf-8", errors="replace"))
     for flavor in _FLAVORS:
         for key in _FILE_KEYS:
@@ -36,9 +36,9 @@ def model_file_of(directory: Path) -> Path:
 
 def _inside(directory: Path, named: str) -> Path:
     path = directory / named
-    # MLflow's Keras flavor alone names directories.
+    # Only MLflow's Keras flavor names directories.
     if not path.resolve().is_relative_to(directory.resolve()) or not path.is_file():
-        raise ModelUnreadableError(f"the MLflow model {directory} names {named!r}, which is no file of it")
+        raise ModelUnreadableError(f"the MLflow model {directory} names {named!r}, which is not a file of it")
     return path
 
 

@@ -1,6 +1,6 @@
-"""The comparison: how far two answers may lie apart, and the sentence that says where they do not agree.
+"""The comparison of two sets of answers: its limits, and the message that says where they differ.
 
-Margins are held to two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
+Margins must satisfy two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
 itself: T trees added in any order stay within (T - 1) u sum max|leaf| of each other and of the exact sum, twice that
 between two orders, so no right export exceeds it, while a branch taken wrongly does unless its leaves are equal to the
 bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`. u is
@@ -56,7 +56,7 @@ def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.in
         finite = np.isfinite(expected)
         mean = float(np.mean(size[finite])) if np.any(finite) else 0.0
         limit = np.minimum(relative * np.maximum(size, mean), absolute)
-        # NaN beside a number is no difference that any limit holds.
+        # NaN beside a number is not a difference that any limit holds.
         off = ~same & ~(difference <= np.where(finite, limit, 0.0))
     return Verdict(np.any(off, axis=1), np.all(same, axis=1), np.max(difference, axis=1))
 
@@ -89,8 +89,8 @@ def refuse(
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     answers = [[repr(x) for x in side[worst].tolist()] for side in (expected, got)]
     return ParityError(
-        f"the exported model's {what} is not {library}'s on {int(np.sum(verdict.off))} of {len(golden.rows)} golden rows "
-        f"({kinds}); the worst is a {KINDS[golden.kinds[worst]]} row: {library} says {', '.join(answers[0])}, the export "
+        f"the exported model's {what} differs from {library}'s on {int(np.sum(verdict.off))} of {len(golden.rows)} golden rows "
+        f"({kinds}); the worst is a {KINDS[golden.kinds[worst]]} row: {library} returns {', '.join(answers[0])}, the export "
         f"{', '.join(answers[1])}, for {shown_row}{more}. Nothing was written; please report this model",
         rows_off=counts,
         worst={"features": {k: repr(v) for k, v in row.items()}, "expected": answers[0], "got": answers[1]},

@@ -31,7 +31,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """What the gate found, and the golden rows that the bundle keeps."""
+    """The result of the gate, and the golden rows for the bundle."""
 
     parity: dict[str, dict[str, ParityRows]]
     """By engine, then by kind of golden rows."""
@@ -75,8 +75,8 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     if exports.onnx is None:
         _hold_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
     else:
-        got = run_onnx(exports.onnx, golden.rows, lambda done: progress("asking ONNX Runtime", done))
-        progress("asking ONNX Runtime", 1.0)
+        got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
+        progress("running ONNX Runtime", 1.0)
         parity[OnnxRuntimeEngine.name] = judge(model, schema, golden, kept, answers, got)
     # Rows of one background stand together: their file holds what each changes of the row before it.
     order = np.argsort(golden.rows.start[kept], kind="stable")
@@ -167,11 +167,11 @@ def judge_trees(
     part = golden.take(kept)
     alone = compare(answers.margins[kept], single, relative=0.0)
     if np.any(alone.off):
-        raise refuse("margin, asked alone,", model.library, part, alone, answers.margins[kept], single, schema)
+        raise refuse("margin of a single row", model.library, part, alone, answers.margins[kept], single, schema)
     gap = additivity_gap(got.single, got.contributions, got.base)
     if gap > ADDITIVITY_LIMIT:
         raise ParityError(
-            f"the exported model's contributions miss its margin by {gap:.3g} of their size; nothing was written, please "
-            "report this model"
+            f"the exported model's contributions differ from its margin by {gap:.3g} of their size; nothing was written; "
+            "please report this model"
         )
     return report(golden, verdict)

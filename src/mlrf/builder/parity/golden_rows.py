@@ -103,7 +103,7 @@ def golden_rows(
     limit = row_limit(forest.n_features, forest.n_trees)
     n_random = min(RANDOM_ROWS, max(_MIN_ROWS // 4, MAX_BYTES // (32 * forest.n_features)))
     # They are drawn as integers first, which stand beside them for a while.
-    require_memory(2 * 8 * n_random * forest.n_features, f"proving a model of {forest.n_features:,} features")
+    require_memory(2 * 8 * n_random * forest.n_features, f"verifying a model of {forest.n_features:,} features")
     random = random_rows(forest, n_random, rng)
     needed = np.array(never_missing, dtype=np.int64)
     random[:, needed] = np.nan_to_num(random[:, needed])

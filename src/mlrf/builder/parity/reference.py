@@ -85,7 +85,7 @@ def ask_reference_library(
     n_outputs, n_margins = model.forest.n_outputs, model.margins(np.zeros((1, model.forest.n_outputs))).shape[1]
     if found.margins.shape[1] != n_outputs or found.predictions.shape[1] != n_margins:
         raise ModelUnreadableError(
-            f"{model.library} answers {found.margins.shape[1]} outputs, the model file has {n_outputs}"
+            f"{model.library} returns {found.margins.shape[1]} outputs, but the model file has {n_outputs}"
         )
     return found
 
@@ -113,7 +113,7 @@ def run_reference_process(
         except OSError as error:
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
     if len(margins) != len(rows) or len(predictions) != len(wanted):
-        raise ModelUnreadableError(f"{question.library} answers {len(margins)} of {len(rows)} rows")
+        raise ModelUnreadableError(f"{question.library} returned {len(margins)} answers for {len(rows)} rows")
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version, answers_to_infinite)
 
 
@@ -134,17 +134,20 @@ def _run(model: Question, folder: Path, time_limit_s: float) -> str:
             command, capture_output=True, text=True, errors="replace", timeout=time_limit_s, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{model.library} did not answer the golden rows within {time_limit_s:.0f} s") from error
+        raise BuildError(f"{model.library} did not predict the golden rows within {time_limit_s:.0f} s") from error
     if (folder / VERSION).exists():
         # A library that crashed on infinities has answered the golden rows before.
         return (folder / VERSION).read_text(encoding="utf-8")
     said = _one_line(child.stderr)
     if child.returncode == NOT_INSTALLED:
         raise BuildError(
-            f"{model.library} is not installed, and a model is proven against it: pip install {model.library} ({said})"
+            f"{model.library} is not installed, but the build compares the model's predictions with it: pip install "
+            f"{model.library} ({said})"
         )
     if child.returncode == OUT_OF_MEMORY:
-        raise BuildError(f"{model.library} ran out of memory while it answered the golden rows; build with more memory")
+        raise BuildError(
+            f"{model.library} ran out of memory while it predicted the golden rows; build with more memory"
+        )
     if child.returncode < 0:
         raise BuildError(f"{model.library} crashed on this model (signal {-child.returncode}): {said}")
     raise ModelUnreadableError(f"{model.library} refuses this model: {said}")

@@ -53,10 +53,12 @@ class AccessControl:
             return
         try:
             if self.tls.refresh():
-                self._log.info("certificates read again")
+                self._log.info("certificates reloaded")
         except ConfigError as error:
             self._log.error(
-                "certificates not read", reason=str(error), remedy="mend the files; until then the old ones hold"
+                "certificates not read",
+                reason=str(error),
+                remedy=("correct the files; until then the old certificates stay in use"),
             )
 
     def refresh_all(self) -> None:

@@ -41,9 +41,10 @@ def reload_keys(ring: KeyRing, log: Log) -> None:
     """Read the keys again if they changed, and say so."""
     try:
         if ring.refresh():
-            log.info("keys read again", keys=ring.n_keys)
+            log.info("keys reloaded", keys=ring.n_keys)
     except ConfigError as error:
-        log.error("keys not read", reason=str(error), remedy="mend the file; until then the keys before it hold")  # noqa: TRY400  not logging
+        remedy = "correct the file; until then the previous keys stay in use"
+        log.error("keys not read", reason=str(error), remedy=remedy)  # noqa: TRY400  not logging
 
 
 class Guard:
@@ -73,19 +74,19 @@ class Guard:
         if self._ring is None:
             if scope == ADMIN:
                 raise NotPermittedError(
-                    f"only a key of the scope {ADMIN!r} may ask this, and this server has no keys: name a file of them with "
-                    "--keys, or ask where --admin says",
+                    f"this request needs a key with the scope {ADMIN!r}, but the server has no keys; start it with "
+                    "--keys, or send the request to the address given by --admin",
                     scope=ADMIN,
                 )
             return True
         key = _key_of(authorization or b"")
         if key is None:
             raise UnauthenticatedError(
-                "this server wants a key: send Authorization: Bearer KEY, or Basic with the key as the password"
+                "this server needs a key; send Authorization: Bearer KEY, or Basic with the key as the password"
             )
         held = self._ring.scopes_of(key)
         if held is None:
-            raise UnauthenticatedError("the key is none of this server's, or no longer")
+            raise UnauthenticatedError("the key is unknown or was revoked")
         if scope not in (ANY, *held):
             raise NotPermittedError(f"the key lacks the scope {scope!r}", scope=scope)
         return "explain" in held

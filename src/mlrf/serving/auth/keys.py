@@ -54,7 +54,7 @@ def read_keys(path: Path) -> dict[str, Key]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             # A pipe (`<(…)`) can be read only once: at the next reload it would hold no key, and every caller would be refused.
-            raise ConfigError(f"--keys: {path} is no file", option="--keys")
+            raise ConfigError(f"--keys: {path} is not a file", option="--keys")
         content = path.read_bytes()[: _MOST_BYTES + 1]
         text = content.decode("ascii")
     except OSError as error:
@@ -70,7 +70,7 @@ def read_keys(path: Path) -> dict[str, Key]:
         key = _key(line.strip())
         if key is None or key.id in keys:
             # The line itself is not shown: it may be a key that somebody put there by mistake.
-            what = "is no line of a key (ID SHA256 SCOPES NAME)" if key is None else "has the id of a line before it"
+            what = "is not a key line (ID SHA256 SCOPES NAME)" if key is None else "repeats the id of an earlier line"
             raise ConfigError(f"--keys: line {number} of {path} {what}; `mlrf keys` writes them", option="--keys")
         keys[key.id] = key
     return keys
@@ -82,7 +82,7 @@ def write_keys(path: Path, keys: Mapping[str, Key]) -> None:
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write("# id, SHA-256 of the key, scopes, name; kept by `mlrf keys`\n")
+            file.write("# id, SHA-256 of the key, scopes, name; written by `mlrf keys`\n")
             file.writelines(key.line() for key in keys.values())
             file.flush()
             os.fsync(file.fileno())

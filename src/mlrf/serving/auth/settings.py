@@ -19,23 +19,23 @@ class AuthSettings:
 
     keys: Path | None = option(
         None,
-        "file of API keys made by `mlrf keys`; requests need one of them (none: no key needed)",
+        "file of API keys, written by `mlrf keys`; requests must send one of them (default: no key needed)",
         group=Group.ACCESS,
         kind=Path,
     )
     tls_cert: Path | None = option(
-        None, "certificate chain of the server (PEM); enables https (none: http)", group=Group.ACCESS, kind=Path
+        None, "certificate chain of the server (PEM); enables https (default: http)", group=Group.ACCESS, kind=Path
     )
     tls_key: Path | None = option(None, "private key of --tls-cert (PEM, no password)", group=Group.ACCESS, kind=Path)
     tls_client_ca: Path | None = option(
         None,
-        "authorities (PEM) that must have signed client certificates (none: no client certificate needed)",
+        "certificate authorities (PEM) that must have signed client certificates (default: no client certificate needed)",
         group=Group.ACCESS,
         kind=Path,
     )
     cors_origin: tuple[str, ...] = option(
         (),
-        "origin whose pages may read responses, as https://app.example, or *; may be repeated",
+        "origin whose pages may read responses, e.g. https://app.example, or *; may be repeated",
         group=Group.ACCESS,
         kind=str,
         metavar="ORIGIN",
@@ -51,7 +51,7 @@ class AuthSettings:
         if cert is None and key is None and self.tls_client_ca is None:
             return None
         missing = "--tls-cert" if cert is None else "--tls-key"
-        raise ConfigError(f"{missing}: a certificate and its key are named together", option=missing)
+        raise ConfigError(f"{missing}: missing; --tls-cert and --tls-key must be given together", option=missing)
 
     def check(self) -> None:
         """Read every file that is named, as a worker will; ConfigError when one is not sound."""
@@ -64,7 +64,7 @@ class AuthSettings:
         """Return a warning for a server that others can reach without a key; None where keys are needed or others cannot."""
         if self.keys is not None or self.tls_client_ca is not None or is_loopback(host):
             return None
-        return f"{host} can be reached from outside, and nobody needs a key: name a file of keys with --keys"
+        return f"{host} can be reached from other machines, and no key is needed; give a file of keys with --keys"
 
 
 def is_loopback(host: str) -> bool:

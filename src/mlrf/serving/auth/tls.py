@@ -85,5 +85,5 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
 def _unusable(option: str, what: str, error: Exception) -> ConfigError:
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
     if isinstance(error, ssl.SSLError) and error.reason is None:
-        reason = "not PEM of what is meant (a certificate, a private key), or a key with a password"
+        reason = "not PEM of the expected kind (a certificate, a private key), or a key with a password"
     return ConfigError(f"{option}: {what} cannot be used: {reason}", option=option)

@@ -68,7 +68,7 @@ class RedisCache:
             )
         except ValueError as error:
             raise ConfigError(
-                f"--shared-cache: not the address of a store: {error}", option="--shared-cache"
+                f"--shared-cache: not the address of a Redis server: {error}", option="--shared-cache"
             ) from error
         self._life_s = math.ceil(life_s or _LIFE_S)
         self._counts = counts
@@ -208,7 +208,7 @@ _NOTHING = object()
 async def _command(connection: AbstractConnection, command: tuple[bytes, ...]) -> Any:
     if not connection.is_connected:
         # The library would connect now, and a request would wait for it.
-        raise ConnectionError("the connection is gone")
+        raise ConnectionError("the connection was closed")
     await connection.send_command(*command, check_health=False)
     return await connection.read_response(disable_decoding=True)
 

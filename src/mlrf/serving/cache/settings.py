@@ -18,7 +18,7 @@ MIN_WORKER_BYTES = 64 << 10
 def _check_size(text: str) -> str | None:
     matched = _SIZE.fullmatch(text)
     if matched is None:
-        return f"{text!r} is no size such as 16MiB, 512KiB, 65536 or 0"
+        return f"{text!r} is not a size such as 16MiB, 512KiB, 65536 or 0"
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return (
         None if _bytes_of(matched) <= memory_bytes else f"{text!r} is more than this machine's memory ({memory_bytes})"
@@ -35,17 +35,23 @@ class CacheSettings:
 
     cache: str = option(
         "16MiB",
-        "memory for answers given before, of all workers; 0: none",
+        "memory for cached answers, all workers together, e.g. 64MiB; 0 for no cache",
         group=Group.CACHE,
         metavar="SIZE",
         check=_check_size,
     )
     cache_ttl_s: float | None = option(
-        None, "how long an answer may be given again (for ever)", group=Group.CACHE, kind=float, check=seconds()
+        None,
+        "seconds that a cached answer may be reused (default: no limit)",
+        group=Group.CACHE,
+        kind=float,
+        check=seconds(),
     )
 
     shared_cache: str | None = option(
-        None, "redis://HOST:PORT/0 of answers that servers share, for those dearer than a round trip (none)",
+        None,
+            "Redis for cached answers that servers share, as redis://HOST:PORT/0; used for answers that cost more than a "
+            "round trip (default: none)",
         group=Group.CACHE, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
 

@@ -47,7 +47,8 @@ def parse_admin(text: str) -> AdminAddress:
     address = AdminAddress(host=host.removeprefix("[").removesuffix("]"), port=int(port))
     if not address.is_local:
         raise ConfigError(
-            f"--admin: {text} could be reached from outside; use a Unix socket (unix:/run/mlrf/admin.sock) or 127.0.0.1:{port}",
+            f"--admin: {text} can be reached from other machines; use a Unix socket (unix:/run/mlrf/admin.sock) or "
+            f"127.0.0.1:{port}",
             option="--admin",
         )
     return address

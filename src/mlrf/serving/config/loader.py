@@ -30,18 +30,18 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _COMMAND_LINE, _DEFAULT = "command line", "default"
 _EPILOG = """\
-Each option may stand in the environment too (--max-batch as MLRF_MAX_BATCH) or in a TOML file (max_batch = 100); the command
+Each option can also be set in the environment (--max-batch as MLRF_MAX_BATCH) or in a TOML file (max_batch = 100); the command
 line counts before the environment, the environment before the file.
 
 examples:
-  mlrf serve sales-bundle                          one model on http://127.0.0.1:8080, a worker a processor
-  mlrf serve a-bundle b-bundle --default a         two models; /predict asks a, /models/b/predict asks b
+  mlrf serve sales-bundle                          one model on http://127.0.0.1:8080, one worker per processor
+  mlrf serve a-bundle b-bundle --default a         two models; /predict uses a, /models/b/predict uses b
   mlrf serve sales-bundle --host 0.0.0.0 --port 80 --workers 4
   mlrf serve sales-bundle --print-config > mlrf.toml && mlrf serve --config mlrf.toml
 
   curl localhost:8080/docs shows the routes with an example request of the served model.
 
-exit status: 0 stopped, 1 failed, 2 an option is wrong or the port is in use, 3 a bundle is bad
+exit status: 0 stopped, 1 failed, 2 an option is wrong or the port is in use, 3 a bundle is damaged
 """
 
 
@@ -69,7 +69,7 @@ class Configuration:
 def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> ServeSettings:
     """Return the settings that arguments, environment and settings file ask for; ConfigError names what is wrong and where.
 
-    Leaves by SystemExit with 2 for an argument that is no option.
+    Leaves by SystemExit with 2 for an argument that is not an option.
     """
     return read_configuration(argv, environ).settings
 
@@ -117,11 +117,11 @@ def _in_environment(environ: Mapping[str, str]) -> Found:
         if not text:
             if option is not None and option.group is Group.ACCESS:
                 # A secret that was not filled in must not open the door.
-                raise refused(option, "it is set, and empty; give it a value, or unset it", name)
+                raise refused(option, "the variable is set but empty; give it a value, or unset it", name)
             continue
         if option is None:
             raise ConfigError(
-                f"{name}: the environment names an option that mlrf serve does not have{_meant(name, by_variable)}",
+                f"{name}: the environment sets an option that mlrf serve does not have{_meant(name, by_variable)}",
                 option=name,
             )
         texts = [part for part in text.split(":" if option.kind is Path else ",") if part] if option.many else [text]
@@ -164,16 +164,14 @@ def _in_file(file: Path) -> Found:
     except OSError as error:
         raise ConfigError(f"--config: {file} cannot be read: {error.strerror}", option="--config") from error
     except (ValueError, RecursionError) as error:
-        # Beside what is no TOML or no UTF-8: numbers of thousands of digits, lists within lists.
+        # Beside what is not TOML or no UTF-8: numbers of thousands of digits, lists within lists.
         raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
     by_key = {each.key: each for each in OPTIONS}
     found: Found = {}
     for key, value in document.items():
         option = by_key.get(key)
         if option is None:
-            raise ConfigError(
-                f"{file}: {key!r} names an option that mlrf serve does not have{_meant(key, by_key)}", option=key
-            )
+            raise ConfigError(f"{file}: {key!r} is not an option of mlrf serve{_meant(key, by_key)}", option=key)
         source = f"{file}: {key}"
         if option.many and not isinstance(value, list):
             raise refused(option, f"{value!r} is not a list", source)
@@ -252,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", help=f"read options from a TOML file too ({CONFIG_VARIABLE})")
+    parser.add_argument("--config", metavar="FILE", help=f"read options from a TOML file ({CONFIG_VARIABLE})")
     parser.add_argument("--print-config", action="store_true", help="show every option's value and where it came from")
     titles = dict.fromkeys(each.group for each in OPTIONS if not each.positional)
     groups = {

@@ -16,7 +16,7 @@ def check_platform_paths(settings: PlatformSettings) -> None:
         if spec is None or (spec.is_always_on if option == "--health-route" else spec.path == V1_PREDICT):
             continue
         raise ConfigError(
-            f"{option}: {path} is the path of another route ({spec.summary}); choose one such as /platform/predict",
+            f"{option}: {path} is already used by another route ({spec.summary}); choose a path such as /platform/predict",
             option=option,
         )
 

@@ -28,7 +28,9 @@ from mlrf.serving.telemetry.settings import TelemetrySettings
 def _check_local(path: Path) -> str | None:
     scheme = scheme_of(path)
     return (
-        None if scheme is None else f"{path}: addresses of {scheme} are not supported; copy it here and give the path"
+        None
+        if scheme is None
+        else f"{path}: {scheme} addresses are not supported; copy it to this machine and give its path"
     )
 
 
@@ -60,11 +62,13 @@ class ServeSettings:
     host: str = option("127.0.0.1", "address to listen on", group=Group.LISTENING)
     port: int = option(8080, "port to listen on; 0 for a free one", group=Group.LISTENING, check=between(0, 65535))
     backlog: int = option(
-        2048, "connections that may wait for each worker to accept them", group=Group.LISTENING, check=between(1, 65535)
+        2048, "connections that may wait to be accepted, per worker", group=Group.LISTENING, check=between(1, 65535)
     )
-    default: str | None = option(None, "model that answers /predict (the first bundle's)", group=Group.MODELS, kind=str)
+    default: str | None = option(
+        None, "model that answers /predict (default: the first bundle's)", group=Group.MODELS, kind=str
+    )
     engine: str | None = option(
-        None, "engine that computes predictions (the fastest that the bundle has files for)",
+        None, "engine that computes predictions (default: the fastest that the bundle has files for)",
         group=Group.MODELS, kind=str, choices=ENGINES,
     )  # fmt: skip
     max_batch: int = option(100, "most instances in a batch", group=Group.REQUESTS, check=at_least(1))
@@ -91,25 +95,28 @@ class ServeSettings:
         default_state_dir, "directory of the feature store", group=Group.FEATURES, kind=Path, metavar="DIR"
     )
     features: str | None = option(
-        None, "shared feature store, as redis://HOST:PORT/0 (a local one, under --state-dir)",
+        None, "shared feature store, as redis://HOST:PORT/0 (default: a local one, under --state-dir)",
         group=Group.FEATURES, kind=str, metavar="URL", check=wrong_in_address, secret=True,
     )  # fmt: skip
     features_timeout_s: float = option(
         0.005,
-        "seconds to wait for an answer of a shared feature store",
+        "seconds to wait for a response from a shared feature store",
         group=Group.FEATURES,
         check=between(0.001, 10, " seconds"),
     )
     max_feature_age_s: float | None = option(
-        None, "most seconds since a stored row was true (no limit)", group=Group.FEATURES, kind=float,
+        None,
+        "greatest age of a stored row, in seconds since its as-of time (default: no limit)",
+        group=Group.FEATURES,
+        kind=float,
         check=lambda value: None if value > 0 else f"{value:g} is not above 0",
-    )  # fmt: skip
+    )
     stale_features: Literal["refuse", "flag"] = option(
         "refuse", "what to do with rows older than --max-feature-age", group=Group.FEATURES, choices=("refuse", "flag")
     )
     caching: CacheSettings = field(default_factory=CacheSettings)
     workers: int = option(
-        usable_cpus, "worker processes (one for each processor)", group=Group.PROCESSES, check=between(1, 256)
+        usable_cpus, "worker processes (default: one per processor)", group=Group.PROCESSES, check=between(1, 256)
     )
     shutdown_delay_s: float = option(
         0.0,
@@ -118,10 +125,13 @@ class ServeSettings:
         check=between(0, 86400, " seconds"),
     )
     drain_timeout_s: float = option(
-        10.0, "seconds to finish requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
+        10.0, "seconds to finish open requests at exit", group=Group.PROCESSES, check=between(0, 86400, " seconds")
     )
     worker_timeout_s: float = option(
-        3.0, "seconds without a heartbeat until a worker is replaced", group=Group.PROCESSES, check=seconds(least=1)
+        3.0,
+        "seconds without a heartbeat after which a worker is replaced",
+        group=Group.PROCESSES,
+        check=seconds(least=1),
     )
     max_requests: int = option(
         0, "requests after which a worker is replaced; 0 for never", group=Group.PROCESSES, check=at_least(0)
@@ -139,17 +149,17 @@ class ServeSettings:
         check=seconds(),
     )
     allow_schema_change: bool = option(
-        False, "load versions whose schema differs from the current one's", group=Group.MODELS
+        False, "load versions whose schema requires callers to change", group=Group.MODELS
     )
     on_bad_model: Literal["fall-back", "exit"] = option(
         "fall-back",
-        "at the start, what a repository's model whose current version is bad does: serve an earlier one, or end the server",
+        "what to do at the start if the current version of a repository's model is damaged: serve an earlier one, or exit",
         group=Group.MODELS,
         choices=("fall-back", "exit"),
     )
     admin: str | None = option(
         None,
-        "address of the admin routes, as unix:/PATH or 127.0.0.1:PORT (none)",
+        "address of the admin routes, as unix:/PATH or 127.0.0.1:PORT (default: no admin routes)",
         group=Group.LISTENING,
         kind=str,
         metavar="ADDRESS",
@@ -159,7 +169,7 @@ class ServeSettings:
     access: AuthSettings = field(default_factory=AuthSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
-        "info", "lowest level that is logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
+        "info", "lowest level of events that are logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
     )
 
     def __post_init__(self) -> None:
@@ -171,7 +181,7 @@ class ServeSettings:
         least = MIN_WORKER_BYTES * self.workers
         if 0 < self.caching.size_bytes < least:
             raise ConfigError(
-                f"--cache: {self.caching.cache} is too little for {self.workers} workers; give {least} bytes or more, or 0",
+                f"--cache: {self.caching.cache} is too small for {self.workers} workers; give {least} bytes or more, or 0",
                 option="--cache",
             )
         for flag, url in (("--features", self.features), ("--shared-cache", self.caching.shared_cache)):

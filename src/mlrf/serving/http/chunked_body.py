@@ -54,15 +54,15 @@ class ChunkedBody:
             return position
         matched = _SIZE_LINE.fullmatch(line)
         if matched is None:
-            raise MalformedRequestError(
-                "a chunk of the body does not begin with its size and extensions (RFC 9112, 7.1)"
-            )
+            raise MalformedRequestError("a chunk of the body does not start with a chunk size (RFC 9112, 7.1)")
         self._left = int(matched[1], 16)
         if len(self.body) + self._left > self._max_bytes:
             raise BodyTooLargeError(f"the body is longer than {self._max_bytes} bytes", max_bytes=self._max_bytes)
         self._n_chunks += 1
         if (self._n_chunks - _FREE_CHUNKS) * _LEAST_CHUNK_BYTES > len(self.body):
-            raise MalformedRequestError(f"the body comes in more than {_FREE_CHUNKS} chunks that hold next to nothing")
+            raise MalformedRequestError(
+                f"the body has more than {_FREE_CHUNKS} almost empty chunks; send larger chunks"
+            )
         self._state = self._data if self._left else self._trailer
         return position
 
@@ -91,7 +91,7 @@ class ChunkedBody:
         if self._trailer_bytes > _MAX_TRAILER_BYTES:
             raise MalformedRequestError("the trailers of the body are too long")
         if line and _TRAILER.fullmatch(line) is None:
-            raise MalformedRequestError("what follows the last chunk of the body is no header field")
+            raise MalformedRequestError("the trailer after the last chunk of the body is not a header field")
         self.done = not line
         return position
 

@@ -201,7 +201,7 @@ class Connection(LimitedConnection):
         if not self._has_turn:
             return admission.refusal(call.route, call.content_length, call.timeout_s)
         if self._came_s and perf_counter() - self._came_s > (call.timeout_s or admission.max_wait_s):
-            return OverloadedError("the request waited too long for its turn; try again later")
+            return OverloadedError("the request waited too long in the queue; try again later")
         return None
 
     def _keep(self, data: bytes, position: int, needed: int) -> None:
@@ -221,9 +221,9 @@ class Connection(LimitedConnection):
         elif position == len(data):
             self._came_s = 0.0
         elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
-            self._refuse(MalformedRequestError("what was sent is not an HTTP request"))
+            self._refuse(MalformedRequestError("the bytes received are not an HTTP request"))
         elif BARE_LF.search(data, position):
-            self._refuse(MalformedRequestError("the request head holds a bare LF; lines end with CR LF"))
+            self._refuse(MalformedRequestError("the request head contains a bare LF; end lines with CR LF"))
         else:
             self._keep(data, position, 0)
 

@@ -94,7 +94,7 @@ class LimitedConnection(ResponseWriter):
 
     def _too_many(self) -> OverloadedError:
         n_open = self._server.limits.max_connections
-        return OverloadedError(f"{n_open} connections are open in this worker, and it takes no more; try again later")
+        return OverloadedError(f"{n_open} connections are open in this worker, which is the limit; try again later")
 
     def _is_stuck(self, now: float) -> bool:
         """Return whether a response too short to pause writing has been unsent past the write timeout."""
@@ -115,7 +115,7 @@ class LimitedConnection(ResponseWriter):
             self._transport.abort()
             return
         what = "head of the request" if in_head else "request"
-        fault = RequestTimeoutError(f"the {what} was not whole after {limit_s:g} s")
+        fault = RequestTimeoutError(f"the {what} was incomplete after {limit_s:g} s")
         self._refuse(fault, self._call.request_id if self._call is not None else None)
 
     def _idle_until(self) -> float:

@@ -45,7 +45,7 @@ def _inflate(body: bytes, most_bytes: int, max_bytes: int) -> bytes | None:
             raise _too_long(max_bytes)
         return None
     if not inflating.eof or inflating.unused_data:
-        raise MalformedRequestError("the gzip body is cut short, or bytes follow it")
+        raise MalformedRequestError("the gzip body is incomplete, or followed by other bytes")
     return plain
 
 

@@ -96,7 +96,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
     Raises MalformedRequestError, HeadersTooLargeError or ExpectationFailedError; after any of them the connection must close.
     """
     if raw.count(b"\n") != raw.count(b"\r\n") or raw.count(b"\r") != raw.count(b"\r\n"):
-        raise MalformedRequestError("the request head holds a bare CR or a bare LF")
+        raise MalformedRequestError("the request head contains a bare CR or LF; end lines with CR LF")
     if raw.count(b" ", 0, raw.find(b"\r\n")) != _SPACES:
         raise MalformedRequestError("the request line is not a method, a target and a version, one space between them")
     reading = _Reading(max_fields)
@@ -113,7 +113,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
     if reading.n_fields > max_fields:
         raise HeadersTooLargeError(f"the request has more than {max_fields} header fields", max_fields=max_fields)
     if b"#" in reading.target:
-        raise MalformedRequestError("the request target holds a fragment (#), which a client keeps to itself")
+        raise MalformedRequestError("the request target contains a fragment (#), which a client must not send")
     return _head(parser, reading)
 
 
@@ -147,7 +147,7 @@ class _Reading:
 def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
     version = parser.get_http_version()
     if version not in ("1.0", "1.1"):
-        raise MalformedRequestError(f"HTTP/{version} is not spoken here; send HTTP/1.1")
+        raise MalformedRequestError(f"HTTP/{version} is not supported; send HTTP/1.1")
     is_http10 = version == "1.0"
     fields = reading.fields
     for name in _ONCE:
@@ -157,15 +157,15 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
     if not is_http10 and b"host" not in first:
         raise MalformedRequestError("the request has no Host header, which HTTP/1.1 requires")
     if _HOST.fullmatch(first.get(b"host", b"")) is None:
-        raise MalformedRequestError("the Host header is not a host with or without a port")
+        raise MalformedRequestError("the Host header is not a host name with an optional port")
     if b"transfer-encoding" in first:
         if is_http10 or first[b"transfer-encoding"].strip().lower() != b"chunked":
-            raise MalformedRequestError("the only Transfer-Encoding taken is chunked, on HTTP/1.1")
+            raise MalformedRequestError("the only Transfer-Encoding supported is chunked, on HTTP/1.1")
         if b"content-length" in first:
-            raise MalformedRequestError("the request has a Content-Length beside Transfer-Encoding")
+            raise MalformedRequestError("the request has both Content-Length and Transfer-Encoding; send one of them")
     expects = first.get(b"expect", b"").strip().lower()
     if expects not in (b"", b"100-continue"):
-        raise ExpectationFailedError("the only expectation met is 100-continue")
+        raise ExpectationFailedError("the only Expect value supported is 100-continue")
     identity = first.get(b"x-request-id", b"")
     return Head(
         method=parser.get_method(),

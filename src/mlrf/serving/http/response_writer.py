@@ -87,7 +87,7 @@ class ResponseWriter(asyncio.Protocol):
 
         def finish(made: asyncio.Future[Result]) -> None:
             self._waiting = None
-            stopped = NotReadyError("the server stopped before this request's turn came; ask another")
+            stopped = NotReadyError("the server stopped before it processed this request; send it again")
             fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
                 return

@@ -191,7 +191,7 @@ class Router:
             allowed = sorted(method.decode() for method in handlers)
             if "GET" in allowed:
                 allowed.append("HEAD")
-            raise MethodNotAllowedError(f"this route takes {', '.join(allowed)}", allow=allowed)
+            raise MethodNotAllowedError(f"this route accepts {', '.join(allowed)}", allow=allowed)
         if wrap is not None:
             handler = wrap(handler)
         if head.method in (b"GET", b"HEAD"):
@@ -204,7 +204,7 @@ class Router:
             return handler
         if encoding == b"gzip":
             return unzipping(handler, self.max_body_bytes)
-        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+        raise UnsupportedMediaTypeError("the only Content-Encoding supported is gzip", accepted=["gzip", "identity"])
 
 
 def _raising(fault: MlrfError) -> Handler:

@@ -219,7 +219,7 @@ class StoredRows:
         absent = [self.format.schema.names[i] for i in stored.absent if i not in (request.overrides or ())]
         if absent:
             raise MissingFeatureError(
-                f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push the row whole, or send "
+                f"the stored row of this key lacks {', '.join(map(shown_name, absent[:_SHOWN]))}; push a complete row, or send "
                 'the value in "overrides"',
                 feature=absent[0],
                 missing=absent[:_SHOWN],
@@ -235,14 +235,14 @@ class StoredRows:
         key = self.format.key.decode(request.key)
         if stored.as_of_us is None:
             return StaleFeaturesError(
-                f"the stored row of this key does not say when it was true, and may be at most {limit_s:g} s old",
+                f"the stored row of this key has no as-of time, and rows may be at most {limit_s:g} s old; push it with as_of",
                 key=key,
                 features_as_of=None,
                 max_age_s=limit_s,
             )
         age_s = now_s - stored.as_of_us * _US
         return StaleFeaturesError(
-            f"the stored row of this key is {age_s:.0f} s old, more than {limit_s:g} s; push a newer one, or ask for it with "
+            f"the stored row of this key is {age_s:.0f} s old, more than {limit_s:g} s; push a newer one, or request it with "
             '"stale_features": "flag"',
             key=key,
             features_as_of=show_as_of(stored.as_of_us),
@@ -258,4 +258,4 @@ def as_of_json(as_of_us: int | None) -> bytes:
 
 
 def _not_local() -> AssertionError:
-    return AssertionError("a store that machines share is awaited")
+    return AssertionError("a shared store must be awaited")

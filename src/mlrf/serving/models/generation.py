@@ -146,7 +146,7 @@ class Generation:
         self._check_serving()
         for each in self._served.values():
             if not each.repeats_itself():
-                raise NotReadyError(f"the model {each.name} does not repeat its own answer")
+                raise NotReadyError(f"the model {each.name} gives another answer for the same row")
         if any(each.rows is not None for each in self._served.values()):
             return Awaited(self._ready_by_key)
         return b'{"status":"ready"}'

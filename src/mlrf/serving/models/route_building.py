@@ -53,7 +53,7 @@ def public_routes(
 def _refusing_to_choose(path: str, names: Sequence[str]) -> Handler:
     def refuse(_body: bytes) -> bytes:
         raise ModelNotFoundError(
-            f"{path} does not say which model: {', '.join(names)} are served, and none of them is the default; send to "
+            f"{path} names no model: {', '.join(names)} are served and none of them is the default; send the request to "
             f"/models/{names[0]}{path}, or start the server with --default {names[0]}"
         )
 

@@ -62,7 +62,7 @@ def default_name(names: Sequence[str], requested: str | None) -> str:
         return names[0]
     if requested not in names:
         raise ConfigError(
-            f"--default: no bundle is named {requested!r}; served are {', '.join(names)}", option="--default"
+            f"--default: no bundle is named {requested!r}; the models are {', '.join(names)}", option="--default"
         )
     return requested
 
@@ -185,7 +185,8 @@ class Service:
             except ModelNotFoundError as error:
                 return error
         return repository_route(path, self._handler_of, self._meter.layout) or RouteNotFoundError(
-            "the admin listener has no route of this path; docs/reference/routes.md lists its routes, as GET /admin/models"
+            "the admin listener has no route with this path; docs/reference/routes.md lists its routes, such as GET "
+            "/admin/models"
         )
 
     def _handler_of(self, spec: RouteSpec, name: str) -> Handler | None:

@@ -70,7 +70,7 @@ class RowWriter:
         shown = value[:_SHOWN_BYTES].decode(errors="replace").strip()
         return InvalidFeatureError(
             ("" if index is None else f"instance {index}: ")
-            + f"feature {name!r}: {shown} could be a category or its code; name the columns to send "
+            + f"feature {name!r}: {shown} could be a category or a category code; name the columns to send "
             'categories, or send {"features": […]} to /predict, whose numbers are codes',
             feature=clip(name),
             **({} if index is None else {"index": index}),

@@ -74,7 +74,7 @@ def value_of(raw: msgspec.Raw, name: str) -> Any:
             raise msgspec.ValidationError
         return _decode_any(raw)
     except msgspec.MsgspecError as error:
-        raise InvalidRequestError(f"{name} holds a number out of the range of float64", field=name) from error
+        raise InvalidRequestError(f"{name} contains a number outside the range of float64", field=name) from error
 
 
 def feature_value(raw: msgspec.Raw, name: str) -> Any:
@@ -96,7 +96,7 @@ def feature_value(raw: msgspec.Raw, name: str) -> Any:
         if text[:1] in _NUMBER_STARTS:
             return -math.inf if text[:1] == b"-" else math.inf
         raise InvalidFeatureError(
-            f"feature {shown_name(name)}: {clip(bytes(raw).decode())} is out of the range of float64",
+            f"feature {shown_name(name)}: {clip(bytes(raw).decode())} is outside the range of float64",
             feature=clip(name),
             expected="a number within the range of float64",
         ) from error
@@ -112,7 +112,7 @@ def key_value(raw: msgspec.Raw, name: str) -> Any:
     except (msgspec.MsgspecError, RecursionError):
         pass
     text = clip(bytes(raw)[:_CLIPPED_BYTES].decode(errors="replace"))
-    raise InvalidKeyError(f"key field {shown_name(name)}: {text} is no value that a key can have", field=clip(name))
+    raise InvalidKeyError(f"key field {shown_name(name)}: {text} cannot be a value of a key", field=clip(name))
 
 
 def begins_with(raw: msgspec.Raw, opening: bytes) -> bool:
@@ -143,11 +143,11 @@ def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedReq
         return MalformedRequestError(f"the body is not JSON: {reason}")
     hint = ""
     if body[byte : byte + 1] == b"+":
-        hint = "; a number in JSON has no plus sign, leave it out"
+        hint = "; remove the plus sign, which JSON does not allow"
     elif _NO_NUMBER.match(body, byte):
-        hint = "; JSON has no NaN or Infinity, send null where a value is missing"
+        hint = "; JSON has no NaN or Infinity; send null where a value is missing"
     elif "hex escape" in reason or "surrogate" in reason:
-        hint = "; an escaped surrogate stands alone, and makes a character only in a pair"
+        hint = "; a surrogate escape is unpaired; send both halves"
     if positional := _POSITIONAL.search(body, max(0, byte - _LOOK_BACK_ROW_BYTES), byte):
         index = _STRING.sub(b"", positional[1]).count(b",")
         if index < len(features):

@@ -70,7 +70,7 @@ def check_members(schema: Schema, members: Members, known: tuple[str, ...], cont
     names = frozenset(schema.names)
     for name in unknown:
         if name not in names:
-            neither = "" if names.isdisjoint(members) else ", which is no feature either"
+            neither = "" if names.isdisjoint(members) else ", which is not a feature either"
             raise InvalidRequestError(
                 f"the body has no member {shown_name(name)}{neither}: {contract}", field=clip(name)
             )

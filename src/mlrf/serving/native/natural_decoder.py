@@ -107,7 +107,7 @@ class NaturalDecoder:
         return row_of(_Row(features)), instance.explain if is_body else False, details
 
     def _coded(self, features: Any) -> Any:
-        """Return a row with codes in place of names, where it is an array; KeyError for a name that is no category."""
+        """Return a row with codes in place of names, where it is an array; KeyError for a name that is not a category."""
         if type(features) is not tuple:
             return features
         row = list(features)

@@ -143,7 +143,7 @@ def _split(body: bytes) -> tuple[list[msgspec.Raw], bool]:
         raise InvalidRequestError(f"partial must be true or false, not {shown(partial)}", field="partial")
     given = items_of(members["rows"])
     if not given:
-        raise InvalidRequestError("the push holds no row; send at least one", field="rows")
+        raise InvalidRequestError("the push contains no rows; send at least one", field="rows")
     return given, partial
 
 
@@ -151,6 +151,6 @@ def _decoded(raw: msgspec.Raw) -> Any:
     try:
         return json_infinities.decode(raw)
     except msgspec.MsgspecError as error:
-        raise InvalidRequestError("it holds a number out of the range of float64") from error
+        raise InvalidRequestError("it contains a number outside the range of float64") from error
     except RecursionError as error:
         raise MalformedRequestError("the body is nested too deep") from error

@@ -64,7 +64,8 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
     if isinstance(chosen, int) and 1 <= chosen <= MAX_EXPLAINED:
         return chosen
     raise InvalidRequestError(
-        f"explain must be true, false, or how many features to name (1 or more), not {shown(chosen)}", field="explain"
+        f"explain must be true, false, or the number of features to name (1 or more), not {shown(chosen)}",
+        field="explain",
     )
 
 

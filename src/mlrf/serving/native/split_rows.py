@@ -17,7 +17,8 @@ def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     for member in members:
         if member not in ("columns", "data", "index"):
             raise InvalidRequestError(
-                f"unknown member {shown_name(member)} of {name}; it takes columns, data and index", field=clip(member)
+                f"unknown member {shown_name(member)} of {name}; its members are columns, data and index",
+                field=clip(member),
             )
     if "data" not in members or not begins_with(members["data"], b"["):
         raise InvalidRequestError(f"{name} must have data, an array of rows", field="data", expected="array")
@@ -35,7 +36,7 @@ def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
         values = items_of(item)
         if len(values) != len(names):
             raise FeatureCountError(
-                f"data[{index}] holds {len(values)} values, and there are {len(names)} columns; send a value for each, null "
+                f"data[{index}] has {len(values)} values, but there are {len(names)} columns; send a value for each, null "
                 "where it is missing",
                 expected=len(names),
                 got=len(values),
@@ -61,5 +62,5 @@ def _column_names(writer: RowWriter, raw: msgspec.Raw) -> list[str] | None:
             )
     named = [str(name) for name in names]
     if (twice := first_repeated(named)) is not None:
-        raise InvalidRequestError(f"the column {shown_name(twice)} stands there twice", field="columns")
+        raise InvalidRequestError(f"the column {shown_name(twice)} is there twice", field="columns")
     return named

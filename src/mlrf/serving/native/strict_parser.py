@@ -87,8 +87,8 @@ class StrictParser:
         values = json_scanner.values_at_most(raw)
         if values > self.max_instances * self.max_values:
             raise BatchTooLargeError(
-                f"the batch holds some {values} values, more than {self.max_instances} instances of "
-                f"{len(self.schema.names)} features may; send it in parts, or raise --max-batch",
+                f"the batch contains about {values} values, more than {self.max_instances} instances of "
+                f"{len(self.schema.names)} features can have; send it in parts, or raise --max-batch",
                 values=values,
                 max_instances=self.max_instances,
             )
@@ -115,10 +115,10 @@ class StrictParser:
     def _checked(self, instances: list[msgspec.Raw]) -> list[msgspec.Raw]:
         """Return the instances of a batch if they are neither none nor too many."""
         if not instances:
-            raise EmptyBatchError("the batch holds no instance; send at least one", instances=0)
+            raise EmptyBatchError("the batch contains no instances; send at least one", instances=0)
         if len(instances) > self.max_instances:
             raise BatchTooLargeError(
-                f"the batch holds {len(instances)} instances, more than {self.max_instances}; send it in parts, "
+                f"the batch contains {len(instances)} instances, more than {self.max_instances}; send it in parts, "
                 "or raise --max-batch",
                 instances=len(instances),
                 max_instances=self.max_instances,
@@ -130,7 +130,7 @@ class StrictParser:
         if values > self.max_values:
             n = len(self.schema.names)
             raise FeatureCountError(
-                f"expected {n} features, got some {values} values; GET /models lists the features",
+                f"expected {n} features, got about {values} values; GET /models lists the features",
                 expected=n,
                 got=values,
             )
@@ -142,7 +142,7 @@ class StrictParser:
             return row, options.explain, with_defaults(options.details, defaults)
         if "features" in members:
             raise InvalidRequestError(
-                'the body has both "features" and "key"; send "overrides" for values in place of the stored ones',
+                'the body has both "features" and "key"; send "overrides" to replace stored values',
                 field="features",
             )
         overrides = self._overrides(members["overrides"], options.leniency) if "overrides" in members else None
@@ -153,7 +153,7 @@ class StrictParser:
         """Return the row, and the defaults in it of features that the body leaves out."""
         schema = self.schema
         if "overrides" in members:
-            raise InvalidRequestError('"overrides" stand in place of stored values; send a "key"', field="overrides")
+            raise InvalidRequestError('"overrides" replace stored values; send a "key" too', field="overrides")
         if "features" not in members:
             raise InvalidRequestError(f'the body has no "features" and no "key": {_ONE_CONTRACT}', field="features")
         features = members["features"]

@@ -62,14 +62,13 @@ def check_parameters(size: int) -> None:
     """Raise MalformedRequestError for parameters of too many bytes of JSON."""
     if size > _MAX_PARAMETER_BYTES:
         raise MalformedRequestError(
-            f"the parameters take {size} bytes, and at most {_MAX_PARAMETER_BYTES} are taken; send only those that the server "
-            "knows"
+            f"the parameters have {size} bytes, more than {_MAX_PARAMETER_BYTES}; send only those that the server knows"
         )
 
 
 def _too_many(part: str, n: int, most: int) -> MalformedRequestError:
     return MalformedRequestError(
-        f"the request holds {n} {part}, and at most {most} are taken; send rows in one tensor, or in several requests",
+        f"the request has {n} {part}, more than {most}; send rows in one tensor, or in several requests",
         part=part,
         n=n,
         max=most,

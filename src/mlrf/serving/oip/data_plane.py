@@ -67,7 +67,9 @@ class DataPlane:
         """Raise ModelNotFoundError for a model that is neither served nor unloaded."""
         if name not in self._models and name not in self._unloaded:
             known = ", ".join((*self._models, *self._unloaded)) or "none"
-            raise ModelNotFoundError(f"no model named {clip(name)!r} is served; there is {known}", model=clip(name))
+            raise ModelNotFoundError(
+                f"no model named {clip(name)!r} is served; the server has {known}", model=clip(name)
+            )
 
     def model_metadata(self, name: str, version: str = "") -> dict[str, Any]:
         """Return `{name, versions, platform, inputs, outputs}`; ModelNotFoundError."""
@@ -107,7 +109,7 @@ class DataPlane:
         return Awaited(lambda: self._repository.load(name))
 
     def unload(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
-        """Return what takes a model out of service in every worker, until it is loaded; errors as of `load`."""
+        """Return what takes a model out of service in every worker, until it is loaded again; errors as of `load`."""
         self.check_known(name)
         UNLOAD.check(parameters)
         return Awaited(lambda: self._repository.unload(name))
@@ -142,11 +144,11 @@ class DataPlane:
             if name in self._refused:
                 raise NotReadyError(
                     f"no version of the model {name} passed its checks when the server started (its log has the reasons); "
-                    "publish a sound version, and it is taken into service",
+                    "publish a valid version, and it will be put into service",
                     model=name,
                 )
             raise ModelUnloadedError(
-                f"the model {name} is unloaded; an admin loads it again with POST /v2/repository/models/{name}/load, "
+                f"the model {name} is unloaded; load it again with an admin key: POST /v2/repository/models/{name}/load, "
                 f"RepositoryModelLoad or POST /admin/models/{name}/load",
                 model=name,
             )

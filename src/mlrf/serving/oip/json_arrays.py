@@ -94,7 +94,7 @@ def write_values(values: Sequence[Any]) -> msgspec.Raw:
 def _flattened(pieces: Iterator[list[list[Any]]], shape: Sequence[int]) -> Iterator[list[Any]]:
     for rows in pieces:
         if len(shape) != 2 or any(len(row) != shape[1] for row in rows):  # noqa: PLR2004
-            raise msgspec.ValidationError("its rows are not nested as the shape says")
+            raise msgspec.ValidationError("its rows are not nested as the shape requires")
         yield list(chain.from_iterable(rows))
 
 
@@ -112,14 +112,14 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
             try:
                 piece = decode(b"[%b]" % text[place:cut])
             except msgspec.MsgspecError:
-                # A string that looks like a gap was cut in two, and its first half is no JSON: the next gap is one.
+                # A string that looks like a gap was cut in two, and its first half is not JSON: the next gap is one.
                 if found is None or tried == _TRIES - 1:
                     raise
                 begin = found.start() + 1
             else:
                 break
         if not piece:
-            raise msgspec.DecodeError("a value is missing beside a comma")
+            raise msgspec.DecodeError("a value is missing before or after a comma")
         yield piece
         if found is None:
             return

@@ -55,7 +55,7 @@ def response_json(response: InferResponse) -> bytes:
 def _values(tensor: InputTensor) -> Sequence[Any]:
     datatype, data = DATATYPES.get(tensor.datatype), tensor.data
     if datatype is None:
-        raise MalformedRequestError(f"no datatype is named {tensor.datatype!r}")
+        raise MalformedRequestError(f"there is no datatype {tensor.datatype!r}")
     if isinstance(data, Buffer) and datatype is not BYTES:
         values = datatype.values_of(data)
         return [value == 1 for value in values] if datatype.name == "BOOL" else values

@@ -72,5 +72,5 @@ class InferResponse(msgspec.Struct, gc=False):
 def not_offered(what: str, tensor: str, parameter: str) -> InvalidTensorError:
     """Return the error of an "input" or "output", by its name, that asks what is not offered."""
     return InvalidTensorError(
-        f"{what} {shown_name(tensor)}: this server does not offer {parameter}; leave it out", parameter=parameter
+        f"{what} {shown_name(tensor)}: this server does not support {parameter}; leave it out", parameter=parameter
     )

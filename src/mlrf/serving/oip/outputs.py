@@ -125,17 +125,17 @@ class Outputs:
                     self._model.explainer()
                 there = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
-                    f"output {shown_name(name)} is none of this model's; ask for {there}, or name no output",
+                    f"output {shown_name(name)} is not an output of this model; request {there}, or no outputs for all of them",
                     output=clip(name),
                 )
         if (twice := first_repeated(names)) is not None:
-            raise InvalidTensorError(f"output {shown_name(twice)} is asked for twice; name it once", output=clip(twice))
+            raise InvalidTensorError(f"output {shown_name(twice)} is requested twice; name it once", output=clip(twice))
         return _requested([(name, self._kinds[name]) for name in names])
 
     def pack(self, requested: RequestedOutputs, margins: array[float], contributions: array[float] | None) -> bytes:
         """Return the data of n rows' tensors, one behind the other.
 
-        NonFiniteResultError names the row whose prediction is no finite number.
+        NonFiniteResultError names the row whose prediction is not a finite number.
         """
         predictions = self._model.predictions(margins)
         if len(requested.outputs) == 1:

@@ -24,7 +24,9 @@ class Repository:
 
 
 async def _refuse(name: str) -> bytes:
-    raise ReloadRefusedError(f"nobody loads or unloads {name} here: this service stands alone", model=name)
+    raise ReloadRefusedError(
+        f"{name} cannot be loaded or unloaded here: this service runs without an arbiter", model=name
+    )
 
 
 ALONE = Repository(_refuse, _refuse)
@@ -43,18 +45,18 @@ class Parameters:
         for name, value in given.items():
             if name == _CONFIG or name.startswith(_FILE):
                 raise InvalidRequestError(
-                    f"the parameter {shown_name(name)} would have a model be other than its bundle, which this server does not "
-                    "do: publish a version (mlrf publish), and load the model without parameters",
+                    f"the parameter {shown_name(name)} would change the model from its bundle, which this server does not "
+                    "support; publish a version (mlrf publish) and load the model without parameters",
                     parameter=clip(name),
                 )
             if name not in self.names:
                 taken = ", ".join(self.names) or "none"
                 raise InvalidRequestError(
-                    f"the parameter {shown_name(name)} is unknown to {self.call}; there is {taken}",
+                    f"{self.call} has no parameter {shown_name(name)}; its parameters are {taken}",
                     parameter=clip(name),
                 )
             if not isinstance(value, bool):
-                raise InvalidRequestError(f"the parameter {name} is true or false", parameter=name)
+                raise InvalidRequestError(f"the parameter {name} must be true or false", parameter=name)
 
 
 LOAD = Parameters("load")

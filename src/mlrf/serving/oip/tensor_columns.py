@@ -23,13 +23,13 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
-    """Return a tensor's elements as float64, missing as NaN; InvalidTensorError where they are no numbers of its datatype."""
+    """Return a tensor's elements as float64, missing as NaN; InvalidTensorError where they are not numbers of its datatype."""
     data = tensor.data
     if datatype.code == "d" and type(data) is list and len(data) <= _AT_ONCE:
         try:
             return array("d", data)
         except (TypeError, OverflowError):
-            pass  # a missing value, or one that is no number
+            pass  # a missing value, or one that is not a number
     numbers = _numbers(tensor, datatype)
     if isinstance(numbers, array) and numbers.typecode == "d":
         return numbers
@@ -52,8 +52,8 @@ def category_column(
     texts = any(isinstance(category, str) for category in feature.categories or ())
     if datatype is not BYTES and texts and all(isinstance(c, str) for c in feature.categories or ()):
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: the feature's categories are strings, and {datatype.name} holds none; send "
-            "BYTES, or codes in one tensor of all features",
+            f"input {shown_name(tensor.name)}: the feature's categories are strings, which {datatype.name} cannot represent; "
+            "send BYTES, or codes in one tensor of all features",
             input=tensor.name,
             datatype=datatype.name,
         )
@@ -81,7 +81,7 @@ def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequen
         fits = kind is KeyType.BOOLEAN if datatype.name == "BOOL" else kind is KeyType.INTEGER and not datatype.is_float
         if not fits:
             raise InvalidTensorError(
-                f"input {shown_name(tensor.name)}: the field is {expected_of(kind)}, and {datatype.name} holds none; "
+                f"input {shown_name(tensor.name)}: the field is {expected_of(kind)}, which {datatype.name} cannot represent; "
                 "send BYTES",
                 input=tensor.name,
                 datatype=datatype.name,
@@ -112,7 +112,8 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
     data = tensor.data
     if datatype is BYTES:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)} is BYTES, and holds numbers; send it as FP64, or as another datatype of numbers",
+            f"input {shown_name(tensor.name)} is BYTES, but its values are numbers; send it as FP64 or another numeric "
+            "datatype",
             input=tensor.name,
             datatype=datatype.name,
         )
@@ -153,7 +154,7 @@ def _texts(tensor: InputTensor) -> list[str | None]:
         if read is None:
             raise InvalidTensorError(
                 f"input {shown_name(tensor.name)}: its {len(data)} bytes are not {math.prod(tensor.shape)} elements of BYTES, "
-                "each a length of 4 bytes (little-endian) and so many bytes",
+                "each of which is a length of 4 bytes (little-endian) followed by that many bytes",
                 input=tensor.name,
             )
         elements: Sequence[Any] = read
@@ -172,7 +173,7 @@ def _texts(tensor: InputTensor) -> list[str | None]:
             texts.append(element)
         else:
             raise InvalidTensorError(
-                f"input {shown_name(tensor.name)}, row {row}: BYTES holds strings, not {shown(element)}",
+                f"input {shown_name(tensor.name)}, row {row}: BYTES are strings, not {shown(element)}",
                 input=tensor.name,
                 index=row,
             )

@@ -74,7 +74,7 @@ class TensorReader:
     def keys(self, inputs: Sequence[InputTensor]) -> list[ByKey]:
         """Return the keys that the inputs hold; errors as `table`, and InvalidKeyError for a value that is none."""
         if self._key is None:
-            raise AssertionError("keys are read of a model that has some")
+            raise AssertionError("keys are read only for a model with rows by key")
         named = self._named(inputs)
         count = self._n_rows(list(named.values()), self._max_keys)
         columns = {f.name: key_column(named[f.name], checked(named[f.name], count), f.type) for f in self._key.fields}
@@ -92,7 +92,7 @@ class TensorReader:
         if len(shape) != MOST_DIMENSIONS or shape[1] != width:
             raise InvalidTensorError(
                 f"input {shown_name(tensor.name)}: the shape {_shown_shape(shape)} is not [rows, {width}]; send rows of the "
-                f"{width} features in the order of the model's metadata, or one tensor a feature",
+                f"{width} features in the order of the model's metadata, or one tensor per feature",
                 input=tensor.name,
                 shape=_detail(shape),
             )
@@ -135,10 +135,10 @@ class TensorReader:
         missing = [name for name in self._schema.names if name not in named]
         unknown = [name for name in named if name not in self._names]
         if missing:
-            what = f"is no input of the model: unknown is {shown_name(unknown[0])}" if unknown else "is missing"
+            what = f"is missing, and {shown_name(unknown[0])} is not an input of the model" if unknown else "is missing"
             shown = ", ".join(map(shown_name, missing[:_SHOWN]))
             raise InvalidTensorError(
-                f"input {shown_name(unknown[0])} is none of this model's; send one tensor {ONE_TENSOR!r} [rows, "
+                f"input {shown_name(unknown[0])} is not an input of this model; send one tensor {ONE_TENSOR!r} [rows, "
                 f"{len(self._schema.names)}], or one a feature: {shown}{' …' if len(missing) > _SHOWN else ''}"
                 if unknown
                 else f"input {shown_name(missing[0])} {what}; send a tensor for each of the model's features, or one tensor "
@@ -149,7 +149,7 @@ class TensorReader:
             )
         if unknown and self._leniency.unknown_features == "refuse":
             raise InvalidTensorError(
-                f"input {shown_name(unknown[0])} is no feature of the model; leave it out",
+                f"input {shown_name(unknown[0])} is not a feature of the model; leave it out",
                 input=clip(unknown[0]),
                 unknown=[clip(name) for name in unknown[:20]],
             )
@@ -168,8 +168,8 @@ class TensorReader:
                 )
             if shape[0] != count:
                 raise InvalidTensorError(
-                    f"input {shown_name(tensor.name)} has {_shown_number(shape[0])} rows and {shown_name(tensors[0].name)} "
-                    f"has {_shown_number(count)}; send as many of each",
+                    f"input {shown_name(tensor.name)} has {_shown_number(shape[0])} rows, but {shown_name(tensors[0].name)} "
+                    f"has {_shown_number(count)}; send the same number",
                     input=tensor.name,
                     shape=_detail(shape),
                 )
@@ -186,13 +186,13 @@ class TensorReader:
             )
         if count > most:
             raise BatchTooLargeError(
-                f"input {shown_name(tensor.name)} holds {_shown_number(count)} rows, and a request may hold {most}; send "
+                f"input {shown_name(tensor.name)} has {_shown_number(count)} rows, more than the {most} of a request; send "
                 "several requests",
                 max_rows=most,
                 input=tensor.name,
             )
         if not count:
-            raise EmptyBatchError(f"input {shown_name(tensor.name)} holds no row; send one or more", input=tensor.name)
+            raise EmptyBatchError(f"input {shown_name(tensor.name)} has no rows; send one or more", input=tensor.name)
 
     def _admitted(self, rows: Rows, tensor: InputTensor | None, of_columns: ColumnRules | None = None) -> Rows:
         """Return a table whose every value its feature takes; the error of the first that it does not take."""
@@ -222,7 +222,7 @@ def checked(tensor: InputTensor, count: int) -> Datatype:
     datatype = DATATYPES.get(tensor.datatype)
     if datatype is None:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not taken; send one of "
+            f"input {shown_name(tensor.name)}: the datatype {shown_name(tensor.datatype)} is not supported; send one of "
             f"{', '.join(DATATYPES)}",
             input=tensor.name,
             datatype=clip(tensor.datatype),
@@ -237,8 +237,8 @@ def checked(tensor: InputTensor, count: int) -> Datatype:
         expected, unit = count, "values"
     if held != expected:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: shape {_shown_shape(tensor.shape)} of {datatype.name} takes {expected} {unit}, "
-            f"and {held} came; send as many, or the shape that they have",
+            f"input {shown_name(tensor.name)}: shape {_shown_shape(tensor.shape)} of {datatype.name} needs {expected} {unit}, "
+            f"but the data has {held}; send the right amount of data, or its shape",
             input=tensor.name,
             shape=_detail(tensor.shape),
             expected=expected,
@@ -259,7 +259,7 @@ def _shown_shape(shape: Sequence[int]) -> str:
 
 
 def _shown_number(number: int) -> str:
-    return str(number) if abs(number) < 1 << 63 else "a number beyond 64 bits"
+    return str(number) if abs(number) < 1 << 63 else "a number outside 64 bits"
 
 
 def _detail(shape: Sequence[int]) -> list[int | str]:

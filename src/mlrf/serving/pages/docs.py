@@ -64,7 +64,7 @@ def _route(spec: RouteSpec, max_batch: int) -> str:
     paths = [spec.path, *([f"/models/{{name}}{spec.path}"] if spec.is_per_model else [])]
     shown = ", ".join(f"<code>{html.escape(path)}</code>" for path in paths)
     limit = f", {max_batch} at most" if spec.path == "/predict/batch" else ""
-    scope = f"; keys of the scope {spec.scope}" if spec.scope == ADMIN else ""
+    scope = f"; needs a key with the scope {spec.scope}" if spec.scope == ADMIN else ""
     text = html.escape(spec.summary + limit + scope)
     return f"<tr><td>{spec.method}</td><td>{shown}</td><td>{text}</td></tr>"
 
@@ -82,7 +82,7 @@ def _model(bundle: Bundle, *, is_default: bool) -> str:
         if bundle.manifest.rows is None
         else ", ".join(f"{each.name} ({each.type})" for each in bundle.manifest.rows.key)
     )
-    stored = f"<p>Asked by key too: <code>{html.escape(key)}</code>.</p>" if key else ""
+    stored = f"<p>By key: <code>{html.escape(key)}</code>.</p>" if key else ""
     note = " (the default)" if is_default else ""
     return (
         f"<h2>{html.escape(bundle.name)}{note}</h2>"

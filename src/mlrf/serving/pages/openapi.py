@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of what is served, made from the schemas of the served models."""
+"""The OpenAPI 3.1 document of what is served, generated from the schemas of the served models."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _add(
         "summary": summary,
     }
     if spec.scope not in (ANY, OPEN):
-        operation["description"] = f"Where keys are needed, for those of the scope {spec.scope}."
+        operation["description"] = f"If the server requires keys: needs a key with the scope {spec.scope}."
     if content.request is not None:
         operation["requestBody"] = {"required": spec.needs_body, "content": content.request}
     operation["responses"] = {"200": {"description": "The answer", "content": content.response}, **_errors(spec)}

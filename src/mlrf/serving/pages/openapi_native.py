@@ -71,13 +71,13 @@ def _answer(bundle: Bundle) -> dict[str, Any]:
 
 def _of_the_row(bundle: Bundle) -> dict[str, Any]:
     """Describe the members of a response about its row, where requested or found by key."""
-    properties: dict[str, Any] = {"features": _named(bundle) | {"description": "Every feature, where requested"}}
+    properties: dict[str, Any] = {"features": _named(bundle) | {"description": "Every feature, if requested"}}
     if _has_defaults(bundle):
         properties["defaults"] = _DEFAULTS
     if bundle.manifest.rows is not None:
         properties |= {
-            "features_as_of": _AS_OF | {"description": "When the row found by key was true"},
-            "features_stale": {"const": True, "description": "The row is older than is allowed"},
+            "features_as_of": _AS_OF | {"description": "The as-of time of the row found by key"},
+            "features_stale": {"const": True, "description": "The row is older than the request allows"},
         }
     return properties
 
@@ -164,19 +164,19 @@ def _options() -> dict[str, Any]:
     return {
         "unknown_categories": {
             "enum": ["refuse", "missing", "as-library"],
-            "description": "What happens to a category that the model does not know",
+            "description": "What to do with a category that the model does not have",
         },
         "explain": {
-            "description": "true for the contribution of every feature, or how many to name, the heaviest first",
+            "description": "true for the contribution of every feature, or the number of features to name, largest first",
             "oneOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
         },
-        "return_features": {"type": "boolean", "description": "Whether the answer repeats every feature"},
+        "return_features": {"type": "boolean", "description": "Whether the response repeats every feature"},
         "max_feature_age": {
             "type": "number",
             "exclusiveMinimum": 0,
-            "description": "How many seconds old a stored row may be, where the server does not allow less",
+            "description": "Greatest age of a stored row in seconds, if the server does not set a lower limit",
         },
-        "stale_features": {"enum": ["refuse", "flag"], "description": "What becomes of an older row"},
+        "stale_features": {"enum": ["refuse", "flag"], "description": "What to do with an older row"},
     }
 
 

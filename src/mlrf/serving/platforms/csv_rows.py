@@ -137,8 +137,8 @@ def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str
         _refuse_header(writer.schema.names, names)
     if header is Header.EXACT:
         raise UnsupportedMediaTypeError(
-            "CSV is taken with a header of exactly the feature names; without one, start the server with --platform sagemaker, "
-            "or send Content-Type: text/csv; header=absent",
+            "the CSV needs a header with exactly the feature names; to send it without one, start the server with --platform "
+            "sagemaker, or send Content-Type: text/csv; header=absent",
             accepted=["application/json", "text/csv; header=absent"],
         )
     return None
@@ -157,7 +157,7 @@ def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
         )
     extra = [name for name in names if name not in features]
     raise UnknownFeatureError(
-        f"the header of the CSV body has {shown_name(extra[0])}, which is no feature; {remedy}",
+        f"the header of the CSV body has {shown_name(extra[0])}, which is not a feature; {remedy}",
         feature=clip(extra[0]),
         unknown=[clip(name) for name in extra[:20]],
     )

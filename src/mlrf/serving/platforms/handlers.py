@@ -151,16 +151,17 @@ class PlatformHandlers:
             if kind == b"application/json":
                 return None if like_body is None else self._responses.predictions
         raise UnsupportedMediaTypeError(
-            f"Accept: {kinds[0].decode(errors='replace')[:80]} cannot be answered; ask for application/json, text/csv or "
+            f"Accept: {kinds[0].decode(errors='replace')[:80]} is not supported; accept application/json, text/csv or "
             "application/jsonlines",
             accepted=_ACCEPTED["sagemaker"],
         )
 
     def _unsupported(self, kind: bytes) -> UnsupportedMediaTypeError:
         accepted = _ACCEPTED[self._platform or "mlflow"]
-        hint = "; --platform sagemaker takes JSON lines too" if kind in _JSON_LINES else ""
+        hint = "; --platform sagemaker accepts JSON lines too" if kind in _JSON_LINES else ""
         return UnsupportedMediaTypeError(
-            f"a body of {kind.decode(errors='replace')[:80]!r} is not taken here; send {' or '.join(accepted)}{hint}",
+            f"a body of {kind.decode(errors='replace')[:80]!r} is not supported by this route; send "
+            f"{' or '.join(accepted)}{hint}",
             accepted=accepted,
         )
 
@@ -206,7 +207,7 @@ class InvocationsHandler:
             return handler
         if encoding == b"gzip":
             return _UnzippingHandler(handler, max_body_bytes)
-        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+        raise UnsupportedMediaTypeError("the only Content-Encoding supported is gzip", accepted=["gzip", "identity"])
 
 
 class _UnzippingHandler:

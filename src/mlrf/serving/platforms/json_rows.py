@@ -33,8 +33,8 @@ def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
     most = writer.max_rows * (SPARE_TIMES * len(writer.schema.names) + SPARE_VALUES)
     if (values := values_at_most(raw)) > most:
         raise BatchTooLargeError(
-            f"the body holds some {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
-            "may; send it in parts, or raise --max-batch",
+            f"the body has about {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
+            "can have; send it in parts, or raise --max-batch",
             values=values,
             max_instances=writer.max_rows,
         )
@@ -60,7 +60,7 @@ def refuse_parameters(members: Mapping[str, msgspec.Raw], name: str) -> None:
     """Raise InvalidRequestError where a body has parameters: no model here takes any."""
     raw = members.get(name)
     if raw is not None and b"".join(bytes(raw).split()) not in _NO_PARAMETERS:
-        raise InvalidRequestError(f'the model takes no parameters: leave "{name}" out, or send {{}}', field=name)
+        raise InvalidRequestError(f'the model has no parameters; leave "{name}" out, or send {{}}', field=name)
 
 
 def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
@@ -70,7 +70,8 @@ def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     """
     if not begins_with(raw, b"["):
         raise InvalidRequestError(
-            f"{name} must be an array of rows: arrays of {len(writer.schema.names)} values in schema order, or objects by name",
+            f"{name} must be an array of rows, which are arrays of {len(writer.schema.names)} values in schema order, or "
+            "objects by name",
             field=clip(name),
             expected="array",
         )
@@ -84,7 +85,7 @@ def rows_of_list(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
             rows += _rows_of_object(writer, item, f"{name}[{index}]")
         else:
             raise InvalidRequestError(
-                f"{name}[{index}] must be a row, an array or an object, not {type_of(item)}; a single row is {name}: [[…]]",
+                f"{name}[{index}] must be a row (an array or an object), not {type_of(item)}; a single row is {name}: [[…]]",
                 field=clip(name),
                 index=index,
             )

@@ -18,7 +18,7 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
 
 def _check_path(path: str) -> str | None:
     if not path.startswith("/") or any(character in path for character in "?# {}") or not path.isascii():
-        return f"{path!r} is not a path; give one such as /predictions"
+        return f"{path!r} is not an absolute path; give one such as /predictions"
     return None
 
 
@@ -27,13 +27,13 @@ class PlatformSettings:
     """Which platform's rules `/invocations` follows, and where else it is served."""
 
     platform: Platform | None = option(
-        None, "platform whose rules /invocations follows, and whose variables set the port and paths "
-        "(none: MLflow's JSON; CSV only with a header of exactly the feature names)",
+        None, "platform whose request format /invocations follows, and whose environment variables set the port and paths "
+        "(default: MLflow's JSON; CSV only with a header of exactly the feature names)",
         group=Group.REQUESTS, kind=str, choices=("mlflow", "sagemaker", "vertex"),
     )  # fmt: skip
     predict_route: str | None = option(
-        None, "another path of /invocations", group=Group.REQUESTS, kind=str, metavar="PATH", check=_check_path
+        None, "additional path for /invocations", group=Group.REQUESTS, kind=str, metavar="PATH", check=_check_path
     )
     health_route: str | None = option(
-        None, "another path of /ping", group=Group.REQUESTS, kind=str, metavar="PATH", check=_check_path
+        None, "additional path for /ping", group=Group.REQUESTS, kind=str, metavar="PATH", check=_check_path
     )

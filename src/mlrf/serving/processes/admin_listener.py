@@ -75,7 +75,7 @@ def _check_place(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise ConfigError(f"--admin: {path} exists and is no socket; choose another path", option="--admin")
+        raise ConfigError(f"--admin: {path} exists and is not a Unix socket; choose another path", option="--admin")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
         probe.settimeout(1.0)
         probe.connect(str(path))

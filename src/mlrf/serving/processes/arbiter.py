@@ -240,7 +240,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_usr2(self) -> None:
         """Ignore the signal: listeners are not handed to another binary."""
-        self._boot.log.warning("signal ignored", signal="USR2", remedy="start the new server beside the old one")
+        self._boot.log.warning("signal ignored", signal="USR2", remedy="start a new server next to the old one")
 
     def _equip(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
         worker.slot = self._next
@@ -275,5 +275,5 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         for other in self._slots if alone else ():
             other.shorten_delay(now)
         if not self._boot.has_answered() and (status := boot_failure_status(self._slots)):
-            raise HaltServer("no worker could boot", status)
+            raise HaltServer("no worker could start", status)
         return delay_s

@@ -63,12 +63,14 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
     path = _place(boot, name)
     bundle = read_bundle(path)
     if bundle.name != name:
-        raise BundleError(f"{path} holds the model {bundle.name!r} now, not {name!r}; start the server again for that")
+        raise BundleError(
+            f"{path} now contains the model {bundle.name!r}, not {name!r}; restart the server to serve it"
+        )
     is_named = requested in (None, "1") or (is_digest_prefix(requested) and bundle.version.startswith(requested))
     if not is_named:
         raise BundleError(
-            f"{name} is served from a bundle's directory, which has one version; `mlrf publish` it to a repository and serve "
-            "that",
+            f"{name} is served from a bundle directory, which has one version; publish it to a repository with `mlrf "
+            "publish` and serve that",
             version=requested,
         )
     return Version(1, bundle.version), pin_bundle(bundle, boot.settings.engine)

@@ -102,9 +102,7 @@ def _resolve(host: str, port: int, options: str = "--") -> tuple[socket.AddressF
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(
-            f"{options}host: {host!r} is no address or name of a host", option=f"{options}host"
-        ) from error
+        raise ConfigError(f"{options}host: {host!r} is not an address or host name", option=f"{options}host") from error
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))
 
@@ -144,12 +142,13 @@ def _unusable(host: str, port: int, error: OSError, options: str = "--") -> Conf
     match error.errno:
         case errno.EADDRINUSE:
             return ConfigError(
-                f"{options}port: {host}:{port} is in use; stop what listens there, or choose another {options}port",
+                f"{options}port: {host}:{port} is in use; stop the program that uses it, or choose another {options}port",
                 port=port,
             )
         case errno.EACCES:
             return ConfigError(
-                f"{options}port: this user may not listen on {host}:{port}; choose a port above 1023", port=port
+                f"{options}port: this user is not allowed to listen on {host}:{port}; choose a port above 1023",
+                port=port,
             )
         case errno.EADDRNOTAVAIL:
             return ConfigError(f"{options}host: {host} is not an address of this machine", host=host)

@@ -89,7 +89,7 @@ class ModelLoader:
                     close_descriptors(held)
         except TimeoutError as error:
             raise ReloadRefusedError(
-                f"no word of the reload of {name} within {self._limit_s:g} s", model=name
+                f"the reload of {name} was not confirmed within {self._limit_s:g} s", model=name
             ) from error
         except BundleError as error:
             raise ReloadRefusedError(str(error), model=name) from error
@@ -110,7 +110,7 @@ class ModelLoader:
                 answer = await self._ask(name, None)
         except TimeoutError as error:
             raise ReloadRefusedError(
-                f"no word of the unloading of {name} within {self._limit_s:g} s", model=name
+                f"the unloading of {name} was not confirmed within {self._limit_s:g} s", model=name
             ) from error
         if answer.reason:
             raise ReloadRefusedError(answer.reason, model=name)

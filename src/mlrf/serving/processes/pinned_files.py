@@ -73,7 +73,7 @@ def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
     except OSError as error:
         close_descriptors(taken)
         raise BundleError(
-            f"what process {pid} holds of the bundle cannot be taken over: {error.strerror}; load it again"
+            f"the bundle files that process {pid} opened cannot be read: {error.strerror}; load the bundle again"
         ) from error
     return taken
 
@@ -94,7 +94,7 @@ def _copy(bundle: Bundle, name: str) -> int:
                 digest.update(chunk)
                 memory.write(chunk)
         if digest.hexdigest() != listed:
-            raise BundleError(f"{bundle.path}: {name} was altered while it was read; start again", file=name)
+            raise BundleError(f"{bundle.path}: {name} was changed while it was read; start again", file=name)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     except BaseException as error:
         os.close(descriptor)

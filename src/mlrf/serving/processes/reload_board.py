@@ -96,7 +96,7 @@ class Page(Generic[M]):
         """Replace the message; raises ValueError when it is too long."""
         content = msgspec.json.encode(message)
         if len(content) > len(self._bytes):
-            raise ValueError(f"{len(content)} bytes do not fit a page")
+            raise ValueError(f"{len(content)} bytes do not fit in a page")
         # A replacement goes on where its predecessor stopped, even within a message.
         self._written = max(self._written, int(self._words[1])) + 1
         self._words[0] = 0

@@ -112,7 +112,7 @@ class ReloadCoordinator:
         """Record that the worker of a slot died: an attempt it took part in has failed."""
         under_way = self._under_way
         if under_way is not None and not under_way.committed and self._invites(under_way, slot):
-            self._refuse(under_way, f"the worker of slot {slot} died while it prepared")
+            self._refuse(under_way, f"the worker in slot {slot} died while it prepared the version")
 
     def _start(self, now_s: float, ready: set[int]) -> None:
         if not ready:
@@ -192,7 +192,7 @@ class ReloadCoordinator:
                 return
         if now_s >= under_way.deadline_s:
             slots = ", ".join(map(str, waiting)) or "none"
-            self._refuse(under_way, f"not prepared within {self.timeout_s:g} s by the worker of slot {slots}")
+            self._refuse(under_way, f"not prepared within {self.timeout_s:g} s by the worker in slot {slots}")
         elif not waiting and attempt.slot is not None and ready:
             if attempt.slot not in ready:
                 # The first worker left in order: choose another.

@@ -49,7 +49,7 @@ class Notifier:
 def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.socket]:
     """Return the listening sockets that the service manager opened for this process; none where it opened none.
 
-    ConfigError when what it handed over are no listening TCP sockets.
+    ConfigError when what it handed over are not listening TCP sockets.
     """
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
@@ -61,9 +61,9 @@ def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.so
             listener = socket.socket(fileno=descriptor)
             is_listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
-            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is no socket", option="LISTEN_FDS") from error
+            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is not a socket", option="LISTEN_FDS") from error
         if not is_listening or listener.family not in (socket.AF_INET, socket.AF_INET6):
-            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is no listening TCP socket", option="LISTEN_FDS")
+            raise ConfigError(f"LISTEN_FDS: descriptor {descriptor} is not a listening TCP socket", option="LISTEN_FDS")
         os.set_inheritable(descriptor, False)
         listener.setblocking(False)
         listeners.append(listener)

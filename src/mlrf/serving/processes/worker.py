@@ -99,7 +99,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 importlib.import_module(_GRPC)
         except Exception as error:
             reason = str(error) or type(error).__name__
-            boot.log.error("worker cannot boot", slot=self.slot, reason=reason, fault=_unforeseen(error))  # noqa: TRY400  not logging
+            boot.log.error("worker cannot start", slot=self.slot, reason=reason, fault=_unforeseen(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
             self._booted.set()
             raise SystemExit(1) from error
@@ -200,12 +200,12 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             boot.log.warning("connections cut at exit", slot=self.slot, connections=left)
 
     async def _open_grpc(self, server: HttpServer, refusals: ErrorEncoder) -> GrpcServer:
-        """Start the gRPC server; if its port cannot be bound, this worker cannot boot."""
+        """Start the gRPC server; if its port cannot be bound, this worker cannot start."""
         from mlrf.serving.oip.grpc.server import GrpcLimits, GrpcServer  # noqa: PLC0415  as above
 
         boot = self.boot
         if boot.grpc is None:
-            raise AssertionError("no address is kept for gRPC")
+            raise AssertionError("no address is reserved for gRPC")
         limits = server.limits
         grpc = GrpcServer(
             server,
@@ -227,7 +227,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         try:
             await grpc.start(*boot.grpc.address)
         except ConfigError as error:
-            boot.log.error("worker cannot boot", slot=self.slot, reason=str(error))  # noqa: TRY400  not logging
+            boot.log.error("worker cannot start", slot=self.slot, reason=str(error))  # noqa: TRY400  not logging
             boot.report_failure(self.slot, error)
             raise SystemExit(1) from error
         return grpc

@@ -84,7 +84,7 @@ class Admission:
     def reserve(self, n_bytes: int) -> None:
         """Reserve bytes for an incomplete body; raises OverloadedError when the limit is reached."""
         if n_bytes and n_bytes > self.free_bytes() - self.elsewhere_bytes:
-            raise OverloadedError("the bodies of unfinished requests fill this worker's memory; try again later")
+            raise OverloadedError("unfinished request bodies use all of this worker's memory for them; try again later")
         self.unfinished_bytes += n_bytes
 
     def release(self, n_bytes: int) -> None:
@@ -148,7 +148,7 @@ class Admission:
             return _overloaded(self._queued_s + own_s, limit_s)
         if self.n_waiting >= MAX_WAITING or self.n_waiting_bytes + n_bytes > _MAX_WAITING_BYTES:
             return OverloadedError(
-                f"{self.n_waiting} requests of {self.n_waiting_bytes} bytes wait in this worker; try again later"
+                f"{self.n_waiting} requests of {self.n_waiting_bytes} bytes are queued in this worker; try again later"
             )
         return None
 
@@ -178,6 +178,5 @@ class _Cost:
 
 def _overloaded(wait_s: float, limit_s: float) -> OverloadedError:
     return OverloadedError(
-        f"the answer would take {wait_s * 1e3:.0f} ms to begin with, and the request may wait for {limit_s * 1e3:.0f} ms; "
-        "try again later"
+        f"the request would wait about {wait_s * 1e3:.0f} ms, but may wait for {limit_s * 1e3:.0f} ms; try again later"
     )

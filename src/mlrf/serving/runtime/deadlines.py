@@ -31,7 +31,7 @@ def parameter_timeout_s(value: object) -> float:
         return 0.0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_MICROSECONDS:
         raise InvalidRequestError(
-            f"the parameter {TIMEOUT!r} is a whole number of microseconds, 0 (no limit) to {_MAX_MICROSECONDS}",
+            f"the parameter {TIMEOUT!r} must be a whole number of microseconds, 0 (no limit) to {_MAX_MICROSECONDS}",
             parameter=TIMEOUT,
         )
     return value / 1e6
@@ -55,6 +55,6 @@ def earliest(one_s: float, other_s: float) -> float:
 def too_late() -> DeadlineExceededError:
     """Return the error of a request whose deadline has passed."""
     return DeadlineExceededError(
-        "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the deadline over gRPC) was over "
-        "before the answer was made"
+        "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the deadline over gRPC) ended "
+        "before the answer was computed"
     )

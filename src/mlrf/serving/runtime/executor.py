@@ -93,7 +93,9 @@ class Executor:
     def _wait_for(self, work: Awaited, n_bytes: int) -> InFlight:
         full = self._n_awaited_bytes + n_bytes > _MAX_AWAITED_BYTES and self._n_awaited
         if self._n_awaited >= MAX_AWAITED or full:
-            raise OverloadedError(f"{self._n_awaited} requests wait for a store or for other workers; try again later")
+            raise OverloadedError(
+                f"{self._n_awaited} requests are waiting for a store or for other workers; try again later"
+            )
         self._n_awaited += 1
         self._n_awaited_bytes += n_bytes
         task = asyncio.get_running_loop().create_task(work.run(), context=context_of(work.recorder))
@@ -134,7 +136,7 @@ class _Run:
         if self.in_flight is not None and 0 < self.in_flight.until_s < self.began_s:
             # Requests with a deadline of their own have already been answered with 504.
             waited_ms = (self.began_s - self.queued_s) * 1e3
-            raise OverloadedError(f"the request waited for {waited_ms:.0f} ms and was not begun; try again later")
+            raise OverloadedError(f"the request waited for {waited_ms:.0f} ms without being started; try again later")
         try:
             return self._run()
         finally:

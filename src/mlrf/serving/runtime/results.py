@@ -44,7 +44,7 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """Work whose outcome is no answer yet: the loop hands it to `then`, for each request that waits for the same work."""
+    """Work whose outcome is not an answer yet: the loop hands it to `then`, for each request that waits for the same work."""
 
     work: Deferred | Awaited
     then: Callable[[bytes], Result]

@@ -59,13 +59,13 @@ class Exposition:
             self._counts(lines, family)
         self._processes(lines)
         _gauge(lines, "mlrf_start_time_seconds", "When the server started.", [(_NONE, round(self._started, 3))])
-        _gauge(lines, "mlrf_workers", "Workers that are to answer.", [(_NONE, self._block.n_slots)])
+        _gauge(lines, "mlrf_workers", "Workers configured.", [(_NONE, self._block.n_slots)])
         leaving = [(_NONE, int(self._is_shutting_down))]
         _gauge(lines, "mlrf_shutting_down", "1 from SIGTERM to the end of --shutdown-delay.", leaving)
         _gauge(lines, "mlrf_build_info", "The server's version.", [({"version": self._version}, 1)])
         _gauge(lines, "mlrf_bundle_info", "Bundles served.", [(labels, 1) for labels in self._bundles])
         refused = [(labels, 1) for labels in self._refused]
-        _gauge(lines, "mlrf_refused_version_info", "Versions that the start of the server refused.", refused)
+        _gauge(lines, "mlrf_refused_version_info", "Versions refused at the start of the server.", refused)
         return "\n".join(lines).encode() + b"\n"
 
     def _counts(self, lines: list[str], family: Family) -> None:

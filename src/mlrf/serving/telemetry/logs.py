@@ -101,10 +101,10 @@ class ArbiterLog:
         """Do nothing: gunicorn answers no request here."""
 
     def reopen_files(self) -> None:
-        """Do nothing: standard error is no file of ours."""
+        """Do nothing: standard error is not a file of ours."""
 
     def close_on_exec(self) -> None:
-        """Do nothing: standard error is no file of ours."""
+        """Do nothing: standard error is not a file of ours."""
 
 
 def stamp(time_s: float) -> str:
@@ -122,7 +122,7 @@ def _encoded(line: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(line, enc_hook=str)
     except UnicodeEncodeError:
-        # A path whose bytes are no UTF-8, of which Python makes lone surrogates.
+        # A path whose bytes are not UTF-8, of which Python makes lone surrogates.
         facts = {name: str(fact).encode(errors="backslashreplace").decode() for name, fact in line.items()}
         return msgspec.json.encode(facts)
 

@@ -90,7 +90,7 @@ class PredictionLog:
             else:
                 if self._failed:
                     self._failed = False
-                    self._log.info("prediction log goes on", folder=str(self._folder))
+                    self._log.info("prediction log resumed", folder=str(self._folder))
         return lost
 
     def _append(self, line: bytes) -> None:

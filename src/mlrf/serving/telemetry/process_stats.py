@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 FIGURES = (
-    ("mlrf_process_resident_memory_bytes", "Memory in use, with what processes share counted in each."),
-    ("mlrf_process_open_fds", "Open files and sockets."),
-    ("mlrf_process_max_fds", "Files and sockets that may be open."),
+    ("mlrf_process_resident_memory_bytes", "Resident memory; shared pages count in each process."),
+    ("mlrf_process_open_fds", "Open file descriptors."),
+    ("mlrf_process_max_fds", "Limit on open file descriptors."),
     ("mlrf_process_threads", "Threads."),
     ("mlrf_process_start_time_seconds", "When the process started."),
 )

@@ -13,8 +13,8 @@ from mlrf.serving.option import Group, at_least, between, option
 
 def _check_folder(folder: Path) -> str | None:
     if not folder.is_dir():
-        return f"{folder} is not a folder; make it first"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} may not be written by this user"
+        return f"{folder} is not a directory; create it first"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is not writable for this user"
 
 
 def _check_url(url: str) -> str | None:
@@ -47,7 +47,7 @@ class TelemetrySettings:
         check=between(0, 1),
     )
     prediction_log: Path | None = option(
-        None, "directory for JSON lines of requests and responses (none)",
+        None, "directory for JSON lines of requests and responses (default: no prediction log)",
         group=Group.TELEMETRY, kind=Path, metavar="DIR", check=_check_folder,
     )  # fmt: skip
     prediction_log_rate: float = option(
@@ -58,18 +58,18 @@ class TelemetrySettings:
         check=between(0, 1),
     )
     prediction_log_file_bytes: int = option(
-        64 << 20, "most bytes in a file of the prediction log", group=Group.TELEMETRY, check=at_least(1 << 16)
+        64 << 20, "greatest size of a prediction log file in bytes", group=Group.TELEMETRY, check=at_least(1 << 16)
     )
     prediction_log_files: int = option(
         16, "most files of the prediction log", group=Group.TELEMETRY, check=between(2, 100_000)
     )
     otlp_endpoint: str | None = option(
-        None, "collector of traces, as http://HOST:4318 (none)",
+        None, "OpenTelemetry collector of traces, as http://HOST:4318 (default: no traces)",
         group=Group.TELEMETRY, kind=str, metavar="URL", check=_check_url,
     )  # fmt: skip
     trace_rate: float = option(
         0.01,
-        "share of requests to trace, of those without a traceparent header, 0 to 1",
+        "share of requests to trace among those without a traceparent header, 0 to 1",
         group=Group.TELEMETRY,
         metavar="R",
         check=between(0, 1),

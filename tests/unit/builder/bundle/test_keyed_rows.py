@@ -115,16 +115,24 @@ def test_the_same_rows_in_any_order_and_types_make_the_same_bundle(built, booste
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        ({"features": None}, ConfigError, "--as-of-column is about the rows of --features"),
-        ({"key": None}, ConfigError, "--features: name the columns that find a row"),
-        ({"features": None, "as_of_column": None}, ConfigError, "--key shop: say its type, as in shop:date"),
+        ({"features": None}, ConfigError, "--as-of-column applies to the rows of --features"),
+        ({"key": None}, ConfigError, "--features: --key is missing"),
+        (
+            {"features": None, "as_of_column": None},
+            ConfigError,
+            "--key shop: without --features its type must be given, as in shop:date",
+        ),
         ({"key": ["shop", "nowhere"]}, RowsError, "no column 'nowhere' of strings, integers, dates or booleans"),
         ({"key": ["shop:text"]}, ConfigError, "'text' is not one of string, integer, date, boolean"),
         ({"key": ["shop", "shop"]}, ConfigError, "two fields of the key are named 'shop'"),
         ({"key": ["shop"], "as_of_column": None}, RowsError, "two rows have the key {'shop': "),
         ({"key": ["price"]}, RowsError, "no column 'price' of strings"),
         ({"as_of_column": "then"}, RowsError, "no column 'then' for the as-of column"),
-        ({"as_of_column": "price"}, ConfigError, "'price' is a feature of the model, not a time"),
+        (
+            {"as_of_column": "price"},
+            ConfigError,
+            "'price' is a feature of the model; name a column that is only a time",
+        ),
         ({"features": "nowhere.parquet"}, RowsError, "no such file"),
     ],
 )
@@ -140,9 +148,9 @@ def test_what_cannot_be_built_is_refused_and_leaves_nothing(booster, frame, rows
 def test_rows_may_lack_features_where_that_is_said(booster, frame, rows, tmp_path):
     rows.drop(columns="promo").to_parquet(tmp_path / "rows.parquet")
     asked = {"name": "s", "sample": frame, "features": tmp_path / "rows.parquet", "key": ["day"]}
-    with pytest.raises(RowsError, match="no column 'promo' of the model's features; add it, or say --partial"):
+    with pytest.raises(RowsError, match="no column 'promo' of the model's features; add it, or give --partial"):
         mlrf.build(booster, tmp_path / "b", **asked)
-    with pytest.raises(ConfigError, match="--explain: the rows lack 'promo'"):
+    with pytest.raises(ConfigError, match="--explain: the rows lack the features 'promo'"):
         mlrf.build(booster, tmp_path / "b", partial=True, explain=True, **asked)
     bundle = read_bundle(mlrf.build(booster, tmp_path / "b", partial=True, **asked))
     store = open_store(bundle, tmp_path / "state")
@@ -187,7 +195,7 @@ def test_a_bundle_that_was_replaced_meanwhile_is_not_taken(built, tmp_path):
     shutil.copytree(built, copy)
     bundle = read_bundle(copy)
     (copy / "features.parquet").write_bytes(b"PAR1")
-    with pytest.raises(BundleError, match=r"could not be taken: .*features\.parquet has 4 bytes"):
+    with pytest.raises(BundleError, match=r"could not be loaded: .*features\.parquet has 4 bytes"):
         take_rows(bundle, tmp_path / "state")
     assert not list((tmp_path / "state").rglob("seeded"))
 
@@ -220,7 +228,10 @@ def _commands(built, rows, rows_file, tmp_path, where, capsys):
         for price, at in [(1.5, "2026-03-01"), (2.5, "2025-01-01")]
     ]
     (tmp_path / "news.jsonl").write_text("\n".join(map(json.dumps, news)), encoding="utf-8")
-    assert run("push", tmp_path / "news.jsonl") == "1 rows pushed; 1 left out, for a later row of the key stands\n"
+    assert (
+        run("push", tmp_path / "news.jsonl")
+        == "1 rows pushed; 1 left out because a later row with the same key is stored\n"
+    )
     assert json.loads(run("get", *fields))["features"]["price"] == 1.5
     cells = {**key_of(row), "promo": "true", "price": 3.5, "at": "2026-04-01T00:00:00Z"}
     (tmp_path / "news.csv").write_text(",".join(cells) + "\n" + ",".join(map(str, cells.values())), encoding="utf-8")
@@ -229,14 +240,14 @@ def _commands(built, rows, rows_file, tmp_path, where, capsys):
     assert run("push", rows_file, "--as-of-column", "seen").startswith("299 rows pushed; 1 left out")
     stats = json.loads(run("stats"))
     assert (stats["rows"], stats["loaded_from"]) == (300, "rows.parquet")
-    assert 'row 0: the key has no field "day"' in run(
+    assert 'row 0: the key lacks the field "day"' in run(
         "push", _written(tmp_path / "x.jsonl", '{"key":{},"features":{}}'), status=2
     )
-    assert "is no JSON array and no JSON lines" in run("push", _written(tmp_path / "x.jsonl", "{"), status=2)
+    assert "is neither a JSON array nor JSON lines" in run("push", _written(tmp_path / "x.jsonl", "{"), status=2)
     assert "no row is stored under the key" in run("get", "shop=north", "stock=1", "day=1999-01-01", status=1)
     assert "has no column 'day'" in run("load", _sampled(rows, tmp_path), status=2)
     rows.head(0).to_parquet(tmp_path / "empty.parquet")
-    assert "holds no rows" in run("load", tmp_path / "empty.parquet", status=2)
+    assert "contains no rows" in run("load", tmp_path / "empty.parquet", status=2)
     assert json.loads(run("stats"))["rows"] == 300
 
 

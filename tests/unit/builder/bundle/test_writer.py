@@ -62,7 +62,7 @@ def test_an_existing_output_is_refused_unless_forced_and_only_a_bundle_is_replac
     link = tmp_path / "link"
     link.symlink_to(out)
     for taken in (mine, link):
-        with pytest.raises(OutputExistsError, match="not even --force"):
+        with pytest.raises(OutputExistsError, match="--force does not replace it"):
             write(taken, force=True)
     assert (mine / "chapter").read_text() == "years of work"
     assert link.is_symlink()

@@ -110,7 +110,7 @@ def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, coun
         except BuildError:
             continue
         read_well += 1
-    assert read_well > count // 25  # a changed digit of a leaf is no damage that a reader can see
+    assert read_well > count // 25  # a changed digit of a leaf is not damage that a reader can see
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, coun
         ("split_feature", "77 0 0 0 0", "tests"),
         ("decision_type", "12 2 2 2 2", "decision_type 12"),
         ("threshold", "nan 1 1 1 1", "not a number"),
-        ("threshold", "1_0 1 1 1 1", "no number"),
+        ("threshold", "1_0 1 1 1 1", "not a number"),
         ("leaf_value", "inf 1 1 1 1 1", "leaf value is not finite"),
         ("leaf_value", "1 1 1", "3 leaf_value, not 6"),
         ("num_leaves", "1000000000000", "beyond 32 bits"),
@@ -151,7 +151,7 @@ def edited(text: bytes, field: str, value: str) -> bytes:
         (b"objective=binary sigmoid:x", ModelUnreadableError, "sigmoid"),
         (b"objective=binary sigmoid:-1", ModelUnreadableError, "not above 0"),
         (b"objective=pairwise", UnsupportedModelError, "pairwise"),
-        (b"objective=multiclass num_class:3", ModelUnreadableError, "trees an iteration"),
+        (b"objective=multiclass num_class:3", ModelUnreadableError, "trees per iteration"),
     ],
 )
 def test_an_objective_that_cannot_be_is_named(read, text, line, error, said):
@@ -187,7 +187,7 @@ def test_category_lists_are_held_to_the_model(read, text):
     with pytest.raises(SampleError, match="twice"):
         read(plain, categories={"shop": ["E", "E", "S"]})
     columns = text.replace(b'[["east", "north", "south"]]', json.dumps([["a"], ["b"]]).encode())
-    with pytest.raises(SampleError, match="cannot be told apart"):
+    with pytest.raises(SampleError, match="unclear which list belongs to which feature"):
         read(columns)
 
 
@@ -195,7 +195,7 @@ def test_category_lists_are_held_to_the_model(read, text):
     "given", [["north", "east", "south"], ["east", "north", "south", "west"], ["east", "north"], ["E", "N", "S"]]
 )
 def test_a_list_that_contradicts_the_files_own_is_refused(read, text, given):
-    with pytest.raises(SampleError, match=r"'shop'.*the model file knows its categories") as refused:
+    with pytest.raises(SampleError, match=r"'shop'.*the model file contains its categories") as refused:
         read(text, categories={"shop": given})
     assert refused.value.details == {"feature": "shop"}
     assert read(text, categories={"shop": ["east", "north", "south"]}).features[3].categories == (
@@ -235,7 +235,7 @@ def test_class_labels_are_held_to_the_model(read, text):
     for objective in (b"regression", b"lambdarank", b"custom"):
         other = text.replace(b"objective=regression", b"objective=" + objective, 1)
         assert read(other).classes is None
-        with pytest.raises(SampleError, match="no classifier"):
+        with pytest.raises(SampleError, match="not a classifier"):
             read(other, classes=["no", "yes"])
 
 

@@ -27,5 +27,5 @@ def test_one_row_at_a_time_is_served_in_batches_too(tmp_path):
 
 
 def test_several_rows_at_a_time_are_refused_with_the_remedy(tmp_path):
-    with pytest.raises(UnsupportedModelError, match=r"'x' .* takes 5 rows at a time; export it with an open number"):
+    with pytest.raises(UnsupportedModelError, match=r"'x' .* takes 5 rows at a time; export it with a variable number"):
         mlrf.build(written(tmp_path, 5), tmp_path / "b", name="m")

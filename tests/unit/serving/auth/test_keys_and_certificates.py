@@ -1,4 +1,4 @@
-"""Keys and certificates read again while there is no descriptor to read them with."""
+"""Keys and certificates reloaded while there is no descriptor to read them with."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_key_that_was_revoked_meanwhile_is_gone_as_soon_as_there_are(tmp_path)
 
 def test_keys_are_not_taken_from_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "keys")
-    with pytest.raises(ConfigError, match=r"--keys: .* is no file"):
+    with pytest.raises(ConfigError, match=r"--keys: .* is not a file"):
         KeyRing(tmp_path / "keys")
 
 

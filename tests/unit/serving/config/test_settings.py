@@ -52,7 +52,7 @@ ANOTHER = {
     "features": "redis://h/1",
     "shared_cache": "redis://h/2",
 }
-"""Values that are no default, of options that would not take what `another` thinks up."""
+"""Values that are not default, of options that would not take what `another` thinks up."""
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_variable_that_is_no_option_is_refused(name, meant):
 
 @pytest.mark.parametrize("text", ["prot = 1", "max-batch = 1", "[server]\nport = 1"])
 def test_a_key_that_is_no_option_is_refused(text, toml):
-    with pytest.raises(ConfigError, match=r"mlrf\.toml: '(prot|max-batch|server)' names an option"):
+    with pytest.raises(ConfigError, match=r"mlrf\.toml: '(prot|max-batch|server)' is not an option"):
         read_settings(["bundle", toml(text)], {})
 
 
@@ -260,6 +260,6 @@ def test_a_host_that_is_none_is_refused_by_name(host):
 
 @pytest.mark.parametrize("name", ["MLRF_KEYS", "MLRF_TLS_CERT", "MLRF_TLS_CLIENT_CA", "MLRF_CORS_ORIGIN"])
 def test_a_variable_of_access_that_is_set_and_empty_opens_no_door(name):
-    with pytest.raises(ConfigError, match=f"{name}: it is set, and empty"):
+    with pytest.raises(ConfigError, match=f"{name}: the variable is set but empty"):
         read_settings(["bundle"], {name: ""})
     assert read_settings(["bundle"], {"MLRF_HOST": ""}).host == "127.0.0.1"

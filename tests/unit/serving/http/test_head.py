@@ -105,7 +105,7 @@ def test_a_length_of_more_digits_than_any_length_has_is_refused(digits):
 
 
 def test_a_length_of_zeros_is_refused_by_its_digits_alone():
-    """llhttp takes them: they are no overflow."""
+    """llhttp takes them: they are not overflow."""
     with pytest.raises(MalformedRequestError, match="Content-Length is not a number"):
         head(f"Content-Length: {'0' * 400}7")
 

@@ -131,7 +131,7 @@ def test_a_number_that_could_be_a_category_or_a_code_is_refused_by_name():
     error = refused([3.5, 4, True, 1, 12])
     assert isinstance(error, InvalidFeatureError)
     assert error.details["feature"] == "size"
-    assert "could be a category or its code" in str(error)
+    assert "could be a category or a category code" in str(error)
     assert refused([[3.5, 4, True, 1, 1]], many=True).details == {"feature": "size", "index": 0}
 
 

@@ -75,7 +75,7 @@ def test_a_category_of_an_empty_list_is_refused_either_way():
     schema = Schema((Feature("c", Kind.CATEGORICAL, categories=()),))
     for body in (b'{"features":[0]}', b'{"features":{"c":"a"}}'):
         for parser in (RowDecoder(schema, Leniency(), 1), StrictParser(schema, Leniency(), 1)):
-            with pytest.raises(UnknownCategoryError, match="the model knows none"):
+            with pytest.raises(UnknownCategoryError, match="the model has none"):
                 parser.row(body)
 
 

@@ -109,7 +109,7 @@ def test_who_takes_too_long_ends_the_attempt(play):
     play.report(1, attempt=1, prepared=True)
     play.step()
     play.step(after_s=10.1)
-    assert "not prepared within 10 s by the worker of slot 0" in play.board.outcomes[0].read().reason
+    assert "not prepared within 10 s by the worker in slot 0" in play.board.outcomes[0].read().reason
 
 
 def test_a_death_ends_the_attempt_of_who_took_part_alone(play):

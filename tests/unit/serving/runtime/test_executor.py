@@ -92,7 +92,7 @@ def test_work_that_waited_longer_than_the_longest_wait_is_not_begun():
         late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, 0.0)
         await asyncio.sleep(0.06)
         held.go.set()
-        with pytest.raises(OverloadedError, match="was not begun"):
+        with pytest.raises(OverloadedError, match="without being started"):
             await late
         return done
 

@@ -1,1 +1,1 @@
-"""The forest file: the tree IR laid out as the kernel reads it, in place, from a shared mapping."""
+"""The forest file: the tree IR in the layout that the kernel maps and uses in place."""

@@ -49,10 +49,10 @@ RULES = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Sections of the forest file that turn a row into columns, and what each node tests."""
+    """Sections of the forest file that convert a row to columns, and the test of each node."""
 
     count: int
-    """Columns in all, column 0 included."""
+    """Number of columns, including column 0."""
     most_thresholds: int
     """The largest number of distinct thresholds of one feature."""
     node_column: I64
@@ -74,7 +74,7 @@ class Columns:
 
 
 def lay_out_columns(forest: Forest) -> Columns:
-    """Return the columns of a sound forest."""
+    """Return the columns of a valid forest."""
     inner = forest.feature != LEAF
     numeric = np.flatnonzero(inner & (forest.category_set == NUMERIC))
     node_column = np.zeros(forest.n_nodes, dtype=np.int64)
@@ -201,7 +201,7 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
 def _pack_bits(places: list[I64], n_codes: int, defaults: U8) -> tuple[U8, npt.NDArray[np.uint16]]:
     """Return the sides of a dense feature, 1 right, as bits by set [sets, 16] and as 16-bit words by code.
 
-    After the codes stand the side of a code that no set holds, and that of NaN.
+    After the codes come the side of a code that is in no set, and that of NaN.
     """
     goes_right = np.ones((len(places), 8 * SET_BYTES), dtype=np.bool_)
     for one, row in zip(places, goes_right, strict=True):

@@ -1,4 +1,4 @@
-"""Write the forest file: the tree IR laid out as the kernel reads it, in place, from a shared mapping.
+"""Writes the forest file: the tree IR in the layout that the kernel maps and uses in place.
 
 `kernel/src/format.hpp` says what each section holds; the two change together, with the version. The same forest gives the same
 bytes. What the kernel would otherwise compute at load (ranks, columns, three orders of the nodes) is computed here, once, and
@@ -31,9 +31,12 @@ NARROW_LIMIT = 0xFFFF
 SWEEP_LEAVES = 1024
 """A larger tree costs more to sweep than to walk."""
 STEP_LEAVES = 24
-"""Leaves that are swept, two bytes a lane, in the time of one step of a walked block."""
+"""Number of leaves swept, with two-byte lanes, in the time of one step of a walked block."""
 MOST_SCATTERED = 512
-"""Columns of category sets that a walked block fills (`kMostScatteredColumns`); with more of them rows walk alone."""
+"""Most columns of category sets for which rows are walked in blocks (`kMostScatteredColumns`).
+
+With more they are walked one by one.
+"""
 
 BYTE_LEAVES = 256
 BYTE_THRESHOLDS = 254
@@ -53,7 +56,7 @@ Section = npt.NDArray[Any]
 def encode_forest(forest: Forest) -> bytes:
     """Return the bytes of the forest file.
 
-    ModelUnreadableError when the forest is not sound, UnsupportedModelError when it is larger than the format.
+    ModelUnreadableError if the forest is invalid, UnsupportedModelError if it exceeds the format.
     """
     forest.validate()
     if forest.n_inputs > 1 << 24 or forest.n_outputs > 1 << 16 or forest.n_nodes >= 1 << 31:
@@ -156,7 +159,7 @@ class _Walk:
 
 
 def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layout) -> _Walk:
-    """Lay the nodes out for both ways of scoring: by tree and level, siblings adjacent; and by tree, children first."""
+    """Lay out the nodes for both ways of scoring: by tree and level, siblings adjacent; and by tree, children first."""
     n_nodes, n_trees = forest.n_nodes, forest.n_trees
     inner = forest.feature != LEAF
     # Level by level, from left to right: siblings are neighbours, for nothing of their level lies between their leaves.

@@ -1,4 +1,4 @@
-"""The order in which the kernel explains: trees in chunks, nodes of a chunk by level, with what does not depend on the row.
+"""The layout for explanations: trees in chunks, the nodes of a chunk by level, with the terms that do not depend on the row.
 
 The mathematics is in `kernel/src/shap.hpp`.
 """
@@ -17,7 +17,7 @@ from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I64, LEAF, Forest
 
 CHUNK_NODES = 512
-"""Nodes of a chunk: runs are long enough that their ends do not matter, and the chunk stays in cache."""
+"""Nodes in a chunk: long enough that the ends of runs cost little, short enough to stay in cache."""
 
 MAX_QUADRATURE = 512
 NO_EARLIER = 0xFFFFFFFF
@@ -54,7 +54,7 @@ NODE = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class ShapSections:
-    """Sections of the forest file that explain."""
+    """Sections of the forest file for explanations."""
 
     features: I64
     chunks: npt.NDArray[Any]
@@ -66,21 +66,21 @@ class ShapSections:
 @dataclass(frozen=True, slots=True)
 class _Paths:
     owner: I64
-    """[N] the feature or group of features that the node's contribution counts for, LEAF at leaves."""
+    """[N] the feature or group of features to which the node's contribution belongs, LEAF at leaves."""
     share: F64
-    """[N] of the cover that goes left; a node of zero cover splits evenly."""
+    """[N] share of the cover that goes left; a node of zero cover splits evenly."""
     earlier: I64
-    """[N] nearest node above that tests the same feature, LEAF where there is none."""
+    """[N] nearest ancestor that tests the same feature, LEAF if there is none."""
     earlier_right: npt.NDArray[np.bool_]
     """[N] whether the path leaves that node to the right."""
     earlier_share: F64
-    """[N] product of the shares that the path took at every earlier split on the same feature."""
+    """[N] product of the cover shares of the path at every earlier split on the same feature."""
     quadrature: I64
-    """[T] nodes of the Gauss-Legendre rule that is exact for the tree."""
+    """[T] number of nodes of the Gauss-Legendre rule that is exact for the tree."""
 
 
 def lay_out_shap(forest: Forest, shape: Shape, columns: Columns) -> ShapSections:
-    """Return the sections of a sound forest; UnsupportedModelError for a path with more than 1,024 distinct features."""
+    """Return the sections of a valid forest; UnsupportedModelError for a path with more than 1,024 distinct features."""
     paths = _follow_paths(forest, shape)
     inner = forest.feature != LEAF
     splits = np.flatnonzero(inner)
@@ -190,7 +190,10 @@ def _follow_paths(forest: Forest, shape: Shape) -> _Paths:
 
 
 def _group_trees(shape: Shape, paths: _Paths) -> tuple[I64, I64]:
-    """Group trees of one quadrature rule into chunks; returns each tree's chunk (-1: it is a leaf) and each chunk's rule."""
+    """Group trees with the same quadrature rule into chunks.
+
+    Returns each tree's chunk (-1: it is a leaf) and each chunk's rule.
+    """
     chunk_of_tree = np.full(len(shape.tree_leaves), -1, dtype=np.int64)
     rules: list[int] = []
     n_nodes = 0
@@ -207,7 +210,7 @@ def _group_trees(shape: Shape, paths: _Paths) -> tuple[I64, I64]:
 
 
 def _count_turns(sums: I64, group: tuple[I64, ...]) -> I64:
-    """Return for each node how many nodes of its group stand before it with the same sum."""
+    """Return for each node how many earlier nodes of its group have the same sum."""
     order = np.lexsort((sums, *group))
     is_new = np.zeros(len(order), dtype=np.bool_)
     is_new[:1] = True

@@ -1,4 +1,4 @@
-"""The sections of the forest file that look values up: keys in open addressing, values by entry."""
+"""The look-up tables in the forest file: keys in open addressing, values by entry."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Section = npt.NDArray[Any]
 
 
 def lay_out_tables(forest: Forest) -> list[Section]:
-    """Return the sections from kHashedFeatures on; UnsupportedModelError for more entries than 32 bits number."""
+    """Return the sections from kHashedFeatures on; UnsupportedModelError for more entries than 32 bits can number."""
     tables = forest.tables if forest.tables is not None else TableColumns({}, ())
     features = sorted(tables.hashes)
     sizes = [len(tables.hashes[feature]) for feature in features]
@@ -90,7 +90,7 @@ def _lay_out(tables: TableColumns, features: list[int]) -> tuple[Section, Sectio
 
 
 def _slots(table: LookupTable) -> Section:
-    """Return a table of twice as many slots as keys, or more: the first key of a slot stands there, others behind it."""
+    """Return a table of at least twice as many slots as keys: the first key of a slot is stored there, others after it."""
     bits = max(1, (2 * len(table.keys)).bit_length())
     slots = np.zeros(1 << bits, SLOT)
     wanted = ((table.keys * _SPREAD) >> np.uint64(64 - bits)).tolist()

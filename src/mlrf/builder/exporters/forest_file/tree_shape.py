@@ -1,4 +1,4 @@
-"""The shape of a forest: where each node stands in its tree. Level by level, so that no tree is too deep."""
+"""The shape of a forest: the position of each node in its tree, computed level by level, so that no tree is too deep."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mlrf.core.forest import I64, LEAF, Bool, Forest
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where each of N nodes stands; `levels[d]` are the nodes d steps below a root."""
+    """Position of each of N nodes; `levels[d]` are the nodes d steps below a root."""
 
     tree: I64
     """[N] the node's tree."""
     parent: I64
-    """[N] the node above, LEAF at roots."""
+    """[N] the parent, LEAF at roots."""
     is_right: Bool
     """[N] whether the node is its parent's right child."""
     depth: I64
@@ -29,7 +29,7 @@ class Shape:
 
 
 def measure_shape(forest: Forest) -> Shape:
-    """Return the shape of a sound forest."""
+    """Return the shape of a valid forest."""
     n = forest.n_nodes
     inner = forest.feature != LEAF
     tree = np.repeat(np.arange(forest.n_trees), np.diff(forest.tree_offsets))

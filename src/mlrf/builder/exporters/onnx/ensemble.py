@@ -23,9 +23,9 @@ _BRANCH_LEQ = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlatTrees:
-    """Trees of `x <= threshold` nodes, all in one numbering; a leaf has feature LEAF.
+    """Trees of `x <= threshold` nodes with one numbering; a leaf has feature LEAF.
 
-    NaN takes the left side where `nan_left` says so.
+    NaN goes left where `nan_left` is true.
     """
 
     roots: npt.NDArray[np.int64]
@@ -45,7 +45,7 @@ class FlatTrees:
     output: npt.NDArray[np.int64]
     """[N] at leaves: the output that the leaf adds to"""
     cover: npt.NDArray[np.float64] | None = None
-    """[N] rows that reached the node in training; None where that means nothing."""
+    """[N] rows that reached the node in training; None if not applicable."""
 
 
 def ensemble_node(
@@ -80,7 +80,7 @@ def ensemble_node(
 
 
 def with_first_leaves(trees: FlatTrees, values: npt.NDArray[np.float64]) -> FlatTrees:
-    """Return the trees behind one more bare leaf an output, so that each sum starts at its value [K]."""
+    """Return the trees after one additional leaf per output, so that each sum starts at its value [K]."""
     n = len(values)
 
     def grown(column: npt.NDArray, more: npt.NDArray) -> npt.NDArray:  # type: ignore[type-arg]
@@ -111,8 +111,8 @@ def operator_covers(trees: FlatTrees) -> tuple[npt.NDArray[np.float64], npt.NDAr
 def _numbers(trees: FlatTrees) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return each node's number in the operator [N], and the inner nodes and the leaves in the order of their numbers.
 
-    ONNX Runtime 1.23 takes a node whose children are leaf i and inner node i for a leaf. Turning the leaves' numbers by s
-    makes each such pair of siblings meet for one s only, and there are more leaves than pairs: some s parts them all.
+    ONNX Runtime 1.23 takes a node whose children are leaf i and inner node i for a leaf. Rotating the leaves' numbers by s
+    makes each such pair of siblings coincide for one s only, and there are more leaves than pairs: some s separates them all.
     """
     is_leaf = trees.feature == LEAF
     inner, leaves = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)

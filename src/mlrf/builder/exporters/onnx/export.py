@@ -1,4 +1,4 @@
-"""The whole ONNX model as bytes: the same forest and link always give the same bytes."""
+"""The complete ONNX model as bytes: the same forest and link always give the same bytes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ NODE_COVERS, LEAF_COVERS = "mlrf.node_covers", "mlrf.leaf_covers"
 def export_onnx(forest: Forest, link: Link) -> bytes:
     """Return the serialised model: input `features` double [n, F], outputs `margin` and `prediction` double [n, K].
 
-    Covers stand in the metadata, base64 of little-endian float64 in the operator's own order: it has no place for those
-    of leaves, and ONNX Runtime (1.23 and 1.32 alike) refuses `nodes_hitrates` beside double thresholds, as float for its
-    kernel's sake and as double for its schema's. UnsupportedModelError for a model beyond the 2 GiB of a protobuf.
+    Covers are in the metadata, as base64 of little-endian float64 in the operator's own order: it has no attribute for those
+    of leaves, and ONNX Runtime (both 1.23 and 1.32) refuses `nodes_hitrates` with double thresholds: as float because of its
+    kernel and as double because of its schema. UnsupportedModelError for a model beyond the 2 GiB of a protobuf.
     """
     rounding, features = _rounded(forest)
     columns = tested_columns(forest, features)
@@ -79,7 +79,7 @@ def _base64(values: F64) -> str:
 
 
 def _rounded(forest: Forest) -> tuple[list[onnx.NodeProto], str]:
-    """Return what rounds the input as the library does, and the tensor that holds it."""
+    """Return the operators that round the input as the library does, and the resulting tensor."""
     if forest.inputs == "float64":
         return [], INPUT
     down = helper.make_node("Cast", [INPUT], ["features_in_float32"], to=onnx.TensorProto.FLOAT)
@@ -88,7 +88,7 @@ def _rounded(forest: Forest) -> tuple[list[onnx.NodeProto], str]:
 
 
 def _margin(forest: Forest) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Return what finishes the sum: division, scale and a base that comes last, in the precision of the sum."""
+    """Return the operators that finish the sum: division, scale and a base that is added last, in the precision of the sum."""
     steps = [("Div", "divisor", np.array(forest.divisor), forest.divisor != 1.0)]
     steps.append(("Mul", "scale", np.array(forest.scale), forest.scale != 1.0))
     steps.append(("Add", "base", forest.base, forest.base_order == "last"))

@@ -1,4 +1,4 @@
-"""The link as explicit operators in double: from `margin` [n, K] to `prediction` [n, K]."""
+"""The link as explicit operators in double, from `margin` [n, K] to `prediction` [n, K]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlrf.core.link import Link
 def link_nodes(  # noqa: PLR0911  one return a link
     link: Link, margin: str, prediction: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Return the operators and constants that turn the tensor `margin` into the tensor `prediction`."""
+    """Return the operators and constants that compute the tensor `prediction` from `margin`."""
     one = numpy_helper.from_array(np.array(1.0), "one")
     match link.kind:
         case "identity":

@@ -1,4 +1,4 @@
-"""Category sets as thresholds: each set is `rank <= position` on one of a few rank columns.
+"""Category sets as thresholds: each set becomes `rank <= threshold` on one of a few rank columns.
 
 Sets that contain one another share a column: in a chain S1 < S2 < … the rank of a category is the index of the first set
 that holds it. A set may also stand in a chain as its complement, its node's children then change sides. ONNX has set
@@ -50,7 +50,7 @@ class RankColumns:
 
     @property
     def n_columns(self) -> int:
-        """Columns that the blocks make, padding included."""
+        """Number of columns that the blocks compute, including padding."""
         return self.n_blocks * int(self.table.shape[1])
 
 
@@ -60,7 +60,7 @@ class _Feature:
 
     index: int
     codes: npt.NDArray[np.int64]
-    """Codes that are in some set, ascending."""
+    """Codes that are in any set, ascending."""
     class_of: npt.NDArray[np.int64]
     """Their classes; the class of all other codes is `n_classes - 2`, of NaN `n_classes - 1`."""
     n_classes: int
@@ -70,7 +70,7 @@ class _Feature:
 
 
 def rank_columns(forest: Forest) -> RankColumns | None:
-    """Return the rank columns that a forest's categorical nodes need; None when it has none."""
+    """Return the rank columns that a forest's categorical nodes need; None if it has no such nodes."""
     categorical = np.flatnonzero(forest.category_set != NUMERIC)
     if not len(categorical):
         return None
@@ -158,7 +158,7 @@ def _packed(sides: npt.NDArray[np.bool_]) -> Mask:
 
 
 class _ClassTrees:
-    """Balanced trees from a column's value to a row of the table, one a block."""
+    """Balanced trees from a column's value to a row of the table, one per block."""
 
     def __init__(self, no_code_up_to: float) -> None:
         self._no_code_up_to = no_code_up_to

@@ -1,4 +1,4 @@
-"""The columns that the exported trees test, made from a row's features by a few operators.
+"""The columns that the exported trees test, computed from a row's features by a few operators.
 
 `features` [n, F], then a copy of each column whose nodes disagree about values near zero, then the rank columns of the
 categorical features. Values near zero become NaN in the columns whose nodes read them as missing (Missing.ZERO), so that a
@@ -32,7 +32,7 @@ class Columns:
 
 
 def tested_columns(forest: Forest, features: str) -> Columns:
-    """Return what turns the tensor `features` [n, F] into the columns that the forest's nodes can test by threshold."""
+    """Return the operators that convert the tensor `features` [n, F] to columns that nodes can test by threshold."""
     zero = _columns_of(forest, Missing.ZERO)
     mixed = sorted(zero & (_columns_of(forest, Missing.NONE) | _columns_of(forest, Missing.NAN)))
     ranks = rank_columns(forest)

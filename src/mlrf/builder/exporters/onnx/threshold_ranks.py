@@ -21,7 +21,7 @@ from mlrf.core.forest import LEAF
 def threshold_ranks(
     trees: FlatTrees, source: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], str, FlatTrees]:
-    """Return what turns the columns `source` [n, C] into ranks, the constants for that, its output, and the trees over it."""
+    """Return the operators that convert columns `source` [n, C] to ranks, their constants, their output, and its trees."""
     inner = trees.feature != LEAF
     columns = np.unique(trees.feature[inner])
     threshold, feature = trees.threshold.copy(), trees.feature.copy()
@@ -47,7 +47,7 @@ def threshold_ranks(
 
 
 class _RankTrees:
-    """A balanced tree a column; a leaf is the number of thresholds below the values that reach it."""
+    """One balanced tree per column; a leaf is the number of thresholds below the values that reach it."""
 
     def __init__(self) -> None:
         self._roots: list[int] = []

@@ -1,4 +1,4 @@
-"""The importer of CatBoost models: `.cbm`, JSON or an object in, `ImportedModel` out; catboost itself is not needed for files.
+"""The importer of CatBoost models (`.cbm`, JSON or objects); catboost itself is not needed for files.
 
 source (bytes of the given object), cbm_file with flatbuffers, and json_file (bytes to `Document`), document (the content of
 both), ctr (statistics of categories), tree_shapes, trees, ctr_tables and features (`Document` to the IR and the schema),

@@ -1,4 +1,4 @@
-"""CatBoost's `.cbm` format: bytes in, `Document` out.
+"""Reader of CatBoost's `.cbm` format: from bytes to a `Document`.
 
 Four bytes `CBM1`, the size of what follows, and a FlatBuffers table (fields in `cbm_fields`).
 """
@@ -44,7 +44,7 @@ _HEADER_BYTES = 8
 _FORMATS = ("FlabuffersModel_v1",)  # CatBoost's own spelling
 _NAN_AS_TRUE = 2
 _CTR_PART = "static_provider_v1"
-"""Name of the only part behind the trees that is read."""
+"""Name of the only part after the trees that is read."""
 
 
 _FLOAT_SPLIT = np.dtype([("feature", "<i4"), ("border", "<f4")])
@@ -57,14 +57,14 @@ def read_binary(raw: bytes) -> Document:
     """Read a `.cbm` model; ModelUnreadableError or UnsupportedModelError say what is wrong."""
     size = int.from_bytes(raw[4:_HEADER_BYTES], "little")
     if not raw.startswith(MAGIC) or len(raw) < _HEADER_BYTES + size:
-        raise ModelUnreadableError("this is no whole .cbm model: it is shorter than its header says; copy it again")
+        raise ModelUnreadableError("the .cbm file is cut off: it is shorter than its header says; copy it again")
     core = Table.root(memoryview(raw)[_HEADER_BYTES : _HEADER_BYTES + size])
     version = core.text(CoreField.FORMAT)
     if version not in _FORMATS:
-        raise UnsupportedModelError(f"the .cbm file says format {version!r}; mlrf reads {', '.join(_FORMATS)}")
+        raise UnsupportedModelError(f"the .cbm file has format {version!r}; mlrf reads {', '.join(_FORMATS)}")
     trees = core.table(CoreField.TREES)
     if trees is None:
-        raise ModelUnreadableError("the .cbm file holds no trees")
+        raise ModelUnreadableError("the .cbm file contains no trees")
     info = {pair.text(0): _value(pair.text(1)) for pair in core.tables(CoreField.INFO)}
     reader = _Reader(trees)
     if _CTR_PART in core.texts(CoreField.PARTS)[:1]:
@@ -82,7 +82,7 @@ def _counts(table: Table, kind: CtrType) -> CtrTable:
         width = 1 if kind in COUNTERS else n_classes
         item = 4 * width
     if item < 1 or len(counts) % item or len(slots) % _INDEX_SLOT.itemsize:
-        raise ModelUnreadableError("the .cbm file has a CTR table whose counts do not fit its classes")
+        raise ModelUnreadableError("the .cbm file has a CTR table whose counts do not match its classes")
     if kind in MEANS:
         pairs = np.frombuffer(counts, _MEAN)
         numbers = np.column_stack([pairs["sum"], pairs["count"]]).astype(np.float64)
@@ -91,7 +91,7 @@ def _counts(table: Table, kind: CtrType) -> CtrTable:
     index = np.frombuffer(slots, _INDEX_SLOT)
     index = index[index["key"] != NO_KEY]
     if np.any(index["entry"] >= len(numbers)):
-        raise ModelUnreadableError("the .cbm file has a CTR table with a key of no counts")
+        raise ModelUnreadableError("the .cbm file has a CTR table with a key that has no counts")
     return make_table(
         index["key"].astype(np.uint64), numbers[index["entry"]], table.number(CtrTableField.DENOMINATOR, "i", 0)
     )
@@ -148,11 +148,13 @@ class _Reader:
         trees = self._trees
         n_outputs = trees.number(TreesField.DIMENSION, "i", 0)
         if n_outputs < 1:
-            raise ModelUnreadableError(f"the .cbm file says {n_outputs} outputs")
+            raise ModelUnreadableError(f"the .cbm file states {n_outputs} outputs")
         sizes = trees.vector(TreesField.SIZES, "<i4").astype(np.int64)
         splits = trees.vector(TreesField.SPLITS, "<i4").astype(np.int64)
         if not len(sizes) or np.any(sizes < 0) or int(sizes.sum()) != len(splits):
-            raise ModelUnreadableError(f"the .cbm file has {len(sizes)} trees and {len(splits)} splits that do not fit")
+            raise ModelUnreadableError(
+                f"the .cbm file has {len(sizes)} trees and {len(splits)} splits, which do not match"
+            )
         values = trees.vector(TreesField.VALUES, "<f8")
         weights = trees.vector(TreesField.WEIGHTS, "<f8")
         if trees.count(TreesField.STEPS):
@@ -174,20 +176,20 @@ class _Reader:
         )
 
     def read_tables(self, part: memoryview) -> None:
-        """Read the counts that CTR features are made of: how many tables there are, then each behind its size."""
+        """Read the counts from which CTR features are computed: the number of tables, then each table after its size."""
         place = 0
 
         def number() -> int:
             nonlocal place
             place += 4
             if place > len(part):
-                raise ModelUnreadableError("the .cbm file ends within its CTR tables; copy it again")
+                raise ModelUnreadableError("the .cbm file is cut off within its CTR tables; copy it again")
             return int.from_bytes(part[place - 4 : place], "little")
 
         for _ in range(number()):
             size = number()
             if size > len(part) - place:
-                raise ModelUnreadableError("the .cbm file ends within its CTR tables; copy it again")
+                raise ModelUnreadableError("the .cbm file is cut off within its CTR tables; copy it again")
             table = Table.root(part[place : place + size])
             place += size
             table_id = self._table_id(table.table(CtrTableField.BASE))
@@ -195,7 +197,7 @@ class _Reader:
 
     def _ctr(self, ctr: Table | None) -> Ctr:
         if ctr is None:
-            raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
+            raise ModelUnreadableError("the .cbm file has a CTR feature of no column")
         return Ctr(
             self._table_id(ctr.table(CtrField.BASE)),
             ctr.number(CtrField.TARGET_BORDER, "i", 0),
@@ -208,10 +210,10 @@ class _Reader:
     def _table_id(self, base: Table | None) -> TableId:
         combination = None if base is None else base.table(CtrBaseField.COMBINATION)
         if base is None or combination is None:
-            raise ModelUnreadableError("the .cbm file has a CTR feature of nothing")
+            raise ModelUnreadableError("the .cbm file has a CTR feature of no column")
         kind = base.number(CtrBaseField.TYPE, "b", 0)
         if kind not in list(CtrType):
-            raise UnsupportedModelError(f"the model has CTR features of type {kind}, which mlrf does not know")
+            raise UnsupportedModelError(f"the model has CTR features of type {kind}, which mlrf does not support")
         floats = combination.vector(CombinationField.FLOATS, _FLOAT_SPLIT)
         one_hot = combination.vector(CombinationField.ONE_HOT, _ONE_HOT_SPLIT)
         categories = combination.vector(CombinationField.CATEGORIES, "<i4").tolist()
@@ -222,7 +224,7 @@ class _Reader:
                 tuple((self._categories[i].flat, hashed & 0xFFFFFFFF) for i, hashed in one_hot.tolist()),
             )
         except KeyError as error:
-            raise ModelUnreadableError("the .cbm file has a CTR feature of a feature that does not exist") from error
+            raise ModelUnreadableError("the .cbm file has a CTR feature of a column that does not exist") from error
         return TableId(found, CtrType(kind), base.number(CtrBaseField.CLASSIFIER, "i", 0))
 
     def _check(self, split: int) -> int:
@@ -243,13 +245,13 @@ class _Reader:
         return trees
 
     def _grown(self, sizes: I64, splits: I64, values: F64, weights: F64, n_outputs: int) -> list[Tree]:
-        """Return trees of a split a node: each node says how far on its two sides lie, 0 where a side ends in it."""
+        """Return trees with one split per node: each node gives the offsets of its two sides, 0 where a side ends in it."""
         steps = self._trees.vector(TreesField.STEPS, np.dtype([("left", "<u2"), ("right", "<u2")]))
         leaf_of = self._trees.vector(TreesField.LEAVES, "<u4").astype(np.int64)
         if not len(steps) == len(leaf_of) == len(splits):
-            raise ModelUnreadableError("the .cbm file has steps and splits that do not fit")
+            raise ModelUnreadableError("the .cbm file has steps and splits that do not match")
         if len(values) % n_outputs or len(weights) not in (0, len(values) // n_outputs):
-            raise ModelUnreadableError("the .cbm file has leaf values and weights that do not fit")
+            raise ModelUnreadableError("the .cbm file has leaf values and weights that do not match")
         leaves = values.reshape(-1, n_outputs)
         weight_of = weights if len(weights) else np.zeros(len(leaves))
         distances = [steps["left"].tolist(), steps["right"].tolist()]
@@ -277,7 +279,7 @@ class _Reader:
             visited += 1
             place, has_ended = node
             if not first <= place < end or visited > 4 * (end - first):
-                raise ModelUnreadableError("the .cbm file has a tree that leads outside itself")
+                raise ModelUnreadableError("the .cbm file has a tree with a branch outside the tree")
             left, right = distances[0][place], distances[1][place]
             if has_ended or (left == 0 and right == 0):
                 return None

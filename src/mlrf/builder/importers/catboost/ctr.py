@@ -17,11 +17,11 @@ from mlrf.core.table_columns import F32, MULTIPLIER, U64
 
 _UNDO_SINGLE = np.uint64(pow(int(MULTIPLIER) ** 2, -1, 1 << 64))
 NO_KEY = 0xFFFFFFFFFFFFFFFF
-"""What stands in a slot of CatBoost's own tables that holds no key."""
+"""The marker of an empty slot in CatBoost's own tables."""
 
 
 class CtrType(IntEnum):
-    """What the statistic is, with CatBoost's own numbers and names."""
+    """The kind of statistic, with CatBoost's own numbers and names."""
 
     Borders = 0
     Buckets = 1
@@ -37,18 +37,18 @@ COUNTERS = (CtrType.Counter, CtrType.FeatureFreq)
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """What a statistic is by; features by their place among all."""
+    """The combination behind a statistic; features by their index among all features."""
 
     categories: tuple[int, ...]
     above: tuple[tuple[int, float], ...] = ()
-    """Numeric features and the borders that they are above or not."""
+    """Numeric features and the borders that they are compared with."""
     equals: tuple[tuple[int, int], ...] = ()
-    """Categorical features and the hash that they have or not."""
+    """Categorical features and the hash that they are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableId:
-    """Which of a model's tables a statistic is made of."""
+    """The table of the model from which a statistic is computed."""
 
     combination: Combination
     type: CtrType
@@ -57,7 +57,7 @@ class TableId:
 
 @dataclass(frozen=True, slots=True)
 class Ctr:
-    """A statistic: the table that it is made of, and how."""
+    """A statistic: its table, and how it is computed."""
 
     table: TableId
     target_border: int = 0
@@ -69,18 +69,18 @@ class Ctr:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CtrTable:
-    """What training counted, by the hash of the combination."""
+    """The counts of training, by the hash of the combination."""
 
     keys: U64
     """[m]"""
     counts: npt.NDArray[np.float64]
-    """[m, c] of each class of the target; of means the sum and the count; of counters the count."""
+    """[m, c] counts of each class of the target; for means the sum and the count; for counters the count."""
     denominator: int = 0
-    """Of counters."""
+    """For counters."""
 
 
 def ctr_values(ctr: Ctr, table: CtrTable) -> F32:
-    """Return the statistic of each entry of a table [m + 1], the last one that of a combination that is not in it.
+    """Return the statistic of each entry of a table [m + 1], the last one for combinations that are not in it.
 
     ModelUnreadableError for a class of the target that the table does not have.
     """
@@ -92,7 +92,7 @@ def ctr_values(ctr: Ctr, table: CtrTable) -> F32:
     else:
         if not 0 <= ctr.target_border < counts.shape[1]:
             raise ModelUnreadableError(
-                f"a CTR feature is of class {ctr.target_border}, its table has {counts.shape[1]}"
+                f"a CTR feature uses class {ctr.target_border}, but its table has {counts.shape[1]}"
             )
         total = counts.sum(axis=1)
         if ctr.table.type is CtrType.Buckets:
@@ -109,14 +109,14 @@ def ctr_values(ctr: Ctr, table: CtrTable) -> F32:
 
 
 def make_table(keys: U64, counts: npt.NDArray[np.float64], denominator: int) -> CtrTable:
-    """Return a table; ModelUnreadableError where a key stands twice."""
+    """Return a table; ModelUnreadableError if a key occurs twice."""
     if len(np.unique(keys)) != len(keys):
-        raise ModelUnreadableError("a CTR table of the model has a key twice")
+        raise ModelUnreadableError("a CTR table of the model contains a key twice")
     return CtrTable(keys, counts, denominator)
 
 
 def single_hashes(keys: U64) -> list[int]:
-    """Return the hashes of the categories that keys of one category each are made of: a product modulo 2^64 can be undone."""
+    """Return the hashes of the categories behind keys of single categories: a product modulo 2^64 can be inverted."""
     parts = (keys * _UNDO_SINGLE).view(np.int64)
     # CatBoost takes a hash of 32 bits for a signed number.
     is_hash = parts == parts.astype(np.int32)

@@ -1,4 +1,4 @@
-"""CatBoost's CTR features as columns of the IR's tables: one table a combination, whatever statistics are made of it."""
+"""CatBoost's CTR features as columns of the IR's tables: one table per combination, whatever its statistics."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mlrf.core.table_columns import F32, KeyPart, LookupTable, PartKind, TableCo
 
 @dataclass(frozen=True, slots=True)
 class CtrColumns:
-    """The tables of a model, and where its CTR features stand among their columns."""
+    """The tables of a model, and the columns of its CTR features in them."""
 
     tables: TableColumns | None
-    """None of a model that splits by no CTR feature."""
+    """None for a model that does not split by CTR features."""
     place: dict[Ctr, int]
 
 
 def read_ctr_columns(document: Document, columns: Columns) -> CtrColumns:
-    """Return the tables that trees need; ModelUnreadableError where the file lacks one."""
+    """Return the tables that the trees need; ModelUnreadableError if the file lacks one."""
     used = used_ctrs(document)
     if not used:
         return CtrColumns(None, {})
@@ -43,7 +43,7 @@ def _table(document: Document, combination: Combination, ctrs: list[Ctr], large:
     for ctr in ctrs:
         if ctr.table not in document.ctr_tables:
             raise ModelUnreadableError(
-                f"the model splits by a CTR feature ({ctr.table.type.name}) whose table the file does not hold"
+                f"the model splits by a CTR feature ({ctr.table.type.name}) whose table is not in the file"
             )
         counted.append(document.ctr_tables[ctr.table])
     # Tables of one combination may differ in their keys: one that a table lacks has the statistic of a combination not seen.

@@ -1,4 +1,4 @@
-"""Decimal numbers of a JSON model, read to the bits that CatBoost reads.
+"""Decimal numbers of a JSON model, read to the same bits as by CatBoost.
 
 CatBoost's own reader (RapidJSON without full precision) collects the digits in an integer while that stays below 2^53, then in
 a double, and multiplies or divides once by a power of ten. One leaf value in sixteen comes out a unit in the last place beside
@@ -21,10 +21,10 @@ _DIGITS = 17
 
 
 def read_decimal(text: bytes) -> float:
-    """Return the double of a JSON number; ModelUnreadableError when it is none, or beyond the range of doubles."""
+    """Return the double of a JSON number; ModelUnreadableError if it is not a number, or outside the range of doubles."""
     found = _NUMBER.fullmatch(text)
     if found is None:
-        raise ModelUnreadableError(f"the model holds {text[:40].decode('utf-8', 'replace')!r} where a number is due")
+        raise ModelUnreadableError(f"the model has {text[:40].decode('utf-8', 'replace')!r} where a number is expected")
     sign, whole, fraction, exponent = found.groups()
     power = int((exponent or b"0")[:12])
     if fraction is None and exponent is None and len(whole) < _DIGITS:
@@ -33,12 +33,12 @@ def read_decimal(text: bytes) -> float:
         digits, fractional = _collect(whole, fraction or b"")
         number = _scaled(digits, power - fractional)
     if number == float("inf"):
-        raise ModelUnreadableError(f"the model holds {text[:40].decode()!r}, which is no finite number")
+        raise ModelUnreadableError(f"the model has {text[:40].decode()!r}, which is not a finite number")
     return -number if sign else number
 
 
 def _collect(whole: bytes, fraction: bytes) -> tuple[float, int]:
-    """Return the significand, and how many digits of the fraction are in it."""
+    """Return the significand, and the number of fraction digits in it."""
     collected, counted = 0, 0
     number: float | None = None
     for digit in whole:

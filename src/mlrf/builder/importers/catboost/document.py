@@ -1,4 +1,4 @@
-"""What a CatBoost model says, in whichever of its formats it was written."""
+"""The content of a CatBoost model, whatever its file format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_COLUMN = -1
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A feature: its place among all features and its name; `nan_is_large` says where NaN of a numeric one stands."""
+    """A feature: its index among all features and its name; `nan_is_large` says how NaN of a numeric one compares."""
 
     flat: int
     name: str
@@ -29,7 +29,7 @@ class Split:
     """True for x > border of a numeric feature or of a CTR, or for the category with this hash."""
 
     column: int
-    """Place of the feature among all; of a CTR, NO_COLUMN."""
+    """Index of the feature among all; NO_COLUMN for a CTR."""
     border: float = 0.0
     category: int | None = None
     """The low 32 bits of the category's hash."""
@@ -38,10 +38,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
-    """m nodes, the root first, children behind their parents; where a split is true a row goes right."""
+    """m nodes, the root first, children after their parents; a row goes right if the split is true."""
 
     split: I32
-    """[m] place in the document's splits, NO_SPLIT at leaves."""
+    """[m] index in the document's splits, NO_SPLIT at leaves."""
     left: I32
     """[m]"""
     right: I32
@@ -56,7 +56,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """A whole model. Its raw value is `scale` times the sum of the trees' leaves, plus `bias`."""
+    """A complete model. Its raw value is `scale` times the sum of the trees' leaves, plus `bias`."""
 
     columns: tuple[Column, ...]
     splits: tuple[Split, ...]
@@ -66,10 +66,10 @@ class Document:
     bias: tuple[float, ...]
     """[K]"""
     info: dict[str, Any] = field(default_factory=dict)
-    """What the trainer noted: `params`, `class_params`."""
+    """Notes of the trainer: `params`, `class_params`."""
     ctr_tables: dict[TableId, CtrTable] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    """What CatBoost reads otherwise than a person may expect, a sentence each."""
+    """What CatBoost reads differently from what a person may expect, one sentence each."""
 
 
 def refuse_kind(kind: str) -> UnsupportedModelError:

@@ -35,39 +35,39 @@ class Columns:
 
     features: tuple[Feature, ...]
     codes: dict[tuple[int, int], tuple[int, ...]]
-    """By column and hash that it is split by: the codes that have it, ascending."""
+    """By column and by hash in its splits: the codes with that hash, ascending."""
     hashes: dict[int, list[int]]
     """By column whose category lists are hashed: the hash of each code."""
     notes: tuple[str, ...]
-    """What a person may want to know of the names, a sentence each."""
+    """Notes about the names, one sentence each."""
 
 
 @dataclass(slots=True)
 class _Use:
-    """What a model does with a categorical feature."""
+    """How a model uses a categorical feature."""
 
     split: set[int] = field(default_factory=set)
-    """Hashes that it is split by."""
+    """Hashes in its splits."""
     tabled: set[int] = field(default_factory=set)
-    """Hashes that stand in CTR tables of this feature alone."""
+    """Hashes in CTR tables of this feature only."""
     in_tables: bool = False
     """Whether a CTR table depends on it."""
 
 
 def used_ctrs(document: Document) -> list[Ctr]:
-    """Return the CTR features that some tree splits by, in the order of the splits."""
+    """Return the CTR features that occur in splits, in the order of the splits."""
     used = sorted({place for tree in document.trees for place in set(tree.split[tree.split >= 0].tolist())})
     ctrs = (document.splits[place].ctr for place in used)
     return list(dict.fromkeys(ctr for ctr in ctrs if ctr is not None))
 
 
 def read_columns(document: Document, names: CategoryNames) -> Columns:
-    """Return the columns; SampleError when a feature's categories are needed and not given, or wrong ones are given."""
+    """Return the columns; SampleError if a feature's categories are needed but not given, or wrong ones are given."""
     by_place = _places(document)
     uses = _uses(document, by_place)
     feature_names = [by_place[place].name or str(place) for place in range(len(by_place))]
     if len(set(feature_names)) != len(feature_names):
-        raise ModelUnreadableError("the model names two features alike")
+        raise ModelUnreadableError("two features of the model have the same name")
     check_category_names(names.lists, feature_names)
     features: list[Feature] = []
     codes: dict[tuple[int, int], tuple[int, ...]] = {}
@@ -77,7 +77,8 @@ def read_columns(document: Document, names: CategoryNames) -> Columns:
         if not by_place[place].is_category:
             if name in names.lists:
                 raise SampleError(
-                    f"feature {name!r}: the model splits it as a number; leave its list out", feature=name
+                    f"feature {name!r}: the model uses it as a number, so it has no categories; leave its list out",
+                    feature=name,
                 )
             features.append(Feature(name, example=0.0))
             continue
@@ -125,14 +126,14 @@ def _uses(document: Document, by_place: Sequence[Column]) -> dict[int, _Use]:
 
 
 def _small_integers(name: str, use: _Use) -> list[int]:
-    """Return the integers, ascending, that have all the hashes that a feature is known by; SampleError when there are none."""
+    """Return the integers, ascending, whose hashes are those of a feature; SampleError if there are none."""
     known = use.split | use.tabled
     integers = [_integers().get(hashed) for hashed in known]
     found = sorted(integer for integer in integers if integer is not None)
     if len(found) < len(known) or not known:
         raise SampleError(
             f"feature {name!r} is categorical, and the model keeps only hashes of its categories: name them with --categories, "
-            "or give rows that hold them with --sample",
+            "or give rows that contain them with --sample",
             feature=name,
         )
     return found
@@ -145,7 +146,7 @@ def _integers() -> dict[int, int]:
 
 
 def _listed(name: str, listed: Sequence[Category], use: _Use) -> tuple[list[int], Feature]:
-    """Return the hash of each listed category, and the feature; SampleError where the list is not the model's."""
+    """Return the hash of each listed category, and the feature; SampleError if the list does not match the model."""
     own = [_hash(name, category) for category in listed]
     is_open = not use.split and not use.tabled and not (listed and use.in_tables)
     hashing = CategoryHashing(known=tuple(sorted(use.tabled - set(own))), is_open=is_open)
@@ -157,14 +158,14 @@ def _listed(name: str, listed: Sequence[Category], use: _Use) -> tuple[list[int]
     if unnamed := use.split - set(own):
         raise SampleError(
             f"feature {name!r}: the model splits by {len(use.split)} of its categories, and {len(unnamed)} of these have the "
-            f"hash of no category that is named ({_some(listed)}); name them all, as training spelt them",
+            f"hash of none of the listed categories ({_some(listed)}); list them all, spelt as in training",
             feature=name,
             unnamed=len(unnamed),
         )
     if use.tabled and not use.tabled & set(own):
         raise SampleError(
             f"feature {name!r}: the model has statistics of {len(use.tabled)} categories, and none of them has the hash of a "
-            f"category that is named ({_some(listed)}); name them as training spelt them",
+            f"listed category ({_some(listed)}); list them spelt as in training",
             feature=name,
             unnamed=len(use.tabled),
         )
@@ -174,7 +175,7 @@ def _listed(name: str, listed: Sequence[Category], use: _Use) -> tuple[list[int]
 def _hash(name: str, category: Category) -> int:
     text = category_text(category)
     if text is None:
-        raise SampleError(f"CatBoost takes no category {category!r}: use strings or integers", feature=name)
+        raise SampleError(f"CatBoost does not accept the category {category!r}; use strings or integers", feature=name)
     return category_hash(text)
 
 
@@ -185,13 +186,13 @@ def _notes(name: str, listed: Sequence[Category], own: Sequence[int], use: _Use)
     notes = []
     if strange := [category for category, hashed in zip(listed, own, strict=True) if hashed not in known]:
         notes.append(
-            f"feature {name!r}: no split or table of the model knows {len(strange)} of the categories named, which are "
-            f"answered as unseen: {_some(strange)}"
+            f"feature {name!r}: {len(strange)} of the listed categories occur in no split or table of the model and are "
+            f"predicted as unseen: {_some(strange)}"
         )
     if unnamed := len(use.tabled - set(own)):
         notes.append(
-            f"feature {name!r}: {unnamed} of the {len(use.tabled)} categories that the model has statistics of are not named; "
-            "they are answered by their hash, and not proven"
+            f"feature {name!r}: {unnamed} of the {len(use.tabled)} categories that the model has statistics of are not listed; "
+            "they are predicted by their hash, and not verified"
         )
     return notes
 
@@ -205,7 +206,7 @@ def _places(document: Document) -> list[Column]:
     found: dict[int, Column] = {}
     for column in document.columns:
         if column.flat in found or not 0 <= column.flat < _MAX_COLUMNS:
-            raise ModelUnreadableError(f"the model has two features, or none that can be, at place {column.flat}")
+            raise ModelUnreadableError(f"the model has no feature, or two, at position {column.flat}")
         found[column.flat] = column
     if not found:
         raise ModelUnreadableError("the model has no features")

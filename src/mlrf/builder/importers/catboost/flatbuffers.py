@@ -18,7 +18,7 @@ from mlrf.core.errors import ModelUnreadableError
 
 
 class Table:
-    """One table of a buffer; ModelUnreadableError when what it points at lies outside."""
+    """One table of a buffer; ModelUnreadableError if an offset points outside the buffer."""
 
     __slots__ = ("_at", "_buffer", "_n_fields", "_vtable")
 
@@ -30,7 +30,7 @@ class Table:
 
     @classmethod
     def root(cls, buffer: memoryview) -> Table:
-        """Return the table that a buffer begins with."""
+        """Return the first table of a buffer."""
         if len(buffer) < 4:  # noqa: PLR2004  the distance to it
             raise _damaged()
         return cls(buffer, struct.unpack_from("<I", buffer)[0])
@@ -41,7 +41,7 @@ class Table:
         return default if place is None else self._read("<" + code, place)
 
     def text(self, field: int) -> str:
-        """Return a string field, empty where there is none."""
+        """Return a string field, empty if it is absent."""
         return self._text_at(self._place(field))
 
     def vector(self, field: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -53,7 +53,7 @@ class Table:
         return np.frombuffer(self._buffer, kind, count, start)
 
     def table(self, field: int) -> Table | None:
-        """Return a table field, None where there is none."""
+        """Return a table field, None if it is absent."""
         place = self._place(field)
         return None if place is None else Table(self._buffer, place + self._read("<I", place))
 
@@ -69,7 +69,7 @@ class Table:
         return [self._text_at(place) for place in range(start, start + 4 * count, 4)]
 
     def count(self, field: int) -> int:
-        """Return how many items a vector has."""
+        """Return the number of items of a vector."""
         return self._vector(field)[1]
 
     def _vector(self, field: int) -> tuple[int, int]:
@@ -92,7 +92,7 @@ class Table:
         try:
             return bytes(self._buffer[start + 4 : start + 4 + size]).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ModelUnreadableError(f"the .cbm file holds a name that is not UTF-8: {error.reason}") from error
+            raise ModelUnreadableError(f"the .cbm file contains a name that is not UTF-8: {error.reason}") from error
 
     def _place(self, field: int) -> int | None:
         if field >= self._n_fields:
@@ -108,5 +108,5 @@ class Table:
 
 def _damaged() -> ModelUnreadableError:
     return ModelUnreadableError(
-        "the .cbm file is cut or damaged: it points outside itself; copy it again, byte for byte"
+        "the .cbm file is cut off or damaged: an offset points outside the file; copy it again, byte for byte"
     )

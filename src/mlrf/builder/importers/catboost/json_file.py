@@ -1,4 +1,4 @@
-"""CatBoost's JSON format: bytes in, `Document` out."""
+"""Reader of CatBoost's JSON format: from bytes to a `Document`."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _LOST_SUMS = (
-    "CatBoost reads the sums of targets in a JSON file as integers, a fraction as 0, and the file is answered so: the .cbm "
-    "file of the same model answers otherwise"
+    "CatBoost reads the sums of targets in a JSON file as integers, a fraction as 0, and so does this bundle: the .cbm "
+    "file of the same model predicts differently"
 )
 _FLOAT, _ONE_HOT, _CTR = "FloatFeature", "OneHotFeature", "OnlineCtr"
 
@@ -54,7 +54,7 @@ def read_json(raw: bytes) -> Document:
     try:
         file = msgspec.json.decode(raw, type=ModelRecord)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ModelUnreadableError(f"this is no CatBoost JSON model: {error}") from error
+        raise ModelUnreadableError(f"this is not a CatBoost JSON model: {error}") from error
     return _Reader(file).document()
 
 
@@ -120,7 +120,9 @@ class _Reader:
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ModelUnreadableError(f"the model has a CTR feature that cannot be read: {error}") from error
         if record.type not in CtrType.__members__:
-            raise UnsupportedModelError(f"the model has CTR features of type {record.type!r}, which mlrf does not know")
+            raise UnsupportedModelError(
+                f"the model has CTR features of type {record.type!r}, which mlrf does not support"
+            )
         categories, above, equals = [], [], []
         try:
             for element in record.identifier:
@@ -146,7 +148,9 @@ class _Reader:
                 node = node.left
             count, rest = 0 if node is None else len(_decimals(node.value)), 0
         if rest or count < 1 or n_biases not in (1, count):
-            raise ModelUnreadableError(f"the model's first tree has leaves of {count} values, its bias has {n_biases}")
+            raise ModelUnreadableError(
+                f"the leaves of the model's first tree have {count} values, but its bias has {n_biases}"
+            )
         return count
 
     def _tree(self, record: ObliviousTreeRecord | NodeRecord, index: int, n_outputs: int) -> Tree:
@@ -198,27 +202,27 @@ def _loses_sums(table: CtrTableRecord, kind: CtrType) -> bool:
 
 
 def _counts(table: CtrTableRecord, kind: CtrType) -> CtrTable:
-    """Return the counts of a table: a list of keys as decimals, each before its counts."""
+    """Return the counts of a table, which is a list of decimal keys, each followed by its counts."""
     stride, items = table.hash_stride, table.hash_map
     if stride < 2 or len(items) % stride or (kind in (*MEANS, *COUNTERS) and stride != (3 if kind in MEANS else 2)):  # noqa: PLR2004
-        raise ModelUnreadableError("the model has a CTR table whose counts do not fit its keys")
+        raise ModelUnreadableError("the model has a CTR table whose counts do not match its keys")
     try:
         keys = [int(key) for key in items[::stride] if isinstance(key, str)]
         counts = np.array([items[place::stride] for place in range(1, stride)], np.float64).T
         found = np.array(keys, np.uint64)
     except (ValueError, OverflowError) as error:
-        raise ModelUnreadableError("the model has a CTR table with a key or a count that is no number") from error
+        raise ModelUnreadableError("the model has a CTR table with a key or a count that is not a number") from error
     if kind in MEANS:
         # CatBoost's own reader takes a sum for an integer, and what is none for 0.
         counts[counts != np.trunc(counts)] = 0.0
     if len(found) != len(counts):
-        raise ModelUnreadableError("the model has a CTR table with a key that is no text")
+        raise ModelUnreadableError("the model has a CTR table with a key that is not text")
     held = found != NO_KEY
     return make_table(found[held], counts.reshape(-1, stride - 1)[held], table.counter_denominator)
 
 
 def _decimals(raw: msgspec.Raw) -> list[float]:
-    """Return the numbers of a list, or of one number alone."""
+    """Return the numbers of a list, or a single number as a list."""
     text = bytes(raw).strip()
     if not text:
         return []

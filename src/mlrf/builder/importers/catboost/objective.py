@@ -1,4 +1,4 @@
-"""What a CatBoost loss makes of the raw value, as CatBoost's own regressors, classifiers and rankers return it."""
+"""The prediction that a CatBoost loss computes from the raw value, as CatBoost's own estimators return it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Objective:
     link: Link
     classes: tuple[ClassLabel, ...] | None = None
     notes: tuple[str, ...] = ()
-    """What the outputs are, where their number is not that of one answer."""
+    """The meaning of the outputs, if there are more than for one prediction."""
 
 
 def read_objective(info: dict[str, Any], n_outputs: int) -> Objective:
@@ -43,7 +43,7 @@ def read_objective(info: dict[str, Any], n_outputs: int) -> Objective:
 
 
 def _of_several(name: str, n_outputs: int) -> Objective | None:
-    """Return the objective of a loss that answers several things at once."""
+    """Return the objective of a loss with several outputs."""
     if name in _TARGETS:
         what = "a quantile each, in the order of the loss" if name == "MultiQuantile" else "a target each"
         return Objective(name, "regression", Link(), notes=(f"the {n_outputs} outputs are {what}",))
@@ -68,10 +68,10 @@ def _of_classes(info: dict[str, Any], name: str, n_outputs: int) -> Objective | 
 
 
 def _of_one(name: str, n_outputs: int) -> Objective:
-    """Return the objective of a loss of one number; UnsupportedModelError for one that is not known, or of several."""
+    """Return the objective of a loss with one output; UnsupportedModelError for an unknown loss, or for one with several."""
     if n_outputs > 1:
         raise UnsupportedModelError(
-            f"the model's loss {name or 'unknown'} has {n_outputs} outputs, which mlrf does not know"
+            f"the model's loss {name or 'unknown'} has {n_outputs} outputs, which mlrf does not support"
         )
     if name in _LOGARITHMIC:
         return Objective(name, "regression", Link("exp"))
@@ -81,7 +81,7 @@ def _of_one(name: str, n_outputs: int) -> Objective:
         return Objective(name, "ranking", Link())
     if name in _CUSTOM:
         return Objective(name or "none", "raw", Link())
-    raise UnsupportedModelError(f"the model's loss {name!r} is not one that mlrf knows", objective=name)
+    raise UnsupportedModelError(f"the model's loss {name!r} is not one that mlrf supports", objective=name)
 
 
 def _loss(info: dict[str, Any]) -> str:

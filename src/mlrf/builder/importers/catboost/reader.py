@@ -1,4 +1,4 @@
-"""A CatBoost model, whole: bytes or an object in, `ImportedModel` out."""
+"""Reader of CatBoost models: from bytes or an object to an `ImportedModel`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mlrf.builder.model_source import Source
 def read_catboost(source: Source, import_options: ImportOptions) -> ImportedModel:
     """Read a `.cbm` or JSON file, or a fitted CatBoost object.
 
-    The wished category lists name the categories of features in the order of their codes: the model keeps hashes alone. The
-    classes give a classifier's classes other names, in their order. Raises the BuildError that says what is wrong.
+    The requested category lists name the categories of features in the order of their codes, because the model stores only
+    hashes. The classes rename a classifier's classes, in their order. Raises a BuildError that says what is wrong.
     """
     raw = model_bytes(source)
     document = read_binary(raw) if raw.startswith(MAGIC) else read_json(raw)

@@ -1,4 +1,4 @@
-"""CatBoost's own answers; runs in a process of its own, and is all of mlrf that imports CatBoost."""
+"""CatBoost's own predictions. Runs in a child process; the only module of mlrf that imports CatBoost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PREDICTIONS = {"sigmoid": "Probability", "softmax": "Probability", "sigmoid_eac
 def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
     """Return the margins of `rows`, the predictions of `wanted`, and CatBoost's version.
 
-    The settings: `link`, and `categories`: for each column the list that its codes are places in, None where a code is the
+    The settings: `link`, and `categories`: for each column the list that its codes index, None if a code is the
     category.
     """
     with model.open("rb") as file:
@@ -50,7 +50,7 @@ def _table(rows: F64, library: catboost.CatBoost, categories: Sequence[Sequence[
         if place not in by_category:
             columns[name] = rows[:, place]
             continue
-        # As the engine reads a code: truncated toward zero. NaN is in no set; CatBoost has no NaN in a category.
+        # As the engine reads a code: truncated toward zero. NaN is in no set; a category of CatBoost is never NaN.
         codes = np.trunc(rows[:, place]).tolist()
         columns[name] = np.array([_category(code, categories[place]) for code in codes], object)
     return pd.DataFrame(columns)

@@ -1,4 +1,4 @@
-"""The bytes of a CatBoost model in whatever a caller holds."""
+"""The bytes of a CatBoost model, from a file or an object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 
 def is_catboost_file(content: bytes) -> bool:
-    """Whether a file is a `.cbm` or CatBoost's JSON, sound or damaged."""
+    """Whether a file is a `.cbm` or CatBoost's JSON, valid or damaged."""
     if content.startswith(MAGIC):
         return True
     return content.lstrip()[:1] == b"{" and (b'"oblivious_trees"' in content or b'"features_info"' in content)

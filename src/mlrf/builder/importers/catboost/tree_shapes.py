@@ -1,4 +1,4 @@
-"""The shapes of CatBoost's trees: the same split on a whole level, or a split a node."""
+"""The shapes of CatBoost's trees: the same split on a whole level, or one split per node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NodeT = TypeVar("_NodeT")
 def oblivious_tree(splits: Sequence[int], values: F64, weights: F64, n_outputs: int, index: int) -> Tree:
     """Return the tree whose leaf is numbered by the bits of its splits, the first split the lowest bit.
 
-    The last split stands at the root: CatBoost's own explanations take the levels in this order.
+    The last split is at the root: CatBoost's own explanations process the levels in this order.
     """
     depth = len(splits)
     if depth > MAX_DEPTH:

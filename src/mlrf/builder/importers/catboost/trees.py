@@ -1,8 +1,8 @@
 """CatBoost's trees as trees of the IR.
 
-A row is rounded to float32; a numeric split is true for x > border and then leads right, so what it leads left is the IR's
-own `x <= border`; so does a split by a CTR feature, which is a column of a table. NaN is less than every border, or greater
-where the feature was trained so. A one-hot split is true for one hash; the IR's sets lead left, so its children are
+A row is rounded to float32. A numeric split is true for x > border and then goes right, so its left side is the IR's
+own `x <= border`; so is that of a split by a CTR feature, which is a column of a table. NaN is less than every border, or
+greater if the feature was trained so. A one-hot split is true for one hash; the IR's sets go left, so its children are
 exchanged. Covers are CatBoost's leaf weights.
 """
 
@@ -29,12 +29,12 @@ def to_trees(
         if codes is not None:
             category_set[place] = sets.setdefault(codes, len(sets))
     large = {column.flat for column in document.columns if column.nan_is_large}
-    # The last place of each is a leaf's: NO_SPLIT is -1.
+    # The last entry of each belongs to leaves: NO_SPLIT is -1.
     n_features = len(columns.features)
     feature = np.array(
         [
             *(
-                # Of a CTR feature that no tree splits by there is no column.
+                # A CTR feature that no tree splits by has no column.
                 split.column if split.ctr is None else n_features + ctr_columns.place.get(split.ctr, 0)
                 for split in table
             ),

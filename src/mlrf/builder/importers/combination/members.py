@@ -91,7 +91,7 @@ def _link(recipe: Recipe, model: ImportedModel, member: MemberRecipe) -> Link:
         raise _unserved(recipe, member, "it gives labels to be combined")
     if member.response == "predict_proba":
         if model.classes is None:
-            raise _unserved(recipe, member, "it is no classifier")
+            raise _unserved(recipe, member, "it is not a classifier")
         if model.link.kind not in _PROBABILITY_LINKS or model.task not in ("binary", "multiclass"):
             raise _unserved(recipe, member, f"its link {model.link.kind} gives no probabilities")
     return model.link

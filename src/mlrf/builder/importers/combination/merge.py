@@ -36,7 +36,7 @@ def merge_forests(forests: Sequence[Forest], columns: Sequence[Sequence[int] | N
     output_starts = np.cumsum([0, *(part.n_outputs for part in parts)])
     set_starts = np.cumsum([0, *(len(part.set_offsets) - 1 for part in parts)])
     if node_starts[-1] > _MAX_NODES:
-        raise UnsupportedModelError(f"the members have {node_starts[-1]} nodes; mlrf numbers at most {_MAX_NODES}")
+        raise UnsupportedModelError(f"the members have {node_starts[-1]} nodes; the limit is {_MAX_NODES}")
 
     def joined(name: str) -> Any:
         return np.concatenate([getattr(part, name) for part in parts])

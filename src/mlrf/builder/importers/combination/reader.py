@@ -29,7 +29,7 @@ _SHARES = {"identity": "shares", "sigmoid": "sigmoid_shares"}
 
 
 def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
-    """Read a fitted meta-estimator or a skops file of one; raises the BuildError that says what is wrong."""
+    """Read a fitted meta-estimator or a skops file of one; raises a BuildError that says what is wrong."""
     estimator = open_combination(source)
     name = type(estimator).__name__
     try:
@@ -38,7 +38,9 @@ def read_combination(source: Source, options: ImportOptions) -> ImportedModel:
         return _combined(estimator, recipe, members, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         # Whatever an estimator of another version, or a damaged file, lacks.
-        raise ModelUnreadableError(f"the {name} lacks what scikit-learn's own have: {error}") from error
+        raise ModelUnreadableError(
+            f"the {name} lacks an attribute that scikit-learn's estimators have: {error}"
+        ) from error
 
 
 def _combined(estimator: Any, recipe: Recipe, members: list[Member], options: ImportOptions) -> ImportedModel:

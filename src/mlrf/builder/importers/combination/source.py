@@ -82,7 +82,7 @@ def pack_source(combination: Any, members: Sequence[bytes]) -> bytes:
 
 
 def unpack_source(packed: bytes) -> tuple[Any, list[bytes]]:
-    """Return what `pack_source` was given."""
+    """Return the arguments of `pack_source`."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         n_members = len(archive.namelist()) - 1
         members = [archive.read(f"member-{index}") for index in range(n_members)]

@@ -10,7 +10,7 @@ from mlrf.builder.importers.lightgbm.reader import read_lightgbm
 from mlrf.builder.importers.lightgbm.skops_file import is_skops
 
 _DUMPED = b'{"name":"tree"'
-"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+"""Prefix of `Booster.dump_model`'s output, recognised so that the error can name it."""
 
 LIBRARY = Library(
     name="LightGBM",

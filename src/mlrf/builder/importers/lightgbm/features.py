@@ -19,14 +19,14 @@ _SHOWN_CATEGORIES = 5
 def read_features(text: ModelText, split_by_category: set[int], lists: CategoryLists) -> tuple[Feature, ...]:
     """Return the model's features in column order.
 
-    `split_by_category` are the columns that a categorical node tests; `lists` names the categories that the file does not
-    know. ModelUnreadableError when names and columns do not fit; SampleError when a category list does not, or contradicts
-    what the file says.
+    `split_by_category` are the columns that a categorical node tests; `lists` gives the categories that the file does not
+    contain. ModelUnreadableError if names and columns do not match; SampleError if a category list does not, or contradicts
+    the file.
     """
     names = feature_names(text)
     infos = text.header.get("feature_infos", "").split(" ")
     if len(infos) != len(names):
-        raise ModelUnreadableError(f"the model file describes {len(infos)} features and names {len(names)}")
+        raise ModelUnreadableError(f"the model file describes {len(infos)} features but names {len(names)}")
     declared = _declared_categorical(text, len(names))
     codes = {i: found for i, info in enumerate(infos) if (found := _seen_codes(info)) is not None}
     categorical = split_by_category | codes.keys() | declared
@@ -48,12 +48,13 @@ def read_features(text: ModelText, split_by_category: set[int], lists: CategoryL
 
 
 def feature_names(text: ModelText) -> list[str]:
-    """Return the names of the columns; ModelUnreadableError where the file lacks some, as LightGBM refuses it too."""
+    """Return the names of the columns; ModelUnreadableError if the file lacks some, as LightGBM refuses it too."""
     if "feature_names" not in text.header:
         raise ModelUnreadableError(
-            "the model file does not state its feature_names, and LightGBM does not load it without; save the model again"
+            "the model file does not state its feature_names, without which LightGBM cannot load it either; save the model "
+            "again"
         )
-    # LightGBM puts an underscore for each white space in a name, so a space only ever parts two names.
+    # LightGBM replaces white space in names by underscores, so a space always separates two names.
     names = text.header.get("feature_names", "").split(" ")
     try:
         count = int(text.header.get("max_feature_idx", "")) + 1
@@ -61,10 +62,11 @@ def feature_names(text: ModelText) -> list[str]:
         raise ModelUnreadableError("the model file does not state its max_feature_idx") from error
     if len(names) != count:
         raise ModelUnreadableError(
-            f"the model file has {count} columns and its feature_names name {len(names)}; LightGBM does not load it either"
+            f"the model file has {count} columns but {len(names)} feature_names; LightGBM cannot load it either; save the "
+            "model again"
         )
     if not all(names) or len(set(names)) != len(names):
-        raise ModelUnreadableError("the model file leaves a feature without a name, or names two alike")
+        raise ModelUnreadableError("the model file has a feature without a name, or two with the same name")
     return names
 
 
@@ -80,7 +82,7 @@ def _seen_codes(info: str) -> list[int] | None:
     try:
         return [code for code in map(int, info.split(":")) if code >= 0]
     except ValueError as error:
-        raise ModelUnreadableError(f"the model file has the feature_infos {info[:40]!r}") from error
+        raise ModelUnreadableError(f"the model file has feature_infos that mlrf cannot read: {info[:40]!r}") from error
 
 
 def _pandas_lists(
@@ -92,25 +94,25 @@ def _pandas_lists(
     for columns in (declared, categorical):
         if len(columns) == len(listed):
             return dict(zip(columns, listed, strict=True))
-    # Ordered categories, or columns kept out of categorical_feature: the file tells their lists, not their columns.
+    # Ordered categories, or columns excluded from categorical_feature: the file has their lists, but not their columns.
     if all(names[i] in lists for i in categorical):
         for i in categorical:
             _check_order(names[i], lists[names[i]], listed)
         return {}
     raise SampleError(
         f"the model has {len(categorical)} categorical features but its file lists the categories of {len(listed)} pandas "
-        "columns, so they cannot be told apart; name each feature's categories with --categories"
+        "columns, so it is unclear which list belongs to which feature; list each feature's categories with --categories"
     )
 
 
 def _check_agreement(
     name: str, given: Sequence[Category], own: Sequence[Category] | None, info: str, *, is_categorical: bool
 ) -> None:
-    """Refuse a list that contradicts the model file: every proof would pass, and every answer by name be wrong."""
+    """Refuse a list that contradicts the model file: every check would pass, but every prediction by name would be wrong."""
     if own is not None and _keys(given) != _keys(own):
         raise SampleError(
-            f"feature {name!r}: the model file knows its categories, {_shown(own)} in the order of their codes, and the list "
-            f"given is another, {_shown(given)}; leave it out",
+            f"feature {name!r}: the model file contains its categories, {_shown(own)} in the order of their codes, but the "
+            f"list given is {_shown(given)}; leave it out",
             feature=name,
         )
     if not is_categorical and info.startswith("["):
@@ -126,14 +128,14 @@ def _check_order(name: str, given: Sequence[Category], known: Sequence[Sequence[
     same = [own for own in known if set(_keys(own)) == set(_keys(given))]
     if same and _keys(given) not in map(_keys, same):
         raise SampleError(
-            f"feature {name!r}: the model file knows these categories in another order of codes, {_shown(same[0])}, than "
+            f"feature {name!r}: the model file contains these categories in another order of codes, {_shown(same[0])}, than "
             f"the list given, {_shown(given)}",
             feature=name,
         )
 
 
 def _keys(categories: Sequence[Category]) -> list[tuple[bool, Category]]:
-    return [(isinstance(category, bool), category) for category in categories]  # True == 1 to Python alone
+    return [(isinstance(category, bool), category) for category in categories]  # True == 1 in Python only
 
 
 def _shown(categories: Sequence[Category]) -> str:
@@ -168,7 +170,7 @@ def _example(info: str) -> float:
     try:
         low, high = float(low_text), float(high_text)
     except ValueError as error:
-        raise ModelUnreadableError(f"the model file has the feature_infos {info[:40]!r}") from error
+        raise ModelUnreadableError(f"the model file has feature_infos that mlrf cannot read: {info[:40]!r}") from error
     middle = low / 2 + high / 2
     if not math.isfinite(middle):
         return 0.0

@@ -1,4 +1,4 @@
-"""LightGBM's trees as the IR: children renumbered behind their parents, thresholds moved to where LightGBM really cuts."""
+"""LightGBM's trees as the IR: children renumbered after their parents, thresholds moved to where LightGBM actually splits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BELOW_BAND = math.nextafter(-ZERO_BAND, -math.inf)
 
 
 def to_forest(trees: Sequence[Tree], *, n_features: int, n_outputs: int, divisor: float) -> Forest:
-    """Return the IR of trees that stand in LightGBM's order: iteration by iteration, one tree an output.
+    """Return the IR of trees in LightGBM's order: iteration by iteration, one tree per output.
 
-    ModelUnreadableError when a tree's children are no tree.
+    ModelUnreadableError when a tree's children do not form a tree.
     """
     columns = _Columns()
     offsets = [0]
@@ -97,12 +97,14 @@ class _Columns:
 
     def _append_node(self, node: Node) -> None:
         if node.feature < 0:
-            raise ModelUnreadableError(f"the model file is damaged: a node tests feature {node.feature}")
+            raise ModelUnreadableError(
+                f"the model file is damaged: a node tests feature {node.feature}, which does not exist"
+            )
         if node.categories is None:
             threshold, missing = _moved(node.threshold), node.missing
             self._append(node.feature, threshold, missing, node.default_left, NUMERIC, 0.0, 0.0)
         else:
-            # NaN on a categorical split goes right whatever the node's missing type says.
+            # NaN at a categorical split goes right, whatever the node's missing type.
             number = self.sets.setdefault(node.categories, len(self.sets))
             self._append(node.feature, 0.0, int(Missing.NAN), False, number, 0.0, 0.0)
 
@@ -121,8 +123,8 @@ class _Columns:
 
 
 def _moved(threshold: float) -> float:
-    # LightGBM's dense predictor reads |x| <= ZERO_BAND as 0.0 before the trees see it, so a threshold inside the band
-    # really cuts at the edge of the band that 0.0 does not cross.
+    # LightGBM's dense predictor reads |x| <= ZERO_BAND as 0.0 before the trees, so a threshold inside the band
+    # actually splits at the edge of the band that 0.0 does not cross.
     if -ZERO_BAND <= threshold < 0.0:
         return _BELOW_BAND
     if 0.0 <= threshold < ZERO_BAND:

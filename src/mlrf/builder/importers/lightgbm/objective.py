@@ -1,7 +1,7 @@
-"""What a LightGBM objective makes of the raw margin.
+"""The meaning of a LightGBM objective: how a prediction is computed from the raw margin.
 
-The `objective=` line of a model file is the whole record: a name, then `key:value` pairs and flags. A model trained with
-a function of one's own has `custom` or no line at all, and LightGBM's predict returns its raw margin.
+The `objective=` line of a model file contains everything: a name, then `key:value` pairs and flags. A model trained with
+a custom function has `custom` or no line at all, and LightGBM's predict returns its raw margin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Objective:
 
 
 def read_objective(line: str | None) -> Objective:
-    """Read an `objective=` line; UnsupportedModelError names an objective that mlrf does not know."""
+    """Read an `objective=` line; UnsupportedModelError names an objective that mlrf does not support."""
     name, *words = (line or "").split() or [""]
     settings = dict(word.split(":", 1) for word in words if ":" in word)
     if name in _PLAIN:
@@ -59,14 +59,14 @@ def _classifier(name: str, settings: dict[str, str]) -> Objective:
         case "multiclassova":
             link = Link("sigmoid_each", _number(settings, "sigmoid"))
             return Objective(name, "multiclass", link, _classes(settings))
-    raise UnsupportedModelError(f"the model's objective {name!r} is not one that mlrf knows", objective=name)
+    raise UnsupportedModelError(f"the model's objective {name!r} is not one that mlrf supports", objective=name)
 
 
 def _number(settings: dict[str, str], key: str) -> float:
     try:
         number = float(settings[key])
     except (KeyError, ValueError) as error:
-        raise ModelUnreadableError(f"the model's objective has no {key} that is a number") from error
+        raise ModelUnreadableError(f"the model's objective needs {key} as a number") from error
     if not (math.isfinite(number) and number > 0):
         raise ModelUnreadableError(f"the model's objective has {key}:{number}, which is not above 0")
     return number
@@ -75,5 +75,5 @@ def _number(settings: dict[str, str], key: str) -> float:
 def _classes(settings: dict[str, str]) -> int:
     number = _number(settings, "num_class")
     if not number.is_integer():
-        raise ModelUnreadableError(f"the model's objective has num_class:{number}")
+        raise ModelUnreadableError(f"the model's objective has num_class:{number}, which is not a number of classes")
     return int(number)

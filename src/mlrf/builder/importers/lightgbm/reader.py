@@ -1,4 +1,4 @@
-"""A LightGBM model, whole: text in, `ImportedModel` out."""
+"""Reader of LightGBM models: from text to an `ImportedModel`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlrf.core.forest import NUMERIC
 
 
 def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedModel:
-    """Read a LightGBM text model, a Booster or a scikit-learn wrapper; raises the BuildError that says what is wrong."""
+    """Read a LightGBM text model, a Booster or a scikit-learn wrapper; raises a BuildError that says what is wrong."""
     raw, fitted_classes = model_text(source)
     text = split_text(raw)
     objective = read_objective(text.header.get("objective"))
@@ -26,7 +26,7 @@ def read_lightgbm(source: Source, import_options: ImportOptions) -> ImportedMode
     trees = [read_tree(fields, index) for index, fields in enumerate(text.trees)]
     if not trees or len(trees) % n_outputs:
         raise ModelUnreadableError(f"the model has {len(trees)} trees for {n_outputs} outputs")
-    # A random forest's margin is the mean over its trees. LightGBM says so of predict() alone: its raw_score and its
+    # A random forest's margin is the mean over its trees. In LightGBM only predict() is the mean: its raw_score and its
     # pred_contrib are sums.
     divisor = float(len(trees) // n_outputs) if "average_output" in text.header else 1.0
     n_features = len(feature_names(text))
@@ -57,5 +57,7 @@ def _outputs(text: ModelText, objective: Objective) -> int:
         raise ModelUnreadableError("the model file does not state its num_tree_per_iteration") from error
     expected = objective.n_classes if objective.task == "multiclass" else 1
     if n_outputs < 1 or (objective.task != "raw" and n_outputs != expected):
-        raise ModelUnreadableError(f"the model file says {n_outputs} trees an iteration for {objective.name}")
+        raise ModelUnreadableError(
+            f"the model file states {n_outputs} trees per iteration, which does not match its objective {objective.name}"
+        )
     return n_outputs

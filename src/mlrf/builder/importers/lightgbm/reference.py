@@ -1,4 +1,4 @@
-"""LightGBM's own answers; runs in a process of its own, and is all of mlrf that imports LightGBM."""
+"""LightGBM's own predictions. Runs in a child process; the only module of mlrf that imports LightGBM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
     """Return the margins of `rows`, the predictions of `wanted`, and LightGBM's version."""
     lightgbm.register_logger(_Silent())
     booster = lightgbm.Booster(model_str=model.read_text(encoding="utf-8"))
-    # Of a random forest LightGBM's raw score is the sum over the trees; the margin is the mean.
+    # For a random forest LightGBM's raw score is the sum over the trees; the margin is the mean.
     margins = np.asarray(booster.predict(rows, raw_score=True, num_threads=threads)) / settings["divisor"]
     return margins, np.asarray(booster.predict(wanted, num_threads=threads)), lightgbm.__version__
 

@@ -1,6 +1,6 @@
-"""The model text and the class labels in a skops file of a LightGBM wrapper, which is how MLflow 3 keeps them.
+"""The model text and the class labels in a skops file of a LightGBM wrapper, which is how MLflow 3 stores them.
 
-The text stands in the archive's JSON and the labels beside it, so nothing is loaded: neither LightGBM nor skops is needed.
+The text is in the archive's JSON and the labels next to it, so nothing is loaded: neither LightGBM nor skops is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEMA = "schema.json"
 
 
 def is_skops(content: bytes) -> bool:
-    """Whether a file is an archive whose object is of LightGBM."""
+    """Whether a file is an archive of a LightGBM object."""
     if not content.startswith(b"PK\x03\x04"):
         return False
     try:
@@ -35,7 +35,7 @@ def is_skops(content: bytes) -> bool:
 
 
 def read_skops(content: bytes) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
-    """Return the model's text and a classifier's labels; ModelUnreadableError when the archive is not sound."""
+    """Return the model's text and a classifier's labels; ModelUnreadableError if the archive is damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
@@ -56,13 +56,15 @@ def read_skops(content: bytes) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
         EOFError,
     ) as error:
         raise ModelUnreadableError(
-            f"the skops file of a LightGBM model is cut or damaged, or was never fitted: {type(error).__name__}: "
+            f"the skops file of a LightGBM model is cut off or damaged, or the model was never fitted: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:100]}"
         ) from error
     except (NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelUnreadableError(f"the skops file is damaged: {error}") from error
     if not isinstance(text, str):
-        raise ModelUnreadableError("the skops file of a LightGBM model holds no model text; call the model's fit first")
+        raise ModelUnreadableError(
+            "the skops file of a LightGBM model contains no model text; call the model's fit first"
+        )
     return text.encode(), labels
 
 

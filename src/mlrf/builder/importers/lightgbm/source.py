@@ -1,4 +1,4 @@
-"""The model text in whatever a caller holds: a file, a Booster, or a scikit-learn wrapper, as an object or in a skops file."""
+"""The model text of a file, a Booster, or a scikit-learn wrapper, as an object or in a skops file."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 def model_text(source: Source) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
     """Return the model's text and, from a fitted classifier, its class labels.
 
-    Of a Booster, what its predict uses: the trees up to its best iteration.
+    For a Booster, the trees that its predict uses: those up to its best iteration.
     """
     if isinstance(source, ModelFile):
         if is_skops(source.content):
             return read_skops(source.content)
         if source.content.startswith(b"tree\r\n"):
-            # A checkout on Windows; each tree's size is held against the text all the same.
+            # A checkout on Windows; each tree's size is still compared with the text.
             return source.content.replace(b"\r\n", b"\n"), None
         return source.content, None
     model, classes = source.value, None
     if hasattr(model, "boosters"):
         raise UnsupportedModelError(
-            f"a {type(model).__name__} holds the {len(model.boosters)} models of a cross-validation; build from one of them"
+            f"a {type(model).__name__} contains the {len(model.boosters)} models of a cross-validation; build from one of them"
         )
     if hasattr(type(model), "booster_"):
-        # What the properties `booster_` and `classes_` return, which say of an old LightGBM's pickle that it is not fitted.
+        # What the properties `booster_` and `classes_` return; the properties report an old LightGBM's pickle as not fitted.
         booster = getattr(model, "_Booster", None)
         if booster is None:
             raise ModelUnreadableError(f"the {type(model).__name__} is not fitted; call its fit first")

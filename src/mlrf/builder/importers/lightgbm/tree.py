@@ -1,6 +1,6 @@
 """One tree of a model file, its fields read and checked; still in LightGBM's numbering.
 
-LightGBM numbers inner nodes 0 … L-2 and leaves apart, 0 … L-1; a child below 0 is the leaf `~child`.
+LightGBM numbers inner nodes 0 … L-2 and, separately, leaves 0 … L-1; a child below 0 is the leaf `~child`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_WORD = (1 << 32) - 1
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An inner node: what it tests and where it sends rows."""
+    """An inner node: its test and its children."""
 
     feature: int
     threshold: float
@@ -124,7 +124,7 @@ class _Reader:
         try:
             numbers = [int(word) for word in self._words(key, count)]
         except ValueError as error:
-            raise self.error(f"has a {key} that is no integer: {error}") from error
+            raise self.error(f"has a {key} that is not an integer: {error}") from error
         if any(abs(number) > _MAX_WORD for number in numbers):
             raise self.error(f"has a {key} beyond 32 bits")
         return numbers
@@ -133,8 +133,8 @@ class _Reader:
         try:
             numbers = [float(word) for word in self._words(key, count)]
         except ValueError as error:
-            raise self.error(f"has a {key} that is no number: {error}") from error
-        # Thresholds may be infinite: LightGBM parts NaN from all numbers with `x <= inf`.
+            raise self.error(f"has a {key} that is not a number: {error}") from error
+        # Thresholds may be infinite: LightGBM separates NaN from all numbers with `x <= inf`.
         if any(map(math.isnan, numbers)):
             raise self.error(f"has a {key} that is not a number")
         return numbers
@@ -147,5 +147,5 @@ class _Reader:
         if len(words) != count:
             raise self.error(f"has {len(words)} {key}, not {count}")
         if "_" in text:  # Python reads 1_0 as 10; no other reader does.
-            raise self.error(f"has a {key} that is no number")
+            raise self.error(f"has a {key} that is not a number")
         return words

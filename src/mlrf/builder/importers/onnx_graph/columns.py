@@ -1,7 +1,7 @@
 """What the operators of a graph know of its columns: the categories of an encoder, the middle and the width of a scaler.
 
-Columns are followed from the inputs through the operators that only move them about. What is lost from sight on the way is
-merely not known: a string then needs its categories from the caller.
+Columns are followed from the inputs through the operators that only rearrange them. A column that cannot be followed is
+just unknown: a string then needs its categories from the caller.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _ENCODERS = ("OneHotEncoder", "LabelEncoder")
 
 @dataclass(slots=True)
 class Column:
-    """What is known of one column."""
+    """What is known about one column."""
 
     categories: tuple[Category, ...] | None = None
     is_closed: bool = False
-    """Whether the graph knows of no value beside its categories: it refuses one, or takes it for what a converter made up."""
+    """Whether the graph supports no value other than its categories: it refuses others, or replaces them by a default."""
     centre: float = 0.0
     spread: float = 1.0
 
 
 def known_columns(graph: onnx.GraphProto, widths: Sequence[tuple[str, int]]) -> list[Column]:
-    """Return what is known of each column; `widths` are the inputs and how many columns each has, in order."""
+    """Return what is known about each column; `widths` are the inputs and their numbers of columns, in order."""
     known = [Column() for _, width in widths for _ in range(width)]
     where: dict[str, list[int]] = {}
     first = 0
@@ -60,7 +60,7 @@ def known_columns(graph: onnx.GraphProto, widths: Sequence[tuple[str, int]]) -> 
 def _moved(
     node: onnx.NodeProto, where: dict[str, list[int]], constants: dict[str, onnx.TensorProto]
 ) -> list[int] | None:
-    """Return the columns that an operator's output holds, where it only moves them about."""
+    """Return the columns in an operator's output, if it only rearranges them."""
     if node.op_type == "Concat" and _attribute(node, "axis") in (1, -1):
         parts = [where.get(name) for name in node.input]
         return None if None in parts else [column for part in parts for column in part or ()]
@@ -97,7 +97,7 @@ def _take_categories(node: onnx.NodeProto, column: Column) -> None:
         return
     strings = _attribute(node, "cats_strings") or _attribute(node, "keys_strings")
     zeros = _attribute(node, "zeros")
-    # An encoder without zeros refuses what it does not know; zeros are the default.
+    # An encoder without zeros refuses unknown values; zeros are the default.
     refuses = node.op_type == "OneHotEncoder" and zeros == 0
     tensor = _attribute(node, "keys_tensor")
     if not strings and isinstance(tensor, onnx.TensorProto) and tensor.data_type == onnx.TensorProto.STRING:

@@ -1,4 +1,4 @@
-"""The inputs of a graph as features: by name and type, strings as categories of a closed list."""
+"""The inputs of a graph as features, by name and type; strings become categories from a closed list."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Input:
 
 
 def read_inputs(graph: onnx.GraphProto, wished: Sequence[str] | None) -> list[Input]:
-    """Return the inputs; UnsupportedModelError names one that holds no columns. `wished` may give their number."""
+    """Return the inputs; UnsupportedModelError names one that has no columns. `wished` may give their number."""
     constants = {tensor.name for tensor in graph.initializer}
     given = [value for value in graph.input if value.name not in constants]
     inputs = [_input(value, len(given), wished) for value in given]
@@ -52,7 +52,7 @@ def read_inputs(graph: onnx.GraphProto, wished: Sequence[str] | None) -> list[In
 
 
 def column_names(inputs: Sequence[tuple[str, int]], wished: Sequence[str] | None) -> list[str]:
-    """Return the names of the columns of inputs (name, width): the wished ones, an input's own, or numbered."""
+    """Return the names of the columns of inputs (name, width): the requested ones, an input's own, or numbered ones."""
     names = []
     for name, width in inputs:
         prefix = "x" if len(inputs) == 1 else f"{name}_"
@@ -61,7 +61,7 @@ def column_names(inputs: Sequence[tuple[str, int]], wished: Sequence[str] | None
         return names
     if len(wished) != len(names):
         raise SampleError(
-            f"{len(wished)} feature names are given, and the ONNX model has {len(names)} columns ({', '.join(names[:5])}"
+            f"{len(wished)} feature names are given, but the ONNX model has {len(names)} columns ({', '.join(names[:5])}"
             f"{', …' if len(names) > 5 else ''})"  # noqa: PLR2004  as many as shown
         )
     return list(wished)
@@ -70,9 +70,9 @@ def column_names(inputs: Sequence[tuple[str, int]], wished: Sequence[str] | None
 def read_features(
     inputs: Sequence[Input], known: Sequence[Column], lists: CategoryLists, wished: Sequence[str] | None
 ) -> tuple[Feature, ...]:
-    """Return the features, none of which may be missing yet: what the graph answers then is not known.
+    """Return the features, none of them nullable yet, because the graph's answers to missing values are not known yet.
 
-    SampleError for a list that names no feature; UnsupportedModelError for a string whose categories are unknown.
+    SampleError for a list of an unknown feature; UnsupportedModelError for a string whose categories are unknown.
     """
     names = column_names([(each.name, each.width) for each in inputs], wished)
     elements = [each.element for each in inputs for _ in range(each.width)]
@@ -94,8 +94,8 @@ def _feature(name: str, element: int, column: Column, lists: CategoryLists) -> F
     is_string = element == TensorProto.STRING
     if is_string and categories is None:
         raise UnsupportedModelError(
-            f"the feature {name!r} of the ONNX model is a string, and the file does not say which strings there are; name them "
-            'with --categories (a JSON file: {"' + name + '": ["a", "b"]}); free text is not served'
+            f"the feature {name!r} of the ONNX model is a string, and the file does not list its values; list them "
+            'with --categories (a JSON file: {"' + name + '": ["a", "b"]}); free text is not supported'
         )
     if categories is not None:
         if not categories or not all(isinstance(each, str) == is_string for each in categories):
@@ -110,7 +110,7 @@ def _feature(name: str, element: int, column: Column, lists: CategoryLists) -> F
 
 
 def that_may_be_missing(features: Sequence[Feature], missing: Sequence[bool]) -> tuple[Feature, ...]:
-    """Return the features, those nullable for which the graph has an answer where they are missing."""
+    """Return the features; nullable are those for which the graph has an answer when they are missing."""
     return tuple(replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True))
 
 
@@ -132,18 +132,20 @@ def _input(value: onnx.ValueInfoProto, n_inputs: int, wished: Sequence[str] | No
         )
     if dims[0].dim_value > 1:
         raise UnsupportedModelError(
-            f"the input {value.name!r} of the ONNX model takes {dims[0].dim_value} rows at a time; export it with an open "
-            "number of rows (dynamic_axes), or one"
+            f"the input {value.name!r} of the ONNX model takes {dims[0].dim_value} rows at a time; export it with a variable "
+            "number of rows (dynamic_axes), or with one"
         )
     width = 1 if len(dims) == 1 else dims[1].dim_value
     if width < 1:
         if n_inputs > 1:
             raise UnsupportedModelError(
-                f"the ONNX model has several inputs and does not say how wide {value.name!r} is; export it with its shape"
+                f"the ONNX model has several inputs and does not state the number of columns of {value.name!r}; export it "
+                "with its shape"
             )
         if wished is None:
             raise UnsupportedModelError(
-                f"the ONNX model does not say how many columns its input {value.name!r} has; name them: --feature-names a,b,c"
+                f"the ONNX model does not state the number of columns of its input {value.name!r}; name them: "
+                "--feature-names a,b,c"
             )
         width = len(wished)
     return Input(value.name, element, width, len(dims) == 1)

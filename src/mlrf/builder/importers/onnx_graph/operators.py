@@ -1,4 +1,4 @@
-"""What a graph is made of, and what of that no server should run."""
+"""The operators of a graph, and those that no server should run."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ _MAX_NODES = 100_000
 
 
 def check_operators(model: onnx.ModelProto) -> dict[str, int]:
-    """Return how many there are of each operator; UnsupportedModelError names one that is not served, and why."""
+    """Return the number of each operator; UnsupportedModelError names one that is not supported, and why."""
     counts: Counter[str] = Counter()
     for node in nodes_of(model.graph):
         if node.domain not in _DOMAINS:
             raise UnsupportedModelError(
-                f"the ONNX model has the operator {node.op_type} of {node.domain!r}, which is none of ONNX's own (ai.onnx, "
+                f"the ONNX model has the operator {node.op_type} of {node.domain!r}, which is not one of ONNX's own (ai.onnx, "
                 f"{ML_DOMAIN}); export it without"
             )
         if node.op_type in _ENDLESS:
             raise UnsupportedModelError(
-                f"the ONNX model has a {node.op_type}, which may run for ever on some row; export it without (Scan is served)"
+                f"the ONNX model has a {node.op_type}, which may never end for some row; export it without it (Scan is "
+                "supported)"
             )
         if node.op_type in _DRAWING:
             raise UnsupportedModelError(
-                f"the ONNX model draws random numbers ({node.op_type}), so it does not repeat its answers; export it without"
+                f"the ONNX model draws random numbers ({node.op_type}), so its answers are not reproducible; export it "
+                "without them"
             )
         counts[node.op_type] += 1
     if counts.total() > _MAX_NODES:
@@ -40,7 +42,7 @@ def check_operators(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the operators of a graph and of the graphs within them."""
+    """Yield the operators of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""Which output of a graph is the answer, and what its file says of the classes."""
+"""Finds the output of a graph that is the answer, and the classes in its file."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Output:
 
     name: str
     keys: list[str | int] | None
-    """Of the maps that it is made of; None for a tensor."""
+    """Keys of the maps that it consists of; None for a tensor."""
     label: str | None
-    """The output that names the class itself."""
+    """The output with the class label."""
     classes: tuple[ClassLabel, ...] | None
-    """As far as the file names them."""
+    """The classes, if the file names them."""
     operator: str
-    """What makes the answer."""
+    """The operator that computes the answer."""
     is_double: bool
 
 
 def read_output(graph: onnx.GraphProto) -> Output:
-    """Return the output that is the answer; UnsupportedModelError where there is none, or several could be."""
+    """Return the output that is the answer; UnsupportedModelError if there is none, or more than one candidate."""
     makers = {name: node for node in graph.node for name in node.output}
     tensors = {value.name: value.type.tensor_type.elem_type for value in graph.output}
     maps = [v.name for v in graph.output if v.name in makers and makers[v.name].op_type == "ZipMap"]
@@ -42,13 +42,13 @@ def read_output(graph: onnx.GraphProto) -> Output:
     if not maps and not numbers:
         if labels:
             raise UnsupportedModelError(
-                "the ONNX model gives labels alone; export it with its probabilities, or its scores, as an output"
+                "the only output of the ONNX model is labels; export it with its probabilities or scores as an output"
             )
         raise UnsupportedModelError("the ONNX model has no output of float or double numbers")
     answers = maps or numbers
     if len(answers) > 1:
         raise UnsupportedModelError(
-            f"the ONNX model has {len(answers)} outputs of numbers ({', '.join(answers[:5])}); mlrf serves one: keep one in "
+            f"the ONNX model has {len(answers)} outputs of numbers ({', '.join(answers[:5])}); mlrf serves one; keep one in "
             "the file (onnx.utils.extract_model)"
         )
     name = answers[0]
@@ -63,12 +63,14 @@ def _keys(node: onnx.NodeProto) -> list[str | int]:
     found = _attribute(node, "classlabels_strings") or _attribute(node, "classlabels_int64s") or []
     keys = [each.decode("utf-8") if isinstance(each, bytes) else int(each) for each in found]
     if not keys or len(set(keys)) != len(keys):
-        raise UnsupportedModelError("the ONNX model's ZipMap does not name each class once; export it without ZipMap")
+        raise UnsupportedModelError(
+            "the ONNX model's ZipMap does not name every class exactly once; export it without ZipMap"
+        )
     return keys
 
 
 def _operator(name: str, makers: dict[str, onnx.NodeProto]) -> str:
-    """Return the operator that makes a tensor, beyond those that only give it another shape."""
+    """Return the operator that computes a tensor, skipping those that only reshape it."""
     for _ in range(len(makers)):
         node = makers.get(name)
         if node is None:
@@ -80,7 +82,7 @@ def _operator(name: str, makers: dict[str, onnx.NodeProto]) -> str:
 
 
 def _classes(graph: onnx.GraphProto, keys: list[str | int] | None) -> tuple[ClassLabel, ...] | None:
-    """Return the labels that the file names; whether they are those of the answer's columns, its own labels will show."""
+    """Return the labels that the file names; the graph's own label output shows whether they belong to the answer's columns."""
     if keys is not None:
         return tuple(keys)
     constants = {tensor.name: tensor for tensor in graph.initializer}

@@ -1,4 +1,4 @@
-"""The gate of a graph: the engine must answer every golden row as ONNX Runtime itself answers the user's file, to the bit."""
+"""The parity gate of a graph: the engine must answer every golden row as ONNX Runtime answers the user's file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphProof:
-    """What the gate found, and the golden rows that the bundle keeps."""
+    """The result of the gate, and the golden rows for the bundle."""
 
     parity: dict[str, dict[str, ParityRows]]
     version: str
@@ -47,7 +47,7 @@ class GraphProof:
     margins: F64
     """[n, K]"""
     n_replayed: int
-    """How many of them a server may ask before it serves, for they take time."""
+    """How many of them a server replays before it serves, because they take time."""
     notes: tuple[str, ...]
     schema: Schema
     """With what the graph does with infinities."""
@@ -56,7 +56,7 @@ class GraphProof:
 def prove_graph(
     graph: ImportedGraph, schema: Schema, meaning: Meaning, entry: GraphEntry, golden: GoldenRows, progress: Progress
 ) -> GraphProof:
-    """Hold the engine against the file itself; ParityError says on which rows they differ."""
+    """Compare the engine with the file itself; ParityError says on which rows they differ."""
     progress("asking onnxruntime", 0.0)
     infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=_is_single(graph))
     answers = ask_graph(graph, golden.rows.dense(), infinite.rows)
@@ -64,11 +64,11 @@ def prove_graph(
     golden, answers = _answered(golden, answers)
     at_half = class_at_half(meaning, answers)
     expected = meaning.margins(answers.numbers)
-    progress("asking the engine", 0.0)
+    progress("running the engine", 0.0)
     together, alone, row_s = _served(graph, schema, entry, golden.rows.dense(), expected.shape[1])
-    progress("asking the engine", 1.0)
+    progress("running the engine", 1.0)
     some = _spread(len(golden.rows), _ALONE_ROWS)
-    for what, got, kept in (("margin", together, np.arange(len(together))), ("margin, asked alone,", alone, some)):
+    for what, got, kept in (("margin", together, np.arange(len(together))), ("margin of a single row", alone, some)):
         verdict = compare(expected[kept], got, relative=0.0)
         if np.any(verdict.off):
             raise refuse(what, "onnxruntime", golden.take(kept), verdict, expected[kept], got, schema)
@@ -118,7 +118,7 @@ def _is_single(graph: ImportedGraph) -> bool:
 
 
 def _answered(golden: GoldenRows, answers: GraphAnswers) -> tuple[GoldenRows, GraphAnswers]:
-    """Return the rows that have a finite answer: of the others there is nothing to prove."""
+    """Return the rows that have a finite answer; the others cannot be verified."""
     kept = np.flatnonzero(np.all(np.isfinite(answers.numbers), axis=1))
     if not len(kept):
         raise ModelUnreadableError("the ONNX model has no finite answer to any golden row")
@@ -128,7 +128,7 @@ def _answered(golden: GoldenRows, answers: GraphAnswers) -> tuple[GoldenRows, Gr
 def _served(
     graph: ImportedGraph, schema: Schema, entry: GraphEntry, rows: F64, n_outputs: int
 ) -> tuple[F64, F64, float]:
-    """Return the engine's answers to all rows as a batch, to some one by one, and the seconds that a row takes."""
+    """Return the engine's answers to all rows in a batch, to some one by one, and the seconds per row."""
     lists = {i: f.categories for i, f in enumerate(schema.features) if f.categories is not None}
     with temporary_folder("parity") as folder:
         path = folder / ONNX_MODEL
@@ -144,25 +144,27 @@ def _served(
 def _second_judge(
     graph: ImportedGraph, meaning: Meaning, golden: GoldenRows, expected: F64
 ) -> tuple[dict[str, dict[str, ParityRows]], tuple[str, ...]]:
-    """Return how ONNX's own evaluator answers some of the rows, and what a person should know of it.
+    """Return the difference to ONNX's reference evaluator on some of the rows, and notes about it.
 
-    It settles nothing: it lacks operators, and what users compare with is ONNX Runtime.
+    It decides nothing: it lacks operators, and users compare with ONNX Runtime.
     """
     some = _spread(len(golden.rows), _REFERENCE_ROWS)
     numbers = ask_reference_evaluator(graph, golden.rows.take(some).dense())
     if numbers is None:
-        return {}, ("ONNX's own evaluator does not run this graph, so ONNX Runtime is its only judge",)
+        return {}, ("ONNX's reference evaluator cannot run this graph, so it is verified against ONNX Runtime only",)
     judged = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))
     if not len(judged) or numbers.shape[1] < expected.shape[1]:
-        return {}, ("ONNX's own evaluator does not answer as many numbers, so ONNX Runtime is the only judge",)
+        return {}, (
+            "ONNX's reference evaluator returns another number of values, so the graph is verified against ONNX Runtime only",
+        )
     part, theirs = golden.take(some[judged]), meaning.margins(numbers[judged])
     verdict = compare(expected[some[judged]], theirs, relative=_REFERENCE_LIMIT)
     notes: tuple[str, ...] = ()
     if np.any(verdict.off):
         difference = (
-            f"{int(np.sum(verdict.off))} of {len(judged)} rows otherwise (by {float(np.max(verdict.difference)):.3g})"
+            f"{int(np.sum(verdict.off))} of {len(judged)} rows differently (by {float(np.max(verdict.difference)):.3g})"
         )
-        notes = (f"ONNX's own evaluator answers {difference} than ONNX Runtime, whose answers are served",)
+        notes = (f"ONNX's reference evaluator answers {difference} than ONNX Runtime, whose answers are served",)
     return {REFERENCE: report(part, verdict)}, notes
 
 

@@ -18,9 +18,9 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 
 def read_graph_model(model: onnx.ModelProto, raw: bytes, import_options: ImportOptions, reason: str) -> ImportedGraph:
-    """Read a model that lies in one file; `reason` is why the tree engine cannot serve it.
+    """Read a model in one file; `reason` is why the tree engine cannot serve it.
 
-    UnsupportedModelError or SampleError says what is not served or does not fit.
+    UnsupportedModelError or SampleError says what is not supported or does not match.
     """
     operators = check_operators(model)
     check(model)
@@ -29,7 +29,7 @@ def read_graph_model(model: onnx.ModelProto, raw: bytes, import_options: ImportO
     output = read_output(model.graph)
     known = known_columns(model.graph, [(each.name, each.width) for each in inputs])
     features = read_features(inputs, known, import_options.categories, import_options.feature_names)
-    # Labels that the file does not list may be those that the caller names.
+    # The caller may give labels that the file does not list.
     named = output.classes or import_options.classes
     elements = [each.element for each in inputs for _ in range(each.width)]
     knows_missing = not _KNOWS_MISSING.isdisjoint(operators)

@@ -1,4 +1,4 @@
-"""The answers of ONNX's own evaluator to an ONNX file: written for being right, not for speed; runs in a process of its own."""
+"""The answers of ONNX's reference evaluator, which is written for correctness, not speed. Runs in a child process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking ONNX Runtime, or ONNX's own evaluator, what a graph answers, in processes of their own."""
+"""Runs a graph with ONNX Runtime, or with ONNX's reference evaluator, in child processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlrf.core.forest import F64
 _ANSWERS = "mlrf.builder.importers.onnx_graph.runtime_answers"
 _REFERENCE = "mlrf.builder.importers.onnx_graph.reference_answers"
 _TIME_LIMIT_S = 120.0
-"""For reading the model and asking it; a slow one answers as many rows as there is time for."""
+"""For reading and running the model; a slow one answers as many rows as there is time for."""
 _BUDGET_S = 2.0
 _REFERENCE_LIMIT_S = 30.0
 _REFERENCE_BUDGET_S = 1.5
@@ -22,7 +22,7 @@ _REFERENCE_BUDGET_S = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphAnswers:
-    """Numbers [n, C] and the places of the graph's own labels among its classes [n]; NaN for none."""
+    """Numbers [n, C] and the indices of the graph's own labels among its classes [n]; NaN for none."""
 
     numbers: F64
     labels: F64
@@ -33,7 +33,7 @@ class GraphAnswers:
 def ask_graph(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> GraphAnswers:
     """Return ONNX Runtime's answers to rows [n, F], each asked alone; `infinite` are rows that hold infinities.
 
-    ModelUnreadableError when it refuses the model; BuildError when it crashes or takes too long.
+    ModelUnreadableError if it refuses the model; BuildError if it crashes or takes too long.
     """
     question = Question("onnxruntime", _ANSWERS, graph.source, {**graph.settings, "budget_s": _BUDGET_S})
     found = run_reference_process(question, rows, np.arange(len(rows)), _TIME_LIMIT_S, infinite)
@@ -41,7 +41,10 @@ def ask_graph(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> G
 
 
 def ask_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:
-    """Return the answers of ONNX's own evaluator [n, C], NaN where it has none; None where it does not know the operators."""
+    """Return the answers of ONNX's reference evaluator [n, C], NaN where it has none.
+
+    None if it does not support the operators.
+    """
     question = Question("onnx", _REFERENCE, graph.source, {**graph.settings, "budget_s": _REFERENCE_BUDGET_S})
     try:
         return run_reference_process(question, rows, np.arange(len(rows)), _REFERENCE_LIMIT_S).margins

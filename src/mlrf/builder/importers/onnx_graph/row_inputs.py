@@ -18,7 +18,7 @@ Run = Callable[[list[str], dict[str, Any]], list[Any]]
 def ask_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64]:
     """Return a graph's outputs for each row alone: its numbers [n, C] and the index of its label [n, 1].
 
-    NaN for a row that it refuses, and for those that are left when the `budget_s` of the settings is spent.
+    NaN for a row that it refuses, and for those left when the `budget_s` of the settings is used up.
     """
     outputs = [settings["output"]] + ([settings["label"]] if settings["label"] else [])
     numbers, labels = [], []
@@ -38,7 +38,7 @@ def ask_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64
         labels.append(label)
     width = max(map(len, numbers), default=0)
     if not width:
-        raise ValueError(f"it answers none of {len(rows)} rows: {' '.join(str(refusal).split())}")
+        raise ValueError(f"it cannot answer any of {len(rows)} rows: {' '.join(str(refusal).split())}")
     whole = [answer if len(answer) == width else [math.nan] * width for answer in numbers]
     return np.array(whole, np.float64), np.array(labels, np.float64).reshape(-1, 1)
 

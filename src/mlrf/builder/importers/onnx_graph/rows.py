@@ -21,7 +21,7 @@ _SAMPLED_ROWS = 1_000
 _KIND_ROWS = 300
 _MAX_VALUES = 4_000_000
 _SINGLY = 500
-"""Features up to which each is tried missing alone; more are tried all at once."""
+"""Up to this many features each is tried missing separately; more are tried all at once."""
 _INTEGERS = 10
 _T = TypeVar("_T")
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own answers to an ONNX file; runs in a process of its own."""
+"""ONNX Runtime's own answers to an ONNX file. Runs in a child process."""
 
 from __future__ import annotations
 

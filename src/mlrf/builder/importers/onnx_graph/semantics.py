@@ -24,7 +24,7 @@ class Meaning:
 
     task: Task
     column: int | None
-    """The one column of the numbers that counts; None where all do."""
+    """The only column of the numbers that is used; None if all are."""
     n_outputs: int
     classes: tuple[ClassLabel, ...] | None
     notes: tuple[str, ...] = ()
@@ -35,29 +35,31 @@ class Meaning:
 
 
 def read_meaning(graph: ImportedGraph, answers: GraphAnswers) -> Meaning:
-    """Return the meaning of a graph's numbers: as the caller says, else inferred from the file and its outputs.
+    """Return the meaning of a graph's numbers: as the caller states, otherwise inferred from the file and its outputs.
 
-    SampleError if the caller's options do not fit; UnsupportedModelError if it cannot be inferred.
+    SampleError if the caller's options do not match; UnsupportedModelError if it cannot be inferred.
     """
     numbers = answers.numbers[np.all(np.isfinite(answers.numbers), axis=1)]
     if not len(numbers):
         raise UnsupportedModelError(
-            "the ONNX model has no finite answer to any row that was tried; give it --sample rows of the kind that it sees"
+            "the ONNX model gave no finite answer for any row that was tried; give typical rows with --sample"
         )
     width = numbers.shape[1]
     if graph.task in ("regression", "raw"):
         if graph.classes is not None:
-            raise SampleError(f"class labels are given, and so is the task {graph.task}, which has none; leave one out")
+            raise SampleError(
+                f"class labels are given, but the task {graph.task} has no classes; leave one of them out"
+            )
         return Meaning(graph.task, None, width, None)
     classes = _classes(graph, width)
     if graph.task is None and classes is None and graph.ends_in != "Softmax":
         if graph.settings["label"]:
             raise UnsupportedModelError(
-                "the ONNX model gives labels, and does not say which of its numbers is whose; name the labels in the order of "
-                "the numbers: --classes a,b,c"
+                "the ONNX model gives labels, but does not say which number belongs to which label; list the labels in the "
+                "order of the numbers: --classes a,b,c"
             )
         hint = (
-            "it ends in a Sigmoid, and its numbers are served as they are: --classes no,yes would name the class too",
+            "it ends in a Sigmoid, and its numbers are served as they are; --classes no,yes would add the class label",
         )
         return Meaning("regression", None, width, None, hint if graph.ends_in == "Sigmoid" and width == 1 else ())
     return _of_classifier(graph, numbers, classes or tuple(range(max(_TWO, width))))
@@ -68,7 +70,7 @@ def _classes(graph: ImportedGraph, width: int) -> tuple[ClassLabel, ...] | None:
     if graph.classes is not None:
         if len(graph.classes) != n_classes:
             raise SampleError(
-                f"the model has {n_classes} classes, each with a label of its own, not {list(graph.classes)}"
+                f"the model has {n_classes} classes, each of which needs its own label, not {list(graph.classes)}"
             )
         return graph.classes
     named = graph.settings["classes"]
@@ -79,12 +81,12 @@ def _of_classifier(graph: ImportedGraph, numbers: F64, classes: tuple[ClassLabel
     width = numbers.shape[1]
     task: Task = "binary" if width <= _TWO else "multiclass"
     if graph.task not in (None, task):
-        raise SampleError(f"the task {graph.task} is given, and the ONNX model has {width} numbers a row: {task}")
+        raise SampleError(f"the task {graph.task} is given, but the ONNX model returns {width} numbers a row: {task}")
     if numbers.min() < -_ROUNDING or numbers.max() > 1.0 + _ROUNDING:
         bounds = f"from {numbers.min():.3g} to {numbers.max():.3g}"
         if graph.task is not None or graph.classes is not None:
             raise SampleError(
-                f"the ONNX model's numbers ({bounds}) are no probabilities, so no class follows from them; serve them with "
+                f"the ONNX model's numbers ({bounds}) are not probabilities, so they determine no class; serve them with "
                 "--task raw"
             )
         note = (
@@ -97,7 +99,7 @@ def _of_classifier(graph: ImportedGraph, numbers: F64, classes: tuple[ClassLabel
 
 
 def class_at_half(meaning: Meaning, answers: GraphAnswers) -> int:
-    """Return the class of a prediction of 0.5; UnsupportedModelError where labels do not follow from probabilities."""
+    """Return the class of a prediction of 0.5; UnsupportedModelError if labels do not follow from probabilities."""
     if meaning.classes is None:
         return 1
     is_labelled = ~np.isnan(answers.labels)
@@ -112,14 +114,14 @@ def class_at_half(meaning: Meaning, answers: GraphAnswers) -> int:
         worst = int(np.argmax(off))
         raise UnsupportedModelError(
             f"the ONNX model's labels are not those of its largest probabilities on {int(np.sum(off))} of {len(labels)} rows "
-            f"(it says {meaning.classes[labels[worst]]!r} beside {shares[worst].tolist()}), as those of scikit-learn's SVC are "
-            "not; serve its numbers alone with --task raw"
+            f"(it returns {meaning.classes[labels[worst]]!r} with {shares[worst].tolist()}), as happens with scikit-learn's "
+            "SVC; serve only its numbers with --task raw"
         )
     ties = shares[:, -1] == 0.5  # noqa: PLR2004  half
     return int(bool(np.any(ties)) and bool(np.all(labels[ties] == 1)))
 
 
 def missing_answered(may_lack: Sequence[bool], columns: Sequence[int], numbers: F64) -> list[bool]:
-    """Return which features may be missing: `numbers` [n, C] are the answers to rows that lack the column of that place."""
+    """Return which features may be missing: `numbers` [n, C] are the answers to rows that lack the column with that index."""
     answered = dict(zip(columns, np.all(np.isfinite(numbers), axis=1).tolist(), strict=True))
     return [may and bool(answered.get(column, False)) for column, may in enumerate(may_lack)]

@@ -1,4 +1,4 @@
-"""The tree operators of a graph, as far as they must be sound: ONNX Runtime follows the places that a file names."""
+"""Checks the tree operators of a graph, because ONNX Runtime follows node indices from the file without checking them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlrf.core.errors import ModelUnreadableError
 
 
 def check_trees(model: onnx.ModelProto) -> None:
-    """Hold each tree operator to being trees; ModelUnreadableError says which is none."""
+    """Check that the nodes of each tree operator form trees; ModelUnreadableError names one that does not."""
     for node in nodes_of(model.graph):
         if node.domain != ML_DOMAIN or node.op_type not in TREE_OPERATORS:
             continue
@@ -22,7 +22,7 @@ def check_trees(model: onnx.ModelProto) -> None:
             place = waiting.pop()
             if seen[place]:
                 raise ModelUnreadableError(
-                    f"the trees of {node.op_type} share branches, or run in circles: a node has two parents; export it with "
+                    f"the trees of {node.op_type} share branches or have cycles: a node has two parents; export it with "
                     "trees of their own"
                 )
             seen[place] = 1

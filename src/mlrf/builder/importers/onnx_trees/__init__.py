@@ -1,4 +1,4 @@
-"""The importer of ONNX tree ensembles: files of any converter in, `ImportedModel` out.
+"""The importer of ONNX tree ensembles: files of any converter, read to an `ImportedModel`.
 
 document (bytes to a checked protobuf, without external files), graph (the operators before and after the trees), ensemble (the
 operators' attributes as plain nodes), trees (nodes as trees of the IR), objective (task, link and classes), reader (combines

@@ -1,4 +1,4 @@
-"""An ONNX file as a protobuf that was checked: of a size that can be, whole, and with all that it means inside itself."""
+"""Reads and checks an ONNX file as a protobuf: of a possible size, complete, and without external data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_BYTES = 1 << 30
-"""Trees of a gigabyte are millions of leaves; a protobuf ends at twice that."""
+"""Trees of a gigabyte are millions of leaves; the limit of a protobuf is twice that."""
 ML_DOMAIN = "ai.onnx.ml"
 TREE_OPERATORS = ("TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor")
 
 _IR_VERSION = 0x08
-"""The tag of the first field of an ONNX model, and of little else; the others' follow it in any order."""
+"""The tag of the first field of an ONNX model, which few other files start with; the other fields follow in any order."""
 _NEXT_TAGS = frozenset((0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72))
 _MAX_IR_VERSION = 0x40
 _LEAST_BYTES = 8
@@ -23,7 +23,7 @@ _SHOWN_CHARS = 200
 
 
 def is_model(content: bytes) -> bool:
-    """Whether bytes begin as an ONNX model does, sound or damaged."""
+    """Whether bytes start like an ONNX model, valid or damaged."""
     return (
         len(content) >= _LEAST_BYTES
         and content[0] == _IR_VERSION
@@ -35,7 +35,7 @@ def is_model(content: bytes) -> bool:
 def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
     """Return a model and its bytes; ModelUnreadableError or UnsupportedModelError says what is wrong with it.
 
-    Weights in other files are refused, for nothing is read outside the file; so are functions.
+    Weights in other files are refused, because nothing is read outside the file; so are functions.
     """
     raw = _bytes_of(source)
     if len(raw) > MAX_BYTES:
@@ -45,15 +45,15 @@ def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
     except Exception as error:  # protobuf's errors differ from one implementation to the next
         raise ModelUnreadableError("the ONNX file is damaged or cut off; export the model again") from error
     if not model.graph.node:
-        raise ModelUnreadableError("the ONNX file holds no operator; export the model again")
+        raise ModelUnreadableError("the ONNX file contains no operator; export the model again")
     _refuse_what_lies_outside(model)
     return model, raw
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Hold a model to ONNX's own rules; ModelUnreadableError says which it breaks."""
+    """Check a model by ONNX's own rules; ModelUnreadableError says which one it breaks."""
     if untyped := [place for place, value in enumerate(model.graph.output) if not value.HasField("type")]:
-        # skl2onnx declares none for what ZipMap makes, and ONNX Runtime asks for none.
+        # skl2onnx declares no type for ZipMap's output, and ONNX Runtime needs none.
         whole, model = model, onnx.ModelProto()
         model.CopyFrom(whole)
         for place in untyped:
@@ -61,7 +61,7 @@ def check(model: onnx.ModelProto) -> None:
             model.graph.output[place].type.CopyFrom(kind)
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # the checker's own, and whatever its C++ throws on a damaged model
+    except Exception as error:  # the checker's own errors, and those that its C++ throws for a damaged model
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:_SHOWN_CHARS] if lines else type(error).__name__
         raise ModelUnreadableError(f"the ONNX file breaks ONNX's own rules: {reason}") from error
@@ -82,8 +82,8 @@ def _refuse_what_lies_outside(model: onnx.ModelProto) -> None:
         )
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise UnsupportedModelError(
-            "the ONNX file keeps tensors in other files (external data), and mlrf reads nothing outside the file; save it "
-            "whole: onnx.save(model, path, save_as_external_data=False)"
+            "the ONNX file stores tensors in other files (external data), which mlrf does not read; save it in one file: "
+            "onnx.save(model, path, save_as_external_data=False)"
         )
 
 

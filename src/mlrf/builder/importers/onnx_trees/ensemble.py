@@ -1,6 +1,6 @@
 """The attributes of the tree operators as plain nodes: versions 1 and 3 of ai.onnx.ml, and `TreeEnsemble` of version 5.
 
-Both become one list of nodes over all trees, by place; what a leaf adds stands beside it.
+Both become one list of nodes over all trees, by index, with what each leaf adds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Nodes:
     nan_yes: list[bool]
     """Whether a missing value passes the test."""
     hits: list[float] | None
-    """Hit rates, of leaves too; None where the file has none."""
+    """Hit rates, also of leaves; None if the file has none."""
     weights: dict[int, list[tuple[int, float]]]
     """By leaf: (output, what it adds) in the operator's order."""
     sets: dict[int, list[float]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Nodes:
 
 @dataclass(slots=True)
 class Ensemble:
-    """One operator: its trees, and what it does with their sum."""
+    """One operator: its trees, and how it finishes their sum."""
 
     operator: str
     nodes: Nodes
@@ -54,15 +54,15 @@ class Ensemble:
     aggregate: str
     transform: str
     labels: list[str] | list[int] | None
-    """Of a classifier, in the order of its outputs."""
+    """For a classifier, in the order of its outputs."""
     class_ids: frozenset[int]
-    """Those that a leaf of a classifier adds to."""
+    """The outputs that a leaf of a classifier adds to."""
     is_double: bool
     """Whether thresholds and weights are float64."""
 
 
 def read_ensemble(node: onnx.NodeProto) -> Ensemble:
-    """Return what a tree operator holds; ModelUnreadableError when its attributes do not fit one another."""
+    """Return the content of a tree operator; ModelUnreadableError if its attributes do not match one another."""
     attributes = _Attributes(node)
     return _read_version_5(attributes) if node.op_type == "TreeEnsemble" else _read_version_3(attributes)
 
@@ -73,7 +73,7 @@ class _Attributes:
         try:
             self._values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         except ValueError as error:
-            raise ModelUnreadableError(f"{node.op_type} has an attribute of no type: {error}") from error
+            raise ModelUnreadableError(f"{node.op_type} has an attribute without a type: {error}") from error
 
     def error(self, name: str, reason: str) -> ModelUnreadableError:
         return ModelUnreadableError(f"the ONNX file is damaged: {name} of {self.operator} {reason}")
@@ -85,7 +85,7 @@ class _Attributes:
         return self._checked(name, self._values.get(name, []), count, int)
 
     def numbers(self, name: str, count: int | None = None) -> list[float]:
-        """Return an attribute of floats, or the tensor of float or double that version 3 has in its place."""
+        """Return an attribute of floats, or the tensor of float or double that version 3 has instead."""
         found = self._values.get(f"{name}_as_tensor", self._values.get(name, []))
         if isinstance(found, onnx.TensorProto):
             found = self.tensor(name, found)
@@ -97,7 +97,7 @@ class _Attributes:
         try:
             values = numpy_helper.to_array(tensor)
         except Exception as error:
-            raise self.error(name, "is no readable tensor") from error
+            raise self.error(name, "is not a readable tensor") from error
         if values.dtype not in (np.float32, np.float64, np.uint8, np.int64):
             raise self.error(name, f"holds {values.dtype}")
         return values.reshape(-1).tolist()
@@ -117,10 +117,10 @@ class _Attributes:
 
     def _checked(self, name: str, found: Any, count: int | None, kind: type) -> list[Any]:
         if not isinstance(found, Sequence) or isinstance(found, str | bytes):
-            raise self.error(name, "is no list")
+            raise self.error(name, "is not a list")
         values = list(found)
         if not all(isinstance(value, kind) for value in values):
-            raise self.error(name, f"does not hold {kind.__name__} alone")
+            raise self.error(name, f"contains values other than {kind.__name__}")
         if count is not None and len(values) != count:
             raise self.error(name, f"has {len(values)} entries, not {count}")
         return values
@@ -148,7 +148,7 @@ def _read_version_3(attributes: _Attributes) -> Ensemble:
                 for mode, tree, child in zip(modes, tree_ids, ids, strict=True)
             ]
         except KeyError as error:
-            raise attributes.error(name, f"names node {error.args[0][1]}, which its tree has not") from error
+            raise attributes.error(name, f"names node {error.args[0][1]}, which is not in its tree") from error
 
     yes, no = children("nodes_truenodeids"), children("nodes_falsenodeids")
     prefix, targets = ("class", "class_ids") if is_classifier else ("target", "target_ids")
@@ -158,7 +158,7 @@ def _read_version_3(attributes: _Attributes) -> Ensemble:
     weights: dict[int, list[tuple[int, float]]] = {}
     for tree, node, target, value in zip(leaf_trees, leaf_nodes, ids, values, strict=True):
         if (tree, node) not in place or modes[place[tree, node]] != LEAF:
-            raise attributes.error(f"{prefix}_nodeids", f"names node {node} of tree {tree}, which is no leaf")
+            raise attributes.error(f"{prefix}_nodeids", f"names node {node} of tree {tree}, which is not a leaf")
         weights.setdefault(place[tree, node], []).append((target, value))
     tracks = attributes.integers("nodes_missing_value_tracks_true")
     hits = attributes.numbers("nodes_hitrates")
@@ -208,7 +208,7 @@ def _read_version_5(attributes: _Attributes) -> Ensemble:
         ids, leaves = (attributes.integers(f"nodes_{side}{what}", n) for what in ("nodeids", "leafs"))
         for child, is_leaf in zip(ids, leaves, strict=True):
             if not 0 <= child < (len(values) if is_leaf else n):
-                raise attributes.error(f"nodes_{side}nodeids", f"names node {child}, which it has not")
+                raise attributes.error(f"nodes_{side}nodeids", f"names node {child}, which does not exist")
         return [n + child if is_leaf else child for child, is_leaf in zip(ids, leaves, strict=True)]
 
     roots = attributes.integers("tree_roots")
@@ -227,7 +227,7 @@ def _read_version_5(attributes: _Attributes) -> Ensemble:
             yes=children("true") + [0] * m,
             no=children("false") + [0] * m,
             nan_yes=([bool(t) for t in tracks] if len(tracks) == n else [False] * n) + [False] * m,
-            hits=None,  # of inner nodes alone: they do not tell one leaf from its sibling
+            hits=None,  # of inner nodes only: they do not distinguish a leaf from its sibling
             weights={n + i: [(target, value)] for i, (target, value) in enumerate(zip(targets, values, strict=True))},
             sets=_sets(attributes, modes),
         ),
@@ -242,7 +242,7 @@ def _read_version_5(attributes: _Attributes) -> Ensemble:
 
 
 def _sets(attributes: _Attributes, modes: list[str]) -> dict[int, list[float]]:
-    """Return the values of each membership test: one list for all, parted by NaN."""
+    """Return the values of each membership test from one list for all, separated by NaN."""
     testing = [index for index, mode in enumerate(modes) if mode == MEMBER]
     groups: list[list[float]] = [[]]
     for value in attributes.tensor("membership_values", attributes.get("membership_values")):
@@ -256,7 +256,7 @@ def _sets(attributes: _Attributes, modes: list[str]) -> dict[int, list[float]]:
 
 
 def _roots(attributes: _Attributes, trees: list[int], modes: list[str], yes: list[int], no: list[int]) -> list[int]:
-    """Return the root of each tree (the node that is no node's child), in the order in which the trees appear."""
+    """Return the root of each tree (the node that is not a node's child), in the order in which the trees appear."""
     reached = {child for side in (yes, no) for child, mode in zip(side, modes, strict=True) if mode != LEAF}
     roots: dict[int, list[int]] = {}
     for index, tree in enumerate(trees):
@@ -280,5 +280,5 @@ def _outputs(attributes: _Attributes, n_outputs: Any, ids: list[int]) -> int:
 def _named(attributes: _Attributes, name: str, default: int, names: tuple[str, ...]) -> str:
     number = attributes.get(name, default)
     if not isinstance(number, int) or not 0 <= number < len(names):
-        raise UnsupportedModelError(f"{name} of {attributes.operator} is {number!r}, which mlrf does not know")
+        raise UnsupportedModelError(f"{name} of {attributes.operator} is {number!r}, which mlrf does not support")
     return names[number]

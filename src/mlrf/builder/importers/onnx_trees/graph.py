@@ -1,7 +1,7 @@
-"""What stands before the trees of an ONNX graph and behind them: its columns by name and type, and the steps to its answer.
+"""The operators before and after the trees of an ONNX graph: its columns by name and type, and the steps to its answer.
 
-What this module takes for the path to the output is an interpretation; the parity gate holds it against ONNX Runtime's own
-answers to the whole file, so what is read wrongly here is refused there.
+This module interprets the path to the output; the parity gate compares it with ONNX Runtime's own
+answers to the whole file, so that a misinterpretation is refused there.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _BEHIND = frozenset((*_LINKS, *_SHAPES, *_ARITHMETIC, *_LABELS))
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input of the graph: `width` columns, or None where the file leaves that open."""
+    """One input of the graph: `width` columns, or None if the file leaves that open."""
 
     name: str
     width: int | None
     element: int
     """Of TensorProto."""
     is_cast: bool
-    """Whether a Cast takes it to the trees' numbers."""
+    """Whether a Cast converts it to the trees' type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +54,31 @@ class Way:
     """The steps from the trees' scores to the graph's answer."""
 
     margin: str
-    """The tensor that holds the margins."""
+    """The tensor with the margins."""
     link: LinkKind
     divisor: float
     scale: float
     added: float
     labels: tuple[ClassLabel, ...] | None
     answer: str
-    """The output that holds the prediction."""
+    """The output with the prediction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph of one tree operator."""
+    """A graph with one tree operator."""
 
     node: onnx.NodeProto
     place: int
-    """Of the operator among the graph's nodes."""
+    """Index of the operator among the graph's nodes."""
     inputs: tuple[Input, ...]
     is_float: bool
-    """Whether the trees see float32."""
+    """Whether the trees read float32."""
     way: Way
 
 
 def read_graph(model: onnx.ModelProto) -> Graph:
-    """Return the operators around the trees; UnsupportedModelError names the operator that mlrf does not serve."""
+    """Return the operators around the trees; UnsupportedModelError names the operator that mlrf does not support."""
     graph = model.graph
     places = [i for i, node in enumerate(graph.node) if node.domain == ML_DOMAIN and node.op_type in TREE_OPERATORS]
     if not places:
@@ -99,14 +99,14 @@ def read_graph(model: onnx.ModelProto) -> Graph:
     for other in behind:
         if other.op_type not in _BEHIND or other.domain not in ("", ML_DOMAIN):
             raise UnsupportedModelError(
-                f"the ONNX model has the operator {other.op_type} beside its trees; it takes tree ensembles with their "
-                "columns as they come: move other steps out of the file"
+                f"the ONNX model has the operator {other.op_type} beside its trees; mlrf reads tree ensembles whose "
+                "columns are used as they are; move other steps out of the file"
             )
     return Graph(node, place, inputs, is_float, _way(graph, node, behind))
 
 
 class _Before:
-    """The way from the graph's inputs to the trees."""
+    """The path from the graph's inputs to the trees."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         constants = {tensor.name for tensor in graph.initializer}
@@ -114,7 +114,7 @@ class _Before:
         self._nodes = graph.node
         self._makers = {name: place for place, node in enumerate(graph.node) for name in node.output}
         self.used: set[int] = set()
-        """Places of the nodes on the way."""
+        """Indices of the nodes on the path."""
         self.rounds = False
         """Whether a Cast to float32 precedes the trees."""
 
@@ -123,12 +123,16 @@ class _Before:
         names = [i.name for i in found]
         if len(set(names)) != len(names):
             raise UnsupportedModelError(
-                "the ONNX model gives one input to its trees twice; mlrf serves each column once"
+                "the ONNX model passes one input to its trees twice; mlrf supports each column once"
             )
         if unused := [name for name in self._given if name not in names]:
-            raise UnsupportedModelError(f"the ONNX model has an input {unused[0]!r} that its trees do not see")
+            raise UnsupportedModelError(
+                f"the ONNX model has an input {unused[0]!r} that its trees do not use; remove it"
+            )
         if len(found) > 1 and any(i.width is None for i in found):
-            raise UnsupportedModelError("the ONNX model has several inputs and does not say how wide each is")
+            raise UnsupportedModelError(
+                "the ONNX model has several inputs and does not state their numbers of columns; export it with their shapes"
+            )
         return found
 
     def _walk(self, tensor: str, *, is_cast: bool, depth: int) -> list[Input]:
@@ -136,22 +140,22 @@ class _Before:
             return [_input(self._given[tensor], is_cast=is_cast)]
         place = self._makers.get(tensor)
         if place is None or depth > len(self._makers):
-            raise ModelUnreadableError(f"the ONNX file is damaged: nothing makes the tensor {tensor!r}")
+            raise ModelUnreadableError(f"the ONNX file is damaged: no operator produces the tensor {tensor!r}")
         node = self._nodes[place]
         if node.op_type not in _BEFORE or node.domain:
             raise UnsupportedModelError(
-                f"the ONNX model makes the columns of its trees with {node.op_type}; mlrf serves trees on columns as they "
-                "come: export the trees alone, and do this step before"
+                f"the ONNX model computes the columns of its trees with {node.op_type}; mlrf supports trees on columns as they "
+                "are; export only the trees, and apply this step before sending rows"
             )
         self.used.add(place)
         if node.op_type == "Cast":
             to = _attribute(node, "to")
             if to not in _FLOATS:
-                raise UnsupportedModelError("the ONNX model casts its columns to another type than float or double")
+                raise UnsupportedModelError("the ONNX model casts its columns to a type other than float or double")
             self.rounds |= to == TensorProto.FLOAT
             is_cast = True
         elif node.op_type == "Concat" and _attribute(node, "axis") not in (1, -1):
-            raise UnsupportedModelError("the ONNX model joins its inputs along another axis than columns")
+            raise UnsupportedModelError("the ONNX model concatenates its inputs along an axis other than the columns")
         return [i for name in node.input for i in self._walk(name, is_cast=is_cast, depth=depth + 1)]
 
 
@@ -187,7 +191,7 @@ def _way(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.Nod
             order = _ARITHMETIC.index(step.op_type)
             if order <= done:
                 raise UnsupportedModelError(
-                    f"the ONNX model has {step.op_type} behind {_ARITHMETIC[done]} on its sum; mlrf serves one division, one "
+                    f"the ONNX model has {step.op_type} after {_ARITHMETIC[done]} on its sum; mlrf supports one division, one "
                     "product and one addition, in this order"
                 )
             done, steps[step.op_type] = order, _constant(step, tensor, constants)
@@ -195,16 +199,16 @@ def _way(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.Nod
         tensor = step.output[0]
     if link is not None and sum(n.op_type in _ARITHMETIC for n in behind) > taken:
         raise UnsupportedModelError(
-            f"the ONNX model calculates with what its {link} makes of the sum; mlrf serves a link as the last step"
+            f"the ONNX model computes with the result of its {link}; mlrf supports a link as the last step only"
         )
     if "Sigmoid" in {n.op_type for n in behind} and link is None:
-        raise UnsupportedModelError("the ONNX model has a Sigmoid that is not on the way from its trees to its answer")
-    # Some converters declare no type for what ZipMap makes.
+        raise UnsupportedModelError("the ONNX model has a Sigmoid that is not between its trees and its output")
+    # Some converters declare no type for ZipMap's output.
     maps = {name for n in behind if n.op_type == "ZipMap" for name in n.output}
     answers = [v.name for v in graph.output if v.type.tensor_type.elem_type in _FLOATS or _is_map(v) or v.name in maps]
     if not answers:
         raise UnsupportedModelError(
-            "the ONNX model gives labels alone; export it with its probabilities, or its scores, as an output"
+            "the only output of the ONNX model is labels; export it with its probabilities or scores as an output"
         )
     return Way(margin, link or "identity", steps["Div"], steps["Mul"], steps["Add"], _labels(graph), answers[-1])
 
@@ -230,7 +234,7 @@ def _constant(step: onnx.NodeProto, tensor: str, constants: dict[str, onnx.Tenso
 
 
 def _labels(graph: onnx.GraphProto) -> tuple[ClassLabel, ...] | None:
-    """Return the class labels that the operators behind the trees name."""
+    """Return the class labels in the operators after the trees."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "ZipMap":

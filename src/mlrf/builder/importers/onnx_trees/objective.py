@@ -1,7 +1,7 @@
-"""What an ONNX tree ensemble's sum means: its task, its link, and the names of its classes.
+"""The meaning of an ONNX tree ensemble's sum: its task, its link, and the names of its classes.
 
-The margin is what the trees add up to before `post_transform`. A classifier of two classes whose trees add to one number has
-that as its margin; one whose trees hold the shares of both classes has the share of the second.
+The margin is the sum of the trees before `post_transform`. A classifier of two classes whose trees add to one number has
+that as its margin; one whose trees contain the probabilities of both classes has that of the second.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ class Kind:
     link: Link
     classes: tuple[ClassLabel, ...] | None
     column: int | None
-    """The one column of the operator's scores that is the margin; None where all of them are."""
+    """The only column of the operator's scores that is the margin; None if all of them are."""
     output: int | None
-    """The one output of the leaves that makes it; None where all of them count."""
+    """The only output of the leaves that counts; None if all do."""
     n_outputs: int
 
 
 def read_kind(ensemble: Ensemble, link: LinkKind, labels: Sequence[ClassLabel] | None) -> Kind:
-    """Return what an ensemble is; `link` and `labels` are what the operators behind it say.
+    """Return the meaning of an ensemble; `link` and `labels` come from the operators after it.
 
-    UnsupportedModelError names a transform or an aggregate that mlrf does not serve.
+    UnsupportedModelError names a transform or an aggregate that mlrf does not support.
     """
     if ensemble.aggregate not in ("SUM", "AVERAGE"):
         raise UnsupportedModelError(
-            f"the ONNX model aggregates its trees by {ensemble.aggregate}; mlrf serves sums and averages of trees"
+            f"the ONNX model aggregates its trees by {ensemble.aggregate}; mlrf supports sums and averages of trees"
         )
     if ensemble.transform not in ("NONE", "LOGISTIC", "SOFTMAX"):
         raise UnsupportedModelError(
-            f"the ONNX model's post_transform is {ensemble.transform}; mlrf serves NONE, LOGISTIC and SOFTMAX"
+            f"the ONNX model's post_transform is {ensemble.transform}; mlrf supports NONE, LOGISTIC and SOFTMAX"
         )
     if ensemble.transform != "NONE":
         if link != "identity":
             raise UnsupportedModelError(
-                f"the ONNX model has post_transform {ensemble.transform} and a {link} behind it; mlrf serves one of them"
+                f"the ONNX model has post_transform {ensemble.transform} and a {link} after it; mlrf supports one of them"
             )
         link = "sigmoid" if ensemble.transform == "LOGISTIC" else "softmax"
     if ensemble.labels is None:
@@ -86,12 +86,12 @@ def _of_regressor(ensemble: Ensemble, link: LinkKind, names: tuple[ClassLabel, .
 
 
 def _only_shares(ensemble: Ensemble) -> bool:
-    """Whether no leaf is negative: ONNX Runtime then answers 1 - s beside s, and -s otherwise."""
+    """Whether no leaf is negative: ONNX Runtime then returns 1 - s with s, and -s otherwise."""
     return all(value >= 0 for adds in ensemble.nodes.weights.values() for _, value in adds)
 
 
 def _second_determines_both(ensemble: Ensemble, link: LinkKind) -> bool:
-    """Whether the score of the second of two classes determines that of the first: shares, or a margin and its negative."""
+    """Whether the second class's score determines the first's: they are probabilities, or a margin and its negative."""
     if ensemble.class_ids != _BOTH:
         return False
     if link == "identity":
@@ -100,7 +100,7 @@ def _second_determines_both(ensemble: Ensemble, link: LinkKind) -> bool:
 
 
 def _opposite(ensemble: Ensemble) -> bool:
-    """Whether each leaf holds a number for the second class and its negative for the first, as CatBoost writes them."""
+    """Whether each leaf has a number for the second class and its negative for the first, as CatBoost writes them."""
     return not any(ensemble.base) and all(
         sum(value for _, value in adds) == 0 for adds in ensemble.nodes.weights.values()
     )

@@ -1,4 +1,4 @@
-"""An ONNX file, whole: bytes or a ModelProto in; `ImportedModel` out where it is trees alone, else `ImportedGraph`."""
+"""Reader of ONNX files and ModelProtos: to an `ImportedModel` for tree ensembles, otherwise to an `ImportedGraph`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _MAX_FEATURES = 1 << 20
 
 
 def read_onnx(source: Source, import_options: ImportOptions) -> ImportedModel | ImportedGraph:
-    """Read an ONNX file: one tree ensemble as trees, whatever else as the graph that it is.
+    """Read an ONNX file: a single tree ensemble as trees, anything else as a graph.
 
-    The wished category lists name the codes of columns that trees test for equality, and the strings that a graph takes. Raises
-    the BuildError that says what is wrong.
+    The requested category lists name the codes of columns that trees test for equality, and the strings that a graph accepts.
+    Raises a BuildError that says what is wrong.
     """
     try:
         document, raw = read_document(source)
@@ -41,10 +41,10 @@ def read_onnx(source: Source, import_options: ImportOptions) -> ImportedModel | 
         except UnsupportedModelError as reason:
             return read_graph_model(document, raw, import_options, str(reason))
     except (ModelUnreadableError, UnsupportedModelError) as error:
-        # The names that a file holds may hold line ends.
+        # Names in a file may contain line ends.
         raise type(error)(" ".join(str(error).split()), **error.details) from error
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        # A name of no UTF-8 comes as bytes, a number may be of any size: damage that no check foresaw.
+        # A name that is not UTF-8 is bytes, a number may have any size: damage that no check anticipates.
         raise ModelUnreadableError(f"the ONNX file is damaged: {' '.join(str(error).split())}") from error
 
 
@@ -52,7 +52,7 @@ def _read(document: ModelProto, raw: bytes, import_options: ImportOptions) -> Im
     graph = read_graph(document)
     check(document)
     if import_options.task is not None:
-        raise SampleError("a task is given, and trees say themselves what they are; leave it out")
+        raise SampleError("a task is given, but a tree ensemble defines its own; leave it out")
     ensemble = read_ensemble(graph.node)
     way = graph.way
     kind = read_kind(ensemble, way.link, way.labels)
@@ -60,17 +60,19 @@ def _read(document: ModelProto, raw: bytes, import_options: ImportOptions) -> Im
     precision: Precision = "float32" if graph.is_float else "float64"
     if precision == "float64" and ensemble.operator != "TreeEnsemble":
         raise UnsupportedModelError(
-            f"the ONNX model feeds double numbers to {ensemble.operator}, which answers in float; mlrf serves it with inputs "
-            "of float, or as a TreeEnsemble of double"
+            f"the ONNX model feeds double numbers to {ensemble.operator}, which computes in float; mlrf supports it with "
+            "inputs of float, or as a TreeEnsemble of double"
         )
     if ensemble.is_double != (precision == "float64"):
-        raise UnsupportedModelError("the ONNX model's thresholds and inputs are not of one precision (float or double)")
+        raise UnsupportedModelError("the ONNX model's thresholds and inputs differ in precision (float and double)")
     if way.added and any(ensemble.base):
-        raise UnsupportedModelError("the ONNX model has base_values and an Add behind its sum; mlrf serves one of them")
+        raise UnsupportedModelError(
+            "the ONNX model has base_values and an Add after its sum; mlrf supports one of them"
+        )
     if ensemble.aggregate == "AVERAGE" and way.divisor != 1.0:
-        raise UnsupportedModelError("the ONNX model divides an average again; mlrf serves one division")
+        raise UnsupportedModelError("the ONNX model divides an average again; mlrf supports one division")
     if any(ensemble.base) and (way.divisor != 1.0 or way.scale != 1.0):
-        raise UnsupportedModelError("the ONNX model scales a sum that has base_values; mlrf serves one of them")
+        raise UnsupportedModelError("the ONNX model scales a sum that has base_values; mlrf supports one of them")
     with_hits = has_real_hits(ensemble.nodes)
     reader = TreeReader(ensemble.nodes, n_features, precision, with_hits=with_hits)
     trees = [_of_output(tree, kind) for tree in reader.read()]
@@ -118,7 +120,7 @@ def _columns(graph: Graph, ensemble: Ensemble, names: Sequence[str] | None) -> t
 
 
 def _of_output(tree: TreeArrays, kind: Kind) -> TreeArrays:
-    """Return a tree that adds to the one output that counts, where the others follow from it."""
+    """Return a tree that adds only to the output that counts, if the others follow from it."""
     if kind.output is None:
         return tree
     column = [place for place, output in enumerate(tree.outputs) if output == kind.output]
@@ -156,7 +158,8 @@ def _features(
         if column not in categorical:
             if name in lists:
                 raise SampleError(
-                    f"feature {name!r}: the model splits it as a number; leave its list out", feature=name
+                    f"feature {name!r}: the model uses it as a number, so it has no categories; leave its list out",
+                    feature=name,
                 )
             features.append(Feature(name, kind, nullable=kind is Values.NUMERIC))
             continue

@@ -1,8 +1,8 @@
-"""ONNX Runtime's own answers to an ONNX file; runs in a process of its own.
+"""ONNX Runtime's own answers to an ONNX file. Runs in a child process.
 
-The file is asked as it is, but for three things that its answers do not depend on: inputs of integers are declared as
-floating numbers of the same value (rows hold thresholds and the numbers beside them), the tensor before the link becomes an
-output, and for the margins `post_transform` is left out.
+The file is run unchanged, except for three things that its answers do not depend on: integer inputs are declared as
+floating-point inputs (rows contain thresholds and the numbers next to them), the tensor before the link becomes an
+output, and for the margins `post_transform` is removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlrf.core.link import Link
 
 _SILENT = 4
 _LINK_ERROR = 2.0**-22
-"""Of a probability that ONNX Runtime computes as 1 - p in float32, in whatever size p is."""
+"""Tolerance for a probability that ONNX Runtime computes as 1 - p in float32."""
 
 
 def answer(
@@ -54,7 +54,7 @@ def answer(
 
 
 def _open_rows(graph: onnx.GraphProto) -> None:
-    """Let a graph take any number of rows: trees answer each alone, however many the file declares."""
+    """Allow any number of rows in a graph: trees treat each row separately, whatever number the file declares."""
     del graph.value_info[:]
     for value in (*graph.input, *graph.output):
         shape = value.type.tensor_type.shape
@@ -78,23 +78,23 @@ def _run(model: onnx.ModelProto, output: str, rows: F64, settings: Mapping[str, 
             feed[name] = np.ascontiguousarray(table[:, first : first + width].astype(types[name]))
             first += width
     (found,) = session.run([output], feed)
-    if isinstance(found, list):  # what ZipMap makes: a map of labels a row
+    if isinstance(found, list):  # ZipMap's output: a map of labels per row
         found = np.array([list(row.values()) for row in found])
     return np.asarray(found, np.float64).reshape(len(rows), -1)
 
 
 def _reduced(found: F64, settings: Mapping[str, Any]) -> F64:
-    """Return the columns that count: of two complementary ones the second."""
+    """Return the columns that count: the second of two complementary ones."""
     if settings["n_outputs"] == 1 and found.shape[1] == 2:  # noqa: PLR2004  both classes
         return found[:, 1:]
     return found
 
 
 def _as_precise(predictions: F64, margins: F64, settings: Mapping[str, Any]) -> F64:
-    """Return the predictions, those of small probability from the margin.
+    """Return the predictions, taking small probabilities from the margin.
 
-    ONNX Runtime computes the logistic function of a negative number as 1 - p in float32, which leaves a small probability no
-    digits. Where that is all that parts it from the link of ONNX Runtime's own margin, the latter stands.
+    ONNX Runtime computes the logistic function of a negative number as 1 - p in float32, which leaves a small probability
+    without digits. If it differs from the link of ONNX Runtime's own margin only by that, the latter is used.
     """
     if not settings["link"].startswith("sigmoid"):
         return predictions

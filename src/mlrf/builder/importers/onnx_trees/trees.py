@@ -1,7 +1,7 @@
 """ONNX nodes as trees of the IR.
 
 Every ordering test becomes `x <= t`, sides exchanged and thresholds moved to the next number where it needs to be. Tests for
-equality become category sets; a chain of them on one feature that leads to the same place (how converters write a set of
+equality become category sets; a chain of them on one feature that leads to the same node (how converters write a set of
 categories) becomes one node.
 """
 
@@ -28,7 +28,7 @@ class TreeReader:
     """Reads the trees of one operator; `category_sets` fills as it goes."""
 
     def __init__(self, nodes: Nodes, n_features: int, precision: Precision, *, with_hits: bool) -> None:
-        """UnsupportedModelError when a feature is tested by value and by order, or for what is no category's code."""
+        """UnsupportedModelError if a feature is tested both by value and by order, or for a value that is not a code."""
         self.category_sets: list[CategorySet] = []
         self.categorical: dict[int, int] = {}
         """Features tested by value, and their greatest code."""
@@ -64,7 +64,7 @@ class TreeReader:
         if both := sorted(by_order & self.categorical.keys()):
             raise UnsupportedModelError(
                 f"the ONNX model tests column {both[0]} both for equality, as a category, and by order, as a number; mlrf "
-                "serves a column that is one of them: split it in two"
+                "supports one of them per column; split it into two columns"
             )
 
     def _codes(self, place: int) -> CategorySet:
@@ -74,7 +74,7 @@ class TreeReader:
         for value in known:
             if not value.is_integer() or not 0 <= value <= _MAX_CODE:
                 raise UnsupportedModelError(
-                    f"the ONNX model tests column {nodes.feature[place]} for equality with {value!r}; mlrf serves such tests "
+                    f"the ONNX model tests column {nodes.feature[place]} for equality with {value!r}; mlrf supports such tests "
                     f"for the codes of categories, integers from 0 to {_MAX_CODE}"
                 )
         return tuple(sorted({int(value) for value in known}))
@@ -83,13 +83,13 @@ class TreeReader:
         nodes = self._nodes
         columns = _Columns()
         leaves: list[tuple[int, int]] = []
-        # A node's place in the file, the slot that waits for its number, and how many times its hits count.
+        # A node's index in the file, the slot for its number, and how many times its hits count.
         waiting: list[tuple[int, int, bool, float]] = [(root, NO_FEATURE, False, 1.0)]
         while waiting:
             place, parent, is_left, times = waiting.pop()
             if self._seen[place]:
                 raise UnsupportedModelError(
-                    "the ONNX model's trees share branches, or run in circles: a node has two parents; export it with trees "
+                    "the ONNX model's trees share branches or have cycles: a node has two parents; export it with trees "
                     "of their own"
                 )
             self._seen[place] = 1
@@ -114,7 +114,7 @@ class TreeReader:
         return self._arrays(columns, leaves)
 
     def _threshold(self, place: int) -> tuple[float, bool]:
-        """Return t of `x <= t`, and whether what passes the file's test goes right."""
+        """Return t of `x <= t`, and whether rows that pass the file's test go right."""
         mode, value = self._nodes.mode[place], self._nodes.value[place]
         if mode in (LT, GTE):
             value = (
@@ -160,10 +160,10 @@ class TreeReader:
             for output, value in adds:
                 if values[number, column[output]] != 0.0:
                     raise UnsupportedModelError(
-                        "a leaf of the ONNX model adds to one output twice; mlrf serves one value each"
+                        "a leaf of the ONNX model adds to one output twice; mlrf supports one value for each output"
                     )
                 values[number, column[output]] = value
-        for number in range(len(columns.feature) - 1, -1, -1):  # children stand behind their parents
+        for number in range(len(columns.feature) - 1, -1, -1):  # children come after their parents
             if columns.feature[number] != NO_FEATURE:
                 columns.cover[number] = columns.cover[columns.left[number]] + columns.cover[columns.right[number]]
         return TreeArrays(
@@ -180,7 +180,7 @@ class TreeReader:
 
 
 def has_real_hits(nodes: Nodes) -> bool:
-    """Whether hit rates are counts of rows: not all alike, and a node's the sum of its children's."""
+    """Whether hit rates are counts of rows: not all equal, and a node's the sum of its children's."""
     hits = nodes.hits
     if hits is None or not all(math.isfinite(h) and h >= 0 for h in hits) or len(set(hits)) == 1:
         return False
@@ -218,7 +218,7 @@ class _Columns:
 
 
 def _alike(nodes: Nodes) -> dict[int, int]:
-    """Return a number a node; nodes whose branches are alike, to the last leaf, have the same one."""
+    """Return one number per node; nodes with equal branches have the same one."""
     numbers: dict[tuple[object, ...], int] = {}
     found: dict[int, int] = {}
     for root in nodes.roots:
@@ -228,7 +228,7 @@ def _alike(nodes: Nodes) -> dict[int, int]:
             children: Sequence[int] = () if nodes.mode[place] == LEAF else (nodes.yes[place], nodes.no[place])
             missing = [child for child in children if child not in found]
             if missing and place in open_nodes:
-                raise ModelUnreadableError(f"{_DAMAGED}its branches run in circles")
+                raise ModelUnreadableError(f"{_DAMAGED}its branches form a cycle")
             if missing:
                 open_nodes.add(place)
                 waiting += missing

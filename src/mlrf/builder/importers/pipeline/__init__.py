@@ -1,11 +1,11 @@
-"""The importer of scikit-learn pipelines: preprocessing and a tree model in, a forest over the raw columns out.
+"""The importer of scikit-learn pipelines: preprocessing and a tree model become a forest over the raw columns.
 
 A column of the matrix that the model sees is a function of one raw column, so every split of the model is a split of one
 raw column: the branch of each category, of a missing value, and of each interval of numbers is found by applying the pipeline's
 own steps. Contract:
 
 1. Every raw value takes the branch that the pipeline sends it to, to the bit (docs/explanation/pipelines.md states the limits).
-2. A step that mixes columns, or whose arithmetic is not monotone, is refused by its name.
+2. A step that mixes columns, or whose arithmetic is not monotone, is refused with an error that names it.
 3. Covers stay with their branches, so that contributions are Shapley values of the raw columns.
 
 source (the pipeline of the given object), lineage (the raw column behind each column of the matrix), raw_table (raw

@@ -1,7 +1,8 @@
-"""Where a number changes sides: the greatest raw number whose transformed value is at most a limit.
+"""Cut points: the greatest raw number whose transformed value is at most a limit.
 
 Found by bisection over the float64 numbers in their order, with the steps' own arithmetic, for all limits of all columns at
-once. Scalers are monotone on paper; that they are so to the last bit is checked 64 numbers to each side of every cut point.
+once. Scalers are monotone in theory; that they are so to the last bit is checked for 64 numbers on each side of every cut
+point.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.forest import F64, I64, Bool
 
 _TRIED_LIMITS = (1e37, 1e18, 1e9)
-"""Beyond the first a model that rounds to float32 may refuse a row; beyond the last no raw number lies."""
+"""Beyond the first, a model that rounds to float32 may refuse a row; no raw number is beyond the last."""
 _CHECKED_ULPS = 64
 _COMPARED_AT_ONCE = 1 << 16
-"""Comparisons for one call of the steps."""
+"""Comparisons in one call of the steps."""
 _PROBES = 15
-"""Numbers that part an interval at a time: a call of the steps costs more than its rows."""
+"""Numbers that divide an interval at a time: a call of the steps costs more than its rows."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,12 +54,12 @@ class CutPoints:
     def __init__(
         self, preprocessing: Preprocessing, background: F64, names: Sequence[str], numbers: Sequence[int]
     ) -> None:
-        """Take a raw row [F] that the steps answer, the features' names for messages, and which of them are numbers."""
+        """Take a raw row [F] that the steps accept, the features' names for messages, and which of them are numbers."""
         self._preprocessing = preprocessing
         self._background = background
         self._names = names
         self.largest: dict[int, float] = {}
-        """The largest number, with either sign, of each such feature that the steps take."""
+        """The largest number, with either sign, that the steps accept for each such feature."""
         waiting = list(numbers)
         for tried in _TRIED_LIMITS:
             taken = waiting if self._take(waiting, tried) else [f for f in waiting if self._take([f], tried)]
@@ -91,7 +92,7 @@ class CutPoints:
         return dict(zip(limits, cuts.tolist(), strict=True))
 
     def rows(self, features: I64, numbers: F64) -> tuple[F64, I64]:
-        """Return rows that hold the numbers [m] of the features [m], the background elsewhere, and the row of each number."""
+        """Return rows with the numbers [m] of the features [m] and the background elsewhere, and the row of each number."""
         order = np.argsort(features, kind="stable")
         sorted_features = features[order]
         starts = np.flatnonzero(np.diff(sorted_features, prepend=-1))
@@ -108,7 +109,7 @@ class CutPoints:
         return not len(rows) or self._preprocessing.answers(rows)
 
     def _narrow(self, table: _Limits, low: I64, high: I64, waiting: I64) -> None:
-        """Move `low`, where each limit holds, and `high`, where it does not, together until they are neighbours."""
+        """Move `low`, which satisfies each limit, and `high`, which does not, towards each other until they are adjacent."""
         while len(waiting):
             probes = max(1, min(_PROBES, _COMPARED_AT_ONCE // len(waiting)))
             # Modulo 2^64, where the distance between any two is exact.
@@ -127,7 +128,7 @@ class CutPoints:
             waiting = waiting[high[waiting].view(np.uint64) - low[waiting].view(np.uint64) > 1]
 
     def _holds(self, table: _Limits, some: I64, numbers: F64) -> Bool:
-        """Return whether the numbers [m] keep the limits that `some` [m] names."""
+        """Return whether the numbers [m] satisfy the limits that `some` [m] names."""
         rows, place = self.rows(table.feature[some], numbers)
         found = np.empty(len(some))
         for part in self._preprocessing.chunks(len(rows)):
@@ -153,8 +154,8 @@ class CutPoints:
                 name = self._names[int(table.feature[some[worst]])]
                 raise UnsupportedModelError(
                     f"the pipeline's steps are not monotone in the last bits of {name!r} (around {float(numbers[worst])!r}), "
-                    "so that they cannot be folded into thresholds; scale it with StandardScaler or MinMaxScaler, or build "
-                    "from the model alone and do the steps before it is asked",
+                    "so they cannot be folded into thresholds; scale it with StandardScaler or MinMaxScaler, or build "
+                    "from the model alone and apply the steps before sending rows",
                     feature=name,
                 )
 
@@ -166,7 +167,7 @@ def neighbours(numbers: F64) -> F64:
 
 
 def _ordinal(numbers: F64) -> I64:
-    """Return integers in the order of the float64 numbers, neighbours for neighbours; 0 for both zeros."""
+    """Return integers in the order of the float64 numbers, adjacent for adjacent numbers; 0 for both zeros."""
     bits = np.ascontiguousarray(numbers, np.float64).view(np.int64)
     return np.where(bits < 0, np.iinfo(np.int64).min - bits, bits)
 

@@ -1,8 +1,8 @@
-"""The forest over the raw columns: every node of the model's forest with its split as `splits` has it.
+"""The forest over the raw columns: every node of the model's forest with its split from `splits`.
 
 A node whose numbers go left and right in more than two intervals becomes several nodes over the same column. Branches that it
-needs twice are copied, and their covers shared out between the copies, which alters no Shapley value: wherever the column is
-unknown, the copies together weigh what the branch did.
+needs twice are copied, and their covers divided between the copies, which changes no Shapley value: wherever the column is
+unknown, the copies together have the weight of the branch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_NODES = 4_000_000
 def fold_forest(forest: Forest, splits: Sequence[RawSplit], split_of: I64, features: I64, n_features: int) -> Forest:
     """Return the forest over `n_features` raw features.
 
-    `split_of` [N] is each node's split, `features` [S] the raw feature of each. UnsupportedModelError when the copies of
+    `split_of` [N] is each node's split, `features` [S] the raw feature of each. UnsupportedModelError if the copies of
     branches are too many.
     """
     folded = _with_plain_splits(forest, splits, split_of, features, n_features)
@@ -37,7 +37,7 @@ def fold_forest(forest: Forest, splits: Sequence[RawSplit], split_of: I64, featu
 def _with_plain_splits(
     forest: Forest, splits: Sequence[RawSplit], split_of: I64, features: I64, n_features: int
 ) -> Forest:
-    """Return the forest with all splits but those of more than two intervals."""
+    """Return the forest with all splits except those of more than two intervals."""
     sets: dict[tuple[int, ...], int] = {}
     threshold, category_set = np.zeros(len(splits)), np.full(len(splits), NUMERIC, np.int32)
     swapped, default_left = np.zeros(len(splits), np.bool_), np.zeros(len(splits), np.bool_)
@@ -78,7 +78,7 @@ class _Copier:
         self._left, self._right = forest.left.tolist(), forest.right.tolist()
         self._inner = (forest.feature != LEAF).tolist()
         self._source: list[int] = []
-        """The node that each new node is made of."""
+        """The original node of each new node."""
         self._children: list[list[int]] = []
         self._weight: list[float] = []
         self._interval_threshold: dict[int, float] = {}
@@ -141,7 +141,7 @@ class _Copier:
                 if high - low > 1:
                     waiting.append((node, low, high, weight, number, child_side))
                     continue
-                # Plain splits are exchanged already so that the first interval's branch stands left.
+                # Plain splits are exchanged already so that the first interval's branch is on the left.
                 is_first_branch = low % 2 == 0
                 child = self._left[node] if is_first_branch else self._right[node]
                 copies = sum(i % 2 == low % 2 for i in range(len(split.ends)))
@@ -173,7 +173,7 @@ class _Copier:
         total = float(np.sum(sizes[self._forest.tree_offsets[:-1]]))
         if total > _MAX_NODES:
             raise UnsupportedModelError(
-                f"the pipeline gives a column to each bin or value of a number, and its trees over the raw column would have "
+                f"the pipeline makes a column for each bin or value of a number, and its trees over the raw column would have "
                 f"{total:.0f} nodes instead of {self._forest.n_nodes}; train it with KBinsDiscretizer(encode='ordinal'), or "
                 "with the numbers as they are"
             )

@@ -1,7 +1,7 @@
-"""Which raw column is behind each column of the matrix that the model sees, step by step.
+"""The raw column behind each column of the model's input matrix, step by step.
 
 Steps are recognised by class: each maps columns to columns, and states its requirements. A step that is not
-listed here is refused by its name.
+listed here is refused with an error that names it.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 _ONNX = (
     "export the whole pipeline to ONNX and build from that (skl2onnx.to_onnx(pipeline, X[:1]), where X is a float32 array or, "
-    "before a ColumnTransformer, a frame), or do this step before the model is asked and build from the steps behind it"
+    "before a ColumnTransformer, a frame), or apply this step before sending rows and build from the steps after it"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column on its way through the steps."""
+    """One column as it passes through the steps."""
 
     raw: int
     """The raw column that it is a function of."""
     is_raw: bool = True
-    """Whether it still holds the caller's own values; missing ones may have been filled."""
+    """Whether it still has the caller's own values; missing ones may have been filled."""
     is_monotone: bool = True
-    """Whether it never falls where the raw number rises."""
+    """Whether it never decreases when the raw number increases."""
     is_stepped: bool = False
     """Whether it is constant between two neighbouring cut points that the steps themselves name (see `Use`)."""
 
 
 @dataclass(slots=True)
 class Use:
-    """What the steps need of one raw column."""
+    """The requirements of the steps on one raw column."""
 
     categories: list[Any] = field(default_factory=list)
     """The category arrays of the encoders that read it."""
     bin_edges: list[Any] = field(default_factory=list)
-    """The inner edges of the bins that it is sorted into."""
+    """The inner edges of its bins."""
     is_number: bool = False
     """Whether a step, or the model, reads it as a number."""
     none_is_missing: bool = False
@@ -49,7 +49,7 @@ class Use:
     placeholders: list[Any] = field(default_factory=list)
     """Values that an imputer replaces, other than NaN and None."""
     encoded_late: str | None = None
-    """The step that gives a column to each value of it, but only after another step has altered its numbers."""
+    """The step that makes a column for each value of it, but only after another step has changed its numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Lineage:
 
     columns: tuple[Column, ...]
     uses: tuple[Use | None, ...]
-    """By raw column; None where no step needs it."""
+    """By raw column; None if no step needs it."""
 
 
 def trace_columns(steps: Sequence[tuple[str, Any]], n_raw: int) -> Lineage:
@@ -124,7 +124,8 @@ def _quantiles(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> 
     if step.output_distribution != "uniform":
         raise UnsupportedModelError(
             f"the pipeline's step {name!r} (QuantileTransformer(output_distribution={step.output_distribution!r})) is not "
-            f"monotone to the last bit; use output_distribution='uniform', which parts rows for trees as well, or {_ONNX}",
+            "monotone to the last bit; use output_distribution='uniform', which separates rows for trees equally well, or "
+            f"{_ONNX}",
             step=name,
         )
     return _monotone(tracer, name, step, columns)
@@ -153,8 +154,8 @@ def _bins(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[
 def _function(_tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> list[Column]:
     if step.func is not None:
         raise UnsupportedModelError(
-            f"the pipeline's step {name!r} (FunctionTransformer) runs a function of Python, which mlrf neither runs nor folds; "
-            "leave it out where it only reshapes numbers monotonically (trees need no log), or do it before the model is asked",
+            f"the pipeline's step {name!r} (FunctionTransformer) runs a Python function, which mlrf neither runs nor folds; "
+            "leave it out where it only reshapes numbers monotonically (trees need no log), or apply it before sending rows",
             step=name,
         )
     return columns
@@ -252,4 +253,4 @@ _FOLDERS: dict[str, _Step] = {
     "ColumnTransformer": _by_column,
 }
 FOLDED_STEPS = frozenset(_FOLDERS)
-"""The classes of scikit-learn that are folded, feature selection aside."""
+"""The classes of scikit-learn that are folded, except feature selection."""

@@ -1,6 +1,6 @@
-"""The matrix that the model sees: what the fitted steps make of raw rows.
+"""The model's input matrix: the output of the fitted steps for raw rows.
 
-A sparse matrix is zero where nothing is stored, and XGBoost reads just that as missing.
+A sparse matrix is zero where nothing is stored, which XGBoost reads as missing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Matrix:
     values: F64
     """Zero where a sparse matrix stores nothing."""
     seen: F64
-    """As the model reads them: NaN where that is missing to it."""
+    """As the model reads them: NaN where it reads a missing value."""
 
 
 class Preprocessing:
@@ -43,7 +43,7 @@ class Preprocessing:
         self._library = library
 
     def transform(self, rows: F64) -> Any:
-        """Return what the steps make of raw rows [n, F]: an array or a sparse matrix."""
+        """Return the steps' output for raw rows [n, F]: an array or a sparse matrix."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # of unknown categories, and of bins without rows
             return plain_matrix(self._steps.transform(self._table.rows(rows)))
@@ -55,7 +55,7 @@ class Preprocessing:
 
     @property
     def zero_limits(self) -> tuple[float, ...]:
-        """The values around zero beyond which the library reads a value otherwise."""
+        """The values around zero that the library reads as zero, as bounds."""
         return _AROUND_ZERO if self._library == "xgboost" and self.is_sparse else ()
 
     def answers(self, rows: F64) -> bool:
@@ -80,14 +80,14 @@ class Preprocessing:
         return Matrix(values, seen)
 
     def chunks(self, n_rows: int) -> Iterator[slice]:
-        """Yield the parts of `n_rows` rows whose matrices fit into memory."""
+        """Yield slices of `n_rows` rows whose matrices fit into memory."""
         size = max(256, _CHUNK_CELLS // max(1, self._n_columns))
         for start in range(0, n_rows, size):
             yield slice(start, min(start + size, n_rows))
 
 
 def plain_matrix(found: Any) -> Any:
-    """Return what steps return as numbers, an array or a sparse matrix; UnsupportedModelError if it holds others."""
+    """Return the steps' output as numbers, an array or a sparse matrix; UnsupportedModelError if it contains anything else."""
     if hasattr(found, "tocsr"):
         return found.tocsr()
     values = found.to_numpy() if hasattr(found, "to_numpy") else np.asarray(found)
@@ -96,7 +96,7 @@ def plain_matrix(found: Any) -> Any:
             return values.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise UnsupportedModelError(
-                f"the pipeline hands text to its model ({error}); encode it in a step (OneHotEncoder, OrdinalEncoder, "
+                f"the pipeline passes text to its model ({error}); encode it in a step (OneHotEncoder, OrdinalEncoder, "
                 "TargetEncoder) or drop it"
             ) from error
     return values.astype(np.float64)

@@ -1,7 +1,7 @@
 """All splits of a model as splits of raw columns, found by applying the pipeline to probe values.
 
 Three kinds of raw column: categories that encoders list (each is tried), numbers (cut points are found), and codes that all
-steps hand through to a model that splits them by category itself.
+steps pass through to a model that splits them by category itself.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class FoundSplits:
     known_codes_only: tuple[int, ...]
     """Features whose encoders refuse a category that they do not list."""
     edge_values: Mapping[int, tuple[float, ...]]
-    """By feature: values that the golden rows must hold."""
+    """By feature: values that the golden rows must contain."""
     largest_number: float
-    """That all steps take, in every column."""
+    """A raw row that all steps accept."""
 
 
 class RawSplits:
-    """Asks the preprocessing about every value on which a split may turn."""
+    """Applies the preprocessing to every value at which the result of a split may change."""
 
     def __init__(self, model: ImportedModel, lineage: Lineage, table: RawTable, preprocessing: Preprocessing) -> None:
-        """Take a model over the matrix, and what is known of the raw columns behind it."""
+        """Take a model over the matrix, and the raw columns behind it."""
         self._model, self._forest = model, model.forest
         self._lineage, self._table, self._preprocessing = lineage, table, preprocessing
         self._names = [table.columns[raw].name for raw in table.used]
@@ -101,7 +101,7 @@ class RawSplits:
         )
 
     def _coded_features(self) -> set[int]:
-        """Return the features whose values the model itself takes for category codes, as they are."""
+        """Return the features whose values the model itself uses unchanged as category codes."""
         found = set()
         for node in self._nodes:
             column = int(self._forest.feature[node])
@@ -111,13 +111,13 @@ class RawSplits:
             behind = [c for c, f in zip(self._lineage.columns, self._feature_of_column, strict=True) if f == feature]
             if not all(column.is_raw for column in behind) or self._categories[feature] is not None:
                 raise UnsupportedModelError(
-                    f"the model splits {self._names[feature]!r} by category, and a step reads the same column as a number; "
+                    f"the model splits {self._names[feature]!r} by category, but a step reads the same column as a number; "
                     "give the model one of the two"
                 )
         return found
 
     def _points(self) -> list[F64]:
-        """Return, by feature, the values to ask about: codes, or the ends of the intervals between which no side changes."""
+        """Return, by feature, the values to try: codes, or the ends of the intervals within which no side changes."""
         limits: dict[int, set[Limit]] = {}
         for node in self._nodes:
             for limit in self._limits(node):
@@ -147,7 +147,7 @@ class RawSplits:
         return found + [Limit(feature, column, limit, in_float32=False) for limit in zero]
 
     def _named_cuts(self, raw: int) -> set[float]:
-        """Return the cut points that the steps themselves name: edges of bins, and single numbers that an encoder lists."""
+        """Return the cut points in the steps themselves: edges of bins, and single numbers that an encoder lists."""
         use = self._lineage.uses[raw]
         if use is None:
             return set()
@@ -156,7 +156,7 @@ class RawSplits:
         return edges | values | {_below(value) for value in values}
 
     def _seen(self, points: list[F64]) -> list[dict[int, F64]]:
-        """Return, by feature, what the model sees at its points in each of its columns."""
+        """Return, by feature, the model's input at the feature's points in each of its columns."""
         features = np.concatenate([np.full(len(values), feature) for feature, values in enumerate(points)])
         rows, _ = self._cuts.rows(features.astype(np.int64), np.concatenate(points))
         columns: list[list[int]] = [[] for _ in points]
@@ -172,7 +172,7 @@ class RawSplits:
         return seen
 
     def _check_steps(self, points: list[F64], seen: list[dict[int, F64]]) -> None:
-        """Hold columns that should be constant between their points against numbers near each point."""
+        """Check columns that should be constant between their points with numbers near each point."""
         for feature, values in enumerate(points):
             columns = [c for c in seen[feature] if self._is_stepped(feature, c)]
             if not columns:
@@ -185,8 +185,8 @@ class RawSplits:
                 expected = np.column_stack([seen[feature][column] for column in columns])[at[place[part]]]
                 if not np.array_equal(matrix, expected, equal_nan=True):
                     raise UnsupportedModelError(
-                        f"the pipeline's bins or encoded values of {self._names[feature]!r} do not end where its steps say; "
-                        "please report this pipeline",
+                        f"the pipeline's bins or encoded values of {self._names[feature]!r} do not match the boundaries in "
+                        "its steps; please report this pipeline",
                         feature=self._names[feature],
                     )
 
@@ -194,7 +194,7 @@ class RawSplits:
         return self._categories[feature] is None and self._lineage.columns[column].is_stepped
 
     def _at(self, value: float) -> tuple[F64, list[bool]]:
-        """Return what the model sees where each feature in turn has a value [F, D], and whether steps and model take it."""
+        """Return the model's input with each feature in turn set to a value [F, D], and whether steps and model accept it."""
         n_features = len(self._names)
         rows = np.repeat(self._background[None], n_features, axis=0)
         np.fill_diagonal(rows, value)
@@ -226,7 +226,7 @@ class RawSplits:
         return number_split(points[feature][chosen].tolist(), at_ends, missing=is_missing_left)
 
     def _own_points(self, node: int, column: int, points: F64) -> I64:
-        """Return which of a feature's points a node may turn at, the last one included."""
+        """Return the points of a feature at which a node's result may change, including the last one."""
         if not self._lineage.columns[column].is_monotone:
             return np.arange(len(points))
         cuts = [self._found_cuts[limit] for limit in self._limits(node)]
@@ -255,7 +255,7 @@ class RawSplits:
                 found[feature] = (*values.tolist()[:_MAX_EDGES], _NO_CODE)
             elif feature not in self._coded:
                 spread = np.unique(np.linspace(0, len(values) - 1, _MAX_EDGES // 5).astype(np.int64))
-                # The last point only stands for all numbers beyond the others.
+                # The last point only represents all numbers beyond the others.
                 found[feature] = tuple(
                     moved for value in values[spread[spread < len(values) - 1]].tolist() for moved in _beside(value)
                 )
@@ -263,7 +263,7 @@ class RawSplits:
 
 
 def _beside(value: float) -> list[float]:
-    """Return a number and its neighbours, two to each side."""
+    """Return a number and its neighbours, two on each side."""
     found = [value]
     for toward in (-np.inf, np.inf):
         moved = value

@@ -1,7 +1,7 @@
 """The raw columns of a pipeline, and rows of numbers and codes as the table that the pipeline takes.
 
-Numbers reach the pipeline as float64, whatever type of number it was trained on. A category reaches it as the value that its
-encoders list; a code that is no category as a value that none of them lists.
+Numbers reach the pipeline as float64, whatever numeric type it was trained on. A category reaches it as the value that its
+encoders list, and a code without a category as a value that none of them lists.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class RawColumn:
     categories: list[Category] | None = None
     """In the order of their codes; None for a column of numbers."""
     none_is_missing: bool = False
-    """Whether a missing category is None; else it is NaN."""
+    """Whether a missing category is None; otherwise it is NaN."""
     is_used: bool = True
-    """Whether a step needs it; another is no feature of the model."""
+    """Whether a step needs it; otherwise it is not a feature of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class RawTable:
 
     columns: tuple[RawColumn, ...]
     is_frame: bool
-    """Whether the pipeline expects a data frame; else an array."""
+    """Whether the pipeline expects a data frame; otherwise an array."""
     no_code_up_to: float
 
     def settings(self) -> dict[str, Any]:
-        """Return this table's layout as JSON keeps it."""
+        """Return this table's layout as JSON values."""
         return {
             "columns": [asdict(column) for column in self.columns],
             "is_frame": self.is_frame,
@@ -103,7 +103,7 @@ def raw_table(lineage: Lineage, names: Sequence[str] | None, no_code_up_to: floa
 
 
 def unknown_category(categories: Sequence[Category]) -> Category:
-    """Return a value of the categories' type that is none of them."""
+    """Return a value of the categories' type that is not one of them."""
     if categories and all(_is_number(category) for category in categories):
         return max(abs(float(category)) for category in categories) + 1.5
     return _UNKNOWN_TEXT
@@ -115,14 +115,14 @@ def _column(name: str, raw: int, use: Use, lineage: Lineage) -> RawColumn:
         return RawColumn(name, categories, none_is_missing=use.none_is_missing or (has_none and not has_nan))
     if use.categories and not all(map(_is_number, categories)):
         raise UnsupportedModelError(
-            f"the raw column {name!r} holds text, and a step or the model reads it as a number; encode it (OneHotEncoder, "
+            f"the raw column {name!r} contains text, but a step or the model reads it as a number; encode it (OneHotEncoder, "
             "OrdinalEncoder, TargetEncoder) or drop it"
         )
     behind = [column for column in lineage.columns if column.raw == raw]
     if not all(column.is_monotone or column.is_stepped for column in behind):
         raise UnsupportedModelError(
-            f"the pipeline's step {use.encoded_late!r} gives a column to each value of the number {name!r} that another step "
-            "has altered before; encode the raw column, or bin it with KBinsDiscretizer(encode='ordinal')",
+            f"the pipeline's step {use.encoded_late!r} makes a column for each value of the number {name!r}, which another "
+            "step has changed before; encode the raw column, or bin it with KBinsDiscretizer(encode='ordinal')",
             step=use.encoded_late,
         )
     return RawColumn(name)
@@ -143,8 +143,8 @@ def _categories(name: str, use: Use) -> tuple[list[Category], bool, bool]:
             found.setdefault((isinstance(plain, bool), plain), plain)
         else:
             raise UnsupportedModelError(
-                f"a category of {name!r} is the {type(plain).__name__} {plain!r}; mlrf takes strings, numbers and booleans: "
-                "make it text before the encoder"
+                f"a category of {name!r} is the {type(plain).__name__} {plain!r}; mlrf supports strings, numbers and booleans: "
+                "convert it to text before the encoder"
             )
     return list(found.values()), has_none, has_nan
 

@@ -1,4 +1,4 @@
-"""A pipeline, whole: an object or a skops file in, `ImportedModel` over its raw columns out."""
+"""Reader of pipelines: from an object or a skops file to an `ImportedModel` over its raw columns."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from mlrf.core.forest import NUMERIC, ZERO_BAND
 
 
 def read_pipeline(source: Source, options: ImportOptions) -> ImportedModel:
-    """Read a fitted pipeline or a skops file of one; raises the BuildError that says what is wrong."""
+    """Read a fitted pipeline or a skops file of one; raises a BuildError that says what is wrong."""
     pipeline = open_pipeline(source)
     model = _read_model(pipeline, options)
     try:
         return _fold(pipeline, model, options)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        # Whatever a step of another version, or a damaged one, lacks or says of a row.
+        # A step of another version, or a damaged one, may lack anything or fail in any way.
         reason = " ".join(str(error).split())[:200]
         raise ModelUnreadableError(
-            f"the pipeline's steps cannot be asked about rows: {type(error).__name__}: {reason}"
+            f"the pipeline's steps cannot transform rows: {type(error).__name__}: {reason}"
         ) from error
 
 
@@ -41,15 +41,17 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
     lineage = trace_columns(pipeline.steps, pipeline.n_columns)
     if len(lineage.columns) != model.forest.n_features:
         raise ModelUnreadableError(
-            f"the pipeline's steps give {len(lineage.columns)} columns and its model takes {model.forest.n_features}"
+            f"the pipeline's steps produce {len(lineage.columns)} columns, but its model takes {model.forest.n_features}"
         )
     table = raw_table(lineage, pipeline.names, model.forest.no_code_up_to)
     if not table.used:
-        raise UnsupportedModelError("no step of the pipeline reads a raw column, so there is nothing to ask it about")
+        raise UnsupportedModelError(
+            "no step of the pipeline reads a raw column, so its answer is the same for every row"
+        )
     check_category_names(options.categories, [table.columns[raw].name for raw in table.used])
     if options.categories:
         name = next(iter(options.categories))
-        raise SampleError(f"feature {name!r}: the pipeline knows its own categories; leave the list out", feature=name)
+        raise SampleError(f"feature {name!r}: the pipeline defines its categories; leave the list out", feature=name)
     preprocessing = Preprocessing(pipeline.preprocessing, table, len(lineage.columns), library=model.library)
     if preprocessing.is_sparse:
         model = _for_sparse_matrices(model)
@@ -68,11 +70,11 @@ def _fold(pipeline: FittedPipeline, model: ImportedModel, options: ImportOptions
 
 
 def _for_sparse_matrices(model: ImportedModel) -> ImportedModel:
-    """Return a model as its library reads a sparse matrix, which is not in all as it reads an array."""
-    if model.library == "scikit-learn":  # its trees take missing values in arrays alone
+    """Return a model as its library reads a sparse matrix, which differs in parts from how it reads an array."""
+    if model.library == "scikit-learn":  # its trees accept missing values in arrays only
         return replace(model, features=tuple(replace(feature, nullable=False) for feature in model.features))
     if model.library == "lightgbm":
-        # In an array it reads what is near zero as zero, which has moved such thresholds out of the band.
+        # In an array it reads values near zero as zero, which has moved such thresholds out of the band.
         forest = model.forest
         moved = (forest.category_set == NUMERIC) & (forest.threshold == math.nextafter(-ZERO_BAND, -math.inf))
         return replace(model, forest=replace(forest, threshold=np.where(moved, -ZERO_BAND, forest.threshold)))
@@ -86,5 +88,6 @@ def _read_model(pipeline: FittedPipeline, options: ImportOptions) -> ImportedMod
         return found
     kind = type(pipeline.model)
     raise UnsupportedModelError(
-        f"the pipeline's last step {pipeline.model_name!r} is no tree model that mlrf knows: {kind.__module__}.{kind.__name__}"
+        f"the pipeline's last step {pipeline.model_name!r} is not a tree model that mlrf supports: "
+        f"{kind.__module__}.{kind.__name__}"
     )

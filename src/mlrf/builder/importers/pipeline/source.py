@@ -31,15 +31,15 @@ _MODEL_TYPES = (
     "xgboost.sklearn.XGB",
     "catboost.core.CatBoost",
 )
-"""What skops keeps of the boosting libraries' wrappers: their own model as text or bytes, and plain parameters."""
+"""Types in skops files of the boosting libraries' wrappers: their own model as text or bytes, and plain parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedPipeline:
-    """A pipeline cut in two."""
+    """A pipeline divided into preprocessing and model."""
 
     steps: list[tuple[str, Any]]
-    """All but the last."""
+    """All steps except the last."""
     preprocessing: Any
     """The same as a pipeline."""
     model: Any
@@ -47,7 +47,7 @@ class FittedPipeline:
     model_name: str
     n_columns: int
     names: tuple[str, ...] | None
-    """Of the raw columns; None for a pipeline that was trained on an array."""
+    """Names of the raw columns; None for a pipeline that was trained on an array."""
 
 
 def is_pipeline(value: Any) -> bool:
@@ -71,7 +71,7 @@ def open_pipeline(source: Source) -> FittedPipeline:
         pipeline = source.value
     if type(pipeline).__module__.partition(".")[0] != "sklearn":
         raise UnsupportedModelError(
-            f"mlrf folds scikit-learn's Pipeline, not {type(pipeline).__module__}.{type(pipeline).__name__}: make a "
+            f"mlrf supports scikit-learn's Pipeline, not {type(pipeline).__module__}.{type(pipeline).__name__}: make a "
             "sklearn.pipeline.Pipeline of its fitted steps without the samplers, and build from that"
         )
     steps = [(str(name), step) for name, step in pipeline.steps]
@@ -80,7 +80,9 @@ def open_pipeline(source: Source) -> FittedPipeline:
     if not steps or steps[-1][1] is None or isinstance(steps[-1][1], str):
         raise UnsupportedModelError("the pipeline does not end in a model; add the fitted model as its last step")
     if len(steps) == 1:
-        raise UnsupportedModelError("the pipeline has no step but its model: build from that, pipeline[-1]")
+        raise UnsupportedModelError(
+            "the pipeline has no step before its model; build from the model itself, pipeline[-1]"
+        )
     from sklearn.pipeline import Pipeline  # noqa: PLC0415  the caller has a pipeline, so it is installed
 
     n_columns = getattr(pipeline, "n_features_in_", None)
@@ -107,7 +109,7 @@ def pack_source(preprocessing: Any, model: bytes) -> bytes:
 
 
 def unpack_source(packed: bytes) -> tuple[Any, bytes]:
-    """Return what `pack_source` was given."""
+    """Return the arguments of `pack_source`."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         preprocessing = load_skops(archive.read("preprocessing.skops"), also=_PREPROCESSING_TYPES)
         return preprocessing, archive.read("model")

@@ -1,7 +1,7 @@
 """The answer of a split for every value of the raw column behind it.
 
-A split of a category is the set of the codes that go left. A split of a number is a row of intervals, each up to and with its
-end, that go left and right in turn: two of them for scaled numbers, more where a bin or a placeholder stands between numbers.
+A split of a category is the set of the codes that go left. A split of a number is a row of intervals, each up to and including
+its end, that go left and right in turn: two of them for scaled numbers, more if a bin or a placeholder is between numbers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ RawSplit = CategorySplit | NumberSplit
 
 
 def distinct_splits(forest: Forest) -> tuple[I64, I64]:
-    """Return a node of each distinct split [S], and the split of each node [N], -1 at leaves."""
+    """Return one node for each distinct split [S], and the split of each node [N], -1 at leaves."""
     inner = np.flatnonzero(forest.feature != LEAF)
     table = np.column_stack(
         [
@@ -62,7 +62,7 @@ def distinct_splits(forest: Forest) -> tuple[I64, I64]:
 
 
 def sides(forest: Forest, node: int, seen: F64) -> list[bool]:
-    """Return which of the values that the model sees [n] a node sends left."""
+    """Return which of the model's input values [n] a node sends left."""
     with np.errstate(over="ignore"):
         values = seen.astype(forest.inputs).astype(np.float64)
     return [bool(side) for side in goes_left(forest, node, values)]
@@ -84,7 +84,7 @@ def number_split(ends: Sequence[float], at_ends: Sequence[bool], *, missing: boo
 
 
 def limits_of(forest: Forest, node: int) -> list[float]:
-    """Return the values of a column that is monotone beyond which a node's answer may change."""
+    """Return the values of a monotone column beyond which a node's result may change."""
     if forest.category_set[node] != NUMERIC:
         codes = forest.category_codes(int(forest.category_set[node])).tolist()
         limits = {limit for code in codes for limit in (_below(code), _below(code + 1))}

@@ -1,4 +1,4 @@
-"""The importer of scikit-learn's tree models: an estimator or a skops file in, `ImportedModel` out.
+"""The importer of scikit-learn's tree models: an estimator or a skops file, read to an `ImportedModel`.
 
 source (the estimator of the given object), objective (its kind and the meaning of its margin), trees (arrays of
 `sklearn.tree`), histogram (trees and categories of histogram boosting), combinations (bagging and AdaBoost), features

@@ -1,8 +1,8 @@
-"""Estimators that combine trees of `sklearn.tree` otherwise than a forest does: bagging, AdaBoost, isolation forests.
+"""Estimators that combine trees of `sklearn.tree` differently from forests: bagging, AdaBoost, isolation forests.
 
 Each is a sum of its trees' leaves in their order, divided once, in the same operations as scikit-learn's own:
 
-- bagging adds predictions or shares of classes and divides by the number of trees; a tree may see some columns alone;
+- bagging adds predictions or class probabilities and divides by the number of trees; a tree may use only some columns;
 - AdaBoost adds the weight of each tree to the class that it predicts and a share of it, negative, to the others;
 - an isolation forest adds the depth of a leaf and the depth that its rows would still need.
 """
@@ -25,13 +25,13 @@ def check_members(name: str, estimator: Any) -> None:
         kind = type(member)
         if kind.__name__ not in _TREES or not kind.__module__.startswith("sklearn.tree"):
             raise UnsupportedModelError(
-                f"the {name} combines models of {kind.__name__}, and mlrf serves such sums of single trees alone: train it on "
-                "decision trees, or export it to ONNX with skl2onnx and build from that"
+                f"the {name} combines models of {kind.__name__}, but mlrf supports such sums only for single trees: train it "
+                "on decision trees, or export it to ONNX with skl2onnx and build from that"
             )
     if name == "AdaBoostClassifier" and getattr(estimator, "algorithm", "SAMME") == "SAMME.R":
         raise UnsupportedModelError(
-            "the AdaBoostClassifier adds logarithms of shares (algorithm='SAMME.R'), which scikit-learn has given up; train it "
-            "again with algorithm='SAMME'"
+            "the AdaBoostClassifier adds logarithms of probabilities (algorithm='SAMME.R'), which scikit-learn has removed; "
+            "train it again with algorithm='SAMME'"
         )
 
 
@@ -55,6 +55,6 @@ def expected_depth(estimator: Any) -> float:
     expected = float((len(estimator.estimators_) * _average_path_length([estimator._max_samples]))[0])  # noqa: SLF001
     if not expected > 0.0:
         raise UnsupportedModelError(
-            "the IsolationForest was trained on one row a tree and parts none; raise max_samples"
+            "the IsolationForest was trained on one row per tree, so that its trees have no splits; raise max_samples"
         )
     return expected

@@ -1,7 +1,7 @@
 """The columns of a scikit-learn estimator: names, kinds, and the categories that its encoder knows.
 
 Categories that are integers from 0 on are codes themselves. Others (strings, mostly) are a list, and a code is a
-category's place in it.
+category's index in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_CODE = (1 << 31) - 1
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of a model, and what its trees number them by."""
+    """The columns of a model, and how its trees number them."""
 
     features: tuple[Feature, ...]
     order: tuple[int, ...]
@@ -38,7 +38,7 @@ def read_columns(estimator: Any, lists: CategoryLists, *, nullable: bool) -> Col
     count = int(estimator.n_features_in_)
     names = [str(name) for name in getattr(estimator, "feature_names_in_", ())] or [f"x{i}" for i in range(count)]
     if len(names) != count or not all(names) or len(set(names)) != count:
-        raise ModelUnreadableError(f"the estimator has {count} columns and does not name each with a name of its own")
+        raise ModelUnreadableError(f"the estimator has {count} columns, but their names are missing or repeated")
     check_category_names(lists, names)
     known = _encoder_categories(estimator, count)
     features, codes = [], {}
@@ -46,7 +46,8 @@ def read_columns(estimator: Any, lists: CategoryLists, *, nullable: bool) -> Col
         if column not in known:
             if name in lists:
                 raise SampleError(
-                    f"feature {name!r}: the model splits it as a number; leave its list out", feature=name
+                    f"feature {name!r}: the model uses it as a number, so it has no categories; leave its list out",
+                    feature=name,
                 )
             features.append(Feature(name, nullable=nullable, example=0.0))
             continue
@@ -59,7 +60,7 @@ def read_columns(estimator: Any, lists: CategoryLists, *, nullable: bool) -> Col
 def raw_columns(estimator: Any, rows: F64) -> Any:
     """Return rows [n, F] with their codes turned back into the categories that the estimator was trained on.
 
-    An array, or a frame with the estimator's names where its encoder looks for them. A code that is no category becomes
+    An array, or a frame with the estimator's names where its encoder looks for them. A code that is not a category becomes
     something that the encoder does not know; codes are truncated toward zero, as the engine reads them.
     """
     known = _encoder_categories(estimator, int(estimator.n_features_in_))
@@ -97,7 +98,7 @@ def _encoder_categories(estimator: Any, count: int) -> dict[int, list[Category]]
     listed = estimator._preprocessor.named_transformers_["encoder"].categories_  # noqa: SLF001
     columns = np.flatnonzero(is_categorical).tolist()
     if len(is_categorical) != count or len(listed) != len(columns):
-        raise ModelUnreadableError("the estimator's encoder does not fit its columns")
+        raise ModelUnreadableError("the estimator's encoder does not match its columns")
     return {column: _plain(categories) for column, categories in zip(columns, listed, strict=True)}
 
 
@@ -107,7 +108,7 @@ def _plain(categories: Any) -> list[Category]:
     kept = [v for v in values if v is not None and not (isinstance(v, float) and math.isnan(v))]
     if bad := [v for v in kept if not isinstance(v, str | int | float)]:
         raise UnsupportedModelError(
-            f"a category is the {type(bad[0]).__name__} {bad[0]!r}; mlrf takes strings and numbers"
+            f"a category is the {type(bad[0]).__name__} {bad[0]!r}; mlrf supports strings and numbers"
         )
     return [int(v) if isinstance(v, float) and v.is_integer() else v for v in kept]
 
@@ -126,7 +127,7 @@ def _categorical(name: str, known: list[Category], given: list[Category] | None)
         listed = tuple(known)
         if given is not None and list(given) != known:
             raise SampleError(
-                f"feature {name!r}: the model knows its categories, and the list given is another; leave it out"
+                f"feature {name!r}: the model defines its categories, and the list given differs; leave it out"
             )
     try:
         example = (listed[codes[0]] if listed is not None else codes[0]) if codes else None

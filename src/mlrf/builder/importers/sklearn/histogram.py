@@ -59,7 +59,7 @@ class HistogramTrees:
             known = self._codes[feature[node]]
             place = int(nodes["bitset_idx"][node])
             if known is None or not 0 <= place < len(bits):
-                raise self._damaged("a node has a category set of no feature")
+                raise self._damaged("a node has a category set without a feature")
             chosen = [code for position, code in enumerate(known) if _holds(bits[place], position)]
             if default_left[node]:
                 chosen = sorted(set(known) - set(chosen))

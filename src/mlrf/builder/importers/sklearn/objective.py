@@ -73,7 +73,7 @@ def read_kind(estimator: Any) -> Kind:
         raise ModelUnreadableError(f"the {name} is not fitted; call its fit first")
     if family == "histogram" and not hasattr(estimator, "_preprocessor"):
         raise UnsupportedModelError(
-            f"the {name} is of scikit-learn 1.3 or older, which today's no longer answers; train it again"
+            f"the {name} was made by scikit-learn 1.3 or older, which current versions cannot run; train it again"
         )
     n_targets = int(getattr(estimator, "n_outputs_", 1))
     if n_targets != 1 and name.endswith("Classifier"):
@@ -84,7 +84,9 @@ def read_kind(estimator: Any) -> Kind:
         check_members(name, estimator)
     labels = fitted_labels(getattr(estimator, "classes_", None)) if name.endswith("Classifier") else None
     if labels is not None and len(labels) == 1:
-        raise UnsupportedModelError(f"the {name} was trained on the one class {labels[0]!r} and has nothing to decide")
+        raise UnsupportedModelError(
+            f"the {name} was trained on the single class {labels[0]!r}; train it with two or more"
+        )
     task: Task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"  # noqa: PLR2004
     return Kind(
         family,
@@ -117,7 +119,7 @@ def initial_margin(estimator: Any, kind: Kind) -> np.ndarray[tuple[int], np.dtyp
     if not is_constant:
         shown = f"{type(start).__name__}" + (f"({start.strategy!r})" if hasattr(start, "strategy") else "")
         raise UnsupportedModelError(
-            f"the {kind.name} starts from another model, init={shown}, whose answer differs from row to row; "
+            f"the {kind.name} starts from another model, init={shown}, whose prediction differs from row to row; "
             "train it with init=None or init='zero'"
         )
     first = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))  # noqa: SLF001
@@ -156,7 +158,7 @@ def _link(estimator: Any, name: str, family: Family, n_classes: int) -> Link:
     link = type(estimator._loss.link).__name__  # noqa: SLF001
     if link not in _LINKS_OF_LOSSES:
         raise UnsupportedModelError(
-            f"the {name}'s loss {estimator.loss!r} has the link {link}, which mlrf does not know"
+            f"the {name}'s loss {estimator.loss!r} has the link {link}, which mlrf does not support"
         )
     return _LINKS_OF_LOSSES[link]
 

@@ -1,4 +1,4 @@
-"""A scikit-learn model, whole: an estimator or a skops file in, `ImportedModel` out."""
+"""A scikit-learn model, whole: an estimator or a skops file, read to an `ImportedModel`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel
     """Read a fitted estimator or a skops file.
 
     The wished category lists name the categories of features whose categories are codes; the classes give a classifier's
-    classes other names, in the order of its `classes_`. Raises the BuildError that says what is wrong.
+    classes other names, in the order of its `classes_`. Raises a BuildError that says what is wrong.
     """
     estimator, kind, skops_file = open_estimator(source)
     try:
@@ -41,8 +41,10 @@ def read_sklearn(source: Source, import_options: ImportOptions) -> ImportedModel
             scale=2.0 if kind.family == "adaboost" and kind.n_outputs == 1 else 1.0,
         )
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        # Whatever a file of another version, or a damaged one, lacks.
-        raise ModelUnreadableError(f"the {kind.name} lacks what scikit-learn's own have: {error}") from error
+        # A file of another version, or a damaged one, may lack anything.
+        raise ModelUnreadableError(
+            f"the {kind.name} lacks an attribute that scikit-learn's estimators have: {error}"
+        ) from error
     return ImportedModel(
         forest=forest,
         task=kind.task,

@@ -1,4 +1,4 @@
-"""scikit-learn's own answers, in a process of its own."""
+"""scikit-learn's own predictions. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answer(
     """Return the margins of `rows`, the predictions of `wanted` (both with categories as codes), and scikit-learn's version."""
     estimator = load_skops(model.read_bytes())
     kind = read_kind(estimator)
-    if hasattr(estimator, "n_jobs"):  # get_params fails on a model that lacks a parameter of today's
+    if hasattr(estimator, "n_jobs"):  # get_params fails on a model that lacks a parameter of the current version
         estimator.n_jobs = 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without names
@@ -51,7 +51,7 @@ def _margins(estimator: Any, kind: Kind, table: Any) -> F64:
 
 
 def _depths(estimator: Any, table: Any) -> F64:
-    """Return the mean depth over its expectation: what `score_samples` raises 2 to, in the same operations."""
+    """Return the mean depth divided by its expectation, the exponent in `score_samples`, in the same operations."""
     rows = np.asarray(table.toarray() if hasattr(table, "toarray") else table, np.float32)
     depths = np.zeros(len(rows))
     for index, (tree, columns) in enumerate(zip(estimator.estimators_, estimator.estimators_features_, strict=True)):

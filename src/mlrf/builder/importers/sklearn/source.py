@@ -25,21 +25,21 @@ MAX_UNPACKED_BYTES = 8 << 30
 _MAX_MEMBERS = 1_000_000
 _SHOWN_TYPES = 3
 _TRUSTED = (
-    # The check of its input that histogram boosting keeps beside its encoder; loading binds it and calls nothing.
+    # The input check that histogram boosting stores next to its encoder; loading it calls nothing.
     "functools.partial",
     "sklearn.utils.validation.check_array",
-    # What scikit-learn 1.6 keeps there too.
+    # Also stored there by scikit-learn 1.6.
     "sklearn.compose._column_transformer._RemainderColsList",
 )
 _TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.", "_loss.Cy")
-"""What tree models hold, in one version or another, beyond what skops itself trusts: types and functions of these modules."""
+"""Modules whose types and functions tree models contain, in one version or another, besides what skops itself trusts."""
 _LOSSES, _LOSSES_BEFORE_1_7 = "sklearn._loss._loss", "_loss"
-"""Where scikit-learn's losses are, and what older versions called that module in the files that they wrote."""
+"""The module of scikit-learn's losses, and its name in files written by older versions."""
 _OTHERS = {
     "xgboost": "save_model('model.ubj')",
     "catboost": "save_model('model.cbm')",
 }
-"""Libraries whose wrappers skops writes too, and how each saves them itself."""
+"""Libraries whose wrappers skops can write, and each library's own file extension."""
 _CLASS = re.compile(rb'\s*\{\s*"__class__":\s*"(\w{1,100})",\s*"__module__":\s*"([\w.]{1,200})"')
 _CLASS_BYTES = 400
 _OF_TRAINING = ("_scorer", "_raw_predict", "_rng", "_feature_subsample_rng", "oob_decision_function_", "oob_prediction_",
@@ -52,7 +52,7 @@ def is_archive(content: bytes) -> bool:
 
 
 def skops_class(content: bytes) -> tuple[str, str] | None:
-    """Return module and name of the class of a skops file's object; None when the file is no skops archive."""
+    """Return module and name of the class of a skops file's object; None when the file is not a skops archive."""
     if not content.startswith(b"PK\x03\x04"):
         return None
     try:
@@ -64,19 +64,19 @@ def skops_class(content: bytes) -> tuple[str, str] | None:
 
 
 def open_estimator(source: Source) -> tuple[Any, Kind, bytes]:
-    """Return the estimator of an object or of a skops file, what it is, and the skops file of it."""
+    """Return the estimator of an object or of a skops file, its kind, and its skops file."""
     if isinstance(source, ModelFile):
         estimator = load_skops(source.content)
         return estimator, read_kind(estimator), source.content
     estimator = source.value
-    kind = read_kind(estimator)  # what is not served is not written either
+    kind = read_kind(estimator)  # unsupported estimators are not written either
     return estimator, kind, dump_skops(estimator)
 
 
 def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
-    """Return the object of a skops file; UnsupportedModelError names types in it that no tree model has.
+    """Return the object in a skops file; UnsupportedModelError names types in it that no tree model has.
 
-    `also`: the beginnings of the names of other types that are trusted.
+    `also`: prefixes of the names of other trusted types.
     """
     skops = _skops()
     try:
@@ -93,12 +93,12 @@ def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
                 for other, saved in _OTHERS.items():
                     if held := [name for name in strange if name.startswith(f"{other}.")]:
                         raise UnsupportedModelError(
-                            f"the skops file holds a model of {other} ({held[-1]}); load it with skops and save it in its own "
-                            f"format: model.{saved}"
+                            f"the skops file contains a model of {other} ({held[-1]}); load it with skops and save it in its "
+                            f"own format: model.{saved}"
                         )
                 shown = ", ".join(strange[:_SHOWN_TYPES]) + (" …" if len(strange) > _SHOWN_TYPES else "")
                 raise UnsupportedModelError(
-                    f"the skops file holds {shown}, which no tree model of scikit-learn has, and is not loaded; "
+                    f"the skops file contains {shown}, which no tree model of scikit-learn has, and is not loaded; "
                     "dump the tree model alone",
                     types=strange[:20],
                 )
@@ -106,7 +106,7 @@ def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
                 return skops.loads(raw, trusted=sorted(found))
     except BuildError:
         raise
-    except Exception as error:  # a damaged file may raise whatever the types in it raise
+    except Exception as error:  # a damaged file may raise anything that its types raise
         wrote = _version_of(raw)
         said = (
             f"; scikit-learn {wrote} wrote it: load it there and export it to ONNX with skl2onnx, or train it again"
@@ -117,7 +117,7 @@ def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
 
 
 def dump_skops(estimator: Any) -> bytes:
-    """Return the skops file of a fitted estimator; UnsupportedModelError when it holds what skops cannot write."""
+    """Return the skops file of a fitted estimator; UnsupportedModelError when it contains objects that skops cannot write."""
     skops = _skops()
     # skops cannot write a scorer, and nothing that only training uses is needed here.
     fitted = copy.copy(estimator)
@@ -127,7 +127,8 @@ def dump_skops(estimator: Any) -> bytes:
         return bytes(skops.dumps(fitted))
     except Exception as error:
         raise UnsupportedModelError(
-            f"the {type(estimator).__name__} holds what skops cannot write: {_line(error)}; train it with plain parameters"
+            f"the {type(estimator).__name__} contains objects that skops cannot write: {_line(error)}; train it with plain "
+            "parameters"
         ) from error
 
 
@@ -143,7 +144,7 @@ def _skops() -> Any:
 
 @contextmanager
 def _older_losses() -> Iterator[None]:
-    """Have the losses under the name that versions before 1.7 wrote, for as long as a file is read."""
+    """Make the losses available under the name of versions before 1.7 while a file is read."""
     if _LOSSES_BEFORE_1_7 in sys.modules:
         yield
         return

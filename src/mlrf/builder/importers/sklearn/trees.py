@@ -1,7 +1,7 @@
 """The arrays of `sklearn.tree` as trees of the IR.
 
-scikit-learn rounds a row to float32 and sends it left when it is at most the threshold, a float64: at most the greatest
-float32 below it. NaN takes the side that each node names. Covers are the weights of the training rows.
+scikit-learn rounds a row to float32 and sends it left if it is at most the threshold, a float64: at most the greatest
+float32 below it. NaN goes to the side that each node states. Covers are the weights of the training rows.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _combined(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
 
 
 def _combined_leaves(estimator: Any, kind: Kind, index: int) -> F64 | None:
-    """Return the leaf values [N, K] of one tree of a combination; None where they are a forest's."""
+    """Return the leaf values [N, K] of one tree of a combination; None for forests."""
     if kind.family == "isolation":
         return leaf_depths(estimator, index)
     if kind.family == "bagging":
@@ -79,7 +79,7 @@ def _read_tree(
     if leaves is not None:
         values, outputs = leaves, tuple(range(leaves.shape[1]))
     elif scale is not None:
-        # The library multiplies a leaf by the learning rate as it adds it: the same product, rounded once.
+        # The library multiplies a leaf by the learning rate when it adds it: the same product, rounded once.
         values, outputs = scale * np.asarray(tree.value, np.float64)[:, 0, :1], (output,)
     else:
         values, outputs = _leaf_values(np.asarray(tree.value, np.float64), inner, kind, index)
@@ -102,13 +102,14 @@ def _leaf_values(value: F64, inner: Bool, kind: Kind, index: int) -> tuple[F64, 
     value = value[:, 0, :]
     if value.shape[1] != len(kind.classes):
         raise ModelUnreadableError(
-            f"tree {index} of the {kind.name} knows {value.shape[1]} of {len(kind.classes)} classes"
+            f"tree {index} of the {kind.name} has {value.shape[1]} of {len(kind.classes)} classes"
         )
-    # Until version 1.3 leaves held weights, not shares, and today's scikit-learn answers such a model wrongly itself.
+    # Before version 1.3 leaves contained weights, not probabilities; current scikit-learn itself predicts wrongly with such a
+    # model.
     if np.any(np.abs(value[~inner].sum(axis=1) - 1.0) > _SHARES_TOLERANCE):
         raise UnsupportedModelError(
-            f"the leaves of the {kind.name} hold weights of classes instead of shares, as scikit-learn below 1.3 wrote them; "
-            "train the model again"
+            f"the leaves of the {kind.name} contain class weights instead of probabilities, as scikit-learn below 1.3 wrote "
+            "them; train the model again"
         )
     if kind.n_outputs == 1:
         return value[:, 1:2], (0,)

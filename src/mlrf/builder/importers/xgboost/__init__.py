@@ -16,7 +16,7 @@ _OLD_BINARY = re.compile(
 """The binary format up to XGBoost 2: a header of numbers, then the names of objective and booster."""
 
 _DUMPED = re.compile(rb'(booster\[\d+\]:|\[\s*\{\s*"nodeid")')
-"""How `Booster.dump_model` begins: recognised so that it is refused by name."""
+"""Prefix of `Booster.dump_model`'s output, recognised so that the error can name it."""
 
 LIBRARY = Library(
     name="XGBoost",

@@ -12,13 +12,13 @@ from mlrf.builder.importers.xgboost.ubjson import read_ubjson
 from mlrf.core.errors import ModelUnreadableError
 
 _UBJSON_LENGTHS = (b"i", b"U", b"I", b"l", b"L")
-"""How the length of a UBJSON key begins."""
+"""Markers of the length of a UBJSON key."""
 _SHOWN_CHARS = 40
 _HEAD_BYTES = 256
 
 
 def is_document(content: bytes) -> bool:
-    """Whether a file begins as an XGBoost model does: an object whose members are the learner and the version."""
+    """Whether a file starts like an XGBoost model: an object whose members are the learner and the version."""
     start = content[:_HEAD_BYTES]
     if start[:1] != b"{":
         return False
@@ -28,23 +28,25 @@ def is_document(content: bytes) -> bool:
 
 
 def read_document(content: bytes) -> Member:
-    """Return the learner; ModelUnreadableError when the document is not sound or holds none."""
+    """Return the learner; ModelUnreadableError if the document is damaged or has no learner."""
     if content[1:2] in _UBJSON_LENGTHS:
         document = read_ubjson(content)
     else:
         try:
             document = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise ModelUnreadableError(f"the XGBoost model file is cut or damaged: it is not JSON: {error}") from error
+            raise ModelUnreadableError(
+                f"the XGBoost model file is cut off or damaged: it is not JSON: {error}"
+            ) from error
     return Member(document, "the model").member("learner")
 
 
 class Member:
-    """An object of the document; errors name the way to what is wrong."""
+    """An object of the document; errors name the path to the invalid member."""
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
-            raise ModelUnreadableError(f"the XGBoost model file is damaged: {where} is no object")
+            raise ModelUnreadableError(f"the XGBoost model file is damaged: {where} is not an object")
         self._members = value
         self.where = where
 
@@ -64,26 +66,26 @@ class Member:
         return [Member(value, f"{key} {place}") for place, value in enumerate(self.items(key))]
 
     def items(self, key: str) -> list[Any]:
-        """Return a list of whatever."""
+        """Return a list of any values."""
         value = self._get(key)
         if isinstance(value, np.ndarray):
             return list(value.tolist())
         if not isinstance(value, list):
-            raise self.error(key, "is no list")
+            raise self.error(key, "is not a list")
         return value
 
     def text(self, key: str) -> str:
         """Return a string."""
         value = self._get(key)
         if not isinstance(value, str):
-            raise self.error(key, "is no text")
+            raise self.error(key, "is not text")
         return value
 
     def texts(self, key: str) -> list[str]:
-        """Return a list of strings; none where there is no such member."""
+        """Return a list of strings, empty if there is no such member."""
         values = self.items(key) if key in self else []
         if not all(isinstance(value, str) for value in values):
-            raise self.error(key, "is no list of text")
+            raise self.error(key, "is not a list of text")
         return values
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -94,20 +96,20 @@ class Member:
         try:
             return int(value) if isinstance(value, str | int) else int("")
         except ValueError as error:
-            raise self.error(key, f"is no integer: {str(value)[:_SHOWN_CHARS]!r}") from error
+            raise self.error(key, f"is not an integer: {str(value)[:_SHOWN_CHARS]!r}") from error
 
     def integers(self, key: str, count: int | None = None) -> npt.NDArray[np.int64]:
-        """Return an array of `count` integers; none where there is no such member."""
+        """Return an array of `count` integers, empty if there is no such member."""
         found = self._array(key, count)
         if found.dtype.kind not in "iub" and found.size:
-            raise self.error(key, "holds what is no integer")
+            raise self.error(key, "contains a value that is not an integer")
         return found.astype(np.int64)
 
     def floats(self, key: str, count: int | None = None) -> npt.NDArray[np.float32]:
         """Return an array of `count` numbers as float32, NaN and infinities included."""
         found = self._array(key, count)
         if found.dtype.kind not in "iubf" and found.size:
-            raise self.error(key, "holds what is no number")
+            raise self.error(key, "contains a value that is not a number")
         with np.errstate(over="ignore"):
             return found.astype(np.float32)
 
@@ -115,9 +117,9 @@ class Member:
         try:
             found = np.asarray(self._get(key))
         except (ValueError, OverflowError) as error:
-            raise self.error(key, "is no list of numbers") from error
+            raise self.error(key, "is not a list of numbers") from error
         if found.ndim != 1 or (count is not None and len(found) != count):
-            raise self.error(key, f"is no list of {'' if count is None else f'{count} '}numbers")
+            raise self.error(key, f"is not a list of {'' if count is None else f'{count} '}numbers")
         return found
 
     def _get(self, key: str) -> Any:

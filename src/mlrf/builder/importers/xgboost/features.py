@@ -20,8 +20,8 @@ def read_features(
 ) -> tuple[Feature, ...]:
     """Return the model's features in column order.
 
-    `split_by_category` names the columns that a categorical node tests, with the greatest code that one of them knows.
-    ModelUnreadableError when names and columns do not fit; SampleError when a category list does not.
+    `split_by_category` names the columns that a categorical node tests, with the greatest code in such a node.
+    ModelUnreadableError if names and columns do not match; SampleError if a category list does not.
     """
     names = learner.texts("feature_names") or [f"f{place}" for place in range(n_features)]
     types = learner.texts("feature_types") or ["float"] * n_features
@@ -30,7 +30,7 @@ def read_features(
             f"the XGBoost model file has {n_features} columns, names {len(names)} and types {len(types)} of them"
         )
     if not all(names) or len(set(names)) != len(names):
-        raise ModelUnreadableError("the XGBoost model file leaves a feature without a name, or names two alike")
+        raise ModelUnreadableError("the XGBoost model file has a feature without a name, or two with the same name")
     check_category_names(lists, names)
     own = _own_lists(booster, n_features)
     return tuple(
@@ -55,7 +55,7 @@ def _feature(name: str, kind: str, given: Any, own: Any, greatest: int) -> Featu
         return Feature(name, _KINDS.get(kind, Kind.NUMERIC))
     if given is not None and own is not None and list(given) != list(own):
         raise SampleError(
-            f"feature {name!r}: the model file knows its categories, in another order than the list given; leave it out",
+            f"feature {name!r}: the model file defines its categories, and the list given differs; leave it out",
             feature=name,
         )
     listed = given if given is not None else own
@@ -86,7 +86,7 @@ def _own_lists(booster: Member, n_features: int) -> dict[int, list[Any]]:
 
 
 def _decoded(column: Any) -> list[Any]:
-    """Return one column's categories: numbers as they are, text as Arrow keeps it (offsets into one run of bytes)."""
+    """Return one column's categories: numbers unchanged, text as Arrow stores it (offsets into one byte array)."""
     if not isinstance(column, dict):
         return []
     values = np.asarray(column.get("values", []))
@@ -94,7 +94,7 @@ def _decoded(column: Any) -> list[Any]:
         return list(values.tolist())
     offsets = np.asarray(column["offsets"])
     if offsets.ndim != 1 or values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-        raise ModelUnreadableError("the XGBoost model file is damaged: its categories are no text")
+        raise ModelUnreadableError("the XGBoost model file is damaged: its categories are not text")
     if not offsets.size:
         return []
     ascending = offsets[0] == 0 and offsets[-1] == len(values) and np.all(np.diff(offsets) >= 0)
@@ -102,6 +102,6 @@ def _decoded(column: Any) -> list[Any]:
         raise ModelUnreadableError("the XGBoost model file is damaged: its categories end early")
     raw = bytes((values.astype(np.int64) & 0xFF).astype(np.uint8))
     if not raw.isascii():
-        # XGBoost 3.1 and 3.2 count characters where they write bytes, and so keep such text cut: nobody can tell what it was.
+        # XGBoost 3.1 and 3.2 count characters but write bytes, and so truncate such text, which cannot be restored.
         return []
     return [raw[a:b].decode("ascii") for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]

@@ -1,6 +1,6 @@
 """XGBoost's trees as the IR: level by level from the root, `x < t` as `x <=` the float32 below t.
 
-A category goes right where it is in the node's set, so IR children are exchanged at categorical nodes.
+A category goes right if it is in the node's set, so the IR's children are exchanged at categorical nodes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def to_forest(
 ) -> Forest:
     """Return the IR of trees in the order of their sum; `weights` [T] are those of dart.
 
-    ModelUnreadableError when a tree's nodes are no tree; UnsupportedModelError for trees with vector leaves.
+    ModelUnreadableError when a tree's nodes do not form a tree; UnsupportedModelError for trees with vector leaves.
     """
     sets: dict[tuple[int, ...], int] = {}
     parts, offsets = [], [0]
@@ -91,7 +91,7 @@ def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _P
     is_category = (kinds[order] == _CATEGORICAL) & ~is_leaf
     # XGBoost up to 2.1 writes NaN at categorical nodes.
     if np.any(np.isnan(condition[order[~is_leaf & ~is_category]])):
-        raise tree.error("split_conditions", "holds what is not a number")
+        raise tree.error("split_conditions", "contains a value that is not a number")
     low, high = (number[np.where(is_leaf, 0, child[order])] for child in (left, right))
     threshold = below32(condition[order].astype(np.float64))
     return {
@@ -119,7 +119,7 @@ def _level_order(tree: Member, left: I64, right: I64) -> I64:
         level = np.stack([left[inner], right[inner]], axis=1).reshape(-1)
         if count + len(level) > n or np.any((level < 0) | (level >= n)):
             raise ModelUnreadableError(
-                f"the XGBoost model file is damaged: {tree.where} reaches a node twice, or one that it has not"
+                f"the XGBoost model file is damaged: {tree.where} reaches a node twice, or one that does not exist"
             )
     order = np.concatenate(levels)
     if len(np.unique(order)) != len(order):
@@ -140,7 +140,7 @@ def _categories(
     found = {}
     for node, start, size in zip(nodes.tolist(), starts.tolist(), sizes.tolist(), strict=True):
         if not (0 <= node < n and start >= 0 and size >= 0 and start + size <= len(codes)):
-            raise tree.error("categories_segments", "leads outside the tree's categories")
+            raise tree.error("categories_segments", "points outside the tree's categories")
         own = np.unique(codes[start : start + size])
         if len(own) and not (own[0] >= 0 and own[-1] < _MAX_CATEGORY):
             raise tree.error("categories", "holds a code below 0 or beyond 2^24")

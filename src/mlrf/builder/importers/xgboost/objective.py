@@ -1,7 +1,7 @@
-"""What an XGBoost objective makes of the raw margin, and of the base score that its file holds.
+"""The meaning of an XGBoost objective: the link of the raw margin, and the conversion of the base score in the file.
 
-`base_score` stands in the file as the user gives it, in the space of predictions; the margin starts at what the objective's
-inverse link makes of it, in float32, as XGBoost computes it.
+`base_score` is in the file as the user gives it, in the space of predictions; the margin starts at the result of the
+objective's inverse link for it, in float32, as XGBoost computes it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mlrf.core.manifest import Task
 
 Scores = npt.NDArray[np.float32]
 _LEAST_PROBABILITY = np.float32(1e-6)
-"""What XGBoost's logistic objectives clamp a base score to, and its difference from 1."""
+"""The bounds to which XGBoost's logistic objectives clamp a base score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """The task, the link, and how a base score becomes a margin."""
+    """The task, the link, and the conversion of a base score to a margin."""
 
     task: Task
     link: Link
@@ -45,9 +45,9 @@ class Objective:
         if not np.all((scores >= 0) & (scores <= 1)):
             raise UnsupportedModelError(
                 f"the model's base_score {scores.tolist()} must be a probability, 0 to 1, for its objective; XGBoost itself "
-                "refuses it; train it with one"
+                "refuses this value; train it with one in that range"
             )
-        # As XGBoost does, which estimates 0 or 1 where all labels are of one class.
+        # As XGBoost does, which estimates 0 or 1 if all labels are of one class.
         clamped = np.clip(scores, _LEAST_PROBABILITY, np.float32(1) - _LEAST_PROBABILITY)
         odds = np.float32(1) / clamped - np.float32(1)
         return np.array([-_log(float(ratio)) for ratio in odds], np.float32)
@@ -81,10 +81,10 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def read_objective(name: str) -> Objective:
-    """Return what is known of an objective; UnsupportedModelError names one that mlrf does not know."""
+    """Return the properties of an objective; UnsupportedModelError names one that mlrf does not support."""
     if name not in OBJECTIVES:
         raise UnsupportedModelError(
-            f"the model's objective {name!r} is not one that mlrf knows ({', '.join(sorted(OBJECTIVES))})",
+            f"the model's objective {name!r} is not one that mlrf supports ({', '.join(sorted(OBJECTIVES))})",
             objective=name,
         )
     return OBJECTIVES[name]

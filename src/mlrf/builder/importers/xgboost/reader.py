@@ -1,4 +1,4 @@
-"""An XGBoost model, whole: a document in, `ImportedModel` out."""
+"""Reader of XGBoost models: from a document to an `ImportedModel`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MAX_OUTPUTS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A document, and what only the object around it knows."""
+    """A document, and what only the object around it contains."""
 
     raw: bytes
     classes: tuple[ClassLabel, ...] | None = None
     is_wrapper: bool = False
-    """Whether it is a scikit-learn wrapper's, which predicts up to its best iteration; a Booster uses all."""
+    """Whether it belongs to a scikit-learn wrapper, which predicts up to its best iteration; a Booster uses all."""
 
 
 def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel:
-    """Read a JSON or UBJSON model, a Booster or a scikit-learn wrapper; raises the BuildError that says what is wrong."""
+    """Read a JSON or UBJSON model, a Booster or a scikit-learn wrapper; raises a BuildError that says what is wrong."""
     given = _given(source)
     learner = read_document(given.raw)
     name = learner.member("objective").text("name")
@@ -63,7 +63,7 @@ def read_xgboost(source: Source, import_options: ImportOptions) -> ImportedModel
     n_classes = {"binary": 2, "multiclass": n_outputs}.get(objective.task)
     if name == "multi:softmax":
         notes += (
-            "multi:softmax predicts a label; mlrf answers its probabilities, as multi:softprob, with the label beside",
+            "multi:softmax predicts a label; mlrf predicts its probabilities, as multi:softprob does, and adds the label",
         )
     own_classes = given.classes or _kept_classes(learner)
     return ImportedModel(
@@ -107,8 +107,8 @@ def _given(source: Source) -> _Given:
         missing = getattr(model, "missing", np.nan)
         if missing is not None and missing == missing:  # noqa: PLR0124  NaN is the usual one
             raise UnsupportedModelError(
-                f"the {type(model).__name__} reads {missing} as missing (its parameter `missing`), which no model file keeps; "
-                "train it with missing=nan, and send null where a value is missing"
+                f"the {type(model).__name__} reads {missing} as missing (its parameter `missing`), which model files do not "
+                "record; train it with missing=nan, and send null where a value is missing"
             )
         try:
             booster = model.get_booster()
@@ -133,13 +133,13 @@ def _gradient_booster(learner: Member) -> tuple[Member, np.ndarray[tuple[int], n
         )
     if name == "gbtree":
         model = booster.member("model")
-        # From XGBoost 3.4 on dropout is gbtree's own, and its weights stand beside the trees.
+        # Since XGBoost 3.4 dropout is part of gbtree, and its weights are next to the trees.
         return model, _weights(model, model) if "weight_drop" in model else None
     if name == "dart":
         model = booster.member("gbtree").member("model")
         return model, _weights(booster, model)
     raise UnsupportedModelError(
-        f"the model's booster is {name}, and mlrf serves trees (gbtree, dart) of XGBoost; "
+        f"the model's booster is {name}, but of XGBoost mlrf supports trees only (gbtree, dart); "
         + ("a linear model needs no tree engine" if name == "gblinear" else "train with booster=gbtree"),
         booster=name,
     )
@@ -157,8 +157,8 @@ def _n_outputs(parameters: Member, objective: Objective) -> int:
         raise parameters.error("num_class", f"is {n_classes} for {n_targets} targets")
     if objective.task == "binary" and n_outputs > 1:
         raise UnsupportedModelError(
-            f"the model answers {n_outputs} labels at once (multi-label classification), which mlrf does not serve; train a "
-            "model a label"
+            f"the model predicts {n_outputs} labels at once (multi-label classification), which mlrf does not support; train a "
+            "model for each label"
         )
     return n_outputs
 
@@ -166,7 +166,7 @@ def _n_outputs(parameters: Member, objective: Objective) -> int:
 def _trees_of_predict(
     learner: Member, booster: Member, given: _Given, n_outputs: int
 ) -> tuple[int, int, tuple[str, ...]]:
-    """Return how many trees XGBoost's own predict uses, how many iterations (0: all of them), and what to say of it."""
+    """Return how many trees XGBoost's own predict uses, how many iterations (0: all of them), and a note about it."""
     n_trees = len(booster.items("trees"))
     attributes = learner.member("attributes") if "attributes" in learner else Member({}, "attributes")
     if "best_iteration" not in attributes:
@@ -186,7 +186,7 @@ def _trees_of_predict(
         note = f"early stopping: the trees up to the best iteration, {wanted} of {n_trees}, as the wrapper predicts"
         return wanted, best, (note,)
     note = (
-        f"all {n_trees} trees, as Booster.predict answers; early stopping's best iteration would use {wanted} of them "
+        f"all {n_trees} trees, as Booster.predict does; early stopping's best iteration would use {wanted} of them "
         f"(save booster[:{best}] to serve those)"
     )
     return n_trees, 0, (note,)

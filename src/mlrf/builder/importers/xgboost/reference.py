@@ -1,4 +1,4 @@
-"""XGBoost's own answers; runs in a process of its own, and is all of mlrf that imports XGBoost."""
+"""XGBoost's own predictions. Runs in a child process; the only module of mlrf that imports XGBoost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Universal Binary JSON (https://ubjson.org, draft 12) as XGBoost writes it: numbers big-endian, typed arrays as they lie.
+"""Universal Binary JSON (https://ubjson.org, draft 12) as XGBoost writes it: big-endian numbers, typed arrays read in place.
 
-Every length is held against what is left of the file before anything is made of it.
+Every length is compared with the rest of the file before anything is allocated.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _MAX_DEPTH = 64
 
 
 def read_ubjson(raw: bytes) -> Any:
-    """Return the value that a document holds; typed arrays are NumPy arrays. ModelUnreadableError when it is not sound."""
+    """Return the value of a document; typed arrays are NumPy arrays. ModelUnreadableError if it is damaged."""
     reader = _Reader(raw)
     value = reader.value(reader.marker(), 0)
     if reader.at != len(raw):
-        raise reader.error("has more behind its end")
+        raise reader.error("has more data after its end")
     return value
 
 
@@ -33,7 +33,7 @@ class _Reader:
         self.at = 0
 
     def error(self, reason: str) -> ModelUnreadableError:
-        return ModelUnreadableError(f"the UBJSON model file is cut or damaged: it {reason} (byte {self.at})")
+        return ModelUnreadableError(f"the UBJSON model file is cut off or damaged: it {reason} (byte {self.at})")
 
     def marker(self) -> bytes:
         found = self._take(1)
@@ -94,7 +94,7 @@ class _Reader:
         return members
 
     def _optimised(self) -> tuple[bytes | None, int]:
-        """Return the element type and the count that stand before the elements; None and -1 where they do not."""
+        """Return the element type and the count that precede the elements; None and -1 if absent."""
         kind, count = None, -1
         if self._raw[self.at : self.at + 1] == b"$":
             self.at += 1

@@ -191,13 +191,13 @@ class CallHandler:
             async with asyncio.timeout(self._write_timeout_s):
                 await context.write(content)
         except TimeoutError:
-            slow = RequestTimeoutError(f"the client did not read its answers for {self._write_timeout_s:g} s")
+            slow = RequestTimeoutError(f"the client did not read its responses for {self._write_timeout_s:g} s")
             raise self._handler.refusal(caller, slow) from None
 
 
 def _leaving() -> NotReadyError:
-    return NotReadyError("the server is shutting down; go on with another")
+    return NotReadyError("the server is shutting down; send the request to another one")
 
 
 def _cut_short() -> MalformedRequestError:
-    return MalformedRequestError("the call ended before its message was whole; send one whole message")
+    return MalformedRequestError("the call ended before its message was complete; send one complete message")

@@ -60,7 +60,7 @@ def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMIT
     if raw:
         if len(raw) != len(inputs):
             raise InvalidTensorError(
-                f"raw_input_contents hold {len(raw)} tensors for {len(inputs)} inputs; send one for each, in their order"
+                f"raw_input_contents has {len(raw)} tensors for {len(inputs)} inputs; send one for each, in the same order"
             )
         tensors = [_raw(tensor, data) for tensor, data in zip(inputs, raw, strict=True)]
     else:
@@ -131,7 +131,7 @@ def streamed_fault(body: bytes, details: str) -> bytes:
 def _raw(tensor: Any, data: bytes) -> InputTensor:
     if tensor.HasField("contents") and tensor.contents.ByteSize():
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)} has contents, and raw_input_contents came too; send one of both",
+            f"input {shown_name(tensor.name)} has contents, but the request has raw_input_contents too; send one of them",
             input=clip(tensor.name),
         )
     if tensor.parameters:
@@ -149,7 +149,7 @@ def _typed(tensor: Any) -> InputTensor:
         for present, _ in contents.ListFields():
             if present.name != field:
                 raise InvalidTensorError(
-                    f"input {shown_name(tensor.name)}: values of {tensor.datatype} belong into {field}, not {present.name}",
+                    f"input {shown_name(tensor.name)}: values of {tensor.datatype} belong in {field}, not {present.name}",
                     input=clip(tensor.name),
                     datatype=tensor.datatype,
                 )

@@ -35,7 +35,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 _OK = 200
 _MAX_DETAILS_BYTES = 2000
-"""Details travel in a header, of which clients take 8 KB; a byte that is no plain character takes three there."""
+"""Details travel in a header, of which clients take 8 KB; a byte that is not a plain character takes three there."""
 _PUSHBACK_MS = "1000"
 _CODES = {code.name: code for code in grpc.StatusCode}
 
@@ -100,7 +100,7 @@ class MessageHandler:
     def refusal(
         self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0
     ) -> RefusedCallError:
-        """Return how a call ends before a message is answered, counted where the call of a `path` is no stream."""
+        """Return how a call ends before a message is answered, counted where the call of a `path` is not a stream."""
         call = None if path is None else self._calls[path][b""][0]
         return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
 
@@ -179,7 +179,7 @@ class MessageHandler:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                raise NotReadyError("the server stopped before this request's turn came; ask another") from None
+                raise NotReadyError("the server stopped before it processed this request; send it again") from None
             work = made if then is None else followed(made, then)
         return work
 

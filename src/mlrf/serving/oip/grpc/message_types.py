@@ -40,7 +40,7 @@ def parsed_short(kind: type[Any], body: bytes) -> Any:
     """Return the message that a few bytes hold; MalformedRequestError."""
     if len(body) > _MAX_BYTES:
         raise MalformedRequestError(
-            f"a {kind.DESCRIPTOR.full_name} has at most {_MAX_BYTES} bytes, and {len(body)} came"
+            f"a {kind.DESCRIPTOR.full_name} may have at most {_MAX_BYTES} bytes, but has {len(body)}"
         )
     return parsed(kind, body)
 
@@ -50,4 +50,4 @@ def parsed(kind: type[Any], body: bytes) -> Any:
     try:
         return kind.FromString(body)
     except DecodeError as error:
-        raise MalformedRequestError(f"the message is no {kind.DESCRIPTOR.full_name}: it does not parse") from error
+        raise MalformedRequestError(f"the message is not a valid {kind.DESCRIPTOR.full_name}") from error

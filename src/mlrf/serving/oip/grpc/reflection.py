@@ -29,7 +29,7 @@ class Reflection:
             self._answer(request, response)
         except KeyError:
             response.error_response.error_code = _NOT_FOUND
-            response.error_response.error_message = "no such file, symbol or type here"
+            response.error_response.error_message = "this server has no such file, symbol or type"
         written: bytes = response.SerializeToString()
         return written
 
@@ -50,4 +50,4 @@ class Reflection:
                 raise KeyError(request.file_containing_extension.extension_number)
             case _:
                 response.error_response.error_code = _UNIMPLEMENTED
-                response.error_response.error_message = "the request asks nothing that this server knows"
+                response.error_response.error_message = "the kind of request is not supported"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Before the import, which reads them. Its core would write lines that are no JSON; and a listener of its event engine hands a
+# Before the import, which reads them. Its core would write lines that are not JSON; and a listener of its event engine hands a
 # message from thread to thread, where the older one reads in the thread that waits: a fifth of the time (ADR 12).
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")

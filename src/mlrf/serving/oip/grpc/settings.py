@@ -17,18 +17,20 @@ class GrpcSettings:
 
     grpc_port: int | None = option(
         None,
-        "port on which gRPC is spoken, 0 for any free one (none: it is not)",
+        "port for gRPC; 0 for any free one (default: no gRPC)",
         group=Group.LISTENING,
         kind=int,
         check=between(0, 65535),
     )
-    grpc_host: str | None = option(None, "address of that port (the one of --host)", group=Group.LISTENING, kind=str)
+    grpc_host: str | None = option(
+        None, "address to listen on for gRPC (default: the one of --host)", group=Group.LISTENING, kind=str
+    )
 
     def check(self) -> None:
         """Hold the options to each other and to what is installed; ConfigError names what is wrong."""
         if self.grpc_port is None:
             if self.grpc_host is not None:
-                raise ConfigError("--grpc-host: is of --grpc-port, which is not given", option="--grpc-host")
+                raise ConfigError("--grpc-host: it needs --grpc-port, which is not given", option="--grpc-host")
             return
         missing = [name for name in ("grpc", "google.protobuf") if not _is_installed(name)]
         if missing:

@@ -82,7 +82,7 @@ class UnfinishedMessages:
         """Return the next message of a call, or grpcio's EOF; RequestTimeoutError or OverloadedError where it was ended."""
         task = asyncio.current_task()
         if task is None:
-            raise AssertionError("a call is answered by a task")
+            raise AssertionError("a call must run in a task")
         read = _Read(task, host_of(context.peer()), perf_counter() + self._limits_s[is_stream], is_stream=is_stream)
         self._reads[read] = None
         if self._check is None and self._most_bytes() > self._admission.free_bytes():
@@ -112,7 +112,9 @@ class UnfinishedMessages:
             if now_s > read.until_s:
                 limit_s = self._limits_s[read.is_stream]
                 read.end(
-                    RequestTimeoutError(f"no whole message came within {limit_s:g} s; send it faster, or call again")
+                    RequestTimeoutError(
+                        f"the message was incomplete after {limit_s:g} s; send it faster, or call again"
+                    )
                 )
         if self._sweeps_to_trim and self._check is None:
             # What a connection held is free only once grpcio has closed it.
@@ -139,7 +141,9 @@ class UnfinishedMessages:
             host, n_reads = Counter(read.host for read in self._reads).most_common(1)[0]
             n_ended = math.ceil(n_reads / _EVICTED_SHARE)
             for read in [read for read in self._reads if read.host == host][:n_ended]:
-                read.end(OverloadedError("unfinished requests fill this worker's memory; try again later"))
+                read.end(
+                    OverloadedError("unfinished requests use all of this worker's memory for them; try again later")
+                )
             trim_memory()
         self._check = asyncio.get_running_loop().call_later(_CHECK_S, self._check_memory)
 

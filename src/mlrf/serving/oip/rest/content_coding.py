@@ -29,7 +29,7 @@ def decoder(encoding: bytes | None, max_bytes: int) -> Code | None:
     if name == b"deflate":
         return lambda body: _inflated(body, max_bytes)
     raise UnsupportedMediaTypeError(
-        "the only Content-Encodings taken are gzip and deflate", accepted=["gzip", "deflate", "identity"]
+        "the only Content-Encodings supported are gzip and deflate", accepted=["gzip", "deflate", "identity"]
     )
 
 
@@ -62,5 +62,5 @@ def _inflated(body: bytes, max_bytes: int) -> bytes:
     if len(plain) > max_bytes:
         raise BodyTooLargeError(f"the body is longer than {max_bytes} bytes once decompressed", max_bytes=max_bytes)
     if not inflating.eof or inflating.unused_data:
-        raise MalformedRequestError("the deflate body is cut short, or bytes follow it")
+        raise MalformedRequestError("the deflate body is incomplete, or followed by other bytes")
     return plain

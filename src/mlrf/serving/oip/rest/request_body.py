@@ -139,20 +139,21 @@ def _inputs(
             continue
         if size < 0 or start + size > len(blobs):
             raise InvalidTensorError(
-                f"input {shown_name(each.name)}: binary_data_size is {size}, and {len(blobs) - start} bytes of the body are "
-                "left for it; send the size of its data",
+                f"input {shown_name(each.name)}: binary_data_size is {size}, but only {len(blobs) - start} bytes of the body "
+                "are left; send the size of its data",
                 input=clip(each.name),
             )
         if each.data is not UNSET:
             raise InvalidTensorError(
-                f"input {shown_name(each.name)} has data beside binary_data_size; send one of them",
+                f"input {shown_name(each.name)} has both data and binary_data_size; send one of them",
                 input=clip(each.name),
             )
         inputs.append(InputTensor(each.name, each.datatype, shape, blobs[start : start + size]))
         start += size
     if start != len(blobs):
         raise MalformedRequestError(
-            f"{len(blobs) - start} bytes follow the last tensor of the body; binary_data_size of the inputs must add up to them"
+            f"{len(blobs) - start} bytes follow the last tensor of the body; the binary_data_size of the inputs must add up "
+            "to the bytes after the JSON"
         )
     return inputs
 
@@ -163,7 +164,7 @@ def _parameters(raw: Raw) -> Mapping[str, Any]:
     try:
         return _decode_parameters(text) or NO_PARAMETERS
     except _NO_JSON as error:
-        raise MalformedRequestError(f"the parameters are no object: {error}; send {{name: value}}") from error
+        raise MalformedRequestError(f"the parameters are not an object: {error}; send {{name: value}}") from error
 
 
 def _binary_outputs(outputs: Sequence[_Output]) -> dict[str, bool]:
@@ -183,7 +184,7 @@ def _binary_outputs(outputs: Sequence[_Output]) -> dict[str, bool]:
 def _parted(body: bytes | memoryview, header_bytes: int) -> tuple[memoryview, memoryview]:
     if header_bytes > len(body):
         raise MalformedRequestError(
-            f"Inference-Header-Content-Length is {header_bytes}, and the body has {len(body)} bytes; send the length of "
+            f"Inference-Header-Content-Length is {header_bytes}, but the body has {len(body)} bytes; send the length of "
             "its JSON",
             header_bytes=header_bytes,
             body_bytes=len(body),
@@ -203,7 +204,7 @@ def _document(text: bytes) -> _Document:
             with suppress(*_NO_JSON):
                 return _decode(mended)
         raise MalformedRequestError(
-            f'the body is no inference request: {error}; send {{"inputs": [{{"name", "shape", "datatype", "data"}}]}}, '
+            f'the body is not an inference request: {error}; send {{"inputs": [{{"name", "shape", "datatype", "data"}}]}}, '
             "and with binary data Inference-Header-Content-Length"
         ) from error
 
@@ -214,11 +215,11 @@ def _shape(tensor: _Input) -> list[int]:
     try:
         if len(text) <= _MAX_SHAPE_BYTES:
             return _decode_shape(text)
-        reason = f"{len(text)} bytes are longer than any"
+        reason = f"{len(text)} bytes are more than any shape needs"
     except _NO_JSON as error:
         reason = str(error)
     raise MalformedRequestError(
-        f"the body is no inference request: the shape of input {shown_name(tensor.name)}: {reason}; send [rows, columns]"
+        f"the body is not an inference request: the shape of input {shown_name(tensor.name)}: {reason}; send [rows, columns]"
     )
 
 
@@ -242,14 +243,14 @@ def _values(tensor: _Input, shape: Sequence[int], arrays: dict[bytes, bytes] | N
         return read_values(text, datatype, shape, most)
     except TooManyValuesError as error:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: its shape takes {most} values, and more came",
+            f"input {shown_name(tensor.name)}: its shape needs {most} values, but there are more",
             input=clip(tensor.name),
             expected=most,
         ) from error
     except _NO_JSON as error:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)}: its data are no array of {tensor.datatype}: {error}; send such values, flat or "
-            "nested as the shape is, or name the datatype that they have",
+            f"input {shown_name(tensor.name)}: its data is not an array of {tensor.datatype}: {error}; send values of that "
+            "datatype, flat or nested as the shape says, or name the datatype of the data",
             input=clip(tensor.name),
             datatype=tensor.datatype,
         ) from error

@@ -1,4 +1,4 @@
-"""The Python client of a running `mlrf serve`: rows, records or keys in, predictions and explanations out."""
+"""The Python client of a running `mlrf serve`: predictions and explanations for tables, records or keys."""
 
 from __future__ import annotations
 

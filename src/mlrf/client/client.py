@@ -29,7 +29,7 @@ _ATTEMPTS_AT_ONE_VERSION = 2
 
 
 class Client:
-    """A client of one server; safe to share between threads, to be closed or used in a `with` block.
+    """A client of one server; thread-safe; close it or use it in a `with` block.
 
     Example:
         with Client("http://localhost:8080") as client:
@@ -50,13 +50,13 @@ class Client:
         compress: bool = False,
         leniency: Leniency = STRICT,
     ) -> None:
-        """Connect to nothing yet.
+        """Store the settings; connections are opened by requests.
 
         `model`: the name of a served model; without it the server's default. `key`: an API key, sent as a bearer token.
-        `timeout_s`: seconds for a whole call, its retries and chunks included. `retries`: attempts after the first of a
-        request that could not be delivered or was answered 503. `ca_file`: certificates to trust instead of the system's.
-        `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as for `Model.predict`.
-        ConfigError when the URL is not one.
+        `timeout_s`: seconds for a whole call, including retries and chunks. `retries`: attempts after the first for a
+        request that could not be delivered or was answered with 503. `ca_file`: certificates to trust instead of the system's.
+        `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as in `Model.predict`.
+        ConfigError if the URL is invalid.
         """
         self._url = url
         self._model = model
@@ -83,12 +83,12 @@ class Client:
         self._transport.close()
 
     def models(self) -> dict[str, Any]:
-        """Return what the server serves: the document of `GET /models`."""
+        """Return the served models: the document of `GET /models`."""
         document: dict[str, Any] = self._get("/models", self._transport.deadline_s())
         return document
 
     def is_ready(self) -> bool:
-        """Return whether the server answers that it is ready; an error of the connection is raised."""
+        """Return whether the server reports that it is ready; raises errors of the connection."""
         from mlrf.core.errors import NotReadyError  # noqa: PLC0415
 
         try:
@@ -103,7 +103,7 @@ class Client:
         `rows`: one record (a mapping by feature name) gives a float, or K floats of a multiclass model. A table (pandas,
         Polars, Arrow, a NumPy array [n, F] with categories as codes, or a list of records) gives [n] or [n, K] values as a
         series or frame of the same library, NumPy for arrays and lists. All chunks of a table are answered by one version
-        of the model; VersionChangedError when it was replaced twice meanwhile. Errors are those of `mlrf.core.errors`.
+        of the model; VersionChangedError if it was replaced twice meanwhile. Errors are those of `mlrf.core.errors`.
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(rows, Mapping):
@@ -130,7 +130,7 @@ class Client:
     def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
         """Return exact Shapley values of the raw margin.
 
-        One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` names only that many
+        One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` limits it to that many
         features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]).
         """
         deadline_s = self._transport.deadline_s(timeout_s)
@@ -167,7 +167,7 @@ class Client:
         """Return the server's answer for stored rows: `prediction`, `features_as_of` and, with `explain`, `explanation`.
 
         One key gives one answer, a sequence of keys a list of answers. `overrides` replace features of the one row found
-        under a single key. KeyNotFoundError names the key that no row is stored under.
+        under a single key. KeyNotFoundError names a key without a stored row.
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(keys, Mapping):
@@ -202,7 +202,7 @@ class Client:
         return msgspec.json.decode(self._transport.request("GET", path, None, {}, deadline_s).content)
 
     def _known(self, deadline_s: float) -> ServedModel:
-        """Return what is known of the model; asked of the server once, and again when its version has changed."""
+        """Return the model's description, requested from the server once, and again when its version has changed."""
         served = self._served
         if served is None:
             served = self._served = read_served_model(self._get("/models", deadline_s), self._model)
@@ -236,7 +236,7 @@ def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that JSON can hold for one that NumPy made, or a date."""
+    """Return a JSON value for a NumPy value or a date."""
     if isinstance(value, np.generic):
         return value.item()
     raise InvalidRequestError(

@@ -1,8 +1,8 @@
-"""Errors of the client: the server's own by their code, and two that only a client can meet.
+"""Errors of the client: the server's own by their code, and two that only a client can raise.
 
 MlrfError
-├── ServerUnreachableError   SERVER_UNREACHABLE   no connection, or none that lasted until the answer
-└── VersionChangedError      VERSION_CHANGED      the model was replaced twice while one call was under way
+├── ServerUnreachableError   SERVER_UNREACHABLE   no connection, or it ended before the answer
+└── VersionChangedError      VERSION_CHANGED      the model was replaced twice during one call
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _CLASSES = _by_code(errors.MlrfError)
 
 
 def error_of(status: int, content: bytes) -> MlrfError:
-    """Return the error that an answer with a status other than 200 stands for, with the server's sentence and details.
+    """Return the error of a response with a status other than 200, with the server's message and details.
 
-    An answer that is not mlrf's (a proxy's page, say) becomes a plain MlrfError that shows its beginning.
+    A response that is not from mlrf (such as a proxy's page) becomes a plain MlrfError that quotes its beginning.
     """
     try:
         document: Any = msgspec.json.decode(content)

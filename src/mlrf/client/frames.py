@@ -1,4 +1,4 @@
-"""Answers in the kind of table that the rows came in: pandas, Polars, Arrow, or NumPy for anything else."""
+"""Converts answers to the table library of the rows: pandas, Polars, Arrow, otherwise NumPy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Retries: which failures are worth another attempt, how long to wait, and how many extra requests a client may cause.
+"""Retries: which failures are retried, how long to wait, and how many extra requests a client may send.
 
 1. A retry never outlives the deadline of its call.
 2. Over time, retries add at most a tenth to a client's requests: each first attempt earns a tenth of a retry, and at most
-   ten are saved up. When a server is down, its clients do not multiply its load.
+   ten are saved. When a server is down, its clients do not multiply its load.
 3. Waits grow exponentially from 50 ms to 2 s with full jitter, and are never shorter than the server's Retry-After.
 """
 
@@ -18,7 +18,7 @@ _LONGEST_WAIT_S = 2.0
 
 
 class RetryBudget:
-    """The retries that a client may still make; safe to share between threads."""
+    """The retries that a client may still make; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class RetryBudget:
             self._saved = min(MOST_SAVED, self._saved + EARNED_PER_REQUEST)
 
     def spend(self) -> bool:
-        """Take one retry from the budget; False when there is none."""
+        """Take one retry from the budget; False if it is empty."""
         with self._lock:
             if self._saved < 1.0:
                 return False

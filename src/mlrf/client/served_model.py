@@ -1,4 +1,4 @@
-"""What a server says of a model that it serves, as `GET /models` describes it."""
+"""The description of a served model, from `GET /models`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlrf.core.schema import Schema
 
 
 class ServedModel(NamedTuple):
-    """A model as the server describes it: enough to turn tables into the rows that this version takes."""
+    """A model as the server describes it: enough to convert tables to the rows of this version."""
 
     name: str
     digest: str

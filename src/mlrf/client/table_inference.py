@@ -1,4 +1,4 @@
-"""Inference on whole tables: in chunks that the server takes, all answered by one version of the model."""
+"""Inference on whole tables: in chunks that the server accepts, all answered by one version of the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK_BYTES = 4 << 20
 
 
 class TableInference:
-    """Sends tables to one server; learns how many rows it takes at once."""
+    """Sends tables to one server; learns how many rows it accepts at once."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -57,7 +57,10 @@ def _joined(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
 
 
 def _fewer_rows(error: BatchTooLargeError | BodyTooLargeError, n_rows: int, n_bytes: int) -> int:
-    """Return how many rows a request may hold, after the server refused one as too large; the error where one row is."""
+    """Return how many rows a request may have, after the server refused one as too large.
+
+    Raises the error if one row is too large.
+    """
     if isinstance(error, BatchTooLargeError):
         most_rows = int(error.details.get("max_rows", n_rows // 2))
     else:

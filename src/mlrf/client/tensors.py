@@ -1,4 +1,4 @@
-"""Binary tensors of the Open Inference Protocol: a table of rows out, the outputs' arrays back."""
+"""Binary tensors of the Open Inference Protocol: encodes a table of rows, decodes the outputs' arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP requests over kept connections, with a deadline and retries.
+"""HTTP requests over keep-alive connections, with a deadline and retries.
 
 `http.client` from the standard library: httpx was measured to cost 286 µs more a call, more than the server's own work.
 """
@@ -25,14 +25,14 @@ _LEAST_GZIP_BYTES = 1024
 
 
 class Response(NamedTuple):
-    """A whole answer with status 200."""
+    """A complete response with status 200."""
 
     headers: Mapping[str, str]
     content: bytes
 
 
 class Transport:
-    """Sends requests to one server; safe to share between threads, each request has a connection to itself."""
+    """Sends requests to one server; thread-safe, because each request has its own connection."""
 
     def __init__(
         self, url: str, *, key: str | None, timeout_s: float, ca_file: str | None, compress: bool, retries: int
@@ -59,16 +59,16 @@ class Transport:
         self._lock = threading.Lock()
 
     def deadline_s(self, timeout_s: float | None = None) -> float:
-        """Return the deadline (`time.monotonic`) of a call that begins now, by its own timeout or the client's."""
+        """Return the deadline (`time.monotonic`) of a call that starts now, from its own timeout or the client's."""
         return monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
 
     def request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline_s: float
     ) -> Response:
-        """Return the answer with status 200; or raise the server's error, ServerUnreachableError or DeadlineExceededError.
+        """Return the response with status 200; or raise the server's error, ServerUnreachableError or DeadlineExceededError.
 
-        Every request of the client may be repeated without harm, so what fails on the way or is answered 503 is sent again
-        as long as the deadline and the budget of retries allow.
+        Every request of the client is idempotent, so one that fails in transit or is answered with 503 is sent again
+        while the deadline and the budget of retries allow.
         """
         self._budget.earn()
         sent = {**self._headers, **headers}
@@ -97,7 +97,7 @@ class Transport:
     def _attempt(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline_s: float
     ) -> tuple[Response | MlrfError, float]:
-        """Return the response, or the error that another attempt may mend and the least seconds to wait; raise any other."""
+        """Return the response, or an error that a retry may resolve and the least seconds to wait; raise any other error."""
         while True:
             left_s = deadline_s - monotonic()
             if left_s <= 0.0:
@@ -114,7 +114,7 @@ class Transport:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if is_reused:
-                    # The server had closed the idle connection: expected now and then, and no sign of trouble.
+                    # The server had closed the idle connection, which is normal.
                     continue
                 where = f"{self._host}:{connection.port}"
                 sentence = f"{where} did not answer: {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Score tables in bulk: Parquet files in, Parquet files out, resumable, with the bits of `Model.predict`. Needs pyarrow."""
+"""Bulk scoring: Parquet files in, Parquet files out, resumable, with the same bits as `Model.predict`. Needs pyarrow."""
 
 from mlrf.scoring.job import Summary, score
 from mlrf.scoring.scorer import Scorer

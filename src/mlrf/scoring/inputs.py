@@ -1,4 +1,4 @@
-"""Parquet files to score: found, identified, and held to the model's columns before the first row is read."""
+"""Parquet files to score: found, identified, and checked against the model's columns before the first row is read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mlrf.core.errors import ConfigError, InvalidRequestError, MissingFeatureErr
 from mlrf.core.schema import Schema
 
 _TAIL_BYTES = 8
-"""At the end of a Parquet file: the footer's length and a magic word."""
+"""Bytes at the end of a Parquet file: the footer's length and a magic number."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A Parquet file as it was when the job began."""
+    """A Parquet file in its state when the job began."""
 
     path: Path
     size_bytes: int
@@ -31,15 +31,15 @@ class InputFile:
     metadata: Any
     """pyarrow's FileMetaData."""
     columns: tuple[str, ...]
-    """Those that are read: of the features, and kept ones."""
+    """The columns to read: features and kept ones."""
 
     @property
     def identity(self) -> list[Any]:
-        """What must be the same for the file to be the same input, as JSON holds it."""
+        """What identifies the file as the same input, as JSON values."""
         return [str(self.path), self.size_bytes, self.modified_ns, self.footer_digest]
 
     def check_unchanged(self) -> None:
-        """Raise ConfigError when the file is no longer what it was."""
+        """Raise ConfigError if the file has changed."""
         try:
             found = self.path.stat()
         except OSError as error:
@@ -49,7 +49,7 @@ class InputFile:
 
 
 def find_inputs(arguments: Sequence[str]) -> list[Path]:
-    """Return the Parquet files that paths, directories and globs name, sorted within each; ConfigError when one names none."""
+    """Return the Parquet files of paths, directories and globs, sorted within each; ConfigError if one has none."""
     found: list[Path] = []
     for argument in arguments:
         path = Path(argument)
@@ -69,7 +69,7 @@ def find_inputs(arguments: Sequence[str]) -> list[Path]:
 
 
 def open_input(path: Path, schema: Schema, keep: Sequence[str]) -> InputFile:
-    """Read a file's footer and hold its columns to the model's and the kept ones; the error names file and column."""
+    """Read a file's footer and check its columns against the model's and the kept ones; the error names file and column."""
     try:
         before = path.stat()
         metadata = pq.read_metadata(path)

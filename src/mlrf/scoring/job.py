@@ -1,8 +1,8 @@
-"""A job: row groups of Parquet files, scored by threads into one part each, in the order of the input.
+"""A scoring job: each row group of Parquet files is scored to one part, in the order of the input, by several threads.
 
-1. The job's identity is the model's version, the inputs and the options that alter rows; its digest is the run, which
-   every part carries. Workers and progress are not part of it, so that a job may go on with others.
-2. A part is done once it has its name; the same call again scores only what is not done, and gives the same bytes.
+1. The job's identity is the model's version, the inputs and the options that change rows; its digest is the run, which
+   every part contains. Workers and progress are not part of it, so that a job may continue with other values.
+2. A part is finished once it has its final name; repeating the call scores only the rest, and gives the same bytes.
 3. A row group is read and written in batches: memory does not grow with the input.
 """
 
@@ -32,14 +32,14 @@ _RUN_DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a job did."""
+    """The result of a job."""
 
     run: str
     rows: int
-    """Of all parts."""
+    """Rows of all parts."""
     parts: int
     parts_scored: int
-    """By this call; the others were done."""
+    """Parts scored by this call; the others existed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ def score(
     restart: bool = False,
     on_rows: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Score Parquet files into a directory of Parquet parts, one for each row group; a killed call goes on when repeated.
+    """Score Parquet files into a directory of Parquet parts, one for each row group; a killed call continues when repeated.
 
     `inputs` are files, directories and globs; `keep` names columns to pass through; `workers` threads (default: the processors)
-    hold a batch of 65,536 rows each; `on_rows` is called with the rows done and all rows. `restart` deletes the output of
-    another job in `out`. OutputExistsError when `out` holds another job or foreign files, InvalidRequestError names the file,
-    row and feature of a value that does not fit.
+    have a batch of 65,536 rows each; `on_rows` is called with the number of finished rows and of all rows. `restart` deletes
+    the output of another job in `out`. OutputExistsError if `out` contains another job or foreign files, InvalidRequestError
+    names the file, row and feature of an invalid value.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
@@ -158,7 +158,7 @@ def _score_part(scorer: Scorer, output: OutputDirectory, part: _Part) -> int:
 
 
 def _batches(part: _Part) -> Any:
-    """Yield the batches of a row group, one without rows where it has none; ConfigError when the file cannot be read."""
+    """Yield the batches of a row group, an empty one if it has no rows; ConfigError if the file cannot be read."""
     try:
         with pq.ParquetFile(part.input.path) as file:
             columns = list(part.input.columns)

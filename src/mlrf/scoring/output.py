@@ -1,10 +1,10 @@
-"""The directory that a job writes to: parts that stand whole or not at all, a record of the job, and a manifest at its end.
+"""The output directory of a job: parts that are complete or absent, a record of the job, and a manifest at its end.
 
-1. `_job.json` stands before the first part and names the job. A directory with another job's, or with anything else in it and
-   none, is refused: nothing is written over.
+1. `_job.json` is written before the first part and identifies the job. A directory with another job's, or with other files and
+   none, is refused: nothing is overwritten.
 2. A part is written under a hidden name, synced, and renamed to its final name, never over another file. It
-   counts from then on.
-3. `_manifest.json` stands when every part does.
+   counts as finished from then on.
+3. `_manifest.json` is written when every part is finished.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WRITING = ".writing-"
 
 
 class OutputDirectory:
-    """The output of the job that `run` names: the digest of its identity, in hex."""
+    """The output of a job; `run` is the digest of its identity, in hex."""
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class OutputDirectory:
 
     @contextmanager
     def opened(self, job: dict[str, Any], *, restart: bool) -> Iterator[None]:
-        """Hold the directory for this job alone; OutputExistsError when it holds another's, or a foreign, file."""
+        """Lock the directory for this job; OutputExistsError if it contains another job's, or a foreign, file."""
         with _written(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -56,7 +56,7 @@ class OutputDirectory:
             os.close(handle)
 
     def has(self, name: str) -> bool:
-        """Whether a part is done; OutputExistsError when a file of its name is not this job's."""
+        """Whether a part is finished; OutputExistsError if a file with its name belongs to another job."""
         path = self.path / name
         if not os.path.lexists(path):
             return False
@@ -66,7 +66,7 @@ class OutputDirectory:
 
     @contextmanager
     def part(self, name: str) -> Iterator[Path]:
-        """Give a path to write a part to; it gets its name, synced, when the block ends without an error."""
+        """Yield a path to write a part to; it is synced and gets its final name when the block ends without an error."""
         work = self.path / f".{name}{_WRITING}{os.getpid()}"
         try:
             with _written(self.path / name):
@@ -79,7 +79,7 @@ class OutputDirectory:
             work.unlink(missing_ok=True)
 
     def finish(self, manifest: dict[str, Any]) -> None:
-        """Write the manifest: every part stands."""
+        """Write the manifest, after every part."""
         with _written(self.path / MANIFEST):
             replace_file(self.path / MANIFEST, _json(manifest))
 
@@ -115,7 +115,7 @@ class OutputDirectory:
             ) from error
 
     def _delete(self, run: str, entries: list[str]) -> None:
-        """Delete what the earlier job wrote, its record last: a kill in between leaves what can be deleted again."""
+        """Delete what the earlier job wrote, its record last: after a kill in between, the deletion can be repeated."""
         (self.path / MANIFEST).unlink(missing_ok=True)
         for name in entries:
             if name.endswith(".parquet") and _run_of(self.path / name) == run:

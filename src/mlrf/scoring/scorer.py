@@ -1,4 +1,4 @@
-"""`Scorer`: an Arrow table in, an Arrow table of answers out; it travels to other processes as a path and a version."""
+"""`Scorer`: predictions for Arrow tables; it is pickled to other processes as a path and a version."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.model import Model, load
 
 _TWO = 2
-"""Classes that one prediction tells apart."""
+"""Number of classes that one prediction distinguishes."""
 
 
 class Scorer:
-    """Answers Arrow tables with a bundle: the columns to keep, then `prediction` (one column a class or output) and `label`.
+    """Scores Arrow tables with a bundle: the columns to keep, then `prediction` (one column per class or output) and `label`.
 
-    Pickled, it carries the bundle's path and version; the bundle is read again where it arrives, and BundleError says when
-    another version stands there.
+    A pickle contains the bundle's path and version; the bundle is read when it is unpickled, with BundleError if
+    the path contains another version.
     """
 
     def __init__(
@@ -47,11 +47,11 @@ class Scorer:
             raise ConfigError(f"the kept column {taken[0]!r} has the name of an output column; rename it")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how another process makes the same scorer."""
+        """Return the reduced form of a pickle."""
         return _restored, (self.path, self.keep, self.unknown_categories, self.version)
 
     def __call__(self, table: Any) -> Any:
-        """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names a row that does not fit."""
+        """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names an invalid row."""
         if isinstance(table, pa.RecordBatch):
             table = pa.Table.from_batches([table])
         model = self.model

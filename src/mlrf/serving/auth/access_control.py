@@ -1,6 +1,6 @@
 """TLS, keys and allowed origins of a process, reloaded when their files change.
 
-The arbiter keeps one too, from which workers begin: one that is born while a file is not sound begins with what held before.
+The arbiter has one too, which workers inherit: a worker started while a file is damaged starts with the previous state.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AccessControl:
         return self._ring is not None
 
     def guard(self) -> Guard:
-        """Return the guard of a port, whichever transport it speaks."""
+        """Return the guard of a port, for any transport."""
         return Guard(self._ring, self._scopes, self._log)
 
     def refresh(self) -> None:

@@ -27,14 +27,14 @@ def check_origin(origin: str) -> str | None:
 
 
 class Cors:
-    """Which origins may read answers. Credentials of a browser (cookies) are never meant: a page sends its key itself."""
+    """The origins that may read responses. Credentials of a browser (cookies) are not allowed: a page sends its key itself."""
 
     def __init__(self, origins: Collection[str]) -> None:
         self._any = "*" in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
     def lines(self, head: Head) -> bytes:
-        """Return the header lines of any answer to this head."""
+        """Return the header lines of any response to this head."""
         if self._any:
             return b"Access-Control-Allow-Origin: *\r\n" + _EXPOSED
         if head.origin not in self._origins:
@@ -42,7 +42,7 @@ class Cors:
         return b"Access-Control-Allow-Origin: %b\r\nVary: Origin\r\n%b" % (head.origin, _EXPOSED)
 
     def preflight(self, head: Head) -> bytes | None:
-        """Return the header lines of the answer to a preflight of an origin that may ask, None for any other request."""
+        """Return the header lines of the response to a preflight of an allowed origin, None for any other request."""
         asks = head.method == b"OPTIONS" and head.requested_method is not None
         if not asks or not (self._any or head.origin in self._origins):
             return None

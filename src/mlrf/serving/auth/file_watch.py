@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def signature(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced, or a link to it set anew; one zero when it is gone."""
+    """Return values that change when a file is written or replaced, or a link to it is changed; one zero if it is missing."""
     try:
         found = path.stat()
     except OSError:
@@ -16,5 +16,5 @@ def signature(path: Path) -> tuple[int, ...]:
 
 
 def is_passing(cause: BaseException | None) -> bool:
-    """Whether a file could not be read for want of descriptors: it is tried again, or a revoked key would hold on."""
+    """Whether a file could not be read for lack of a file descriptor: it is tried again, or a revoked key would stay valid."""
     return isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE)

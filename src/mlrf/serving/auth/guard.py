@@ -1,7 +1,7 @@
 """Authorization of requests: the key in a request's head must have the scope of its route.
 
-Decided once a head, before the body is read. Heads with keys are remembered like others, for a minute at the most, and
-forgotten as soon as the keys change.
+Decided once per head, before the body is read. Heads with keys are cached like others, for at most a minute, and
+dropped as soon as the keys change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BLANKS = b" \t\r\n"
 
 
 def reload_keys(ring: KeyRing, log: Log) -> None:
-    """Read the keys again if they changed, and say so."""
+    """Reload the keys if they changed, and log it."""
     try:
         if ring.refresh():
             log.info("keys reloaded", keys=ring.n_keys)
@@ -48,9 +48,9 @@ def reload_keys(ring: KeyRing, log: Log) -> None:
 
 
 class Guard:
-    """Admits calls by key. `scopes` holds the scope of each route by number; a route without one is for any key.
+    """Admits calls by key. `scopes` is the scope of each route by number; a route without one accepts any key.
 
-    Without a ring of keys every caller may call every route but those that need the scope `admin`.
+    Without keys every caller may call every route except those that need the scope `admin`.
     """
 
     def __init__(self, ring: KeyRing | None, scopes: Mapping[int, str], log: Log) -> None:
@@ -61,7 +61,10 @@ class Guard:
         self._edition = 0 if ring is None else ring.edition
 
     def admit(self, head: Head, route: int) -> Wrap | None:
-        """Return what to put around the handler for this head's key; UnauthenticatedError or NotPermittedError for none."""
+        """Return the wrapper of the handler for this head's key.
+
+        UnauthenticatedError or NotPermittedError if it has no access.
+        """
         if self.check(head.authorization, route) or self._scopes.get(route) != PREDICT:
             return None
         return _refusing_explanations
@@ -92,7 +95,7 @@ class Guard:
         return "explain" in held
 
     def must_forget(self) -> bool:
-        """Read the keys again if they changed; whether remembered heads must be forgotten. Call it twice a second."""
+        """Reload the keys if they changed; return whether cached heads must be dropped. Call it twice a second."""
         if self._ring is None:
             return False
         now_s = monotonic()
@@ -149,9 +152,10 @@ def _requests_explanation(body: bytes) -> bool:
 
 
 def _refusing_explanations(handler: Handler) -> Handler:
-    """Return a handler that refuses a body which asks for an explanation.
+    """Return a handler that refuses bodies that request an explanation.
 
-    Here and not where explanations are made: an answer may come from a cache. What cannot be read for certain is refused too.
+    Checked here, not where explanations are computed, because an answer may come from a cache. Ambiguous bodies are refused
+    too.
     """
     if isinstance(handler, ExplainingHandler):
         return handler.without_explanations()

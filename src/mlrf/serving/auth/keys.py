@@ -1,7 +1,7 @@
 """API keys: a file of hashes, and verification of request keys against it.
 
-A line a key: its id, the SHA-256 of the whole key in hex, scopes, a name. A key is `ID.SECRET`: 9 and 32 random bytes in
-URL-safe base64. So much chance needs no slow hash; the id finds the line, and the hashes are compared in constant time.
+One line per key: its id, the SHA-256 of the whole key in hex, scopes, a name. A key is `ID.SECRET`: 9 and 32 random bytes in
+URL-safe base64. Random keys need no slow hash; the id selects the line, and the hashes are compared in constant time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ID_BYTES, _SECRET_BYTES = 9, 32
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32})[ \t]+([0-9a-f]{64})[ \t]+([a-z,]+)[ \t]+(\S{1,64})")
 _MOST_BYTES = 1 << 20
 _NO_DIGEST = "0" * 64
-"""Compared with where no line has the id: whether an id exists takes as long to find out as whether a secret is right."""
+"""Compared with if no line has the id, so that a wrong id takes as long to refuse as a wrong secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ def make_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
 
 
 def read_keys(path: Path) -> dict[str, Key]:
-    """Return the keys of a file by id; ConfigError names the line that is none. Lines that begin with # are passed over."""
+    """Return the keys of a file by id; ConfigError names an invalid line. Lines that start with # are ignored."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            # A pipe (`<(…)`) can be read only once: at the next reload it would hold no key, and every caller would be refused.
+            # A pipe (`<(…)`) can be read only once: at the next reload it would be empty, and every caller would be refused.
             raise ConfigError(f"--keys: {path} is not a file", option="--keys")
         content = path.read_bytes()[: _MOST_BYTES + 1]
         text = content.decode("ascii")
@@ -69,7 +69,7 @@ def read_keys(path: Path) -> dict[str, Key]:
             continue
         key = _key(line.strip())
         if key is None or key.id in keys:
-            # The line itself is not shown: it may be a key that somebody put there by mistake.
+            # The line itself is not shown: it may contain a key by mistake.
             what = "is not a key line (ID SHA256 SCOPES NAME)" if key is None else "repeats the id of an earlier line"
             raise ConfigError(f"--keys: line {number} of {path} {what}; `mlrf keys` writes them", option="--keys")
         keys[key.id] = key
@@ -77,7 +77,7 @@ def read_keys(path: Path) -> dict[str, Key]:
 
 
 def write_keys(path: Path, keys: Mapping[str, Key]) -> None:
-    """Replace the file in one step, readable by its owner alone; a server that reads it sees all of it or the one before."""
+    """Replace the file atomically, readable by its owner only; a server reads either all of it or the previous file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}~")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -93,10 +93,10 @@ def write_keys(path: Path, keys: Mapping[str, Key]) -> None:
 
 
 class KeyRing:
-    """The keys of a file, read anew when it changes."""
+    """The keys of a file, reloaded when it changes."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file; ConfigError when it is not sound."""
+        """Read the file; ConfigError if it is invalid."""
         self._path = path
         self._signature = signature(path)
         self._keys = read_keys(path)
@@ -109,7 +109,10 @@ class KeyRing:
         return len(self._keys)
 
     def refresh(self) -> bool:
-        """Read the file again if it changed; whether it did. ConfigError when it is not sound: then the keys before hold on."""
+        """Reload the file if it changed; return whether it did.
+
+        ConfigError if it is invalid: then the previous keys stay valid.
+        """
         current = signature(self._path)
         if current == self._signature:
             return False

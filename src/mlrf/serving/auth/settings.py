@@ -1,4 +1,4 @@
-"""Options of TLS, keys and origins, and which of them exclude each other."""
+"""Options of TLS, keys and origins, and the checks between them."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ class AuthSettings:
         raise ConfigError(f"{missing}: missing; --tls-cert and --tls-key must be given together", option=missing)
 
     def check(self) -> None:
-        """Read every file that is named, as a worker will; ConfigError when one is not sound."""
+        """Read every file, as a worker will; ConfigError if one is invalid."""
         if self.keys is not None:
             read_keys(self.keys)
         if (files := self.tls_files) is not None:
             Tls(files)
 
     def exposed(self, host: str) -> str | None:
-        """Return a warning for a server that others can reach without a key; None where keys are needed or others cannot."""
+        """Return a warning for a server that other machines can reach without a key; otherwise None."""
         if self.keys is not None or self.tls_client_ca is not None or is_loopback(host):
             return None
         return f"{host} can be reached from other machines, and no key is needed; give a file of keys with --keys"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's address can be reached from this machine alone."""
+    """Whether a host's address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:

@@ -12,40 +12,40 @@ from mlrf.serving.auth.file_watch import is_passing, signature
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """A certificate chain, its key, and the authorities whose certificates clients must show (None: they need show none)."""
+    """A certificate chain, its key, and the authorities of client certificates (None: no client certificate needed)."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def signature(self) -> tuple[object, ...]:
-        """Return what changes when one of the files does."""
+        """Return a value that changes when one of the files does."""
         return tuple(signature(path) for path in (self.cert, self.key, self.client_ca) if path is not None)
 
 
 class Tls:
-    """The context of a listener. `reload` takes new certificates for connections from then on."""
+    """The context of a listener. `reload` loads new certificates for later connections."""
 
     def __init__(self, files: TlsFiles) -> None:
-        """Read the files; ConfigError when they do not fit."""
+        """Read the files; ConfigError if they do not match."""
         self.files = files
         self.edition = 0
         """How many times the files were reloaded."""
         self._signature = files.signature()
         self._current = _context(files)
         self.context = _context(files)
-        """What a listener is made with: every handshake replaces it by the current one."""
+        """The context that a listener is created with: every handshake replaces it by the current one."""
         self.context.sni_callback = self._choose
 
     def reload(self) -> None:
-        """Read the files again; ConfigError when they do not fit, and the certificates before hold on."""
+        """Reload the files; ConfigError if they do not match, in which case the previous certificates stay in use."""
         current = self.files.signature()
         self._current = _context(self.files)
         self._signature = current
         self.edition += 1
 
     def refresh(self) -> bool:
-        """Reload if a file changed; whether one did. ConfigError as `reload`, once a change."""
+        """Reload if a file changed; return whether one did. ConfigError as in `reload`, once per change."""
         current = self.files.signature()
         if current == self._signature:
             return False
@@ -76,7 +76,7 @@ def _context(files: TlsFiles) -> ssl.SSLContext:
         except (OSError, ValueError) as error:
             raise _unusable("--tls-client-ca", str(files.client_ca), error) from error
         context.verify_mode = ssl.CERT_REQUIRED
-        # A session that is resumed shows no certificate: it would outlive its authority's place among these.
+        # A resumed session sends no certificate: it would stay valid after its authority is removed.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context

@@ -1,6 +1,6 @@
 """The answer cache of a worker: memory for answers within a budget, shared by the cache partitions of its models.
 
-An answer is kept with what must hold whenever it is given again; the partitions (cache_partition.py) find it.
+An answer is stored with the conditions of its reuse; the partitions (cache_partition.py) find it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlrf.serving.cache.redis_cache import RedisCache
 
 _BYTES_A_MARK = 256
-"""One mark for so many bytes of budget: about four for each answer that finds room."""
+"""Bytes of budget per mark: about four marks for each answer that fits."""
 _MARK_BYTES = 8
 
 
@@ -28,7 +28,7 @@ def _count_nothing(_n: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """Where a worker's cache counts: on, but for `set_bytes`, which tells the memory in use now."""
+    """The counters of a worker's cache, and `set_bytes`, the gauge of the memory in use."""
 
     hits: Callable[[int], None] = _count_nothing
     misses: Callable[[int], None] = _count_nothing
@@ -44,7 +44,7 @@ class AnswerCache:
     ) -> None:
         n_marks = 1 << max(0, (budget_bytes // _BYTES_A_MARK).bit_length() - 1)
         self.marks = array("q", bytes(n_marks * _MARK_BYTES))
-        """Hashes of bodies seen once, each at the place of its last bits, where the next one overwrites it."""
+        """Hashes of bodies seen once, each in the slot of its last bits, where the next one overwrites it."""
         self._marks_bytes = n_marks * _MARK_BYTES
         self._sieve = Sieve(budget_bytes - self._marks_bytes)
         self._ttl_s = ttl_s
@@ -60,7 +60,7 @@ class AnswerCache:
         transaction: Callable[[], int] | None,
         mark: Callable[[bytes], bytes],
     ) -> None:
-        """Keep what `mark` makes of an answer, unless it depends on a store whose `transaction` nobody can tell."""
+        """Store what `mark` returns for an answer, unless it depends on a store whose `transaction` is unknown."""
         if isinstance(answer, KeyedAnswer) and (transaction is None or answer.fresh_until_s <= time.time()):
             return
         entry = Entry(body, mark(answer), partition, self._condition(answer, transaction))
@@ -77,7 +77,7 @@ class AnswerCache:
         self.counts.set_bytes(self._sieve.used_bytes + self._marks_bytes)
 
     def _condition(self, answer: bytes, transaction: Callable[[], int] | None) -> Callable[[], bool] | None:
-        """Return what must hold whenever the answer is given again; None for an answer without conditions."""
+        """Return the conditions of the answer's reuse; None for an answer without conditions."""
         until_s = None if self._ttl_s is None else time.monotonic() + self._ttl_s
         if isinstance(answer, KeyedAnswer) and transaction is not None:
             made_at, fresh_until_s = answer.transaction, answer.fresh_until_s

@@ -1,4 +1,4 @@
-"""What tells the answers of one version of a model, under one set of options, from all others."""
+"""The identity of the answers of one version of a model with one set of options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class AnswersOf(NamedTuple):
-    """Whose answers: the bundle's version (64 hex digits), and a secret of 1 to 64 bytes of all that answers depend on."""
+    """The bundle's version (64 hex digits), and a secret of 1 to 64 bytes derived from everything that answers depend on."""
 
     version: str
     secret: bytes

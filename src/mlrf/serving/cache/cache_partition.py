@@ -1,12 +1,12 @@
 """Cache partitions: handlers that answer a repeated body without parsing it.
 
-The key of an answer is the bundle's version, the route and the body: a partition (a dict) for each version and route, by body.
-Python seeds the hash of bytes anew in every server, so nobody outside can aim at one slot of a partition. The data plane, which
-is asked the same in many ways, has a partition where rows stand for the body (serving/oip/infer.py).
+The key of an answer is the bundle's version, the route and the body: one partition (a dict by body) for each version and route.
+Python seeds the hash of bytes differently in every server, so no client can aim at one slot of a partition. The data plane,
+where equal requests have many forms, has a partition keyed by rows instead of bodies (serving/oip/infer.py).
 
-A body is kept when it comes for the second time. The first time leaves only its hash in a table of fixed size: of rows that
-never come again, which most caches drown in, nothing is kept, and a fresh row pays one look-up and one mark for the cache
-(measured: 0.5 µs). What took the worker's thread is kept at once, for it costs more than its memory.
+A body is stored when it comes for the second time. The first time leaves only its hash in a table of fixed size: for rows that
+never come again, which fill most caches, nothing is stored, and a fresh row costs one look-up and one mark
+(measured: 0.5 µs). An answer that needed the worker's thread is stored at once, because it costs more than its memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mlrf.serving.cache.sieve import Entry
 from mlrf.serving.runtime.results import Awaited, Deferred, Handler, Result
 
 MAX_BODY_BYTES = 64 << 10
-"""Of a longer body the look-up alone is felt (a hash of 64 KiB takes 12 µs), and few fit."""
+"""For longer bodies the look-up alone is expensive (a hash of 64 KiB takes 12 µs), and few of them fit."""
 _SMOOTHING = 0.1
 _SALT_BITS = 62
 _FRESH, _CACHED = b'"cached":false', b'"cached":true'
@@ -49,7 +49,7 @@ class CachePartitions:
         transaction: Callable[[], int] | None = None,
         counts: CacheCounts | None = None,
     ) -> None:
-        """`transaction` tells where the model's feature store stands; without it no answer by key is kept."""
+        """`transaction` returns the last transaction of the model's feature store; without it no answer by key is stored."""
         self._cache = cache
         self._counts = counts or cache.counts
         self._of = of
@@ -57,7 +57,7 @@ class CachePartitions:
         self._partitions: list[CachePartition] = []
 
     def keep(self, make: Handler, route: str) -> Handler:
-        """Return a handler that caches the responses of `make` in a partition of its own, identified by `route`."""
+        """Return a handler that caches the responses of `make` in a separate partition, identified by `route`."""
         return partial(self.partition(route, as_cached).find, make)
 
     def partition(self, route: str, mark: Callable[[bytes], bytes] = bytes) -> CachePartition:
@@ -67,7 +67,7 @@ class CachePartitions:
         return partition
 
     def close(self) -> None:
-        """Forget every answer, and keep none that is still being made."""
+        """Drop every answer, and store none that is still being computed."""
         for partition in self._partitions:
             partition.close()
 
@@ -116,7 +116,7 @@ class CachePartition:
         self._of = of
         self._prefix = route.encode() + b" "
         self._run_s = math.inf
-        """What an answer lately took in the worker's thread."""
+        """Recent time in the worker's thread for an answer."""
         self._in_flight: dict[bytes, _InFlight] = {}
         """Work in flight, by body; removed with the last request that waits for it."""
         self._is_closed = False
@@ -141,7 +141,7 @@ class CachePartition:
         return self._find_again(make, body, entry)
 
     def close(self) -> None:
-        """Forget every answer, and keep none from now on."""
+        """Drop every answer, and store none from now on."""
         self._is_closed = True
         for entry in tuple(self._entries.values()):
             self._cache.drop(entry)
@@ -227,5 +227,5 @@ class CachePartition:
 
 def as_cached(answer: bytes) -> bytes:
     """Return a response marked as `"cached": true`."""
-    # In a JSON string the quotes would be escaped, and what holds names of features comes later: the first is the member.
+    # Quotes in a JSON string would be escaped, and members with feature names come later: the first match is the member.
     return bytes(answer).replace(_FRESH, _CACHED, 1)

@@ -7,7 +7,7 @@ from typing import Self
 
 
 class KeyedAnswer(bytes):
-    """An answer made from stored rows: it may be given again only while the store stands where it stood.
+    """An answer made from stored rows, which may be reused only while the store has not changed.
 
     `transaction` is the store's last transaction when the rows were read; any later one may have changed them.
     `fresh_until_s` (seconds of `time.time`) is when one of the rows becomes too old for this answer, `inf` if none does.

@@ -1,11 +1,11 @@
 """A response cache shared by machines through Redis or Valkey: with short timeouts, and every value verified.
 
-A request takes a connection that is open already, waits `DEADLINE_S` at the most, and does without it otherwise: nothing is
-tried twice. After a few failures in a row nobody asks any more (a breaker), until the keeper, which opens connections and
-probes the server in the background, has had an answer in time. A connection whose command was cancelled or late is thrown away,
-for the answer to it may still come. A value carries the hash of the key that it answers and a code of itself, both keyed by a
-secret that servers of one bundle and one set of options share and the store does not know: what anybody else puts there is no
-answer. It is bytes, and never unpickled.
+A request takes a connection that is already open and waits at most `DEADLINE_S`; otherwise it continues without the shared
+cache. Nothing is retried. After a few failures in a row no request uses it (a circuit breaker), until the background task,
+which opens connections and probes the server, has had an answer in time. A connection whose command was cancelled or late is
+closed, because the answer may still come. A value contains the hash of its key and a message authentication code, both keyed by
+a secret that only servers with the same bundle and options know, so values written by anyone else are ignored. Values are bytes
+and are never unpickled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 DEADLINE_S = 4e-3
-"""Seconds a request waits for the store."""
+"""Seconds that a request waits for the store."""
 _CONNECTIONS = 8
 _CONNECT_S = 1.0
 _PROBE_S = 0.1
@@ -41,7 +41,10 @@ _MAGIC = b"mlrf2"
 
 @dataclass(frozen=True, slots=True)
 class SharedCounts:
-    """Where a worker counts: answers found, looked for in vain, and commands that failed; and whether the store is asked."""
+    """The counters of a worker: answers found, answers not found, failed commands.
+
+    And the gauge of whether the store is in use.
+    """
 
     hits: Callable[[int], None]
     misses: Callable[[int], None]
@@ -50,10 +53,10 @@ class SharedCounts:
 
 
 class RedisCache:
-    """The shared cache. Belongs to one event loop, and connects at its first use there."""
+    """The shared cache. It belongs to one event loop, and connects at its first use there."""
 
     def __init__(self, url: str, life_s: float | None, counts: SharedCounts) -> None:
-        """Take the address; ConfigError when it is none, or the client for it is not installed."""
+        """Take the address; ConfigError if it is not a Redis address, or the client is not installed."""
         try:
             from redis.asyncio import ConnectionPool  # noqa: PLC0415  an extra, and 0.1 s to import
             from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -76,13 +79,13 @@ class RedisCache:
         self._n_open = 0
         self._keeper: asyncio.Task[None] | None = None
         self._storing: set[asyncio.Task[None]] = set()
-        # Nobody asks before a first probe was answered.
+        # Not used before the first probe was answered.
         self._breaker = Breaker(is_open=True)
         self.round_trip_s = math.inf
-        """What an answer from the store lately took."""
+        """Recent time for an answer from the store."""
 
     def pays(self, cost_s: float) -> bool:
-        """Whether an answer that costs so much to make is worth a round trip; starts the keeper when it is first asked."""
+        """Whether an answer of this cost is worth a round trip; starts the background task at the first call."""
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
         return not self._breaker.is_open and bool(self._idle) and cost_s > self.round_trip_s
@@ -116,7 +119,7 @@ class RedisCache:
         await self._ask(b"SET", name, value, b"EX", b"%d" % self._life_s)
 
     async def _ask(self, *command: bytes) -> Any:
-        """Send a command over an idle connection; `_NOTHING` when no answer came that can be used."""
+        """Send a command over an idle connection; `_NOTHING` if there was no usable answer."""
         if not self._idle:
             return _NOTHING
         connection = self._idle.pop()
@@ -124,7 +127,7 @@ class RedisCache:
             async with asyncio.timeout(DEADLINE_S):
                 value = await _command(connection, command)
         except self._said_no:
-            # It answers, though not this (full, read-only, loading): the connection is sound.
+            # The server refused the command (full, read-only, loading), but the connection works.
             self._counts.failures(1)
             self._idle.append(connection)
             return _NOTHING
@@ -142,7 +145,7 @@ class RedisCache:
     async def _keep(self) -> None:
         """Open missing connections and probe the server periodically."""
         while True:
-            # Whatever it is, the server is not there, or not well: again later.
+            # Whatever the error is, the server is unavailable: try again later.
             with contextlib.suppress(Exception):
                 await self._probe()
                 while self._n_open < (1 if self._breaker.is_open else _CONNECTIONS):
@@ -187,7 +190,7 @@ class RedisCache:
         self._counts.failures(1)
         if self._breaker.failed(str(error)):
             self._counts.set_up(0)
-            # What is idle was opened before the server failed: whatever it does next, it does on new ones.
+            # Idle connections were opened before the server failed; use new ones from now on.
             while self._idle:
                 self._throw_away(self._idle.pop())
 
@@ -202,7 +205,7 @@ class RedisCache:
 
 
 _NOTHING = object()
-"""No answer of the store: it may have the value or not."""
+"""No answer from the store: it may have the value or not."""
 
 
 async def _command(connection: AbstractConnection, command: tuple[bytes, ...]) -> Any:
@@ -232,7 +235,10 @@ def _sealed(answer: bytes, of: AnswersOf, key: bytes) -> bytes:
 
 
 def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
-    """Return the answer in a value, None when no server of ours made it of this key, to the bit."""
+    """Return the answer in a value.
+
+    None if its code shows that it was not written for this key by a server with the same bundle.
+    """
     head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     start = len(head) + _HASH_BYTES
     answer = value[start:]

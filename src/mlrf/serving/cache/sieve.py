@@ -1,8 +1,8 @@
 """The eviction policy: SIEVE, bounded by bytes.
 
 A new entry goes in front; a hit only marks its entry. To make room, a hand walks from the oldest entry towards the newest:
-it takes the mark off those that have one and evicts the first that has none, and stays where it stopped. One pass of keys that
-nobody asks for again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
+it clears the mark of those that have one, evicts the first that has none, and stays where it stopped. A scan of keys that
+are never requested again thus evicts those keys themselves. Zhang et al., SIEVE is Simpler than LRU (NSDI 2024); ADR 8.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from sys import getsizeof
 
 ENTRY_BYTES = 240
-"""What an entry takes beyond its two byte strings: itself, its place in a dict, and what the allocator rounds up."""
+"""Memory of an entry in addition to its two byte strings: the object, its slot in a dict, and the allocator's rounding."""
 _MAX_SHARE = 8
-"""One entry may take this part of the budget and no more."""
+"""Largest share of the budget for one entry, as a divisor."""
 
 
 class Entry:
@@ -78,7 +78,7 @@ class Sieve:
             self._oldest = entry.newer
         else:
             entry.older.newer = entry.newer
-        # An entry that is out must hold no other alive.
+        # An evicted entry must not keep others alive.
         entry.newer = entry.older = None
         self.used_bytes -= entry.size_bytes
         del entry.home[entry.body]

@@ -1,7 +1,7 @@
 """A generation: what one worker serves at one time, and the routes to it.
 
-A generation never changes. Taking another version into service, or a model out of it, makes the next generation of it and what
-else is served; requests under way keep the one they began with, and with the last of them it goes.
+A generation never changes. Putting another version into service, or taking a model out, makes the next generation from it and
+what else is served. Requests in flight keep the generation they started with; it is freed with the last of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 
 class Unloaded(NamedTuple):
-    """A model that is out of service: the bundle it had, of which nothing is open, and its number."""
+    """A model that is out of service: its last bundle, of which nothing is open, and its number."""
 
     bundle: Bundle
     number: int
@@ -51,7 +51,7 @@ class Generation:
         repository: Repository = ALONE,
         refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
-        """Make the routes; `check_serving` raises NotReadyError while the worker is to get no more requests.
+        """Make the routes; `check_serving` raises NotReadyError while the worker must not get more requests.
 
         `refused` are the versions that the start of the server refused, by model.
         """
@@ -110,7 +110,7 @@ class Generation:
     def release(self) -> None:
         """Release the models once no router refers to this generation.
 
-        The routes hold what made them: a ring, which the collector would have to find, and does not where it is frozen.
+        The routes refer to what made them: a reference cycle, which the collector does not find in a frozen heap.
         """
         self.routes.clear()
         self._served.clear()
@@ -118,7 +118,7 @@ class Generation:
     def _missing(self, path: str) -> MlrfError | Route | None:
         """Return an error for the path of a model that is not served, or the route of a path that `routes` lacks.
 
-        A caller that would load or unload an unknown model must have the scope before the error says so.
+        A caller that loads or unloads an unknown model needs the scope before it learns that the model is unknown.
         """
         parts = path.split("/")
         try:
@@ -132,7 +132,7 @@ class Generation:
                 version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""  # noqa: PLR2004
                 model = self.plane.find(parts[3], version)
                 if version:
-                    # Fewer digits of its digest than a route is made of.
+                    # Fewer digits of its digest than the route uses.
                     return self.routes.get("/".join((*parts[:5], model.version, *parts[6:])))
         except (ModelNotFoundError, NotReadyError) as error:
             return error
@@ -165,7 +165,7 @@ class Generation:
 
 
 def _aliases(settings: ServeSettings) -> dict[str, str]:
-    """Return the further paths, with the path of the route that each leads to: the operator's choice, and `/v2/`."""
+    """Return additional paths (the operator's, and `/v2/`), with the path of the route that each leads to."""
     chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
     # Some clients write the metadata's path with a slash, the specification does without.
     return {f"{V2}/": V2} | {alias: path for path, alias in chosen.items() if alias is not None and alias != path}
@@ -189,7 +189,7 @@ def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[
 
 
 def _constant(make: Callable[[], bytes]) -> Handler:
-    """Return a handler of a document that never changes, made at the first request."""
+    """Return a handler of a constant document, made at the first request."""
     made: list[bytes] = []
 
     def answer(_body: bytes) -> bytes:

@@ -35,7 +35,7 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 
 class LoadedModel:
-    """A model that was opened, and its handlers. Nothing else holds it once its last request is answered."""
+    """An open model and its handlers. Nothing else refers to it once its last request is answered."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class LoadedModel:
         number: int = 1,
         prove: Callable[[Model], object] = lambda _model: None,
     ) -> None:
-        """Open the model and its rows; BundleError, EngineError or ConfigError when one of them cannot be used.
+        """Open the model and its rows; BundleError, EngineError or ConfigError if one of them cannot be used.
 
-        `prove` sees the model before anything else asks it, and raises BundleError where it must not serve.
+        `prove` gets the model before any request, and raises BundleError if it must not serve.
         """
         engine = open_engine(bundle, settings.engine)
         # The engine has opened its file by now: the pinned descriptors can be released.
@@ -94,7 +94,7 @@ class LoadedModel:
             settings.platforms.platform,
             predicts_labels=bundle.manifest.predict_returns == "label",
         )
-        """What answers the bodies of other platforms."""
+        """The handlers of other platforms' bodies."""
         self.inference = self._inference(settings, meter, number, costs)
         """The handler of the Open Inference Protocol."""
         self._example = self.model.schema.row(self.model.schema.example())
@@ -119,7 +119,7 @@ class LoadedModel:
             self._partitions.close()
 
     def repeats_itself(self) -> bool:
-        """Return whether the example row still gets the answer it got when the model was opened."""
+        """Return whether the example row still gets the same answer as when the model was opened."""
         return _bits(self.model.engine.margin(self._example)) == self._expected
 
     def describe(self) -> dict[str, Any]:
@@ -151,9 +151,9 @@ def _open_rows(bundle: Bundle, settings: ServeSettings, meter: WorkerMeter) -> S
 
 
 def _answers_of(bundle: Bundle, settings: ServeSettings) -> AnswersOf:
-    """Return the secret of shared cached answers: from the bundle and the options that answers depend on.
+    """Return the secret of shared cached answers, derived from the bundle and the options that answers depend on.
 
-    A server with other options finds none of them, and without the bundle none can be forged.
+    A server with other options finds none of the answers, and without the bundle none can be forged.
     """
     digests = sorted((name, entry.sha256) for name, entry in bundle.manifest.files.items())
     dependencies = repr((bundle.version, digests, settings.leniency, settings.max_batch, settings.max_infer_rows))

@@ -1,4 +1,4 @@
-"""From the route table to the routes of a router: those of the public port and those of the admin listener."""
+"""Makes the routes of the public port and of the admin listener from the route table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 
 MakeHandler = Callable[[RouteSpec, str], Handler | None]
-"""From a route and the name of a model ("" where the path has none) to its handler; None where the route is not served."""
+"""Returns the handler of a route and a model's name ("" if the path has none); None if the route is not served."""
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -31,13 +31,13 @@ def public_routes(
 ) -> dict[str, Route]:
     """Return the routes of the public port by path.
 
-    `versions`: the served models, each with what a path may name its version by; `names` has the models that may be loaded too.
+    `versions`: the served models, each with the names of its version in paths; `names` also has the models that may be loaded.
 
-    `aliases`: further paths, each with the path of the route that it leads to; a route of the same path goes before.
+    `aliases`: additional paths, each with the path of the route that it leads to; a route with the same path takes precedence.
     """
     routes: dict[str, Route] = {}
     for spec in ROUTES:
-        # What loads and unloads models is there for those that are not served too.
+        # Load and unload routes also exist for models that are not served.
         for name in (names if spec.scope == ADMIN else versions) if spec.names_model else ("",):
             handler = make(spec, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
@@ -71,7 +71,7 @@ def admin_routes(make: MakeHandler, names: Sequence[str], layout: Layout) -> dic
 
 
 def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | None:
-    """Return the route of a path that would load or unload a model, whichever name it has; None for another path.
+    """Return the route of a path that loads or unloads a model of any name; None for another path.
 
     The scope `admin` is checked before the name is looked up.
     """
@@ -93,7 +93,7 @@ _REPOSITORY_MODELS = "/v2/repository/models/"
 def _add(
     routes: dict[str, Route], path: str, spec: RouteSpec, name: str, handler: Handler | None, layout: Layout
 ) -> None:
-    """Add a method to the route of a path, where it has a handler."""
+    """Add a method to the route of a path, if it has a handler."""
     if handler is None:
         return
     there = routes.get(path)

@@ -1,6 +1,6 @@
 """What one worker serves: a generation of models behind the routes of the contract, replaced as a whole.
 
-The routes' labels follow from the contract alone, so the arbiter can lay out the control block before any model is loaded;
+The routes' labels follow from the route table alone, so the arbiter can lay out the control block before any model is loaded;
 models are opened after the fork.
 """
 
@@ -46,11 +46,11 @@ class Loader(Protocol):
         ...
 
     def load_handler(self, name: str) -> Handler | None:
-        """Return the handler of `/admin/models/{name}/load`; None for a model that is from no repository."""
+        """Return the handler of `/admin/models/{name}/load`; None for a model that is not from a repository."""
         ...
 
     def unload_handler(self, name: str) -> Handler | None:
-        """Return the handler of `/admin/models/{name}/unload`; None for a model that is from no repository."""
+        """Return the handler of `/admin/models/{name}/unload`; None for a model that is not from a repository."""
         ...
 
 
@@ -81,9 +81,9 @@ class Service:
         loader: Loader | None = None,
         refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
-        """Open every model but those that are `unloaded`.
+        """Open every model except those that are `unloaded`.
 
-        BundleError when one cannot be, EngineError when one cannot answer its example. `numbers` hold the versions of models
+        BundleError if one cannot be opened, EngineError if one cannot answer its example. `numbers` are the versions of models
         from a repository, by name; `loader` loads and unloads them in all workers; `refused` are the versions that the start of
         the server refused, by model.
         """
@@ -124,11 +124,11 @@ class Service:
     def open(
         self, bundle: Bundle, number: int = 1, prove: Callable[[Model], object] = lambda _model: None
     ) -> LoadedModel:
-        """Open another version while the current ones go on serving, from any thread; `prove` as of `LoadedModel`."""
+        """Open another version while the current ones keep serving, from any thread; `prove` as in `LoadedModel`."""
         return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, prove=prove)
 
     async def connect(self, limit_s: float) -> None:
-        """Reach the stores that machines share ahead of the first request, as far as the limit allows."""
+        """Connect to shared stores before the first request, within the time limit."""
         rows = [each.rows for each in self.generation.served if each.rows is not None]
         await asyncio.gather(*(each.connect(limit_s) for each in rows))
 
@@ -144,11 +144,12 @@ class Service:
     def put(self, name: str, served: LoadedModel | None) -> Generation:
         """Make the next generation, with another version of a model or without the model; return the old generation.
 
-        The caller has the next requests find the new one, then releases the old one.
+        The caller routes the next requests to the new one, then releases the old one.
         """
         old, before = self.generation, self._models[name]
         if isinstance(before, LoadedModel):
-            # Before the next request can ask for them. What is being made of the old version is answered, and not kept.
+            # Before the next request can find them. Answers of the old version that are being computed are sent, but not
+            # stored.
             before.forget_answers()
         self._refused.pop(name, None)
         self._models = {**self._models, name: served or Unloaded(before.bundle, before.number)}
@@ -172,7 +173,7 @@ class Service:
         )
 
     def check_serving(self) -> None:
-        """Raise NotReadyError while this worker is to get no more requests."""
+        """Raise NotReadyError while this worker must not get more requests."""
         if self.draining:
             raise NotReadyError("the server is shutting down")
 
@@ -207,11 +208,11 @@ class Service:
         return msgspec.json.encode(document)
 
     def load_handler(self, name: str) -> Handler | None:
-        """Return the handler that takes a version of a model into service; None for one that is from no repository."""
+        """Return the handler that puts a version of a model into service; None for a model that is not from a repository."""
         return None if self._loader is None else self._loader.load_handler(name)
 
     def unload_handler(self, name: str) -> Handler | None:
-        """Return the handler that takes a model out of service; None for one that is from no repository."""
+        """Return the handler that takes a model out of service; None for a model that is not from a repository."""
         return None if self._loader is None else self._loader.unload_handler(name)
 
 

@@ -1,7 +1,7 @@
-"""Limits of the repeated parts of a request, for every transport: counted before any object is made.
+"""Limits of the repeated fields of a request, for every transport: counted before any object is created.
 
-An empty part takes two bytes to send and a microsecond or more to make: eight megabytes of empty inputs took ten seconds. What
-can be counted in one pass over the bytes is refused by its number, which takes milliseconds.
+An empty field takes two bytes to send and a microsecond or more to create: eight megabytes of empty inputs took ten seconds.
+What can be counted in one pass over the bytes is refused for its number, which takes milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CountLimits:
     """The limits of one server, derived from the models it serves."""
 
     def __init__(self, max_inputs: int = 0, max_values: int = 0) -> None:
-        """Take the features of the widest model, and the most values that a request to any model may hold."""
+        """Take the features of the widest model, and the most values that a request to any model may have."""
         n_inputs = max(MAX_INPUTS, 2 * max_inputs)
         n_parameters = max(_MAX_PARAMETERS, 2 * n_inputs)
         n_dimensions = max(_MAX_DIMENSIONS, 4 * n_inputs)
@@ -45,7 +45,7 @@ class CountLimits:
         self._max_objects = 2 * n_inputs + _MAX_OUTPUTS
 
     def check_message(self, body: bytes) -> None:
-        """Raise MalformedRequestError where a ModelInferRequest holds too many of something."""
+        """Raise MalformedRequestError if a ModelInferRequest has too many elements of a repeated field."""
         if len(body) <= COUNTED_BYTES:
             return
         for part, n, most in zip(_PARTS, _kernel.count_wire(body, self._most[-1]), self._most, strict=True):
@@ -53,13 +53,13 @@ class CountLimits:
                 raise _too_many(part, n, most)
 
     def check_json(self, text: bytes | memoryview) -> None:
-        """Raise MalformedRequestError where a document holds more objects than inputs, outputs and their parameters can be."""
+        """Raise MalformedRequestError if a document has more objects than inputs, outputs and their parameters allow."""
         if (n := bytes(text).count(b"{")) > self._max_objects:
             raise _too_many("objects", n, self._max_objects)
 
 
 def check_parameters(size: int) -> None:
-    """Raise MalformedRequestError for parameters of too many bytes of JSON."""
+    """Raise MalformedRequestError for parameters with too many bytes of JSON."""
     if size > _MAX_PARAMETER_BYTES:
         raise MalformedRequestError(
             f"the parameters have {size} bytes, more than {_MAX_PARAMETER_BYTES}; send only those that the server knows"

@@ -1,7 +1,7 @@
 """The data plane of the Open Inference Protocol: inference, metadata and repository calls, for every transport.
 
-REST and gRPC both answer from it alone. A data plane belongs to one generation of models and lives as long as that does: a
-transport takes the current one when a request comes, and asks it everything that the response needs.
+REST and gRPC both use only the data plane. It belongs to one generation of models and lives as long as that does: a
+transport takes the current one when a request arrives, and uses it for the whole response.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DataPlane:
         refused: Collection[str] = (),
         total: Total = lambda *_: 0,
     ) -> None:
-        """`check_ready` raises NotReadyError while the worker should get no requests; `unloaded` holds versions by name.
+        """`check_ready` raises NotReadyError while the worker should get no requests; `unloaded` are versions by name.
 
         Of the unloaded models, those in `refused` are out of service because no version of them passed its checks. `total`
         returns the count of a metric in all workers.
@@ -100,22 +100,26 @@ class DataPlane:
         return "refused" if name in self._refused else "unloaded"
 
     def load(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
-        """Return what takes a model's current version into service in every worker; ModelNotFoundError, InvalidRequestError.
+        """Return an operation that puts a model's current version into service in every worker.
 
-        Awaited, it raises ReloadRefusedError or SchemaChangedError where every worker goes on as before.
+        Raises ModelNotFoundError or InvalidRequestError.
+        Awaited, it raises ReloadRefusedError or SchemaChangedError if every worker continues as before.
         """
         self.check_known(name)
         LOAD.check(parameters)
         return Awaited(lambda: self._repository.load(name))
 
     def unload(self, name: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> Awaited:
-        """Return what takes a model out of service in every worker, until it is loaded again; errors as of `load`."""
+        """Return an operation that takes a model out of service in every worker, until it is loaded again.
+
+        Errors as in `load`.
+        """
         self.check_known(name)
         UNLOAD.check(parameters)
         return Awaited(lambda: self._repository.unload(name))
 
     def infer(self, request: InferRequest, encode: Encode, *, may_explain: bool = True) -> Result:
-        """Answer a request with what `encode` makes of the response; Deferred and Awaited as of any handler.
+        """Answer a request with the bytes that `encode` returns for the response; Deferred and Awaited as from any handler.
 
         `encode` may be called in the worker's thread. MlrfError says why there is no answer: ModelNotFoundError,
         InvalidTensorError and the other InvalidRequestErrors, BatchTooLargeError, KeyNotFoundError, and NotPermittedError where
@@ -129,15 +133,15 @@ class DataPlane:
     def infer_off_loop(
         self, name: str, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool = True
     ) -> Result:
-        """Answer a request for a model as `infer` does, where decoding takes long: it is decoded in the worker's thread."""
+        """Answer a request for a model as `infer` does if decoding takes long: it is decoded in the worker's thread."""
         return self.find(name).infer_off_loop(decode, encode, may_explain=may_explain)
 
     def count_failure(self, name: str, began_s: float) -> None:
-        """Count a request that could not be decoded, for the model named; `began_s` is when decoding began."""
+        """Count a request that could not be decoded, for the named model; `began_s` is when decoding began."""
         self.find(name).counts.failed(perf_counter() - began_s)
 
     def find(self, name: str, version: str = "") -> ModelInference:
-        """Return the model of a name and version; raises ModelNotFoundError, which lists the versions."""
+        """Return the model with a name and version; raises ModelNotFoundError, which lists the versions."""
         model = self._models.get(name)
         if model is None:
             self.check_known(name)

@@ -1,7 +1,7 @@
-"""The datatypes of the Open Inference Protocol that a feature can be told in: one table of what each holds and how it is read.
+"""The datatypes of the Open Inference Protocol for features: one table of their ranges and how they are read.
 
-Numbers lie little-endian and row-major, as on every processor that mlrf runs on; an element of BYTES is a length of 4 bytes and
-so many bytes.
+Numbers are little-endian and row-major, as on every processor that mlrf runs on; an element of BYTES is a length of 4 bytes and
+that many bytes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Datatype:
-    """One datatype: `width` in bytes, `code` as `array`, `struct` and memory views know it. BYTES has neither."""
+    """One datatype: `width` in bytes, `code` of `array`, `struct` and memory views. BYTES has neither."""
 
     name: str
     width: int
     code: str
     is_float: bool = False
     least: int = 0
-    """The least and the most that an integer of it can be."""
+    """The range of an integer datatype."""
     most: int = 0
 
     def values_of(self, data: Buffer) -> array[float] | array[int]:
-        """Return the numbers that a buffer holds; the caller has checked its length."""
+        """Return the numbers in a buffer; the caller has checked its length."""
         values: array[float] | array[int] = array(self.code)
         values.frombytes(data)
         return values
@@ -70,7 +70,7 @@ DATATYPES = {
 
 
 def elements_of(data: Buffer, count: int) -> list[bytes] | None:
-    """Return the elements of a BYTES tensor; None where its lengths do not make `count` elements and nothing more."""
+    """Return the elements of a BYTES tensor; None if its lengths do not give exactly `count` elements."""
     elements: list[bytes] = []
     place, end = 0, len(data)
     while place + _LENGTH.size <= end and len(elements) < count:

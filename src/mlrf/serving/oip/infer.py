@@ -1,7 +1,7 @@
 """Inference on one version of a model: tensors of a request to rows, rows to margins, margins to the requested outputs.
 
-What would hold the event loop for more than about a millisecond is returned as `Deferred`, look-ups in a store that machines
-share as `Awaited`. Only the loop counts.
+Work that would block the event loop for more than about a millisecond is returned as `Deferred`, look-ups in a shared store
+as `Awaited`. Only the event loop updates counts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MIN_DIGITS = 6
 """A version may be named by this many of the first digits of its digest."""
 
 Encode = Callable[[Any, InferResponse], bytes]
-"""From a request, as its transport decoded it, and the response to the response's bytes; called in any thread."""
+"""Encodes the response to a decoded request; called in any thread."""
 
 
 class _Run(RequestTimes, gc=False, kw_only=True):
@@ -50,21 +50,21 @@ class _Run(RequestTimes, gc=False, kw_only=True):
     encode: Encode
     requested: RequestedOutputs
     deadline_s: float = 0.0
-    """The deadline of its client; 0 for none."""
+    """The client's deadline; 0 for none."""
     by_key: bool = False
     found: Sequence[FoundRow] = ()
     precomputed: Precomputed = ()
-    """Contributions of the found rows that were computed beforehand, where contributions are requested."""
+    """Precomputed contributions of the rows found, if contributions are requested."""
 
 
 _Make = Callable[[_Run, Rows], bytes]
 
 
 class ModelInference:
-    """Answers inference requests for one version of a model, and for its stored `rows` where there are some.
+    """Answers inference requests for one version of a model, and for its stored `rows` if there are some.
 
-    What `partition` caches are the tensors of rows, whichever transport, datatype and id they were requested by: reading a
-    request and writing its response takes a third of the time of a small one (ADR 8), and clients send an id of their own with
+    `partition` caches the tensors of rows, independent of transport, datatype and id of the request: reading a
+    request and writing its response takes a third of the time of a small one (ADR 8), and clients send a different id with
     each.
     """
 
@@ -78,7 +78,7 @@ class ModelInference:
         rows: StoredRows | None = None,
         partition: CachePartition | None = None,
     ) -> None:
-        """`version` is the number by which clients name it."""
+        """`version` is the number that clients use for it."""
         self._model = model
         self.bundle = model.bundle
         self.name = model.bundle.name
@@ -93,7 +93,7 @@ class ModelInference:
         self._row_bytes = FP64.width * model.engine.n_features
         self._origin: Mapping[str, Parameter] = {"bundle_version": model.bundle.short_version}
         self._max_rows_on_loop = {each: costs.most_within(MAX_LOOP_S, explained=each) for each in (False, True)}
-        """How many rows the loop computes, without contributions and with them."""
+        """How many rows are computed on the event loop, without contributions and with them."""
 
     @property
     def by_key(self) -> bool:
@@ -107,17 +107,17 @@ class ModelInference:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What a path may name the version by."""
+        """Names of the version in paths."""
         return (self.version, self.bundle.short_version, self.bundle.version)
 
     def has_version(self, requested: str) -> bool:
-        """Whether what a client names is this version: nothing, its number, or the first digits of its digest."""
+        """Whether a client's version means this one: empty, its number, or the first digits of its digest."""
         if requested in ("", self.version):
             return True
         return len(requested) >= _MIN_DIGITS and self.bundle.version.startswith(requested)
 
     def infer(self, request: InferRequest, encode: Encode, *, may_explain: bool) -> Result:
-        """Answer a request, as `DataPlane.infer` says."""
+        """Answer a request, as described for `DataPlane.infer`."""
         began_s = request.began_s or perf_counter()
         recorder = recording()
         if recorder is not None:
@@ -140,7 +140,7 @@ class ModelInference:
             raise
 
     def infer_off_loop(self, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool) -> Deferred:
-        """Answer a request that takes long to read: all of it is done off the event loop, which looks up keys and counts."""
+        """Answer a request that takes long to read: off the event loop, except looking up keys and counting."""
         runs: list[_Run] = []
         began_s = perf_counter()
 
@@ -197,7 +197,7 @@ class ModelInference:
             raise
 
     def _answer(self, run: _Run, parts: Sequence[Rows], work: Callable[[_Make], Result]) -> Result:
-        """Answer from the cache, or by `work`, which makes what it is given; `parts` are the rows, or the keys of rows."""
+        """Answer from the cache, or by running `work`; `parts` are the rows, or the keys of rows."""
         run.read_s = perf_counter()
         recorder = recording()
         if recorder is not None:
@@ -232,7 +232,7 @@ class ModelInference:
         return made
 
     def _packed(self, run: _Run, rows: Rows) -> bytes:
-        """Return what the cache keeps of rows, in any thread: their tensors, and the parameters of rows that were looked up."""
+        """Return what the cache stores for rows, in any thread: their tensors, and the parameters of looked-up rows."""
         recorder = recording()
         if recorder is not None:
             recorder.enter(ENGINE)
@@ -254,7 +254,7 @@ class ModelInference:
         return packed
 
     def _encoded(self, run: _Run, rows: Rows) -> bytes:
-        """Return the whole answer, in any thread."""
+        """Return the complete answer, in any thread."""
         answer = self._encode(run, self._packed(run, rows))
         run.made_s = perf_counter()
         return answer
@@ -269,7 +269,7 @@ class ModelInference:
         return run.encode(request, InferResponse(self.name, self.version, request.id, parameters, tensors))
 
     def _finish(self, run: _Run, packed: bytes) -> bytes | Deferred:
-        """Encode what the cache had, or what was computed for this request or for another that asked the same."""
+        """Encode a cached answer, or one that was computed for this request or for an equal one."""
         if len(packed) > MAX_BODY_BYTES:
             return Deferred(lambda: self._encode(run, packed), lambda: self.counts.answered(run))
         answer = self._encode(run, packed)

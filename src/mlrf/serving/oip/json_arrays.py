@@ -1,6 +1,6 @@
 """JSON arrays of a tensor's values, read and written in pieces.
 
-One call for all of eight megabytes holds the interpreter, and with it the event loop, for up to 280 ms; a piece for two.
+One call for all of eight megabytes blocks the interpreter, and with it the event loop, for up to 280 ms; a piece for two.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NESTED = re.compile(rb"\[\s*\[")
 
 
 class TooManyValuesError(Exception):
-    """There are more values than the shape says."""
+    """There are more values than the shape states."""
 
 
 _NUMBERS = re.compile(rb"(),")
-"""What parts two elements; its group belongs to the first."""
+"""The separator of two elements; its group belongs to the first."""
 _NUMBER_ROWS = re.compile(rb"(\])\s*,\s*(?=\[)")
 _STRINGS = re.compile(rb'(")\s*,\s*(?=")')
 _STRING_ROWS = re.compile(rb'("\s*\])\s*,\s*(?=\[\s*")')
@@ -39,7 +39,7 @@ _Decode = Callable[[bytes], list[Any]]
 
 
 def _decoders(datatype: Datatype) -> tuple[_Decode, _Decode, _Decode]:
-    """Return what decodes arrays of a datatype's values: without infinities, with them, and arrays of such arrays."""
+    """Return the decoders of arrays of a datatype's values: without infinities, with them, and of nested arrays."""
     kind: Any = str if datatype is BYTES else bool if datatype.name == "BOOL" else float if datatype.is_float else int
     values: Any = list[kind | None]
     rows: Any = list[values]
@@ -59,12 +59,12 @@ _DECODERS = {name: _decoders(datatype) for name, datatype in DATATYPES.items()}
 def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int) -> Sequence[Any]:
     """Return the values of an array of JSON, flat or nested as a shape of two dimensions is; null is None, or NaN.
 
-    MsgspecError for values that are no such array, TooManyValuesError for a long text with more
+    MsgspecError for values that are not such an array, TooManyValuesError for a long text with more
     than `most`.
     """
     fast, flat, by_row = _DECODERS[datatype.name]
     if len(text) <= PIECE_BYTES:
-        # Whoever reads the tensor says more of it.
+        # The reader of the tensor reports the details.
         most = len(text)
         if not _NESTED.match(text):
             try:
@@ -76,7 +76,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
         pieces = _flattened(_pieces(text, by_row, gap), shape)
     else:
         pieces = _pieces(text, flat, _STRINGS if datatype is BYTES else _NUMBERS)
-    # Of millions of floats a list takes as long to be thrown away as to be made.
+    # A list of millions of floats takes as long to free as to create.
     values: Any = array("d") if datatype.is_float and len(text) > PIECE_BYTES else []
     for piece in pieces:
         values.extend([math.nan if each is None else each for each in piece] if datatype.is_float else piece)
@@ -112,7 +112,7 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
             try:
                 piece = decode(b"[%b]" % text[place:cut])
             except msgspec.MsgspecError:
-                # A string that looks like a gap was cut in two, and its first half is not JSON: the next gap is one.
+                # A string that looks like a separator was cut in two, and its first half is not JSON: use the next separator.
                 if found is None or tried == _TRIES - 1:
                     raise
                 begin = found.start() + 1

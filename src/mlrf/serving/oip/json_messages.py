@@ -1,4 +1,4 @@
-"""Requests and responses as the protocol's JSON, whichever transport they came by: for the prediction log."""
+"""Requests and responses of any transport as the protocol's JSON, for the prediction log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Inference requests and responses, independent of the transport.
 
-A transport makes an `InferRequest` of the bytes it was sent, and bytes of an `InferResponse`; it checks what belongs to its own
-form (a binary size that goes beyond the body), and nothing of what the tensors mean.
+A transport decodes bytes to an `InferRequest`, and encodes an `InferResponse` to bytes; it checks what belongs to its own
+format (a binary size beyond the body), but not the meaning of the tensors.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mlrf.serving.oip.datatypes import Buffer
 Parameter = bool | int | float | str
 NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 MOST_DIMENSIONS = 2
-"""Of an input: [rows], or [rows, columns]; one of more is refused by its shape alone."""
+"""Dimensions of an input: [rows], or [rows, columns]; one with more is refused for its shape."""
 NOT_OFFERED = ("shared_memory_region", "classification")
-"""What Triton lets a tensor's parameters ask, and must not be passed over: the client would read elsewhere."""
+"""Parameters of a tensor in Triton that must not be ignored: the client would read the data from elsewhere."""
 
 
 class InputTensor(msgspec.Struct, gc=False):
@@ -37,7 +37,7 @@ class InputTensor(msgspec.Struct, gc=False):
 
 
 class InferRequest(msgspec.Struct, gc=False):
-    """What is asked. An empty `model_version` is the version that is served; without `outputs` the default ones come."""
+    """A request. An empty `model_version` means the served version; without `outputs` the default ones are returned."""
 
     model_name: str
     inputs: Sequence[InputTensor]
@@ -45,13 +45,13 @@ class InferRequest(msgspec.Struct, gc=False):
     id: str = ""
     parameters: Mapping[str, Any] = NO_PARAMETERS
     outputs: Sequence[str] = ()
-    """The names of the outputs asked for, in their order; how each is to be written is the transport's to know."""
+    """The names of the requested outputs, in their order; the transport knows how each is encoded."""
     began_s: float = 0.0
-    """When its reading began (`perf_counter`), for the statistics; 0 where nobody took the time."""
+    """When its reading began (`perf_counter`), for the statistics; 0 if the time was not taken."""
 
 
 class OutputTensor(msgspec.Struct, gc=False):
-    """One output: `data` holds its elements little-endian and row-major."""
+    """One output: `data` are its elements, little-endian and row-major."""
 
     name: str
     datatype: str
@@ -60,7 +60,7 @@ class OutputTensor(msgspec.Struct, gc=False):
 
 
 class InferResponse(msgspec.Struct, gc=False):
-    """What is told; `parameters` say which bundle answered, and when looked-up rows were true."""
+    """A response; `parameters` state which bundle answered, and the as-of times of looked-up rows."""
 
     model_name: str
     model_version: str
@@ -70,7 +70,7 @@ class InferResponse(msgspec.Struct, gc=False):
 
 
 def not_offered(what: str, tensor: str, parameter: str) -> InvalidTensorError:
-    """Return the error of an "input" or "output", by its name, that asks what is not offered."""
+    """Return the error for an "input" or "output", by its name, with an unsupported parameter."""
     return InvalidTensorError(
         f"{what} {shown_name(tensor)}: this server does not support {parameter}; leave it out", parameter=parameter
     )

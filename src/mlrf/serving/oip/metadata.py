@@ -11,14 +11,14 @@ from mlrf.serving.oip.outputs import Outputs
 from mlrf.serving.oip.tensor_reader import ONE_TENSOR
 
 _MAX_ROWS = (1 << 31) - 1
-"""The most that the protocol's configuration can hold."""
+"""The greatest integer in the protocol's configuration."""
 
 
 _KEY_DATATYPES = {"string": "BYTES", "date": "BYTES", "integer": "INT64", "boolean": "BOOL"}
 
 
 def model_metadata(bundle: Bundle, version: str, outputs: Outputs, *, by_key: bool) -> dict[str, Any]:
-    """Return name, versions, platform, inputs and outputs; one tensor per feature where a category is a string.
+    """Return name, versions, platform, inputs and outputs; one tensor per feature if a category is a string.
 
     `parameters` names the outputs that come on demand, and where rows are looked up `by_key`, the inputs of the key.
     """
@@ -70,7 +70,7 @@ def _inputs(schema: Schema) -> list[dict[str, Any]]:
 
 
 def _datatype(feature: Feature) -> str:
-    """Return the datatype that holds every value of a feature: one that may be missing is a float."""
+    """Return the datatype for every value of a feature: float if it may be missing."""
     if feature.categories is not None:
         kinds = {type(category) for category in feature.categories}
         if str in kinds or (not kinds and feature.hashing is not None):

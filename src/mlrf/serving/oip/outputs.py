@@ -1,4 +1,4 @@
-"""The outputs of a model: their names, which ones a request selects, and how tensors are made from margins.
+"""The outputs of a model: their names, which ones a request selects, and how tensors are computed from margins.
 
 `prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
 `probabilities`. `label` is a classifier's class. `predict` and `output-0`, as MLServer and KServe name their first output, are
@@ -39,13 +39,13 @@ _TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", LABEL: b"l", SHAP_VALUES: b"s", 
 
 
 class RequestedOutputs(NamedTuple):
-    """The outputs that a request asks for, in their order: each with the name that it is given, and what it is."""
+    """The outputs of a request, in their order: each with its name in the response, and its kind."""
 
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
     """Whether they include explanations."""
     tag: bytes
-    """Tells apart what `Outputs.pack` makes of the same rows; the names are the request's own."""
+    """Identifies the result of `Outputs.pack` for the same rows, independent of the names in a request."""
 
 
 class Outputs:
@@ -76,7 +76,7 @@ class Outputs:
 
     @property
     def engine(self) -> str:
-        """The name of the engine that answers."""
+        """The name of the engine."""
         return self._model.engine.name
 
     def described(self) -> list[dict[str, Any]]:
@@ -103,13 +103,13 @@ class Outputs:
         return "what predict of the training library returns"
 
     def on_demand(self) -> list[str]:
-        """Return the names of the outputs that only those who name them get, and that metadata leave out."""
+        """Return the names of the outputs that are returned only if named, and that the metadata omits."""
         return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
 
     def requested(self, request: InferRequest) -> RequestedOutputs:
-        """Return what a request asks for; InvalidTensorError for an unknown name, NotExplainableError for a graph.
+        """Return the outputs of a request; InvalidTensorError for an unknown name, NotExplainableError for a graph.
 
-        A request without names gets the first output, under the name that goes with the input's name on other servers.
+        A request without names gets the first output, with the name that other servers use with the input's name.
         """
         if not request.outputs:
             inputs = request.inputs
@@ -133,7 +133,7 @@ class Outputs:
         return _requested([(name, self._kinds[name]) for name in names])
 
     def pack(self, requested: RequestedOutputs, margins: array[float], contributions: array[float] | None) -> bytes:
-        """Return the data of n rows' tensors, one behind the other.
+        """Return the data of n rows' tensors, one after the other.
 
         NonFiniteResultError names the row whose prediction is not a finite number.
         """
@@ -150,7 +150,7 @@ class Outputs:
         return OutputTensor(name, datatype, shape, b"".join([elements[int(index)] for index in indices]))
 
     def unpack(self, requested: RequestedOutputs, packed: bytes, n_rows: int) -> list[OutputTensor]:
-        """Return the tensors of n rows, each under the name that the request has for it."""
+        """Return the tensors of n rows, each with its name in the request."""
         if len(requested.outputs) == 1:
             name, kind = requested.outputs[0]
             if kind == PREDICTION and self._k == 1:

@@ -10,7 +10,7 @@ from mlrf.core.errors import InvalidRequestError, ReloadRefusedError
 from mlrf.core.value_text import clip, shown_name
 
 Act = Callable[[str], Coroutine[Any, Any, bytes]]
-"""What is done for the model of a name, in all workers; MlrfError where it is not."""
+"""An operation on the model with a name, in all workers; MlrfError if it fails."""
 _FILE = "file:"
 _CONFIG = "config"
 
@@ -30,18 +30,18 @@ async def _refuse(name: str) -> bytes:
 
 
 ALONE = Repository(_refuse, _refuse)
-"""Of a service without other workers, and without an arbiter that could tell them."""
+"""The operation of a service without other workers and without an arbiter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters that a call takes: booleans, by name."""
+    """The parameters of a call: booleans, by name."""
 
     call: str
     names: tuple[str, ...] = ()
 
     def check(self, given: Mapping[str, Any]) -> None:
-        """Raise InvalidRequestError where a parameter is not taken."""
+        """Raise InvalidRequestError if a parameter is not supported."""
         for name, value in given.items():
             if name == _CONFIG or name.startswith(_FILE):
                 raise InvalidRequestError(
@@ -61,4 +61,4 @@ class Parameters:
 
 LOAD = Parameters("load")
 UNLOAD = Parameters("unload", ("unload_dependents",))
-"""No model here depends on another, so it changes nothing."""
+"""Models do not depend on one another, so it changes nothing."""

@@ -1,4 +1,4 @@
-"""Looked-up rows in the data plane: how long an answer from them holds, its parameters, and precomputed contributions."""
+"""Looked-up rows in the data plane: how long an answer from them is valid, its parameters, and precomputed contributions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import Parameter
 
 Precomputed = Sequence[Sequence[float] | None]
-"""Contributions that were computed beforehand, row by row; None where there are none."""
+"""Precomputed contributions, row by row; None if there are none."""
 _LENGTH_BYTES = 4
 
 
@@ -27,16 +27,16 @@ def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
 
 
 def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) -> KeyedAnswer:
-    """Return tensors as the cache keeps them: behind their rows' parameters, with the conditions that the rows set.
+    """Return tensors as the cache stores them: after their rows' parameters, with the conditions that the rows set.
 
-    A store that machines share (`is_local` false) does not report changes: an answer from it must not be given again.
+    A shared store (`is_local` false) does not report changes: an answer from it must not be reused.
     """
     transaction, fresh_until_s = validity_of(found)
     return KeyedAnswer(_pack_parameters(found, packed), transaction or 0, fresh_until_s if is_local else -math.inf)
 
 
 def _pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
-    """Return tensors behind the parameters of their rows: when they were true; for several rows, when the oldest was."""
+    """Return tensors after the parameters of their rows: their as-of time; for several rows, that of the oldest."""
     parameters: dict[str, Parameter] = {}
     if all(each.stored.as_of_us is not None for each in found):
         oldest = min(found, key=lambda each: each.stored.as_of_us or 0)
@@ -54,7 +54,7 @@ def unpack_parameters(packed: bytes) -> tuple[Mapping[str, Parameter], bytes]:
 
 
 def are_all_precomputed(precomputed: Precomputed) -> bool:
-    """Whether rows were found and all their contributions were computed beforehand."""
+    """Whether rows were found and all their contributions were precomputed."""
     return bool(precomputed) and all(each is not None for each in precomputed)
 
 

@@ -1,4 +1,4 @@
-"""What is counted of a model for its statistics, and the statistics of all workers together."""
+"""Counts a model's requests for its statistics, and combines the statistics of all workers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _NS = 1e9
 _MS = 1e3
 _SUCCESS, _FAIL, _QUEUE, _INPUT, _INFER, _OUTPUT, _HIT, _MISS = range(len(INFERENCE_PARTS))
 Total = Callable[..., int]
-"""From a metric and the values of its labels to its count in all workers."""
+"""Returns the count of a metric with label values in all workers."""
 
 
 class RequestTimes(msgspec.Struct, gc=False):
-    """When each part of the work on one request ended (`perf_counter`; 0: not yet, or never), and how many rows it has."""
+    """When each step of one request ended (`perf_counter`; 0: not yet, or never), and its number of rows."""
 
     began_s: float
     count: int = 0
-    """Its rows."""
+    """Number of rows."""
     n_explained: int = 0
-    """How many of them are explained."""
+    """Number of explained rows."""
     read_s: float = 0.0
     missed_s: float = 0.0
-    """When the cache turned out to have no answer."""
+    """When the cache look-up missed."""
     ready_s: float = 0.0
     """When its rows were complete, looked up if it is by key."""
     entered_s: float = 0.0
@@ -50,12 +50,12 @@ class InferenceCounts:
         self._count_explanations = meter.counter("mlrf_explanations_total", name)
 
     def failed(self, elapsed_s: float) -> None:
-        """Count a request that has no answer."""
+        """Count a failed request."""
         self._times[_FAIL] += 1
         self._elapsed[_FAIL] += int(elapsed_s * _NS)
 
     def computed(self, request: RequestTimes) -> None:
-        """Count rows that the engine computed, and the time of each part of the work; or that there is no answer."""
+        """Count rows that the engine computed, and the time of each step; or a failure."""
         if not request.made_s:
             self.failed(perf_counter() - request.began_s)
             return
@@ -77,7 +77,7 @@ class InferenceCounts:
     def answered(self, request: RequestTimes) -> None:
         """Count a request that was answered, now: from the cache if nothing was computed for it.
 
-        A hit counts as a wait in the queue too, of no time: clients take hits off `queue.count` (Triton's perf_analyzer).
+        A hit also counts as a wait of zero in the queue: clients subtract hits from `queue.count` (Triton's perf_analyzer).
         """
         times, elapsed, now_s = self._times, self._elapsed, perf_counter()
         times[_SUCCESS] += 1

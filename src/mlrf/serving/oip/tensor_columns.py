@@ -1,4 +1,4 @@
-"""One tensor's elements as what a model takes: numbers, codes of categories, fields of a key."""
+"""Converts one tensor's elements to a model's input: numbers, codes of categories, fields of a key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
-    """Return a tensor's elements as float64, missing as NaN; InvalidTensorError where they are not numbers of its datatype."""
+    """Return a tensor's elements as float64, missing as NaN; InvalidTensorError if they are not numbers of its datatype."""
     data = tensor.data
     if datatype.code == "d" and type(data) is list and len(data) <= _AT_ONCE:
         try:
@@ -34,7 +34,7 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     if isinstance(numbers, array) and numbers.typecode == "d":
         return numbers
     doubles = array("d")
-    # A call for a few thousand at a time: one for millions would hold the interpreter for as long as it takes.
+    # A few thousand per call: one call for millions would block the interpreter.
     for place in range(0, len(numbers), _AT_ONCE):
         piece: Sequence[Any] = numbers[place : place + _AT_ONCE]
         try:
@@ -47,7 +47,7 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
 def category_column(
     schema: Schema, index: int, tensor: InputTensor, datatype: Datatype, leniency: Leniency
 ) -> array[float]:
-    """Return the codes of a feature's categories, which the tensor holds by value."""
+    """Return the codes of a feature's categories from a tensor of category values."""
     feature = schema.features[index]
     texts = any(isinstance(category, str) for category in feature.categories or ())
     if datatype is not BYTES and texts and all(isinstance(c, str) for c in feature.categories or ()):
@@ -61,7 +61,7 @@ def category_column(
     seen: dict[Any, float] = {}
     codes = array("d")
     for row, value in enumerate(values):
-        # True and 1 are one key of a dict, and come in different tensors.
+        # True and 1 are the same dict key, but come in different tensors.
         code = seen.get(value)
         if code is None:
             try:
@@ -76,7 +76,7 @@ def category_column(
 
 
 def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequence[Any]:
-    """Return the values of a key's field; text may stand for each of them."""
+    """Return the values of a key's field; each may be text."""
     if datatype is not BYTES:
         fits = kind is KeyType.BOOLEAN if datatype.name == "BOOL" else kind is KeyType.INTEGER and not datatype.is_float
         if not fits:

@@ -1,7 +1,7 @@
-"""From the tensors of a request to a table of rows, or to the keys of rows: by one tensor of all features, or one a feature.
+"""Converts the tensors of a request to a table of rows, or to the keys of rows: one tensor of all features, or one per feature.
 
-One tensor [n, F] holds rows in schema order, categories as codes, as an array of JSON would. A tensor a feature holds
-categories by value, as an object of JSON would. Whatever the datatype, a value is held to the rules of its feature.
+One tensor [n, F] has rows in schema order, categories as codes, like a JSON array. One tensor per feature has
+categories by value, like a JSON object. Whatever the datatype, a value is checked by the rules of its feature.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ ALSO_KNOWN = {
     "input-1": "output-1",
     "predict": "predict",
 }
-"""What clients of other servers name the one tensor, and the first output in answer to it ("" for our name)."""
+"""Names of the single tensor for other servers' clients, and of the first output in response ("" for the usual name)."""
 _SHOWN = 5
 
 
 Table = tuple[int, Rows]
-"""How many rows, and the rows as an engine takes them: n x F float64, missing as NaN, every value admitted."""
+"""The number of rows, and the rows for an engine: n x F float64, missing as NaN, every value valid."""
 
 
 class TensorReader:
-    """Reads the tensors of one schema, and of one key where rows are stored."""
+    """Reads the tensors of one schema, and of one key if rows are stored."""
 
     def __init__(
         self, schema: Schema, leniency: Leniency, max_rows: int, entity_key: EntityKey | None, max_keys: int
@@ -53,7 +53,7 @@ class TensorReader:
         self.has_key = entity_key is not None
         self._max_keys = max_keys
         self.most_values = max_rows * len(schema.features)
-        """A tensor of more is refused by its shape alone."""
+        """A tensor with more is refused for its shape."""
         self._names = frozenset(schema.names)
         self._rules = ColumnRules(map(rule_of, schema.features))
         self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
@@ -66,13 +66,13 @@ class TensorReader:
         return names == set(self._key.names) and names != self._names
 
     def table(self, inputs: Sequence[InputTensor]) -> Table:
-        """Return the rows that the inputs hold; InvalidRequestError or BatchTooLargeError names tensor, value and remedy."""
+        """Return the rows in the inputs; InvalidRequestError or BatchTooLargeError names tensor, value and remedy."""
         if len(inputs) == 1 and inputs[0].name in ALSO_KNOWN and inputs[0].name not in self._names:
             return self._whole(inputs[0])
         return self._by_feature(inputs)
 
     def keys(self, inputs: Sequence[InputTensor]) -> list[ByKey]:
-        """Return the keys that the inputs hold; errors as `table`, and InvalidKeyError for a value that is none."""
+        """Return the keys in the inputs; errors as in `table`, and InvalidKeyError for an invalid value."""
         if self._key is None:
             raise AssertionError("keys are read only for a model with rows by key")
         named = self._named(inputs)
@@ -155,7 +155,7 @@ class TensorReader:
             )
 
     def _n_rows(self, tensors: Sequence[InputTensor], most: int) -> int:
-        """Return the rows that tensors of one value a row hold: all the same number of them."""
+        """Return the rows in tensors of one value per row, all with the same number of rows."""
         count = tensors[0].shape[0] if tensors[0].shape else 0
         for tensor in tensors:
             shape = tensor.shape
@@ -195,7 +195,7 @@ class TensorReader:
             raise EmptyBatchError(f"input {shown_name(tensor.name)} has no rows; send one or more", input=tensor.name)
 
     def _admitted(self, rows: Rows, tensor: InputTensor | None, of_columns: ColumnRules | None = None) -> Rows:
-        """Return a table whose every value its feature takes; the error of the first that it does not take."""
+        """Return a table in which every value is valid for its feature; raises the error of the first that is not."""
         of_columns = of_columns or self._rules
         first = of_columns.first_outside(rows)
         if first is None:
@@ -218,7 +218,7 @@ class TensorReader:
 
 
 def checked(tensor: InputTensor, count: int) -> Datatype:
-    """Return the datatype of a tensor that holds `count` elements; InvalidTensorError."""
+    """Return the datatype of a tensor with `count` elements; raises InvalidTensorError."""
     datatype = DATATYPES.get(tensor.datatype)
     if datatype is None:
         raise InvalidTensorError(

@@ -1,7 +1,7 @@
 """Accepts connections: from the worker's own listener, and from those of slots that have no worker.
 
-The kernel goes on giving a slot its share of connections when its worker is gone; without a sibling that takes them they would
-wait for the replacement, which in a crash loop may be half a minute away.
+The kernel continues to give a slot its share of connections when its worker is gone. If no other worker accepted them, they
+would wait for the replacement, which in a crash loop may take half a minute to start.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.tls_connection import new_connection
 
 ACCEPTS_A_TURN = 8
-"""How many connections a listener may give in one turn of the loop. libuv accepts one for each handle on a listener: with one
-alone, a new connection waits for as many turns as others came before it."""
+"""Connections that a listener may accept in one iteration of the event loop.
+
+libuv accepts one for each handle on a listener: with one handle, a new connection waits one iteration for each connection
+before it.
+"""
 
 
 def covered_by(slot: int, ready: set[int], n_slots: int) -> set[int]:
@@ -77,7 +80,7 @@ class ConnectionAcceptor:
                 self._covering[slot] = await self._accept_from(self._siblings[slot])
 
     async def _accept_from(self, listener: socket.socket) -> list[asyncio.Server]:
-        # Duplicates: the loop closes the socket it was given, and the accept queue must outlive it.
+        # Duplicates, because the event loop closes its socket and the accept queue must outlive it.
         loop = asyncio.get_running_loop()
         tls = self._server.tls_options
         return [

@@ -1,4 +1,4 @@
-"""The access rules that a server's settings ask for, and a warning where they leave a port open to other machines."""
+"""The access rules of a server's settings, and a warning if they leave a port open to other machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 
 def access_control(settings: ServeSettings, layout: Layout, log: Log) -> AccessControl:
-    """Return TLS, keys and origins as the settings say; ConfigError for an invalid file."""
+    """Return TLS, keys and origins according to the settings; ConfigError for an invalid file."""
     return AccessControl(settings.access, settings.limits.header_timeout_s, scopes(layout.routes), log)
 
 

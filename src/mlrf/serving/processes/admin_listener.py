@@ -1,6 +1,6 @@
-"""The admin listener: a Unix socket that only this user may open, or a port that only this machine may reach.
+"""The admin listener: a Unix socket that only this user can open, or a port that only this machine can reach.
 
-One listener for all workers: a request a minute needs no spreading.
+One listener for all workers: admin requests are too rare to distribute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AdminListener:
 
     @property
     def name(self) -> str:
-        """The address as `--admin` takes it."""
+        """The address in the form of `--admin`."""
         if self._address.path is not None:
             return f"{UNIX}{self._address.path}"
         host, port = self.socket.getsockname()[:2]

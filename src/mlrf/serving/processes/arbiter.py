@@ -1,7 +1,7 @@
 """The arbiter: gunicorn's, with worker slots.
 
-Added to gunicorn: a listener a slot, back-off for a slot whose workers keep dying, a boot failure that ends the service
-only while no worker has ever answered, versions and settings that change while serving, and no signal that would change the
+Added to gunicorn: one listener per slot, back-off for a slot whose workers keep dying, a boot failure that ends the service
+only if no worker has ever answered, versions and settings that change while serving, and no signal that would change the
 number of listeners. It imports neither NumPy nor an engine: both start threads, and it forks.
 """
 
@@ -34,13 +34,13 @@ from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
 from mlrf.serving.telemetry.metric_layout import clear_gauges
 
 _NO_LOOK_S = 2.0
-"""An arbiter that has not looked for this long was itself held up, and its workers with it: they get as long again."""
+"""If the arbiter has not checked for this long, it was delayed, and its workers too: they get the same time again."""
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's arbiter over worker slots."""
 
-    # A worker that cannot boot must not end the others, so no exit code has that meaning here.
+    # A worker that cannot start must not end the others, so no exit code has that meaning here.
     WORKER_BOOT_ERROR = -1
     APP_LOAD_ERROR = -1
 
@@ -93,7 +93,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             if slot.pid not in self.WORKERS and now >= slot.due_s:
                 self._next = number
                 slot.started_s = now
-                # A signal between the fork and the worker's own handlers would be queued for an arbiter that it is not.
+                # A signal between the fork and the worker's own handlers would run the arbiter's handlers in the worker.
                 signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
                 try:
                     slot.pid = self.spawn_worker()
@@ -103,15 +103,15 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
 
     def _not_started(self, number: int, error: OSError) -> None:
-        """Try again later: what the system lacks now (descriptors, processes, memory) costs a worker, not the service."""
+        """Try again later: a shortage (file descriptors, processes, memory) must cost a worker, not the service."""
         if os.getpid() != self._boot.arbiter:
             raise error
-        os.umask(self._umask)  # gunicorn sets another while it makes the heartbeat's file
+        os.umask(self._umask)  # gunicorn sets another umask while it creates the heartbeat file
         delay_s = self._delay_after_failure(number)
         self._boot.log.error("worker not started", slot=number, reason=str(error), delay_s=delay_s)
 
     def init_signals(self) -> None:
-        """Listen to workers too, and to a SIGHUP that came while the server started."""
+        """Also handle messages of workers, and a SIGHUP that arrived while the server started."""
         super().init_signals()
         signal.signal(WAKE, self.signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
@@ -178,7 +178,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_term(self) -> None:
         """Stop after the shutdown delay: `/readyz` answers 503 until then. A second SIGTERM ends the delay."""
-        # Where no worker has answered yet, nothing sends requests here.
+        # If no worker has answered yet, no load balancer sends requests here.
         delay_s = self._boot.settings.shutdown_delay_s if self._has_answered else 0.0
         if self._delay.has_begun or not delay_s:
             self._boot.log.info("shutting down", delay_s=0)
@@ -202,7 +202,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().kill_workers(sig)
 
     def handle_hup(self) -> None:
-        """Read the settings again and replace the workers one by one; invalid settings change nothing."""
+        """Reload the settings and replace the workers one by one; invalid settings change nothing."""
         boot = self._boot
         try:
             settings, changed, refused = merged(boot.settings, self._reread())
@@ -251,7 +251,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
 
     def _worker_ended(self, _arbiter: Arbiter, worker: UvloopWorker) -> None:
         if not self.LISTENERS:
-            return  # gunicorn gives its listeners up first when it stops
+            return  # gunicorn closes its listeners first when it stops
         boot, slot = self._boot, self._slots[worker.slot]
         clear_gauges(boot.layout, boot.block.row(worker.slot))
         slot.exit_code = boot.take_failure(worker.slot)
@@ -267,7 +267,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.warning("worker ended", slot=worker.slot, worker_pid=worker.pid, lived_s=lived_s, delay_s=delay_s)
 
     def _delay_after_failure(self, number: int) -> float:
-        """Return the pause before the slot's next worker; raises HaltServer when the service can never answer."""
+        """Return the pause before the slot's next worker; raises HaltServer if the service can never answer."""
         now = time.monotonic()
         self._boot.count_failure(number)
         alone = not self._boot.ready_slots()

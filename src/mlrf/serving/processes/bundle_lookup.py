@@ -1,7 +1,7 @@
 """Finds the bundles that a worker opens: in a repository, in memory pinned by the arbiter, or at their path.
 
-What stands in a repository never changes. What stands in a directory of its own may be built anew while it is served, so it is
-read when somebody asks for it, and from then on opened from memory (`hold`).
+A version in a repository never changes. A bundle in a directory of its own may be rebuilt while it is served, so it is
+read when it is requested, and opened from memory from then on (`pin_model`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mlrf.serving.processes.worker_boot import WorkerBoot
 
 @contextmanager
 def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
-    """Give the bundles of a plan: those that the arbiter read, or for another version and a later worker what there is now.
+    """Yield the bundles of a plan: those that the arbiter read, or for a later worker and another version those on disk now.
 
-    They are to be opened at once: the arbiter's descriptors, which this process was born with, are given back then.
+    Open them immediately: the arbiter's descriptors, which this process inherited, are closed afterwards.
     """
     try:
         yield [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
@@ -37,7 +37,7 @@ def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
 def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
     name, in_repository = bundle.name, bundle.name in boot.model_directories
     if name in plan.unloaded:
-        # It may be gone from disk, and is only looked at to tell what callers were promised.
+        # It may be gone from disk; it is only needed for the schema that callers were promised.
         last = plan.unloaded[name]
         if in_repository and last.digest != bundle.version:
             with suppress(BundleError):
@@ -52,10 +52,10 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
 
 
 def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, dict[str, int]]:
-    """Return the version of a model that a number or the first digits of a digest name, the current one for None.
+    """Return the version of a model with a number or the first digits of a digest; the current one for None.
 
-    With it, what is held of one that stands in a directory of its own: whoever asks gives it back. BundleError when there is
-    none.
+    Also returns the pinned files of a bundle in a directory of its own, which the caller closes. BundleError if there is
+    no such version.
     """
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
@@ -78,7 +78,10 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
 
 @contextmanager
 def opened(boot: WorkerBoot, name: str, version: Version, held: Mapping[str, int]) -> Iterator[Bundle]:
-    """Give the bundle of a version, to be opened at once; `held` is what the arbiter holds of one that is in no repository."""
+    """Yield the bundle of a version, to be opened immediately.
+
+    `held` are the arbiter's descriptors of one that is in no repository.
+    """
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
         yield model_directory.read(version)

@@ -1,4 +1,4 @@
-"""gunicorn's settings, made from those of the server."""
+"""gunicorn's settings, derived from the server's."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mlrf.serving.telemetry.logs import ArbiterLog
 
 
 class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's view of our settings."""
+    """gunicorn's view of the server's settings."""
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         super().__init__(prog="mlrf serve")
 
     def load_config(self) -> None:
-        """Set gunicorn's settings from ours."""
+        """Set gunicorn's settings from the server's."""
         settings = self._settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         options = {
-            # For gunicorn to parse alone: the listeners are bound already.
+            # gunicorn only parses it: the listeners are bound already.
             "bind": [f"{host}:{settings.port}"],
             "workers": settings.workers,
             "worker_class": UvloopWorker,
@@ -48,6 +48,6 @@ def graceful_timeout_s(settings: ServeSettings) -> int:
 
 
 def _memory_folder() -> str | None:
-    """Return a folder in memory for heartbeats: on a disk, a stalled write would look like a stalled worker."""
+    """Return a folder in memory for heartbeat files: on a disk, a stalled write would look like a stalled worker."""
     folder = Path("/dev/shm")  # noqa: S108  heartbeat files are unnamed as soon as they are made
     return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None

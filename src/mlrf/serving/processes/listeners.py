@@ -1,4 +1,4 @@
-"""The listening sockets: one SO_REUSEPORT listener a worker slot, all bound before the first fork.
+"""The listening sockets: one SO_REUSEPORT listener per worker slot, all bound before the first fork.
 
 With one shared listener a single worker took every connection; with listeners bound by the workers themselves a killed
 worker reset its queued connections (measured, docs/adr/0002). Here a listener belongs to its slot: the kernel spreads
@@ -18,7 +18,7 @@ from mlrf.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """One listening socket a slot, and the lock that keeps a second server from the same address."""
+    """One listening socket per slot, and the lock that prevents a second server on the same address."""
 
     sockets: list[socket.socket]
     lock: socket.socket | None
@@ -51,7 +51,7 @@ class Reservation:
 
 
 def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listeners:
-    """Bind and listen on one socket a slot; raises ConfigError when the address is in use or not local."""
+    """Bind and listen on one socket per slot; raises ConfigError if the address is in use or not local."""
     family, address = _resolve(host, port)
     with ExitStack() as opened:
         try:
@@ -72,9 +72,9 @@ def bind_listeners(host: str, port: int, n_slots: int, backlog: int) -> Listener
 
 
 def reserve_address(host: str, port: int) -> Reservation:
-    """Keep an address for the listeners that workers bind themselves; ConfigError as `bind_listeners`, of --grpc-port.
+    """Reserve an address for the listeners that workers bind themselves; ConfigError about --grpc-port as in `bind_listeners`.
 
-    Bound and never listening, the socket gets no connections, and holds the port that the kernel chose for 0.
+    The socket is bound but never listens: it gets no connections, and keeps the port that the kernel chose for 0.
     """
     with ExitStack() as opened:
         try:
@@ -118,7 +118,7 @@ def _probe(family: socket.AddressFamily, address: tuple[str, int]) -> None:
 def _lock(address: tuple[str, int]) -> socket.socket:
     """Take the address's name among abstract Unix sockets: of two servers that start at once, only one can.
 
-    The kernel gives the name back when the last process that inherited the socket ends, however it ends.
+    The kernel releases the name when the last process that inherited the socket ends, however it ends.
     """
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -22,18 +22,18 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MARGIN_S = 15.0
 """Seconds to wait for the arbiter's reply beyond the limit of the reload itself."""
 Find = Callable[[str, str | None], tuple[Version, dict[str, int]]]
-"""From a model's name and what a caller names its version by (None: the current one) to the version and what is held of it."""
+"""Returns the version and its pinned files for a model's name and a caller's name of a version (None: the current one)."""
 
 
 class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body: which version (its number, or the first digits of its digest; the current one when absent)."""
+    """The body: a version (its number, or the first digits of its digest; the current one if absent)."""
 
     version: str | int | None = None
     allow_schema_change: bool = False
 
 
 class UnloadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body: nothing."""
+    """The empty body."""
 
 
 class ModelLoader:
@@ -60,11 +60,11 @@ class ModelLoader:
         self._answered = asyncio.Event()
 
     def load_handler(self, name: str) -> Handler | None:
-        """Return the handler of `/admin/models/{name}/load`; None for a model that is from no repository."""
+        """Return the handler of `/admin/models/{name}/load`; None for a model that is not from a repository."""
         return partial(self._load_by, name) if name in self._names else None
 
     def unload_handler(self, name: str) -> Handler | None:
-        """Return the handler of `/admin/models/{name}/unload`; None for a model that is from no repository."""
+        """Return the handler of `/admin/models/{name}/unload`; None for a model that is not from a repository."""
         return partial(self._unload_by, name) if name in self._names else None
 
     def look(self) -> None:

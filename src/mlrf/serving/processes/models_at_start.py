@@ -1,9 +1,9 @@
 """The models that a server starts with: read, checked, and golden rows replayed, before any socket listens.
 
-1. A bundle's own directory is held in memory from here on, and must pass: otherwise the server does not start.
-2. A repository stands for each of its models. A model whose current version does not pass falls back to the newest earlier
-   version that does; a model without one is answered with 503 until a sound version is published.
-3. `--on-bad-model exit` makes (2) as strict as (1), and so is a server that would have no model at all.
+1. A bundle in a directory of its own is pinned in memory from here on, and must pass: otherwise the server does not start.
+2. A repository means each of its models. A model whose current version does not pass falls back to the newest earlier
+   version that does; a model without one is answered with 503 until a valid version is published.
+3. `--on-bad-model exit` makes (2) as strict as (1). A server that would have no model at all does not start either.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class ModelsAtStart:
     """The models named on the command line, checked."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        """Read and replay all models; raises BundleError for a bad model without fallback, ConfigError for equal names."""
+        """Read and replay all models; raises BundleError for a damaged model without fallback, ConfigError for equal names."""
         self._settings = settings
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
         self.versions: dict[str, Version] = {}
-        """Of the models that are served."""
+        """The models that are served."""
         self.unavailable: dict[str, Version] = {}
-        """Of the models that no version of can be served, the one that the pointer names."""
+        """For models without a version that can be served, the one that the pointer names."""
         self.refused: dict[str, RefusedVersion] = {}
-        """By model, the version that its pointer names, where another one or none is served."""
+        """By model, the version that its pointer names, if another one or none is served."""
         order: list[str] = []
         alone: dict[str, Bundle] = {}
         for path in settings.bundles:
@@ -63,7 +63,7 @@ class ModelsAtStart:
         self.bundles = [chosen[name] for name in order]
 
     def _choose(self, alone: dict[str, Bundle]) -> dict[str, Bundle]:
-        """Return the bundle of each model that is served, and of each that is not what could be read of it."""
+        """Return the bundle of each model that is served, and for each other model what could be read of it."""
         chosen: dict[str, Bundle] = {}
         trials = {name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in alone.items()}
         trials |= {name: self._candidates(directory) for name, directory in self.model_directories.items()}
@@ -88,7 +88,7 @@ class ModelsAtStart:
         return chosen
 
     def _candidates(self, directory: ModelDirectory) -> Iterator[_Candidate]:
-        """Yield the current version and then all earlier ones, the newest first, as far as they can be read."""
+        """Yield the current version and then all earlier ones that can be read, the newest first."""
         try:
             current = directory.pointer().version
         except BundleError as error:
@@ -110,13 +110,13 @@ class ModelsAtStart:
             return []
 
     def _refuse(self, name: str, version: Version, reason: str) -> None:
-        """Record a bad version; raises BundleError if no fallback is allowed."""
+        """Record a version that failed its checks; raises BundleError if no fallback is allowed."""
         if name not in self.model_directories or self._settings.on_bad_model == "exit":
             raise BundleError(reason)
         self.refused.setdefault(name, RefusedVersion(version, reason))
 
     def _unavailable(self, name: str) -> Bundle:
-        """Return what can be read of a model of which no version can be served."""
+        """Return what can be read of a model that has no version that can be served."""
         directory, refused = self.model_directories[name], self.refused[name].version
         self.unavailable[name] = refused
         return describe_bundle(directory.path / str(refused.number), name, refused.digest)

@@ -1,12 +1,12 @@
 """Model files pinned in memory, so that every worker, even one started later, serves the checked bytes.
 
 A worker opens its engine long after the digests were checked, and again whenever one is replaced; by then the bundle may have
-been built anew under the same path, or written over. So whoever reads the bundle (the arbiter at its start, later a worker that
-is asked to load it) copies the engine's file into sealed memory once and checks the copy. Workers map that memory: one copy for
-all, that nothing can change or cut short.
+been rebuilt under the same path, or overwritten. So the process that reads the bundle (the arbiter at its start, later a worker
+that loads it on request) copies the engine's file into sealed memory once and checks the copy. Workers map that memory: one
+copy for all, which nothing can change or truncate.
 
-The arbiter keeps the descriptors, for those who are born later. A process takes another's by its number under /proc: nothing
-needs to be sent, and nobody waits.
+The arbiter keeps the descriptors for workers started later. A process opens another's descriptor by its number under /proc:
+nothing needs to be sent, and nothing blocks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
     """Return the bundle with its engine file and golden rows pinned in memory.
 
-    BundleError when it lacks one of them, or a file is no longer the manifest's.
+    BundleError if it lacks one of them, or a file no longer matches the manifest.
     """
     held: dict[str, int] = {}
     try:
@@ -44,7 +44,7 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
 
 
 def release_golden_rows(bundle: Bundle) -> Bundle:
-    """Return the bundle without the golden rows that `pin_model` holds, which are replayed by now."""
+    """Return the bundle without the golden rows that `pin_model` pinned, which have been replayed by now."""
     if GOLDEN_ROWS in bundle.held:
         os.close(bundle.held[GOLDEN_ROWS])
     held = {name: descriptor for name, descriptor in bundle.held.items() if name != GOLDEN_ROWS}
@@ -52,7 +52,7 @@ def release_golden_rows(bundle: Bundle) -> Bundle:
 
 
 def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
-    """Return descriptors, by name, of copies of all that a worker needs of a bundle; errors as of `pin_model`."""
+    """Return descriptors, by name, of copies of all files that a worker needs; errors as in `pin_model`."""
     held: dict[str, int] = {}
     try:
         for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, engine_file(bundle, engine)):
@@ -65,7 +65,7 @@ def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
 
 
 def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
-    """Return descriptors of our own of what another process of this server holds; BundleError when it does no longer."""
+    """Return new descriptors of files that another process of this server has open; BundleError if it has closed them."""
     taken: dict[str, int] = {}
     try:
         for name, descriptor in held.items():

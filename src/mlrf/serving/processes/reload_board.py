@@ -1,8 +1,8 @@
 """Messages between arbiter and workers about versions: a page of shared memory with one writer for each process.
 
-The arbiter writes the plan (what is served, what is to be prepared) and an answer for each slot; the worker of a slot writes
-its report and what an operator asks of it. A page holds one message under a number, which is 0 while the message changes: who
-reads sees a whole message or the last one. Signals only say that there is something new.
+The arbiter writes the plan (what is served, what is to be prepared) and a reply for each slot; the worker of a slot writes
+its report and an operator's request. A page has one numbered message; the number is 0 while the message changes, so that a
+reader gets either a complete message or the previous one. Signals only announce a change.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Attempt(msgspec.Struct, frozen=True):
     allow_schema_change: bool
     slot: int | None = None
     held: dict[str, int] = {}
-    """The arbiter's descriptors of what it holds of the version, by file; nothing of those that stand in a repository."""
+    """The arbiter's descriptors of the version's pinned files; empty for versions in a repository."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What every worker is to serve, and what to prepare beside it. `generation` counts the changes of what is served."""
+    """What every worker must serve, and what to prepare in addition. `generation` counts the changes of what is served."""
 
     generation: int = 0
     versions: dict[str, Version] = {}
     unloaded: dict[str, Version] = {}
     """Models that are not served until they are loaded again, and the version that each had."""
     held: dict[str, dict[str, int]] = {}
-    """By model, as of an attempt: of those whose version was loaded from a directory of its own since the start."""
+    """By model, as in an attempt: for versions loaded from a directory of their own since the start."""
     attempt: Attempt | None = None
 
 
@@ -69,7 +69,7 @@ class LoadCommand(msgspec.Struct, frozen=True):
     version: Version | None = None
     allow_schema_change: bool = False
     held: dict[str, int] = {}
-    """Descriptors of the worker, as of an attempt."""
+    """Descriptors of the worker, as in an attempt."""
 
 
 class LoadOutcome(msgspec.Struct, frozen=True):
@@ -78,12 +78,12 @@ class LoadOutcome(msgspec.Struct, frozen=True):
     pid: int = 0
     number: int = 0
     reason: str = ""
-    """Why the request was refused; empty when it was done."""
+    """Why the request was refused; empty on success."""
     schema_changed: bool = False
 
 
 class Page(Generic[M]):
-    """One message in shared memory, and its writer's and readers' hands on it."""
+    """One message in shared memory, for one writer and any readers."""
 
     def __init__(self, words: memoryview, kind: type[M]) -> None:
         self._words = words
@@ -93,11 +93,11 @@ class Page(Generic[M]):
         self._seen: tuple[int, M] | None = None
 
     def write(self, message: M) -> None:
-        """Replace the message; raises ValueError when it is too long."""
+        """Replace the message; raises ValueError if it is too long."""
         content = msgspec.json.encode(message)
         if len(content) > len(self._bytes):
             raise ValueError(f"{len(content)} bytes do not fit in a page")
-        # A replacement goes on where its predecessor stopped, even within a message.
+        # A replacement continues where its predecessor stopped, even within a message.
         self._written = max(self._written, int(self._words[1])) + 1
         self._words[0] = 0
         self._words[1] = self._written
@@ -108,7 +108,7 @@ class Page(Generic[M]):
         self._seen = (self._written, message)
 
     def read(self) -> M:
-        """Return the message; the last one seen where another is being written."""
+        """Return the message; the last one seen while another is being written."""
         number = int(self._words[0])
         if self._seen is not None and number in (0, self._seen[0]):
             return self._seen[1]

@@ -1,11 +1,11 @@
 """Coordinates reloads in the arbiter: one attempt at a time, applied by every worker or by none.
 
     idle ──► one worker prepares ──► all prepare ──► the plan changes ──► all have switched ──► acknowledged
-                        └── a failure, a death, the time limit: the plan stays, the asker is told why ──► idle
+                        └── a failure, a death, the time limit: the plan stays, the error is reported ──► idle
 
-One worker goes first: a version that kills whoever opens it costs one worker. Unloading needs no preparing: the plan changes at
-once. Nothing here blocks, opens a bundle or answers a request: `step` looks at the pages and writes the plan, whenever a worker
-says that something changed, and once a second.
+One worker goes first: a version that crashes the worker which opens it costs one worker. Unloading needs no preparation: the
+plan changes at once. Nothing here blocks, opens a bundle or answers a request: `step` reads the pages and writes the plan,
+whenever a worker signals a change, and once a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mlrf.serving.processes.pinned_files import close_descriptors, open_descript
 from mlrf.serving.processes.reload_board import Attempt, LoadCommand, LoadOutcome, Plan, ReloadBoard, clipped
 
 SWITCH_LIMIT_S = 5.0
-"""Switching takes microseconds: a worker that has not switched by then hangs, and could answer from the old version."""
+"""Switching takes microseconds: a worker that has not switched by then is hung, and could answer from the old version."""
 
 
 class Log(Protocol):
@@ -42,7 +42,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorActions:
-    """What a reload may do: wake all workers, end the one of a slot, count how a reload ended."""
+    """Actions of a reload: wake all workers, end the worker of a slot, count how a reload ended."""
 
     wake: Callable[[], None]
     end: Callable[[int], None]
@@ -59,12 +59,12 @@ class _UnderWay:
     unloads: bool = False
     """Whether this is an unload."""
     spare: Mapping[str, int] = field(default_factory=dict)
-    """What is held and nobody needs once this is over: of the new version, and from the switch on of the old one."""
+    """Descriptors to close when this is over: those of the new version, and after the switch those of the old one."""
 
 
 @dataclass(slots=True)
 class ReloadCoordinator:
-    """The state of the one reload that may be under way, and what was served and refused before it."""
+    """The state of the reload in progress, if any, and what was served and refused before it."""
 
     board: ReloadBoard
     model_directories: Mapping[str, ModelDirectory]
@@ -73,18 +73,18 @@ class ReloadCoordinator:
     hands: CoordinatorActions
     log: Log
     pinned: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By model, descriptors of what is held of the version in service, for workers that are born later."""
+    """By model, descriptors of the pinned files of the version in service, for workers started later."""
     refused: dict[str, RefusedVersion] = field(default_factory=dict)
-    """By model, versions that the start refused, until another is taken into service."""
+    """By model, versions that the start refused, until another is put into service."""
     plan: Plan = field(default_factory=Plan)
     _under_way: _UnderWay | None = None
     _attempts: int = 0
     _answered: dict[int, tuple[int, int]] = field(default_factory=dict)
     _pointers: dict[str, object] = field(default_factory=dict)
-    """By model, what the pointer's file looked like when it was last read."""
+    """By model, the state of the pointer file when it was last read."""
 
     def begin(self, versions: dict[str, Version], unavailable: Mapping[str, Version] = MappingProxyType({})) -> None:
-        """Say what is served from the start, and what is not; a pointer that has moved since that was read is followed."""
+        """Set what is served from the start, and what is not; a pointer that has moved since then is followed."""
         for name, model_directory in self.model_directories.items():
             looks = _looks(model_directory)
             with suppress(BundleError):
@@ -95,7 +95,7 @@ class ReloadCoordinator:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no reload is under way."""
+        """Whether no reload is in progress."""
         return self._under_way is None
 
     def step(self, now_s: float, ready: set[int]) -> None:
@@ -132,7 +132,7 @@ class ReloadCoordinator:
                 continue
             self._pointers[name] = looks
             if name in self.plan.unloaded and name not in self.refused:
-                # Whoever unloaded it says when it comes back, and then asks for the pointer's version.
+                # The operator who unloaded it decides when it returns, and then loads the pointer's version.
                 continue
             try:
                 version = model_directory.pointer().version
@@ -147,7 +147,7 @@ class ReloadCoordinator:
         self, now_s: float, ready: set[int], model: str, version: Version, asker: tuple[int, LoadCommand] | None
     ) -> None:
         self._attempts += 1
-        # Not the one who was asked: it is to live, and tell what came of it.
+        # Not the worker that received the request: it must live to report the result.
         first = min(ready) if asker is None else min(ready, key=lambda slot: (slot == asker[0], slot))
         allowed = self.allow_schema_change or (asker is not None and asker[1].allow_schema_change)
         attempt = Attempt(self._attempts, model, version, allowed, first)
@@ -255,7 +255,7 @@ class ReloadCoordinator:
         close_descriptors(under_way.spare)
 
     def _switch(self, under_way: _UnderWay) -> None:
-        """Change the plan to serve the version of an attempt instead of the old one (none for an unload)."""
+        """Change the plan to serve the version of an attempt instead of the old one (no version for an unload)."""
         attempt, plan = under_way.attempt, self.plan
         self.refused.pop(attempt.model, None)
         versions, unloaded, held = (

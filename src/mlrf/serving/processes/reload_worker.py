@@ -1,6 +1,6 @@
 """Follows reloads in a worker: prepare off the event loop, switch on it, release the old version.
 
-Preparing costs what it costs in a thread of its own; switching is an assignment between two requests. Unloading is switching to
+Preparing runs in a separate thread; switching is an assignment between two requests. Unloading is switching to
 nothing.
 """
 
@@ -33,10 +33,10 @@ _RELEASE_PAUSE_S = 0.5
 
 
 class WorkerReload:
-    """Follows the plan: whatever `follow` finds there, this worker's report says how far it has come."""
+    """Follows the plan; this worker's report says how far it has come."""
 
     def __init__(self, boot: WorkerBoot, slot: int, service: Service, plan: Plan, route: Callable[[], None]) -> None:
-        """`plan` is what the service was made by; `route` has the server ask the service's present generation."""
+        """`plan` is the plan that the service was made from; `route` makes the server use the service's current generation."""
         self._boot = boot
         self._slot = slot
         self._page = boot.board.reports[slot]
@@ -97,7 +97,7 @@ class WorkerReload:
             self._work = asyncio.get_running_loop().create_task(self._prepare(plan.attempt))
 
     def _lacking(self, plan: Plan) -> dict[str, Version]:
-        """Return what the plan serves and this worker does not."""
+        """Return what the plan serves but this worker does not."""
         return {name: each for name, each in plan.versions.items() if self._plan.versions.get(name) != each}
 
     def _settle(self, plan: Plan) -> None:
@@ -128,7 +128,7 @@ class WorkerReload:
 
     def _prove(self, old: Bundle, attempt: Attempt) -> LoadedModel:
         with opened(self._boot, attempt.model, attempt.version, attempt.held) as bundle:
-            # Of a model that could not be read at the start nothing is known: callers have been promised nothing.
+            # Nothing is known about a model that could not be read at the start: callers were promised no schema.
             if old.version and not attempt.allow_schema_change:
                 check_contract(old, bundle)
             golden_rows = bundle.file(GOLDEN_ROWS)
@@ -148,7 +148,7 @@ class WorkerReload:
         self._replace(served.name, served)
 
     def _replace(self, name: str, served: LoadedModel | None) -> None:
-        """Serve a version instead of the model's old one (none for an unload)."""
+        """Serve a version instead of the model's old one (no version for an unload)."""
         going = self._service.served_as(name)
         waited_for = None if going is None else weakref.ref(going)
         del going
@@ -168,7 +168,7 @@ class WorkerReload:
             await asyncio.sleep(_RELEASE_PAUSE_S)
             if going is None or going() is None:
                 break
-        # Classes that decoders make are rings; the heap of the start is frozen, so this walks little.
+        # Decoders create classes, which are reference cycles; the heap of the start is frozen, so this collection is short.
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -1,4 +1,4 @@
-"""SIGHUP: settings read again. What a worker reads at its start may change, what was bound before the fork may not."""
+"""SIGHUP: reloads settings. What a worker reads at its start may change; what was bound before the fork may not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIXED = frozenset(
 
 
 def merged(old: ServeSettings, new: ServeSettings) -> tuple[ServeSettings, list[str], list[str]]:
-    """Return the settings in force from now on, the flags of those that change, and of those that would need a restart."""
+    """Return the settings in force from now on, the flags of those that changed, and of those that need a restart."""
     values: dict[tuple[str, ...], object] = {}
     changed: list[str] = []
     refused: list[str] = []

@@ -1,4 +1,4 @@
-"""The time between SIGTERM and the end of accepting, in which load balancers learn from `/readyz` that the server leaves."""
+"""The time between SIGTERM and the end of accepting, in which load balancers learn from `/readyz` of the stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 class ShutdownDelay:
-    """Counts down `--shutdown-delay` once it has begun. Times are of one monotonic clock, in seconds."""
+    """Counts down `--shutdown-delay` once started. Times are in seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         self._over_s = math.inf
@@ -25,5 +25,5 @@ class ShutdownDelay:
         return now_s >= self._over_s
 
     def left_s(self, now_s: float, most_s: float) -> float:
-        """Return the seconds until then, `most_s` at the most; that many before the countdown has begun."""
+        """Return the seconds until then, at most `most_s`; `most_s` before the countdown has started."""
         return max(0.0, min(most_s, self._over_s - now_s))

@@ -29,10 +29,10 @@ from mlrf.serving.telemetry.logs import ArbiterLog, Log
 
 
 def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
-    """Serve until stopped by a signal; `reread` loads the settings again, or raises ConfigError.
+    """Serve until stopped by a signal; `reread` reloads the settings, or raises ConfigError.
 
-    Leaves by SystemExit with 0 after a stop. ConfigError when the settings cannot be met (a port in use); BundleError when a
-    bundle is not sound, or no worker could open it.
+    Raises SystemExit with 0 after a stop, ConfigError if the settings cannot be met (a port in use), BundleError if a
+    bundle is damaged or no worker could open it.
     """
     # PID 1 of a container ignores signals without a handler, and loading may take long.
     signal.signal(signal.SIGTERM, _leave)
@@ -84,7 +84,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
 
 
 def _take_rows(bundles: Sequence[Bundle], settings: ServeSettings, log: Log) -> None:
-    """Take the rows of bundles into the feature store, where it lacks them: workers would too, but later, and unlogged."""
+    """Load the rows of bundles into the feature store if it lacks them: workers would too, but later and without a log."""
     for bundle in bundles:
         began_s = time.monotonic()
         if take_rows(bundle, settings.state_dir, shared=settings.features is not None):

@@ -1,6 +1,6 @@
 """The systemd protocol: socket activation (listening sockets) and readiness notifications.
 
-Both are plain protocols (sd_listen_fds(3), sd_notify(3)): descriptors from 3 on, and datagrams to a Unix socket.
+Both are plain protocols (sd_listen_fds(3), sd_notify(3)): file descriptors from 3 on, and datagrams to a Unix socket.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Notifier:
     """Notifies the service manager; does nothing without one."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
-        """Take the address out of the environment: no child, and nobody else in this process, is to speak for us."""
+        """Remove the address from the environment, so that no child and no other code in this process notifies."""
         address = environment.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
@@ -47,9 +47,9 @@ class Notifier:
 
 
 def inherited_listeners(environment: MutableMapping[str, str]) -> list[socket.socket]:
-    """Return the listening sockets that the service manager opened for this process; none where it opened none.
+    """Return the listening sockets that the service manager opened for this process, if any.
 
-    ConfigError when what it handed over are not listening TCP sockets.
+    ConfigError if they are not listening TCP sockets.
     """
     pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from mlrf.serving.oip.grpc.server import GrpcServer
 
 HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Held back by the arbiter over the fork, let through by the worker once it has handlers of its own."""
+"""Signals blocked by the arbiter across the fork, and unblocked by the worker once it has its own handlers."""
 _MAX_BOOT_S = 300.0
 _CONNECT_S = 0.25
-"""How long a worker waits at its start for a store that machines share: without a connection its first request is late."""
+"""How long a worker waits at its start for a shared store: without a connection its first request would be late."""
 _GRPC = "mlrf.serving.oip.grpc.server"
 
 
@@ -53,13 +53,13 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     siblings: Mapping[int, socket.socket]
     """The listeners of other slots, which this process accepts from while they have no worker."""
     plan: Plan
-    """What the models are opened by: the plan of the moment when the arbiter held what `boot.keeping` says."""
+    """The plan from which the models are opened, from the moment when the arbiter held the descriptors in `boot.keeping`."""
 
     def init_signals(self) -> None:
         """Leave signals to the event loop; until it runs, they have their default effect."""
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C reaches every process of a terminal; the arbiter alone acts on it, and on what may reach a whole group.
+        # Ctrl-C reaches every process of a terminal; only the arbiter acts on it, and on signals that may reach a whole group.
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, WAKE):
             signal.signal(number, signal.SIG_IGN)
 
@@ -95,7 +95,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     boot.refused,
                 )
             if boot.grpc is not None:
-                # Here and nowhere earlier: grpcio starts threads, and no process forks that has imported it.
+                # Not earlier: grpcio starts threads, and a process that has imported it must not fork.
                 importlib.import_module(_GRPC)
         except Exception as error:
             reason = str(error) or type(error).__name__
@@ -159,7 +159,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         boot.log.debug("worker ready", slot=self.slot)
         await self._run_until(stop, servers, look)
         self._leave()
-        # Others accept for this slot from now on; whom this worker still answers gets what the others answer.
+        # Other workers accept for this slot from now on; this worker still answers its connections, from the same versions.
         loop.add_signal_handler(WAKE, follow)
         boot.wake_arbiter()
         if admin is not None:
@@ -168,7 +168,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         await self._drain(servers, grpc)
 
     def _note_shutdown(self, grpc: GrpcServer | None) -> None:
-        """Have readiness probes fail once the server was asked to stop."""
+        """Make readiness probes fail once the server was asked to stop."""
         if self.boot.is_shutting_down() and not self.service.draining:
             self.service.draining = True
             self.boot.exposition.set_shutting_down()
@@ -185,7 +185,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         limits = self.boot.settings.limits
         server = HttpServer(self.service.admin_router(), limits, self.meter, refusals, self.notify)
         if listener.socket.family != socket.AF_UNIX and self.boot.access.wants_keys:
-            # The file system says who may open a Unix socket; a port of this machine is open to all its users.
+            # File permissions protect a Unix socket; a port of this machine is open to all its users.
             server.guard = self.boot.access.guard()
         return server
 
@@ -233,9 +233,9 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         return grpc
 
     async def _be_ready(self, worker_reload: WorkerReload) -> None:
-        """Say that this worker answers, and have it answer from what is served by then.
+        """Report that this worker answers, and make it answer from what is served by then.
 
-        Ready before the plan is looked at again: of two that change, one sees the other, and nothing old is answered.
+        It reports before it reads the plan again: if both change, one side sees the other, and no old version is answered.
         """
         self.meter.set_ready(ready=True)
         while worker_reload.is_behind():
@@ -256,7 +256,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.meter.set_waiting(*servers[0].work.n_under_way())
             self.watch.tick()
             look()
-            # One at a time: a slot that is empty already is covered by this worker.
+            # One at a time: this worker still covers a slot that is already empty.
             if last is not None and self.meter.n_requests() >= last and len(boot.ready_slots()) == boot.block.n_slots:
                 boot.log.info("worker recycled", slot=self.slot)
                 return
@@ -266,7 +266,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 continue
 
     def _stay_alive(self) -> None:
-        """Send heartbeats while a large model loads, until the event loop does."""
+        """Send heartbeats while a large model loads, until the event loop sends them."""
         waited_s = 0.0
         while not self._booted.wait(BEAT_S) and waited_s < _MAX_BOOT_S:
             waited_s += BEAT_S

@@ -21,8 +21,8 @@ from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metric_layout import Layout
 
 BOOT_WORDS = 4
-"""Beyond the metrics in a slot's row: why its last worker could not boot, whether one was ever ready or left in order; and, in
-the first slot's, whether the server was asked to stop."""
+"""Words in a slot's row in addition to the metrics: why its last worker could not start, whether one was ever ready, whether it
+exited in order; and, in the first slot's row, whether the server was asked to stop."""
 _FAILURE, _ANSWERED, _LEAVING, _SHUTDOWN = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 
@@ -40,16 +40,16 @@ class WorkerBoot:
     board: ReloadBoard
     access: AccessControl
     model_directories: Mapping[str, ModelDirectory]
-    """Of the models that are served from a repository."""
+    """The models that are served from a repository."""
     admin: AdminListener | None = None
     grpc: Reservation | None = None
     """Where workers listen for gRPC, if they do."""
     refused: dict[str, RefusedVersion] = field(default_factory=dict)
-    """By model, versions that the start of the server refused; without those that another one took the place of since."""
+    """By model, versions that the start of the server refused, without those that were replaced since."""
     arbiter: int = 0
     """The arbiter's process id."""
     pinned: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By model, descriptors of what the arbiter holds of it; a worker has those of the moment when it was born."""
+    """By model, the arbiter's descriptors of its pinned files; a worker has those of the moment of its fork."""
 
     def wake_arbiter(self) -> None:
         """Wake the arbiter, which then reads the shared memory."""
@@ -57,7 +57,7 @@ class WorkerBoot:
             os.kill(self.arbiter, WAKE)
 
     def report_failure(self, slot: int, error: Exception) -> None:
-        """Store why a worker could not boot, as an exit code, for the arbiter."""
+        """Store why a worker could not start, as an exit code, for the arbiter."""
         self.block.row(slot)[self.layout.n_words + _FAILURE] = _exit_code(error)
 
     def take_failure(self, slot: int) -> int:
@@ -72,7 +72,7 @@ class WorkerBoot:
         return bool(self.block.total(self.layout.n_words + _ANSWERED))
 
     def note_leaving(self, slot: int) -> None:
-        """Record that a worker of this slot ends because it is told to, or is to be replaced."""
+        """Record that a worker of this slot ends on request, or to be replaced."""
         self.block.row(slot)[self.layout.n_words + _LEAVING] = 1
 
     def take_leaving(self, slot: int) -> bool:
@@ -93,21 +93,21 @@ class WorkerBoot:
         return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
 
     def note_shutdown(self) -> None:
-        """Record that the server was asked to stop, and accepts for a while yet."""
+        """Record that the server was asked to stop, but still accepts for a while."""
         self.block.row(0)[self.layout.n_words + _SHUTDOWN] = 1
 
     def is_shutting_down(self) -> bool:
-        """Return whether the server was asked to stop, and accepts for a while yet."""
+        """Return whether the server was asked to stop, but still accepts for a while."""
         return bool(self.block.row(0)[self.layout.n_words + _SHUTDOWN])
 
     def count_reload(self, outcome: str) -> None:
-        """Count a reload or an unload, in the first slot's row: no worker writes there of it."""
+        """Count a reload or an unload, in the first slot's row: no worker writes these words."""
         unloads = outcome == "unloaded"
         place = self.layout.word("mlrf_unloads_total") if unloads else self.layout.word("mlrf_reloads_total", outcome)
         self.block.row(0)[place] += 1
 
     def count_failure(self, slot: int) -> None:
-        """Count a worker that ended unasked or never began, in its slot's row: nobody writes there while it has none."""
+        """Count a worker that ended unexpectedly or never started, in its slot's row, which has no other writer then."""
         self.block.row(slot)[self.layout.word("mlrf_worker_failures_total")] += 1
 
     def note_answered(self, slot: int) -> None:

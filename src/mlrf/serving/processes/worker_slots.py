@@ -11,9 +11,9 @@ _STEADY_S = 10.0
 _FIRST_DELAY_S = 0.5
 _LAST_DELAY_S = 30.0
 _LAST_DELAY_ALONE_S = 1.0
-"""While no other worker answers, callers wait for the next one."""
+"""Limit of the pause while no other worker answers, because callers wait for the next one."""
 BOOT_TRIES = 3
-"""How often each slot is tried before the first answer ever, where workers end without a word."""
+"""Number of attempts per slot before the first answer ever, if workers end without a reason."""
 _EXIT_FAILED = 1
 
 
@@ -23,16 +23,16 @@ class Slot:
 
     listener: socket.socket
     exit_code: int = 0
-    """Why its last worker that could not boot could not, as the exit code of a service that ends for it."""
+    """Why its last worker could not start, as the exit code of a service that ends for it."""
     failures: int = 0
     started_s: float = 0.0
     due_s: float = 0.0
     pid: int = 0
 
     def failed(self, now_s: float, *, alone: bool) -> float:
-        """Take note that the worker ended unasked, and return the pause before the next; `alone` when no other answers.
+        """Record that the worker ended unexpectedly, and return the pause before the next; `alone` if no other worker answers.
 
-        The first failure is replaced at once; what fails again and again may cost the machine less and less.
+        The first failed worker is replaced at once; repeated failures lead to longer pauses.
         """
         self.failures = 1 if now_s - self.started_s >= _STEADY_S else self.failures + 1
         last_s = _LAST_DELAY_ALONE_S if alone else _LAST_DELAY_S
@@ -41,7 +41,7 @@ class Slot:
         return delay_s
 
     def shorten_delay(self, now_s: float) -> None:
-        """Shorten the wait to that of a slot while no worker answers."""
+        """Shorten the pause to that of a slot while no worker answers."""
         self.due_s = min(self.due_s, now_s + _LAST_DELAY_ALONE_S)
 
     def left(self) -> None:
@@ -52,7 +52,8 @@ class Slot:
 def boot_failure_status(slots: Sequence[Slot]) -> int:
     """Return the exit code of a service that cannot start, 0 while a worker may still become ready.
 
-    Every slot's last worker said why it cannot boot, or every slot was tried so often that another try tells nothing new.
+    That is, every slot's last worker stored why it cannot start, or every slot was tried so often that another attempt is
+    pointless.
     """
     if all(slot.exit_code for slot in slots):
         return slots[0].exit_code

@@ -15,7 +15,7 @@ _MAX_WAITING = 20_000
 _MAX_WAITING_BYTES = 16 << 20
 _MAX_TARGET_CHARS = 1000
 _ATOMIC_BYTES = 4096
-"""What workers write to a pipe in one go, no more than this, cannot be mixed with what others write (pipe(7))."""
+"""Writes to a pipe of at most this size are atomic: lines of several workers are not mixed (pipe(7))."""
 
 
 class Answered(NamedTuple):
@@ -34,7 +34,7 @@ class Answered(NamedTuple):
 
 
 class AccessLog:
-    """Writes a line for each response that it is given."""
+    """Writes a line for each response."""
 
     def __init__(self, descriptor: int, pid: int) -> None:
         self._descriptor = descriptor

@@ -1,6 +1,6 @@
 """All counts in Prometheus text format: totals over the workers, whichever of them answers.
 
-Text format 0.0.4, written by hand: a metrics library would cost its import at start and a lock a count (docs/adr/0002).
+Text format 0.0.4, written by hand: a metrics library would cost its import at start and a lock per count (docs/adr/0002).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Exposition:
         self._arbiter = os.getpid()
 
     def set_bundles(self, bundles: Sequence[dict[str, str]]) -> None:
-        """Say what is served from now on."""
+        """Set what is served from now on."""
         self._bundles = bundles
 
     def set_refused(self, versions: Sequence[dict[str, str]]) -> None:
-        """Say which versions the start refused that their models still point to."""
+        """Set the versions that the start refused and that their models still point to."""
         self._refused = versions
 
     def set_shutting_down(self) -> None:
-        """Say from now on that the server was asked to stop."""
+        """Report from now on that the server was asked to stop."""
         self._is_shutting_down = True
 
     def total(self, name: str, *values: str) -> int:
-        """Return the count of a sample in all workers, as it lies in the control block."""
+        """Return the count of a sample in all workers, in the units of the control block."""
         return FAMILY[name].merge(self._block.words(self._layout.word(name, *values)))
 
     def text(self) -> bytes:
@@ -99,7 +99,7 @@ class Exposition:
         lines.append(_sample(f"{family.name}_count", labels, sum(counts)))
 
     def _processes(self, lines: list[str]) -> None:
-        """Tell what the kernel knows of each process that runs now."""
+        """Append the operating system's figures of each running process."""
         pids = {"arbiter": self._arbiter}
         pids |= {f"worker-{slot}": self._block.row(slot)[self._layout.pid] for slot in range(self._block.n_slots)}
         read = [(name, read_figures(pid)) for name, pid in pids.items() if pid]

@@ -1,4 +1,4 @@
-"""Log records of a library, forwarded to the server's log now and then: a library repeats itself while a fault lasts."""
+"""Log records of a library, forwarded to the server's log at a limited rate: a library repeats itself while a fault lasts."""
 
 from __future__ import annotations
 

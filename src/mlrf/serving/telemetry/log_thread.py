@@ -1,6 +1,6 @@
-"""Records on their way to a file or pipe: handed to a thread, which alone may be kept waiting.
+"""Writes records to a file or pipe in a separate thread, which may block.
 
-A full disk, a pipe that nobody reads or a burst costs records, which are counted, and never an answer.
+A full disk, a pipe that is not read or a burst loses records, which are counted, but never delays a response.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Generic, TypeVar
 
 _R = TypeVar("_R")
 _BATCH = 256
-"""So many records at a time change threads."""
+"""Number of records handed to the thread at a time."""
 
 
 class LogThread(Generic[_R]):
-    """Writes records with `write`, which returns how many it could not write. Fed by one thread, the event loop's."""
+    """Writes records with `write`, which returns how many it could not write. Only the event loop's thread adds records."""
 
     def __init__(self, name: str, write: Callable[[Sequence[_R]], int], max_records: int, max_bytes: int) -> None:
         self._write = write
@@ -25,7 +25,7 @@ class LogThread(Generic[_R]):
         self._batch: list[_R] = []
         self._batch_bytes = 0
         self._queue: SimpleQueue[tuple[list[_R], int] | None] = SimpleQueue()
-        # Each number has one writer: the loop counts what went in, the thread what came out.
+        # Each number has one writer: the loop counts queued records, the thread written ones.
         self._in_records = self._in_bytes = self._refused = 0
         self._out_records = self._out_bytes = self._lost = 0
         self._reported = (0, 0)
@@ -33,7 +33,7 @@ class LogThread(Generic[_R]):
         self._thread.start()
 
     def put(self, record: _R, size_bytes: int) -> None:
-        """Take a record, or count it as dropped when too many are on their way."""
+        """Queue a record, or count it as dropped if too many are queued."""
         if (
             self._in_records - self._out_records >= self._max_records
             or self._in_bytes - self._out_bytes + size_bytes > self._max_bytes
@@ -48,7 +48,7 @@ class LogThread(Generic[_R]):
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Give the thread what has come since the last call; called now and then."""
+        """Hand the thread the records since the last call; called regularly."""
         if self._batch:
             self._queue.put((self._batch, self._batch_bytes))
             self._batch, self._batch_bytes = [], 0
@@ -60,7 +60,7 @@ class LogThread(Generic[_R]):
         return written - before[0], dropped - before[1]
 
     def close(self, limit_s: float) -> None:
-        """Write what is on its way, for so long at the most."""
+        """Write the queued records, within the time limit."""
         self.hand_over()
         self._queue.put(None)
         self._thread.join(limit_s)

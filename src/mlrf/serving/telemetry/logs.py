@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line on standard error, few of them, each written with one system call.
+"""Structured logs: one JSON object per line on standard error, each written with one system call.
 
-Python's `logging` with a formatter would do as well, at the cost of its import and locks; gunicorn asks for a class of
-this shape (`logger_class`), so the whole of what is needed stands here.
+Python's `logging` with a formatter would work too, at the cost of its import and locks; gunicorn needs a class of
+this shape (`logger_class`), so everything needed is here.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Log:
         self._threshold = LEVELS[level]
 
     def info(self, event: str, **facts: Any) -> None:
-        """Log what an operator expects to see now and then."""
+        """Log an event that is part of normal operation."""
         self._write("info", event, facts)
 
     def warning(self, event: str, **facts: Any) -> None:
-        """Log what an operator should look at."""
+        """Log an event that needs attention."""
         self._write("warning", event, facts)
 
     def error(self, event: str, *, fault: BaseException | None = None, **facts: Any) -> None:
-        """Log what went wrong, with the fault's traceback."""
+        """Log an error, with its traceback."""
         if fault is not None:
             facts["fault"] = "".join(traceback.format_exception(fault))[-_QUOTED_CHARS:]
         self._write("error", event, facts)
 
     def debug(self, event: str, **facts: Any) -> None:
-        """Log what only someone who searches wants to see."""
+        """Log an event for troubleshooting."""
         self._write("debug", event, facts)
 
     def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
@@ -55,25 +55,25 @@ class Log:
             return
         line = {"time": stamp(time.time()), "level": level, "event": event, "pid": os.getpid(), **facts}
         try:
-            # Of a pipe that is full because its reader hangs the line is lost: it must not hold up supervision, nor an exit.
+            # If a pipe is full because its reader hangs, the line is lost: it must not delay supervision, nor an exit.
             if _takes_more(self.descriptor):
                 os.write(self.descriptor, _encoded(line) + b"\n")
         except OSError:
-            # A log that nobody reads any more must not end the server.
+            # A log whose reader is gone must not end the server.
             return
 
 
 class ArbiterLog:
-    """gunicorn's logger: its own words at debug, its troubles at their level, all in our shape."""
+    """gunicorn's logger: its messages at debug, its problems at their level, all in this format."""
 
     log = Log()
-    """Set before the arbiter is made: gunicorn makes its logger from a class and a configuration alone."""
+    """Set before the arbiter is created: gunicorn creates its logger from a class and a configuration only."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
 
     def setup(self, cfg: Any) -> None:
-        """Do nothing: there is nothing that gunicorn's configuration may change."""
+        """Do nothing: gunicorn's configuration must not change anything."""
 
     def debug(self, message: str, *args: Any, **_options: Any) -> None:
         """Log gunicorn's debug and info lines."""
@@ -86,7 +86,7 @@ class ArbiterLog:
         self.log.warning("arbiter", message=_worded(message, args))
 
     def error(self, message: str, *args: Any, **_options: Any) -> None:
-        """Log gunicorn's errors, with the traceback of the one being handled, unless that is its word for a wanted end."""
+        """Log gunicorn's errors, with the traceback of the one being handled, unless it reports a requested exit."""
         fault = sys.exc_info()[1]
         if isinstance(fault, HaltServer):
             fault = None
@@ -101,10 +101,10 @@ class ArbiterLog:
         """Do nothing: gunicorn answers no request here."""
 
     def reopen_files(self) -> None:
-        """Do nothing: standard error is not a file of ours."""
+        """Do nothing: standard error is not a file to reopen or close."""
 
     def close_on_exec(self) -> None:
-        """Do nothing: standard error is not a file of ours."""
+        """Do nothing: standard error is not a file to reopen or close."""
 
 
 def stamp(time_s: float) -> str:
@@ -122,7 +122,7 @@ def _encoded(line: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(line, enc_hook=str)
     except UnicodeEncodeError:
-        # A path whose bytes are not UTF-8, of which Python makes lone surrogates.
+        # A path whose bytes are not UTF-8, which Python represents by lone surrogates.
         facts = {name: str(fact).encode(errors="backslashreplace").decode() for name, fact in line.items()}
         return msgspec.json.encode(facts)
 

@@ -1,4 +1,4 @@
-"""Where each sample of the metrics lies in a slot's row of the control block.
+"""The position of each metric sample in a slot's row of the control block.
 
 Every label has a bounded set of values, known before the fork: the layout follows from the tables of metrics, routes and
 statuses and from the names of the served models, so the arbiter and all workers agree on it.
@@ -17,7 +17,7 @@ from mlrf.serving.telemetry.metrics import FAMILIES, FAMILY, NO_MODEL, Family
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each count of a slot lies.
+    """The position of each count of a slot.
 
     `routes` are the labels `route` and `model` of what is counted under one number, `models` the names of the served models.
     """
@@ -27,9 +27,9 @@ class Layout:
     statuses: tuple[int, ...] = field(default_factory=http_statuses)
     codes: tuple[str, ...] = field(default_factory=codes)
     n_words: int = field(init=False)
-    """Words a slot."""
+    """Words per slot."""
     pid: int = field(init=False)
-    """The word in which a worker leaves its process id."""
+    """The word in which a worker stores its process id."""
     _first: dict[str, int] = field(init=False, repr=False)
     _numbers: dict[tuple[str, str], int] = field(init=False, repr=False)
 
@@ -45,7 +45,7 @@ class Layout:
         object.__setattr__(self, "n_words", word + 1)
 
     def samples(self, family: Family) -> list[tuple[str, ...]]:
-        """Return the values of the labels of each of a family's samples, in the order in which they lie."""
+        """Return the values of the labels of each of a family's samples, in the order of their positions."""
         return [tuple(chain.from_iterable(each)) for each in product(*self._axes(family))]
 
     def is_shown(self, family: Family, values: tuple[str, ...], count: int) -> bool:
@@ -57,7 +57,7 @@ class Layout:
         return math.prod(map(len, self._axes(family)))
 
     def width(self, family: Family) -> int:
-        """Return the words of a sample: one; of a histogram its buckets, and the sum in nanoseconds."""
+        """Return the number of words of a sample: one; for a histogram its buckets, and the sum in nanoseconds."""
         return len(family.buckets_s) + 2 if family.buckets_s else 1
 
     def word(self, name: str, *values: str) -> int:
@@ -93,13 +93,13 @@ class Layout:
         return self._first[family.name]
 
     def ending(self) -> list[tuple[int, int]]:
-        """Return the words that end with a slot's worker: of each run the first, and the one after its last."""
+        """Return the ranges of words that are reset when a slot's worker ends: first word, and the one after the last."""
         ending = [family for family in FAMILIES if not family.lives_on]
         runs = [(self.first(f), self.first(f) + self.n_samples(f) * self.width(f)) for f in ending]
         return [*runs, (self.pid, self.pid + 1)]
 
     def _axes(self, family: Family) -> list[Sequence[tuple[str, ...]]]:
-        """Return the values of the labels that vary by themselves; `route` and `model` of one family vary together."""
+        """Return the values of the labels that vary independently; `route` and `model` of one family vary together."""
         models = [(model,) for model in self.models]
         axes: dict[str, Sequence[tuple[str, ...]]] = {
             "route": self.routes,
@@ -116,7 +116,7 @@ class Layout:
 
 
 def clear_gauges(layout: Layout, row: memoryview) -> None:
-    """Reset what ended with a slot's worker: its connections, its readiness."""
+    """Reset the words that belong to a slot's ended worker: its connections, its readiness."""
     for first, stop in layout.ending():
         for word in range(first, stop):
             row[word] = 0

@@ -1,6 +1,6 @@
 """Metrics: the table of their families.
 
-A new metric is a line of FAMILIES (and a row in docs/reference/metrics.md). Its samples lie where `metric_layout` says;
+A new metric is a line of FAMILIES (and a row in docs/reference/metrics.md). `metric_layout` gives the position of its samples;
 `worker_meter` counts them and `exposition` renders them.
 """
 
@@ -37,15 +37,15 @@ class Family:
     unit: float = 1.0
     """Factor from the stored count to the exposed value: 1e-9 for nanoseconds exposed as seconds."""
     lives_on: bool = True
-    """Whether a worker's replacement goes on from its predecessor's count; gauges of what ends with a worker do not."""
+    """Whether a worker's replacement continues its predecessor's count; gauges of a worker's own state do not."""
     merge: Callable[[list[int]], int] = sum
     """Combines the counts of all workers into the exposed value."""
     by_process: bool = False
     """Whether each worker's count is shown, with the label `process`, instead of one for all."""
     sparse: bool = False
-    """Whether samples that are 0 are left out, as of a mostly empty table; the first value of the last label is kept."""
+    """Whether samples that are 0 are left out, as in a mostly empty table; the first value of the last label is kept."""
     without_model: bool = False
-    """Whether what concerns no served model is counted too, under `NO_MODEL`."""
+    """Whether requests for no served model are counted too, under `NO_MODEL`."""
 
 
 FAMILIES = (

@@ -1,7 +1,7 @@
 """The prediction log: requests and answers of predictions as JSON lines, in files of bounded number and size.
 
-Each worker writes one file at a time and holds a lock on it; opening the next one removes the oldest that no worker holds.
-Lines that cannot be written are dropped and counted: the file is cut back to its last whole line.
+Each worker writes one file at a time and holds a lock on it; opening the next one removes the oldest unlocked file.
+Lines that cannot be written are dropped and counted: the file is truncated to its last complete line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class JsonTranscriber(Protocol):
 
 
 class Predicted(NamedTuple):
-    """One answered prediction; `body` as it was sent, `answer` as it was given, both JSON (the body may be gzip)."""
+    """One answered prediction; `body` as received, `answer` as sent, both JSON (the body may be gzip)."""
 
     time_s: float
     request_id: bytes
@@ -142,7 +142,7 @@ class PredictionLog:
             self._file = None
 
     def _give_up(self, error: Exception) -> None:
-        """Say once that nothing can be written, and try again in a while, in another file."""
+        """Log once that nothing can be written, and try again later, in another file."""
         if isinstance(error, OSError):
             self._resume_s = time.monotonic() + _PAUSE_S
             with suppress(OSError):
@@ -175,7 +175,7 @@ def _line(predicted: Predicted) -> bytes:
 
 def _on_one_line(document: bytes) -> msgspec.Raw:
     if not document.isascii():
-        # An ignored member may hold anything, UTF-8 or not; the log must be valid UTF-8.
+        # An ignored member may contain anything, UTF-8 or not; the log must be valid UTF-8.
         document = document.decode(errors="replace").encode()
-    # Within a text JSON escapes a line's end: one that stands here parts tokens.
+    # Inside strings JSON escapes line ends: one here is white space between tokens.
     return msgspec.Raw(msgspec.json.format(document, indent=-1) if b"\n" in document or b"\r" in document else document)

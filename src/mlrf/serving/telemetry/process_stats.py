@@ -27,7 +27,7 @@ def read_figures(pid: int) -> tuple[float, ...] | None:
 
 
 def _figures(folder: Path) -> Iterator[float]:
-    # The command's name, in parentheses, may hold blanks and parentheses itself.
+    # The command's name, in parentheses, may contain spaces and parentheses itself.
     fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
     yield int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
     yield len(os.listdir(folder / "fd"))  # noqa: PTH208  names are not needed

@@ -76,7 +76,7 @@ class TelemetryObserver:
     def begin(
         self, call: ObservableCall, request_id: bytes, body: bytes, client: str, *, is_due: bool
     ) -> SampledRequest | None:
-        """Sample a request that is due, or whose client asks for a trace."""
+        """Sample a request that is due, or whose client requests a trace."""
         followed = None if self._tracing is None else self._tracing.follows(call.traceparent)
         if not is_due and not followed:
             return None
@@ -95,7 +95,7 @@ class TelemetryObserver:
         return sampled
 
     def refused(self, call: ObservableCall | None, request_id: bytes, status: int, client: str) -> None:
-        """Log a request that was refused before it was whole, as answers are."""
+        """Log a request that was refused before it was complete, as responses are."""
         self._n_refused += 1
         if self._access_log is None or not self._sampled_refusals.picks(self._n_refused - 1):
             return
@@ -131,7 +131,7 @@ class TelemetryObserver:
             self._take[model, stage](elapsed_s)
 
     def tick(self) -> None:
-        """Send on what the logs hold, and count what they did; called twice a second."""
+        """Flush the logs, and count what was written and dropped; called twice a second."""
         if self._access_log is not None:
             self._access_log.hand_over()
             self._count_dropped_lines(self._access_log.take_counts()[1])
@@ -142,7 +142,7 @@ class TelemetryObserver:
             self._count_dropped_records(dropped)
 
     def close(self) -> None:
-        """Write what is on its way; called once, when the last request is answered."""
+        """Write the queued records; called once, when the last request is answered."""
         for each in (self._access_log, self._prediction_log, self._tracing):
             if each is not None:
                 each.close(_CLOSE_LIMIT_S)

@@ -1,4 +1,4 @@
-"""A request that is sampled: what of it the logs, the stage metrics and the traces take."""
+"""A sampled request: its data for logs, stage metrics and traces."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from mlrf.serving.runtime.results import Handler, Result, recorded
 from mlrf.serving.runtime.stages import Recorder, Stage
 
 Finish = Callable[["SampledRequest", int, bytes, float], bytes]
-"""From a request, the status, the content and the duration in seconds of its response, to header lines for the response."""
+"""Gets a request, and the status, the content and the duration in seconds of its response.
+
+Returns header lines for the response.
+"""
 
 
 class SampledRequest:
-    """A request that is sampled, and for what."""
+    """A sampled request, and what it is sampled for."""
 
     __slots__ = (
         "_finish",
@@ -43,11 +46,11 @@ class SampledRequest:
         self.for_access = self.for_prediction = self.for_stages = self.for_trace = False
         self.recorder: Recorder | None = None
         self.stages: list[Stage] = []
-        """Those of an answered request whose stages are recorded."""
+        """The stages of an answered request, if they are recorded."""
 
     @property
     def handler(self) -> Handler:
-        """What answers the request."""
+        """The handler of the request."""
         return self._answer_recorded if self.for_stages or self.for_trace else self.call.handler
 
     def end(self, status: int, content: bytes, elapsed_s: float) -> bytes:

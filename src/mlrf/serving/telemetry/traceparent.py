@@ -1,4 +1,4 @@
-"""The header by which a trace goes on from caller to callee (W3C Trace Context, level 1, section 3.2)."""
+"""The header that continues a trace from caller to callee (W3C Trace Context, level 1, section 3.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Parent(NamedTuple):
 
 
 def parse(value: bytes) -> Parent | None:
-    """Return the caller's span; None for a value that the standard says to leave out of account."""
+    """Return the caller's span; None for a value that the standard says to ignore."""
     matched = _VALUE.fullmatch(value.strip(b" \t"))
     if matched is None:
         return None
@@ -32,5 +32,5 @@ def parse(value: bytes) -> Parent | None:
 
 
 def write(trace_id: int, span_id: int) -> bytes:
-    """Return the value that names a span of a trace that is recorded."""
+    """Return the header value for a span of a recorded trace."""
     return b"00-%032x-%016x-01" % (trace_id, span_id)

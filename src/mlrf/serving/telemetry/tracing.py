@@ -1,7 +1,7 @@
 """Spans of answered requests, sent by OpenTelemetry's SDK to a collector (OTLP over HTTP).
 
-Imported only where an endpoint is given: the SDK is an extra (`mlrf[otel]`). A span is made when its request is answered, from
-times taken by the way; the SDK's own thread sends it, and drops what the collector does not take.
+Imported only if an endpoint is given: the SDK is an extra (`mlrf[otel]`). A span is created when its request is answered, from
+times taken meanwhile; the SDK's own thread sends it, and drops what the collector does not accept.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NS = 1e9
 
 
 class Tracing:
-    """Makes spans of requests and has them sent to `endpoint`."""
+    """Creates spans of requests and sends them to `endpoint`."""
 
     def __init__(self, endpoint: str, slot: int, log: Log) -> None:
         forward_records("opentelemetry", log, "traces not sent")
-        # A service name of the operator's own (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) counts before ours.
+        # A service name from the operator (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) takes precedence.
         named = {"service.name": "mlrf"} if "OTEL_SERVICE_NAME" not in os.environ else {}
         facts = {**named, "service.version": __version__, "service.instance.id": f"worker-{slot}"}
         self._provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create(facts), shutdown_on_exit=False)
@@ -53,7 +53,7 @@ class Tracing:
         return None if parent is None else parent.sampled
 
     def span(self, sampled: SampledRequest, status: int, elapsed_s: float) -> bytes:
-        """Make the spans of an answered request, and return the header line that names the first."""
+        """Create the spans of an answered request, and return the header line that names the first."""
         now_ns, now_s = time.time_ns(), perf_counter()
 
         def moment(at_s: float) -> int:
@@ -87,7 +87,7 @@ class Tracing:
         return b"traceparent: %b\r\n" % traceparent.write(made.trace_id, made.span_id)
 
     def close(self, limit_s: float) -> None:
-        """Send what is on its way, for so long at the most."""
+        """Send the queued spans, within the time limit."""
         closing = Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(limit_s)

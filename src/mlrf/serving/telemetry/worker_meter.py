@@ -1,7 +1,7 @@
 """The meter of a worker: functions that count into its slot of the control block.
 
-Code that counts calls `counter(name)` or `gauge(name)` of the meter once and keeps the function that it returns. Durations are
-kept in nanoseconds.
+Code that counts calls `counter(name)` or `gauge(name)` of the meter once and keeps the returned function. Durations are
+stored in nanoseconds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WorkerMeter:
         self.counter("mlrf_worker_starts_total")(1)
 
     def counter(self, name: str, *values: str) -> Callable[[int], None]:
-        """Return a function that counts on: the sample of this family with these values of its labels."""
+        """Return a function that increments the sample of this family with these values of its labels."""
         row, word = self._row, self.layout.word(name, *values)
 
         def count(n: int) -> None:
@@ -62,12 +62,12 @@ class WorkerMeter:
         row, word = self._row, self.layout.word(name, *values)
 
         def set_to(n: int) -> None:
-            row[word] = max(0, n)  # the row's words have no sign: a slip in counting must not end the worker
+            row[word] = max(0, n)  # the row's words are unsigned: a counting error must not end the worker
 
         return set_to
 
     def histogram(self, name: str, *values: str) -> Callable[[float], None]:
-        """Return a function that takes seconds into the histogram with these values of its labels."""
+        """Return a function that observes seconds in the histogram with these values of its labels."""
         row, word = self._row, self.layout.word(name, *values)
         bounds = FAMILY[name].buckets_s
         last = word + len(bounds) + 1
@@ -79,8 +79,8 @@ class WorkerMeter:
         return take
 
     def count_request(self, route: int, status: int, elapsed_s: float) -> None:
-        """Count one response, and the time from its whole request to its first byte."""
-        # The first families of the table, with their words worked out: this runs for every request.
+        """Count one response, and the time from its complete request to its first byte."""
+        # The first families of the table, with their words precomputed: this runs for every request.
         row = self._row
         row[route * self._n_statuses + self._status_index[status]] += 1
         elapsed_ns = elapsed_s * _NS

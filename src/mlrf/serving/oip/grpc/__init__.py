@@ -1,1 +1,1 @@
-"""gRPC: the Open Inference Protocol's calls, health and reflection. What imports grpcio is imported by workers alone."""
+"""gRPC: the Open Inference Protocol's calls, health and reflection. Modules that import grpcio are imported by workers only."""

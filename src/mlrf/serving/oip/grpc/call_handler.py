@@ -1,7 +1,8 @@
-"""Answers calls: reads their messages, has each answered (message_handler.py), and writes the answers.
+"""Handles calls: reads their messages, passes each to message_handler.py, and writes the answers.
 
-1. A key is checked when the metadata come, before any of the message is read.
-2. Calls of one message are read like streams, so that reading is ours to begin, to limit and to end (unfinished_messages.py).
+1. A key is checked when the metadata arrives, before any of the message is read.
+2. Calls of one message are read like streams, so that this server can start, limit and end the reading
+(unfinished_messages.py).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _OF_ACCESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 
 
 class CallHandler:
-    """Answers the messages of all calls of a worker."""
+    """Handles all calls of a worker."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class CallHandler:
         self._handler.answer_by(calls)
 
     def unary(self, path: str) -> _Answer:
-        """Return what answers a call of one message."""
+        """Return the handler of a call of one message."""
 
         async def answer(_requests: Any, context: Any) -> bytes:
             caller = caller_of(context)
@@ -81,10 +82,10 @@ class CallHandler:
     def stream(
         self, path: str, frame: Callable[[bytes], bytes], tell: Callable[[bytes, str], bytes] | None = None
     ) -> _Answer:
-        """Return what answers a stream: `frame` of each request's answer, in their order.
+        """Return the handler of a stream: it sends `frame` of each request's answer, in their order.
 
-        Where a request is refused, `tell` makes a message of it and the error, and the stream goes on; without `tell`, and
-        where the caller may not call at all, the stream ends.
+        If a request is refused, `tell` makes a message from it and the error, and the stream continues; without `tell`, and
+        if the caller may not call at all, the stream ends.
         """
 
         async def answer(_requests: Any, context: Any) -> None:
@@ -100,7 +101,7 @@ class CallHandler:
         return self._counted(answer)
 
     def watch(self, tell: Callable[[bytes, Any], Awaitable[None]]) -> _Answer:
-        """Return what answers a call of one message with many, as `tell` writes them; its errors end the call."""
+        """Return the handler of a call of one message with many answers, as `tell` writes them; its errors end the call."""
 
         async def answer(_requests: Any, context: Any) -> None:
             try:
@@ -135,7 +136,7 @@ class CallHandler:
             await self._is_idle.wait()
 
     def _counted(self, answer: _Answer) -> _Answer:
-        """Return the same, counted while it is under way."""
+        """Return the same handler, counted while it runs."""
 
         async def answer_counted(requests: Any, context: Any) -> Any:
             self._n_under_way += 1
@@ -149,7 +150,7 @@ class CallHandler:
         return answer_counted
 
     async def _message(self, context: Any, path: str, caller: Caller) -> bytes:
-        """Return the message of a call of one message; RefusedCallError where none comes whole, or not in time."""
+        """Return the message of a call of one message; RefusedCallError if it is incomplete, or late."""
         started = perf_counter()
         try:
             body: bytes | Any = await self._messages.read(context, is_stream=False)
@@ -160,7 +161,7 @@ class CallHandler:
         return bytes(body)
 
     async def _next(self, context: Any, caller: Caller) -> Any:
-        """Return the next message of a stream; RefusedCallError where none comes in time, or the server leaves first."""
+        """Return the next message of a stream; RefusedCallError if none comes in time, or the server stops first."""
         if self._draining:
             raise self._handler.refusal(caller, _leaving())
         try:
@@ -181,7 +182,7 @@ class CallHandler:
             one = self._handler.answer(path, caller, body, may_explain=self._handler.check(path, caller))
             return frame(one if isinstance(one, bytes) else await one)
         except RefusedCallError as refused:
-            # A key may cover predictions and not explanations: then the stream goes on.
+            # A key may permit predictions but not explanations: then the stream continues.
             if tell is None or (refused.code in _OF_ACCESS and not self._handler.is_admitted(path, caller)):
                 raise
             return tell(body, refused.details)

@@ -1,4 +1,4 @@
-"""The calls of GRPCInferenceService by name: from a message's bytes to those of its answer, over a generation's data plane."""
+"""The calls of GRPCInferenceService by name: handlers of messages for a generation's data plane."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def simple(handler: Handler) -> CallHandlers:
 
 
 def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
-    """Return the unary calls that a plane answers."""
+    """Return the unary calls of a data plane."""
 
     def described(name: str, describe: Callable[[Any], Mapping[str, Any]]) -> CallHandlers:
         """Return a call that answers with a document, whose members are the fields of its message."""

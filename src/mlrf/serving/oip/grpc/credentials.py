@@ -12,7 +12,7 @@ from mlrf.serving.auth.tls import Tls, TlsFiles
 def server_credentials(tls: Tls) -> Any:
     """Return credentials that follow `tls`: each handshake uses its current certificates.
 
-    A file that cannot be read when its turn comes leaves what was there before.
+    A file that cannot be read then leaves the previous certificates in use.
     """
     seen = tls.edition
 

@@ -24,7 +24,7 @@ class Health:
     """Reports the health of `services` and of the whole server, which are equal."""
 
     def __init__(self, services: tuple[str, ...], check_ready: Callable[[], None]) -> None:
-        """`check_ready` raises NotReadyError while they do not."""
+        """`check_ready` raises NotReadyError while they are not ready."""
         self._services = frozenset(("", *services))
         self._check_ready = check_ready
         self._leaving = asyncio.Event()
@@ -45,7 +45,7 @@ class Health:
         return listed
 
     async def watch(self, body: bytes, context: Any) -> None:
-        """Answer Watch: the status now, and NOT_SERVING once the server is to get no more calls; nothing else changes it."""
+        """Answer Watch: the status now, and NOT_SERVING once the server must not get more calls; nothing else changes it."""
         service = parsed_short(_REQUEST, body).service
         status = self._status() if service in self._services else _UNKNOWN
         await context.write(status)
@@ -55,7 +55,7 @@ class Health:
         await self._ended.wait()
 
     def leave(self) -> None:
-        """Notify watchers that the server is to get no more calls."""
+        """Notify watchers that the server must not get more calls."""
         self._leaving.set()
 
     def end(self) -> None:

@@ -34,7 +34,7 @@ _PARAMETER = message("InferParameter")
 _VALUES = message("InferTensorContents")
 _CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
-"""Merged into a response by standing behind its bytes: so clients of Triton know that its request gets no other."""
+"""Appended to a response's bytes, which merges it: tells clients of Triton that the request gets no other response."""
 _CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -49,7 +49,7 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-"""The field that holds the values of a datatype."""
+"""The field with the values of a datatype."""
 
 
 def read_request(body: bytes, began_s: float = 0.0, limits: CountLimits = _LIMITS) -> InferRequest:
@@ -154,7 +154,7 @@ def _typed(tensor: Any) -> InputTensor:
                     datatype=tensor.datatype,
                 )
         values = getattr(contents, field)
-        # Of another number they are refused: so many as a message holds take long to copy, and its dimensions to multiply.
+        # Another number of dimensions is refused: copying and multiplying as many as a message can have takes long.
         if len(tensor.shape) <= MOST_DIMENSIONS and len(values) == math.prod(tensor.shape):
             values = list(values)
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
@@ -188,7 +188,7 @@ def _model(name: str, version: str) -> bytes:
 
 @lru_cache(typed=True)
 def _parameter(name: str, value: bool | float | str) -> bytes:
-    """Return an entry of a response's parameters. A server has few that differ, but for the times of looked-up rows."""
+    """Return an entry of a response's parameters. A server has few different ones, except the times of looked-up rows."""
     written: bytes = _RESPONSE(parameters={name: _PARAMETER(**{_CHOICES[type(value)]: value})}).SerializeToString()
     return written
 
@@ -215,9 +215,9 @@ def _contents(tensor: OutputTensor) -> bytes:
 
 
 def model_name_of(body: bytes) -> bytes:
-    """Return the model that a ModelInferRequest names, by its first field, which clients write first; b"" for another."""
+    """Return the model that a ModelInferRequest names, from its first field, which clients write first; b"" for another."""
     return body[2 : 2 + body[1]] if body[:1] == _MODEL_NAME and len(body) > 1 else b""
 
 
 _MODEL_NAME = b"\x0a"
-"""The tag of field 1, a string; names of models are shorter than 128 bytes, so one byte of length follows."""
+"""The tag of field 1, a string; model names are shorter than 128 bytes, so one byte of length follows."""

@@ -1,7 +1,7 @@
-"""Answers one message of a call: access, admission, the work, counts and errors, as for an HTTP request.
+"""Handles one message of a call: access, admission, computation, counts and errors, as for an HTTP request.
 
-Handlers take and return bytes, so grpcio parses and writes no messages for us: what does not parse is refused by us, at the
-cost that we choose.
+Handlers take and return bytes, so grpcio neither parses nor writes messages: a message that does not parse is refused here, at
+a controlled cost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 _OK = 200
 _MAX_DETAILS_BYTES = 2000
-"""Details travel in a header, of which clients take 8 KB; a byte that is not a plain character takes three there."""
+"""Details are sent in a header, of which clients accept 8 KB; a byte that is not a plain character takes three there."""
 _PUSHBACK_MS = "1000"
 _CODES = {code.name: code for code in grpc.StatusCode}
 
@@ -68,12 +68,12 @@ class _Call:
     observed: ObservedRequest | None = None
 
     def observed_by(self, request: ObservedRequest) -> Self:
-        """Return the same call, answered by the handler of a request that is observed."""
+        """Return the same call with the handler of an observed request."""
         return replace(self, handler=request.handler, observed=request)
 
 
 class MessageHandler:
-    """Answers single messages of all calls of a worker."""
+    """Handles single messages of all calls of a worker."""
 
     def __init__(self, runtime: RequestRuntime, refusals: ErrorEncoder, guard: Guard | None, layout: Layout) -> None:
         self._runtime = runtime
@@ -81,7 +81,7 @@ class MessageHandler:
         self._guard = guard
         self._layout = layout
         self._calls: Mapping[str, Mapping[bytes, tuple[_Call, _Call]]] = {}
-        """By path, and by model where messages name one; b"" for any other."""
+        """By path, and by model if messages name one; b"" for any other."""
 
     def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
         """Replace the calls, by path, for later messages; messages in progress keep theirs."""
@@ -100,12 +100,12 @@ class MessageHandler:
     def refusal(
         self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0
     ) -> RefusedCallError:
-        """Return how a call ends before a message is answered, counted where the call of a `path` is not a stream."""
+        """Return how a call ends before a message is answered; counted if the call of a `path` is not a stream."""
         call = None if path is None else self._calls[path][b""][0]
         return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
 
     def check(self, path: str, caller: Caller) -> bool:
-        """Return whether a caller may have explanations; RefusedCallError where its key does not cover the call."""
+        """Return whether a caller may have explanations; RefusedCallError if its key does not permit the call."""
         started = perf_counter()
         try:
             return self._may_explain(path, caller)
@@ -113,7 +113,7 @@ class MessageHandler:
             raise self.refusal(caller, fault, path, started) from None
 
     def answer(self, path: str, caller: Caller, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
-        """Return a message's answer, or what waits for it where it takes its time; RefusedCallError from either."""
+        """Return a message's answer, or an awaitable if it takes long; RefusedCallError from either."""
         started = perf_counter()
         runtime = self._runtime
         identity = caller.request_id or runtime.new_request_id()
@@ -153,10 +153,10 @@ class MessageHandler:
 
     def _answered(self, call: _Call, content: bytes, started: float) -> bytes:
         self._count(call, _OK, content, started)
-        return bytes(content)  # grpcio takes no subclass, which an answer by key is
+        return bytes(content)  # grpcio does not accept a subclass of bytes, which an answer by key is
 
     def _may_explain(self, path: str, caller: Caller) -> bool:
-        """Return whether a caller may have explanations; UnauthenticatedError or NotPermittedError where it may not call."""
+        """Return whether a caller may have explanations; UnauthenticatedError or NotPermittedError if it may not call."""
         return self._guard is None or self._guard.check(caller.authorization, self._layout.number(path))
 
     def is_admitted(self, path: str, caller: Caller) -> bool:

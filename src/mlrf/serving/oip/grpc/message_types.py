@@ -1,7 +1,7 @@
-"""Protobuf message classes, made at run time from the descriptors of the .proto files in this package.
+"""Protobuf message classes, created at run time from the descriptors of the .proto files in this package.
 
-Generated modules would tie us to the versions of protobuf that their generator knows; descriptors are data, which every version
-reads. They live in a pool of their own: a client's generated modules may use the same names in the same process.
+Generated modules would depend on the protobuf versions that their generator supports; descriptors are data, which every version
+reads. They are in a separate pool, because a client's generated modules may use the same names in the same process.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ for _serialized in FILES.values():
 
 
 def message(name: str) -> type[Any]:
-    """Return the class of a message; of the inference protocol where the name has no package."""
+    """Return the class of a message; of the inference protocol if the name has no package."""
     full = name if "." in name else f"inference.{name}"
     made: type[Any] = message_factory.GetMessageClass(POOL.FindMessageTypeByName(full))
     return made
 
 
 _MAX_BYTES = 64 << 10
-"""Of any message but a ModelInferRequest."""
+"""Greatest size of any message except a ModelInferRequest."""
 
 
 def parsed_short(kind: type[Any], body: bytes) -> Any:
-    """Return the message that a few bytes hold; MalformedRequestError."""
+    """Parse a small message; raises MalformedRequestError."""
     if len(body) > _MAX_BYTES:
         raise MalformedRequestError(
             f"a {kind.DESCRIPTOR.full_name} may have at most {_MAX_BYTES} bytes, but has {len(body)}"
@@ -46,7 +46,7 @@ def parsed_short(kind: type[Any], body: bytes) -> Any:
 
 
 def parsed(kind: type[Any], body: bytes) -> Any:
-    """Return the message that bytes hold; MalformedRequestError."""
+    """Parse a message; raises MalformedRequestError."""
     try:
         return kind.FromString(body)
     except DecodeError as error:

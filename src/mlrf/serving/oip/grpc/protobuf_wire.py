@@ -1,6 +1,6 @@
-"""Protobuf's wire format, as far as answers are written by hand: fields that have a length.
+"""Protobuf's wire format for answers that are written by hand: fields that have a length.
 
-A message of protobuf's own is an object for each field: writing the answer to a row took 3.2 us so, and takes 1.5.
+A protobuf message is an object for each field: writing the answer to a row took 3.2 us that way, and takes 1.5 now.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def varint(number: int) -> bytes:
 
 
 def head(field: int, size: int) -> bytes:
-    """Return what stands before the `size` bytes of a string, of bytes, of a message, or of packed numbers."""
+    """Return the prefix of the `size` bytes of a string, bytes, a message, or packed numbers."""
     return varint(field << 3 | _LENGTH_DELIMITED) + varint(size)
 
 
 def delimited(field: int, content: bytes) -> bytes:
-    """Return such a field whole."""
+    """Return such a field completely."""
     return head(field, len(content)) + content

@@ -8,15 +8,15 @@ from mlrf.serving.oip.grpc.message_types import FILES, POOL, message, parsed_sho
 
 REFLECTION = "grpc.reflection.v1.ServerReflection"
 REFLECTION_ALPHA = "grpc.reflection.v1alpha.ServerReflection"
-"""The same under its first name, which many tools still ask for."""
+"""The same under its first name, which many tools still use."""
 _REQUEST = message("grpc.reflection.v1.ServerReflectionRequest")
 _RESPONSE = message("grpc.reflection.v1.ServerReflectionResponse")
 _NOT_FOUND, _UNIMPLEMENTED = 5, 12
-"""Codes of gRPC by number, as errors carry them here."""
+"""gRPC codes by number, as used in errors."""
 
 
 class Reflection:
-    """Describes `services` by the descriptors that their messages are made of."""
+    """Describes `services` by the descriptors of their messages."""
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._services = services

@@ -1,6 +1,6 @@
-"""The gRPC side of a worker: grpcio's asyncio server on the worker's own loop, beside its HTTP server.
+"""The gRPC server of a worker: grpcio's asyncio server on the worker's own event loop, next to its HTTP server.
 
-grpcio starts threads and binds its listener itself: a worker that is asked for gRPC imports this after the fork, and its
+grpcio starts threads and binds its listener itself: a worker with gRPC imports this after the fork, and its
 listener cannot be handed to the worker's replacement.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Before the import, which reads them. Its core would write lines that are not JSON; and a listener of its event engine hands a
-# message from thread to thread, where the older one reads in the thread that waits: a fifth of the time (ADR 12).
+# Set before the import, which reads them. Its core would write lines that are not JSON; and a listener of its event engine
+# hands a message from thread to thread, while the older one reads in the thread that waits, which saves a fifth of the time
+# (ADR 12).
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
@@ -42,9 +43,9 @@ _LOOKAHEAD_BYTES = 65535
 _LEAST_PING_MS = 5_000
 """Clients that send keep-alive pings more often are disconnected."""
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
-"""How many calls may wait to be looked at: from the first number on the core refuses some, from the second all."""
+"""How many calls may wait to be accepted: from the first number on the core refuses some, from the second all."""
 _SETTLE_S, _GOAWAY_S, _LINGER_S = 0.05, 0.02, 0.5
-"""How long calls may be on their way to a server that leaves, its GOAWAY to them, and the last answers."""
+"""Seconds for calls in transit to a stopping server, for its GOAWAY to reach clients, and for the last answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ class GrpcLimits:
     max_connections: int
     handshake_timeout_s: float
     request_timeout_s: float
-    """From the headers of a call to its whole message."""
+    """Seconds from the headers of a call to its complete message."""
     idle_timeout_s: float
-    """Of a connection without calls, and of a stream whose next message does not come."""
+    """Seconds for a connection without calls, and for the next message of a stream."""
     write_timeout_s: float
 
 
@@ -74,7 +75,7 @@ class GrpcServer:
         layout: Layout,
         log: Log,
     ) -> None:
-        """`check_ready` raises NotReadyError while nobody should call."""
+        """`check_ready` raises NotReadyError while the server must not get calls."""
         forward_records("grpc", log, "gRPC complains")
         times_s = limits.request_timeout_s, limits.idle_timeout_s
         self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
@@ -85,7 +86,7 @@ class GrpcServer:
         self._server = grpc.aio.server(handlers=(_Handlers(self._handlers()),), options=_options(limits))
 
     def answer_by(self, plane: DataPlane) -> None:
-        """Answer the next messages from another generation's models; those under way keep theirs."""
+        """Answer the next messages from another generation's models; those in progress keep theirs."""
         calls = calls_of(plane)
         paths = {f"/{INFERENCE}/{name}": call for name, call in calls.items()}
         paths[GRPC_STREAM] = calls["ModelInfer"]
@@ -109,16 +110,16 @@ class GrpcServer:
         await self._server.start()
 
     def leave(self) -> None:
-        """Notify health watchers that this server is to get no more calls; it goes on answering."""
+        """Notify health watchers that this server must not get more calls; it continues to answer."""
         self._health.leave()
 
     async def drain(self, limit_s: float) -> None:
-        """Take no more calls, and let those under way finish, for `limit_s` at the most.
+        """Accept no more calls, and let those in progress finish, for at most `limit_s`.
 
-        grpcio ends calls with CANCELLED that arrive once it stops, or that it has not handed over by then. So answers are kept
-        for a moment, in which calls that are on their way come in, and are sent behind the word that the server leaves: who
-        waits for an answer asks another worker next. Measured: of six callers that ask call after call, five lost one when
-        their worker was replaced, and now none does.
+        grpcio ends calls with CANCELLED that arrive once it stops, or that it has not handed over by then. So answers are held
+        for a moment, in which calls in transit arrive, and are sent after GOAWAY: a client that
+        waits for an answer uses another worker next. Measured: of six clients that send call after call, five lost one when
+        their worker was replaced; now none does.
         """
         self._health.end()
         self._answering.hold()
@@ -129,7 +130,7 @@ class GrpcServer:
         self._answering.release()
         finishing = asyncio.create_task(self._answering.finish())
         await asyncio.wait((stopping, finishing), return_when=asyncio.FIRST_COMPLETED)
-        # What was answered is on its way; a client that ignores that the server leaves would keep its connection.
+        # Answers have been sent; a client that ignores GOAWAY would keep its connection.
         await asyncio.wait((stopping,), timeout=_LINGER_S)
         await self._server.stop(None)
         await stopping
@@ -137,10 +138,10 @@ class GrpcServer:
         self._messages.stop()
 
     def _handlers(self) -> dict[str, Any]:
-        """Return grpcio's handler of each path: of bytes, which nobody parses before us.
+        """Return grpcio's handler of each path: for unparsed bytes.
 
-        A call of one message is a stream to grpcio, which would read the message of any other before it calls us; on the wire
-        they are the same.
+        A call of one message is registered as a stream, because grpcio would read the message of any other before it calls the
+        handler; on the wire they are the same.
         """
         answering = self._answering
         handlers = {each.path: grpc.stream_unary_rpc_method_handler(answering.unary(each.path)) for each in GRPC_CALLS}
@@ -160,7 +161,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no 
         self._handlers = handlers
 
     def service(self, handler_call_details: Any) -> Any:
-        """Return the handler of a call, None for no call of ours."""
+        """Return the handler of a call, None for an unknown path."""
         return self._handlers.get(handler_call_details.method)
 
 
@@ -171,7 +172,7 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _MOST_STREAMS),
-        # A stream may send this much before we read it; with probes of the bandwidth it would become 128 MB (ADR 13).
+        # A stream may send this much before it is read; with bandwidth probes it would become 128 MB (ADR 13).
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
@@ -179,7 +180,7 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING_EVER),
         ("grpc.server_handshake_timeout_ms", _ms(limits.handshake_timeout_s)),
         ("grpc.max_connection_idle_ms", _ms(limits.idle_timeout_s)),
-        # A peer that is gone without a word is found out: what it asked for would wait here without end.
+        # Detect peers that are gone without closing the connection: their calls would wait without end.
         ("grpc.keepalive_time_ms", _ms(limits.idle_timeout_s)),
         ("grpc.keepalive_timeout_ms", _ms(limits.write_timeout_s)),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,4 +1,4 @@
-"""The options of gRPC. No part of this imports grpcio: it starts threads, and the arbiter forks."""
+"""The options of gRPC. This module must not import grpcio: it starts threads, and the arbiter forks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GrpcSettings:
     )
 
     def check(self) -> None:
-        """Hold the options to each other and to what is installed; ConfigError names what is wrong."""
+        """Check the options against each other and against installed packages; ConfigError names what is wrong."""
         if self.grpc_port is None:
             if self.grpc_host is not None:
                 raise ConfigError("--grpc-host: it needs --grpc-port, which is not given", option="--grpc-host")
@@ -38,7 +38,7 @@ class GrpcSettings:
 
 
 def _is_installed(name: str) -> bool:
-    """Whether a module is there, without importing it."""
+    """Whether a module is installed, without importing it."""
     try:
         return find_spec(name) is not None
     except ModuleNotFoundError:

@@ -1,9 +1,9 @@
 """Limits of incomplete gRPC messages: the time of each and the memory of all.
 
-grpcio takes up to 64 KiB of a message that nobody reads, and as much as its length says once it is read; it does not say how
-much of it has come. Two bounds are known of the bytes in all unfinished messages: as many of the largest messages as are being
-read, and what the process has grown by in the time that a message may take. The lower of the two counts, together with the
-unfinished bodies of HTTP requests (ADR 13).
+grpcio buffers up to 64 KiB of a message that is not read, and as much as its length once it is read; it does not report how
+much of it has arrived. Two bounds of the bytes in all unfinished messages are known: the number of messages being
+read times the largest message, and the growth of the process in the time that a message may take. The lower of the two counts,
+together with the unfinished bodies of HTTP requests (ADR 13).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mlrf.serving.runtime.admission import Admission
 _SWEEP_S = 0.5
 _TRIMMING_SWEEPS = 20
 _CHECK_S = 0.02
-"""How often memory is looked at while messages could fill it."""
+"""Seconds between checks of memory while messages could fill it."""
 _EVICTED_SHARE = 4
-"""One in so many of the messages of the peer that has most is refused at a time."""
+"""One in this many messages of the peer with most messages is refused at each check."""
 _STATM = Path("/proc/self/statm")
 _PAGE_BYTES = getpagesize()
 
 
 class _Read:
-    """One message that is being read, by whom, and until when."""
+    """One message that is being read, its peer, and its time limit."""
 
     __slots__ = ("fault", "host", "is_stream", "task", "until_s")
 
@@ -41,7 +41,7 @@ class _Read:
         self.until_s = until_s
         self.is_stream = is_stream
         self.fault: MlrfError | None = None
-        """Why the read was ended; None while it goes on."""
+        """Why the read was ended; None while it continues."""
 
     def end(self, fault: MlrfError) -> None:
         """End the read, which raises the fault."""
@@ -61,7 +61,7 @@ class UnfinishedMessages:
         self._max_message_bytes = max_message_bytes
         self._limits_s = {False: request_timeout_s, True: idle_timeout_s}
         self._reads: dict[_Read, None] = {}
-        """In the order in which they began."""
+        """In the order in which they started."""
         self._footprints: deque[int] = deque(maxlen=math.ceil(max(request_timeout_s, idle_timeout_s) / _SWEEP_S))
         """Memory of the process at each sweep, for as long as a message may take."""
         self._check: asyncio.TimerHandle | None = None
@@ -79,7 +79,7 @@ class UnfinishedMessages:
                 timer.cancel()
 
     async def read(self, context: Any, *, is_stream: bool) -> Any:
-        """Return the next message of a call, or grpcio's EOF; RequestTimeoutError or OverloadedError where it was ended."""
+        """Return the next message of a call, or grpcio's EOF; RequestTimeoutError or OverloadedError if it was ended."""
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a call must run in a task")
@@ -117,14 +117,14 @@ class UnfinishedMessages:
                     )
                 )
         if self._sweeps_to_trim and self._check is None:
-            # What a connection held is free only once grpcio has closed it.
+            # The memory of a connection is free only once grpcio has closed it.
             self._sweeps_to_trim -= 1
             trim_memory()
         self._footprints.append(footprint_bytes())
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_now)
 
     def _check_memory(self) -> None:
-        """Refuse the oldest messages of the peer that has most of them while all could hold more than there is left."""
+        """Refuse the oldest messages of the peer with most of them while all together could exceed the free budget."""
         self._check = None
         free_bytes = self._admission.free_bytes()
         if self._most_bytes() <= free_bytes:
@@ -149,12 +149,12 @@ class UnfinishedMessages:
 
 
 def host_of(peer: str) -> str:
-    """Return what a peer of grpcio's ("ipv4:127.0.0.1:1") names without the port."""
+    """Return grpcio's name of a peer ("ipv4:127.0.0.1:1") without the port."""
     return peer.rpartition(":")[0]
 
 
 def footprint_bytes() -> int:
-    """Return the memory of this process that no file backs; 0 where the system does not say."""
+    """Return the anonymous memory of this process in bytes; 0 if the system does not report it."""
     try:
         fields = _STATM.read_bytes().split()
     except OSError:
@@ -163,7 +163,7 @@ def footprint_bytes() -> int:
 
 
 def trim_memory() -> None:
-    """Give free memory back to the system, where the C library can."""
+    """Return free memory to the system, if the C library can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol over HTTP, under `/v2`: bodies to requests of the data plane, responses to bodies."""
+"""The Open Inference Protocol over HTTP, under `/v2`: converts bodies and requests of the data plane."""

@@ -1,4 +1,4 @@
-"""Content codings of the protocol's clients, both ways: gzip (RFC 1952) and deflate (RFC 1950)."""
+"""Content codings of the protocol's clients, in both directions: gzip (RFC 1952) and deflate (RFC 1950)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlrf.core.errors import BodyTooLargeError, MalformedRequestError, Unsupport
 from mlrf.serving.http.content_coding import unzip_whole
 
 LEAST_BYTES = 1024
-"""A shorter answer is sent as it is: compressing it costs more than its bytes."""
+"""A shorter response is sent uncompressed: compressing it costs more than its bytes."""
 _LEVEL = 1
 _WINDOWS = {b"gzip": 31, b"deflate": 15}
 _EITHER_WINDOW = 47
@@ -20,7 +20,7 @@ Code = Callable[[bytes], bytes]
 
 
 def decoder(encoding: bytes | None, max_bytes: int) -> Code | None:
-    """Return what undoes a Content-Encoding, None where there is none to undo; UnsupportedMediaTypeError for another one."""
+    """Return the decoder of a Content-Encoding, None if there is none; UnsupportedMediaTypeError for an unsupported one."""
     name = (encoding or b"identity").strip().lower()
     if name == b"identity":
         return None
@@ -34,7 +34,7 @@ def decoder(encoding: bytes | None, max_bytes: int) -> Code | None:
 
 
 def accepted(accept_encoding: bytes | None) -> bytes | None:
-    """Return the coding that an answer may have, None for none: gzip before deflate, whatever weights they have."""
+    """Return the coding for a response, None for none: gzip before deflate, whatever their weights."""
     if not accept_encoding:
         return None
     parts = accept_encoding.lower().split(b",")
@@ -49,7 +49,7 @@ def encoded(content: bytes, coding: bytes) -> bytes:
 
 
 def unencoded(content: bytes) -> bytes:
-    """Return what `encoded` was given, whichever the coding."""
+    """Return the decoded content, whatever its coding."""
     return zlib.decompress(content, _EITHER_WINDOW)
 
 

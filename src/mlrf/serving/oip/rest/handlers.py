@@ -24,7 +24,7 @@ class _Act(msgspec.Struct):
 
 
 class RestHandlers:
-    """Handlers over one data plane; those of `plane()` where it may be another by the time of a request."""
+    """Handlers for one data plane; with `plane()`, for the current one at the time of a request."""
 
     def __init__(self, plane: Callable[[], DataPlane]) -> None:
         self._plane = plane

@@ -1,4 +1,4 @@
-"""The handler of `/v2/models/{name}/infer`: what the head says of body and response, and the call of the data plane."""
+"""The handler of `/v2/models/{name}/infer`: reads the head's statements about body and response, and calls the data plane."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LENGTH_LINE = re.compile(rb"Inference-Header-Content-Length: ([0-9]+)\r\n")
 
 
 class InferHandler:
-    """Answers the infer requests for one model that come with one kind of head."""
+    """Answers the infer requests for one model with one kind of head."""
 
     def __init__(self, plane: DataPlane, name: str) -> None:
         self._plane = plane
@@ -32,7 +32,7 @@ class InferHandler:
         self._max_values = plane.find(name).most_values
         self._may_explain = True
         self._header_bytes: int | None = None
-        """How many bytes of the body are JSON; None for all."""
+        """Number of JSON bytes in the body; None for all."""
         self._coding: bytes | None = None
         """The content coding of responses, None for none."""
 
@@ -56,13 +56,13 @@ class InferHandler:
         return made if self._coding is None else followed(made, partial(_compressed, self._coding))
 
     def without_explanations(self) -> Handler:
-        """Return the same handler for callers who may not ask for explanations."""
+        """Return the same handler for callers who may not request explanations."""
         other = copy(self)
         other._may_explain = False  # noqa: SLF001  of its own kind
         return other
 
     def fitted(self, head: Head, max_body_bytes: int) -> Handler:
-        """Return the handler of the bodies that come with a head."""
+        """Return the handler of the bodies of a head."""
         other = copy(self)
         other._header_bytes = _header_bytes(head.inference_header_bytes)  # noqa: SLF001  of its own kind
         other._coding = accepted(head.accept_encoding)  # noqa: SLF001
@@ -70,7 +70,7 @@ class InferHandler:
         return other if decode is None else _CompressedHandler(other, decode)
 
     def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
-        """Return a request that was answered, and its response, as JSON alone."""
+        """Return an answered request, and its response, as plain JSON."""
         header_bytes = self._header_bytes
         if header_bytes is not None or b"NaN" in body:
             body = request_json(read_request(self._name, body, header_bytes, 0.0))
@@ -81,7 +81,7 @@ class InferHandler:
 
 
 class _CompressedHandler:
-    """Answers compressed bodies: what is decompressed in the worker's thread goes on to another handler."""
+    """Handles compressed bodies: decompresses them in the worker's thread and passes them to another handler."""
 
     def __init__(self, handler: InferHandler, decompress: Code) -> None:
         self._handler = handler
@@ -92,17 +92,17 @@ class _CompressedHandler:
         return Continued(Deferred(lambda: self._decompress(body)), self._handler)
 
     def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
-        """Return a request that was answered, and its response, as JSON alone."""
+        """Return an answered request, and its response, as plain JSON."""
         return self._handler.as_json(self._decompress(body), answer)
 
 
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
-    """Return the handler of a head's body: of an infer request as `InferHandler.fitted`, of any other as it is."""
+    """Return the handler of a head's body: for an infer request from `InferHandler.fitted`, any other unchanged."""
     return handler.fitted(head, max_body_bytes) if isinstance(handler, InferHandler) else handler
 
 
 def _compressed(coding: bytes, answer: bytes) -> Result:
-    """Return an answer in a content coding; a short one as it is."""
+    """Return a response in a content coding; a short one unchanged."""
     if len(answer) < LEAST_BYTES:
         return answer
     kind, lines = (answer.content_type, answer.lines) if isinstance(answer, Framed) else (JSON, b"")

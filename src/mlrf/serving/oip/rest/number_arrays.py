@@ -1,7 +1,7 @@
 """Extracts long arrays of numbers from a JSON document before the rest is decoded in one call.
 
-Eight megabytes of JSON hold the interpreter for 15 ms even where their values are only passed over; to find where an array of
-numbers ends takes one.
+Eight megabytes of JSON block the interpreter for 15 ms even if their values are only skipped; finding the end of an array of
+numbers takes one.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from mlrf.serving.oip.json_arrays import PIECE_BYTES
 _KEY = b'"data"'
 _OPENING = re.compile(rb'"data"\s*:\s*\[')
 _TOKEN = token_hex(16).encode()
-"""Nobody outside can write what stands for an array."""
+"""Random, so that no client can write the placeholder of an array."""
 
 
 class Cut(NamedTuple):
-    """A document, and the arrays that were taken out of it, by what stands for each."""
+    """A document, and the arrays that were taken out of it, by placeholder."""
 
     document: bytes | memoryview
     arrays: dict[bytes, bytes]
 
 
 def cut(document: bytes) -> Cut:
-    """Return a document without the long arrays of numbers that its members `data` hold.
+    """Return a document without the long arrays of numbers in its members `data`.
 
     What is taken out is not known to be JSON. NaN, which JSON has not, is null there, and
     Infinity 1e999.
@@ -39,7 +39,7 @@ def cut(document: bytes) -> Cut:
         if opening is None:
             continue
         start = opening.end() - 1
-        # No number holds a quote or a brace: the array ends with the last bracket before the first of them.
+        # Numbers contain no quote or brace: the array ends with the last bracket before the first of them.
         quote = document.find(b'"', start)
         brace = document.find(b"}", start, len(document) if quote < 0 else quote)
         end = document.rfind(b"]", start, max(start, quote if brace < 0 else brace)) + 1

@@ -1,4 +1,4 @@
-"""From the bytes of an infer request to the request: JSON, and behind it the tensors that the binary extension lays there."""
+"""Decodes an infer request: JSON, followed by the tensors of the binary extension."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mlrf.serving.oip.rest.number_arrays import cut
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
-"""Strings too, to the end of the text where nothing ends one: an end that is not there would be looked for from each quote."""
+"""Matches strings too, to the end of the text if one is unterminated: a missing end would be searched for from each quote."""
 
 
 _WORDS = {b"NaN": b"null", b"Infinity": b"1e999"}
@@ -71,7 +71,7 @@ class _Document(msgspec.Struct, gc=False):
 
 
 class RestInferRequest(InferRequest, gc=False):
-    """A request, and which of its outputs are to be written as binary tensors: by name, the others as `all_binary` says."""
+    """A request, and which of its outputs are encoded as binary tensors: by name, the others according to `all_binary`."""
 
     binary: Mapping[str, bool] = NO_PARAMETERS
     all_binary: bool = False
@@ -90,10 +90,10 @@ def read_request(
     most_values: int = sys.maxsize,
     limits: CountLimits = _LIMITS,
 ) -> RestInferRequest:
-    """Return the request in a body; `header_bytes` is the length of its JSON, None where it is nothing else.
+    """Return the request in a body; `header_bytes` is the length of its JSON, None if there is nothing else.
 
-    A tensor whose shape holds more than `most_values` comes without its values, and will be refused for its shape.
-    MalformedRequestError for a body that is no such request; InvalidTensorError where a tensor's data do not match it.
+    A tensor whose shape has more than `most_values` is returned without its values, and will be refused for its shape.
+    MalformedRequestError for a body that is not such a request; InvalidTensorError if a tensor's data does not match it.
     """
     text, blobs = (body, _NO_BLOBS) if header_bytes is None else _parted(body, header_bytes)
     if len(text) > COUNTED_BYTES:
@@ -105,7 +105,7 @@ def read_request(
         document = _document(bytes(raw))
     inputs = _inputs(document.inputs, blobs, arrays, most_values)
     if arrays:
-        # These belong to no input: they may be no JSON, and the prediction log keeps the body.
+        # These belong to no input: they may not be JSON, and the prediction log stores the body.
         _document(bytes(text))
     parameters = NO_PARAMETERS if document.parameters is UNSET else _parameters(document.parameters)
     request = RestInferRequest(
@@ -125,7 +125,7 @@ def read_request(
 def _inputs(
     sent: Sequence[_Input], blobs: memoryview, arrays: dict[bytes, bytes] | None, most_values: int
 ) -> list[InputTensor]:
-    """Return the tensors of a document; the binary ones lie in `blobs`, in their order and without a gap."""
+    """Return the tensors of a document; the binary ones are in `blobs`, in their order and without gaps."""
     inputs, start = [], 0
     for each in sent:
         size: int | UnsetType = UNSET
@@ -168,7 +168,7 @@ def _parameters(raw: Raw) -> Mapping[str, Any]:
 
 
 def _binary_outputs(outputs: Sequence[_Output]) -> dict[str, bool]:
-    """Return for each output that says so whether it is to be binary; InvalidTensorError where more is asked of one."""
+    """Return for each output that states it whether it is binary; InvalidTensorError for other parameters."""
     binary = {}
     for each in outputs:
         if each.parameters is None:
@@ -194,12 +194,12 @@ def _parted(body: bytes | memoryview, header_bytes: int) -> tuple[memoryview, me
 
 
 def _document(text: bytes) -> _Document:
-    """Return a document that may hold NaN; MalformedRequestError."""
+    """Decode a document that may contain NaN; raises MalformedRequestError."""
     try:
         return _decode(text)
     except _NO_JSON as error:
         if b"NaN" in text or b"Infinity" in text:
-            # Clients write a missing float and an infinity so, though JSON has no words for them.
+            # Clients write NaN for a missing float, and infinities, although JSON has neither.
             mended = _NO_NUMBER.sub(lambda found: _WORDS.get(found[0], found[0]), text)
             with suppress(*_NO_JSON):
                 return _decode(mended)
@@ -210,7 +210,7 @@ def _document(text: bytes) -> _Document:
 
 
 def _shape(tensor: _Input) -> list[int]:
-    """Return the shape of a tensor; MalformedRequestError for one that is none, or that is longer than any could be."""
+    """Return the shape of a tensor; MalformedRequestError if it is invalid, or longer than any valid one."""
     text = bytes(tensor.shape)
     try:
         if len(text) <= _MAX_SHAPE_BYTES:
@@ -233,7 +233,7 @@ def _values(tensor: _Input, shape: Sequence[int], arrays: dict[bytes, bytes] | N
     if arrays:
         text = arrays.pop(text, text)
     datatype = DATATYPES.get(tensor.datatype)
-    # Whoever reads the tensor refuses these; to multiply a body's worth of dimensions would hold the interpreter for minutes.
+    # The reader of the tensor refuses these; multiplying a whole body of dimensions would block the interpreter for minutes.
     if datatype is None or len(shape) > MOST_DIMENSIONS:
         return ()
     most = max(0, math.prod(shape))

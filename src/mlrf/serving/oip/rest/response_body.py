@@ -1,4 +1,4 @@
-"""From a response to the bytes of its HTTP response: JSON, and behind it the outputs that were requested as binary tensors."""
+"""Encodes an HTTP response: JSON, followed by the outputs that were requested as binary tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _encode = msgspec.json.encode
 
 
 def write_response(request: RestInferRequest, response: InferResponse) -> bytes:
-    """Return the response to a request: JSON, or `Framed` where binary tensors follow it."""
+    """Return the response to a request: JSON, or `Framed` if binary tensors follow it."""
     blobs: list[bytes] = []
     outputs = []
     for each in response.outputs:
@@ -46,7 +46,7 @@ def write_response(request: RestInferRequest, response: InferResponse) -> bytes:
 
 
 def read_response(answer: bytes, header_bytes: int) -> InferResponse:
-    """Return the response that was written with binary tensors: so many bytes of JSON, and the tensors behind them."""
+    """Decode a response that was written with binary tensors: JSON, and the tensors after it."""
     document = msgspec.json.decode(answer[:header_bytes])
     outputs, start = [], header_bytes
     for each in document["outputs"]:

@@ -1,4 +1,4 @@
-"""`make mutated-messages`: damaged messages of the Open Inference Protocol, over REST and gRPC, to a server that must live on.
+"""`make mutated-messages`: damaged messages of the Open Inference Protocol (REST, gRPC) and Arrow streams; the server lives on.
 
 Every one must be answered or refused as its sender's fault: no 5xx, no INTERNAL or UNKNOWN, no worker that dies, nothing in the log.
 Bytes are changed, cut out, doubled and put in; and what a message holds is exchanged for what it should not hold, and sent
@@ -21,6 +21,7 @@ from typing import Any
 
 import grpc
 
+import arrow_streams
 from bundles import ALL_KINDS, write_tree_bundle
 from grpc_peer import INFERENCE, Peer, address_of
 from inference_rows import ROW, a_tensor_a_feature, one_tensor
@@ -225,6 +226,19 @@ def ask_rest(port: int, count: int, seed: int) -> Counter[str]:
     return seen
 
 
+def ask_arrow(port: int, count: int, seed: int) -> Counter[str]:
+    """Send damaged Arrow streams to `/predict/batch`, with answers in JSON and in Arrow; return how many had which status."""
+    sound = [write() for write in arrow_streams.STREAMS.values()]
+    seen: Counter[str] = Counter()
+    with Client(port) as client:
+        for number in range(count):
+            content = arrow_streams.damaged(sound[number % len(sound)], seed * count + number)
+            headers = ["Content-Type: application/vnd.apache.arrow.stream"]
+            headers += ["Accept: application/vnd.apache.arrow.stream"] if number % 2 else []
+            seen[str(client.ask("POST", "/predict/batch", content, headers).status)] += 1
+    return seen
+
+
 def ask_grpc(address: str, count: int, seed: int) -> Counter[str]:
     """Send damaged messages, one in ten on a stream; return how many had which code."""
     seen: Counter[str] = Counter()
@@ -292,7 +306,8 @@ def try_both(count: int, seed: int = 0, broken_by: str = "") -> tuple[dict[str, 
                 assert admin.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
             began = time.monotonic()
             seen = {"REST": ask_rest(server.port, count, seed), "gRPC": ask_grpc(address_of(server), count, seed)}
-            print(f"{2 * count / (time.monotonic() - began):.0f} messages a second", flush=True)
+            seen["Arrow"] = ask_arrow(server.port, count, seed)
+            print(f"{3 * count / (time.monotonic() - began):.0f} messages a second", flush=True)
             faults = [f"{name}: {kind}" for name, each in seen.items() for kind in wrong(each)]
             faults += [] if server.workers() == pids else ["a worker died"]
             faults += [str(each) for each in server.troubles[:5]]

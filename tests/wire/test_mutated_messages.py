@@ -1,4 +1,4 @@
-"""Damaged messages of the Open Inference Protocol: some hundreds of those that `make mutated-messages` sends by the ten thousand."""
+"""Damaged messages of the Open Inference Protocol, and damaged Arrow streams: some hundreds of those that `make mutated-messages` sends by the ten thousand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def test_damaged_messages_are_answered_or_refused_as_their_senders_fault():
     seen, faults = try_both(500, seed=6)
     assert faults == []
     # Some come as far as the model, and not all.
-    for came, answered, refused in ((seen["REST"], "200", "422"), (seen["gRPC"], "OK", "INVALID_ARGUMENT")):
+    expected = ((seen["REST"], "200", "422"), (seen["gRPC"], "OK", "INVALID_ARGUMENT"), (seen["Arrow"], "200", "400"))
+    for came, answered, refused in expected:
         assert came[answered] > 10
         assert came[refused] > 10
 

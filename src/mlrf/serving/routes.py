@@ -32,6 +32,7 @@ class Body(StrEnum):
     NONE = "none"
     JSON = "JSON, plain or gzip"
     TENSORS = "JSON, and behind it binary tensors"
+    BATCH = "JSON or an Arrow stream, plain or gzip"
     ROWS = "JSON, CSV or JSON lines, plain or gzip"
 
 
@@ -109,8 +110,8 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec(
         "POST", "/predict/batch", "Predict several instances", Tag.PREDICTIONS,
-        lambda g, name: g.of(name).handlers["/predict/batch"],
-        scope=PREDICT, body=Body.JSON, predicts=True, is_per_model=True,
+        lambda g, name: g.of(name).batch,
+        scope=PREDICT, body=Body.BATCH, predicts=True, is_per_model=True,
     ),
     RouteSpec(
         "POST", "/explain", "Predict and explain one instance", Tag.PREDICTIONS,

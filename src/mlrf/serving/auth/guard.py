@@ -160,7 +160,18 @@ def _refusing_explanations(handler: Handler) -> Handler:
     if isinstance(handler, ExplainingHandler):
         return handler.without_explanations()
 
-    def handle(body: bytes) -> Result:
+    return _RefusingExplanations(handler)
+
+
+class _RefusingExplanations:
+    """Answers the bodies that request no explanation."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.unrestricted = handler
+        """The handler for bodies that cannot request one."""
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body; NotPermittedError for one that requests an explanation."""
         if b"explain" in body or b"\\u" in body:
             try:
                 explained = _requests_explanation(body)
@@ -168,6 +179,4 @@ def _refusing_explanations(handler: Handler) -> Handler:
                 explained = b"explain" in body
             if explained:
                 raise NotPermittedError("the key lacks the scope 'explain', which \"explain\" needs", scope="explain")
-        return handler(body)
-
-    return handle
+        return self.unrestricted(body)

@@ -42,8 +42,8 @@ class Framed(bytes):
         return answer
 
 
-Fit = Callable[[Handler, Head, int], Handler]
-"""Takes a handler, a head and the body limit in bytes; returns the handler for bodies declared by that head."""
+Fit = Callable[[Handler, Head, int], Handler | None]
+"""Takes a handler, a head and the body limit in bytes; returns the handler for bodies declared by that head, None for JSON."""
 Wrap = Callable[[Handler], Handler]
 """Wraps a handler for one caller (say, to enforce its scopes)."""
 Authorize = Callable[[Head, int], Wrap | None]
@@ -196,8 +196,8 @@ class Router:
             handler = wrap(handler)
         if head.method in (b"GET", b"HEAD"):
             return handler
-        if fit is not None:
-            return fit(handler, head, self.max_body_bytes)
+        if fit is not None and (fitted := fit(handler, head, self.max_body_bytes)) is not None:
+            return fitted
         check_json(head.content_type)
         encoding = (head.content_encoding or b"identity").strip().lower()
         if encoding == b"identity":

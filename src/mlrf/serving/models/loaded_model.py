@@ -17,6 +17,7 @@ from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model import Model
+from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.cache.answers_of import AnswersOf
 from mlrf.serving.cache.cache_partition import CachePartitions
@@ -25,6 +26,7 @@ from mlrf.serving.lookup.stored_rows import AgeLimit, LookupMeter, StoredRows
 from mlrf.serving.native.curve_handler import CurveHandler
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
+from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
@@ -87,6 +89,16 @@ class LoadedModel:
         if self._partitions is not None:
             for label, handler in self.handlers.items():
                 self.handlers[label] = self._partitions.keep(handler, label)
+        arrow = ArrowHandler(
+            self.model,
+            settings.leniency,
+            settings.max_batch,
+            ResponseBuilder(self.model, never_again=False),
+            costs,
+            meter.counter("mlrf_instances_total", bundle.name),
+        )
+        self.batch = BatchHandler(self.handlers["/predict/batch"], arrow)
+        """The handler of `/predict/batch`: JSON, and Arrow."""
         self.platforms: PlatformHandlers = PlatformHandlers(
             self.model.schema,
             settings.max_batch,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from mlrf.core.errors import ModelNotFoundError
+from mlrf.serving.arrow.handler import fit as arrow_fit
 from mlrf.serving.http.router import Fit, Route
 from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
@@ -86,7 +87,7 @@ def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | No
     return None
 
 
-_FITS: dict[Body, Fit] = {Body.TENSORS: rest_fit, Body.ROWS: platform_fit}
+_FITS: dict[Body, Fit] = {Body.BATCH: arrow_fit, Body.TENSORS: rest_fit, Body.ROWS: platform_fit}
 _REPOSITORY_MODELS = "/v2/repository/models/"
 
 

@@ -51,6 +51,15 @@ class ResponseBuilder:
             self.origin,
         )
 
+    def predictions(self, predictions: Sequence[Prediction]) -> bytes:
+        """Return the response to a batch, without its closing brace; safe in any thread."""
+        answer = b'{"predictions":%b' % _encode(predictions)
+        if self._classifies:
+            labels = [self.model.label_of(p) for p in predictions]
+            probabilities = [self.model.probabilities_of(p) for p in predictions]
+            answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
+        return answer + self.origin
+
     def explanation(
         self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source
     ) -> bytes:
@@ -111,13 +120,7 @@ class ResponseBuilder:
         for index, each in found.items():
             rows[index] = each.row
         margins = staged(ENGINE, self.model.engine.margins, self.model.table(rows))
-        predictions = self.model.predictions(margins)
-        answer = b'{"predictions":%b' % _encode(predictions)
-        if self._classifies:
-            labels = [self.model.label_of(p) for p in predictions]
-            probabilities = [self.model.probabilities_of(p) for p in predictions]
-            answer += b',"labels":%b,"probabilities":%b' % (_encode(labels), _encode(probabilities))
-        answer += self.origin
+        answer = self.predictions(self.model.predictions(margins))
         if found:
             as_of = [found[i].as_of if i in found else b"null" for i in range(len(parsed))]
             answer += b',"features_as_of":[%b]' % b",".join(as_of)

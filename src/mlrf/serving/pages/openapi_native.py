@@ -18,7 +18,7 @@ _NUMBER = {"type": "number"}
 _OTHER_ROWS = {"description": "Also taken, without --strict: a bare object by name, and a bare array in schema order"}
 _OTHER_BATCHES = {
     "description": "Also taken, without --strict: a bare array of rows, bare rows as instances, and "
-    '{"columns": [name, …], "data": [[value, …], …]}'
+    '{"columns": [name, …], "data": [[value, …], …]}; an Arrow IPC stream (application/vnd.apache.arrow.stream) too'
 }
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
 _DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}

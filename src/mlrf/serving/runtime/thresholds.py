@@ -18,6 +18,8 @@ TENSOR_COUNT = 8192
 """And more tensors than this; no row that large is looked up in the cache."""
 TENSOR_JSON_BYTES = 64 << 10
 """JSON of more is read in the worker's thread."""
+ARROW_BYTES = 64 << 10
+"""An Arrow stream of more, or one whose schema was not read before, is read in the worker's thread."""
 COMPRESSED_BYTES = 16 << 10
 """What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""
 COUNTED_BYTES = 16 << 10

@@ -1,0 +1,109 @@
+"""Tables of a FlatBuffers buffer, read field by field; every offset is checked against the buffer.
+
+The wire format is FlatBuffers' own (internals, "FlatBuffer binary format"): a table begins with the distance back to its
+vtable, which holds the place of each field, 0 where a field has its default; strings, vectors and tables lie behind
+unsigned distances.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Self
+
+
+class DamagedBufferError(Exception):
+    """A buffer that points outside itself, or holds a text that is not UTF-8."""
+
+
+class Table:
+    """One table of a buffer; the error of `damaged` when what it points at lies outside."""
+
+    __slots__ = ("_at", "_buffer", "_n_fields", "_vtable")
+
+    def __init__(self, buffer: bytes | memoryview, at: int) -> None:
+        self._buffer = buffer
+        self._at = at
+        self._vtable = at - self._read("<i", at)
+        self._n_fields = (self._read("<H", self._vtable) - 4) // 2
+
+    @classmethod
+    def root(cls, buffer: bytes | memoryview) -> Self:
+        """Return the first table of a buffer."""
+        if len(buffer) < 4:  # noqa: PLR2004  the distance to it
+            raise cls.damaged("it is cut")
+        return cls(buffer, struct.unpack_from("<I", buffer)[0])
+
+    @classmethod
+    def damaged(cls, reason: str) -> Exception:
+        """Return the error for a buffer that is damaged."""
+        return DamagedBufferError(reason)
+
+    def number(self, field: int, code: str, default: Any) -> Any:
+        """Return a scalar field, `code` as in `struct`."""
+        place = self._place(field)
+        return default if place is None else self._read("<" + code, place)
+
+    def text(self, field: int) -> str:
+        """Return a string field, empty if it is absent."""
+        return self._text_at(self._place(field))
+
+    def items(self, field: int, item_bytes: int) -> bytes | memoryview:
+        """Return the bytes of a vector of numbers or of packed structs."""
+        start, count = self._vector(field)
+        if start + count * item_bytes > len(self._buffer):
+            raise self.damaged("it points outside itself")
+        return self._buffer[start : start + count * item_bytes]
+
+    def table(self, field: int) -> Self | None:
+        """Return a table field, None if it is absent."""
+        place = self._place(field)
+        return None if place is None else type(self)(self._buffer, place + self._read("<I", place))
+
+    def tables(self, field: int) -> Iterator[Self]:
+        """Yield the tables of a vector."""
+        start, count = self._vector(field)
+        for place in range(start, start + 4 * count, 4):
+            yield type(self)(self._buffer, place + self._read("<I", place))
+
+    def texts(self, field: int) -> list[str]:
+        """Return a vector of strings."""
+        start, count = self._vector(field)
+        return [self._text_at(place) for place in range(start, start + 4 * count, 4)]
+
+    def count(self, field: int) -> int:
+        """Return the number of items of a vector."""
+        return self._vector(field)[1]
+
+    def _vector(self, field: int) -> tuple[int, int]:
+        place = self._place(field)
+        if place is None:
+            return 0, 0
+        start = place + self._read("<I", place)
+        count = self._read("<I", start)
+        if start + 4 + count > len(self._buffer):  # an item takes a byte at least
+            raise self.damaged("it points outside itself")
+        return start + 4, count
+
+    def _text_at(self, place: int | None) -> str:
+        if place is None:
+            return ""
+        start = place + self._read("<I", place)
+        size = self._read("<I", start)
+        if start + 4 + size > len(self._buffer):
+            raise self.damaged("it points outside itself")
+        try:
+            return bytes(self._buffer[start + 4 : start + 4 + size]).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self.damaged(f"it holds a text that is not UTF-8: {error.reason}") from error
+
+    def _place(self, field: int) -> int | None:
+        if field >= self._n_fields:
+            return None
+        distance = self._read("<H", self._vtable + 4 + 2 * field)
+        return self._at + distance if distance else None
+
+    def _read(self, code: str, at: int) -> Any:
+        if at < 0 or at + struct.calcsize(code) > len(self._buffer):
+            raise self.damaged("it points outside itself")
+        return struct.unpack_from(code, self._buffer, at)[0]

@@ -1,0 +1,140 @@
+"""Answers as Arrow IPC streams: one record batch of `prediction`, of classifiers `label` and `probabilities` too.
+
+The schema's metadata names the model and its version. A prediction of several numbers, and probabilities, are fixed-size lists.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from mlrf.core.feature import Category
+from mlrf.core.flatbuffers_writer import Child, Field, FlatBufferWriter
+from mlrf.model import Model
+from mlrf.model.model import Prediction
+from mlrf.serving.arrow.columns import TypeId
+from mlrf.serving.arrow.stream import Header
+
+_FIXED_SIZE_LIST = 16
+_VERSION_5 = ("h", 4)
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+_LITTLE_ENDIAN = ("h", 0)
+
+
+class AnswerWriter:
+    """Writes the answers of one model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        width = (
+            model.bundle.manifest.n_outputs if model.bundle.link.is_vector or model.bundle.manifest.n_outputs > 1 else 0
+        )
+        self._columns: list[_Column] = [_Numbers("prediction", width)]
+        if model.classes is not None:
+            self._columns += [_Labels(model.classes), _Numbers("probabilities", len(model.classes))]
+        fields = [column.field for column in self._columns]
+        origin = {"model": model.name, "version": model.bundle.short_version}
+        pairs = [_table([_text(name), _text(value)]) for name, value in origin.items()]
+        schema: list[Field] = [_LITTLE_ENDIAN, _tables(fields), _tables(pairs)]
+        self._schema = _message(Header.SCHEMA, schema, 0)
+
+    def stream(self, predictions: Sequence[Prediction]) -> bytes:
+        """Return the stream of the predictions of n rows."""
+        model = self._model
+        given: list[Sequence[Any]] = [predictions]
+        if model.classes is not None:
+            given += [[model.label_of(p) for p in predictions], [model.probabilities_of(p) for p in predictions]]
+        n = len(predictions)
+        nodes: list[tuple[int, int]] = []
+        places: list[tuple[int, int]] = []
+        body = bytearray()
+        for column, values in zip(self._columns, given, strict=True):
+            nodes += [(n * width, 0) for width in column.node_widths]
+            for buffer in column.buffers(values):
+                places.append((len(body), len(buffer)))
+                body += buffer + bytes(-len(buffer) % 8)
+        batch: list[Field] = [("q", n), lambda w: w.structs("qq", nodes), lambda w: w.structs("qq", places)]
+        return self._schema + _message(Header.RECORDS, batch, len(body)) + bytes(body) + _END
+
+
+class _Column:
+    """A column of answers."""
+
+    field: Child
+    node_widths: tuple[int, ...] = (1,)
+
+    def buffers(self, values: Sequence[Any]) -> list[bytes]:
+        """Return the buffers of the column's values."""
+        raise NotImplementedError
+
+
+class _Numbers(_Column):
+    """Float64 numbers; with a width, lists of so many."""
+
+    def __init__(self, name: str, width: int) -> None:
+        self._width = width
+        if width:
+            item = _field("item", TypeId.FLOAT, [("h", 2)])
+            self.field = _field(name, _FIXED_SIZE_LIST, [("i", width)], [item])
+            self.node_widths = (1, width)
+        else:
+            self.field = _field(name, TypeId.FLOAT, [("h", 2)])
+
+    def buffers(self, values: Sequence[Any]) -> list[bytes]:
+        """Return validity, empty as nothing is missing, and numbers; of lists, the validity of both levels."""
+        if self._width:
+            return [b"", b"", array("d", chain.from_iterable(values)).tobytes()]
+        return [b"", array("d", values).tobytes()]
+
+
+class _Labels(_Column):
+    """Class labels: integers, numbers or booleans where all of them are, else strings."""
+
+    def __init__(self, classes: Sequence[Category]) -> None:
+        kinds = {type(label) for label in classes}
+        self._kind = next(iter(kinds)) if len(kinds) == 1 else str
+        types: dict[type, tuple[TypeId, list[Field]]] = {
+            int: (TypeId.INT, [("i", 64), ("B", 1)]),
+            float: (TypeId.FLOAT, [("h", 2)]),
+            bool: (TypeId.BOOL, []),
+        }
+        self.field = _field("label", *types.get(self._kind, (TypeId.STRING, [])))
+
+    def buffers(self, values: Sequence[Any]) -> list[bytes]:
+        """Return validity, empty as nothing is missing, and the labels."""
+        if self._kind is int:
+            return [b"", struct.pack(f"<{len(values)}q", *values)]
+        if self._kind is float:
+            return [b"", struct.pack(f"<{len(values)}d", *values)]
+        if self._kind is bool:
+            bits = sum(1 << row for row, value in enumerate(values) if value)
+            return [b"", bits.to_bytes((len(values) + 7) // 8, "little")]
+        texts = [str(value).encode() for value in values]
+        offsets = [0]
+        for text in texts:
+            offsets.append(offsets[-1] + len(text))
+        return [b"", struct.pack(f"<{len(offsets)}i", *offsets), b"".join(texts)]
+
+
+def _field(name: str, type_id: int, kind: Sequence[Field], children: Sequence[Child] = ()) -> Child:
+    return _table([_text(name), ("B", 0), ("B", type_id), _table(kind), None, _tables(children)])
+
+
+def _table(fields: Sequence[Field]) -> Child:
+    return lambda writer: writer.table(fields)
+
+
+def _tables(children: Sequence[Child]) -> Child:
+    return lambda writer: writer.tables(children)
+
+
+def _text(text: str) -> Child:
+    return lambda writer: writer.text(text)
+
+
+def _message(kind: Header, header: Sequence[Field], body_bytes: int) -> bytes:
+    metadata = FlatBufferWriter.message([_VERSION_5, ("B", kind), _table(header), ("q", body_bytes)])
+    return struct.pack("<Ii", 0xFFFFFFFF, len(metadata)) + metadata

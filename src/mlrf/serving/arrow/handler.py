@@ -1,0 +1,166 @@
+"""The handler of Arrow bodies of `/predict/batch`: a stream of rows in, predictions out, as JSON or as a stream."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from mlrf.core.errors import UnsupportedMediaTypeError
+from mlrf.core.leniency import Leniency
+from mlrf.model import Model
+from mlrf.serving.http.content_coding import unzip_whole
+from mlrf.serving.http.head import Head
+from mlrf.serving.http.router import JSON, Framed, unzipping
+from mlrf.serving.native.response_builder import ResponseBuilder
+from mlrf.serving.runtime.cost_model import CostModel
+from mlrf.serving.runtime.results import Deferred, Handler, Result
+from mlrf.serving.runtime.stages import DECODE, ENGINE, REST, recording, staged
+from mlrf.serving.runtime.thresholds import ARROW_BYTES, MAX_LOOP_S
+
+if TYPE_CHECKING:
+    from mlrf.serving.arrow.answer_writer import AnswerWriter
+    from mlrf.serving.arrow.row_reader import RowReader
+
+ARROW = b"application/vnd.apache.arrow.stream"
+_GZIP = b"\x1f\x8b"
+
+
+class _Codec(NamedTuple):
+    """What reads the rows of a model, and what writes its answers."""
+
+    reader: RowReader
+    writer: AnswerWriter
+
+
+class ArrowHandler:
+    """Answers Arrow bodies for one model."""
+
+    def __init__(
+        self,
+        model: Model,
+        leniency: Leniency,
+        max_rows: int,
+        responses: ResponseBuilder,
+        costs: CostModel,
+        count: Callable[[int], None],
+    ) -> None:
+        """`count` counts instances, on the event loop."""
+        self._model = model
+        self._leniency = leniency
+        self._max_rows = max_rows
+        self._responses = responses
+        self._costs = costs
+        self._count = count
+        self._codec: _Codec | None = None
+
+    def json(self, body: bytes) -> Result:
+        """Answer a body in JSON, as the native route does."""
+        return self._answer(body, self._json)
+
+    def stream(self, body: bytes) -> Result:
+        """Answer a body with an Arrow stream."""
+        return self._answer(body, self._stream)
+
+    def as_json(self, body: bytes, _answer: bytes) -> tuple[bytes, bytes]:
+        """Return a body that was answered as the native one by name, and its answer as JSON; for the prediction log."""
+        table = self._opened().reader.table(body)
+        schema, width = self._model.schema, len(self._model.schema.features)
+        rows = [{"features": schema.instance(table[at : at + width])} for at in range(0, len(table), width)]
+        return msgspec.json.encode({"instances": rows}), self._json(table)
+
+    def _answer(self, body: bytes, write: Callable[[array[float]], bytes]) -> Result:
+        if len(body) > ARROW_BYTES or self._codec is None or not self._codec.reader.knows(body):
+            counts: list[int] = []
+
+            def run() -> bytes:
+                table = self._read(body)
+                counts.append(self._n_rows(table))
+                return write(table)
+
+            return Deferred(run, lambda: self._count(counts[0]) if counts else None)
+        table = self._read(body)
+        n_rows = self._n_rows(table)
+        if self._costs.of(n_rows) > MAX_LOOP_S:
+            return Deferred(lambda: write(table), lambda: self._count(n_rows))
+        self._count(n_rows)
+        return write(table)
+
+    def _read(self, body: bytes) -> array[float]:
+        recorder = recording()
+        if recorder is not None:
+            recorder.enter(DECODE)
+        table = self._opened().reader.table(body)
+        if recorder is not None:
+            recorder.enter(REST)
+        return table
+
+    def _opened(self) -> _Codec:
+        """Return what reads and writes; its code is imported in the worker's thread, by the first body."""
+        if self._codec is None:
+            from mlrf.serving.arrow.answer_writer import AnswerWriter  # noqa: PLC0415
+            from mlrf.serving.arrow.row_reader import RowReader  # noqa: PLC0415
+
+            reader = RowReader(self._model.schema, self._leniency, self._max_rows)
+            self._codec = _Codec(reader, AnswerWriter(self._model))
+        return self._codec
+
+    def _n_rows(self, table: array[float]) -> int:
+        return len(table) // len(self._model.schema.features)
+
+    def _json(self, table: array[float]) -> bytes:
+        margins = staged(ENGINE, self._model.engine.margins, table)
+        return self._responses.predictions(self._model.predictions(margins)) + b"}"
+
+    def _stream(self, table: array[float]) -> bytes:
+        margins = staged(ENGINE, self._model.engine.margins, table)
+        return Framed(self._opened().writer.stream(self._model.predictions(margins)), ARROW, b"")
+
+
+class _ArrowBody:
+    """Answers the Arrow bodies of one head, plain or in gzip."""
+
+    def __init__(self, handler: ArrowHandler, answer: Handler, max_body_bytes: int) -> None:
+        self._handler = handler
+        self._answer = answer
+        self._max_body_bytes = max_body_bytes
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        return self._answer(body)
+
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """As of `ArrowHandler`."""
+        plain = unzip_whole(body, self._max_body_bytes) if body.startswith(_GZIP) else body
+        return self._handler.as_json(plain, answer)
+
+
+class BatchHandler:
+    """Answers `/predict/batch`: JSON bodies, and Arrow bodies for the heads that declare one."""
+
+    def __init__(self, json: Handler, arrow: ArrowHandler) -> None:
+        self._json = json
+        self.arrow = arrow
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a JSON body."""
+        return self._json(body)
+
+
+def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
+    """Return the handler of a head's Arrow body; None for another body."""
+    kind = (head.content_type or JSON).partition(b";")[0].strip().lower()
+    # A handler that refuses explanations to a caller stands before this one; an Arrow body requests none.
+    batch = getattr(handler, "unrestricted", handler)
+    if kind != ARROW or not isinstance(batch, BatchHandler):
+        return None
+    accepted = [part.partition(b";")[0].strip().lower() for part in (head.accept or b"*/*").split(b",")]
+    answer: Handler = batch.arrow.stream if ARROW in accepted else batch.arrow.json
+    encoding = (head.content_encoding or b"identity").strip().lower()
+    if encoding == b"gzip":
+        answer = unzipping(answer, max_body_bytes)
+    elif encoding != b"identity":
+        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+    return _ArrowBody(batch.arrow, answer, max_body_bytes)

@@ -142,7 +142,7 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
 
 def _is_number(value: Any, datatype: Datatype) -> bool:
     try:
-        return value is None or bool(struct.pack(datatype.code, value))
+        return value is None or bool(struct.pack("<" + datatype.code, value))
     except (TypeError, OverflowError, ValueError, struct.error):
         return False
 

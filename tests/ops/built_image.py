@@ -220,11 +220,11 @@ def check_serving(image: Image, bundle: Path) -> None:
 
 def check_state_volume(image: Image, place: Path) -> None:
     """Rows that are pushed outlive the container, on the volume."""
-    keyed = readable(write_tree_bundle(place / "keyed", name="keyed", key={"store": "integer"}))
+    keyed = readable(write_tree_bundle(place / "keyed", name="keyed", key={"shop": "integer"}))
     state = place / "state"
     state.mkdir(mode=0o700)
     os.chown(state, UID, UID)
-    row = {"key": {"store": 7}, "features": ALL_KINDS.example()}
+    row = {"key": {"shop": 7}, "features": ALL_KINDS.example()}
     with image.serving("--admin", "127.0.0.1:0", volumes={keyed: "/models", state: "/state"}) as server:
         address = next(entry["address"] for entry in server.log if entry["event"] == "admin listening")
         pushed = subprocess.run(
@@ -232,11 +232,11 @@ def check_state_volume(image: Image, place: Path) -> None:
             check=False, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert pushed.returncode == 0, pushed
-        answer = server.ask("POST", "/predict", {"key": {"store": 7}})
+        answer = server.ask("POST", "/predict", {"key": {"shop": 7}})
         assert answer.status == 200, answer
         assert server.stop(signal.SIGTERM) == 0
     with image.serving(volumes={keyed: "/models", state: "/state"}) as server:
-        assert server.ask("POST", "/predict", {"key": {"store": 7}}).json == answer.json
+        assert server.ask("POST", "/predict", {"key": {"shop": 7}}).json == answer.json
 
 
 def check_refusals(image: Image, bundle: Path) -> None:

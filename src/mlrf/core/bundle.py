@@ -2,7 +2,8 @@
 
 1. `manifest.json` lists every other file with its size and digest; the sha256 of the manifest is the bundle's version.
    Two bundles of one version have the same content.
-2. Reading checks all of it. A file that is missing, altered, not listed, or a link makes the bundle invalid.
+2. Reading checks all of it. A file that is missing, altered, not listed, or a link makes the bundle invalid. Links are followed
+   where the caller allows it; the digests hold all the same.
 3. Nothing in a bundle is ever unpickled.
 
 `builder.bundle` writes bundles.
@@ -63,11 +64,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     link: Link
     held: dict[str, int] = {}
     """File descriptors by file name: these open files are read instead of those on disk."""
+    served_name: str | None = None  # the name that callers use, where it is not the manifest's
+    follows_links: bool = False  # whether its files may be links
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.manifest.name
+        """The model's name, as callers use it."""
+        return self.served_name or self.manifest.name
 
     @property
     def short_version(self) -> str:
@@ -83,16 +86,18 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         return self.path / name
 
 
-def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+def read_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> Bundle:
     """Read and check a bundle: format, file list, sizes, digests, schema.
 
+    `allow_links`: files may be links to files, and names that begin with `..` are not the bundle's, as in a mounted ConfigMap.
     BundleError names the file and the fault. Every byte of the bundle is read once.
     """
     root = Path(path)
-    raw = _read_small(root, MANIFEST)
+    raw = _read_small(root, MANIFEST, allow_links=allow_links)
     manifest = _decode_manifest(root, raw)
-    _check_files(root, manifest)
-    return _described(root, raw, manifest, _read_small(root, SCHEMA))
+    _check_files(root, manifest, allow_links=allow_links)
+    bundle = _described(root, raw, manifest, _read_small(root, SCHEMA, allow_links=allow_links))
+    return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle
 
 
 def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bundle:
@@ -200,9 +205,8 @@ def _check_listed(root: Path, manifest: Manifest) -> None:
         needed.append(ONNX_MODEL)
     if manifest.rows is not None:
         needed += [FEATURES] * (manifest.rows.count > 0) + [EXPLANATIONS] * (manifest.rows.explained > 0)
-    for name in needed:
-        if name not in manifest.files:
-            raise BundleError(f"{root}: the manifest lists no {name}; build it again", file=name)
+    if missing := [name for name in needed if name not in manifest.files]:
+        raise BundleError(f"{root}: the manifest lists no {missing[0]}; build it again", file=missing[0])
     if not manifest.files.keys() & _ENGINE_FILES.values():
         raise BundleError(
             f"{root}: the manifest lists neither {FOREST} nor {ONNX_MODEL}, so no engine can serve it; build it again",
@@ -214,10 +218,11 @@ def _listed_formats() -> str:
     return " and ".join(map(str, _FORMATS_READ))
 
 
-def _check_files(root: Path, manifest: Manifest) -> None:
-    # Call lstat before opening anything: a link must not be followed, nor a device read.
+def _check_files(root: Path, manifest: Manifest, *, allow_links: bool = False) -> None:
+    # Call stat before opening anything: no device must be read, and no link followed unless that is allowed.
     try:
-        present = {entry.name: entry for entry in os.scandir(root)}
+        entries = os.scandir(root)
+        present = {entry.name: entry for entry in entries if not (allow_links and entry.name.startswith(".."))}
     except OSError as error:
         raise BundleError(f"{root}: cannot be read: {error.strerror}") from error
     if extra := sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
@@ -228,16 +233,16 @@ def _check_files(root: Path, manifest: Manifest) -> None:
         if name not in present:
             raise BundleError(f"{root}: {name} is missing", file=name)
         try:
-            _check_file(root, present[name], listed)
+            _check_file(root, present[name], listed, allow_links=allow_links)
         except OSError as error:
             raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
 
 
-def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry) -> None:
+def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry, *, allow_links: bool) -> None:
     name = entry.name
-    found = entry.stat(follow_symlinks=False)
+    found = entry.stat(follow_symlinks=allow_links)
     if not stat.S_ISREG(found.st_mode):
-        raise BundleError(f"{root}: {name} is not a regular file", file=name)
+        raise _not_regular(root, name, found)
     if found.st_size != listed.size_bytes:
         raise BundleError(f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name)
     if digest_file(root / name) != listed.sha256:
@@ -248,12 +253,17 @@ def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry) -> None:
         raise BundleError(f"{root}: {name} {wrong}; build it again", file=name)
 
 
-def _read_small(root: Path, name: str) -> bytes:
+def _not_regular(root: Path, name: str, found: os.stat_result) -> BundleError:
+    remedy = "; `mlrf serve --allow-links` follows links" * stat.S_ISLNK(found.st_mode)
+    return BundleError(f"{root}: {name} is not a regular file{remedy}", file=name)
+
+
+def _read_small(root: Path, name: str, *, allow_links: bool = False) -> bytes:
     path = root / name
     try:
-        found = path.lstat()
+        found = path.stat(follow_symlinks=allow_links)
         if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{root}: {name} is not a regular file", file=name)
+            raise _not_regular(root, name, found)
         if found.st_size > MAX_MANIFEST_BYTES:
             raise BundleError(
                 f"{root}: {name} has {found.st_size} bytes, more than any file that mlrf writes", file=name

@@ -41,7 +41,16 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
             f"{bundle.path} contains rows that have not been loaded on this machine yet; loading them needs pyarrow: pip "
             "install 'mlrf[features]'"
         )
-    command = [sys.executable, "-m", _MODULE, str(bundle.path), str(state_dir), bundle.version, str(int(shared))]
+    command = [
+        sys.executable,
+        "-m",
+        _MODULE,
+        str(bundle.path),
+        str(state_dir),
+        bundle.version,
+        str(int(shared)),
+        str(int(bundle.follows_links)),
+    ]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=False
@@ -57,9 +66,9 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """Import the rows and explanations of a bundle; write the reason of a failure to standard error."""
-    path, state_dir, version, shared = argv
+    path, state_dir, version, shared, follows_links = argv
     try:
-        bundle = read_bundle(path)
+        bundle = read_bundle(path, allow_links=follows_links == "1")
         if bundle.version != version:
             raise BundleError(f"{path} was replaced during the start; start again")
         rows = row_format(bundle)

@@ -54,7 +54,7 @@ def store_location(state_dir: Path, bundle: Bundle, rows: RowFormat) -> StoreLoc
     files = bundle.manifest.files
     own = files[FEATURES].sha256 if FEATURES in files else ""
     identity = hashlib.sha256(f"{rows.digest}:{own}".encode()).hexdigest()[:_DIGITS]
-    folder = state_dir / "features" / bundle.name / identity
+    folder = state_dir / "features" / bundle.manifest.name / identity
     explanations = None
     if EXPLANATIONS in files:
         explanations = folder / f"explanations-{files[EXPLANATIONS].sha256[:_DIGITS]}"

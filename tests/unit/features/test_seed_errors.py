@@ -7,9 +7,9 @@ from mlrf.features import seed_store
 
 
 def test_a_message_of_several_lines_is_told_in_one(capsys, monkeypatch):
-    def refuse(_path):
+    def refuse(_path, **_):
         raise BundleError("features.parquet: the file\nis damaged\n\n  at byte 4")
 
     monkeypatch.setattr(seed_store, "read_bundle", refuse)
-    assert seed_store.main(["b", "state", "1", "0"]) != 0
+    assert seed_store.main(["b", "state", "1", "0", "0"]) != 0
     assert capsys.readouterr().err == "features.parquet: the file is damaged at byte 4\n"

@@ -10,6 +10,7 @@ from typing import Literal
 from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.local_path import scheme_of
+from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
 from mlrf.engines.selection import ENGINES
 from mlrf.features.store_location import default_state_dir, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings
@@ -66,6 +67,13 @@ class ServeSettings:
     )
     default: str | None = option(
         None, "model that answers /predict (default: the first bundle's)", group=Group.MODELS, kind=str
+    )
+    model_name: str | None = option(
+        None, "name of the one bundle that is served (its own)", group=Group.MODELS, kind=str,
+        check=lambda name: None if NAME_PATTERN.fullmatch(name) else f"{name!r} is not {NAME_RULE}",
+    )  # fmt: skip
+    allow_links: bool = option(
+        False, "follow links to the files of a bundle, as mounted ConfigMaps have them", group=Group.MODELS
     )
     engine: str | None = option(
         None, "engine that computes predictions (default: the fastest that the bundle has files for)",
@@ -176,6 +184,8 @@ class ServeSettings:
         if not self.bundles:
             raise ConfigError("BUNDLE: name at least one bundle to serve", option="BUNDLE")
         check_all(self, OPTIONS)
+        if self.model_name is not None and len(self.bundles) > 1:
+            raise ConfigError(f"--model-name: names one bundle, not {len(self.bundles)}", option="--model-name")
         if self.caching.shared_cache and not self.caching.size_bytes:
             raise ConfigError("--shared-cache: needs --cache above 0", option="--shared-cache")
         least = MIN_WORKER_BYTES * self.workers

@@ -15,6 +15,7 @@ import msgspec
 from mlrf.core.bundle import Bundle, read_bundle, read_held
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import Version, is_digest_prefix
+from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
 from mlrf.serving.processes.reload_board import Plan
 from mlrf.serving.processes.worker_boot import WorkerBoot
@@ -45,7 +46,7 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
         return msgspec.structs.replace(bundle, held={})
     version = plan.versions[name]
     if name in plan.held:
-        return read_held(bundle.path, version.digest, boot.pinned[name])
+        return _as_served(boot, read_held(bundle.path, version.digest, boot.pinned[name]))
     if in_repository and (version.digest != bundle.version or boot.has_answered()):
         return boot.model_directories[name].read(version)
     return bundle
@@ -61,7 +62,7 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
     if model_directory is not None:
         return model_directory.find(requested), {}
     path = _place(boot, name)
-    bundle = read_bundle(path)
+    bundle = read_alone(path, boot.settings)
     if bundle.name != name:
         raise BundleError(
             f"{path} now contains the model {bundle.name!r}, not {name!r}; restart the server to serve it"
@@ -88,9 +89,19 @@ def opened(boot: WorkerBoot, name: str, version: Version, held: Mapping[str, int
         return
     taken = open_descriptors(boot.arbiter, held)
     try:
-        yield read_held(_place(boot, name), version.digest, taken)
+        yield _as_served(boot, read_held(_place(boot, name), version.digest, taken))
     finally:
         close_descriptors(taken)
+
+
+def read_alone(path: Path, settings: ServeSettings) -> Bundle:
+    """Return the bundle in a directory of its own, under the name that it is served by; BundleError when it is not sound."""
+    bundle = read_bundle(path, allow_links=settings.allow_links)
+    return msgspec.structs.replace(bundle, served_name=settings.model_name)
+
+
+def _as_served(boot: WorkerBoot, bundle: Bundle) -> Bundle:
+    return msgspec.structs.replace(bundle, served_name=boot.settings.model_name)
 
 
 def _place(boot: WorkerBoot, name: str) -> Path:

@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from mlrf.core.bundle import Bundle, describe_bundle, read_bundle
-from mlrf.core.errors import BundleError
+from mlrf.core.bundle import Bundle, describe_bundle
+from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory, Version, model_directories
 from mlrf.engines.selection import check_engine
 from mlrf.model.replay_process import failed_replays
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.service import default_name
+from mlrf.serving.processes.bundle_lookup import read_alone
 from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
 
 
@@ -51,8 +52,13 @@ class ModelsAtStart:
         for path in settings.bundles:
             found = model_directories(path)
             names = [each.name for each in found]
+            if found and settings.model_name is not None:
+                raise ConfigError(
+                    f"--model-name: {path} is a repository, whose models have names of their own; name a bundle",
+                    option="--model-name",
+                )
             if not found:
-                bundle = read_bundle(path)
+                bundle = read_alone(path, settings)
                 check_engine(bundle, settings.engine)
                 alone[bundle.name] = pin_model(bundle, settings.engine)
                 names = [bundle.name]

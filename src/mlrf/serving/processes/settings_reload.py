@@ -9,6 +9,8 @@ FIXED = frozenset(
     (
         "bundles",
         "find_bundle",
+        "model_name",
+        "allow_links",
         "host",
         "port",
         "grpc_host",

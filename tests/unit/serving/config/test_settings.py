@@ -40,6 +40,7 @@ WRONG_IN_TOML = [
 ]  # fmt: skip
 BY_FLAG = {each.flag: each for each in OPTIONS}
 ANOTHER = {
+    "model_name": "another",
     "host": "::1",
     "cors_origin": ("https://a.example", "https://b.example"),
     "otlp_endpoint": "https://collector:4318",

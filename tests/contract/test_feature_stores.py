@@ -62,7 +62,7 @@ def values(row) -> list[float] | None:
 
 
 @pytest.mark.parametrize("asked", [[], [1], [1, 2], [2, 1, 1, 404]])
-def test_rows_come_in_the_order_of_the_keys_and_unknown_keys_as_none(store, asked):
+def test_rows_are_in_key_order_and_unknown_keys_are_none(store, asked):
     async def story():
         await store.push([(key(n), record(float(n))) for n in (1, 2, 3)])
         return await store.fetch([key(n) for n in asked])
@@ -98,7 +98,7 @@ def test_a_push_replaces_rows_but_not_with_older_ones(store):
     assert [row.values[0] for row in rows] == [3.0, 2.0, 2.0, 2.0]
 
 
-def test_of_two_rows_of_one_push_the_last_stands(store):
+def test_last_of_two_rows_in_a_push_wins(store):
     async def story():
         await store.push([(key(1), record(1.0)), (key(1), record(2.0))])
         return await store.fetch([key(1)])
@@ -106,7 +106,7 @@ def test_of_two_rows_of_one_push_the_last_stands(store):
     assert told(store, story)[0].values[0] == 2.0
 
 
-def test_a_push_is_seen_whole_or_not_at_all(store):
+def test_push_is_atomic(store):
     """Each push writes its number into all of 50 rows; a reader must never meet two numbers at once."""
 
     async def read(seen: list[set[float]], done: asyncio.Event) -> None:
@@ -137,7 +137,7 @@ def test_keys_that_differ_only_in_where_a_field_ends_are_two(store):
     assert len({names.encode({"a": a, "b": b}) for a, b in pairs}) == len(pairs)
 
 
-def test_stats_tell_rows_bytes_and_format(store):
+def test_stats_report_rows_bytes_and_format(store):
     async def story():
         await store.push([(key(n), record(1.0)) for n in range(7)])
         return await store.stats()

@@ -164,7 +164,7 @@ def test_every_alert_fires_for_what_it_is_there_for(tmp_path, by_day):
 
 
 @pytest.mark.parametrize("by_day", [False, True])
-def test_none_fires_where_all_is_well(tmp_path, by_day):
+def test_no_alert_fires_in_normal_operation(tmp_path, by_day):
     done = run_cases(tmp_path, {"well": (WELL, dict.fromkeys(NAMES, False))}, by_day=by_day)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -103,7 +103,7 @@ def test_every_python_block_prints_what_the_native_api_answers(folder, server, p
         assert shown == pytest.approx(wanted)
 
 
-def test_every_line_of_loading_and_unloading_is_answered_as_shown(folder, tmp_path):
+def test_documented_load_and_unload_lines_work(folder, tmp_path):
     key, line = make_key("me", ["admin"])
     write_keys(tmp_path / "keys", {line.id: line})
     published = shell(f"mlrf publish {folder}/sales-bundle models", tmp_path)

@@ -51,7 +51,7 @@ NAMES = {re.sub("_(bucket|sum|count)$", "", name) if "duration" in name else nam
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_query_asks_for_metrics_labels_and_values_that_there_are(expression):
+def test_queries_use_existing_metrics_and_labels(expression):
     used = set(re.findall(r"\bmlrf_\w+", expression))
     assert used <= EXPOSED.keys()
     known = {label for name in used for label in EXPOSED[name]} | OF_PROMETHEUS
@@ -70,11 +70,11 @@ def test_a_query_asks_for_metrics_labels_and_values_that_there_are(expression):
 
 def test_a_query_of_what_there_is_not_would_be_found():
     with pytest.raises(AssertionError):
-        test_a_query_asks_for_metrics_labels_and_values_that_there_are("sum(mlrf_nonsense_total)")
+        test_queries_use_existing_metrics_and_labels("sum(mlrf_nonsense_total)")
     with pytest.raises(AssertionError):
-        test_a_query_asks_for_metrics_labels_and_values_that_there_are('mlrf_requests_total{code="X"}')
+        test_queries_use_existing_metrics_and_labels('mlrf_requests_total{code="X"}')
     with pytest.raises(AssertionError):
-        test_a_query_asks_for_metrics_labels_and_values_that_there_are("sum by (stage) (mlrf_requests_total)")
+        test_queries_use_existing_metrics_and_labels("sum by (stage) (mlrf_requests_total)")
 
 
 def test_the_dashboard_shows_every_metric():
@@ -107,7 +107,7 @@ def section(title):
     return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_no_alert_is_told_that_there_is_not():
+def test_no_unknown_alert_is_documented():
     assert set(re.findall(r"`(Mlrf\w+)`", section("Alerts"))) == RULES.keys()
 
 
@@ -115,7 +115,7 @@ def test_every_metric_is_on_the_page_and_no_other():
     assert set(re.findall(r"`(mlrf_\w+)`", PAGE)) == NAMES
 
 
-def test_every_limit_is_on_the_page_and_no_option_that_there_is_not():
+def test_documented_limits_match_the_options():
     told = set(re.findall(r"`(--[a-z-]+)", PAGE))
     limits = {each.flag for each in OPTIONS if each.group in ("limits", "processes", "access", "logs and traces")}
     assert limits - told == set()
@@ -128,7 +128,7 @@ def test_every_signal_that_the_arbiter_handles_is_on_the_page(number):
         assert re.search(rf"\b{number.name}\b", section("Signals"))
 
 
-def test_every_code_of_a_refusal_that_an_operator_can_cure_is_on_the_page():
+def test_operator_errors_are_documented():
     for code in ("OVERLOADED", "NOT_READY", "INTERNAL", "FEATURES_UNAVAILABLE", "DEADLINE_EXCEEDED", "STALE_FEATURES"):
         assert code in codes()
         assert code in PAGE
@@ -148,7 +148,7 @@ def test_every_event_of_the_log_is_on_the_page():
     assert told >= logged
 
 
-def test_routes_of_health_are_told():
+def test_health_routes_are_documented():
     for label in ("/healthz", "/readyz", "/metrics"):
         assert label in route_labels()
         assert label in PAGE

@@ -122,7 +122,7 @@ def test_the_methods_of_a_path_share_scope_and_media_type():
         assert len({(s.scope, s.content_type) for s in table.ROUTES if s.path == path}) == 1
 
 
-def test_every_operation_has_an_id_of_its_own_a_tag_and_a_summary(bundles):
+def test_every_operation_has_a_unique_id_tag_and_summary(bundles):
     paths = openapi.document(bundles, "one", "0", 100, ["one", "two"])["paths"]
     operations = [each for item in paths.values() for method, each in item.items() if method != "parameters"]
     assert len({each["operationId"] for each in operations}) == len(operations)
@@ -176,7 +176,7 @@ def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
     assert error_status_of(TeapotError("")).grpc == "INVALID_ARGUMENT"
 
 
-def test_the_page_runs_no_script_but_its_own_and_stands_in_no_frame(service, bundles):
+def test_docs_page_forbids_other_scripts_and_framing(service, bundles):
     answer = service.routes["/docs"].handlers[b"GET"](b"")
     headers = dict(line.split(": ", 1) for line in answer.lines.decode().split("\r\n") if line)
     assert headers["X-Content-Type-Options"] == "nosniff"

@@ -59,7 +59,7 @@ def documented_codes() -> dict[str, int]:
     return {code: int(status) for status, codes in rows for code in codes.split(", ")}
 
 
-def test_every_code_that_a_request_can_meet_is_in_the_table_with_its_status():
+def test_error_table_has_every_code_and_status():
     asked = [k for k in KINDS if k.__name__ not in ABSTRACT and (issubclass(k, RequestError) or k in TABLE)]
     wanted = {kind.code: error_status_of(kind("")).http for kind in asked} | {"INTERNAL": 500}
     assert documented_codes() == wanted
@@ -80,7 +80,7 @@ def test_every_error_is_drawn_in_the_tree_with_its_code(kind):
     assert codes.count(kind.code) == 1
 
 
-def test_every_metric_is_in_the_table_with_its_labels_and_no_other():
+def test_metric_table_matches_the_metrics():
     block = ControlBlock(1, layout(["m"]).n_words)
     WorkerMeter(layout(["m"]), block.row(0))
     exposition = Exposition(layout(["m"]), block, [{"model": "m", "version": "0"}], "0")
@@ -99,7 +99,7 @@ def test_every_metric_is_in_the_table_with_its_labels_and_no_other():
     assert documented == exposed
 
 
-def test_every_option_of_serve_is_in_the_table_with_its_default_and_no_other():
+def test_option_table_matches_the_options_of_serve():
     rows = dict(re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", section("Options"), re.MULTILINE))
     assert rows.keys() == {each.flag for each in OPTIONS}
     told = {flag: default.strip() for flag, default in rows.items()}
@@ -108,7 +108,7 @@ def test_every_option_of_serve_is_in_the_table_with_its_default_and_no_other():
 
 
 @pytest.mark.parametrize("command", [*OFFLINE, "serve"])
-def test_every_command_explains_itself_and_stands_in_the_readme(command):
+def test_every_command_has_help_and_is_in_the_readme(command):
     asked = [sys.executable, "-m", "mlrf", command, "--help"]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -125,7 +125,7 @@ def test_no_command_is_left_out_here():
 
 
 @pytest.mark.parametrize("label", [label for label in route_labels(grpc=False) if label != "other"])
-def test_every_route_is_told_on_the_page_or_in_the_readme(label):
+def test_every_route_is_documented(label):
     assert re.search(rf"{re.escape(label)}(?!\w)", PAGE + README)
 
 

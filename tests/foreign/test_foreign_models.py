@@ -88,14 +88,14 @@ def fetched(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("package", "name", "library", "task"), MODELS)
-def test_a_strangers_model_becomes_a_bundle_proven_to_the_bit(tmp_path, fetched, package, name, library, task):
+def test_foreign_model_becomes_a_verified_bundle(tmp_path, fetched, package, name, library, task):
     bundle = mlrf.build(fetched(package, name), tmp_path / "bundle", name="m", allow_pickle=True)
     manifest = read_bundle(bundle).manifest
     assert (manifest.library, manifest.task) == (library, task)
     assert all(rows.bit_equal == rows.rows for rows in manifest.parity["trees"].values())
 
 
-def test_a_strangers_stack_of_models_is_refused_by_name(tmp_path, fetched):
+def test_foreign_stacked_model_is_refused_by_name(tmp_path, fetched):
     with pytest.raises(UnsupportedModelError, match="does not serve a StackingClassifier"):
         mlrf.build(
             fetched("exso-sdk", "exso_sdk/model_data/v2/exo_stacking_pipeline.pkl"),
@@ -105,7 +105,7 @@ def test_a_strangers_stack_of_models_is_refused_by_name(tmp_path, fetched):
         )
 
 
-def test_a_strangers_model_of_target_statistics_is_proven_with_the_names_of_its_categories(tmp_path, fetched):
+def test_foreign_ctr_model_is_verified_with_category_names(tmp_path, fetched):
     """21 categorical features of insurance claims, their names as the public data set spells them."""
     model = fetched("pof-hackathon", "pof/models/catboost.cbm")
     with pytest.raises(SampleError, match=r"'AccidentArea' is categorical.*--categories"):

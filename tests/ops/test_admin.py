@@ -42,7 +42,7 @@ def test_admin_routes_are_served_on_their_own_socket_alone(bundle, tmp_path):
     assert not path.exists()
 
 
-def test_the_socket_of_a_killed_server_is_replaced_and_that_of_a_living_one_is_not(bundle, tmp_path):
+def test_socket_of_a_killed_server_only_is_replaced(bundle, tmp_path):
     path = tmp_path / "admin.sock"
     with serving(bundle, options=["--admin", f"unix:{path}"]) as server:
         status, said, _ = run_to_its_end([bundle], "--port", "0", "--admin", f"unix:{path}")
@@ -55,7 +55,7 @@ def test_the_socket_of_a_killed_server_is_replaced_and_that_of_a_living_one_is_n
         assert admin.ask("GET", "/admin/models").status == 200
 
 
-def test_a_file_that_is_no_socket_is_left_alone(bundle, tmp_path):
+def test_non_socket_file_is_left_alone(bundle, tmp_path):
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(ConfigError, match="not a Unix socket"):

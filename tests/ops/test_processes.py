@@ -27,7 +27,7 @@ def events(server, name):
     return [entry for entry in server.log if entry["event"] == name]
 
 
-def test_a_second_server_on_the_port_ends_at_once_with_2_and_a_sentence(bundle):
+def test_second_server_on_the_port_exits_with_2(bundle):
     with serving(bundle) as server:
         status, said, took_s = run_to_its_end([bundle], "--port", str(server.port))
         assert status == 2
@@ -51,7 +51,7 @@ def test_a_port_may_be_used_again_as_soon_as_its_server_ended(bundle):
         assert server.port == port
 
 
-def test_a_killed_worker_loses_only_what_it_was_answering_and_is_replaced_within_a_second(bundle):
+def test_killed_worker_loses_only_its_requests_in_flight(bundle):
     n = 8
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
@@ -75,7 +75,7 @@ def test_a_killed_worker_loses_only_what_it_was_answering_and_is_replaced_within
         assert events(server, "request failed") == []
 
 
-def test_connections_in_the_queue_of_a_killed_worker_are_answered(bundle):
+def test_queued_connections_of_a_killed_worker_are_answered(bundle):
     """The replacement inherits the listener, and with it whoever waited there."""
     with serving(bundle) as server:
         (worker,) = server.workers()
@@ -89,7 +89,7 @@ def test_connections_in_the_queue_of_a_killed_worker_are_answered(bundle):
         assert answers == [PREDICTION] * 40
 
 
-def test_ten_crashes_do_not_end_the_service_and_come_at_longer_and_longer_intervals(bundle):
+def test_ten_crashes_do_not_end_the_service_and_back_off(bundle):
     with serving(bundle, workers=2) as server:
         steady, victim = server.booted(2)
         delays = []
@@ -103,7 +103,7 @@ def test_ten_crashes_do_not_end_the_service_and_come_at_longer_and_longer_interv
         assert steady in server.workers()
 
 
-def test_a_dead_worker_is_not_counted_as_ready_nor_its_connections_as_open(bundle):
+def test_dead_worker_is_neither_ready_nor_has_connections(bundle):
     with serving(bundle, workers=2) as server, contextlib.ExitStack() as opened:
         steady, victim = server.booted(2)
         os.kill(victim, signal.SIGKILL)
@@ -158,7 +158,7 @@ def _answers(server) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_when_no_worker_can_boot_the_service_ends_with_3_and_a_reason(tmp_path, workers):
+def test_service_exits_3_when_no_worker_can_start(tmp_path, workers):
     bad = write_bundle(tmp_path / "bad", model=b"this is not an ONNX model")
     status, said, _ = run_to_its_end([bad], "--port", "0", "--workers", str(workers))
     assert status == 3, said
@@ -167,7 +167,7 @@ def test_when_no_worker_can_boot_the_service_ends_with_3_and_a_reason(tmp_path, 
     assert "Traceback" not in said, said
 
 
-def test_a_model_of_another_shape_than_the_manifest_says_ends_with_3(tmp_path):
+def test_model_shape_unlike_the_manifest_exits_with_3(tmp_path):
     from bundles import stumps  # noqa: PLC0415
 
     bad = write_bundle(tmp_path / "bad", model=stumps(3, 1))
@@ -223,7 +223,7 @@ def test_sigterm_under_load_loses_nothing_that_was_accepted(bundle):
         assert server.troubles == []
 
 
-def test_sigterm_answers_who_waits_in_the_queue(bundle):
+def test_sigterm_answers_queued_connections(bundle):
     with serving(bundle, workers=2) as server:
         workers = server.booted(2)
         for worker in workers:
@@ -240,7 +240,7 @@ def test_sigterm_answers_who_waits_in_the_queue(bundle):
         assert server.wait() == 0
 
 
-def test_a_worker_that_hangs_at_the_exit_is_ended_and_told(bundle):
+def test_worker_hanging_at_exit_is_killed_and_logged(bundle):
     with serving(bundle, workers=2, options=["--drain-timeout", "0"]) as server:
         frozen, _ = server.booted(2)
         os.kill(frozen, signal.SIGSTOP)
@@ -251,7 +251,7 @@ def test_a_worker_that_hangs_at_the_exit_is_ended_and_told(bundle):
         assert told == [("worker hangs", frozen, True)]
 
 
-def test_a_worker_that_drains_tells_its_clients_and_waits_for_requests_under_way(bundle):
+def test_draining_worker_notifies_clients_and_finishes(bundle):
     with serving(bundle) as server, server.client() as busy, server.client() as idle:
         idle.ask("GET", "/healthz")
         whole = request("POST", "/predict", BODY)
@@ -288,7 +288,7 @@ def test_sigterm_while_workers_start_is_obeyed(bundle):
             assert time.monotonic() - began < 4
 
 
-def test_a_worker_told_to_stop_is_replaced_and_nothing_is_lost(bundle):
+def test_stopped_worker_is_replaced_without_loss(bundle):
     with serving(bundle, workers=2) as server:
         first = server.booted(2)
         with Load(server, 20) as load:
@@ -302,7 +302,7 @@ def test_a_worker_told_to_stop_is_replaced_and_nothing_is_lost(bundle):
         assert (counts.lost, counts.wrong, counts.refused_connections) == ([], [], 0)
 
 
-def test_more_connections_than_descriptors_do_not_end_the_accepting(bundle):
+def test_running_out_of_descriptors_does_not_stop_accepting(bundle):
     with serving(bundle) as server:
         (worker,) = server.booted(1)
         resource.prlimit(worker, resource.RLIMIT_NOFILE, (40, 40))
@@ -351,7 +351,7 @@ def _has_ipv6() -> bool:
     return False
 
 
-def test_a_request_that_never_ends_does_not_hold_the_exit_beyond_its_limit(bundle):
+def test_endless_request_does_not_delay_exit_past_the_limit(bundle):
     with serving(bundle, options=["--drain-timeout", "1"]) as server, server.client() as client:
         client.send(b"POST /predict HTTP/1.1\r\n")
         server.is_ready()
@@ -504,7 +504,7 @@ def test_random_paths_make_no_new_series(bundle):
         assert {name for name in set(server.metrics()) - before if "/metrics" not in name} == set()
 
 
-def test_the_arbiter_never_loads_what_starts_threads_and_a_server_loads_no_builders_libraries(bundle):
+def test_arbiter_and_server_import_no_heavy_libraries(bundle):
     with serving(bundle) as server:
         (worker,) = server.workers()
         arbiter_maps = Path(f"/proc/{server.process.pid}/maps").read_text()
@@ -525,7 +525,7 @@ def test_an_idle_server_costs_next_to_nothing(bundle):
         assert sum(map(cpu_s, processes)) - before < 0.1
 
 
-def test_a_read_only_bundle_behind_a_link_is_served(tmp_path):
+def test_read_only_bundle_behind_a_symlink_is_served(tmp_path):
     real = write_bundle(tmp_path / "real", link=LinkEntry("exp"))
     (tmp_path / "current").symlink_to(real)
     for file in real.iterdir():

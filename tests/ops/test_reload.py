@@ -146,7 +146,7 @@ def test_the_pointer_is_watched(repository, bundles):
         eventually(lambda: [e for e in server.log if e["event"] == "reloaded"], what="a line in the log")
 
 
-def test_a_version_that_was_refused_is_tried_again_when_it_is_published_again(repository, bundles):
+def test_refused_version_is_retried_when_published_again(repository, bundles):
     old, new = map(short, bundles)
     with serving(repository, workers=2) as server:
         server.booted(2)
@@ -232,7 +232,7 @@ def other_model(place):
         (other_model, "contains the model 'another'", "RELOAD_REFUSED"),
     ],
 )
-def test_a_version_that_is_not_sound_is_refused_and_the_old_one_serves_on(served, tmp_path, how, told, code):
+def test_invalid_version_is_refused_and_the_old_one_serves(served, tmp_path, how, told, code):
     server, repository, admin, old = served
     shutil.rmtree(repository / "sample/2", ignore_errors=True)
     shutil.copytree(repository / "sample/1", repository / "sample/2")
@@ -257,7 +257,7 @@ def served(tmp_path_factory, bundles):
         yield server, folder / "models", admin, short(bundles[0])
 
 
-def test_another_schema_is_taken_when_that_is_asked_for(repository, tmp_path, admin):
+def test_changed_schema_is_accepted_when_allowed(repository, tmp_path, admin):
     publish(write_bundle(tmp_path / "other", schema=NUMBERS), repository, allow_schema_change=True)
     rollback_one(repository)
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}"]) as server:
@@ -274,7 +274,7 @@ def rollback_one(repository):
     rollback(model_directories(repository)[0])
 
 
-def test_what_is_asked_wrongly_is_refused_with_a_reason(served):
+def test_invalid_options_are_refused_with_a_reason(served):
     _, _, admin, _ = served
     assert ask_admin(admin, {"version": 99}).code == "RELOAD_REFUSED"
     assert ask_admin(admin, {"version": "../1"}).code == "RELOAD_REFUSED"
@@ -335,7 +335,7 @@ def test_a_worker_killed_while_it_prepares_ends_the_attempt(repository, bundles,
         assert versions_of(server) == {short(bundles[1])}
 
 
-def test_a_bundle_of_its_own_has_no_other_versions(bundles, admin):
+def test_bundle_directory_has_no_other_versions(bundles, admin):
     with serving(bundles[0], options=["--admin", f"unix:{admin}"]):
         assert ask_admin(admin).json["version"] == short(bundles[0])
         answer = ask_admin(admin, {"version": 2})
@@ -343,7 +343,7 @@ def test_a_bundle_of_its_own_has_no_other_versions(bundles, admin):
         assert "mlrf publish" in answer.json["error"]
 
 
-def test_several_models_of_a_repository_are_reloaded_one_at_a_time(repository, bundles, tmp_path, admin):
+def test_repository_models_are_reloaded_one_at_a_time(repository, bundles, tmp_path, admin):
     publish(write_bundle(tmp_path / "numbers", name="numbers", schema=NUMBERS), repository)
     with serving(repository, workers=2, options=["--admin", f"unix:{admin}", "--default", "numbers"]) as server:
         server.booted(2)
@@ -383,7 +383,7 @@ def test_the_old_version_is_let_go(repository, bundles, admin):
         assert len(os.listdir(f"/proc/{worker}/task")) <= 6
 
 
-def test_a_request_under_way_is_answered_by_the_version_it_began_with(repository, bundles, truth, admin):
+def test_request_in_flight_keeps_its_version(repository, bundles, truth, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         publish(bundles[1], repository)
         many = {"instances": [ASKED] * 100, "explain": True}

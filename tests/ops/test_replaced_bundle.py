@@ -30,7 +30,7 @@ def written_over(place):
 
 @pytest.mark.parametrize("change", [another, written_over, shutil.rmtree])
 @pytest.mark.parametrize("engine", ["trees", "onnxruntime"])
-def test_a_worker_born_after_a_change_on_disk_serves_the_checked_model(tmp_path, change, engine):
+def test_late_worker_serves_the_checked_model(tmp_path, change, engine):
     place = tmp_path / "served"
     write_tree_bundle(place)
     with serving(place, workers=1, options=("--engine", engine)) as server:

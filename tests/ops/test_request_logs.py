@@ -187,7 +187,7 @@ class Unspeakable:
         raise OverflowError
 
 
-def test_a_request_that_cannot_be_told_costs_its_own_record_alone(tmp_path):
+def test_unloggable_request_loses_only_its_own_record(tmp_path):
     log = PredictionLog(tmp_path, 0, 1 << 20, 4, Log("error"))
     log.put(predicted()._replace(transcriber=Unspeakable()))
     log.put(predicted())
@@ -210,7 +210,7 @@ def test_files_of_others_and_those_in_use_are_left_alone(tmp_path):
     first.close(10.0)
 
 
-def test_what_a_thread_cannot_keep_up_with_is_dropped_and_counted():
+def test_log_records_beyond_capacity_are_dropped_and_counted():
     reading, writing = os.pipe()
     stuck = LogThread[bytes]("test", lambda batch: (os.read(reading, 1), 0)[1], max_records=300, max_bytes=10_000)
     for _ in range(1000):
@@ -227,7 +227,7 @@ def test_what_a_thread_cannot_keep_up_with_is_dropped_and_counted():
     os.close(writing)
 
 
-def test_a_log_that_nobody_reads_holds_up_no_answer(bundle):
+def test_unread_log_delays_no_answer(bundle):
     options = ["--port", "0", "--workers", "1", "--access-log-rate", "1"]
     process = subprocess.Popen(command([bundle], *options), stderr=subprocess.PIPE)
     try:

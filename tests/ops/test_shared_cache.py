@@ -123,7 +123,7 @@ def found_by(server):
     return server.metrics()["mlrf_shared_cache_hits_total"]
 
 
-def test_what_one_server_made_another_finds_under_the_data_plane_too(path, model, tmp_path):
+def test_servers_share_cached_data_plane_answers(path, model, tmp_path):
     def ask(server, seed, identity):
         rows = np.random.default_rng(seed).normal(size=(N_TENSOR_ROWS, 30)).round(3)
         inputs = [{"name": "features", "shape": [N_TENSOR_ROWS, 30], "datatype": "FP64", "data": rows.ravel().tolist()}]
@@ -194,7 +194,7 @@ def forge(store):
 
 
 @pytest.mark.parametrize("damage", [flip, swap, cut, forge], ids=lambda damage: damage.__name__)
-def test_values_that_are_not_sound_are_not_answers(path, asked, tmp_path, damage):
+def test_corrupt_cache_values_are_ignored(path, asked, tmp_path, damage):
     random.seed(3)
     with redis_server(tmp_path) as store:
 
@@ -251,7 +251,7 @@ def test_a_store_that_is_killed_is_left_and_found_again(path, asked, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["silent", "resetting"])
-def test_an_address_where_nobody_answers_costs_nothing(path, asked, kind):
+def test_unreachable_cache_costs_nothing(path, asked, kind):
     with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as opened:
         if kind == "resetting":
             opened.callback(_reset_all(listener))
@@ -284,7 +284,7 @@ def _reset_all(listener):
 
 
 @pytest.mark.timing
-def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
+def test_frozen_cache_delays_no_request(path, asked, tmp_path):
     """Row 8: one dear answer in fifty requests, from a cache too small for them, so that the store is asked all the time."""
     cheap = [json.dumps({"instances": [{"features": [n / 999] * 30}]}).encode() for n in range(2_000)]
     for place, each in zip(range(0, 2_000, 50), asked, strict=True):
@@ -318,7 +318,7 @@ def test_a_frozen_store_is_felt_by_nobody(path, asked, tmp_path):
         assert frozen.p99_ms < alone.p99_ms + 5
 
 
-def test_clients_that_hang_up_midway_take_no_answer_and_get_nobody_elses(path, asked, tmp_path):
+def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
     """Row 10: a fifth of the requests are given up after they were sent; the rest are held against the model."""
     n_clients = 4
     wrong, answered = [], [0] * n_clients
@@ -365,7 +365,7 @@ def test_clients_that_hang_up_midway_take_no_answer_and_get_nobody_elses(path, a
         eventually(is_found, what="an answer of the store")
 
 
-def test_it_stands_behind_a_cache_and_says_so():
+def test_cached_answer_says_so():
     from mlrf.core.errors import ConfigError  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
 

@@ -59,7 +59,7 @@ def shared_rows(folder, timeout_s):
 
 
 @pytest.mark.timeout(240)
-def test_a_silent_store_is_refused_for_at_once_and_well_again_by_itself(tmp_path):
+def test_silent_store_is_refused_fast_and_recovers(tmp_path):
     with shared_rows(tmp_path, 0.005 if FULL else 0.05) as (server, redis, expected):
         fall_silent_under_load(server, redis, expected)
 
@@ -134,7 +134,7 @@ async def _client(port, numbers, expected, seed):
 
 
 @pytest.mark.timeout(240)
-def test_who_hangs_up_leaves_no_answer_to_another(tmp_path):
+def test_disconnect_leaves_no_answer_to_another_client(tmp_path):
     # The clients ask as fast as they can, and take the processor from the store: what is measured here is no speed.
     with shared_rows(tmp_path, 0.1) as (server, _, expected):
         hang_up_midway(server, expected)

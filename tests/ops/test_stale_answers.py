@@ -59,7 +59,7 @@ def connected(server):
         yield [opened.enter_context(server.client()) for _ in range(N_CONNECTIONS)]
 
 
-def test_nothing_of_the_old_version_is_answered_once_the_new_one_is_acknowledged(tmp_path):
+def test_no_stale_answers_after_a_reload_is_acknowledged(tmp_path):
     first, second = (write_tree_bundle(tmp_path / str(seed), seed=seed, schema=SCHEMA) for seed in (7, 8))
     models, admin = tmp_path / "models", tmp_path / "admin.sock"
     model_directory, _ = publish(first, models)
@@ -90,7 +90,7 @@ def test_nothing_of_the_old_version_is_answered_once_the_new_one_is_acknowledged
         assert server.troubles == []
 
 
-def test_nothing_of_the_old_rows_is_answered_once_a_push_is_acknowledged(tmp_path):
+def test_no_stale_rows_after_a_push_is_acknowledged(tmp_path):
     path = write_tree_bundle(tmp_path / "b", schema=SCHEMA, key={"id": "integer"}, seed=7)
     model, admin = load(path), tmp_path / "admin.sock"
     contents = [request("POST", "/predict", {"key": {"id": n}}) for n in range(N_KEYS)]

@@ -89,7 +89,7 @@ def point_to(directory: ModelDirectory, number, change=None, bundles=None):
     pointer.write_text(json.dumps({"number": number, "digest": digest, "before": []}))
 
 
-def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, bundles, tmp_path):
+def test_repository_falls_back_to_newest_valid_version(repository, bundles, tmp_path):
     with serving(repository, workers=2, options=["--default", "sample"]) as server:
         server.booted(2)
         first = read_bundle(bundles[0])
@@ -106,7 +106,7 @@ def test_a_repository_falls_back_to_the_newest_version_that_passes(repository, b
         assert not [name for name in server.metrics() if name.startswith("mlrf_refused_version_info;")]
 
 
-def test_a_model_without_a_sound_version_is_answered_with_503(repository, tmp_path):
+def test_model_without_valid_version_gets_503(repository, tmp_path):
     replaced(repository / "sample/1", "golden.bin", b"")
     with serving(repository, options=["--default", "other"]) as server:
         server.booted(1)
@@ -123,7 +123,7 @@ def test_a_model_without_a_sound_version_is_answered_with_503(repository, tmp_pa
         eventually(lambda: server.ask("POST", "/models/sample/predict", ASKED).status == 200, what="the sound version")
 
 
-def test_a_model_of_which_nothing_can_be_read_does_not_stop_the_others(repository, tmp_path):
+def test_unreadable_model_does_not_stop_the_others(repository, tmp_path):
     (repository / "sample" / POINTER).unlink()
     (repository / "sample" / POINTER).write_text("junk")
     with serving(repository) as server:
@@ -131,20 +131,20 @@ def test_a_model_of_which_nothing_can_be_read_does_not_stop_the_others(repositor
         assert server.ask("POST", "/models/sample/predict", ASKED).code == "NOT_READY"
 
 
-def test_a_start_may_be_asked_to_end_for_a_bad_model(repository):
+def test_start_can_be_strict_about_damaged_models(repository):
     status, said, _ = run_to_its_end([repository], "--port", "0", "--on-bad-model", "exit")
     assert (status, len(said.splitlines())) == (3, 1), said
     assert "golden.bin" in said
 
 
-def test_a_repository_without_any_sound_model_ends_the_start_with_3(repository):
+def test_repository_without_valid_model_exits_with_3(repository):
     replaced(repository / "sample/1", "golden.bin", b"")
     status, said, _ = run_to_its_end([repository / "sample"], "--port", "0")
     assert status == 3, said
     assert "golden.bin" in said
 
 
-def test_a_reload_of_a_model_that_never_answers_is_refused_and_leaves_the_worker_able(tmp_path):
+def test_reload_of_a_hanging_model_is_refused(tmp_path):
     sound = write_bundle(tmp_path / "sound")
     directory, _ = publish(sound, tmp_path / "models")
     with serving(tmp_path / "models", options=["--reload-timeout", "2"]) as server:

@@ -27,7 +27,7 @@ def events(server, name):
     return [entry for entry in server.log if entry["event"] == name]
 
 
-def test_while_a_slot_crashes_again_and_again_the_other_accepts_for_it(bundle):
+def test_other_slot_accepts_for_a_crash_looping_one(bundle):
     with serving(bundle, workers=2) as server:
         steady, victim = server.booted(2)
         for number in range(1, 4):
@@ -91,7 +91,7 @@ def test_settings_are_read_again_and_no_request_is_lost(bundle, tmp_path):
         assert server.ask("POST", "/predict/batch", many).status == 200
 
 
-def test_a_worker_that_cannot_be_started_for_want_of_descriptors_ends_no_service(bundle):
+def test_lack_of_descriptors_for_a_worker_ends_no_service(bundle):
     with serving(bundle, workers=2) as server:
         victim, steady = server.booted(2)
         arbiter = server.process.pid
@@ -118,7 +118,7 @@ startup.bind_listeners = hung_up
 """
 
 
-def test_a_hang_up_while_the_server_starts_is_acted_on_when_it_has(bundle):
+def test_sighup_during_start_is_handled_afterwards(bundle):
     with serving(bundle, broken_by=_HUNG_UP_AT_THE_START) as server:
         eventually(lambda: events(server, "settings in force"), what="settings read again")
         assert server.ask("POST", "/predict", BODY).status == 200
@@ -143,7 +143,7 @@ def managed(bundle, *options, prefix=(), environment=None, descriptors=()):
         server.wait()
 
 
-def test_the_service_manager_hears_of_readiness_when_a_worker_answers(bundle, tmp_path):
+def test_service_manager_is_notified_when_a_worker_answers(bundle, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(15)
@@ -162,7 +162,7 @@ def test_the_service_manager_hears_of_readiness_when_a_worker_answers(bundle, tm
             manager.recv(200)
 
 
-def test_readiness_is_not_told_by_a_service_that_never_answers(tmp_path):
+def test_service_that_never_answers_is_not_reported_ready(tmp_path):
     bad = write_bundle(tmp_path / "bad", model=b"no model")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -199,7 +199,7 @@ def test_a_socket_that_the_service_manager_opened_is_served(bundle, listens):
             pass  # still open: the manager's next service finds who waits there
 
 
-def test_a_socket_of_the_service_manager_that_all_can_reach_is_told_like_any_other(bundle):
+def test_public_socket_activation_listener_is_warned_about(bundle):
     with socket.create_server(("0.0.0.0", 0)) as listener:
         prefix = [sys.executable, "-c", _HAND_OVER, str(listener.fileno())]
         with managed(bundle, prefix=prefix, descriptors=[listener.fileno()]) as server:
@@ -207,7 +207,7 @@ def test_a_socket_of_the_service_manager_that_all_can_reach_is_told_like_any_oth
             assert "0.0.0.0" in events(server, "open to all")[0]["reason"]
 
 
-def test_keys_that_are_no_longer_wanted_are_told_of(bundle, tmp_path):
+def test_no_longer_keyed_model_is_a_reported_change(bundle, tmp_path):
     (tmp_path / "keys").write_text("id " + "0" * 64 + " predict me\n")
     file = tmp_path / "mlrf.toml"
     file.write_text(f'host = "0.0.0.0"\nkeys = "{tmp_path / "keys"}"\n')
@@ -218,7 +218,7 @@ def test_keys_that_are_no_longer_wanted_are_told_of(bundle, tmp_path):
         eventually(lambda: events(server, "open to all"), what="the warning")
 
 
-def test_workers_that_die_by_a_signal_before_the_first_answer_end_the_service(bundle):
+def test_workers_killed_before_first_answer_end_the_service(bundle):
     """As a crash in native code would have it: no word of why."""
     with managed(bundle, "--port", "0") as server:
         killed = set()
@@ -245,7 +245,7 @@ def test_a_service_is_hopeless_when_every_slot_is():
     assert boot_failure_status(slots) == 1
 
 
-def test_a_machine_that_was_held_up_as_a_whole_loses_no_worker(bundle):
+def test_paused_machine_loses_no_worker(bundle):
     with serving(bundle, workers=2, options=["--worker-timeout", "1"]) as server:
         workers = server.booted(2)
         everybody = [*workers, server.process.pid]

@@ -44,7 +44,7 @@ def events(server, name):
     return [entry for entry in server.log if entry["event"] == name]
 
 
-def test_workers_are_replaced_while_the_files_on_disk_are_not_sound(path, folder):
+def test_workers_are_replaced_while_key_files_are_invalid(path, folder):
     keys = folder / "keys.txt"
     keys.write_text("id " + "0" * 64 + " predict me\n")
     with serving_tls(path, folder, "--keys", str(keys)) as server:
@@ -79,7 +79,7 @@ def _shows(server: Server, folder, name) -> bool:
     return False
 
 
-def test_who_waits_in_the_queue_at_the_end_shakes_hands_and_nobody_holds_that_up(path, folder):
+def test_queued_tls_clients_are_served_at_exit(path, folder):
     with contextlib.ExitStack() as opened, serving_tls(path, folder, "--worker-timeout", "60") as server:
         workers = server.workers()
         for pid in workers:

@@ -71,7 +71,7 @@ def example(server):
     return operation["requestBody"]["content"]["application/json"]["example"]
 
 
-def test_a_trace_goes_on_through_the_server(bundle, collector):
+def test_trace_continues_through_the_server(bundle, collector):
     with serving(bundle, options=["--otlp-endpoint", collector.url, "--trace-rate", "0"]) as server:
         row = example(server)
         answer = server.ask("POST", "/predict", row, [SAMPLED, "X-Request-ID: traced"])
@@ -100,7 +100,7 @@ def test_a_trace_goes_on_through_the_server(bundle, collector):
     assert collector.resources[0]["service.name"] == "mlrf"
 
 
-def test_requests_without_a_caller_are_traced_at_the_rate_and_sent_before_the_end(bundle, collector):
+def test_root_spans_are_sampled_and_flushed_at_exit(bundle, collector):
     with serving(bundle, workers=2, options=["--otlp-endpoint", collector.url, "--trace-rate", "1"]) as server:
         row = example(server)
         ids = {server.ask("POST", "/predict", row).headers["traceparent"] for _ in range(20)}

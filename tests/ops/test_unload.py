@@ -119,7 +119,7 @@ def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bu
         assert server.troubles == []
 
 
-def test_nobody_is_cut_off_while_it_goes_and_comes(repository, other, bundles, admin):
+def test_no_client_is_dropped_during_store_outages(repository, other, bundles, admin):
     """Both models asked without a pause: what is not unloaded always answers, what is says so, and nothing else happens."""
     stopped, faults, seen = threading.Event(), [], {"/models/other/predict": Counter(), SAMPLE: Counter()}
 
@@ -182,7 +182,7 @@ def test_nothing_but_a_load_brings_it_back(repository, bundles, admin):
         assert codes_of(server) == {read_bundle(bundles[1]).short_version}
 
 
-def test_its_versions_may_go_from_disk_and_workers_are_born_all_the_same(repository, bundles, other, admin):
+def test_workers_start_without_an_unloaded_version_on_disk(repository, bundles, other, admin):
     publish(bundles[1], repository)
     with serving(repository, other, workers=2, options=["--admin", f"unix:{admin}"]) as server:
         server.booted(2)
@@ -244,7 +244,7 @@ def held_by(server):
     return {name for name in found if "memfd:mlrf-" in name}
 
 
-def test_a_bundle_of_its_own_is_read_again(tmp_path, admin):
+def test_bundle_directory_is_reloaded(tmp_path, admin):
     place, aside = tmp_path / "one", tmp_path / "aside"
     truth = {}
     for seed in (7, 8):
@@ -307,7 +307,7 @@ def mapped(pid):
     return sum("forest.bin" in line for line in Path(f"/proc/{pid}/maps").read_text().splitlines())
 
 
-def test_a_request_under_way_is_answered_and_then_its_memory_goes(repository, admin):
+def test_request_in_flight_is_answered_then_memory_freed(repository, admin):
     with serving(repository, workers=1, options=["--admin", f"unix:{admin}"]) as server:
         (worker,) = server.booted(1)
         assert mapped(worker) == 1
@@ -331,7 +331,7 @@ def test_a_request_under_way_is_answered_and_then_its_memory_goes(repository, ad
         assert json.loads(server.ask("POST", "/v2/repository/index").body)[0]["state"] == "UNAVAILABLE"
 
 
-def test_what_nobody_knows_is_not_found(repository, admin):
+def test_unknown_names_are_not_found(repository, admin):
     with serving(repository, options=["--admin", f"unix:{admin}"]):
         for act in ("load", "unload"):
             answer = ask_admin(admin, act, "nothing")

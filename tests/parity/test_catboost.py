@@ -80,7 +80,7 @@ def saved(model, folder, kind):
 
 @pytest.mark.parametrize("kind", ["cbm", "json"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_margins_predictions_and_reasons_are_the_librarys(tmp_path, loss, kind):
+def test_margins_predictions_and_shap_equal_the_library(tmp_path, loss, kind):
     trained, rows = fit(loss, np.random.default_rng(1))
     model = import_model(saved(trained, tmp_path, kind))
     task, link = LOSSES[loss]
@@ -326,7 +326,7 @@ def test_a_json_model_of_stated_values(tmp_path):
     ],
     ids=range(6),
 )
-def test_files_that_are_no_models(tmp_path, content, reason):
+def test_non_model_files_are_refused(tmp_path, content, reason):
     path = tmp_path / "model"
     path.write_bytes(content)
     with pytest.raises(BuildError, match=reason):

@@ -204,7 +204,7 @@ def test_the_bundle_has_no_onnx_file_and_says_why(bundle):
         open_engine(read, "onnxruntime")
 
 
-def test_unseen_categories_are_refused_or_answered_as_catboost_does(bundle, mixed):
+def test_unseen_categories_are_refused_or_as_in_catboost(bundle, mixed):
     model, frame = mixed
     served = mlrf.load(bundle)
     np.testing.assert_array_equal(served.margin(frame), model.predict(frame))
@@ -247,7 +247,7 @@ def combined(mixed, tmp_path_factory):
     return path
 
 
-def test_a_feature_of_combinations_alone_needs_names_and_takes_no_others(combined, tmp_path):
+def test_feature_used_only_in_combinations_needs_names(combined, tmp_path):
     with pytest.raises(SampleError, match="--categories, or give rows"):
         import_model(combined)
     read = import_model(combined, ImportOptions(LISTS))
@@ -258,7 +258,7 @@ def test_a_feature_of_combinations_alone_needs_names_and_takes_no_others(combine
 
 
 @pytest.mark.parametrize("kind", ["one-hot", "statistics"])
-def test_names_that_are_not_the_models_are_refused_with_the_count(kind):
+def test_unknown_names_are_refused_with_their_count(kind):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"c": rng.choice(["red", "green", "blue"], 300)})
     size = 5 if kind == "one-hot" else 1
@@ -299,7 +299,7 @@ def test_values_are_hashed_as_a_pool_hashes_them(tmp_path, value):
     assert engine.margin(row) == [model.predict(cb.Pool([[as_pool]], cat_features=[0]))[0]]
 
 
-def test_what_is_no_category_to_catboost_is_refused(bundle, mixed):
+def test_invalid_catboost_category_is_refused(bundle, mixed):
     served = mlrf.load(bundle)
     example = served.schema.example()
     for value in (1.5, [1], {}):

@@ -126,7 +126,7 @@ def test_predictions_of_folds_are_its_own(two):
     np.testing.assert_array_equal(found, two.predict_proba(X))
 
 
-def test_importances_and_dependence_are_those_of_the_own_estimator(two):
+def test_importances_and_dependence_match_the_estimator(two):
     own = ESTIMATORS[CLASSES]()
     for tool in (
         lambda each: permutation_importance(each, X, TWO, n_repeats=3, random_state=1).importances,
@@ -176,7 +176,7 @@ def test_scikit_learns_checks_fail_only_where_they_train(two):
     }
 
 
-def test_labels_that_a_file_lacks_are_asked_for(tmp_path):
+def test_labels_missing_from_a_file_are_requested(tmp_path):
     schema = Schema(tuple(map(Feature, X.columns)))
     labels = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": [0, 1]}
     model = mlrf.load(write_tree_bundle(tmp_path / "b", schema=schema, **labels))

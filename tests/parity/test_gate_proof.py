@@ -82,7 +82,7 @@ def test_one_wrong_thing_fails_the_gate(proven, what):
 
 
 @pytest.mark.parametrize("wrong_export", ["onnx", "forest"])
-def test_the_whole_gate_refuses_and_says_where(proven, wrong_export):
+def test_parity_gate_refuses_and_says_where(proven, wrong_export):
     model, schema, *_ = proven
     wrong, _ = mutated(model.forest, np.random.default_rng(5), "children")
     of_onnx, of_trees = (wrong, model.forest) if wrong_export == "onnx" else (model.forest, wrong)

@@ -48,7 +48,7 @@ def import_model_text(folder, text: str):
     return import_model(path)
 
 
-def test_files_that_do_not_say_where_they_end_are_refused_by_name(tmp_path):
+def test_files_without_an_end_marker_are_refused(tmp_path):
     text = train("regression", data(22)).model_to_string()
     head, tail = text.split("end of trees\n", 1)
     path = tmp_path / "model.txt"

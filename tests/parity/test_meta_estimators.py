@@ -221,7 +221,7 @@ def test_skops_file_of_a_combination_is_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_shapley_values_of_a_combination_are_those_of_its_definition(tmp_path):
+def test_combination_shapley_values_match_the_definition(tmp_path):
     """By brute force over all subsets of features, member by member, weighted as the combination weighs them."""
     estimator = fitted(
         lambda: ensemble.VotingRegressor(some(REGRESSORS, "boosting", "histogram"), weights=[3, 1]), NUMBER

@@ -67,7 +67,7 @@ def test_margin_and_prediction_are_lightgbms(name):
     np.testing.assert_allclose(linked, predicted, rtol=1e-13, atol=1e-300)
 
 
-def test_a_random_forest_is_the_mean_of_its_trees_in_margin_and_prediction():
+def test_random_forest_margin_is_the_mean_of_its_trees():
     trained = data(5)
     booster = train("binary", trained, boosting="rf", bagging_freq=1, bagging_fraction=0.6)
     model = import_model(booster)

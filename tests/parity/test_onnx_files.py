@@ -163,7 +163,7 @@ def test_inputs_by_name_and_type(tmp_path):
 
 
 @pytest.mark.parametrize("link", ["Sigmoid", "Exp", None])
-def test_arithmetic_and_a_link_behind_the_sum(tmp_path, link):
+def test_arithmetic_and_a_link_after_the_sum(tmp_path, link):
     half = numpy_helper.from_array(np.array([0.3], np.float32), "half")
     nodes = [
         files.version_3(forest(8, n=3, depth=2)),
@@ -199,7 +199,7 @@ def test_covers_are_the_hit_rates_where_they_are_real(tmp_path):
     assert import_model(files.model(files.version_3(trees, hits=real))).covers == "none"
 
 
-def test_covers_are_estimated_from_a_sample_and_the_bundle_says_so(tmp_path):
+def test_estimated_covers_are_marked_in_the_bundle(tmp_path):
     trees = forest(10, n=4)
     (tmp_path / "model.onnx").write_bytes(files.model(files.version_3(trees)).SerializeToString())
     rng = np.random.default_rng(10)
@@ -213,7 +213,7 @@ def test_covers_are_estimated_from_a_sample_and_the_bundle_says_so(tmp_path):
     assert model.explain(rows[:5]).base == pytest.approx(float(np.mean(model.margin(rows))), rel=1e-4)
 
 
-def test_without_covers_reasons_are_refused(tmp_path):
+def test_explanations_need_covers(tmp_path):
     (tmp_path / "model.onnx").write_bytes(files.model(files.version_3(forest(11, n=3))).SerializeToString())
     model = mlrf.load(mlrf.build(tmp_path / "model.onnx", tmp_path / "bundle", name="m"))
     assert np.isfinite(model.predict(np.zeros((1, 4))))
@@ -330,7 +330,7 @@ NOT_TREES_ALONE = {
 
 
 @pytest.mark.parametrize("what", NOT_TREES_ALONE)
-def test_what_the_tree_engine_does_not_take_is_a_graph_and_says_why(what):
+def test_unsupported_tree_models_become_graphs_with_reason(what):
     make, reason = NOT_TREES_ALONE[what]
     model = import_model(make())
     assert isinstance(model, ImportedGraph)

@@ -55,7 +55,7 @@ def direct(proto, feed):
 
 
 @pytest.mark.parametrize("name", models.MAKERS)
-def test_a_served_graph_is_onnx_runtime_asked_directly(served, name):
+def test_served_graph_equals_onnx_runtime(served, name):
     estimator, proto = models.made(name)
     rows = models.frame() if name in OF_FRAME else models.numbers()
     model = served(name)
@@ -103,7 +103,7 @@ def test_columns_come_by_name_and_type_with_what_the_file_knows(served):
     assert "on ONNX Runtime as it is, without explanations" in " ".join(manifest.notes)
 
 
-def test_an_unknown_category_is_what_the_encoder_takes_it_for_or_is_refused(served):
+def test_unknown_category_follows_the_encoder_or_is_refused(served):
     lenient = served("pipeline")
     row = lenient.schema.example() | {"city": None}
     session = ort.InferenceSession(models.made("pipeline")[1].SerializeToString())
@@ -158,7 +158,7 @@ def test_a_network_for_one_row_at_a_time_answers_batches(tmp_path):
     assert model.predict(rows).tolist() == [model.predict_row(row) for row in rows.tolist()]
 
 
-def test_strings_that_the_file_does_not_list_are_named_by_the_caller(tmp_path):
+def test_caller_lists_strings_that_the_file_lacks(tmp_path):
     nodes = [
         helper.make_node("Equal", ["s", "a"], ["is"]),
         helper.make_node("Cast", ["is"], ["y"], to=TensorProto.FLOAT),
@@ -264,7 +264,7 @@ def test_the_votes_of_support_vectors_are_served_as_numbers(tmp_path):
     assert (model.classes, len(model.predict_row(models.numbers()[0].tolist()))) == (None, 3)
 
 
-def test_a_forest_is_not_told_what_it_is(tmp_path):
+def test_tree_ensemble_refuses_a_task(tmp_path):
     import onnx_files as files  # noqa: PLC0415
 
     trees = files.model(
@@ -280,7 +280,7 @@ def test_the_tree_engine_is_refused_by_name(served):
         open_engine(served("pipeline").bundle, "trees")
 
 
-def test_callers_are_told_that_there_are_no_reasons_any_more(served):
+def test_lost_explanations_are_a_reported_change(served):
     graph = served("pipeline").bundle
     manifest = msgspec.structs.replace(graph.manifest, graph=None, facts=ModelFacts(1, 2, 1, 0), covers="training")
     forest = msgspec.structs.replace(graph, manifest=manifest)
@@ -294,7 +294,7 @@ def test_the_same_file_gives_the_same_bundle(served, tmp_path):
     assert built(models.made("pipeline")[1], tmp_path).bundle.version == served("pipeline").bundle.version
 
 
-def test_an_engine_that_answers_otherwise_does_not_pass(tmp_path, monkeypatch):
+def test_engine_with_different_answers_is_refused(tmp_path, monkeypatch):
     from mlrf.engines.onnx_graph import GraphEngine  # noqa: PLC0415
 
     honest = GraphEngine.margin
@@ -303,7 +303,7 @@ def test_an_engine_that_answers_otherwise_does_not_pass(tmp_path, monkeypatch):
         built(models.dense(4, 8, 1), tmp_path)
 
 
-def test_a_sample_tells_kinds_and_is_proven(tmp_path):
+def test_sample_gives_kinds_and_is_verified(tmp_path):
     model = built(models.made("pipeline")[1], tmp_path, sample=models.frame().assign(target=1))
     assert model.bundle.manifest.parity["onnxruntime"]["sampled"].rows == len(models.frame())
     assert model.schema.example()["city"] in models.CITIES

@@ -174,7 +174,7 @@ def test_encoder_is_folded(encoder, library, tmp_path):
     )
 
 
-def test_strict_encoder_is_asked_about_its_own_categories_only(tmp_path):
+def test_strict_encoder_gets_only_its_own_categories(tmp_path):
     model = import_model(
         fitted(RandomForestRegressor(5, max_depth=4, random_state=0), ("columns", columns(OneHotEncoder())))
     )
@@ -232,7 +232,7 @@ def test_array_without_names_and_nested_steps(tmp_path):
     assert_library_agrees(model, tmp_path)
 
 
-def test_unused_columns_are_no_features():
+def test_unused_columns_are_not_features():
     steps = ColumnTransformer([("price", MinMaxScaler(), ["price"])], remainder="drop")
     model = import_model(fitted(DecisionTreeRegressor(max_depth=3), ("columns", steps)))
     assert [feature.name for feature in model.features] == ["price"]
@@ -272,7 +272,7 @@ def test_zero_of_a_sparse_matrix_is_missing_to_xgboost(sparse, tmp_path):
     np.testing.assert_allclose(margins(model, raw()), sparse.predict(raw()), rtol=1e-6)
 
 
-def test_lightgbm_tells_zero_from_near_zero_in_a_sparse_matrix_alone(tmp_path):
+def test_lightgbm_separates_near_zero_in_sparse_input_only(tmp_path):
     found = {}
     for threshold in (0.0, 1.0):
         steps = ColumnTransformer(

@@ -21,7 +21,7 @@ DAMAGED_FILES = 300
 
 
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost", "catboost", "sklearn", "pipeline", "onnx"])
-def test_no_random_model_is_answered_otherwise(library):
+def test_random_models_equal_their_library(library):
     of_library = [cell for cell in CELLS if cell.library == library]
 
     @settings(

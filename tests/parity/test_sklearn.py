@@ -84,7 +84,7 @@ def fit(name, rng, n_classes=2, **options):
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("name", ALL)
-def test_margins_predictions_and_reasons_are_the_librarys(tmp_path, name, n_classes):
+def test_margins_predictions_and_shap_equal_the_library(tmp_path, name, n_classes):
     if name.endswith("Regressor") and n_classes > 2:
         pytest.skip("a regressor has no classes")
     estimator, rows = fit(name, np.random.default_rng(1), n_classes)
@@ -282,7 +282,7 @@ REFUSED = refused()
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_a_sum_of_trees_is_refused_by_name(what):
+def test_models_that_are_not_tree_sums_are_refused_by_name(what):
     estimator, reason = REFUSED[what]
     with pytest.raises(BuildError, match=reason) as caught:
         import_model(estimator)
@@ -323,7 +323,7 @@ def test_losses_under_the_name_that_older_versions_wrote(tmp_path, name):
     assert np.array_equal(mlrf.load(tmp_path / "bundle").margin(rows), margin_of(model, rows))
 
 
-def test_a_wrapper_of_another_library_is_told_how_to_save_itself(tmp_path):
+def test_wrapper_of_another_library_names_its_save_method(tmp_path):
     path = tmp_path / "m.skops"
     rows = make_rows(np.random.default_rng(6), missing=False)
     skops.io.dump(xgboost.XGBRegressor(n_estimators=2).fit(rows[:, :2], rows[:, 0]), path)
@@ -333,7 +333,7 @@ def test_a_wrapper_of_another_library_is_told_how_to_save_itself(tmp_path):
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [False, True], [3, 7], None])
 @pytest.mark.parametrize("kind", [None, object])
-def test_a_wrapper_of_lightgbm_is_read_from_skops_without_loading_it(tmp_path, labels, kind):
+def test_lightgbm_skops_file_is_read_without_loading(tmp_path, labels, kind):
     rows = make_rows(np.random.default_rng(6), missing=False)
     path = tmp_path / "m.skops"
     if labels is None:
@@ -348,7 +348,7 @@ def test_a_wrapper_of_lightgbm_is_read_from_skops_without_loading_it(tmp_path, l
     assert np.array_equal(found.forest.value, wanted.forest.value)
 
 
-def test_damaged_skops_files_of_lightgbm_are_refused_in_a_sentence(tmp_path):
+def test_damaged_lightgbm_skops_files_are_refused(tmp_path):
     rows = make_rows(np.random.default_rng(6), missing=False)
     skops.io.dump(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(rows, rows[:, 0] > 0), tmp_path / "whole")
     whole = (tmp_path / "whole").read_bytes()
@@ -461,7 +461,7 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
     assert [model.label_of(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
 
 
-def test_a_damaged_file_that_is_no_archive_says_so(tmp_path):
+def test_damaged_non_archive_file_says_so(tmp_path):
     path = tmp_path / "model.skops"
     path.write_bytes(b"PK\x03\x04" + bytes(200))
     with pytest.raises(ModelUnreadableError, match="not a model that mlrf can read"):

@@ -57,7 +57,7 @@ def test_margins_are_xgboosts_to_the_bit(objective, variant):
     hold(import_model(train(objective, **VARIANTS[variant])))
 
 
-def test_dropout_is_read_from_where_either_generation_of_xgboost_writes_it(tmp_path):
+def test_dropout_is_read_from_old_and_new_xgboost_files(tmp_path):
     """Up to 3.3 dart is a booster around gbtree; from 3.4 on gbtree keeps the weights beside its trees."""
     document = json.loads(train("reg:squarederror", **VARIANTS["dart"]).save_raw("json"))
     booster = document["learner"]["gradient_booster"]
@@ -122,7 +122,7 @@ def frame() -> tuple[pd.DataFrame, np.ndarray]:
 @pytest.mark.skipif(
     tuple(map(int, xgb.__version__.split(".")[:2])) < (3, 1), reason="XGBoost keeps a frame's categories from 3.1 on"
 )
-def test_a_frame_tells_names_kinds_and_categories(tmp_path):
+def test_frame_gives_names_kinds_and_categories(tmp_path):
     table, target = frame()
     booster = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(table, target, enable_categorical=True), 5)
     model = import_model(booster)
@@ -148,7 +148,7 @@ def test_a_frame_tells_names_kinds_and_categories(tmp_path):
     np.testing.assert_array_equal(served.margin(table), margins.astype(np.float64))
 
 
-def test_wrappers_predict_up_to_their_best_iteration_and_keep_their_classes(tmp_path):
+def test_wrappers_use_best_iteration_and_keep_classes(tmp_path):
     rows, target = data(3)
     rng = np.random.default_rng(0)
     labels = np.where(target > 0.5, 1, 0)
@@ -215,7 +215,7 @@ def test_what_is_not_served_is_refused_by_name():
         import_model(write(document))
 
 
-def test_what_a_booster_writes_beside_its_model_is_refused_by_name(tmp_path):
+def test_booster_dumps_are_refused_by_name(tmp_path):
     booster, path = train("reg:squarederror"), tmp_path / "written"
     for kind in ("text", "json"):
         booster.dump_model(path, dump_format=kind)

@@ -111,7 +111,7 @@ def test_a_key_opens_the_routes_of_its_scopes_and_no_other(keyed, example, who, 
         "Bearer \xff",
     ],
 )
-def test_without_a_right_key_nothing_is_read_or_told(keyed, example, wrong):
+def test_without_valid_key_nothing_is_read_or_revealed(keyed, example, wrong):
     key = keyed.keys["p"]
     values = {"wrong": f"user:{key}x", "unparted": key, "user": f"{key}:"}
     values = {name: base64.b64encode(value.encode()).decode() for name, value in values.items()}
@@ -142,7 +142,7 @@ def test_a_key_may_be_the_password_of_basic(keyed, example, scheme, user):
     assert keyed.ask("POST", "/explain", example, [f"Authorization: {scheme} {key}"]).code == "NOT_PERMITTED"
 
 
-def test_who_has_no_key_is_told_before_the_body(keyed):
+def test_missing_key_is_refused_before_the_body(keyed):
     with keyed.client() as client:
         client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
         assert client.answer().status == 401
@@ -206,7 +206,7 @@ def test_an_explanation_in_a_natural_batch_needs_its_scope(keyed, example, text)
     assert keyed.ask("POST", "/predict/batch", plain.encode(), bearer(keyed.keys["p"])).status == 200
 
 
-def test_the_admin_port_wants_an_admin_key(keyed):
+def test_admin_port_needs_an_admin_key(keyed):
     address = next(entry["address"] for entry in keyed.log if entry["event"] == "admin listening")
     port = int(address.rpartition(":")[2])
     for headers, status in (([], 401), (bearer(keyed.keys["both"]), 403), (bearer(keyed.keys["a"]), 200)):
@@ -260,7 +260,7 @@ def test_a_busy_server_soon_refuses_a_key_that_was_revoked(keyed, example):
             thread.join(30)
 
 
-def test_a_file_that_is_not_sound_changes_nothing(keyed, example):
+def test_invalid_file_changes_nothing(keyed, example):
     sound = keyed.file.read_bytes()
     try:
         keyed.file.write_bytes(sound + b"nonsense\n")
@@ -285,13 +285,13 @@ def test_a_file_that_is_not_sound_changes_nothing(keyed, example):
         ("schlüssel\n", "ASCII"),
     ],
 )
-def test_a_server_does_not_start_with_keys_that_are_not_sound(path, tmp_path, content, why):
+def test_server_does_not_start_with_invalid_keys(path, tmp_path, content, why):
     (tmp_path / "keys").write_text(content, encoding="utf-8")
     status, said, _ = run_to_its_end([path], "--port", "0", "--keys", str(tmp_path / "keys"))
     assert (status, why in said, "secret" in said) == (2, True, False)
 
 
-def test_wrong_use_of_the_command_is_told(tmp_path):
+def test_wrong_command_usage_is_reported(tmp_path):
     file = tmp_path / "k"
     assert mlrf_keys(file)[0] == 2
     assert mlrf_keys(file, "--add", "x")[0] == 2
@@ -337,7 +337,7 @@ def serving_tls(path, folder):
     return start
 
 
-def test_answers_over_tls_are_the_same_and_long_ones_whole(serving_tls, folder, example):
+def test_tls_answers_are_equal_and_complete(serving_tls, folder, example):
     with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as client:
         assert next(e["url"] for e in server.log if e["event"] == "listening").startswith("https://")
         assert client.socket.version() in ("TLSv1.2", "TLSv1.3")
@@ -356,7 +356,7 @@ def test_answers_over_tls_are_the_same_and_long_ones_whole(serving_tls, folder, 
             assert b"200" not in plain.rest()
 
 
-def test_a_new_certificate_is_shown_to_new_connections_and_one_that_does_not_fit_to_nobody(serving_tls, folder):
+def test_new_certificate_is_used_and_a_mismatched_one_is_not(serving_tls, folder):
     with serving_tls() as server, TlsClient(server.port, trusting(folder, "first")) as old:
         (folder / "cert.key").write_bytes((folder / "second.key").read_bytes())
         eventually(lambda: [e for e in server.log if e["event"] == "certificates not read"], what="the complaint")
@@ -379,7 +379,7 @@ def test_a_new_certificate_is_shown_to_new_connections_and_one_that_does_not_fit
             (folder / "cert.key").write_bytes((folder / "first.key").read_bytes())
 
 
-def test_clients_show_a_certificate_where_one_is_wanted(serving_tls, folder):
+def test_clients_send_a_certificate_if_required(serving_tls, folder):
     with serving_tls("--tls-client-ca", str(folder / "ca.pem")) as server:
         with TlsClient(server.port, trusting(folder, "first", shown="client")) as client:
             assert client.ask("GET", "/healthz").status == 200
@@ -392,7 +392,7 @@ def test_clients_show_a_certificate_where_one_is_wanted(serving_tls, folder):
 
 
 @pytest.mark.parametrize("way", ["file", "SIGHUP"])
-def test_an_authority_that_is_no_longer_one_lets_nobody_resume(serving_tls, folder, tmp_path, way):
+def test_removed_authority_ends_session_resumption(serving_tls, folder, tmp_path, way):
     authorities = tmp_path / "authorities.pem"
     authorities.write_bytes((folder / "ca.pem").read_bytes())
     context = trusting(folder, "first", shown="client")
@@ -462,7 +462,7 @@ def test_a_preflight_with_a_body_is_refused_by_its_head(path, length):
         assert allowed.status == 200
 
 
-def test_named_origins_may_ask_and_read_refusals_too(path, tmp_path, example):
+def test_allowed_origins_can_read_refusals_too(path, tmp_path, example):
     _, key = mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
     options = [
         "--cors-origin",

@@ -87,7 +87,7 @@ def test_an_answer_by_key_is_the_answer_to_the_row(served, wanted):
     assert by_key == given | {"features_as_of": as_of}
 
 
-def test_the_order_of_the_fields_and_the_way_a_body_is_read_change_nothing(served):
+def test_field_order_and_parser_do_not_change_the_answer(served):
     fields = list(key().items())
     orders = [dict(random.Random(n).sample(fields, len(fields))) for n in range(5)]
     spelled = [json.dumps({"key": each}).encode() for each in orders]
@@ -96,7 +96,7 @@ def test_the_order_of_the_fields_and_the_way_a_body_is_read_change_nothing(serve
     assert len({served.ask(body).body for body in spelled}) == 1
 
 
-def test_overrides_stand_in_place_of_stored_values(served):
+def test_overrides_replace_stored_values(served):
     changed = {"price": 0.25, "store": "north", "promo": False, "count": None}
     answer = served.ask({"key": key(2), "overrides": changed, "return_features": True}).json
     features = ROWS[1]["features"] | changed
@@ -107,7 +107,7 @@ def test_overrides_stand_in_place_of_stored_values(served):
     assert served.ask({"key": key(2), "return_features": True}).json["features"] == ROWS[1]["features"]
 
 
-def test_features_that_were_given_are_returned_as_the_model_takes_them(served):
+def test_return_features_gives_the_values_the_model_used(served):
     answer = served.ask({"features": [1, 2.0, True, 1, None, 7, 0], "return_features": True}).json
     assert answer["features"] == dict(zip(NAMES, [1.0, 2, True, "süd", None, 7, 0.0], strict=True))
     assert "features_as_of" not in answer
@@ -141,7 +141,7 @@ def test_a_batch_mixes_keys_and_features(served):
             assert (together["margin"], together["base"]) == (expected["margin"], expected["base"])
 
 
-def test_a_batch_that_is_read_and_answered_beside_the_loop_is_the_same(served):
+def test_batch_answered_off_the_event_loop_is_the_same(served):
     batch = {"instances": [{"key": key(1 + n % 5, **({"shop": "b\0ü"} if n % 5 == 4 else {}))} for n in range(90)]}
     short = served.ask(batch, "/predict/batch").json
     long = served.ask(json.dumps(batch).encode() + b" " * (300 << 10), "/predict/batch").json
@@ -236,7 +236,7 @@ def ages(answer):
     return {"age_s": details["age_s"]} if "age_s" in details else {}
 
 
-def test_a_model_without_rows_says_that_it_has_none(served):
+def test_model_without_rows_says_so(served):
     answer = served.ask({"key": {"id": 1}}, "/models/plain/predict")
     assert (answer.status, answer.code) == (422, "NOT_KEYED")
     assert "--key" in answer.json["error"]
@@ -257,7 +257,7 @@ def test_the_age_of_a_row_is_judged_as_the_request_says(served):
     assert answered["features_stale"] == [False, True]
 
 
-def test_a_row_that_lacks_a_feature_is_refused_by_name_unless_it_is_overridden(served):
+def test_row_without_a_feature_is_refused_unless_overridden(served):
     lacking = {"key": key(50), "features": {n: v for n, v in EXAMPLE.items() if n not in ("count", "size")}}
     assert served.push([lacking]).json["details"] == {"index": 0, "feature": "count", "missing": ["count", "size"]}
     assert served.push([lacking], partial=True).status == 200
@@ -320,7 +320,7 @@ BAD_PUSHES = {
 
 
 @pytest.mark.parametrize("name", BAD_PUSHES)
-def test_a_wrong_push_is_refused_whole(served, name):
+def test_invalid_push_is_refused_entirely(served, name):
     body, code, details = BAD_PUSHES[name]
     with Client(served.admin_path) as admin:
         before = admin.ask("GET", "/admin/models/trees/features").json
@@ -351,7 +351,7 @@ def test_look_ups_are_counted(served):
     assert grown["age_seconds"] > 3600
 
 
-def test_readiness_and_models_tell_of_keys(served):
+def test_readiness_and_models_describe_keys(served):
     assert served.server.ask("GET", "/readyz").json == {
         "status": "ready",
         "by_key": {"trees": "ready", "stumps": "ready"},

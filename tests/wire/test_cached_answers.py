@@ -65,7 +65,7 @@ def test_models_and_routes_answer_for_themselves(server):
     assert len({str(a) for a in rounds[0]}) == 4
 
 
-def test_the_bare_route_shares_the_answers_of_its_model_and_gzip_those_of_its_content(server):
+def test_default_route_and_gzip_share_cached_answers(server):
     body = request("POST", "/predict", {"features": EXAMPLE | {"price": 702.0}}).partition(b"\r\n\r\n")[2]
     server.ask("POST", "/predict", body)
     server.ask("POST", "/models/a/predict", body)
@@ -73,7 +73,7 @@ def test_the_bare_route_shares_the_answers_of_its_model_and_gzip_those_of_its_co
     assert zipped.json["cached"]
 
 
-def test_batches_are_answered_again_too_and_refusals_made_anew(server):
+def test_batches_are_cached_and_refusals_are_not(server):
     batch = {"instances": [{"features": EXAMPLE | {"price": 703.0 + n}} for n in range(5)], "explain": 2}
     before = server.metrics()
     answers = [server.ask("POST", "/predict/batch", batch).json for _ in range(3)]
@@ -98,7 +98,7 @@ def explained_batch(seed):
     return {"instances": [{"features": row} for row in rows], "explain": 3}
 
 
-def test_the_same_long_work_asked_at_once_is_done_once_and_survives_who_leaves(server):
+def test_shared_work_survives_a_client_that_disconnects(server):
     content = request("POST", "/models/long/predict/batch", explained_batch(1))
     holding = request("POST", "/models/long/predict/batch", explained_batch(2))
     with contextlib.ExitStack() as opened:

@@ -76,7 +76,7 @@ def test_a_batch_of_a_hundred_explained_rows_is_right(server, model):
         assert found["base"] == explained.base
 
 
-def test_what_is_pipelined_behind_it_keeps_its_order(server, model):
+def test_pipelined_requests_keep_their_order(server, model):
     (first, second) = rows(2).tolist()
     with server.client() as client:
         client.send(
@@ -115,7 +115,7 @@ def test_a_body_in_chunks_is_deferred_too(server):
         assert client.answer().status == 200
 
 
-def test_other_connections_are_answered_meanwhile(server):
+def test_other_connections_are_answered_during_work(server):
     with server.client() as patient, server.client() as other:
         other.ask("GET", "/healthz")
         patient.send(LONG)
@@ -142,7 +142,7 @@ def _has_come(client) -> bool:
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
-def test_a_client_that_hangs_up_midway_harms_nobody(server, abruptly):
+def test_disconnecting_client_harms_no_other(server, abruptly):
     with server.client() as other:
         before = server.metrics()["mlrf_open_connections"]
         for _ in range(3):
@@ -157,7 +157,7 @@ def test_a_client_that_hangs_up_midway_harms_nobody(server, abruptly):
         eventually(lambda: server.metrics()["mlrf_open_connections"] <= before, 5, "the connections gone")
 
 
-def test_a_fault_found_beside_the_loop_is_an_answer(server):
+def test_fault_off_the_event_loop_is_answered(server):
     body = batch_of(200)
     body["instances"][150] = {"features": {**dict.fromkeys(SCHEMA.names, 0.5), "y": 1}}
     assert server.ask("POST", "/predict/batch", body).json["details"]["index"] == 150
@@ -175,7 +175,7 @@ def test_a_result_that_is_not_finite_is_an_answer(tmp_path, path):
         assert client.answer().status == 200
 
 
-def test_requests_that_would_wait_too_long_are_refused_with_retry_after(path):
+def test_long_waits_are_refused_with_retry_after(path):
     n_refused = 12
     with (
         serving(path, options=["--max-batch", str(2 * N_LONG), "--max-wait", "0.2", *EACH_ITS_OWN]) as server,
@@ -204,7 +204,7 @@ def test_requests_that_would_wait_too_long_are_refused_with_retry_after(path):
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
-def test_who_leaves_frees_its_place(path, abruptly):
+def test_disconnected_client_frees_its_slot(path, abruptly):
     with (
         serving(path, options=["--max-batch", str(2 * N_LONG), "--max-wait", "60", *EACH_ITS_OWN]) as server,
         server.client() as first,
@@ -233,7 +233,7 @@ def test_who_leaves_frees_its_place(path, abruptly):
         assert server.troubles == []
 
 
-def test_a_client_that_sends_on_meanwhile_fills_no_memory(server):
+def test_client_that_keeps_sending_uses_bounded_memory(server):
     with server.client() as client:
         client.send(LONG)
         client.socket.settimeout(0.3)
@@ -246,7 +246,7 @@ def test_a_client_that_sends_on_meanwhile_fills_no_memory(server):
         assert len(client.answer().json["predictions"]) == N_LONG
 
 
-def test_who_waits_for_the_thread_is_neither_idle_nor_late(path):
+def test_request_waiting_for_the_thread_is_neither_idle_nor_late(path):
     options = ["--max-batch", str(N_LONG), "--idle-timeout", "1", "--request-timeout", "1", "--max-wait", "60"]
     follows = request("GET", "/healthz")
     with serving(path, options=options) as server, contextlib.ExitStack() as opened:
@@ -284,7 +284,7 @@ def _came_at_once(client) -> bool:
         client.socket.settimeout(10)
 
 
-def test_what_still_waits_when_the_drain_is_over_is_refused_and_holds_nobody_up(path):
+def test_requests_queued_after_the_drain_limit_are_refused(path):
     n_waiting = 12
     with (
         serving(path, options=["--max-batch", str(2 * N_LONG), "--drain-timeout", "1", "--max-wait", "60"]) as server,

@@ -210,7 +210,7 @@ def served(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_a_number_is_answered_as_the_library_does_or_refused_everywhere(served, value):
+def test_numbers_match_the_library_or_are_refused(served, value):
     own, found = served.own(value), {}
     for name, ask in ENTRY_POINTS.items():
         try:

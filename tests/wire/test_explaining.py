@@ -102,7 +102,7 @@ def check(explanation, model, row, *, k=None):
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("name", ["trees", "binary"])
 @pytest.mark.parametrize("k", [None, 1, 3, 6, 7, 99])
-def test_an_explained_prediction_is_the_prediction_and_its_reasons(server, models, name, row, k):
+def test_explained_prediction_equals_prediction(server, models, name, row, k):
     plain = server.ask("POST", f"/models/{name}/predict", {"features": row}).json
     body = {"features": row, "explain": k or True}
     answer = server.ask("POST", f"/models/{name}/predict", body)
@@ -138,7 +138,7 @@ def test_explain_is_always_on_at_explain_and_off_elsewhere(server, models):
     assert server.ask("POST", "/explain/batch", {}).code == "ROUTE_NOT_FOUND"
 
 
-def test_all_of_a_batch_is_explained_when_the_batch_asks(server, models):
+def test_batch_level_explain_explains_every_instance(server, models):
     for explain, k in ((True, None), (2, 2)):
         body = {"instances": [{"features": row} for row in ROWS], "explain": explain}
         answer = server.ask("POST", "/predict/batch", body).json
@@ -148,7 +148,7 @@ def test_all_of_a_batch_is_explained_when_the_batch_asks(server, models):
             assert prediction == server.ask("POST", "/predict", {"features": row}).json["prediction"]
 
 
-def test_instances_that_ask_are_explained_and_the_others_are_null(server, models):
+def test_only_instances_that_request_it_are_explained(server, models):
     import_options = [2, False, True, None]
     instances = [
         {"features": row} | ({} if wish is None else {"explain": wish})
@@ -164,7 +164,7 @@ def test_instances_that_ask_are_explained_and_the_others_are_null(server, models
         check(explanation, models["trees"], row, k=k)
 
 
-def test_nothing_is_said_of_explanations_where_none_is_asked(server):
+def test_no_explanation_member_without_a_request(server):
     answer = server.ask("POST", "/predict/batch", {"instances": [{"features": ROWS[0], "explain": False}]}).json
     assert list(answer) == ["predictions", "model", "version", "cached"]
 
@@ -177,7 +177,7 @@ def test_a_batch_of_several_classes(server, models):
         check(explanation, models["three"], dict(zip(NUMBERS.names, values, strict=True)), k=2)
 
 
-def test_what_is_read_carefully_is_explained_alike(server, models):
+def test_strict_parser_explains_like_the_fast_one(server, models):
     """An unknown category taken for missing is beyond the fast decoder."""
     odd = {"features": ROWS[0] | {"store": "west"}, "unknown_categories": "missing"}
     row = ROWS[0] | {"store": None}
@@ -227,7 +227,7 @@ def test_a_bad_explain_is_refused_by_its_name(server, literal, place):
         ("/predict/batch", {"instances": [{"features": ROWS[0]}, {"features": ROWS[0], "explain": True}]}),
     ],
 )
-def test_an_engine_without_reasons_refuses(server, path, body):
+def test_engine_without_explanations_refuses(server, path, body):
     before = server.metrics()
     answer = server.ask("POST", f"/models/stumps{path}", body)
     assert (answer.status, answer.code) == (422, "NOT_EXPLAINABLE")
@@ -291,7 +291,7 @@ def test_requests_and_answers_are_those_of_the_contract(server, path, body):
         assert not Draft202012Validator(answered).is_valid(unexplained)
 
 
-def test_the_page_for_people_offers_explanations_where_there_are_some(server):
+def test_docs_page_offers_explanations_if_available(server):
     page = server.ask("GET", "/docs").body.decode()
     assert '<button value="/explain">POST /models/trees/explain</button>' in page
     assert "/models/stumps/predict" in page

@@ -70,7 +70,7 @@ def test_single_and_batch_are_onnx_runtimes_to_the_bit(server):
     assert (again[-1]["cached"], again[-1]["prediction"]) == (True, expected[0])
 
 
-def test_a_slow_graph_answers_beside_the_loop(server):
+def test_slow_graph_answers_off_the_event_loop(server):
     rows = np.random.default_rng(2).normal(size=(3, 1200)).astype(np.float32)
     session = ort.InferenceSession(NETWORK.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = [session.run(None, {"x": row[None]})[0][0].tolist() for row in rows]
@@ -98,12 +98,12 @@ def test_bad_values_are_refused_by_name(server, change, code, words):
     assert words in answer.json["error"]
 
 
-def test_an_unknown_category_may_be_asked_for_as_missing(server):
+def test_unknown_category_can_be_treated_as_missing(server):
     body = {"features": customer(1) | {"city": "Bonn"}, "unknown_categories": "missing"}
     assert server.ask("POST", "/predict", body).json["prediction"] == directly([customer(1) | {"city": "Bonn"}])[1][0]
 
 
-def test_reasons_are_refused_by_name(server):
+def test_explanations_are_refused_by_name(server):
     for path, body in (
         ("/explain", {"features": customer(1)}),
         ("/predict", {"features": customer(1), "explain": True}),
@@ -169,7 +169,7 @@ def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
     assert told.outputs == {"prediction": wanted["predictions"]}
 
 
-def test_every_type_of_a_graphs_inputs_is_told_and_taken(server, wire):
+def test_graph_input_types_are_described_and_accepted(server, wire):
     rows = [
         {"small": s, "big": b, "on": s > 0, "exact_0": s / 3, "exact_1": -b / 7} for s, b in ((5, 1 << 40), (-7, 3))
     ]
@@ -185,7 +185,7 @@ def test_every_type_of_a_graphs_inputs_is_told_and_taken(server, wire):
     }
 
 
-def test_a_slow_graph_answers_every_form_beside_the_loop(server, wire):
+def test_slow_graph_answers_every_form_off_the_event_loop(server, wire):
     rows = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
     wanted = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
     for datatype in ("FP32", "FP64"):

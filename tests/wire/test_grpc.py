@@ -72,19 +72,19 @@ def test_health_lists_every_service(peer):
     assert {name: each.status for name, each in told.statuses.items()} == {"": 1, "inference.GRPCInferenceService": 1}
 
 
-def test_more_rows_than_a_configuration_can_tell_are_told_as_the_most_it_can(peer):
+def test_row_limit_is_clamped_in_the_configuration(peer):
     asked = message("ModelConfigRequest")(name="sales").SerializeToString()
     assert message("ModelConfigResponse").FromString(peer.ask("ModelConfig", asked)).config.max_batch_size == 2**31 - 1
 
 
-def test_bytes_that_are_no_message_are_an_invalid_argument(peer):
+def test_malformed_message_is_an_invalid_argument(peer):
     error = peer.ask("ModelInfer", b"\x0a\xff\xff", metadata=(("x-request-id", "mine-7"),))
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert dict(error.trailing_metadata())["x-request-id"] == "mine-7"
 
 
 @pytest.mark.parametrize("how", list(grpc.Compression), ids=lambda how: how.name)
-def test_a_message_over_the_limit_is_refused_however_small_it_travels(peer, how):
+def test_compressed_message_over_the_limit_is_refused(peer, how):
     assert peer.code("ModelInfer", bytes(30_000_000), compression=how) == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -103,7 +103,7 @@ def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
     assert list(answers) == []
 
 
-def test_health_is_told_by_service(peer):
+def test_health_is_reported_by_service(peer):
     request, response = (message(f"grpc.health.v1.HealthCheck{each}") for each in ("Request", "Response"))
     for service in ("", "inference.GRPCInferenceService"):
         body = request(service=service).SerializeToString()
@@ -116,7 +116,7 @@ def test_health_is_told_by_service(peer):
     )
 
 
-def test_health_asked_in_bytes_that_are_no_message_is_an_invalid_argument(peer):
+def test_malformed_health_request_is_an_invalid_argument(peer):
     assert peer.code("/grpc.health.v1.Health/Check", b"\xff\xff") == grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(grpc.RpcError) as refused:
         next(peer.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff\xff", timeout=LIMIT_S))
@@ -152,7 +152,7 @@ def test_calls_are_counted_under_their_path_like_routes(server, peer):
     eventually(lambda: count(404) == before + 1, what="the count of a refused call")
 
 
-def test_without_keys_nobody_may_load_or_unload(peer):
+def test_load_and_unload_need_keys(peer):
     for call in ("RepositoryModelLoad", "RepositoryModelUnload"):
         assert (
             peer.code(call, message(call + "Request")(model_name="sales").SerializeToString())
@@ -160,7 +160,7 @@ def test_without_keys_nobody_may_load_or_unload(peer):
         )
 
 
-def test_keys_are_wanted_but_for_health(path, tmp_path):
+def test_keys_are_required_except_for_health(path, tmp_path):
     made = {name: make_key(name, [name]) for name in ("predict", "admin")}
     write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
 
@@ -204,7 +204,7 @@ def test_keys_are_wanted_but_for_health(path, tmp_path):
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_certificates_are_spoken_and_those_of_clients_wanted(path, tmp_path):
+def test_tls_is_served_and_client_certificates_required(path, tmp_path):
     ca, _ = make_certificate(tmp_path, "authority")
     cert, key = make_certificate(tmp_path, "localhost", signed_by="authority")
     mine, my_key = make_certificate(tmp_path, "me", signed_by="authority")

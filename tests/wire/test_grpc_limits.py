@@ -50,14 +50,14 @@ def text_of(client, stream):
 
 @pytest.mark.parametrize("call", [INFER, STREAM, LIVE, WATCH])
 @pytest.mark.parametrize("sent", [b"", message_head(100), message_head(100) + b"ab", message_head(100)[:3]])
-def test_a_call_that_ends_before_its_message_is_whole_is_answered(raw, call, sent):
+def test_truncated_call_is_answered(raw, call, sent):
     stream = raw.call(call)
     raw.send(stream, sent, ends=True)
     assert raw.ended(stream, SOON_S)
 
 
 @pytest.mark.parametrize("call", [INFER, STREAM])
-def test_a_message_whose_last_byte_is_held_back_is_ended_by_its_time_limit(raw, call):
+def test_unfinished_message_is_ended_by_its_time_limit(raw, call):
     began = time.monotonic()
     stream = raw.call(call)
     raw.send(stream, message_head(1000) + bytes(999))
@@ -66,7 +66,7 @@ def test_a_message_whose_last_byte_is_held_back_is_ended_by_its_time_limit(raw, 
     assert b"the message was incomplete after" in text_of(raw, stream)
 
 
-def test_a_stream_goes_on_for_as_long_as_its_messages_come(server):
+def test_stream_stays_open_while_messages_come(server):
     with Peer(address_of(server)) as peer:
 
         def messages():
@@ -79,7 +79,7 @@ def test_a_stream_goes_on_for_as_long_as_its_messages_come(server):
     assert len(answers) == 8
 
 
-def test_a_call_without_a_key_is_refused_before_its_message_comes(path, tmp_path):
+def test_call_without_key_is_refused_before_its_message(path, tmp_path):
     keys = tmp_path / "keys"
     key, line = make_key("someone", ["predict"])
     write_keys(keys, {line.id: line})
@@ -94,7 +94,7 @@ def test_a_call_without_a_key_is_refused_before_its_message_comes(path, tmp_path
             assert peer.code("ServerLive") == grpc.StatusCode.OK
 
 
-def test_unread_streams_hold_no_more_than_the_window_that_each_begins_with(raw):
+def test_unread_streams_buffer_at_most_the_initial_window(raw):
     stream = raw.call(WATCH)
     raw.send(stream, message_head(0))
     assert eventually(lambda: (raw.receive(0.1) and any(each.kind == DATA for each in raw.frames)) or None, SOON_S)
@@ -102,7 +102,7 @@ def test_unread_streams_hold_no_more_than_the_window_that_each_begins_with(raw):
     assert left[stream] >= (1 << 20) - (128 << 10)
 
 
-def test_a_connection_that_ignores_that_the_server_leaves_does_not_keep_it(path):
+def test_connection_ignoring_goaway_does_not_delay_exit(path):
     options = ["--grpc-port", "0", "--drain-timeout", "120"]
     with serving(path, options=options) as server, RawHttp2(port_of(server), acks_pings=False) as client:
         stream = client.call(LIVE)

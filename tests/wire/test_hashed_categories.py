@@ -70,7 +70,7 @@ def test_batches_and_explanations(server, trained):
     assert told["base"] + sum(told["contributions"].values()) == pytest.approx(expected[0])
 
 
-def test_an_unseen_category_is_refused_or_answered_as_catboost_answers_it(server, trained):
+def test_unseen_category_is_refused_or_predicted_as_catboost(server, trained):
     body = {"features": {"word": "never, seen", "code": 7, "num": 0.5}}
     refused = server.ask("POST", "/predict", body)
     assert (refused.status, refused.json["code"]) == (422, "UNKNOWN_CATEGORY")

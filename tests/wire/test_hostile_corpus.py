@@ -20,7 +20,7 @@ CORPUS = read_corpus()
 
 @pytest.mark.parametrize("hostile", CORPUS, ids=lambda hostile: hostile.name)
 @pytest.mark.parametrize("in_two_pieces", [False, True])
-def test_it_is_refused_once_and_what_hides_behind_it_never_read(server, hostile, in_two_pieces):
+def test_smuggled_request_is_refused_and_never_read(server, hostile, in_two_pieces):
     content = hostile.content + HIDDEN
     with server.client() as client:
         if in_two_pieces:
@@ -40,6 +40,6 @@ def test_it_is_refused_once_and_what_hides_behind_it_never_read(server, hostile,
         assert client.is_closed()
 
 
-def test_there_are_many_and_no_two_alike():
+def test_samples_are_many_and_distinct():
     assert len(CORPUS) >= 60
     assert len({hostile.content for hostile in CORPUS}) == len(CORPUS)

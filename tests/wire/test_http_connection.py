@@ -130,7 +130,7 @@ def test_nothing_after_connection_close_is_answered(server):
         assert client.is_closed()
 
 
-def test_http_1_0_closes_unless_it_asks_to_stay(server):
+def test_http_1_0_closes_without_keep_alive(server):
     with server.client() as client:
         client.send(request("GET", "/healthz", version="1.0"))
         assert client.answer().status == 200
@@ -149,7 +149,7 @@ def test_http_1_0_closes_unless_it_asks_to_stay(server):
     "target",
     ["http://elsewhere.example/predict", "/predict?a=b&c", "/%70redict", "/models/sample/predict?x=%00", "/predict?"],
 )
-def test_a_target_may_be_absolute_have_a_query_or_be_percent_encoded(server, target):
+def test_target_may_be_absolute_or_percent_encoded(server, target):
     assert server.ask("POST", target, BODY).json["prediction"] == PREDICTION
 
 
@@ -181,7 +181,7 @@ def test_expect_continue_is_answered_before_the_body(server):
         assert client.ask("GET", "/healthz").status == 200
 
 
-def test_expect_continue_with_chunks_is_answered_before_the_first(server):
+def test_expect_continue_precedes_the_first_chunk(server):
     stream = request("POST", "/predict", chunked(b"[]", []), ["Transfer-Encoding: chunked", "Expect: 100-continue"])
     head, _, body = stream.partition(b"\r\n\r\n")
     with server.client() as client:
@@ -191,7 +191,7 @@ def test_expect_continue_with_chunks_is_answered_before_the_first(server):
         assert client.answer().status == 422
 
 
-def test_expect_continue_is_refused_before_a_body_that_is_too_long(strict):
+def test_expect_continue_is_refused_for_a_large_body(strict):
     with strict.client() as client:
         client.send(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 4097\r\nExpect: 100-continue\r\n\r\n")
         assert client.answer().code == "BODY_TOO_LARGE"
@@ -267,7 +267,7 @@ def test_an_idle_connection_is_closed_in_silence(strict):
         assert client.is_closed()
 
 
-def test_a_client_that_never_reads_is_cut_off_and_costs_little_memory(strict):
+def test_client_that_never_reads_is_closed_cheaply(strict):
     (worker,) = strict.workers()
     before = resident_bytes(worker)
     answered = strict.metrics()["mlrf_requests_total;route=/openapi.json;status=200"]
@@ -286,7 +286,7 @@ def test_a_client_that_never_reads_is_cut_off_and_costs_little_memory(strict):
     assert strict.metrics()["mlrf_requests_total;route=/openapi.json;status=200"] - answered < 2000
 
 
-def test_a_slow_reader_that_goes_on_gets_every_answer(server):
+def test_slow_but_active_reader_gets_every_answer(server):
     n = 300
     length = len(server.ask("GET", "/openapi.json").body)
     with Client(server.port, receive_bytes=8192) as client:
@@ -298,7 +298,7 @@ def test_a_slow_reader_that_goes_on_gets_every_answer(server):
         assert client.ask("POST", "/predict", BODY).status == 200
 
 
-def test_a_slow_reader_gets_the_last_answer_of_a_connection_that_closes(server):
+def test_slow_reader_gets_the_last_answer_before_close(server):
     """What waits to be written when the connection closes is still written, though it takes a while."""
     counter = "mlrf_requests_total;route=/openapi.json;status=200"
     length = len(server.ask("GET", "/openapi.json").body)
@@ -321,7 +321,7 @@ def test_a_slow_reader_gets_the_last_answer_of_a_connection_that_closes(server):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
-def test_clients_that_vanish_leave_nothing_behind(server, path):
+def test_vanished_clients_leave_nothing_behind(server, path):
     """A reset in the middle of many answers is no trouble of the server's."""
     for _ in range(10):
         with server.client() as client:

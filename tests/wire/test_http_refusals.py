@@ -87,7 +87,7 @@ def test_a_post_without_a_length_is_411(server):
         assert client.is_closed()
 
 
-def test_a_post_that_needs_no_body_needs_no_length_and_what_follows_is_the_next_request(server):
+def test_bodyless_post_needs_no_content_length(server):
     with server.client() as client:
         index = b"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\n\r\n"
         client.send(index + request("GET", "/healthz") + index)
@@ -106,7 +106,7 @@ def test_a_post_that_needs_no_body_needs_no_length_and_what_follows_is_the_next_
         (b"POST /predict HTTP/1.1", [b"Content-Encoding: br"], 415),
     ],
 )
-def test_who_waits_for_leave_to_send_a_body_that_is_refused_is_told_at_once(server, first, headers, status, length):
+def test_refused_expect_continue_is_answered_at_once(server, first, headers, status, length):
     with server.client() as client:
         client.send(get(b"Host: a", b"Expect: 100-continue", length, *headers, first=first))
         answer = client.answer()
@@ -118,7 +118,7 @@ def test_who_waits_for_leave_to_send_a_body_that_is_refused_is_told_at_once(serv
     "head",
     [b"GET /healthz HTTP/1.1\nHost: a\n\n", b"GET /healthz HTTP/1.1\r\nHost: a\n", b"GET /healthz HTTP/1.1\n"],
 )
-def test_line_ends_without_cr_are_refused_before_the_time_is_over(server, head):
+def test_bare_lf_is_refused_before_the_timeout(server, head):
     with server.client() as client:
         client.send(head)
         assert (answer := client.answer()).status == 400
@@ -152,7 +152,7 @@ def test_a_body_at_the_limit_is_read(strict):
     assert strict.ask("POST", "/predict", b" " * 4096).code == "MALFORMED_REQUEST"
 
 
-def test_the_answer_to_a_body_over_the_limit_arrives_though_the_client_sends_on(strict):
+def test_refusal_of_a_large_body_arrives_during_upload(strict):
     """A server that closed at once would reset the connection and take the answer with it."""
     with strict.client() as client:
         client.send(post(b"Content-Length: 3000000"))

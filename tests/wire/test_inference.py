@@ -62,7 +62,7 @@ def numbers_of(answer, place=-1):
 
 
 @pytest.mark.parametrize("datatype", sorted(CODES))
-def test_every_datatype_of_numbers_answers_as_the_native_api_does(server, datatype):
+def test_numeric_datatypes_equal_the_native_api(server, datatype):
     row = [1, 3, 1, 1, 1, 7, 1] if datatype != "BOOL" else [1, 1, 1, 1, 1, 1, 1]
     wanted = native(server, [*row[:2], True, *row[3:]])["prediction"]
     values = [bool(x) for x in row] if datatype == "BOOL" else row
@@ -127,7 +127,7 @@ def test_null_in_place_of_what_may_be_left_out_is_as_if_it_were(server):
     assert answer.json["outputs"][0]["data"] == wanted["outputs"][0]["data"]
 
 
-def test_many_rows_are_made_beside_the_loop_and_answer_as_one_does(server):
+def test_many_rows_computed_off_the_loop_equal_single_rows(server):
     chosen = random.Random(7)
     rows = [[chosen.uniform(0, 9), 3, chosen.random() < 0.5, 1, 1, 7, 0.25] for _ in range(10_000)]
     flat = [float(x) for row in rows for x in row]
@@ -152,7 +152,7 @@ def test_bodies_and_answers_may_be_compressed(server):
         assert server.ask("POST", PATH, pack(body)[:-6], [f"Content-Encoding: {name}"]).status == 400
 
 
-def test_outputs_are_named_as_they_were_asked(server):
+def test_outputs_are_named_as_requested(server):
     three = [0.5, 1.5, 2.5]
     wanted = native(server, three, "three")["probabilities"]
     path = "/v2/models/three/infer"
@@ -263,6 +263,6 @@ def test_a_request_whose_microseconds_are_over_is_not_answered(server):
 
 
 @pytest.mark.parametrize("timeout", [-1, 1.5, "1", True, 1 << 62])
-def test_a_timeout_that_is_no_number_of_microseconds_is_refused(server, timeout):
+def test_invalid_timeout_parameter_is_refused(server, timeout):
     answer = infer(server, tensor(ROW), parameters={"timeout": timeout})
     assert (answer.status, answer.json["details"]["parameter"]) == (422, "timeout")

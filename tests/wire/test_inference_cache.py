@@ -78,7 +78,7 @@ def row_of(price):
     return [price, *ROW[1:]]
 
 
-def test_a_row_is_computed_twice_however_it_is_told(server, ways):
+def test_equal_rows_in_any_form_share_the_cache(server, ways):
     rows = [row_of(4.25), row_of(-1.5)]
     wanted = native(server, rows)["predictions"]
     counts = Counts(server)
@@ -98,7 +98,7 @@ def test_a_row_is_computed_twice_however_it_is_told(server, ways):
 @pytest.mark.parametrize(
     "outputs", [["shap_values", "prediction"], ["prediction", "shap_values", "shap_base"], ["predict"]]
 )
-def test_the_third_answer_has_the_outputs_of_the_first_as_they_were_asked(server, ways, outputs):
+def test_cached_answer_has_the_requested_outputs(server, ways, outputs):
     inputs = one_tensor([row_of(7.75)], "FP64")
     first, *others = [wire.infer(ParsedRequest(inputs, outputs=outputs)) for wire in (*ways, *ways)]
     assert list(first.outputs) == outputs
@@ -108,7 +108,7 @@ def test_the_third_answer_has_the_outputs_of_the_first_as_they_were_asked(server
     assert (counts["cache_hit"], counts["inferences"]) == (1, 0)
 
 
-def test_rows_of_which_one_output_is_kept_are_asked_anew_for_another(server, ways):
+def test_other_outputs_of_cached_rows_are_computed_again(server, ways):
     inputs = one_tensor([row_of(8.125)], "FP64")
     for _ in range(3):
         assert list(ways[1].infer(ParsedRequest(inputs)).outputs) == ["prediction"]
@@ -118,7 +118,7 @@ def test_rows_of_which_one_output_is_kept_are_asked_anew_for_another(server, way
     assert counts["cache_miss"] == 1
 
 
-def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(server):
+def test_equal_concurrent_requests_share_work_with_own_ids(server):
     asked = ParsedRequest(
         [Tensor("features", "FP64", [0.125] * 30 * N_LONG, [N_LONG, 30])], "long", outputs=["shap_values"]
     )
@@ -140,7 +140,7 @@ def test_the_same_long_work_asked_at_once_is_done_once_and_each_gets_its_own_id(
     assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (N_WAITING + 1, N_WAITING - 1, 2)
 
 
-def test_reasons_that_are_kept_are_given_to_nobody_without_the_scope(tmp_path):
+def test_cached_explanations_need_the_scope(tmp_path):
     made = {name: make_key(name, name.split("+")) for name in ("predict", "predict+explain")}
     write_keys(tmp_path / "keys", {line.id: line for _, line in made.values()})
     bundle = write_tree_bundle(tmp_path / "sample")
@@ -154,7 +154,7 @@ def test_reasons_that_are_kept_are_given_to_nobody_without_the_scope(tmp_path):
             assert (told.code, told.outputs) == ("NOT_PERMITTED", {})
 
 
-def test_without_a_cache_nothing_is_kept_and_the_bits_are_the_same(server, ways, tmp_path):
+def test_disabled_cache_gives_the_same_bits(server, ways, tmp_path):
     asked = ParsedRequest(one_tensor([row_of(0.1), row_of(None)], "FP64"), outputs=["prediction", "shap_values"])
     kept = [wire.infer(asked) for wire in ways]
     with serving(write_tree_bundle(tmp_path / "sample"), options=["--grpc-port", "0", "--cache", "0"]) as bare:
@@ -240,7 +240,7 @@ def test_neither_an_old_version_nor_an_old_row_is_answered(replaced):
     check(1, 6.5, days[1])
 
 
-def test_a_row_that_spells_a_key_is_no_key_and_a_row_too_old_is_given_by_nobody(tmp_path):
+def test_key_like_row_and_stale_row_are_not_served_from_cache(tmp_path):
     schema = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(7)))
     bundle = write_tree_bundle(tmp_path / "sample", schema=schema, key={"name": "string"})
     encode = row_format(read_bundle(bundle)).key.encode

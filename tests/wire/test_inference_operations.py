@@ -63,7 +63,7 @@ PREFLIGHT = [
 ]
 
 
-def test_a_page_of_a_named_origin_may_ask_and_read_where_the_json_ends(light):
+def test_allowed_origin_may_read_binary_length_header(light):
     mine, other = "Origin: https://a.example", "Origin: https://b.example"
     with serving(light[0], options=["--cors-origin", "https://a.example"]) as server:
         leave = server.ask("OPTIONS", INFER, headers=[mine, *PREFLIGHT])
@@ -148,14 +148,14 @@ def test_what_is_wrong_far_inside_a_long_request_is_named_by_row(loaded):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "1s"])
-def test_a_deadline_that_is_no_time_is_refused(loaded, value):
+def test_invalid_deadline_is_refused(loaded, value):
     told = RestWire(loaded[0], binary=True).infer(ParsedRequest(rows(1)), headers=[f"X-Request-Timeout-Ms: {value}"])
     assert (told.status, told.code) == (400, "MALFORMED_REQUEST")
     assert "X-Request-Timeout-Ms" in told.error
 
 
 @pytest.mark.timing
-def test_what_a_full_thread_cannot_take_is_told_to_come_again_and_health_is_answered(loaded):
+def test_full_thread_refuses_with_retry_after_but_not_health(loaded):
     server, peer = loaded
     infer = peer.channel.unary_unary(INFERENCE + "ModelInfer")
     bodies = [infer_body(100, number / 8, outputs=["shap_values"]) for number in range(200)]
@@ -202,7 +202,7 @@ def test_a_client_that_reads_no_answer_of_its_stream_is_left(light):
         assert server.troubles == []
 
 
-def test_connections_beyond_the_limit_are_closed_and_those_before_live_on(light):
+def test_connections_beyond_the_limit_are_closed(light):
     with (
         serving(light[0], options=["--grpc-port", "0", "--max-connections", "10"]) as server,
         contextlib.ExitStack() as opened,
@@ -297,7 +297,7 @@ def truth(light):
     return {read_bundle(each).short_version: float(load(each).predict([ROW])[0]) for each in light}
 
 
-def test_a_version_taken_into_service_is_answered_by_and_no_call_fails(light, truth, tmp_path):
+def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
     old, new = (read_bundle(each).short_version for each in light)
     publish(light[0], tmp_path / "models")
     admin_socket = tmp_path / "admin.sock"
@@ -382,7 +382,7 @@ def credentials(folder, server_name, mine):
     return grpc.ssl_channel_credentials(*parts)
 
 
-def test_certificates_of_both_sides_and_keys_hold_together_and_new_files_are_taken(light, truth, folder, tmp_path):
+def test_mutual_tls_and_keys_work_together_and_reload(light, truth, folder, tmp_path):
     """A call that has both is answered, one that lacks either is not; a new certificate stops nobody."""
     put(folder, "first")
     key, line = make_key("me", ["predict"])

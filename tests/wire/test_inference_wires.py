@@ -76,7 +76,7 @@ def wire(request, ways):
 
 
 @pytest.mark.parametrize("datatype", CODES)
-def test_every_datatype_in_both_forms_is_answered_as_the_native_api_does(server, wire, datatype):
+def test_every_datatype_and_form_equals_the_native_api(server, wire, datatype):
     rows = some_rows(datatype)
     wanted = native(server, rows)["predictions"]
     assert len(set(wanted)) > (3 if datatype != "BOOL" else 1)
@@ -119,7 +119,7 @@ def test_every_output_is_the_native_apis(server, wire, model):
 
 
 @pytest.mark.parametrize("model", MODELS[1:])
-def test_labels_are_the_native_apis_under_the_names_of_other_servers(server, wire, model):
+def test_labels_equal_native_with_other_servers_names(server, wire, model):
     rows = some_rows("FP64", 12)
     told = native(server, rows, model)
     labels = [label if model == "binary" else str(label) for label in told["labels"]]
@@ -211,7 +211,7 @@ DESCRIBED = {
 
 
 @pytest.mark.parametrize("path", DESCRIBED)
-def test_what_is_told_of_models_is_the_same_over_both(server, ways, path):
+def test_metadata_is_the_same_on_both_transports(server, ways, path):
     ways["gRPC, raw"].infer(ParsedRequest(one_tensor([ROW], "FP64")))
     call, asked, place = DESCRIBED[path]
     with Peer(address_of(server)) as peer:
@@ -302,7 +302,7 @@ def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, ki
     assert told.parameters["features_as_of"] == "2026-02-03T00:00:00Z"
 
 
-def test_a_key_of_no_row_is_not_found_and_one_that_is_none_is_refused(wire, stored):
+def test_unknown_key_is_not_found_and_invalid_key_refused(wire, stored):
     on_grpc = isinstance(wire, GrpcWire)
     told = wire.infer(ParsedRequest(by_key([1, 9])))
     assert (told.status, told.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
@@ -341,7 +341,7 @@ def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_keys_are_wanted_and_reasons_are_for_those_that_have_the_scope(served, guarded_ways, name):
+def test_keys_are_required_and_explanations_need_the_scope(served, guarded_ways, name):
     wire, keys = guarded_ways[name], served[1].keys
     on_grpc = isinstance(wire, GrpcWire)
     plain = ParsedRequest(one_tensor([ROW], "FP64"))
@@ -431,7 +431,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_wrong_is_refused_by_every_wire_alike(wire, what):
+def test_errors_are_the_same_on_every_transport(wire, what):
     asked, (http, grpc, code), words = REFUSED[what]
     told = wire.infer(asked)
     assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
@@ -548,7 +548,7 @@ def test_an_infinite_number_is_refused_where_it_can_be_said(ways, name):
     assert all(word in told.error for word in ("features", "row 0", "price", "range of float64"))
 
 
-def test_texts_that_are_none_are_refused(ways):
+def test_invalid_texts_are_refused(ways):
     for name, blob in (("REST, binary", b"\x09\0\0\0abc"), ("gRPC, raw", b"\xff\xff\xff\xffabc")):
         told = ways[name].infer(ParsedRequest(features(store=Tensor("store", "BYTES", [], [1], blob))))
         assert told.code == "INVALID_TENSOR"

@@ -9,7 +9,7 @@ UNFORESEEN = (
 )
 
 
-def test_damaged_messages_are_answered_or_refused_as_their_senders_fault():
+def test_damaged_messages_are_answered_or_client_errors():
     seen, faults = try_both(500, seed=6)
     assert faults == []
     # Some come as far as the model, and not all.
@@ -19,6 +19,6 @@ def test_damaged_messages_are_answered_or_refused_as_their_senders_fault():
         assert came[refused] > 10
 
 
-def test_a_fault_that_nobody_foresaw_would_be_found():
+def test_planted_fault_is_detected():
     _, faults = try_both(60, broken_by=UNFORESEEN)
     assert {"REST: 500", "gRPC: INTERNAL"} <= set(faults)

@@ -83,19 +83,19 @@ def test_a_strict_server_refuses_natural_bodies(strict, form):
     assert strict.ask("POST", "/predict", {"features": CODED}).status == 200
 
 
-def test_a_bare_array_whose_number_could_mean_two_things_is_refused(server):
+def test_ambiguous_number_in_a_bare_array_is_refused(server):
     answer = server.ask("POST", "/predict", CODED)
     assert (answer.status, answer.code, answer.json["details"]["feature"]) == (422, "INVALID_FEATURE", "size")
 
 
-def test_a_token_that_is_no_json_is_refused_with_the_remedy(server):
+def test_non_json_token_is_refused_with_the_remedy(server):
     for body in (b"[NaN]", b'{"price": NaN}', b"[[1, Infinity]]"):
         answer = server.ask("POST", "/predict", body)
         assert (answer.status, answer.code) == (400, "MALFORMED_REQUEST")
         assert "send null" in answer.json["error"]
 
 
-def test_absent_features_are_answered_by_their_defaults_and_named(server):
+def test_absent_features_use_defaults_and_are_named(server):
     given = {name: value for name, value in ROW.items() if name not in DEFAULTS}
     whole = server.ask("POST", "/models/optional/predict", {"features": ROW}).json
     assert "defaults" not in whole

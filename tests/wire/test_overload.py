@@ -73,7 +73,7 @@ def client_time_is_enough(server):
     return answer.status == 200
 
 
-def test_a_request_that_came_in_too_slowly_for_its_own_deadline_is_not_answered(server):
+def test_request_received_after_its_deadline_is_refused(server):
     stream = request("POST", "/predict", {"features": ROW}, ["X-Request-Timeout-Ms: 50"])
     counted = server.metrics()["mlrf_instances_total"]
     with server.client() as client:
@@ -87,14 +87,14 @@ def test_a_request_that_came_in_too_slowly_for_its_own_deadline_is_not_answered(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "1s", "", "123456789"])
-def test_a_deadline_that_is_no_time_is_refused_and_the_connection_stays(server, value):
+def test_invalid_deadline_is_refused_and_connection_kept(server, value):
     with server.client() as client:
         answer = client.ask("POST", "/predict", {"features": ROW}, [f"X-Request-Timeout-Ms: {value}"])
         assert (answer.status, answer.code) == (400, "MALFORMED_REQUEST")
         assert client.ask("GET", "/healthz").status == 200
 
 
-def test_while_the_thread_is_busy_long_bodies_are_refused_unread_and_the_rest_is_answered(path):
+def test_busy_thread_refuses_long_bodies_unread(path):
     body = json.dumps(MIDDLE).encode()
     # Without a cache, which would have one work done for all who ask the same.
     options = ["--max-batch", str(N_LONG), "--cache", "0"]
@@ -122,7 +122,7 @@ def test_while_the_thread_is_busy_long_bodies_are_refused_unread_and_the_rest_is
         assert server.troubles == []
 
 
-def test_who_sends_a_thousand_requests_in_one_piece_keeps_nobody_waiting(server):
+def test_pipelined_burst_does_not_delay_other_clients(server):
     n = 4000
     with server.client() as greedy, server.client() as other:
         other.ask("GET", "/healthz")
@@ -139,7 +139,7 @@ def test_who_sends_a_thousand_requests_in_one_piece_keeps_nobody_waiting(server)
     assert min(waits) < 0.02, waits
 
 
-def test_a_long_gzip_body_is_inflated_beside_the_loop_and_answered_alike(server):
+def test_long_gzip_body_is_inflated_off_the_event_loop(server):
     body = json.dumps({"instances": [{"features": ROW}] * 2000}).encode()
     assert len(body) > 64 << 10
     plain = server.ask("POST", "/predict/batch", body)
@@ -152,7 +152,7 @@ def test_a_long_gzip_body_is_inflated_beside_the_loop_and_answered_alike(server)
     assert wrong.code == "MALFORMED_REQUEST"
 
 
-def test_a_bomb_costs_next_to_nothing_even_when_it_lies_about_its_length(server):
+def test_gzip_bomb_is_cheap_even_with_a_false_length(server):
     bomb = gzip.compress(bytes(100 << 20), 9)
     liar = bomb[:-4] + (1000).to_bytes(4, "little")
     (worker,) = server.workers()
@@ -175,7 +175,7 @@ def test_a_body_in_a_million_chunks_is_refused_for_it(server):
 HEALTH = request("GET", "/healthz")
 
 
-def test_connections_beyond_the_limit_are_told_so_and_those_before_live_on(path):
+def test_connections_beyond_the_limit_get_a_refusal(path):
     options = ["--max-connections", "20", "--header-timeout", "60", "--request-timeout", "60"]
     with serving(path, options=options) as server, contextlib.ExitStack() as opened:
         clients = [opened.enter_context(server.client()) for _ in range(20)]
@@ -204,7 +204,7 @@ def test_connections_beyond_the_limit_are_told_so_and_those_before_live_on(path)
         eventually(lambda: _answers(server.port), what="a place")
 
 
-def test_lengths_that_are_told_and_not_sent_take_no_room_from_others(path):
+def test_declared_but_unsent_bytes_use_no_budget(path):
     """Together they tell of more than a worker has room for, down to the last bytes of it."""
     told = [8_388_000] * 15 + [1_000_000] * 8 + [100_000] * 5 + [10_000] * 12 + [1_000] * 20 + [200] * 20
     body = request("POST", "/predict/batch", {"instances": [{"features": ROW}] * 20})
@@ -269,7 +269,7 @@ def test_an_unfinished_head_ends_before_an_unfinished_body_does(path):
         assert body.answer().status == 200
 
 
-def test_an_answer_that_nobody_takes_ends_the_connection_however_short_it_is(path):
+def test_unread_short_answer_ends_the_connection(path):
     """Shorter than what makes reading pause, longer than the kernel holds for a client that does not read."""
     with serving(path, options=["--write-timeout", "1"]) as server:
         length = len(server.ask("GET", "/openapi.json").body)

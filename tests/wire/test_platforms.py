@@ -186,7 +186,7 @@ def test_invocations_without_a_name_need_a_default(several, sagemaker):
     assert post(sagemaker, "/invocations", {"instances": [[0.5, 1, True]]}).status == 200
 
 
-def test_csv_without_a_platform_needs_a_header_of_exactly_the_names(several):
+def test_csv_needs_an_exact_header_without_a_platform(several):
     whole = b"flag,amount,store\ntrue,0.5,north\nFalse,,\xc3\xbc\n".replace(b"\xc3\xbc", "süd".encode())
     rows = [{"flag": True, "amount": 0.5, "store": "north"}, {"flag": False, "amount": None, "store": "süd"}]
     answer = post(several, "/models/mixed/invocations", whole, "text/csv")
@@ -307,7 +307,7 @@ def test_health_needs_no_key_and_predictions_do(paths, tmp_path):
         assert post(server, "/v1/models/mixed:explain", body, "application/json", allowed).status == 403
 
 
-def test_the_prediction_log_has_the_native_request_and_its_answer(paths, tmp_path):
+def test_prediction_log_has_native_request_and_answer(paths, tmp_path):
     options = ["--prediction-log", tmp_path, "--platform", "sagemaker", "--default", "mixed"]
     with serving(*paths.values(), options=options) as server:
         assert post(server, "/models/sample/invocations", {"dataframe_split": SPLIT}).status == 200

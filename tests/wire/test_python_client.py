@@ -157,7 +157,7 @@ def test_a_table_without_rows_is_refused(client):
         client.predict(frame(0))
 
 
-def test_a_replaced_version_answers_the_whole_call_again(tmp_path):
+def test_call_is_repeated_after_a_version_change(tmp_path):
     rng = np.random.default_rng(5)
     first, second = (
         write_bundle(tmp_path / f"v{i}", name="sales", forest=make_forest(rng, n_features=len(ALL_KINDS.features)))
@@ -229,7 +229,7 @@ def busy():
     listener.server_close()
 
 
-def test_a_busy_server_is_asked_again_within_the_deadline(busy):
+def test_busy_server_is_retried_within_the_deadline(busy):
     Once.refusals = 2
     with Client(busy, timeout_s=20) as client:
         assert client.predict({"x": 1}) == 1.5
@@ -237,7 +237,7 @@ def test_a_busy_server_is_asked_again_within_the_deadline(busy):
     assert Once.timeouts == sorted(Once.timeouts, reverse=True)
 
 
-def test_a_server_that_stays_busy_gets_no_more_than_a_tenth_extra(busy):
+def test_retries_add_at_most_a_tenth_of_load(busy):
     Once.refusals = 1_000_000
     calls = 200
     with Client(busy, timeout_s=60) as client:

@@ -130,7 +130,7 @@ def test_where_kserve_puts_the_name_it_is_read_too(served, peer):
         assert is_served(served) is is_there
 
 
-def test_a_damaged_version_is_refused_in_the_same_words_and_stays_out(served, peer):
+def test_damaged_version_is_refused_consistently(served, peer):
     key = served.keys["admin"]
     assert rest(served, "unload", "damaged", key=key)[0] == 200
     told = rest(served, "load", "damaged", key=key), grpc(peer, "load", "damaged", key=key)
@@ -155,7 +155,7 @@ def test_what_clients_send_is_taken(served, body):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"parameters": 1}', b"\xff", b"[" * 5000])
-def test_what_is_no_such_request_is_malformed(served, body):
+def test_non_requests_are_malformed(served, body):
     assert rest(served, "unload", body=body, key=served.keys["admin"])[:2] == (400, "MALFORMED_REQUEST")
     assert is_served(served)
 
@@ -170,7 +170,7 @@ def test_the_admin_listener_has_them_without_a_key(served):
         assert admin.ask("GET", "/v2/repository/models/sample/load").status == 405
 
 
-def test_without_keys_a_public_port_refuses_all_in_the_same_words(tmp_path):
+def test_repository_calls_without_keys_are_all_refused_alike(tmp_path):
     with (
         serving(write_tree_bundle(tmp_path / "sample"), options=["--grpc-port", "0"]) as server,
         Peer(address_of(server)) as peer,

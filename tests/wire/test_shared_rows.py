@@ -188,7 +188,7 @@ def test_read_only(shared):
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 80, "cut", "flipped", "swapped"], ids=str)
-def test_corrupt_values_are_no_answers(shared, damage):
+def test_corrupt_values_are_not_answers(shared, damage):
     (name,) = list(ask_redis(shared.redis, "KEYS", "mlrf:*:rows"))
     fields = ask_redis(shared.redis, "HKEYS", name)
     sound = {field: ask_redis(shared.redis, "HGET", name, field) for field in fields}
@@ -224,7 +224,7 @@ def test_rows_of_another_kind_in_their_place(shared):
     well_again(shared)
 
 
-def test_a_store_that_is_down_at_the_start_is_waited_for_by_nobody(tmp_path):
+def test_store_down_at_start_delays_no_request(tmp_path):
     path = write_tree_bundle(tmp_path / "b", key=KEY)
     expected = mlrf.load(path).predict([features(number) for number in range(N_ROWS)]).tolist()
     with redis_server(tmp_path) as redis:
@@ -240,7 +240,7 @@ def test_a_store_that_is_down_at_the_start_is_waited_for_by_nobody(tmp_path):
             assert shared.readiness() == "ready"
 
 
-def test_a_store_behind_a_dead_wire_is_waited_for_by_nobody(tmp_path):
+def test_unreachable_store_delays_no_request(tmp_path):
     """A port that takes connections and never answers: what a firewall that drops packets looks like to a client."""
     path = write_tree_bundle(tmp_path / "b", key=KEY)
     with socket.socket() as hole:

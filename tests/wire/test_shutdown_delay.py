@@ -83,7 +83,7 @@ def test_the_delay_ends_by_itself(path):
         assert time.monotonic() - began >= 1
 
 
-def test_a_worker_started_during_the_delay_is_not_ready_and_answers(path):
+def test_worker_started_in_shutdown_delay_answers_unready(path):
     with serving(path, options=["--shutdown-delay", LONG]) as server:
         (first,) = server.workers()
         terminated(server)

@@ -67,7 +67,7 @@ def test_a_bundle_answers_as_the_booster_does(built, booster, frame):
     assert plain.n == 256
 
 
-def test_the_same_inputs_give_the_same_version_and_force_replaces(built, booster, frame, tmp_path):
+def test_same_inputs_give_the_same_version(built, booster, frame, tmp_path):
     again = mlrf.build(booster, tmp_path / "b", name="shop-sales", sample=frame)
     assert read_bundle(again).version == read_bundle(built).version
     with pytest.raises(OutputExistsError):
@@ -100,7 +100,7 @@ def test_samples_of_every_kind_are_taken(kind, booster, frame, tmp_path):
 
 
 @pytest.mark.parametrize("sampled", [False, True])
-def test_a_frame_that_the_model_was_trained_on_is_a_sample_and_is_answered(sampled, tmp_path, capsys):
+def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"unit price": rng.random(300), "on sale": rng.random(300) < 0.5, 7: rng.random(300)})
     target = frame["unit price"] + frame["on sale"] + frame[7]
@@ -142,7 +142,7 @@ def test_a_frame_that_the_model_was_trained_on_is_a_sample_and_is_answered(sampl
         (lambda f: __file__, "not a Parquet"),
     ],
 )
-def test_a_sample_that_does_not_fit_is_refused_and_nothing_is_left(change, said, booster, frame, tmp_path):
+def test_invalid_sample_is_refused_leaving_nothing(change, said, booster, frame, tmp_path):
     with pytest.raises(SampleError, match=said):
         mlrf.build(booster, tmp_path / "b", name="m", sample=change(frame))
     assert not any(tmp_path.iterdir())
@@ -190,7 +190,7 @@ def altered(model: ImportedModel, source: bytes) -> ImportedModel:
     return replace(model, source=source)
 
 
-def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_path):
+def test_failing_library_is_reported_distinctly(booster, monkeypatch, tmp_path):
     model = import_model(booster)
     rows, wanted = np.zeros((3, 4)), np.array([0])
     answers = ask_reference_library(model, rows, wanted)
@@ -210,7 +210,7 @@ def test_a_library_that_cannot_answer_is_told_apart(booster, monkeypatch, tmp_pa
         ask_reference_library(model, rows, wanted)
 
 
-def test_golden_rows_that_are_none_are_refused(tmp_path):
+def test_invalid_golden_rows_are_refused(tmp_path):
     for content in (b"", b"PAR1", b"x" * 100):
         (tmp_path / "golden.parquet").write_bytes(content)
         with pytest.raises(BundleError, match="golden rows"):
@@ -220,7 +220,7 @@ def test_golden_rows_that_are_none_are_refused(tmp_path):
         read_golden(tmp_path / "golden.parquet")
 
 
-def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_package(model_file):
+def test_reading_a_model_does_not_import_lightgbm(model_file):
     script = (
         "import sys, mlrf; from mlrf.builder.detect import import_model; import_model(sys.argv[1]);"
         "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert 'onnx' in sys.modules"
@@ -231,7 +231,7 @@ def test_reading_a_model_imports_no_lightgbm_and_mlrf_is_both_function_and_packa
 
 
 @pytest.mark.parametrize("absent", ["onnx", "pyarrow"])
-def test_without_a_package_of_the_builder_the_pip_line_is_told(absent, model_file, tmp_path):
+def test_missing_builder_package_names_the_pip_command(absent, model_file, tmp_path):
     script = (
         "import sys; absent, model, out = sys.argv[1:]; sys.modules[absent] = None\n"
         "import mlrf; from mlrf.core.errors import ConfigError; mlrf.load\n"

@@ -37,7 +37,7 @@ class Bomb:
         (b"\xef\xbb\xbftree\n", "begins with the bytes ef bb bf"),
     ],
 )
-def test_what_nobody_knows_is_refused_with_what_it_is(tmp_path, content, said):
+def test_unknown_formats_are_refused_with_a_description(tmp_path, content, said):
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelUnreadableError, match=said):
         import_model(tmp_path / "m")
@@ -92,7 +92,7 @@ def test_a_damaged_pickle_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("around", [lambda model: {"model": model}, lambda model: [model, 1], lambda model: (model,)])
-def test_what_stands_around_a_model_is_to_be_taken_off(tmp_path, around, booster):
+def test_containers_of_models_are_refused(tmp_path, around, booster):
     joblib.dump(around(booster), tmp_path / "m.joblib")
     with pytest.raises(
         UnsupportedModelError, match=r"this is a (dict|list|tuple) of [12] objects; take the model out of it"
@@ -108,7 +108,7 @@ def test_a_cross_validations_boosters_are_built_one_by_one():
     assert import_model(several.boosters[0]).library == "lightgbm"
 
 
-def test_an_old_pickle_of_a_wrapper_is_fitted_though_it_does_not_say_so():
+def test_old_wrapper_pickle_counts_as_fitted():
     rows = np.arange(40.0)[:, None]
     model = lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=1, verbosity=-1).fit(rows, rows[:, 0] > 20)
     for mark in ("fitted_", "_fitted"):

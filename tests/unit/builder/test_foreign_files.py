@@ -101,17 +101,17 @@ def test_a_compressed_pickle_is_still_a_pickle(tmp_path):
         import_model(tmp_path / "model")
 
 
-def test_a_models_text_may_stand_for_its_path():
+def test_model_text_may_replace_its_path():
     assert import_model(_TEXT).forest.n_features == 5
 
 
-def test_a_string_that_is_neither_path_nor_model_is_shown_clipped():
+def test_invalid_model_string_is_shown_clipped():
     with pytest.raises(ModelUnreadableError) as refused:
         import_model("x" * 100_000)
     assert len(str(refused.value)) < 200
 
 
-def test_lightgbm_text_without_tree_sizes_is_read_as_lightgbm_does():
+def test_text_without_tree_sizes_is_read_as_by_lightgbm():
     lines = [line for line in _TEXT.split("\n") if not line.startswith("tree_sizes=")]
     whole, bare = import_model(_TEXT), import_model("\n".join(lines))
     np.testing.assert_array_equal(bare.forest.value, whole.forest.value)

@@ -88,7 +88,7 @@ def run(capsys, *arguments):
     return status, said.out, said.err
 
 
-def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file, sample_file, tmp_path):
+def test_build_reports_model_kind_and_verification(capsys, model_file, sample_file, tmp_path):
     out = tmp_path / "b"
     build = ("build", model_file, "-o", out, "--name", "churn", "--sample", sample_file, "--classes", "no, yes")
     status, said, error = run(capsys, *build)
@@ -114,7 +114,7 @@ def test_build_tells_what_it_recognised_and_how_it_was_proven(capsys, model_file
     assert (status, error.count("\n"), "--force" in error) == (2, 1, True)
 
 
-def test_build_lists_the_categorical_features_without_category_names(capsys, tmp_path):
+def test_build_lists_features_without_category_names(capsys, tmp_path):
     rows = np.random.default_rng(0).integers(0, 5, (80, 4)).astype(float)
     data = lgb.Dataset(
         rows, rows[:, 1] % 2, categorical_feature=[1, 2, 3], params={"min_data_per_group": 1, "verbosity": -1}
@@ -183,7 +183,7 @@ def test_verify_replays_the_golden_rows_and_finds_what_is_off(capsys, bundle, tm
     assert "model.onnx was altered" in error
 
 
-def test_verify_refuses_a_sound_bundle_whose_answers_are_not_the_librarys(capsys, bundle, tmp_path):
+def test_verify_refuses_answers_that_differ_from_the_library(capsys, bundle, tmp_path):
 
     found = read_bundle(bundle)
     golden = read_golden(found.file("golden.parquet"))
@@ -307,7 +307,7 @@ def test_a_full_disk_on_standard_output_is_one_sentence(arguments):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_reader_that_goes_away_is_no_traceback(bundle):
+def test_closed_pipe_reader_gives_no_traceback(bundle):
     command = f"{sys.executable} -m mlrf inspect {bundle} --json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
     assert done.stdout == b"{"
@@ -323,7 +323,7 @@ def test_build_warns_of_features_named_like_members_of_requests(capsys, tmp_path
     assert 'warning: names that are members of requests: index; send rows of this model as {"features": {…}}' in said
 
 
-def test_build_takes_defaults_of_features_that_requests_may_leave_out(capsys, tmp_path):
+def test_build_accepts_defaults_of_optional_features(capsys, tmp_path):
     rows = np.random.default_rng(0).normal(size=(80, 2))
     data = lgb.Dataset(rows, rows[:, 1], feature_name=["price", "age"], params={"verbosity": -1})
     booster = lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2)

@@ -47,7 +47,7 @@ def ends_with_3(capsys, arguments):
     )
 
 
-def test_every_command_ends_with_3_and_a_sentence_for_every_damaged_file(capsys, sound, rows, tmp_path):
+def test_commands_exit_3_with_one_line_for_damaged_files(capsys, sound, rows, tmp_path):
     wrong = []
     for what, damage in damages(sound):
         copy = copied(sound, tmp_path, damage)
@@ -61,7 +61,7 @@ def test_every_command_ends_with_3_and_a_sentence_for_every_damaged_file(capsys,
     assert not (tmp_path / "models").exists()
 
 
-def test_every_command_takes_the_sound_bundle(capsys, sound, rows, tmp_path):
+def test_every_command_accepts_the_valid_bundle(capsys, sound, rows, tmp_path):
     for command, arguments in commands(sound, sound, rows, tmp_path).items():
         assert main([str(each) for each in arguments]) == 0, (command, capsys.readouterr().err)
 
@@ -72,7 +72,7 @@ def test_verify_refuses_a_bundle_without_golden_parquet(capsys, sound, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["forest.bin", "golden.bin", "golden.parquet", "features.parquet", "model.onnx"])
-def test_a_file_cut_short_behind_a_sound_head_is_refused(capsys, sound, tmp_path, name):
+def test_file_truncated_after_its_header_is_refused(capsys, sound, tmp_path, name):
     content = (sound / name).read_bytes()
     copy = copied(sound, tmp_path, lambda copy: replaced(copy, name, content[: len(content) // 2]))
     assert ends_with_3(capsys, ["verify", copy])

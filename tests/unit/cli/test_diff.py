@@ -41,14 +41,14 @@ def test_the_same_bundle_differs_in_nothing(bundles):
     assert (found["max_difference"], found["equal"]) == (0, found["compared"])
 
 
-def test_other_trees_ask_nothing_else_of_callers_and_answer_otherwise(bundles):
+def test_other_trees_keep_the_schema_and_change_answers(bundles):
     found = compared(bundles / "old", bundles / "new")
     assert found["contract"] == []
     assert 0 < found["predictions"]["median_difference"] <= found["predictions"]["max_difference"]
     assert "callers: nothing changes" in run("diff", bundles / "old", bundles / "new")
 
 
-def test_given_rows_are_asked_and_their_errors_told(bundles):
+def test_diff_predicts_given_rows_and_reports_errors(bundles):
     found = compared(bundles / "old", bundles / "new", "--rows", bundles / "rows.json", "--label", "truth")
     old, new = found["predictions"]["errors"]
     assert found["predictions"]["rows"] == 2
@@ -60,7 +60,7 @@ def test_given_rows_are_asked_and_their_errors_told(bundles):
     )
 
 
-def test_what_callers_would_have_to_change_is_told(bundles):
+def test_changes_for_callers_are_reported(bundles):
     said = run("diff", bundles / "old", bundles / "numbers")
     assert "callers: feature 'price' is gone" in said
     assert "give rows with --rows" in said
@@ -100,7 +100,7 @@ def test_a_gate_counts_changed_labels(tmp_path):
     assert (status, failed) == (1, ["3 of 3 labels change"])
 
 
-def test_a_gate_counts_answers_that_are_finite_from_one_bundle_alone():
+def test_diff_counts_answers_finite_in_only_one_bundle():
     found = {"rows": 3, **_distance([1.0, 2.0, float("nan")], [1.0, float("inf"), float("nan")])}
     assert _exceeded(found, 1.0) == ["1 answers are finite numbers from only one of the bundles"]
 

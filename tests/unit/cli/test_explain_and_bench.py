@@ -122,7 +122,7 @@ def _flat(document, path=""):
     return {path: document} if isinstance(document, float) else {f"{path}={document}": 0.0}
 
 
-def test_a_class_is_explained_the_predicted_one_unless_another_is_named(capsys, classes, rows):
+def test_explains_the_predicted_class_by_default(capsys, classes, rows):
     model = mlrf.load(classes)
     margins = model.margin(ROWS[:1])[0]
     predicted = int(np.argmax(margins))
@@ -176,14 +176,14 @@ def test_a_bad_value_is_named_by_row_feature_and_value(capsys, bundle, tmp_path)
     assert run(capsys, "explain", bundle, path, "--row", 1, "--unknown-categories", "missing")[0] == 0
 
 
-def test_no_rows_are_no_lines(capsys, bundle, tmp_path):
+def test_no_rows_give_no_lines(capsys, bundle, tmp_path):
     path = tmp_path / "rows.json"
     path.write_text("[]")
     assert run(capsys, "explain", bundle, path)[:2] == (0, "")
     assert run(capsys, "explain", bundle, path, "--json")[:2] == (0, "")
 
 
-def test_names_cannot_command_the_terminal_nor_reach_over_the_line():
+def test_names_are_escaped_for_the_terminal():
     odd = {"\x1b[31mred\nline": 1.0, "[bold]x[/bold]": "v" * 99, "n" * 99: None}
     reasons = RowContributions(0.0, [1.0, -0.5, 0.0], 0.5, odd, prediction=0.5)
     from rich.console import Console  # noqa: PLC0415
@@ -223,7 +223,7 @@ def test_bench_for_a_person_and_of_one_engine(capsys, stumps):
     assert "trees " not in said.splitlines()[3]
 
 
-def test_rows_made_from_the_schema_are_the_same_each_time_and_fit_it(bundle):
+def test_rows_generated_from_a_schema_are_valid_and_stable(bundle):
     found = read_bundle(bundle)
     table, _ = rows_for(found, 500)
     np.testing.assert_array_equal(table, rows_for(found, 500)[0])

@@ -68,7 +68,7 @@ def test_versions_are_listed(capsys, home):
     assert (status, json.loads(out)["current"]) == (0, 2)
 
 
-def test_a_repository_of_several_models_is_no_model(capsys, home):
+def test_repository_of_several_models_is_not_a_model(capsys, home):
     for command in ("inspect", "versions"):
         status, _, error = run(capsys, command, home / "models")
         assert (status, "name one of" in error) == (2, True)
@@ -120,7 +120,7 @@ def test_answers_are_written_as_the_ending_says(capsys, home, model, tmp_path):
         assert [row["label"] for row in table] == [row["label"] for row in cells] == [line["label"] for line in lines]
 
 
-def test_an_ending_that_names_no_format_is_refused_before_any_work(capsys, home, tmp_path):
+def test_unknown_extension_is_refused_before_any_work(capsys, home, tmp_path):
     status, _, error = run(capsys, "predict", home / "7", home / "rows.csv", "-o", tmp_path / "out.xlsx")
     assert (status, ".parquet" in error) == (2, True)
     assert not (tmp_path / "out.xlsx").exists()

@@ -47,11 +47,11 @@ def test_cells_are_found_whatever_separates_them(capsys, bundle, tmp_path, separ
 
 
 @pytest.mark.parametrize("header", ["a;b,c", "x,y", "", '"a;b",c'])
-def test_commas_count_unless_another_separator_names_more_features(header):
+def test_csv_separator_is_chosen_by_matching_features(header):
     assert find_dialect(header, ["a;b", "c"]) == Dialect()
 
 
-def test_a_blank_after_a_comma_stays_where_the_header_has_none():
+def test_blank_after_a_comma_is_kept_in_values():
     assert find_dialect("a,b\n x, y\n", ["a", "b"]).skips_blanks is False
 
 

@@ -68,7 +68,7 @@ def child_of(building, tmp_path):
     return int(pid_file.read_text()[:-1])
 
 
-def test_a_build_that_is_ended_leaves_nothing_behind(number, model, tmp_path):
+def test_terminated_build_leaves_nothing_behind(number, model, tmp_path):
     place, temporary, building = slow_build(model, tmp_path)
     try:
         child = child_of(building, tmp_path)
@@ -124,7 +124,7 @@ def test_of_several_signals_the_first_ends_and_the_rest_do_not(number):
     assert ended.value.number == number
 
 
-def test_what_came_ignored_stays_ignored_and_other_threads_are_left_alone():
+def test_ignored_signals_stay_ignored():
     earlier = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with ended_by_signals():

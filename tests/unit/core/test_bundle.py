@@ -40,7 +40,7 @@ def with_file(path, name, content: bytes):
     return with_manifest(path, files=files)
 
 
-def test_a_sound_bundle_is_read(bundle):
+def test_valid_bundle_is_read(bundle):
     read = read_bundle(bundle)
     assert (read.name, read.schema, read.path) == ("sample", ALL_KINDS, bundle.resolve())
     assert read.version == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
@@ -65,7 +65,7 @@ def test_a_flipped_bit_is_found(bundle, name, place):
     assert (error.details["file"], "altered" in str(error)) == (name, True)
 
 
-def test_a_flipped_bit_in_the_manifest_is_found_or_makes_another_version(bundle):
+def test_flipped_manifest_bit_is_found_or_changes_version(bundle):
     version = read_bundle(bundle).version
     content = (bundle / "manifest.json").read_bytes()
     for place in range(0, len(content), 7):
@@ -91,7 +91,7 @@ def test_a_truncated_file_is_named(bundle, name):
 
 @pytest.mark.parametrize("name", ["model.onnx", "schema.json", "manifest.json"])
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "socket", "device link"])
-def test_what_is_no_regular_file_is_named_and_not_opened(bundle, name, kind, tmp_path):
+def test_non_regular_files_are_named_and_not_opened(bundle, name, kind, tmp_path):
     content = (bundle / name).read_bytes()
     (bundle / name).unlink()
     match kind:
@@ -130,7 +130,7 @@ def test_a_file_of_another_size_is_named(bundle):
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "", ".", "..", "manifest.json", "x\0y"])
-def test_a_listed_name_that_is_no_file_name_is_refused(bundle, name):
+def test_invalid_file_name_in_manifest_is_refused(bundle, name):
     (bundle.parent / "outside").write_bytes(b"x")
     files = manifest(bundle)["files"] | {name: {"sha256": digest_file(bundle.parent / "outside"), "size_bytes": 1}}
     refusal(with_manifest(bundle, files=files))
@@ -141,7 +141,7 @@ def test_a_listed_name_that_is_no_file_name_is_refused(bundle, name):
     [b"", b"{", b"null", b"[]", b"\xff", b"{}", b"[" * 10**6, b'{"a":' * 10**6, b'{"format": 1}', b'{"format": NaN}', b'{"format": "1"}',
      b'{"format": 1e999}', b'{"format": ' + b"1" * 10**6 + b"}"],
 )  # fmt: skip
-def test_what_is_no_manifest_is_refused(bundle, raw):
+def test_invalid_manifest_is_refused(bundle, raw):
     (bundle / "manifest.json").write_bytes(raw)
     assert refusal(bundle).details["file"] == "manifest.json"
 
@@ -181,18 +181,18 @@ def test_a_manifest_that_contradicts_itself_is_refused(bundle, changes, word):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b"[" * 10**6, b"\xff", b"null"])
-def test_a_schema_that_is_none_is_refused_though_its_digest_holds(bundle, content):
+def test_invalid_schema_with_valid_digest_is_refused(bundle, content):
     assert refusal(with_file(bundle, "schema.json", content)).details["file"] == "schema.json"
 
 
-def test_a_path_that_is_no_bundle_says_how_to_make_one(tmp_path):
+def test_non_bundle_path_error_says_how_to_build(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "empty").mkdir()
     for place in ("nowhere", "file", "empty", "file/below"):
         assert "mlrf build" in str(refusal(tmp_path / place))
 
 
-def test_a_bundle_behind_a_linked_folder_is_read(bundle, tmp_path):
+def test_bundle_behind_a_symlinked_folder_is_read(bundle, tmp_path):
     (tmp_path / "current").symlink_to(bundle)
     assert read_bundle(tmp_path / "current").path == bundle.resolve()
 

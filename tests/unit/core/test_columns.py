@@ -8,7 +8,7 @@ from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import InvalidRequestError
 
 
-def test_a_column_is_found_by_its_name_or_by_the_name_that_lightgbm_made_of_it():
+def test_column_is_found_by_its_or_lightgbms_name():
     assert find_columns(["x_y", "z"], ["other", "z", "x y"]) == {"z": 1, "x_y": 2}
     assert find_columns(["x_y", "z"], ["x_y"]) == {"x_y": 0}
     # A feature's own name is never another's.

@@ -71,7 +71,7 @@ def test_weighted_mean_is_numpys():
         assert margins(entry, values) == [float(np.average(values[:, None], axis=0, weights=weights)[0])]
 
 
-def test_members_are_divided_scaled_and_shifted_before_their_link():
+def test_member_margins_are_scaled_before_the_link():
     member = MemberEntry(2, LinkEntry("exp"), divisor=4.0, scale=2.0, offsets=[1.0, -1.0])
     combination = Combination(CombinationEntry("each", [member, NUMBER]))
     assert combination.member_margins([8.0, 4.0, 7.0]) == [5.0, 1.0, 7.0]

@@ -29,7 +29,7 @@ def test_the_drawing_is_the_tree():
     assert drawn() == {cls.__name__: (cls.__bases__[0].__name__, cls.code) for cls in classes()}
 
 
-def test_every_error_has_a_code_of_its_own_and_a_docstring():
+def test_every_error_has_a_unique_code_and_a_docstring():
     codes = [cls.code for cls in classes()]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[A-Z]+(_[A-Z]+)*", code) for code in codes)

@@ -68,7 +68,7 @@ BROKEN = {
 }
 
 
-def test_a_sound_forest_is_sound():
+def test_valid_forest_passes_the_checks():
     sound = forest()
     sound.validate()
     changed("threshold", 0, np.inf).validate()
@@ -87,7 +87,7 @@ def test_a_broken_invariant_is_named(reason):
     {"set_offsets": np.array([], dtype=np.int64), "set_codes": np.array([], dtype=np.int32)},
     {"divisor": float("nan")}, {"base": np.array([np.nan, 0.0])}, {"divisor": float("inf")},
 ])  # fmt: skip
-def test_arrays_that_are_empty_or_not_finite_are_refused_and_nothing_else_is_raised(changes):
+def test_empty_or_infinite_arrays_raise_only_the_typed_error(changes):
     with pytest.raises(ModelUnreadableError):
         replace(forest(), **changes).validate()
 

@@ -84,7 +84,7 @@ def test_rolling_back_to_a_damaged_version_is_refused(versions, tmp_path):
     assert model_directory.pointer().version == second
 
 
-def test_a_version_that_asks_other_things_of_its_callers_needs_leave(versions, tmp_path):
+def test_changed_schema_needs_permission(versions, tmp_path):
     model_directory, first = publish(versions / "one", tmp_path)
     with pytest.raises(SchemaChangedError, match="'price' is gone"):
         publish(versions / "other", tmp_path)
@@ -93,7 +93,7 @@ def test_a_version_that_asks_other_things_of_its_callers_needs_leave(versions, t
 
 
 @pytest.mark.parametrize("damaged", ["golden.bin", "manifest.json", "current.json"])
-def test_a_sound_version_is_published_over_a_damaged_one(versions, tmp_path, damaged):
+def test_valid_version_is_published_over_a_damaged_one(versions, tmp_path, damaged):
     publish(versions / "one", tmp_path)
     directory, _ = publish(versions / "two", tmp_path)
     path = directory.path / damaged if damaged == "current.json" else directory.path / "2" / damaged
@@ -123,13 +123,13 @@ def test_what_no_server_could_prove_is_not_published(versions, tmp_path):
     assert not (tmp_path / "repository").exists()
 
 
-def test_a_bundle_is_no_repository(versions):
+def test_bundle_is_not_a_repository(versions):
     with pytest.raises(RepositoryError, match="name the repository"):
         publish(versions / "one", versions / "two")
 
 
 @pytest.mark.parametrize("name", ["current.json", "manifest.json"])
-def test_a_name_that_means_something_else_in_a_repository_is_refused(tmp_path, name):
+def test_invalid_repository_model_name_is_refused(tmp_path, name):
     with pytest.raises(RepositoryError, match="another --name"):
         publish(write_bundle(tmp_path / "bundle", name=name), tmp_path / "repository")
 
@@ -174,7 +174,7 @@ def killed_at(point, call):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_a_publisher_that_is_killed_at_any_point_leaves_a_valid_pointer(versions, tmp_path):
+def test_killed_publisher_leaves_a_valid_pointer(versions, tmp_path):
     model_directory, first = publish(versions / "one", tmp_path)
     point = 0
     while killed_at(point := point + 1, lambda: publish(versions / "two", tmp_path)):
@@ -256,7 +256,7 @@ def test_another_task_is_noticed(versions, tmp_path):
     assert len(contract_changes(read_bundle(versions / "one"), new)) == 2
 
 
-def test_a_repository_that_may_not_be_written_is_told(versions, tmp_path):
+def test_unwritable_repository_is_reported(versions, tmp_path):
     place = tmp_path / "file"
     place.write_text("")
     with pytest.raises((RepositoryError, BundleError)) as told:

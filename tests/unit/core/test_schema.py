@@ -59,7 +59,7 @@ def test_integral_floats_are_integers_and_integers_are_numbers():
 
 
 @pytest.mark.parametrize("name", ALL_KINDS.names)
-def test_every_kind_refuses_what_is_none_of_its_values(name):
+def test_every_kind_refuses_invalid_values(name):
     wrong = {
         "price": ["1", True, [], {}, 10**400, math.inf, math.nan],
         "count": [1.5, "1", True, [], math.inf, 10**400],
@@ -120,7 +120,7 @@ def test_unknown_features_are_named_or_ignored():
     assert ALL_KINDS.row(EXAMPLE | {"colour": 1}, Leniency(unknown_features="ignore")) == ROW
 
 
-def test_of_a_missing_and_an_unknown_feature_the_missing_is_named_first():
+def test_missing_feature_is_reported_before_unknown_one():
     with pytest.raises(MissingFeatureError, match="depth"):
         ALL_KINDS.row({name: value for name, value in EXAMPLE.items() if name != "depth"} | {"depht": 1})
 
@@ -133,7 +133,7 @@ def test_a_wrong_number_of_values_is_refused(n):
 
 
 @pytest.mark.parametrize("instance", [None, 1, "price", b"price", True, 1.5])
-def test_what_is_no_instance_at_all_is_refused(instance):
+def test_non_instances_are_refused(instance):
     with pytest.raises(InvalidRequestError, match="object of names and values or an array"):
         ALL_KINDS.row(instance)
 
@@ -160,7 +160,7 @@ def test_a_schema_that_means_nothing_cannot_be_made(make, reason):
         make()
 
 
-def test_the_canonical_instance_of_a_row_is_in_schema_order_and_json_types():
+def test_canonical_instance_has_schema_order_and_json_types():
     assert ALL_KINDS.instance(ROW) == EXAMPLE
     assert list(ALL_KINDS.instance(ROW)) == list(ALL_KINDS.names)
     with pytest.raises(ValueError, match="'store'"):
@@ -182,7 +182,7 @@ def test_a_row_and_its_canonical_instance_are_the_same(data, schema):
 
 
 @given(schemas())
-def test_the_json_schema_holds_the_whole_schema(schema):
+def test_json_schema_round_trips_the_schema(schema):
     document = json.loads(json.dumps(to_json_schema(schema)))
     Draft202012Validator.check_schema(document)
     assert from_json_schema(document) == schema
@@ -190,7 +190,7 @@ def test_the_json_schema_holds_the_whole_schema(schema):
 
 @settings(max_examples=300)
 @given(st.data(), schemas())
-def test_the_json_schema_and_the_schema_judge_alike(data, schema):
+def test_json_schema_and_schema_agree(data, schema):
     instance = data.draw(instances(schema))
     try:
         schema.row(instance)
@@ -232,7 +232,7 @@ def broken(**changes):
         broken(**{"x-mlrf-order": ["", "a"]}, properties={"": {"x-mlrf-kind": "numeric", "type": []}, "a": {}}),
     ],
 )  # fmt: skip
-def test_a_document_that_is_no_schema_of_ours_is_refused_by_file(document):
+def test_foreign_schema_document_names_the_file(document):
     with pytest.raises(BundleError, match=r"schema\.json") as refused:
         from_json_schema(document)
     assert refused.value.details["file"] == "schema.json"

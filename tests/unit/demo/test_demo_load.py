@@ -72,7 +72,7 @@ def load(server: Server, **options: Any) -> LoadReport:
     return server.meet(lambda port: drive("127.0.0.1", port, "/predict", BODIES, **options))
 
 
-def test_every_request_is_sent_and_counted_at_the_asked_rate():
+def test_requests_are_sent_and_counted_at_the_rate():
     server = Server(lambda _: GOOD)
     report = load(server)
     assert (report.due, report.ok, report.errors, report.reconnects) == (250, 250, {}, 0)
@@ -84,7 +84,7 @@ def test_every_request_is_sent_and_counted_at_the_asked_rate():
     assert report.p50_ms < 5, "the driver's own clock must be finer than what it measures"
 
 
-def test_a_stall_is_charged_to_every_request_that_was_due_meanwhile():
+def test_stall_counts_for_every_request_due_meanwhile():
     """Coordinated omission: of 250 requests a closed loop would see one slow request a connection, four in all."""
 
     def answer(number: int) -> bytes:
@@ -109,7 +109,7 @@ def in_another_thread(server: Server, client: Callable[[int], Awaitable[LoadRepo
     return server.meet(lambda port: asyncio.to_thread(lambda: uvloop.run(client(port))))
 
 
-def test_a_dropped_connection_is_an_error_and_the_load_goes_on():
+def test_dropped_connection_is_an_error_and_load_continues():
     report = load(Server(lambda number: None if number in (20, 90) else GOOD))
     assert report.errors == {"connection lost": 2}
     assert (report.ok, report.reconnects, report.error_count) == (248, 2, 2)
@@ -136,7 +136,7 @@ def test_an_idle_connection_that_breaks_is_an_error_too():
     assert (report.due, report.ok, report.errors) == (3, 3, {"connection lost": 1})
 
 
-def test_a_close_that_the_answer_announced_is_no_error():
+def test_announced_close_is_not_an_error():
     closing = GOOD.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
     report = load(Server(lambda number: closing if number == 20 else GOOD))
     assert (report.ok, report.errors, report.reconnects) == (250, {}, 1)
@@ -151,13 +151,13 @@ def test_a_close_that_the_answer_announced_is_no_error():
         (GOOD + GOOD, "unexpected responses"),
     ],
 )
-def test_an_answer_that_is_no_prediction_is_an_error(answer, kind):
+def test_non_prediction_answer_is_an_error(answer, kind):
     report = load(Server(lambda number: answer if number in (10, 11) else GOOD))
     assert report.errors == {kind: 2}
     assert report.ok == 248
 
 
-def test_requests_never_answered_are_errors_and_enter_the_percentiles_with_their_wait():
+def test_unanswered_requests_are_errors_and_count_in_latency():
     started = time.perf_counter()
     report = load(Server(lambda number: GOOD if number < 100 else b""), drain_s=0.3)
     assert time.perf_counter() - started < 20
@@ -166,7 +166,7 @@ def test_requests_never_answered_are_errors_and_enter_the_percentiles_with_their
     assert report.p95_ms > 300
 
 
-def test_a_server_that_goes_away_ends_in_errors_within_the_time_limit():
+def test_vanished_server_gives_errors_within_the_limit():
     server = Server(lambda _: GOOD)
 
     async def client(_: int) -> LoadReport:
@@ -187,7 +187,7 @@ def test_a_server_that_goes_away_ends_in_errors_within_the_time_limit():
     assert report.ok + report.errors["connection lost"] + report.errors["unanswered"] == report.due == 100
 
 
-def test_progress_is_told_each_second():
+def test_progress_is_reported_each_second():
     told: list[tuple[int, int]] = []
     load(Server(lambda _: GOOD), rate=20.0, duration_s=1.3, on_second=lambda *numbers: told.append(numbers))
     assert [due for _, due in told] == [26]
@@ -231,7 +231,7 @@ def test_no_bodies_and_no_server_are_refused():
         uvloop.run(drive("127.0.0.1", 9, "/", BODIES, rate=1, duration_s=1, connections=1))
 
 
-def test_waiting_for_a_load_can_be_interrupted_whatever_the_loop_is_at():
+def test_waiting_for_a_load_can_be_interrupted():
     """A handler that raises inside a callback of the loop would be logged and lost, one time in two at this rate."""
 
     def interrupt(number, frame):

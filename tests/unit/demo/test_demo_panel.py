@@ -83,7 +83,7 @@ def test_every_feature_but_calendar_and_names_follows_the_past(daily):
     assert moved == set(panels[0].features) - calendar_and_names
 
 
-def test_transactions_of_the_day_and_later_leave_earlier_rows_alone(lines):
+def test_later_transactions_do_not_change_earlier_rows(lines):
     """The same law one step earlier, where line items are summed into days."""
     day = lines["day"].min() + pd.Timedelta(days=50)
     dearer = lines.copy()
@@ -139,7 +139,7 @@ def test_features_against_plain_loops(daily):
         assert panel.revenue[row] == daily.revenue[pair, day]
 
 
-def test_a_pair_joins_the_day_after_its_first_sale_and_days_without_sales_stay(daily):
+def test_pair_starts_after_first_sale_and_keeps_zero_days(daily):
     panel = make_panel(daily)
     toys = panel.features["department"] == "TOYS"
     for store, of_store in panel.features[toys].groupby("store_id", observed=True):

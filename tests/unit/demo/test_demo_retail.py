@@ -45,7 +45,7 @@ def test_the_package_itself_is_never_imported():
     assert done.stdout.strip() == "False"
 
 
-def test_a_missing_package_a_missing_file_and_a_missing_column_are_told(monkeypatch, tmp_path):
+def test_missing_package_file_and_column_are_reported(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"does not ship nothing\.parquet"):
         retail._locate("nothing.parquet")
     _, (products,) = retail._locate("products.parquet")

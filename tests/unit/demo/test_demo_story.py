@@ -63,7 +63,7 @@ def console():
     return Console(file=io.StringIO(), width=200)
 
 
-def test_once_tells_it_all_and_leaves_nothing_running(means, port, console, tmp_path):
+def test_once_runs_everything_and_stops(means, port, console, tmp_path):
     assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **OPTIONS) == 0
     text = console.file.getvalue()
     assert "not what the stores took" in text
@@ -89,7 +89,7 @@ def test_once_tells_it_all_and_leaves_nothing_running(means, port, console, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_of_several_signals_the_first_interrupts_and_the_rest_do_not(number):
+def test_only_the_first_signal_interrupts(number):
     before = signal.getsignal(number)
     with _interrupted_once():
         with pytest.raises(KeyboardInterrupt):
@@ -146,7 +146,7 @@ def test_a_taken_port_is_refused_before_the_long_work(port, console):
             run(once=True, port=port, out=None, means=DemoOptions(read=never), console=console, **OPTIONS)
 
 
-def test_a_place_that_holds_no_bundle_is_refused_before_the_long_work(port, console, tmp_path):
+def test_non_bundle_output_is_refused_before_the_work(port, console, tmp_path):
     def never() -> None:
         raise AssertionError("the transactions were read")
 
@@ -164,7 +164,7 @@ def test_an_option_out_of_bounds_is_refused_by_name(console, port, name, value):
         run(**{"once": True, "out": None, "port": port, "console": console, **OPTIONS, name: value})
 
 
-def test_a_server_that_cannot_start_is_told_with_its_last_words(port):
+def test_failed_server_start_shows_its_last_log_lines(port):
     words = [sys.executable, "-c", "import sys; print('no such bundle'); sys.exit(3)"]
     with pytest.raises(MlrfError, match=r"(?s)status 3 before it was ready.*no such bundle"), Server(words, port):
         pass
@@ -202,7 +202,7 @@ def test_the_command_is_what_a_newcomer_would_type():
     ]
 
 
-def test_the_load_driver_is_importable_without_the_demos_packages():
+def test_load_driver_imports_without_demo_packages():
     script = "import sys, mlrf.demo.load, mlrf.demo.story; print({'pandas', 'lightgbm', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

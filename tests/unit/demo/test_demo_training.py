@@ -62,7 +62,7 @@ def test_rows_become_requests_in_both_forms(panel):
     ]
 
 
-def test_examples_are_of_the_last_day_one_a_department_chosen_by_the_past(panel):
+def test_examples_are_last_day_rows_chosen_by_past_sales(panel):
     chosen = request_rows.busiest_on_the_last_day(panel, 3)
     assert (panel.day[chosen] == panel.day.max()).all()
     assert panel.features["department"].iloc[chosen].is_unique

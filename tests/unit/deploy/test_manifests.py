@@ -139,7 +139,7 @@ def test_pods_have_time_to_end(rendered):
         assert settings.shutdown_delay_s > readiness["periodSeconds"] * readiness["failureThreshold"]
 
 
-def test_probes_ask_the_routes_for_it(rendered):
+def test_probes_use_the_health_routes(rendered):
     for overlay, documents in rendered.items():
         container = container_of(documents)
         scheme = "HTTPS" if overlay == "tls" else None
@@ -180,7 +180,7 @@ def test_one_autoscaler_scales_the_deployment(rendered):
         assert "replicas" not in of_kind(documents, "Deployment")["spec"]
 
 
-def test_keda_asks_for_metrics_that_there_are(rendered):
+def test_keda_queries_existing_metrics(rendered):
     names = {family.name for family in FAMILIES}
     queries = [
         each["metadata"]["query"]
@@ -223,7 +223,7 @@ def test_no_name_of_the_examples_is_left(folder):
         ("--name", "x" * 43),
     ],
 )
-def test_a_value_that_no_manifest_can_hold_is_refused_by_its_option(option, value, tmp_path, capsys):
+def test_unrepresentable_values_name_the_option(option, value, tmp_path, capsys):
     given = {"--name": "sales", "--image": "sales:1"} | {option: value}
     options = [part for pair in given.items() for part in pair]
     assert main(["deploy", "kubernetes", "-o", str(tmp_path / "out"), *options]) == 2

@@ -94,7 +94,7 @@ def test_one_process_may_open_a_store_twice(store, path):
     assert store.read(key(1)) is not None
 
 
-def test_a_store_that_nobody_holds_any_more_gives_its_files_back(path):
+def test_released_store_closes_its_files(path):
     def mapped() -> bool:
         return str(path / "data.mdb") in Path("/proc/self/maps").read_text()
 
@@ -125,7 +125,7 @@ def test_a_map_that_is_too_small_grows_and_others_follow(path):
         store.release()
 
 
-def test_an_address_space_without_room_for_the_map_gets_a_smaller_one(path):
+def test_limited_address_space_gets_a_smaller_map(path):
     limited = ["prlimit", "--as=4000000000"]
     out = said(another(path, "store.upsert([(key(1), record(1.0))]); print(store.read(key(1)).values[0])", *limited))
     assert out == "1.0"
@@ -151,7 +151,7 @@ def test_readers_go_on_while_it_is_written(store):
     assert not wrong
 
 
-def test_a_writer_that_was_killed_holds_nobody_up(store, path):
+def test_killed_writer_blocks_no_one(store, path):
     code = "print('ready', flush=True)\nwhile True: store.upsert([(key(i), record(7.0)) for i in range(1000)])"
     for _ in range(3):
         writer = another(path, code)
@@ -164,7 +164,7 @@ def test_a_writer_that_was_killed_holds_nobody_up(store, path):
         assert {row.values[0] for row in store.read_many([key(i) for i in range(2, 1000)])} == {7.0}
 
 
-def test_what_a_load_that_was_killed_has_left_goes_with_the_next_push(store, path):
+def test_remains_of_a_killed_load_go_with_the_next_push(store, path):
     store.upsert([(key(1), record(1.0))])
     loads = """
 import os
@@ -192,7 +192,7 @@ load_rows(store, Rows(), "rows")
     assert [store.read(key(i)).values[0] for i in (1, 2)] == [1.0, 3.0]
 
 
-def test_a_writer_that_stands_still_is_waited_for_with_a_limit(store, path):
+def test_stalled_writer_is_awaited_up_to_a_limit(store, path):
     store.environment.write_limit_s = 0.2
     writer = another(path, "store.environment.write(lambda t: (print('in', flush=True), __import__('time').sleep(60)))")
     try:
@@ -206,7 +206,7 @@ def test_a_writer_that_stands_still_is_waited_for_with_a_limit(store, path):
         writer.communicate()
 
 
-def test_a_full_disk_is_told_and_what_stands_is_served_on(tmp_path):
+def test_full_disk_is_reported_and_stored_rows_are_served(tmp_path):
     code = """
 from mlrf.core.errors import MlrfError
 store.upsert([(key(1), record(1.0))])
@@ -273,7 +273,7 @@ def test_explanations_are_of_exactly_one_row_and_one_model(tmp_path, store):
 @pytest.mark.parametrize(
     "values", [[1.0, 2.0], [1.0, 2.0, 3.0, 4.0], [1.0, math.nan, 3.0], [math.inf] * 3, b"x"], ids=str
 )
-def test_damaged_explanations_are_none(tmp_path, store, values):
+def test_damaged_explanations_are_ignored(tmp_path, store, values):
     explanations = EmbeddedExplanations(tmp_path / "explanations", ROWS, "model one", 3)
     raw = values if isinstance(values, bytes) else struct.pack(f"{len(values)}d", *values)
     explanations.append([(key(1), row_digest(record(1.0)), raw)])

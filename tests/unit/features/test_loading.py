@@ -131,7 +131,7 @@ def test_columns_that_mean_the_same_make_the_same_rows(store, tmp_path, columns)
         ({"price": [dt.datetime(2026, 1, 1)] * 5}, "row 0: feature 'price' contains 2026-01-01 00:00:00, a datetime"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_by_row_and_column_and_changes_nothing(store, tmp_path, columns, said):
+def test_invalid_rows_are_refused_and_change_nothing(store, tmp_path, columns, said):
     load(store, write(tmp_path, table()))
     before = store.count()
     with pytest.raises(RowsError) as refused:
@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused_by_row_and_column_and_changes_nothing(stor
     assert store.read(key(4)) is not None
 
 
-def test_of_rows_with_one_key_the_latest_counts_and_without_times_they_are_refused(store, tmp_path):
+def test_latest_row_of_a_key_is_kept_and_undated_ones_refused(store, tmp_path):
     twice = table(4, id=[1, 1, 2, 2], city=["a"] * 4, open=[True] * 4)
     for columns in (twice, {name: values[::-1] for name, values in twice.items()}):
         with pytest.raises(RowsError, match=r"two rows have the key .*'id': 1.*, both without an as-of time"):
@@ -227,7 +227,7 @@ def test_one_load_at_a_time(store):
     load_rows(store, Source(), "batches")
 
 
-def test_damaged_files_are_refused_with_a_reason_or_read_as_they_are(store, tmp_path):
+def test_damaged_files_are_refused_or_read_unchanged(store, tmp_path):
     """1,000 files with bytes changed, cut off or put in: no crash, and no row that is not of the schema."""
     path = write(tmp_path, table(300))
     whole = path.read_bytes()

@@ -127,7 +127,7 @@ def test_only_hashes_that_the_model_knows_are_values():
         anything.unpack(KEY, anything.pack([2 * HASHED_CODE]), 0)
 
 
-def test_an_error_of_a_probe_that_is_no_key_names_none():
+def test_error_of_an_invalid_probe_names_no_key():
     assert FORMAT.invalid(b"\0", "why").details == {"key": {}}
 
 
@@ -153,6 +153,6 @@ def test_as_of_times_are_rfc_3339_and_naive_means_utc(text, shown):
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-02-30T00:00:00Z", 1738303200, None])
-def test_what_is_no_time_is_refused(text):
+def test_invalid_times_are_refused(text):
     with pytest.raises(ValueError, match=r"time like 2026-01-31T06:00:00Z|string like"):
         read_as_of(text)

@@ -6,7 +6,7 @@ from mlrf.core.errors import BundleError
 from mlrf.features import seed_store
 
 
-def test_a_message_of_several_lines_is_told_in_one(capsys, monkeypatch):
+def test_multi_line_message_is_shown_on_one_line(capsys, monkeypatch):
     def refuse(_path, **_):
         raise BundleError("features.parquet: the file\nis damaged\n\n  at byte 4")
 

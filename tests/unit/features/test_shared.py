@@ -73,7 +73,7 @@ async def broken(store, limit_s: float = 60.0):
 
 
 @pytest.mark.parametrize("fault", ["freeze", "kill"])
-def test_a_server_that_is_gone_is_refused_at_once_and_found_again(server, fault):
+def test_lost_store_is_refused_fast_and_found_again(server, fault):
     async def story(store):
         await store.push([(key(1), record(1.0))])
         getattr(server, fault)()
@@ -94,7 +94,7 @@ def test_a_server_that_is_gone_is_refused_at_once_and_found_again(server, fault)
     assert open_s < LIMIT_S / 2, "without asking the server"
 
 
-def test_a_server_that_is_down_at_the_start_is_found_when_it_comes(server):
+def test_store_down_at_start_is_used_once_it_is_up(server):
     server.kill()
 
     async def story(store):
@@ -106,7 +106,7 @@ def test_a_server_that_is_down_at_the_start_is_found_when_it_comes(server):
 
 
 @pytest.mark.parametrize("fault", ["damaged", "of another key", "cut short", "another type", "another schema"])
-def test_what_is_not_whole_is_no_answer(server, fault):
+def test_incomplete_responses_are_not_answers(server, fault):
     async def story(store):
         await store.push([(key(1), record(1.0)), (key(2), record(2.0))])
         trips, name = store._trips, store._rows
@@ -159,7 +159,7 @@ def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
         assert told(server.url, story)[0].values[0] == 1.0
 
 
-def test_a_server_that_only_copies_another_refuses_a_push_and_answers_on(server):
+def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
     async def story(store):
         await store.push([(key(1), record(1.0))])
         await store._trips.ask("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
@@ -197,7 +197,7 @@ def test_requests_that_hang_up_leave_no_answer_to_others(server):
     assert told(server.url, story) > 3000
 
 
-def test_who_follows_another_finds_its_connections_open(server):
+def test_next_client_reuses_open_connections(server):
     """A version that takes another's place: its first requests must not wait for a connection."""
 
     async def story(first):
@@ -213,7 +213,7 @@ def test_who_follows_another_finds_its_connections_open(server):
     told(server.url, story)
 
 
-def test_connecting_ahead_waits_for_nobody_and_counts_for_nothing(server):
+def test_early_connecting_neither_blocks_nor_counts(server):
     server.kill()
 
     async def story(store):
@@ -226,7 +226,7 @@ def test_connecting_ahead_waits_for_nobody_and_counts_for_nothing(server):
     told(server.url, story)
 
 
-def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):
+def test_lookups_of_one_iteration_are_one_command(server):
     async def story(store):
         await store.push([(key(i), record(float(i))) for i in range(50)])
 
@@ -242,7 +242,7 @@ def test_what_a_turn_of_the_loop_asks_goes_out_as_one_command(server):
     assert told(server.url, story) == 1
 
 
-def test_an_address_that_is_none_is_refused():
+def test_invalid_address_is_refused():
     with pytest.raises(ConfigError, match="--features: not the address of a store"):
         RedisStore("redis://host:port/0", "model", ROWS)
 
@@ -257,7 +257,7 @@ def test_a_push_that_would_hold_up_other_machines_is_refused(server):
     told(server.url, story)
 
 
-def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
+def test_closed_store_abandons_its_pending_connection():
     """A port that takes connections and says nothing."""
 
     async def story(url):
@@ -288,7 +288,7 @@ def test_a_store_that_is_closed_gives_up_the_connection_it_is_making():
         (b"*1\r\n*1\r\n$1\r\nx\r\n", "it is not a string of bytes"),
     ],
 )
-def test_a_server_that_answers_otherwise_than_redis_is_refused_and_nobody_hangs(answer, refused):
+def test_non_redis_server_is_refused_without_hanging(answer, refused):
     done = []
 
     async def lie(reader, writer):

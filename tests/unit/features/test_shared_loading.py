@@ -65,7 +65,7 @@ async def left_over(store) -> list[bytes]:
     return sorted(await store._trips.ask("KEYS", "*", limit_s=10.0))
 
 
-def test_a_load_replaces_all_rows_also_by_none_and_keeps_what_is_pushed_meanwhile(server):
+def test_load_replaces_all_rows_but_keeps_concurrent_pushes(server):
     async def story(store, other):
         await store.push([(key(1), ROWS.pack([1.0]))])
         loaded = await load_shared(store, Given({3: 3.0, 2: 2.0}, {4: 4.0}), "a.parquet")
@@ -92,7 +92,7 @@ def test_a_file_that_takes_long_to_sort_is_loaded_all_the_same(server, monkeypat
     told(server.url, story)
 
 
-def test_a_load_whose_place_was_taken_leaves_nothing_in_the_other(server):
+def test_replaced_load_leaves_nothing_behind(server):
     async def story(store, other):
         lost = await store.begin_load()
         await store.add(lost, [(key(1), ROWS.pack([-1.0]))])

@@ -231,7 +231,7 @@ def test_a_row_of_another_length_is_refused(tmp_path: Path, row: object) -> None
         kernel.contributions(row)  # type: ignore[arg-type]
 
 
-def test_what_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_non_numbers_are_refused(tmp_path: Path) -> None:
     kernel = open_forest(naive.make_forest(np.random.default_rng(7), n_features=4), tmp_path)
     for row in (["a", 1, 2, 3], [[], 1, 2, 3], np.zeros(4, dtype=np.int64), 7):
         with pytest.raises(TypeError):

@@ -23,7 +23,7 @@ def row_of(engine, seed):
     return np.random.default_rng(seed).normal(size=engine.n_features).tolist()
 
 
-def test_a_row_that_asks_for_another_row_while_it_is_read_keeps_its_answer(engine):
+def test_reentrant_row_reading_keeps_the_answer(engine):
     outer, inner = row_of(engine, 1), row_of(engine, 2)
 
     class Nosy:
@@ -35,7 +35,7 @@ def test_a_row_that_asks_for_another_row_while_it_is_read_keeps_its_answer(engin
     assert engine.contributions([*outer[:-1], Nosy()]) == engine.contributions(outer)
 
 
-def test_none_is_missing_and_booleans_are_numbers(engine):
+def test_none_is_a_missing_value_and_booleans_are_numbers(engine):
     row = row_of(engine, 3)
     assert engine.margin([None, True, *row[2:]]) == engine.margin([float("nan"), 1.0, *row[2:]])
 
@@ -52,7 +52,7 @@ def test_the_bytes_of_float64_are_taken_as_such(engine):
     assert list(engine.margins(np.array(row).tobytes())) == engine.margin(row)
 
 
-def test_a_table_of_another_width_is_refused_even_if_the_numbers_would_fill_rows(engine):
+def test_table_of_another_width_is_refused(engine):
     f = engine.n_features
     with pytest.raises(ValueError, match="values"):
         engine.margins(np.ones((f, f - 1)))
@@ -61,7 +61,7 @@ def test_a_table_of_another_width_is_refused_even_if_the_numbers_would_fill_rows
 
 
 @pytest.mark.parametrize("make", [set, dict.fromkeys, iter])
-def test_what_has_no_order_is_no_row(engine, make):
+def test_unordered_collections_are_not_rows(engine, make):
     with pytest.raises(TypeError):
         engine.margin(make(row_of(engine, 5)))
 
@@ -77,16 +77,16 @@ INF = float("inf")
         (-0.0, False), (0.5, False), (-4.25, False), (2.0**51 + 0.5, False), (5e-324, False), (float("nan"), False),
     ],
 )  # fmt: skip
-def test_whole_columns_admit_whole_numbers_alone(kind, value, fits):
+def test_integer_columns_admit_only_integers(kind, value, fits):
     assert WholeColumns([(1, -INF, INF)]).admit(kind((0.5, value))) is fits
 
 
 @pytest.mark.parametrize(("value", "fits"), [(0.0, True), (2.0, True), (3.0, False), (-1.0, False), (1e300, False)])
-def test_whole_columns_have_a_range(value, fits):
+def test_integer_columns_have_a_range(value, fits):
     assert WholeColumns([(0, 0.0, 2.0)]).admit((value,)) is fits
 
 
-def test_whole_columns_refuse_what_is_no_row():
+def test_integer_columns_refuse_invalid_rows():
     columns = WholeColumns([(1, 0.0, 2.0)])
     with pytest.raises(IndexError):
         columns.admit((1.0,))

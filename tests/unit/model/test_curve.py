@@ -55,7 +55,7 @@ def rows_of(schema: Schema, n: int, seed: int) -> list[list[float]]:
 @pytest.mark.parametrize("inputs", ["float64", "float32"])
 @pytest.mark.parametrize("codes", ["truncated", "not negative"])
 @pytest.mark.parametrize("seed", range(6))
-def test_curve_equals_the_model_asked_value_by_value(seed, codes, inputs, tmp_path):
+def test_curve_equals_value_by_value_predictions(seed, codes, inputs, tmp_path):
     forest = make_forest(np.random.default_rng(seed), n_features=5, n_outputs=1 + seed % 3, n_trees=12, max_leaves=9)
     if inputs == "float32":
         forest = replace(forest, threshold=floor32(forest.threshold), inputs="float32")

@@ -105,7 +105,7 @@ def test_names_and_categories_are_escaped(hostile):
     assert "kind = &quot;&lt;/text&gt;&lt;img" in explained[0].to_svg(0)
 
 
-def test_a_lone_surrogate_is_no_text():
+def test_lone_surrogate_is_not_text():
     svg = waterfall_svg(RowContributions(0.0, [1.0], 1.0, {HOSTILE: 1.0}))
     svg.encode()
     assert len(tags(svg, "rect")) == 1
@@ -128,7 +128,7 @@ def test_rows_and_outputs_that_are_not_there_are_refused(class_model, table, row
         class_model.explain(table).to_svg(row, output=output)
 
 
-def test_a_page_of_one_row_is_its_waterfall_and_of_several_a_table_too(model, table):
+def test_page_of_one_row_is_a_waterfall_of_several_a_table(model, table):
     explained = model.explain(table)
     assert Parsed(explained._repr_html_()).tags >= {"svg", "table"}
     assert "table" not in Parsed(explained[3]._repr_html_()).tags

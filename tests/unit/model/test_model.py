@@ -88,7 +88,7 @@ def test_rows_together_answer_as_each_alone_bit_for_bit(models, rows):
         )
 
 
-def test_the_ways_of_asking_may_alternate(models):
+def test_request_forms_may_alternate(models):
     """Buffers are bound once: one answer must not show through another."""
     model, chance = models["identity"], random.Random(5)
     for _ in range(50):
@@ -160,7 +160,7 @@ def test_a_table_that_does_not_fit_is_refused_by_row_and_feature(models):
             model.predict(wrong)
 
 
-def test_a_result_that_is_not_finite_is_refused_to_a_server_and_given_to_a_notebook(models):
+def test_infinite_result_is_refused_by_server_only(models):
     model = models["exp"]
     with pytest.raises(NonFiniteResultError):
         model.predict_row([1e7, 0.0, 0.0])
@@ -170,7 +170,7 @@ def test_a_result_that_is_not_finite_is_refused_to_a_server_and_given_to_a_noteb
     assert model.predict(np.array([[1e7, 0.0, 0.0]])).tolist() == [math.inf]
 
 
-def test_labels_are_class_1_at_a_half_and_the_first_of_the_largest(models, tmp_path):
+def test_label_is_class_1_at_half_and_first_of_ties(models, tmp_path):
     binary = load(write_bundle(tmp_path / "b", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"]))
     assert [binary.label_of(p) for p in (0.0, math.nextafter(0.5, 0), 0.5, 1.0)] == ["no", "no", "yes", "yes"]
     assert binary.probabilities_of(0.25) == [0.75, 0.25]

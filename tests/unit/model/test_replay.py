@@ -53,7 +53,7 @@ def test_a_margin_that_is_off_is_refused(tmp_path):
         replayed(rewritten(path, bytes(content)))
 
 
-def test_a_margin_that_is_no_number_is_refused(tmp_path):
+def test_nan_margin_is_refused(tmp_path):
     path = write_tree_bundle(tmp_path / "b")
     content = (path / "golden.bin").read_bytes()
     with pytest.raises(BundleError, match="golden row 39"):
@@ -75,7 +75,7 @@ def test_a_margin_that_is_no_number_is_refused(tmp_path):
         (struct.pack("<8s6I", b"MLRFGOLD", 2, 1, _FEATURES, 1, 1, _FEATURES) + bytes(16), "do not match"),
     ],
 )
-def test_a_file_that_is_none_is_refused(tmp_path, content, told):
+def test_invalid_golden_file_is_refused(tmp_path, content, told):
     with pytest.raises(BundleError, match=told):
         replayed(rewritten(write_bundle(tmp_path / "b"), content))
 

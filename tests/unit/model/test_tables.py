@@ -206,7 +206,7 @@ def test_the_two_engines_agree(model, tree_bundle):
     np.testing.assert_allclose(other.margin(CODES), model.margin(CODES), rtol=0, atol=1e-9)
 
 
-def test_an_engine_without_reasons_says_so(tree_bundle):
+def test_engine_without_explanations_says_so(tree_bundle):
     model = mlrf.load(tree_bundle, engine="onnxruntime")
     with pytest.raises(NotExplainableError, match="onnxruntime") as refused:
         model.explain(CODES)
@@ -218,7 +218,7 @@ def test_threads_do_not_change_a_bit(model):
     assert bits(model.explain(many, threads=2).values) == bits(model.explain(many).values)
 
 
-def test_no_rows_are_no_answers(model, class_model):
+def test_no_rows_give_no_answers(model, class_model):
     empty = np.empty((0, 7))
     assert model.margin(empty).shape == model.predict(empty).shape == (0,)
     assert class_model.margin(empty).shape == (0, 3)
@@ -265,7 +265,7 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (None, InvalidRequestError, {}),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused_by_row_feature_and_value(model, ask, rows, error, details):
+def test_invalid_table_names_row_feature_and_value(model, ask, rows, error, details):
     with pytest.raises(error) as refused:
         getattr(model, ask)(rows)
     assert {key: refused.value.details.get(key) for key in details} == details
@@ -275,7 +275,7 @@ def test_a_table_that_does_not_fit_is_refused_by_row_feature_and_value(model, as
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_column_of_booleans_is_0_and_1_to_a_number_and_json_is_not(model, missing):
+def test_boolean_columns_are_0_and_1_but_json_booleans_not(model, missing):
     flags = [bool(place % 3) for place in range(len(FRAME))]
     shown = [None if missing and place % 5 == 0 else flag for place, flag in enumerate(flags)]
     numbers = FRAME.assign(**{name: pd.array(shown, "boolean").astype("Float64") for name in ("price", "count")})
@@ -299,13 +299,13 @@ def test_leniency_lets_pass_what_it_names(model):
     assert model.margin(pd.DataFrame([{**unknown, "x": 1}]), Leniency("ignore", "missing")) == wanted
 
 
-def test_rows_with_none_become_one_buffer_with_nan(model):
+def test_rows_with_none_become_a_nan_buffer(model):
     table = model.table([(1, None, True), [2.5, 3, None], array("d", [4, 5, 6])])
     assert table.typecode == "d"
     np.testing.assert_array_equal(np.array(table).reshape(3, 3), [[1, np.nan, 1], [2.5, 3, np.nan], [4, 5, 6]])
 
 
-def test_rows_with_none_are_scored_as_rows_with_nan(model):
+def test_none_and_nan_rows_score_the_same(model):
     with_none = [[None if math.isnan(x) else x for x in row] for row in CODES.tolist()]
     assert bits(np.array(model.engine.margins(model.table(with_none)))) == bits(model.margin(CODES))
     assert bits(np.array(model.engine.contributions_many(model.table(with_none)))) == bits(model.explain(CODES).values)
@@ -366,7 +366,7 @@ def test_unknown_codes_of_an_array_may_be_missing(model):
         assert bits(model.margin(rows, unknown_categories="missing")) == bits(wanted)
 
 
-def test_an_array_is_not_changed_by_being_asked(model):
+def test_predicting_does_not_change_the_array(model):
     rows = array_with("store", 7.0)
     before = rows.copy()
     model.margin(rows, unknown_categories="missing")
@@ -393,12 +393,12 @@ def test_extra_columns_are_ignored_where_the_caller_says_so(model):
     ],
     ids=lambda rows: type(rows).__name__,
 )  # fmt: skip
-def test_what_is_no_table_is_refused_in_our_own_words(model, rows):
+def test_non_tables_are_refused_with_our_error(model, rows):
     with pytest.raises(InvalidRequestError):
         model.predict(rows)
 
 
-def test_checks_of_an_array_cost_little_beside_the_answers(tmp_path):
+def test_array_checks_cost_little_compared_with_prediction(tmp_path):
     names = [f"x{i}" for i in range(63)]
     schema = Schema(tuple(Feature(name) for name in names))
     model = mlrf.load(write_tree_bundle(tmp_path / "b", schema=schema, n_trees=300, max_leaves=31))

@@ -59,7 +59,7 @@ def content(directory):
     return {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir())}
 
 
-def test_answers_are_the_bits_of_predict_in_the_order_of_the_input(folder):
+def test_scores_equal_predict_bit_for_bit_in_input_order(folder):
     summary = run(folder)
     assert (summary.rows, summary.parts, summary.parts_scored) == (GROUP * GROUPS, GROUPS, GROUPS)
     rows = pa.concat_tables([pq.read_table(folder / f"in/{i}.parquet") for i in range(2)])
@@ -112,7 +112,7 @@ def test_a_crash_at_any_step_resumes_to_the_same_bytes(folder, monkeypatch, step
     assert expected.parts == GROUPS
 
 
-def test_a_killed_command_goes_on_where_it_was(folder):
+def test_killed_command_continues_where_it_was(folder):
     for index in range(2):
         pq.write_table(numbers(1000, index), folder / f"in/{index}.parquet", row_group_size=20)
     command = [sys.executable, "-m", "mlrf", "score", folder / "b", folder / "in", "-o", folder / "out", "--keep", "id"]
@@ -129,7 +129,7 @@ def test_a_killed_command_goes_on_where_it_was(folder):
     assert content(folder / "out") == content(folder / "whole")
 
 
-def test_a_changed_input_option_or_model_is_refused_without_restart(folder):
+def test_changed_job_needs_restart_option(folder):
     run(folder)
     with pytest.raises(OutputExistsError, match="--restart"):
         score(folder / "b", [folder / "in"], folder / "out")
@@ -165,7 +165,7 @@ def test_a_bad_row_is_named_and_the_parts_before_it_stay(folder):
     assert len(list((folder / "out").glob("*part-*"))) == GROUPS // 2 + 1
 
 
-def test_columns_are_checked_in_every_footer_before_the_first_row(folder):
+def test_columns_are_checked_before_the_first_row(folder):
     pq.write_table(numbers(5).drop_columns("x1"), folder / "in/1.parquet")
     with pytest.raises(MissingFeatureError, match=r"1.parquet.*x1"):
         run(folder)
@@ -188,7 +188,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_parts(folder):
     assert len(list((folder / "out").glob("*part-*"))) == GROUPS // 2
 
 
-def test_an_input_that_changes_meanwhile_is_no_part(folder, monkeypatch):
+def test_input_changed_during_scoring_is_refused(folder, monkeypatch):
     real = Scorer.__call__
 
     def touched(self, table):
@@ -237,7 +237,7 @@ def test_the_command_reports_and_ends_as_the_others(folder, capsys):
     assert main([*arguments[:2], f"{folder}/none-*.parquet", *arguments[3:]]) == 2
 
 
-def test_a_model_of_a_repository_is_scored_and_loaded_by_its_name(folder):
+def test_repository_model_is_scored_and_loaded_by_name(folder):
     publish(folder / "b", folder / "models")
     for name in ("sample", "sample@1"):
         summary = score(folder / "models" / name, [folder / "in"], folder / "out", keep=["id"])

@@ -71,7 +71,7 @@ def instance_of(row) -> dict:
     return {"price": price, "stock": int(row["stock"]), "promo": bool(row["promo"]), "shop": row["shop"]}
 
 
-def test_the_rows_and_their_contributions_are_served_as_they_were_given(built, rows, tmp_path):
+def test_rows_and_contributions_are_served_unchanged(built, rows, tmp_path):
     bundle = read_bundle(built)
     format_ = row_format(bundle)
     assert take_rows(bundle, tmp_path)
@@ -100,7 +100,7 @@ def test_contributions_of_another_width_are_refused(built):
         list(read_explanations(file, rows, model_digest(bundle), width + 1))
 
 
-def test_the_same_rows_in_any_order_and_types_make_the_same_bundle(built, booster, frame, rows, tmp_path):
+def test_row_order_and_types_do_not_change_the_bundle(built, booster, frame, rows, tmp_path):
     path = tmp_path / "rows.parquet"
     same = rows.assign(
         stock=rows["stock"].astype("int16"), shop=rows["shop"].astype(str), seen=rows["seen"].dt.tz_localize(None)
@@ -164,7 +164,7 @@ def test_a_key_alone_makes_a_bundle_whose_rows_come_later(booster, tmp_path):
     assert not take_rows(bundle, tmp_path / "state")
 
 
-def test_another_model_on_the_same_rows_keeps_them_and_another_schema_does_not(built, tmp_path):
+def test_rows_survive_a_new_model_but_not_a_new_schema(built, tmp_path):
     first = read_bundle(built)
     files = {**first.manifest.files, "explanations.parquet": FileEntry("0" * 64, 1)}
     retrained = replace(first, manifest=replace(first.manifest, files=files))
@@ -174,9 +174,7 @@ def test_another_model_on_the_same_rows_keeps_them_and_another_schema_does_not(b
     assert len({place.explanations for place in places}) == 3
 
 
-def test_rows_that_were_pushed_survive_a_new_start_and_rows_that_were_loaded_are_not_taken_over(
-    built, rows, tmp_path, rows_file
-):
+def test_pushed_rows_survive_a_restart_and_loaded_rows_stay(built, rows, tmp_path, rows_file):
     bundle = read_bundle(built)
     format_ = row_format(bundle)
     key = format_.key.encode(key_of(rows.iloc[0]))
@@ -190,7 +188,7 @@ def test_rows_that_were_pushed_survive_a_new_start_and_rows_that_were_loaded_are
     store.release()
 
 
-def test_a_bundle_that_was_replaced_meanwhile_is_not_taken(built, tmp_path):
+def test_bundle_replaced_during_the_start_is_refused(built, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(built, copy)
     bundle = read_bundle(copy)
@@ -261,7 +259,7 @@ def _sampled(rows, tmp_path):
     return tmp_path / "lacking.parquet"
 
 
-def test_inspect_tells_of_the_rows(built, capsys):
+def test_inspect_reports_the_rows(built, capsys):
     assert main(["inspect", str(built)]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert (

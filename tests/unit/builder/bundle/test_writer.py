@@ -49,7 +49,7 @@ def test_what_is_written_reads_back_and_has_one_version(tmp_path):
     assert sorted([p.name for p in tmp_path.iterdir()]) == ["deep", "one"]
 
 
-def test_an_existing_output_is_refused_unless_forced_and_only_a_bundle_is_replaced(tmp_path):
+def test_existing_output_needs_force_and_must_be_a_bundle(tmp_path):
     out = write(tmp_path / "b")
     with pytest.raises(OutputExistsError, match="--force"):
         write(out)
@@ -69,7 +69,7 @@ def test_an_existing_output_is_refused_unless_forced_and_only_a_bundle_is_replac
 
 
 @pytest.mark.parametrize("existing", [False, True])
-def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_bundle(tmp_path, existing):
+def test_full_disk_keeps_the_old_bundle(tmp_path, existing):
     # RLIMIT_FSIZE makes the kernel itself refuse the write, as a full disk does, without being root.
     out = tmp_path / "b"
     if existing:
@@ -121,7 +121,7 @@ def test_a_place_that_may_not_be_written_is_named(tmp_path):
         write(tmp_path / "file" / "b")
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path):
+def test_interrupt_leaves_nothing_behind(tmp_path):
     class Interrupting(dict):
         def items(self):
             yield from super().items()
@@ -137,7 +137,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_the_work_of_a_killed_build_is_swept_and_that_of_a_living_one_is_not(tmp_path):
+def test_files_of_killed_builds_only_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     orphan = tmp_path / f".b.building-{dead.pid}"
@@ -149,7 +149,7 @@ def test_the_work_of_a_killed_build_is_swept_and_that_of_a_living_one_is_not(tmp
     assert sorted([p.name for p in tmp_path.iterdir()]) == sorted([living.name, other.name, "b"])
 
 
-def test_an_old_bundle_that_a_killed_build_had_set_aside_goes_back(tmp_path):
+def test_bundle_set_aside_by_a_killed_build_is_restored(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     write(tmp_path / "b", name="old").rename(tmp_path / f".b.building-{dead.pid}-old")
@@ -158,7 +158,7 @@ def test_an_old_bundle_that_a_killed_build_had_set_aside_goes_back(tmp_path):
     assert read_bundle(tmp_path / "b").name == "old"
 
 
-def test_a_reader_sees_a_whole_bundle_at_every_moment_of_a_replacement(tmp_path):
+def test_reader_sees_a_complete_bundle_during_replacement(tmp_path):
     out = write(tmp_path / "b")
     script = (
         "import sys; from pathlib import Path; from mlrf.core.bundle import read_bundle; print('ready', flush=True)\n"

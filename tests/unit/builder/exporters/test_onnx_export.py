@@ -68,7 +68,7 @@ def test_the_exported_link_is_the_one_that_serves(link):
         np.testing.assert_allclose(predicted[0], link.vector()(got[0].tolist()), rtol=1e-14, atol=0)
 
 
-def test_the_same_forest_gives_the_same_bytes_and_keeps_its_covers():
+def test_same_forest_gives_the_same_bytes_with_covers():
     forest = random_forest(3)
     forest = replace(forest, cover=np.abs(forest.value), base=np.zeros(1))
     exported = export_onnx(forest, Link())
@@ -108,7 +108,7 @@ def test_sets_that_contain_one_another_share_a_column():
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_no_leaf_has_the_number_of_the_node_beside_it(seed):
+def test_no_leaf_shares_the_number_of_its_sibling(seed):
     # ONNX Runtime 1.23 takes a node whose two children have one number for a leaf, even where one child is none.
     forest = random_forest(seed, trees=1 + seed % 7, depth=1 + seed % 3, categorical=0)
     trees = next(n for n in onnx.load_from_string(export_onnx(forest, Link())).graph.node if n.name == "trees")

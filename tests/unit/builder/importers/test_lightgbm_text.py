@@ -28,7 +28,7 @@ def read(tmp_path):
     return from_bytes
 
 
-def test_a_whole_file_is_read(read, text):
+def test_complete_file_is_read(read, text):
     model = read(text)
     assert (model.task, model.objective, model.link.kind) == ("regression", "regression", "identity")
     assert [f.kind for f in model.features] == [Kind.NUMERIC, Kind.NUMERIC, Kind.NUMERIC, Kind.CATEGORICAL]
@@ -212,7 +212,7 @@ def test_booleans_are_not_the_numbers_that_they_equal(read, text):
         read(own, categories={"shop": [False, True, 2]})
 
 
-def test_a_permutation_is_refused_even_where_the_files_columns_cannot_be_told_apart(read, text):
+def test_permuted_categories_of_ambiguous_columns_are_refused(read, text):
     two = text.replace(b'[["east", "north", "south"]]', b'[["east", "north", "south"], ["a", "b"]]')
     assert read(two, categories={"shop": ["east", "north", "south"]}).features[3].categories[0] == "east"
     with pytest.raises(SampleError, match=r"'shop'.*another order"):
@@ -240,7 +240,7 @@ def test_class_labels_are_held_to_the_model(read, text):
 
 
 @pytest.mark.parametrize("wrong", [5, "ab", ["a", ""], ["a", " "], ["a", None], ["a", math.nan], ["a", ["b"]]])
-def test_labels_that_are_none_are_refused(wrong):
+def test_invalid_labels_are_refused(wrong):
     with pytest.raises(SampleError, match="class"):
         read_class_labels(wrong)
 

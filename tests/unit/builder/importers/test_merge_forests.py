@@ -23,7 +23,7 @@ def forests():
     return [import_model(each.fit(rows, target)).forest for each in kinds]
 
 
-def test_no_float64_number_changes_its_branch_when_rows_are_not_rounded(forests):
+def test_unrounded_float64_rows_take_the_same_branch(forests):
     forest, wide = forests[0], with_float64_rows(forests[0])
     for node in np.flatnonzero(forest.feature != LEAF).tolist():
         edge = np.float32(forest.threshold[node])

@@ -46,7 +46,7 @@ def test_probabilities_are_clamped_as_xgboost_does(document, tmp_path, objective
 
 
 @pytest.mark.parametrize(("objective", "score"), [("binary:logistic", "1.5"), ("reg:logistic", "-0.1")])
-def test_what_is_no_probability_is_refused_for_that(document, tmp_path, objective, score):
+def test_non_probabilities_are_refused_as_classes(document, tmp_path, objective, score):
     with pytest.raises(UnsupportedModelError, match="must be a probability"):
         import_model(written(document, tmp_path, objective, score))
 

@@ -143,7 +143,7 @@ def test_values_of_ubjson(raw, value):
         b"SU\x05ab", b"Si\xff", b"SU\x01\xff", b"{U\x01aTU\x01aT}", b"{$U#U\x01", b"[" * 1000, b"TT",
     ],
 )  # fmt: skip
-def test_what_is_no_ubjson_is_refused(raw):
+def test_invalid_ubjson_is_refused(raw):
     with pytest.raises(ModelUnreadableError, match="cut off or damaged"):
         read_ubjson(raw)
     typed = read_ubjson(b"[$l#U\x02" + struct.pack(">2i", 3, -4))

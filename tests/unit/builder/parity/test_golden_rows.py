@@ -13,7 +13,7 @@ from mlrf.builder.parity.golden_rows import KINDS, RANDOM_ROWS, golden_rows
 from mlrf.core.forest import LEAF, NUMERIC, ZERO_BAND
 
 
-def test_every_node_of_a_real_model_is_stood_on(booster, frame):
+def test_golden_rows_reach_every_node_of_a_real_model(booster, frame):
     forest = import_model(booster).forest
     found = golden_rows(forest, None, lambda _: None)
     probes = np.isin(found.kinds, [KINDS.index(k) for k in ("threshold", "missing", "categories", "zero")])
@@ -52,7 +52,7 @@ def test_rows_are_the_same_every_time_and_of_every_kind(booster, frame):
     assert np.any(np.all(np.isnan(missing), axis=1))
 
 
-def test_many_trees_are_asked_on_fewer_rows_that_still_stand_on_nodes(monkeypatch):
+def test_many_trees_get_fewer_golden_rows(monkeypatch):
     forest = random_forest(3, trees=30, depth=6)
     whole = len(golden_rows(forest, None, lambda _: None).rows)
     limit = RANDOM_ROWS + 1_000

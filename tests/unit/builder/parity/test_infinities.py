@@ -43,7 +43,7 @@ def test_a_library_that_compares_infinities_has_them_as_numbers():
     assert found(by_number) == [number, number, Infinities(), number]
 
 
-def test_a_library_that_refuses_infinities_is_asked_a_few_times_only():
+def test_library_refusing_infinities_is_tried_few_times():
     calls = []
 
     def library(rows):
@@ -64,14 +64,14 @@ def test_a_library_that_replaces_infinities_by_missing_values():
     assert rules[0] == Infinities(MISSING, MISSING)
 
 
-def test_what_the_engine_answers_otherwise_is_refused():
+def test_differing_engine_answers_are_refused():
     swapped = found(lambda rows: by_number(np.where(np.isinf(rows), np.where(rows > 0, 0.5, 5.0), rows)))
     assert swapped[0] == Infinities()
     some = found(lambda rows: by_number(np.where(rows == math.inf, 0.5, rows)))
     assert some[0] == Infinities(REFUSED, NUMBER)
 
 
-def test_beyond_float32_counts_as_infinite_only_where_the_library_treats_both_alike():
+def test_values_beyond_float32_are_infinite_only_if_equivalent():
     assert found(by_number, is_single=True)[0] == Infinities(NUMBER, NUMBER, from_float32=True)
     assert found(refusing(lambda rows: np.abs(rows) > 1e38), is_single=True)[0] == Infinities(from_float32=True)
     strange = found(refusing(lambda rows: (np.abs(rows) > 1e38) & np.isfinite(rows)), is_single=True)
@@ -79,7 +79,7 @@ def test_beyond_float32_counts_as_infinite_only_where_the_library_treats_both_al
 
 
 @pytest.mark.parametrize("n_features", [1_000, 20_000])
-def test_a_wide_model_is_asked_of_groups_of_features(n_features):
+def test_wide_model_is_probed_by_feature_groups(n_features):
     features = Schema(tuple(Feature(f"x{i}") for i in range(n_features)))
     asked = infinity_rows(features.features, np.zeros((6, n_features)), is_single=True)
     assert asked.rows.size <= 2_100_000

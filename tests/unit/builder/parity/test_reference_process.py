@@ -13,7 +13,7 @@ UNUSED = ("pandas", "sklearn")
 
 
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
-def test_a_library_is_imported_without_the_packages_that_it_can_do_without(library):
+def test_library_is_imported_without_optional_packages(library):
     script = f"""
 import sys
 from mlrf.builder.parity.reference_process import import_without

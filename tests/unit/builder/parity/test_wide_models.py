@@ -26,7 +26,7 @@ def written(tmp_path, n_features, n_trees):
     return path
 
 
-def test_every_node_of_a_wide_model_is_stood_on_by_shared_rows(tmp_path, monkeypatch):
+def test_shared_rows_reach_every_node_of_a_wide_model(tmp_path, monkeypatch):
     forest = import_model(written(tmp_path, 600, 20)).forest
     limit = 2_000
     monkeypatch.setattr("mlrf.builder.parity.golden_rows.MAX_BYTES", limit * 8 * forest.n_features)
@@ -73,7 +73,7 @@ def test_a_wide_models_bundle_is_at_most_four_times_the_model(tmp_path):
     assert all(kind.rows == kind.bit_equal for kind in bundle.manifest.parity["trees"].values())
 
 
-def test_running_out_of_memory_is_one_sentence_and_leaves_nothing(tmp_path):
+def test_out_of_memory_is_one_line_and_leaves_nothing(tmp_path):
     model = written(tmp_path, 400, 60)
     script = (
         "import sys, resource, numpy.random, mlrf, mlrf.builder.build\n"

@@ -25,7 +25,7 @@ def no_descriptors():
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_a_key_that_was_revoked_meanwhile_is_gone_as_soon_as_there_are(tmp_path):
+def test_revoked_key_is_dropped_once_descriptors_are_free(tmp_path):
     told, key = make_key("me", ["predict"])
     write_keys(tmp_path / "keys", {key.id: key})
     ring = KeyRing(tmp_path / "keys")
@@ -44,7 +44,7 @@ def test_keys_are_not_taken_from_a_pipe(tmp_path):
         KeyRing(tmp_path / "keys")
 
 
-def test_a_certificate_that_came_meanwhile_is_taken_as_soon_as_there_are(tmp_path):
+def test_new_certificate_is_loaded_once_descriptors_are_free(tmp_path):
     tls = Tls(TlsFiles(*make_certificate(tmp_path, "first")))
     make_certificate(tmp_path, "first")
     with no_descriptors(), pytest.raises(ConfigError, match="cannot be used"):
@@ -63,7 +63,7 @@ def test_a_key_with_a_password_is_refused_in_words(tmp_path):
             Tls(TlsFiles(cert, wrong))
 
 
-def test_what_is_not_sound_is_told_once(tmp_path):
+def test_invalid_files_are_reported_once(tmp_path):
     (tmp_path / "keys").touch()
     ring = KeyRing(tmp_path / "keys")
     (tmp_path / "keys").write_text("nonsense")

@@ -78,7 +78,7 @@ def test_routes_and_versions_share_no_answer(counts):
     assert counts[HITS] > 0
 
 
-def test_a_version_out_of_service_gives_its_bytes_back_and_keeps_nothing_more(counts):
+def test_unloaded_version_frees_its_cache_and_stores_nothing(counts):
     cache = cache_of(counts)
     empty = counts[BYTES]
     old, new = CachePartitions(cache, OF), CachePartitions(cache, OF)
@@ -155,7 +155,7 @@ def test_a_time_to_live_ends_an_answer(counts, pass_time):
     assert (counts[HITS], counts[BYTES]) == (2, used)
 
 
-def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts, pass_time):
+def test_answer_by_key_is_valid_for_one_store_state_and_age(counts, pass_time):
     stands, until_s, calls = [1], [time.time() + 60], []
 
     def make(_body):
@@ -176,7 +176,7 @@ def test_an_answer_by_key_holds_for_one_state_of_the_store_and_its_time(counts, 
     assert answer(b"k") == b'{"prediction":3,"cached":false}'
 
 
-def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its_rows_are_too_old(counts, pass_time):
+def test_stale_work_by_key_in_flight_is_not_shared(counts, pass_time):
     stands, until_s = [1], [time.time() + 60]
 
     def make(_body):
@@ -197,12 +197,12 @@ def test_work_by_key_under_way_is_not_waited_for_once_the_store_has_moved_or_its
     assert answer(b"k") is not short
 
 
-def test_an_answer_by_key_is_not_kept_where_nobody_knows_how_the_store_stands(counts):
+def test_answer_by_key_is_not_cached_without_store_transaction(counts):
     answer = CachePartitions(cache_of(counts), OF).keep(lambda _body: KeyedAnswer(b'{"cached":false}', 1), "/predict")
     assert {answer(b"k") for _ in range(4)} == {b'{"cached":false}'}
 
 
-def test_long_work_is_shared_while_it_is_under_way_and_kept_at_once(counts):
+def test_long_work_in_flight_is_shared_and_cached_at_once(counts):
     made, after = [], []
 
     def make(_body):
@@ -255,7 +255,7 @@ def test_rows_that_never_come_again_push_nothing_out(counts):
     assert counts[EVICTIONS] == 0
 
 
-def test_the_budget_holds_whatever_comes_and_evictions_are_counted(counts):
+def test_cache_stays_within_budget_and_counts_evictions(counts):
     budget = 128 << 10
     answer = CachePartitions(cache_of(counts, budget), OF).keep(lambda body: body, "/predict")
     for number in range(3_000):
@@ -284,7 +284,7 @@ def test_the_account_of_bytes_is_what_the_interpreter_took(counts):
     assert 0.85 <= taken / accounted <= 1.0, (taken, accounted)
 
 
-def test_what_was_asked_again_outlives_what_was_not():
+def test_reused_entries_outlive_unused_ones():
     partition: dict[bytes, Entry] = {}
     entries = [Entry(b"%02d" % n, b"", partition, None) for n in range(16)]
     sieve = Sieve(16 * entries[0].size_bytes)

@@ -55,7 +55,7 @@ def test_the_quota_counts_where_it_is_less(files, expected, tmp_path):
 
 
 @pytest.mark.parametrize("quota", range(1, ALLOWED + 1))
-def test_whole_processors_of_the_quota_are_counted(quota, tmp_path):
+def test_quota_counts_whole_processors(quota, tmp_path):
     files = {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": f"{quota * 50000 + 20000} 50000"}
     assert usable_cpus(tree(tmp_path, files)) == quota
 

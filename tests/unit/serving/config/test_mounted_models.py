@@ -66,7 +66,7 @@ def test_the_storage_uri_of_vertex_counts_as_a_mount(tmp_path):
         find_mounted(str(path), tmp_path)
 
 
-def test_a_storage_uri_that_is_an_address_is_refused_by_its_scheme(tmp_path):
+def test_storage_uri_with_a_scheme_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"AIP_STORAGE_URI: addresses of gs are not fetched; .*`mlrf image`"):
         find_mounted("gs://bucket/model", tmp_path)
 

@@ -95,7 +95,7 @@ def test_a_check_is_made_of_settings_that_no_source_gave():
 
 
 @pytest.mark.parametrize("option", ["--nonsense", "--work"])
-def test_an_argument_that_is_no_option_ends_with_2_and_its_name(option, capsys):
+def test_unknown_option_exits_with_2_and_is_named(option, capsys):
     with pytest.raises(SystemExit) as ended:
         read_settings(["bundle", option, "1"], {})
     assert ended.value.code == 2
@@ -105,13 +105,13 @@ def test_an_argument_that_is_no_option_ends_with_2_and_its_name(option, capsys):
 @pytest.mark.parametrize(
     ("name", "meant"), [("MLRF_PROT", "MLRF_PORT"), ("MLRF_x", "--help"), ("MLRF_SERVICES", "--help")]
 )
-def test_a_variable_that_is_no_option_is_refused(name, meant):
+def test_unknown_option_variable_is_refused(name, meant):
     with pytest.raises(ConfigError, match=f"{name}: .*{meant}"):
         read_settings(["bundle"], {name: "1"})
 
 
 @pytest.mark.parametrize("text", ["prot = 1", "max-batch = 1", "[server]\nport = 1"])
-def test_a_key_that_is_no_option_is_refused(text, toml):
+def test_unknown_config_key_is_refused(text, toml):
     with pytest.raises(ConfigError, match=r"mlrf\.toml: '(prot|max-batch|server)' is not an option"):
         read_settings(["bundle", toml(text)], {})
 
@@ -119,7 +119,7 @@ def test_a_key_that_is_no_option_is_refused(text, toml):
 @pytest.mark.parametrize(
     "text", ["port 1", "port = 1\nport = 2", '"\ud800"', "port = " + "1" * 5000, "port = " + "[" * 5000]
 )
-def test_a_file_that_is_no_toml_is_refused(text, tmp_path):
+def test_invalid_toml_is_refused(text, tmp_path):
     file = tmp_path / "mlrf.toml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ConfigError, match=rf"--config: {file} is not TOML"):
@@ -192,23 +192,23 @@ def test_every_option_is_taken_from_every_source(option, toml):
         assert found[option][1].endswith(origin)
 
 
-def test_command_line_before_environment_before_file_before_default(toml):
+def test_option_precedence_is_cli_env_file_default(toml):
     file = toml("port = 1\nmax_batch = 1\nbacklog = 1")
     found = read_configuration(["bundle", file, "--port=3"], {"MLRF_PORT": "2", "MLRF_MAX_BATCH": "2"})
     settings = found.settings
     assert (settings.port, settings.max_batch, settings.backlog, settings.drain_timeout_s) == (3, 2, 1, 10.0)
 
 
-def test_paths_in_a_file_are_meant_from_where_it_lies(toml, tmp_path):
+def test_config_paths_are_relative_to_their_file(toml, tmp_path):
     assert read_settings([toml('bundles = ["a", "/b"]')], {}).bundles == (tmp_path / "a", Path("/b"))
 
 
-def test_bundles_may_stand_on_both_sides_of_an_option():
+def test_bundles_may_precede_and_follow_options():
     for argv in (["a", "--port", "1", "b"], ["--port", "1", "a", "b"], ["a", "b", "--port=1"]):
         assert read_settings(argv, {}).bundles == (Path("a"), Path("b"))
 
 
-def test_what_is_printed_says_where_each_value_came_from_and_is_a_file_of_settings(toml):
+def test_print_config_shows_origins_and_is_a_config_file(toml):
     configuration = read_configuration(
         ["/a", "--print-config", toml("max_batch = 7")], {"MLRF_HOST": "été", "MLRF_WORKERS": "3"}
     )
@@ -223,7 +223,7 @@ def test_what_is_printed_says_where_each_value_came_from_and_is_a_file_of_settin
     assert read_settings([toml(text)], {}) == configuration.settings
 
 
-def test_wrong_settings_end_the_program_with_2_before_anything_opens():
+def test_wrong_settings_exit_with_2_before_opening_anything():
     asked = [sys.executable, "-m", "mlrf", "serve", "no-such-bundle"]
     wrong = subprocess.run(
         asked, env={**os.environ, "MLRF_PROT": "1"}, capture_output=True, text=True, timeout=300, check=False
@@ -254,13 +254,13 @@ def test_an_address_of_another_machine_is_refused_by_name():
 
 
 @pytest.mark.parametrize("host", ["a b", "x" * 300, "..", "no-such-host.invalid"])
-def test_a_host_that_is_none_is_refused_by_name(host):
+def test_invalid_host_is_refused_by_name(host):
     with pytest.raises(ConfigError, match="--host"):
         bind_listeners(host, 0, 1, 10)
 
 
 @pytest.mark.parametrize("name", ["MLRF_KEYS", "MLRF_TLS_CERT", "MLRF_TLS_CLIENT_CA", "MLRF_CORS_ORIGIN"])
-def test_a_variable_of_access_that_is_set_and_empty_opens_no_door(name):
+def test_empty_access_variable_is_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: the variable is set but empty"):
         read_settings(["bundle"], {name: ""})
     assert read_settings(["bundle"], {"MLRF_HOST": ""}).host == "127.0.0.1"

@@ -53,7 +53,7 @@ def test_a_body_past_the_limit_is_refused_before_it_is_read():
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 100), max_size=5))
-def test_any_bytes_are_a_body_or_refused_alike_however_they_are_cut(data, places):
+def test_body_parsing_is_independent_of_segmentation(data, places):
     def outcome(pieces):
         body, consumed = ChunkedBody(1 << 10), 0
         try:

@@ -107,7 +107,7 @@ def closing(server, transport, request: bytes) -> Connection:
     ids=["asked for", "refused"],
 )
 @pytest.mark.parametrize("reads", [True, False])
-def test_a_connection_that_closes_ends_though_the_client_does_not(server, transport, request_bytes, reads):
+def test_closing_connection_ends_without_the_client(server, transport, request_bytes, reads):
     connection = closing(server, transport, request_bytes)
     transport.unsent = 0 if reads else 10
     limit_s = LINGER_S if reads else server.limits.write_timeout_s

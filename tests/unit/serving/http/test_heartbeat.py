@@ -53,7 +53,7 @@ def test_answers_alone_keep_a_worker_alive():
     assert len(beats) == 3
 
 
-def test_a_revoked_key_is_refused_by_a_loop_that_finds_no_time_for_timers(tmp_path):
+def test_revoked_key_is_refused_on_a_busy_loop(tmp_path):
     key, line = make_key("client", ["predict"])
     keys = tmp_path / "keys"
     write_keys(keys, {line.id: line})

@@ -83,7 +83,7 @@ def batch(*bodies, **rest):
     return json.dumps({"instances": [json.loads(each) for each in bodies]} | rest).encode()
 
 
-def test_an_answer_says_which_state_of_the_store_it_was_made_from(model, store, counted):
+def test_answer_by_key_carries_its_store_transaction(model, store, counted):
     handlers = predicting(model, store, counted)
     first = put(store).transaction
     for answer in (handlers.one(body()), handlers.many(batch(body(), body())), handlers.explained(body())):
@@ -96,7 +96,7 @@ def test_an_answer_says_which_state_of_the_store_it_was_made_from(model, store, 
     assert isinstance(handlers.many(batch(given, body())), KeyedAnswer)
 
 
-def test_what_is_made_beside_the_loop_says_it_too(model, store, counted):
+def test_answers_computed_off_the_loop_say_it_too(model, store, counted):
     costs = CostModel(model)
     costs._explained_row_s = 1.0
     handlers = predicting(model, store, counted, costs=costs)
@@ -143,7 +143,7 @@ class Elsewhere:
         return [await asyncio.sleep(0, row) for row in self.store.read_many(keys)]
 
 
-def test_a_store_that_machines_share_is_awaited_once_a_request_and_its_answers_are_given_once(model, store, counted):
+def test_shared_store_is_queried_once_and_answers_not_cached(model, store, counted):
     put(store, 1)
     put(store, 2, 3.0)
     elsewhere = Elsewhere(store)
@@ -187,7 +187,7 @@ def told(answer):
     return explanation["source"], list(explanation["contributions"].values()) == PLANTED
 
 
-def test_reasons_from_beforehand_are_served_for_exactly_that_row(model, store, counted, explanations):
+def test_precomputed_explanations_need_the_exact_row(model, store, counted, explanations):
     handlers = predicting(model, store, counted, explanations=explanations)
     known, live = ("precomputed", True), ("live", False)
     assert told(handlers.explained(body(1))) == known
@@ -204,7 +204,7 @@ def test_reasons_from_beforehand_are_served_for_exactly_that_row(model, store, c
     assert counted["mlrf_precomputed_explanations_total"] == 5
 
 
-def test_reasons_from_beforehand_survive_no_change_of_the_row(model, store, counted, explanations):
+def test_changed_row_invalidates_precomputed_explanations(model, store, counted, explanations):
     handlers = predicting(model, store, counted, explanations=explanations)
     put(store, 1, as_of_us=6)
     assert told(handlers.explained(body(1))) == ("precomputed", True)
@@ -214,7 +214,7 @@ def test_reasons_from_beforehand_survive_no_change_of_the_row(model, store, coun
     assert told(handlers.explained(body(1))) == ("precomputed", True)
 
 
-def test_the_files_of_rows_go_with_the_last_who_asks_there(model, tmp_path, counted):
+def test_row_files_are_closed_with_the_last_request(model, tmp_path, counted):
     path = tmp_path / "own"
     handlers = predicting(model, LmdbStore(path, row_format(model.bundle)), counted)
     assert lmdb_environment._identity(path) in lmdb_environment._registry
@@ -223,7 +223,7 @@ def test_the_files_of_rows_go_with_the_last_who_asks_there(model, tmp_path, coun
     assert lmdb_environment._identity(path) not in lmdb_environment._registry
 
 
-def test_the_data_plane_gives_reasons_from_beforehand_and_makes_the_others(model, store, counted, explanations):
+def test_data_plane_serves_precomputed_explanations(model, store, counted, explanations):
     rows = StoredRows(store.format, store, AgeLimit(), LookupMeter(count(counted)), explanations)
     reader = TensorReader(model.schema, Leniency(), 10, store.format.key, 10)
     place = layout([model.name])

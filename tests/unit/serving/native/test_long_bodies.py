@@ -36,7 +36,7 @@ def body(bundle):
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_a_long_body_is_read_and_answered_beside_the_loop(predicting, counted, body, many):
+def test_long_body_is_answered_off_the_event_loop(predicting, counted, body, many):
     short = b'{"instances":[' + body + b"]}" if many else body
     handler = predicting.many if many else predicting.one
     expected = handler(short)
@@ -52,7 +52,7 @@ def test_a_long_body_is_read_and_answered_beside_the_loop(predicting, counted, b
 
 
 @pytest.mark.parametrize("handler", ["one", "explained", "many"])
-def test_a_wrong_body_is_judged_beside_the_loop_when_it_is_not_short(predicting, counted, handler):
+def test_long_invalid_body_is_parsed_off_the_event_loop(predicting, counted, handler):
     wrong = b'{"features": {' + b" " * LONG_FOR_CAREFUL_READING + b"}}"
     deferred = getattr(predicting, handler)(wrong)
     assert isinstance(deferred, Deferred)

@@ -127,7 +127,7 @@ def test_several_rows_are_refused_with_the_route_for_them():
     assert "/predict/batch" in str(refused([NAMED]))
 
 
-def test_a_number_that_could_be_a_category_or_a_code_is_refused_by_name():
+def test_ambiguous_category_or_code_is_refused():
     error = refused([3.5, 4, True, 1, 12])
     assert isinstance(error, InvalidFeatureError)
     assert error.details["feature"] == "size"
@@ -145,7 +145,7 @@ def test_an_object_with_a_reserved_word_is_a_request(word):
     )
 
 
-def test_a_name_that_is_no_feature_is_refused_with_the_remedy():
+def test_unknown_feature_is_refused_with_the_remedy():
     assert 'did you mean {"features": {"price": …}}?' in str(refused({"price": 1.5, "explain": True}))
     error = refused({"price": 1.5, "prise": 1})
     assert error.details == {"field": "prise"}
@@ -183,7 +183,7 @@ def test_a_strict_server_takes_canonical_bodies_alone(body):
 
 @settings(max_examples=150)
 @given(cases())
-def test_what_a_strict_server_accepts_is_read_the_same_by_a_lenient_one(case):
+def test_lenient_server_reads_strict_input_the_same(case):
     (schema, leniency, most, key), texts, more = case
     strict = Leniency(leniency.unknown_features, leniency.unknown_categories)
     natural = Leniency(leniency.unknown_features, leniency.unknown_categories, natural=True)
@@ -246,7 +246,7 @@ def test_every_natural_form_means_one_canonical_body(case):
 
 @settings(max_examples=150)
 @given(st.data())
-def test_a_bare_array_means_the_canonical_array_where_it_is_taken(data):
+def test_bare_array_equals_the_canonical_array(data):
     schema = data.draw(schemas())
     wrong = data.draw(st.integers(0, 3)) == 0
     values = [
@@ -302,7 +302,7 @@ OPTIONAL = Schema(
 
 
 @pytest.mark.parametrize("leniency", [Leniency(), NATURAL])
-def test_absent_features_have_their_defaults_and_the_request_says_which(leniency):
+def test_absent_features_get_defaults_named_by_the_request(leniency):
     decoder = RowDecoder(OPTIONAL, leniency, 2)
     body = b'{"features":{"price":1.5,"promo":true}}'
     for parsed in (decoder.row_at_once(body), decoder.strict_row(body)):

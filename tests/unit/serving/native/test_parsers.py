@@ -40,7 +40,7 @@ PLAIN = Schema((Feature("a"), Feature("b", Kind.CATEGORICAL, ("x", "y"))))
 
 @given(st.binary(max_size=40), st.integers(0, 30), st.sampled_from(["refuse", "ignore"]))
 @example(b'"\xff"', 0, "ignore")
-def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unknown):
+def test_invalid_json_gets_the_same_error_from_both_parsers(noise, place, unknown):
     leniency = Leniency(unknown)
     whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
     body = whole[:place] + noise + whole[place + len(noise) :]
@@ -54,7 +54,7 @@ def test_bytes_that_are_no_json_are_refused_the_same_both_ways(noise, place, unk
     "inside",
     [b'"\xff"', b'"\\ud800"', b'"\\x"', b"1e999", b"[" * 5000 + b"]" * 5000, b"1" * 5000, b'{"\xff":1}', b'"\x01"'],
 )
-def test_what_stands_in_an_ignored_feature_is_judged_the_same_both_ways(inside):
+def test_ignored_feature_value_is_treated_alike_by_parsers(inside):
     leniency = Leniency("ignore")
     body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"
     decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
@@ -148,7 +148,7 @@ def test_floats_of_data_frames_are_read_by_the_fast_decoder(case, named):
 @pytest.mark.parametrize(
     ("kind", "wrong"), [("INTEGER", b"4.5"), ("BOOLEAN", b"0.5"), ("BOOLEAN", b"2"), ("BOOLEAN", b'"1"')]
 )
-def test_numbers_that_are_no_integer_or_boolean_are_refused(kind, wrong):
+def test_non_integer_and_non_boolean_numbers_are_refused(kind, wrong):
     decoder = RowDecoder(Schema((Feature("a", Kind[kind]),)), Leniency(natural=True), 1)
     for body in (b'{"features":[%b]}', b'{"features":{"a":%b}}'):
         with pytest.raises(InvalidFeatureError, match="'a'"):

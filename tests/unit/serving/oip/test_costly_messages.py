@@ -79,7 +79,7 @@ def test_nan_is_a_missing_number_and_in_a_string_what_it_is():
     ],
     ids=["no input's", "given twice"],
 )
-def test_a_long_array_that_is_no_inputs_data_is_json_all_the_same(where):
+def test_long_array_outside_input_data_is_parsed(where):
     """The prediction log keeps bodies as they came."""
     with pytest.raises(MalformedRequestError):
         request_body.read_request("m", b"{%b}" % (where % LONG), None, 0.0)

@@ -61,12 +61,12 @@ def refused(read):
 
 
 @pytest.mark.parametrize("body", MESSAGES.values(), ids=MESSAGES)
-def test_a_message_of_millions_of_parts_is_refused_by_their_number(body):
+def test_message_of_millions_of_fields_is_refused(body):
     refused(lambda: read_request(body))
 
 
 @pytest.mark.parametrize("body", DOCUMENTS.values(), ids=DOCUMENTS)
-def test_a_document_of_millions_of_parts_is_refused_by_their_number(body):
+def test_document_of_millions_of_objects_is_refused(body):
     refused(lambda: request_body.read_request("m", body, None, 0.0, 1000))
 
 
@@ -91,5 +91,5 @@ def test_the_numbers_are_those_of_protobuf():
 @pytest.mark.parametrize(
     "body", [b"\x2a", b"\x2a\xff", b"\x2a" + b"\xff" * 9 + b"\1", b"\x29\0", b"\xff" * 20, b"\x2e", b""]
 )
-def test_what_is_no_protobuf_ends_the_count(body):
+def test_non_protobuf_bytes_end_the_count(body):
     assert _kernel.count_wire(body, 1000)[0] == 0

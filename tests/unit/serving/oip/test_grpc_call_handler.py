@@ -110,7 +110,7 @@ def test_work_whose_turn_comes_too_late_is_not_begun():
     assert sorted(meter.statuses) == [200, 504]
 
 
-def test_a_long_sentence_is_cut_to_what_a_header_holds_however_it_is_spelled():
+def test_long_message_is_truncated_to_the_header_limit():
     def handler(body):
         raise MalformedRequestError("x" + "ü" * 3000)
 
@@ -121,7 +121,7 @@ def test_a_long_sentence_is_cut_to_what_a_header_holds_however_it_is_spelled():
     assert len(quote(context.details)) < 6500
 
 
-def test_what_nobody_foresaw_says_nothing_of_itself():
+def test_unexpected_faults_reveal_no_details():
     def handler(_body):
         raise ZeroDivisionError("secret")
 

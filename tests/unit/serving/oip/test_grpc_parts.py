@@ -43,7 +43,7 @@ def test_descriptors_are_those_of_the_proto_files(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["grpc", "google.protobuf"])
-def test_who_lacks_a_package_hears_how_to_install_it_before_anything_starts(missing, tmp_path):
+def test_missing_package_is_reported_before_the_start(missing, tmp_path):
     bundle = write_tree_bundle(tmp_path / "bundle")
     command = [sys.executable, "-c", WITHOUT, missing, "serve", bundle, "--port", "0", "--grpc-port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

@@ -80,13 +80,13 @@ def test_values_are_answered_by_values_as_protobuf_writes_them(datatype, content
     )
 
 
-def test_parameters_of_all_types_are_told_apart():
+def test_parameters_of_all_types_are_distinguished():
     parameters = {"bundle_version": "3eeac7eb3f55", "stale": True, "count": 1, "share": 1.0}
     response = InferResponse("m", "1", "7", parameters, ONE)
     assert RESPONSE.FromString(write_response(ASKED, response)) == by_protobuf(response)
 
 
-def test_a_streamed_answer_is_the_answer_and_the_last_to_its_request():
+def test_stream_answer_is_final_for_its_request():
     response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
     told = message("ModelStreamInferResponse").FromString(streamed(write_response(ASKED, response)))
     assert told.error_message == ""

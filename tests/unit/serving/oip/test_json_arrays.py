@@ -84,7 +84,7 @@ def test_null_is_missing_in_every_datatype(datatype, place):
     assert read_values(json.dumps(values).encode(), DATATYPES[datatype], [N], N) == values
 
 
-def test_what_is_no_array_or_not_nested_as_the_shape_says_is_refused():
+def test_wrongly_nested_or_non_array_data_is_refused():
     fp64 = DATATYPES["FP64"]
     rows = [[0.5] * WIDTH for _ in range(N // WIDTH)]
     ragged = [*rows[:-1], rows[-1][1:]]
@@ -93,7 +93,7 @@ def test_what_is_no_array_or_not_nested_as_the_shape_says_is_refused():
             read_values(json.dumps(document).encode(), fp64, shape, N)
 
 
-def test_more_values_than_the_shape_says_are_not_read_to_their_end():
+def test_excess_values_are_not_parsed_to_their_end():
     for document in ([1.0] * 1_000_000, [[1.0]] * 500_000, ["x"] * 500_000):
         datatype = DATATYPES["BYTES" if document[0] == "x" else "FP64"]
         with pytest.raises(TooManyValuesError):
@@ -110,13 +110,13 @@ def test_a_long_array_is_written_as_at_once():
 @pytest.mark.parametrize(
     "wrong", ["[{},]", "[,{}]", "[{},,1]", "[{}", "{}]", "[{}]]", "[[{}]", "[{} 1]", "[{},01]", "[{},.5]"]
 )
-def test_text_that_is_no_json_is_refused_though_nobody_looked_at_it_before(wrong):
+def test_invalid_json_in_skipped_text_is_refused(wrong):
     text = wrong.format(",".join(["0.25"] * 40_000)).encode()
     with pytest.raises(msgspec.MsgspecError):
         read_values(text, DATATYPES["FP64"], [50_000], 50_000)
 
 
-def test_a_comma_where_a_piece_ends_is_no_end_of_the_array():
+def test_comma_at_a_piece_boundary_does_not_end_the_array():
     for n in range(30_000, 30_000 + 40):
         written = ",".join(["0.25"] * n)
         for text in (f"[{written},]", f"[{written[:-4]},,0.25]"):

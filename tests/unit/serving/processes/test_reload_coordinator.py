@@ -61,7 +61,7 @@ def play(tmp_path):
     return Play(tmp_path)
 
 
-def test_one_prepares_then_all_then_all_switch_and_only_then_it_is_acknowledged(play):
+def test_reload_prepares_one_then_all_then_switches(play):
     play.ask(1)
     assert play.step().attempt.slot == 0, "the one who was asked lives to tell what came of it"
     assert play.step().attempt.slot == 0
@@ -83,7 +83,7 @@ def test_one_prepares_then_all_then_all_switch_and_only_then_it_is_acknowledged(
     assert play.step().attempt is None, "an ask is answered once"
 
 
-def test_a_failure_keeps_the_old_version_and_is_told(play):
+def test_failed_reload_keeps_the_old_version_and_is_logged(play):
     play.ask(1)
     play.step()
     play.report(0, attempt=1, prepared=False, reason="a golden row")
@@ -103,7 +103,7 @@ def test_a_failure_of_the_second_keeps_it_too(play):
     assert play.board.outcomes[1].read().reason == "no memory"
 
 
-def test_who_takes_too_long_ends_the_attempt(play):
+def test_slow_worker_ends_the_attempt(play):
     play.ask(0)
     play.step()
     play.report(1, attempt=1, prepared=True)
@@ -112,7 +112,7 @@ def test_who_takes_too_long_ends_the_attempt(play):
     assert "not prepared within 10 s by the worker in slot 0" in play.board.outcomes[0].read().reason
 
 
-def test_a_death_ends_the_attempt_of_who_took_part_alone(play):
+def test_only_a_participants_death_ends_the_attempt(play):
     play.ask(0)
     play.step()
     play.reloading.crashed(0)
@@ -122,7 +122,7 @@ def test_a_death_ends_the_attempt_of_who_took_part_alone(play):
     assert "slot 1 died" in play.board.outcomes[0].read().reason
 
 
-def test_who_does_not_switch_is_ended_before_the_acknowledgement(play):
+def test_worker_that_does_not_switch_is_killed_first(play):
     play.ask(0)
     play.step()
     for slot in BOTH:
@@ -136,7 +136,7 @@ def test_who_does_not_switch_is_ended_before_the_acknowledgement(play):
     assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
 
 
-def test_a_worker_that_becomes_ready_while_others_prepare_is_waited_for(play):
+def test_worker_ready_during_preparation_is_included(play):
     play.ask(0)
     play.step({0})
     play.report(0, attempt=1, prepared=True)
@@ -152,13 +152,13 @@ def test_a_first_one_that_leaves_in_order_is_followed_by_another(play):
     assert play.step({0}).attempt.slot == 0
 
 
-def test_nothing_begins_while_nobody_answers(play):
+def test_no_reload_starts_while_no_worker_answers(play):
     play.ask(0)
     assert play.step(set()).attempt is None
     assert play.step().attempt is not None
 
 
-def test_a_pointer_that_moves_is_followed_and_a_refused_one_not_again(play):
+def test_moved_pointer_is_followed_a_refused_one_only_once(play):
     assert play.step().attempt is None
     play.point(NEW)
     assert play.step().attempt.version == NEW
@@ -171,7 +171,7 @@ def test_a_pointer_that_moves_is_followed_and_a_refused_one_not_again(play):
     assert play.step().attempt is not None, "asked for anew"
 
 
-def test_a_pointer_that_moved_before_anybody_looked_is_followed(play):
+def test_pointer_moved_before_the_first_check_is_followed(play):
     play.point(NEW)
     play.reloading.begin({"m": OLD})
     assert play.step().attempt.version == NEW
@@ -202,7 +202,7 @@ def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
     assert (play.outcomes, play.ended, play.reloading.is_idle) == (["unloaded"], [], True)
 
 
-def test_who_does_not_let_go_is_ended_before_the_acknowledgement(play):
+def test_worker_that_does_not_unload_is_killed_first(play):
     play.ask(0, version=None)
     play.step()
     play.report(0, generation=1)
@@ -210,7 +210,7 @@ def test_who_does_not_let_go_is_ended_before_the_acknowledgement(play):
     assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
 
 
-def test_an_unloaded_model_comes_back_by_a_load_and_by_nothing_else(play):
+def test_unloaded_model_returns_only_by_a_load(play):
     play.unload()
     play.point(NEW)
     assert play.step().attempt is None, "not by its pointer"
@@ -251,7 +251,7 @@ def page():
     return Page(ControlBlock(1, 512).row(0), Plan)
 
 
-def test_a_page_shows_whole_messages_alone():
+def test_page_shows_only_complete_messages():
     words = ControlBlock(1, 512).row(0)
     writing, reading = Page(words, Plan), Page(words, Plan)
     assert reading.read() == Plan()
@@ -264,7 +264,7 @@ def test_a_page_shows_whole_messages_alone():
     assert reading.read() == Plan(4)
 
 
-def test_who_is_born_while_a_message_is_written_has_seen_the_one_before():
+def test_process_forked_during_a_write_has_the_old_message():
     words = ControlBlock(1, 512).row(0)
     inherited = Page(words, Plan)
     inherited.write(Plan(3, {"m": OLD}))

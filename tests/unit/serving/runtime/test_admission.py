@@ -39,11 +39,11 @@ def test_work_that_would_begin_after_the_longest_wait_is_refused(admission):
     assert fill(admission, 1000) == pytest.approx(0.5 / RUN_S, abs=2)
 
 
-def test_work_that_would_not_be_done_by_the_clients_deadline_is_refused(admission):
+def test_work_that_would_miss_its_deadline_is_refused(admission):
     assert fill(admission, 1000, timeout_s=0.05) == pytest.approx(0.04 / RUN_S, abs=1), "10 ms before it"
 
 
-def test_a_client_that_names_more_time_than_the_longest_wait_is_admitted(admission):
+def test_client_deadline_beyond_max_wait_is_admitted(admission):
     assert fill(admission, 1000, timeout_s=2.0) == pytest.approx(2.0 / RUN_S, abs=2)
 
 
@@ -56,7 +56,7 @@ def test_a_longer_body_is_expected_to_take_longer(admission):
     assert admission.enter(ROUTE, 10 * N_BYTES) == pytest.approx(10 * RUN_S, rel=0.02)
 
 
-def test_bodies_as_long_as_work_for_the_thread_are_refused_unread(admission):
+def test_long_bodies_are_refused_unread(admission):
     fill(admission, 1000)
     assert admission.strained
     assert admission.refusal(ROUTE, N_BYTES) is not None
@@ -96,7 +96,7 @@ def test_the_queue_is_bounded_in_bytes():
     assert admission.strained
 
 
-def test_bodies_that_are_not_whole_are_bounded_in_bytes_together():
+def test_unfinished_bodies_share_a_byte_budget():
     admission = Admission()
     for _ in range(16):
         admission.reserve(8 << 20)

@@ -86,7 +86,7 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
     assert 0.05 <= waited_s < 5
 
 
-def test_work_that_waited_longer_than_the_longest_wait_is_not_begun():
+def test_work_past_max_wait_is_not_started():
     async def story(executor, held, first):
         done = []
         late = executor.start(Deferred(lambda: done.append("late") or b""), 0, 1, 0.0)
@@ -99,7 +99,7 @@ def test_work_that_waited_longer_than_the_longest_wait_is_not_begun():
     assert run(story, max_wait_s=0.05) == []
 
 
-def test_who_leaves_while_others_are_asked_makes_no_count_negative():
+def test_disconnect_during_await_keeps_counts_positive():
     async def story():
         work = Executor(Admission())
         never = asyncio.Event()

@@ -20,7 +20,7 @@ async def until_done(done, n):
         await asyncio.sleep(0)
 
 
-def test_what_waits_runs_in_order_and_the_loop_goes_on_between():
+def test_queued_work_runs_in_order_between_loop_iterations():
     async def story():
         queue, done, looks = RunQueue(Admission()), [], []
 
@@ -41,7 +41,7 @@ def test_what_waits_runs_in_order_and_the_loop_goes_on_between():
     assert len(set(looks)) >= 5, "forty runs of a fifth of a turn are at least five turns"
 
 
-def test_a_turn_that_takes_too_long_makes_the_queue_stand_and_an_empty_queue_ends_that():
+def test_long_iteration_starts_queueing_until_queue_is_empty():
     async def story():
         admission = Admission()
         queue, done = RunQueue(admission), []
@@ -58,7 +58,7 @@ def test_a_turn_that_takes_too_long_makes_the_queue_stand_and_an_empty_queue_end
     assert asyncio.run(story()) == [(True, True), (False, False)]
 
 
-def test_turns_that_are_short_are_never_behind():
+def test_short_iterations_are_never_overloaded():
     async def story():
         queue = RunQueue(Admission())
         for _ in range(5):
@@ -80,7 +80,7 @@ def test_a_cancelled_turn_is_not_run():
     assert asyncio.run(story()) == ["here"]
 
 
-def test_what_goes_on_queues_behind_what_came_meanwhile():
+def test_continued_work_queues_after_new_requests():
     async def story():
         queue, done = RunQueue(Admission()), []
 

@@ -9,7 +9,7 @@ import threading
 from mlrf.serving.telemetry.logs import Log
 
 
-def test_a_path_that_is_no_utf8_is_logged(tmp_path):
+def test_non_utf8_path_is_logged(tmp_path):
     reading, writing = os.pipe()
     Log(descriptor=writing).warning("pointer not read", reason=os.fsdecode(b"models/a\xff: gone\nnow"))
     os.close(writing)
@@ -19,7 +19,7 @@ def test_a_path_that_is_no_utf8_is_logged(tmp_path):
     assert (told["event"], told["reason"]) == ("pointer not read", "models/a\\udcff: gone\nnow")
 
 
-def test_a_pipe_whose_reader_hangs_holds_nobody_up():
+def test_hanging_pipe_reader_delays_nothing():
     reading, writing = os.pipe()
     try:
         os.set_blocking(writing, False)

@@ -83,7 +83,7 @@ def test_counts_are_totals_over_the_workers(block):
     assert found["mlrf_bundle_info", ("model", 'say "hi"\\n'), ("version", "1\n2")] == 1
 
 
-def test_a_replacement_goes_on_counting_where_its_predecessor_stopped(block):
+def test_replacement_continues_its_predecessors_counts(block):
     first = WorkerMeter(ROUTES, block.row(0))
     first.count_request(1, 200, 0.0)
     first.count_connections(1)
@@ -175,7 +175,7 @@ def test_a_process_that_has_ended_has_no_figures():
     assert read_figures(child.pid) is None
 
 
-def test_processor_time_goes_on_over_a_replacement(block):
+def test_processor_time_continues_over_a_replacement(block):
     name = ("mlrf_process_cpu_seconds_total", ("process", "worker-0"))
     first = WorkerMeter(ROUTES, block.row(0))
     first.count_cpu()

@@ -25,7 +25,7 @@ def test_the_share_that_is_picked_is_the_rate(rate):
     assert abs(len(picked(rate, n)) - n * rate) < spread
 
 
-def test_whoever_asks_only_when_it_is_due_misses_nothing():
+def test_sampling_by_due_number_misses_nothing():
     sampler, every = Sampler(0.1, seed=7), picked(0.1, 1000, seed=7)
     found = []
     while sampler.due < 1000:

@@ -74,7 +74,7 @@ def stages_of(served, label, body):
         ("/predict/batch", {"instances": [STRICT, BODY], "explain": 1}, ["decode", "engine", "explain"]),
     ],
 )
-def test_every_stage_is_counted_once_and_together_they_are_the_whole_time(bundle, meter, label, document, expected):
+def test_stages_are_counted_once_and_sum_to_the_total(bundle, meter, label, document, expected):
     served = LoadedModel(bundle, ServeSettings(bundles=(bundle.path,)), meter)
     assert stages_of(served, label, json.dumps(document).encode()) == expected
     assert recording() is None, "no other request is recorded"

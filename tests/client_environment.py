@@ -1,4 +1,4 @@
-"""The environment of foreign clients that `make clients` builds: its Python, and the marks of tests that need it."""
+"""The environments of foreign clients that `make clients` builds: their programs, and the marks of tests that need it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
-PYTHON = Path(__file__).parents[1] / f"{os.environ.get('VENV', '.venv')}-clients/bin/python"
+_VENV = Path(__file__).parents[1] / os.environ.get("VENV", ".venv")
+PYTHON = _VENV.with_name(f"{_VENV.name}-clients") / "bin/python"
+GENERATORS = _VENV.with_name(f"{_VENV.name}-generators") / "bin"
+"""Where the programs are that generate clients of the OpenAPI document."""
 
 
 def needs_clients(test):
     """Mark a test that runs `PYTHON`: skipped where there is none, but a failure in CI."""
-    absent = not PYTHON.exists() and "CI" not in os.environ
+    return _needs(PYTHON, test)
+
+
+def needs_generators(test):
+    """Mark a test that runs `GENERATORS`, as `needs_clients` does."""
+    return _needs(GENERATORS, test)
+
+
+def _needs(path, test):
+    absent = not path.exists() and "CI" not in os.environ
     return pytest.mark.clients(pytest.mark.skipif(absent, reason="run `make clients` first")(test))

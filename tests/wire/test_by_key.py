@@ -7,10 +7,10 @@ import math
 import random
 
 import pytest
-from jsonschema import Draft202012Validator
 
 import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
+from contract_validation import validator
 from raw_http import Client, request
 from running import serving
 
@@ -372,15 +372,13 @@ def test_answers_by_key_are_those_of_the_contract(served):
     }
     for path, body in asked.items():
         contract = document["paths"][path]["post"]
-        Draft202012Validator(contract["requestBody"]["content"]["application/json"]["schema"]).validate(body)
+        validator(document, contract["requestBody"]["content"]["application/json"]["schema"]).validate(body)
         answer = served.ask(body, path)
         assert answer.status == 200, answer.body
-        Draft202012Validator(contract["responses"]["200"]["content"]["application/json"]["schema"]).validate(
-            answer.json
-        )
+        validator(document, contract["responses"]["200"]["content"]["application/json"]["schema"]).validate(answer.json)
     instance = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     for wrong in ({"key": {"sku": 1}}, {"key": key(), "features": EXAMPLE}, {"overrides": {}}):
-        assert not Draft202012Validator(instance).is_valid(wrong)
+        assert not validator(document, instance).is_valid(wrong)
 
 
 def test_a_restarted_server_finds_what_was_pushed(tmp_path):

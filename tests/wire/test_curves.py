@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from jsonschema import Draft202012Validator
 
 import mlrf
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from contract_validation import validator
 from mlrf.core.manifest import LinkEntry
 from raw_http import Client
 from running import serving
@@ -161,10 +161,10 @@ def test_openapi_describes_bodies_and_answers(server):
     ]:
         operation = document["paths"][f"/models/{name}/curve"]["post"]
         content = operation["requestBody"]["content"]["application/json"]
-        Draft202012Validator(content["schema"]).validate(body)
-        Draft202012Validator(content["schema"]).validate(content["example"])
+        validator(document, content["schema"]).validate(body)
+        validator(document, content["schema"]).validate(content["example"])
         answered = operation["responses"]["200"]["content"]["application/json"]["schema"]
-        Draft202012Validator(answered).validate(server.ask("POST", f"/models/{name}/curve", body).json)
+        validator(document, answered).validate(server.ask("POST", f"/models/{name}/curve", body).json)
 
 
 def test_python_client_returns_the_models_curve(server, models):

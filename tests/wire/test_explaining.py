@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 import mlrf
 from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from contract_validation import validator
 from mlrf.core.manifest import LinkEntry
 from running import serving
 
@@ -281,14 +281,14 @@ def test_requests_and_answers_are_those_of_the_contract(server, path, body):
         described["requestBody"]["content"]["application/json"]["schema"],
         described["responses"]["200"]["content"]["application/json"]["schema"],
     )
-    Draft202012Validator(asked).validate(body)
+    validator(contract, asked).validate(body)
     answer = server.ask("POST", path, body)
     assert answer.status == 200
-    Draft202012Validator(answered).validate(answer.json)
-    assert not Draft202012Validator(asked).is_valid(body | {"explain": 0})
+    validator(contract, answered).validate(answer.json)
+    assert not validator(contract, asked).is_valid(body | {"explain": 0})
     if path.endswith("/explain"):
         unexplained = {key: value for key, value in answer.json.items() if key != "explanation"}
-        assert not Draft202012Validator(answered).is_valid(unexplained)
+        assert not validator(contract, answered).is_valid(unexplained)
 
 
 def test_docs_page_offers_explanations_if_available(server):

@@ -6,10 +6,10 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 import pytest
-from jsonschema import Draft202012Validator
 
 import graph_models as models
 import mlrf
+from contract_validation import validator
 from grpc_peer import Peer, address_of
 from inference_wires import ParsedRequest, Tensor, wires
 from mlrf.core.publishing import publish
@@ -219,7 +219,7 @@ def test_the_models_and_the_contract_are_described(server):
     assert (pipeline["engine"], pipeline["classes"]) == ("onnxruntime", ["leaves", "stays"])
     document = server.ask("GET", "/openapi.json").json
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    Draft202012Validator(body["schema"]).validate(body["example"])
+    validator(document, body["schema"]).validate(body["example"])
     assert server.ask("POST", "/predict", body["example"]).status == 200
     assert b"a graph of 12 operators" in server.ask("GET", "/docs").body
 

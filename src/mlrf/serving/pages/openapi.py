@@ -9,10 +9,10 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ReloadRefusedError
 from mlrf.serving.error_status import TABLE, descriptions
-from mlrf.serving.pages.openapi_content import Content, json_content, object_of
-from mlrf.serving.pages.openapi_native import native_content
-from mlrf.serving.pages.openapi_oip import fixed_contents
-from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS
+from mlrf.serving.pages.openapi_content import Content, class_prefixes, json_content, object_of, reference, values_of
+from mlrf.serving.pages.openapi_native import SHARED, NativeSchemas
+from mlrf.serving.pages.openapi_oip import OIP_SCHEMAS, fixed_contents
+from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS, PLATFORM_SCHEMAS
 from mlrf.serving.routes import ADMIN, ANY, OPEN, ROUTES, Body, RouteSpec
 
 _RELOAD_REFUSED = TABLE[ReloadRefusedError].http
@@ -24,17 +24,19 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
     """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
     paths: dict[str, Any] = {}
     contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
+    schemas = _shared_schemas(names, [bundle.name for bundle in bundles])
+    native = [_add_schemas(schemas, bundle, max_batch) for bundle in bundles]
     for spec in ROUTES:
         if spec.handler is None:
             continue
         if spec.is_per_model:
-            for bundle in bundles:
-                described = native_content(spec.path, bundle, max_batch) or PLATFORM_CONTENTS.get(spec.path, _ANY)
+            for bundle, of_model in zip(bundles, native, strict=True):
+                described = of_model.content(spec.path) or PLATFORM_CONTENTS.get(spec.path, _ANY)
                 for path in spec.paths(bundle.name, is_default=bundle.name == default):
                     _add(paths, path, spec, described, f"{spec.summary} of {bundle.name}")
             continue
-        given = names if spec.scope == ADMIN else [bundle.name for bundle in bundles]
-        parameters = [_in_path("name", {"enum": list(given)})] if spec.names_model else []
+        named = reference("KnownModel" if spec.scope == ADMIN else "ServedModel")
+        parameters = [_in_path("name", named)] if spec.names_model else []
         _add(paths, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
         if spec.has_versions:
             path = spec.paths("{name}", ["{version}"])[1]
@@ -48,8 +50,23 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
             "description": "Predictions of gradient-boosted trees, and their explanations.",
         },
         "paths": paths,
-        "components": {"schemas": _shared_schemas()},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "Where the server has keys"}
+            },
+        },
+        "security": [{}, {"key": []}],
     }
+
+
+def _add_schemas(schemas: dict[str, Any], bundle: Bundle, max_batch: int) -> NativeSchemas:
+    """Add a model's schemas, under names of which none is taken, however it is written."""
+    taken = {name.casefold() for name in schemas}
+    made = (NativeSchemas(bundle, max_batch, prefix) for prefix in class_prefixes(bundle.name))
+    chosen = next(each for each in made if taken.isdisjoint(name.casefold() for name in each.schemas))
+    schemas |= chosen.schemas
+    return chosen
 
 
 def _add(
@@ -78,7 +95,7 @@ def _add(
 
 def _errors(spec: RouteSpec) -> dict[str, Any]:
     """Return the error responses of a route, by status."""
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    content = {"application/json": {"schema": reference("Error")}}
     return {
         str(status): {"description": description, "content": content}
         for status, description in descriptions().items()
@@ -91,7 +108,8 @@ def _in_path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _shared_schemas() -> dict[str, Any]:
+def _shared_schemas(known: Sequence[str], served: Sequence[str]) -> dict[str, Any]:
+    """Return the named schemas of all models; `known` names those that are unloaded too."""
     error = {
         "error": {"type": "string"},
         "code": {"type": "string"},
@@ -100,6 +118,8 @@ def _shared_schemas() -> dict[str, Any]:
     }
     return {
         "Error": object_of(error),
+        "ServedModel": values_of(served) if served else {"type": "string"},
+        "KnownModel": values_of(known) if known else {"type": "string"},
         "Status": object_of(
             {
                 "status": {"type": "string"},
@@ -114,14 +134,17 @@ def _shared_schemas() -> dict[str, Any]:
                 "refused": {"type": "array", "items": {"type": "object"}},
             }
         ),
-        "Any": {"type": "object"},
+        "Document": {"type": "object"},
+        **SHARED,
+        **OIP_SCHEMAS,
+        **PLATFORM_SCHEMAS,
     }
 
 
-_ANY = json_content({"$ref": "#/components/schemas/Any"})
-_STATUS = json_content({"$ref": "#/components/schemas/Status"})
+_ANY = json_content(reference("Document"))
+_STATUS = json_content(reference("Status"))
 _FIXED = {
-    "/models": json_content({"$ref": "#/components/schemas/Models"}),
+    "/models": json_content(reference("Models")),
     "/healthz": _STATUS,
     "/readyz": _STATUS,
     "/metrics": Content({"text/plain": {"schema": {"type": "string"}}}),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, NamedTuple
+
+from mlrf.core.feature import Category
+from mlrf.core.value_text import listed
 
 
 class Content(NamedTuple):
@@ -39,3 +45,45 @@ def object_of(properties: dict[str, Any], required: list[str] | None = None) -> 
         "required": list(properties) if required is None else required,
         "additionalProperties": False,
     }
+
+
+def reference(name: str) -> dict[str, Any]:
+    """Return the reference to a named schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the same, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def values_of(values: Sequence[Category], *, is_nullable: bool = False) -> dict[str, Any]:
+    """Return the schema of one of these values: an enumeration for each type that has some.
+
+    Generators take enumerations of strings and integers alone, and make a name of each value: of other types, and where two
+    names would be one, the type is all that is said.
+    """
+    texts = [value for value in values if isinstance(value, str)]
+    integers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    schemas: list[dict[str, Any]] = []
+    if texts:
+        names = {re.sub(r"\W+", "_", text).strip("_").casefold() for text in texts}
+        described = {"enum": texts} if len(names) == len(texts) else {"description": f"One of {listed(texts)}"}
+        schemas.append({"type": "string", **described})
+    if integers:
+        schemas.append({"type": "integer", "enum": integers})
+    if any(isinstance(value, float) for value in values):
+        schemas.append({"type": "number"})
+    if any(isinstance(value, bool) for value in values):
+        schemas.append({"type": "boolean"})
+    if is_nullable:
+        schemas.append({"type": "null"})
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def class_prefixes(name: str) -> Iterator[str]:
+    """Yield what the names of a model's schemas may begin with: its own name as a class's, then the same with a number."""
+    plain = "".join(word[:1].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
+    plain = plain if plain[:1].isalpha() else f"Model{plain}"
+    yield plain
+    yield from (f"{plain}{number}x" for number in count(2))

@@ -1,4 +1,9 @@
-"""What the native routes of a model take and answer, in the schemas of the OpenAPI document."""
+"""What the native routes of a model take and answer, as named schemas of the OpenAPI document.
+
+Code generators make a class of each named schema, so: every schema has a type, every array its items, a choice is between
+forms that their type or their required members tell apart, and a constant is an enumeration of one. Of objects and arrays the
+choice is `anyOf`: OpenAPI Generator takes an object for an array too, and then refuses it of a `oneOf`.
+"""
 
 from __future__ import annotations
 
@@ -10,142 +15,190 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
 from mlrf.serving.native.requests import MAX_EXPLAINED
-from mlrf.serving.pages.openapi_content import Content, json_content, object_of
-from mlrf.serving.pages.openapi_curve import VARY, curve_content
+from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
+from mlrf.serving.pages.openapi_curve import CURVE_SCHEMAS, VARY, curve_schema
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NUMBER = {"type": "number"}
-_OTHER_ROWS = {"description": "Also taken, without --strict: a bare object by name, and a bare array in schema order"}
-_OTHER_BATCHES = {
-    "description": "Also taken, without --strict: a bare array of rows, bare rows as instances, and "
+_NUMBERS = {"type": "array", "items": _NUMBER}
+_TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
+_OTHER_ROWS = "Also taken, without --strict: a bare object by name, and a bare array in schema order"
+_OTHER_BATCHES = (
+    "Also taken, without --strict: a bare array of rows, bare rows as instances, and "
     '{"columns": [name, …], "data": [[value, …], …]}; an Arrow IPC stream (application/vnd.apache.arrow.stream) too'
-}
+)
 _AS_OF = {"type": ["string", "null"], "format": "date-time"}
-_DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}
 _KEY_TYPES = {
-    "string": {"type": "string"},
+    "string": _TEXT,
     "integer": {"type": "integer"},
     "date": {"type": "string", "format": "date"},
-    "boolean": {"type": "boolean"},
+    "boolean": _FLAG,
+}
+SHARED = {
+    "UnknownCategories": {
+        "type": "string",
+        "enum": ["refuse", "missing", "as-library"],
+        "description": "What to do with a category that the model does not have",
+    },
+    "Explain": {
+        "description": "true for the contribution of every feature, or the number of features to name, largest first",
+        "anyOf": [_FLAG, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
+    },
+    "StaleFeatures": {"type": "string", "enum": ["refuse", "flag"], "description": "What to do with an older row"},
+    **CURVE_SCHEMAS,
+}
+"""The schemas that the requests of all models share, by name."""
+_DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OPTIONS = {
+    "unknown_categories": reference("UnknownCategories"),
+    "explain": reference("Explain"),
+    "return_features": {"type": "boolean", "description": "Whether the response repeats every feature"},
+    "max_feature_age": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "Greatest age of a stored row in seconds, if the server does not set a lower limit",
+    },
+    "stale_features": reference("StaleFeatures"),
 }
 
 
-def native_content(path: str, bundle: Bundle, max_batch: int) -> Content | None:
-    """Return what a native route of a model takes and answers; None for another route."""
-    match path:
-        case "/predict":
-            return _predict(bundle)
-        case "/predict/batch":
-            return _batch(bundle, max_batch)
-        case "/explain":
-            return _explain(bundle)
-        case "/curve":
-            instance = _instance(bundle, VARY) | _OTHER_ROWS
-            return curve_content(bundle, instance, _prediction(bundle), _origin(), _of_the_row(bundle))
-    return None
+class NativeSchemas:
+    """The schemas of one model's native routes, by name, each name begun by `prefix`."""
 
+    def __init__(self, bundle: Bundle, max_batch: int, prefix: str) -> None:
+        self._bundle = bundle
+        self._prefix = prefix
+        self._labels = None if bundle.manifest.classes is None else values_of(bundle.manifest.classes)
+        self._example = {"features": bundle.schema.example()}
+        self.schemas: dict[str, Any] = {}
+        self._features = self._named("Features", _by_name(bundle))
+        self._explanation = self._named("Explanation", _explanation(bundle))
+        self._row = self._named("Row", _by_position(bundle))
+        if bundle.manifest.rows is not None:
+            key = object_of({each.name: _KEY_TYPES[each.type] for each in bundle.manifest.rows.key})
+            self._key = self._named("Key", key | {"description": "The row to look up"})
+            overrides = {k: v for k, v in _by_name(bundle).items() if k != "required"}
+            self._overrides = self._named(
+                "Overrides", overrides | {"description": "Values that replace the stored ones"}
+            )
+        self._request = self._requests("Request")
+        self._curve_request = self._requests("CurveRequest", VARY)
+        self._batch_request = self._named("BatchRequest", self._batch(max_batch))
+        self._answer = self._named("Prediction", self._prediction())
+        self._batch_answer = self._named("BatchPrediction", self._batch_prediction())
+        self._explained = self._named("ExplainedPrediction", self._prediction(always=["explanation"]))
+        curve = curve_schema(_value(bundle), _origin(), self._labels, self._of_the_row())
+        self._curve = self._named("Curve", curve)
 
-def _predict(bundle: Bundle) -> Content:
-    answer = object_of(
-        _answer(bundle) | _of_the_row(bundle) | {"explanation": _explanation(bundle)}, required=list(_answer(bundle))
-    )
-    return json_content(answer, _instance(bundle) | _OTHER_ROWS, example=_example(bundle))
+    def content(self, path: str) -> Content | None:
+        """Return what a native route of the model takes and answers; None for another route."""
+        match path:
+            case "/predict":
+                return json_content(self._answer, self._request, example=self._example)
+            case "/predict/batch":
+                return json_content(self._batch_answer, self._batch_request, example={"instances": [self._example]})
+            case "/explain":
+                return json_content(self._explained, self._request, example=self._example)
+            case "/curve":
+                example = self._example | {"vary": self._bundle.schema.names[0]}
+                return json_content(self._curve, self._curve_request, example=example)
+        return None
 
+    def _named(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Give a schema a name and return the reference to it."""
+        self.schemas[self._prefix + name] = schema
+        return reference(self._prefix + name)
 
-def _explain(bundle: Bundle) -> Content:
-    always = _answer(bundle) | {"explanation": _explanation(bundle)}
-    answer = object_of(always | _of_the_row(bundle), required=list(always))
-    return json_content(answer, _instance(bundle) | _OTHER_ROWS, example=_example(bundle))
+    def _requests(self, name: str, more: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+        """Return the reference to a request of one row: by its features, or where rows are stored, by its key too.
 
+        `more` has further members, all required.
+        """
+        members = {"features": {"anyOf": [self._features, self._row]}, **_OPTIONS, **more}
+        by_features = object_of(members, required=["features", *more]) | {"description": _OTHER_ROWS}
+        if self._bundle.manifest.rows is None:
+            return self._named(name, by_features)
+        members = {"key": self._key, "overrides": self._overrides, **_OPTIONS, **more}
+        by_key = object_of(members, required=["key", *more])
+        forms = [self._named(f"{name}ByFeatures", by_features), self._named(f"{name}ByKey", by_key)]
+        return self._named(name, {"oneOf": forms})
 
-def _example(bundle: Bundle) -> dict[str, Any]:
-    return {"features": bundle.schema.example()}
+    def _batch(self, max_batch: int) -> dict[str, Any]:
+        instances = {"type": "array", "minItems": 1, "maxItems": max_batch, "items": self._request}
+        body = object_of({"instances": instances, **_OPTIONS}, required=["instances"])
+        return body | {"description": _OTHER_BATCHES}
 
+    def _prediction(self, always: list[str] | None = None) -> dict[str, Any]:
+        """Return the schema of the answer to one row, in which the members `always` are not optional."""
+        properties: dict[str, Any] = {"prediction": _value(self._bundle), **_origin(), "cached": _FLAG}
+        if self._labels is not None:
+            properties |= {"label": self._labels, "probabilities": _NUMBERS}
+        required = [*properties, *(always or [])]
+        return object_of(properties | self._of_the_row() | {"explanation": self._explanation}, required=required)
 
-def _answer(bundle: Bundle) -> dict[str, Any]:
-    properties: dict[str, Any] = {"prediction": _prediction(bundle), **_origin(), "cached": {"type": "boolean"}}
-    if bundle.manifest.classes is not None:
-        properties |= {"label": {"enum": bundle.manifest.classes}, "probabilities": {"type": "array", "items": _NUMBER}}
-    return properties
+    def _of_the_row(self) -> dict[str, Any]:
+        """Describe the members of a response about its row, where requested or found by key."""
+        properties: dict[str, Any] = {"features": self._features}
+        if _has_defaults(self._bundle):
+            properties["defaults"] = _DEFAULTS
+        if self._bundle.manifest.rows is not None:
+            properties |= {
+                "features_as_of": _AS_OF | {"description": "The as-of time of the row found by key"},
+                "features_stale": _FLAG | {"description": "Always true: the row is older than the request allows"},
+            }
+        return properties
 
-
-def _of_the_row(bundle: Bundle) -> dict[str, Any]:
-    """Describe the members of a response about its row, where requested or found by key."""
-    properties: dict[str, Any] = {"features": _named(bundle) | {"description": "Every feature, if requested"}}
-    if _has_defaults(bundle):
-        properties["defaults"] = _DEFAULTS
-    if bundle.manifest.rows is not None:
-        properties |= {
-            "features_as_of": _AS_OF | {"description": "The as-of time of the row found by key"},
-            "features_stale": {"const": True, "description": "The row is older than the request allows"},
+    def _batch_prediction(self) -> dict[str, Any]:
+        answers: dict[str, Any] = {"predictions": {"type": "array", "items": _value(self._bundle)}, **_origin()}
+        answers["cached"] = _FLAG
+        if self._labels is not None:
+            answers["labels"] = {"type": "array", "items": self._labels}
+            answers["probabilities"] = {"type": "array", "items": _NUMBERS}
+        required = list(answers)
+        answers["explanations"] = {
+            "type": "array",
+            "description": "null for an instance that requests none; absent when none does",
+            "items": nullable(self._explanation),
         }
-    return properties
+        answers["features"] = {"type": "array", "items": nullable(self._features)}
+        if _has_defaults(self._bundle):
+            answers["defaults"] = {"type": "array", "items": nullable(_DEFAULTS)}
+        if self._bundle.manifest.rows is not None:
+            answers["features_as_of"] = {"type": "array", "items": _AS_OF}
+            answers["features_stale"] = {"type": "array", "items": _FLAG}
+        return object_of(answers, required=required)
 
 
-def _batch(bundle: Bundle, max_batch: int) -> Content:
-    body = object_of(
-        {
-            "instances": {"type": "array", "minItems": 1, "maxItems": max_batch, "items": _instance(bundle)},
-            **_options(),
-        },
-        required=["instances"],
-    )
-    body |= _OTHER_BATCHES
-    answers: dict[str, Any] = {"predictions": {"type": "array", "items": _prediction(bundle)}, **_origin()}
-    answers["cached"] = {"type": "boolean"}
-    if bundle.manifest.classes is not None:
-        answers["labels"] = {"type": "array", "items": {"enum": bundle.manifest.classes}}
-        answers["probabilities"] = {"type": "array", "items": {"type": "array", "items": _NUMBER}}
-    always = list(answers)
-    answers["explanations"] = {
-        "type": "array",
-        "description": "null for an instance that requests none; absent when none does",
-        "items": {"anyOf": [_explanation(bundle), {"type": "null"}]},
-    }
-    answers["features"] = {"type": "array", "items": {"anyOf": [_named(bundle), {"type": "null"}]}}
-    if _has_defaults(bundle):
-        answers["defaults"] = {"type": "array", "items": {"anyOf": [_DEFAULTS, {"type": "null"}]}}
-    if bundle.manifest.rows is not None:
-        answers["features_as_of"] = {"type": "array", "items": _AS_OF}
-        answers["features_stale"] = {"type": "array", "items": {"type": "boolean"}}
-    example = {"instances": [_example(bundle)]}
-    return json_content(object_of(answers, required=always), body, example=example)
-
-
-def _instance(bundle: Bundle, more: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
-    """Describe the body of one instance; `more` has further members, all required."""
-    by_position = {
-        "type": "array",
-        "description": "Values in schema order; categories as codes",
-        "prefixItems": [_position(f) for f in bundle.schema.features],
-        "minItems": len(bundle.schema.features),
-        "maxItems": len(bundle.schema.features),
-    }
-    options = {**_options(), **more}
-    given = object_of({"features": {"oneOf": [_named(bundle), by_position]}, **options}, required=["features", *more])
-    if bundle.manifest.rows is None:
-        return given
-    by_key = {"key": _key(bundle), "overrides": _overrides(bundle), **options}
-    return {"oneOf": [given, object_of(by_key, required=["key", *more])]}
+def _by_name(bundle: Bundle) -> dict[str, Any]:
+    """Return the JSON Schema of an instance, with enumerations that generators take."""
+    schema = {name: value for name, value in to_json_schema(bundle.schema).items() if name != "$schema"}
+    # Of a title generators would make the name of the class.
+    schema["description"] = schema.pop("title")
+    properties = {}
+    for feature in bundle.schema.features:
+        described = dict(schema["properties"][feature.name])
+        if feature.categories is not None and "enum" in described:
+            del described["enum"]
+            described = values_of(feature.categories, is_nullable=feature.nullable) | described
+        properties[feature.name] = described
+    return schema | {"properties": properties}
 
 
 def _has_defaults(bundle: Bundle) -> bool:
     return any(feature.optional for feature in bundle.schema.features)
 
 
-def _named(bundle: Bundle) -> dict[str, Any]:
-    return {k: v for k, v in to_json_schema(bundle.schema).items() if k != "$schema"}
-
-
-def _key(bundle: Bundle) -> dict[str, Any]:
-    rows = bundle.manifest.rows
-    fields = {} if rows is None else {each.name: _KEY_TYPES[each.type] for each in rows.key}
-    return object_of(fields) | {"description": "The row to look up"}
-
-
-def _overrides(bundle: Bundle) -> dict[str, Any]:
-    named = {k: v for k, v in _named(bundle).items() if k != "required"}
-    return named | {"description": "Values that replace the stored ones"}
+def _by_position(bundle: Bundle) -> dict[str, Any]:
+    features = bundle.schema.features
+    return {
+        "type": "array",
+        "description": "Values in schema order; categories as codes",
+        "prefixItems": [_position(feature) for feature in features],
+        "items": {},
+        "minItems": len(features),
+        "maxItems": len(features),
+    }
 
 
 def _position(feature: Feature) -> dict[str, Any]:
@@ -160,49 +213,29 @@ def _position(feature: Feature) -> dict[str, Any]:
     return {"type": ["integer", *null]}
 
 
-def _options() -> dict[str, Any]:
-    return {
-        "unknown_categories": {
-            "enum": ["refuse", "missing", "as-library"],
-            "description": "What to do with a category that the model does not have",
-        },
-        "explain": {
-            "description": "true for the contribution of every feature, or the number of features to name, largest first",
-            "oneOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1, "maximum": MAX_EXPLAINED}],
-        },
-        "return_features": {"type": "boolean", "description": "Whether the response repeats every feature"},
-        "max_feature_age": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "description": "Greatest age of a stored row in seconds, if the server does not set a lower limit",
-        },
-        "stale_features": {"enum": ["refuse", "flag"], "description": "What to do with an older row"},
-    }
-
-
 def _explanation(bundle: Bundle) -> dict[str, Any]:
     """Describe an explanation: of several outputs, lists in the order of the classes and objects by class."""
-    number: dict[str, Any] = _prediction(bundle)
+    number: dict[str, Any] = _value(bundle)
     by_feature: dict[str, Any] = {"type": "object", "additionalProperties": _NUMBER}
     rest: dict[str, Any] = _NUMBER
     if bundle.manifest.n_outputs > 1:
         by_feature, rest = ({"type": "object", "additionalProperties": each} for each in (by_feature, _NUMBER))
     return object_of(
         {
-            "space": {"const": "margin"},
+            "space": {"type": "string", "enum": ["margin"]},
             "margin": number | {"description": "The sum of base, contributions and other"},
             "base": number | {"description": "The expected margin over the training rows"},
             "contributions": by_feature,
             "other": rest | {"description": "The sum of the contributions that are not named"},
-            "source": {"enum": ["live", "precomputed"]},
+            "source": {"type": "string", "enum": ["live", "precomputed"]},
         }
     )
 
 
-def _prediction(bundle: Bundle) -> dict[str, Any]:
+def _value(bundle: Bundle) -> dict[str, Any]:
     n = bundle.manifest.n_outputs
     return _NUMBER if n == 1 else {"type": "array", "items": _NUMBER, "minItems": n, "maxItems": n}
 
 
 def _origin() -> dict[str, Any]:
-    return {"model": {"type": "string"}, "version": {"type": "string", "pattern": "^[0-9a-f]{12}$"}}
+    return {"model": _TEXT, "version": {"type": "string", "pattern": "^[0-9a-f]{12}$"}}

@@ -7,129 +7,137 @@ from typing import Any
 
 from mlrf.core.bundle import Bundle
 from mlrf.serving.oip.datatypes import DATATYPES
-from mlrf.serving.pages.openapi_content import Content, json_content
+from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference
 from mlrf.serving.telemetry.metrics import INFERENCE_PARTS
 
-_ANY = {"type": "object"}
-_MAY_BE_NULL = {"type": ["object", "null"]}
 _TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
 _COUNT = {"type": "integer", "minimum": 0}
+_YES = _FLAG | {"description": "Always true: else the status says why not"}
+_SHAPE = {"type": "array", "items": {"type": "integer"}}
 
 
 def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
+def _open(required: Sequence[str] = (), /, **properties: Any) -> dict[str, Any]:
+    """Return the schema of an object with these members and any other."""
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+
+
 def _closed(optional: Sequence[str] = (), /, **properties: Any) -> dict[str, Any]:
     """Return the schema of an object with these members and no other."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return object_of(properties, [name for name in properties if name not in optional])
 
 
-_DATATYPE = {"enum": list(DATATYPES)}
-_SHAPE = _list({"type": "integer"})
-_INPUT = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        "shape": _list({"type": "integer", "minimum": 1}),
-        "datatype": _DATATYPE,
-        "parameters": {"type": "object", "properties": {"binary_data_size": _COUNT}},
-        "data": {"type": "array"},
-    },
-    "required": ["name", "shape", "datatype"],
-}
-_REQUESTED_OUTPUT = {
-    "type": "object",
-    "properties": {
-        "name": _TEXT,
-        "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
-    },
-    "required": ["name"],
-}
-_INFER = {
-    "type": "object",
-    "properties": {
-        "id": {"type": ["string", "integer", "null"]},
-        "parameters": _MAY_BE_NULL,
-        "inputs": _list(_INPUT),
-        "outputs": _list(_REQUESTED_OUTPUT) | {"type": ["array", "null"]},
-    },
-    "required": ["inputs"],
-}
-_METADATA_TENSOR = _closed(name=_TEXT, datatype=_DATATYPE, shape=_SHAPE)
-_OUTPUT = _closed(
-    ["parameters", "data"],
-    name=_TEXT,
-    datatype=_DATATYPE,
-    shape=_SHAPE,
-    parameters=_closed(binary_data_size=_COUNT),
-    data=_list({"type": "number"}),
-)
-_ANSWER = _closed(
-    ["id"],
-    model_name=_TEXT,
-    model_version=_TEXT,
-    id=_TEXT,
-    parameters=_closed(
-        ["features_as_of", "features_stale"],
-        bundle_version=_TEXT,
-        features_as_of={"type": "string", "format": "date-time"},
-        features_stale={"const": True},
+_TENSOR = {"name": _TEXT, "datatype": reference("Datatype"), "shape": _SHAPE}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
+OIP_SCHEMAS: dict[str, Any] = {
+    "Datatype": {"type": "string", "enum": list(DATATYPES)},
+    "InferInput": _open(
+        ["name", "shape", "datatype"],
+        name=_TEXT,
+        shape=_list({"type": "integer", "minimum": 1}),
+        datatype=reference("Datatype"),
+        parameters=_open(binary_data_size=_COUNT),
+        data=_list({}),
     ),
-    outputs=_list(_OUTPUT),
-)
-_METADATA = _closed(
-    name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_list(_METADATA_TENSOR), outputs=_list(_METADATA_TENSOR)
-)
-_CONFIGURED = _list(_closed(name=_TEXT, data_type=_TEXT, dims=_SHAPE))
-_CONFIG = _closed(
-    name=_TEXT,
-    platform=_TEXT,
-    backend=_TEXT,
-    version_policy=_closed(specific=_closed(versions=_list({"type": "integer"}))),
-    max_batch_size=_COUNT,
-    input=_CONFIGURED,
-    output=_CONFIGURED,
-    parameters={"type": "object", "additionalProperties": _closed(string_value=_TEXT)},
-)
-_STATISTICS = _closed(
-    model_stats=_list(
-        _closed(
-            name=_TEXT,
-            version=_TEXT,
-            last_inference=_COUNT,
-            inference_count=_COUNT,
-            execution_count=_COUNT,
-            inference_stats=_closed(**dict.fromkeys(INFERENCE_PARTS, _closed(count=_COUNT, ns=_COUNT))),
-            batch_stats={"type": "array"},
-        )
-    )
-)
-_INDEX = _list(_closed(name=_TEXT, version=_TEXT, state={"enum": ["READY", "UNAVAILABLE"]}, reason=_TEXT))
-_YES = {"const": True}
+    "InferRequestedOutput": _open(["name"], name=_TEXT, parameters=_open(binary_data=_FLAG)),
+    "InferRequest": _open(
+        ["inputs"],
+        id={"type": ["string", "integer", "null"]},
+        parameters=nullable({"type": "object"}),
+        inputs=_list(reference("InferInput")),
+        outputs=nullable(_list(reference("InferRequestedOutput"))),
+    ),
+    "InferOutput": _closed(
+        ["parameters", "data"],
+        **_TENSOR,
+        parameters=_closed(binary_data_size=_COUNT),
+        data=_list({"type": ["number", "string", "boolean"]}),
+    ),
+    "InferResponse": _closed(
+        ["id"],
+        model_name=_TEXT,
+        model_version=_TEXT,
+        id=_TEXT,
+        parameters=_closed(
+            ["features_as_of", "features_stale"],
+            bundle_version=_TEXT,
+            features_as_of={"type": "string", "format": "date-time"},
+            features_stale=_FLAG,
+        ),
+        outputs=_list(reference("InferOutput")),
+    ),
+    "ServerMetadata": _closed(name=_TEXT, version=_TEXT, extensions=_list(_TEXT)),
+    "ServerLive": _closed(live=_YES),
+    "ServerReady": _closed(live=_YES, ready=_YES),
+    "ModelReady": _closed(name=_TEXT, ready=_YES),
+    "TensorMetadata": _closed(["parameters"], **_TENSOR, parameters=_TEXTS),
+    "ModelMetadata": _closed(
+        name=_TEXT,
+        versions=_list(_TEXT),
+        platform=_TEXT,
+        inputs=_list(reference("TensorMetadata")),
+        outputs=_list(reference("TensorMetadata")),
+        parameters=_TEXTS,
+    ),
+    "ConfiguredTensor": _closed(name=_TEXT, data_type=_TEXT, dims=_SHAPE),
+    "ModelConfig": _closed(
+        name=_TEXT,
+        platform=_TEXT,
+        backend=_TEXT,
+        version_policy=_closed(specific=_closed(versions=_list({"type": "integer"}))),
+        max_batch_size=_COUNT,
+        input=_list(reference("ConfiguredTensor")),
+        output=_list(reference("ConfiguredTensor")),
+        response_cache=_closed(enable=_FLAG),
+        parameters={"type": "object", "additionalProperties": _closed(string_value=_TEXT)},
+    ),
+    "Duration": _closed(count=_COUNT, ns=_COUNT),
+    "ModelStatistics": _closed(
+        name=_TEXT,
+        version=_TEXT,
+        last_inference=_COUNT,
+        inference_count=_COUNT,
+        execution_count=_COUNT,
+        inference_stats=_closed(**dict.fromkeys(INFERENCE_PARTS, reference("Duration"))),
+        batch_stats=_list({"type": "object"}),
+    ),
+    "Statistics": _closed(model_stats=_list(reference("ModelStatistics"))),
+    "IndexRequest": _open(ready=_FLAG),
+    "IndexedModel": _closed(
+        name=_TEXT, version=_TEXT, state={"type": "string", "enum": ["READY", "UNAVAILABLE"]}, reason=_TEXT
+    ),
+    "RepositoryRequest": _open(parameters={"type": "object"}),
+    "Done": _closed(),
+}
+"""The named schemas of the protocol."""
 
 
 def fixed_contents(bundles: Sequence[Bundle]) -> dict[str, Content]:
     """Return what the routes under `/v2` take and answer, by path; examples are of `bundles`."""
-    server = _closed(name=_TEXT, version=_TEXT, extensions=_list(_TEXT))
-    ready = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
-    acting = json_content(_closed(), {"type": "object", "properties": {"parameters": _ANY}})
-    infer = json_content(_ANSWER, _INFER, examples={each.name: {"value": _example(each)} for each in bundles})
+    acting = json_content(reference("Done"), reference("RepositoryRequest"))
+    infer = json_content(
+        reference("InferResponse"),
+        reference("InferRequest"),
+        examples={each.name: {"value": _example(each)} for each in bundles},
+    )
     # JSON, and behind it the tensors that have a binary_data_size.
-    infer.response["application/octet-stream"] = {}
+    infer.response["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
-        "/v2": json_content(server),
-        "/v2/health/live": json_content(_closed(live=_YES)),
-        "/v2/health/ready": json_content(_closed(live=_YES, ready=_YES)),
-        "/v2/models/stats": json_content(_STATISTICS),
-        "/v2/repository/index": json_content(_INDEX, ready),
+        "/v2": json_content(reference("ServerMetadata")),
+        "/v2/health/live": json_content(reference("ServerLive")),
+        "/v2/health/ready": json_content(reference("ServerReady")),
+        "/v2/models/stats": json_content(reference("Statistics")),
+        "/v2/repository/index": json_content(_list(reference("IndexedModel")), reference("IndexRequest")),
         "/v2/repository/models/{name}/load": acting,
         "/v2/repository/models/{name}/unload": acting,
-        "/v2/models/{name}": json_content(_METADATA),
-        "/v2/models/{name}/ready": json_content(_closed(name=_TEXT, ready=_YES)),
-        "/v2/models/{name}/config": json_content(_CONFIG),
-        "/v2/models/{name}/stats": json_content(_STATISTICS),
+        "/v2/models/{name}": json_content(reference("ModelMetadata")),
+        "/v2/models/{name}/ready": json_content(reference("ModelReady")),
+        "/v2/models/{name}/config": json_content(reference("ModelConfig")),
+        "/v2/models/{name}/stats": json_content(reference("Statistics")),
         "/v2/models/{name}/infer": infer,
     }
 

@@ -4,66 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlrf.serving.pages.openapi_content import Content, json_content
+from mlrf.serving.pages.openapi_content import Content, json_content, reference
 
 _TEXT = {"type": "string"}
 _VALUE = {"type": ["number", "string", "boolean", "null"]}
 _VALUES = {"type": "array", "items": _VALUE}
-_BY_NAME = {"type": "object", "additionalProperties": _VALUE}
-_ROWS = {"type": "array", "minItems": 1, "items": {"oneOf": [_VALUES, _BY_NAME]}}
-_FRAME = {
-    "type": "object",
-    "properties": {
-        "columns": {"type": "array", "items": _TEXT},
-        "index": _VALUES,
-        "data": {"type": "array", "items": _VALUES},
+_PREDICTIONS = {"type": "array", "items": reference("PlatformPrediction")}
+
+
+def _holding(**members: Any) -> dict[str, Any]:
+    """Return the schema of an object with these members, and any other."""
+    return {"type": "object", "properties": members, "required": list(members)}
+
+
+PLATFORM_SCHEMAS: dict[str, Any] = {
+    "NamedRow": {"type": "object", "additionalProperties": _VALUE, "description": "A row by name"},
+    "Rows": {"type": "array", "minItems": 1, "items": {"anyOf": [_VALUES, reference("NamedRow")]}},
+    "Columns": {"type": "object", "additionalProperties": _VALUES, "description": "Rows by column"},
+    "SplitFrame": {
+        "type": "object",
+        "properties": {
+            "columns": {"type": "array", "items": _TEXT},
+            "index": _VALUES,
+            "data": {"type": "array", "items": _VALUES},
+        },
+        "required": ["data"],
     },
-    "required": ["data"],
-}
-_PREDICTION = {
-    "description": "A number, K numbers of a multiclass model, or the class where the model that was built predicts classes",
-    "oneOf": [_VALUE, {"type": "array", "items": {"type": "number"}}],
-}
-_PREDICTIONS = {
-    "type": "object",
-    "properties": {"predictions": {"type": "array", "items": _PREDICTION}},
-    "required": ["predictions"],
-}
-_EXPLANATIONS = {
-    "type": "object",
-    "properties": {
-        "predictions": {"type": "array", "items": _PREDICTION},
-        "explanations": {"type": "array", "items": {"type": "object"}},
+    "FrameRequest": _holding(dataframe_split=reference("SplitFrame")),
+    "RecordsRequest": _holding(dataframe_records={"type": "array", "items": reference("NamedRow")}),
+    "InstancesRequest": _holding(instances=reference("Rows")),
+    "InputsRequest": _holding(inputs={"anyOf": [reference("Rows"), reference("Columns")]}),
+    "PlatformPrediction": {
+        "description": "A number, K numbers of a multiclass model, or the class where the object that was built predicts it",
+        "anyOf": [_VALUE, {"type": "array", "items": {"type": "number"}}],
     },
-    "required": ["predictions", "explanations"],
-}
-
-
-def _holding(**forms: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object with one of these members."""
-    each = [{"type": "object", "properties": {name: form}, "required": [name]} for name, form in forms.items()]
-    return each[0] if len(each) == 1 else {"oneOf": each}
-
-
-_INVOCATIONS = json_content(
-    _PREDICTIONS,
-    _holding(
-        dataframe_split=_FRAME,
-        dataframe_records={"type": "array", "items": _BY_NAME},
-        instances=_ROWS,
-        inputs={"oneOf": [_ROWS, {"type": "object", "additionalProperties": _VALUES}]},
+    "PlatformPredictions": _holding(predictions=_PREDICTIONS),
+    "PlatformExplanations": _holding(
+        predictions=_PREDICTIONS, explanations={"type": "array", "items": {"type": "object"}}
     ),
-)
-_STATUS = json_content({"$ref": "#/components/schemas/Status"})
+    "ModelNames": _holding(models={"type": "array", "items": _TEXT}),
+    "PlatformModel": _holding(name=_TEXT, ready={"type": "boolean"}),
+}
+"""The named schemas of these routes."""
+_REQUESTS = ("FrameRequest", "RecordsRequest", "InstancesRequest", "InputsRequest")
+_INVOCATIONS = json_content(reference("PlatformPredictions"), {"oneOf": [reference(name) for name in _REQUESTS]})
+_STATUS = json_content(reference("Status"))
 PLATFORM_CONTENTS = {
-    "/v1/models": json_content(
-        {"type": "object", "properties": {"models": {"type": "array", "items": _TEXT}}, "required": ["models"]}
-    ),
-    "/v1/models/{name}": json_content(
-        {"type": "object", "properties": {"name": _TEXT, "ready": {"type": "boolean"}}, "required": ["name", "ready"]}
-    ),
-    "/v1/models/{name}:predict": json_content(_PREDICTIONS, _holding(instances=_ROWS)),
-    "/v1/models/{name}:explain": json_content(_EXPLANATIONS, _holding(instances=_ROWS)),
+    "/v1/models": json_content(reference("ModelNames")),
+    "/v1/models/{name}": json_content(reference("PlatformModel")),
+    "/v1/models/{name}:predict": json_content(reference("PlatformPredictions"), reference("InstancesRequest")),
+    "/v1/models/{name}:explain": json_content(reference("PlatformExplanations"), reference("InstancesRequest")),
     "/invocations": Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
     "/ping": _STATUS,
     "/health": _STATUS,

@@ -1,0 +1,57 @@
+"""What a client that OpenAPI Generator (the Java program) generated is answered; as generated_attrs.py."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from suite import done, told
+
+
+def main(told):
+    sys.path.insert(0, str(Path(told.package).parent))
+    import mlrf_pydantic as package  # noqa: PLC0415
+
+    named = package.SampleRequestByFeatures(
+        features=package.SampleRequestByFeaturesFeatures(package.SampleFeatures.from_dict(told.instance)),
+        explain=package.Explain(True),
+    )
+    placed = package.SampleRequestByFeatures(features=package.SampleRequestByFeaturesFeatures(told.row))
+    keyed = package.SampleRequestByKey(key=package.SampleKey.from_dict(told.key))
+    with package.ApiClient(package.Configuration(f"http://{told.address}")) as client:
+        assert package.ServerApi(client).get_readyz().status == "ready"
+        predictions = package.PredictionsApi(client)
+        for body, wanted in (
+            (named, told.predictions["instance"]),
+            (placed, told.predictions["instance"]),
+            (keyed, told.predictions["key"]),
+        ):
+            answer = predictions.post_predict(package.SampleRequest(body))
+            assert (answer.prediction, answer.model) == (wanted, "sample"), answer
+        explained = predictions.post_predict(package.SampleRequest(named)).explanation
+        assert abs(explained.base + sum(explained.contributions.values()) - explained.margin) < 1e-9, explained
+        batch = package.SampleBatchRequest(instances=[package.SampleRequest(placed), package.SampleRequest(keyed)])
+        wanted = [told.predictions["instance"], told.predictions["key"]]
+        assert predictions.post_predict_batch(batch).predictions == wanted
+        features = package.BinaryRequestFeatures(package.BinaryFeatures.from_dict(told.instance))
+        assert predictions.post_models_binary_predict(package.BinaryRequest(features=features)).label == told.label
+        tensor = package.InferInput(
+            name="features", shape=[1, len(told.row)], datatype="FP64", data=[float(value) for value in told.row]
+        )
+        inferred = package.OpenInferenceProtocolApi(client).post_v2_models_name_infer(
+            package.ServedModel.SAMPLE, package.InferRequest(inputs=[tensor])
+        )
+        assert [each.actual_instance for each in inferred.outputs[0].data] == [told.predictions["instance"]], inferred
+        unknown = package.SampleRequestByKey(key=package.SampleKey.from_dict(told.key | {"sku": 8}))
+        try:
+            predictions.post_predict(package.SampleRequest(unknown))
+        except package.ApiException as error:
+            assert (error.status, json.loads(error.body)["code"]) == (404, "KEY_NOT_FOUND"), error
+        else:
+            raise AssertionError("a key without a row was answered")
+    done()
+
+
+if __name__ == "__main__":
+    main(told())

@@ -23,6 +23,8 @@ _IMAGE = re.compile(r"[a-zA-Z0-9][\w.:/@-]*")
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ADDRESS = re.compile(r"[0-9.]+|\[[0-9a-f:.]+\]")
 _PATH = re.compile(r"/[\w./@+-]*")
+_URI = re.compile(r"[a-z][a-z0-9+-]*://[\w./:@%?=&+-]+")
+_FILE = re.compile(r"[\w.-]+")
 _URL = re.compile(r"https?://[\w.:/-]+")
 _Out = Annotated[
     Path,
@@ -84,6 +86,39 @@ def kubernetes(
         "alert-groups": alert_groups(indent=4),
     }
     _tell(out, write_files("kubernetes", out, values))
+
+
+@deploy.command()
+def kserve(
+    out: _Out,
+    name: _Name,
+    image: _Image,
+    storage_uri: Annotated[
+        str, typer.Option(help="Where KServe fetches the bundle from, as s3://bucket/sales-bundle.")
+    ],
+    namespace: _Namespace = "default",
+    canary_uri: Annotated[
+        str | None, typer.Option(help="Where it fetches the next bundle from, for the canary.")
+    ] = None,
+    build_image: Annotated[
+        str, typer.Option(help="Image with mlrf and the training library, for the Job that builds a bundle.")
+    ] = "localhost/mlrf-build:latest",
+    model_file: Annotated[str, typer.Option(help="The model file that the Job builds from.")] = "model.txt",
+) -> None:
+    """Write a serving runtime for KServe, InferenceServices that use it, and a Job that builds a bundle from a model file.
+
+    Example: mlrf deploy kserve -o kserve --name sales --image registry/mlrf:1 --storage-uri s3://models/sales-bundle
+    """
+    values = {
+        "name": _checked("--name", name, _LABEL),
+        "namespace": _checked("--namespace", namespace, _LABEL),
+        "image": _checked("--image", image, _IMAGE),
+        "build-image": _checked("--build-image", build_image, _IMAGE),
+        "storage-uri": _checked("--storage-uri", storage_uri, _URI),
+        "canary-uri": _checked("--canary-uri", canary_uri or f"{storage_uri}-next", _URI),
+        "model-file": _checked("--model-file", model_file, _FILE),
+    }
+    _tell(out, write_files("kserve", out, values))
 
 
 @deploy.command()

@@ -35,6 +35,7 @@ _MS = 1e3
 _NO_KEY = b"\0"
 """An arbitrary key, to test whether a store answers."""
 _SHOWN = 20
+_NOT_LOCAL = "a shared store must be awaited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class StoredRows:
     def read_one(self, request: ByKey) -> FoundRow:
         """Return one row from a local store; raises as `read` does."""
         if self.local is None:
-            raise _not_local()
+            raise AssertionError(_NOT_LOCAL)
         try:
             stored = self.local.read(request.key)
         except FeaturesUnavailableError:
@@ -136,7 +137,7 @@ class StoredRows:
         `places`, and FeaturesUnavailableError when the store does not answer.
         """
         if self.local is None:
-            raise _not_local()
+            raise AssertionError(_NOT_LOCAL)
         try:
             return self._judged(request, self.local.read_many([each.key for each in request]), places)
         except FeaturesUnavailableError:
@@ -255,7 +256,3 @@ class StoredRows:
 def as_of_json(as_of_us: int | None) -> bytes:
     """Return an as-of time as JSON; cached, since rows loaded together share one time."""
     return b"null" if as_of_us is None else b'"%b"' % show_as_of(as_of_us).encode()
-
-
-def _not_local() -> AssertionError:
-    return AssertionError("a shared store must be awaited")

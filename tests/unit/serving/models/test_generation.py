@@ -1,4 +1,4 @@
-"""That what a generation opened is closed with it, without waiting for the garbage collector."""
+"""What a generation says of its readiness, and that what it opened is closed with it, without the garbage collector."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 from bundles import NUMBERS, write_tree_bundle
 from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import ConfigError, NotReadyError
+from mlrf.engines.selection import open_engine
 from mlrf.serving.config.settings import ServeSettings
-from mlrf.serving.models.service import Service
+from mlrf.serving.models.service import Service, default_name
 from mlrf.serving.routes import layout
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
@@ -37,11 +39,38 @@ def no_collector():
     gc.enable()
 
 
-def test_a_released_generation_closes_its_model_at_once(tmp_path, no_collector):
+@pytest.fixture
+def service(tmp_path):
     path = write_tree_bundle(tmp_path / "b", schema=NUMBERS)
     counts = layout(["sample"])
     meter = WorkerMeter(counts, memoryview(bytearray(8 * counts.n_words)).cast("Q"))
-    service = Service([read_bundle(path)], ServeSettings((path,)), meter, Exposition())
+    return Service([read_bundle(path)], ServeSettings((path,)), meter, Exposition())
+
+
+def test_it_is_ready_while_its_models_repeat_their_answers_and_nobody_asked_it_to_stop(service, tmp_path):
+    assert service.generation.ready(b"") == b'{"status":"ready"}'
+    # As memory that was overwritten would have it: the model answers, and otherwise than at the start.
+    served = service.served_as("sample")
+    sound = served.model.engine
+    served.model.engine = open_engine(read_bundle(write_tree_bundle(tmp_path / "other", schema=NUMBERS, seed=8)))
+    with pytest.raises(NotReadyError, match="model sample"):
+        service.generation.ready(b"")
+    served.model.engine = sound
+    service.draining = True
+    with pytest.raises(NotReadyError, match="shutting down"):
+        service.generation.ready(b"")
+
+
+def test_the_default_model_is_the_first_or_the_one_that_is_named():
+    assert default_name(["a", "b"], None) == "a"
+    assert default_name(["a", "b"], "b") == "b"
+    with pytest.raises(ConfigError, match=r"no bundle is named 'c';.* a, b"):
+        default_name(["a", "b"], "c")
+    with pytest.raises(ConfigError, match="two bundles are named 'a'"):
+        default_name(["a", "b", "a"], None)
+
+
+def test_a_released_generation_closes_its_model_at_once(service, no_collector):
     model = weakref.ref(service.served_as("sample").model)
     router = service.generation.router()
     service.generation.models(b"")

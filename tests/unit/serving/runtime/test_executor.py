@@ -10,7 +10,7 @@ import pytest
 
 from mlrf.core.errors import DeadlineExceededError, OverloadedError
 from mlrf.serving.runtime.admission import Admission
-from mlrf.serving.runtime.executor import Executor
+from mlrf.serving.runtime.executor import MAX_AWAITED, Executor
 from mlrf.serving.runtime.results import Awaited, Deferred
 
 
@@ -84,6 +84,29 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
     done, waited_s, counted = run(story)
     assert (done, counted) == ([], (0, 0))
     assert 0.05 <= waited_s < 5
+
+
+def test_requests_that_wait_for_a_store_are_limited_in_number_and_in_bytes():
+    async def story(executor, held, first):
+        over = asyncio.Event()
+
+        async def wait():
+            await over.wait()
+            return b""
+
+        waiting = [executor.start(Awaited(wait), 0, 1, 0.0) for _ in range(MAX_AWAITED)]
+        with pytest.raises(OverloadedError, match=f"{MAX_AWAITED} requests"):
+            executor.start(Awaited(wait), 0, 1, 0.0)
+        over.set()
+        await asyncio.gather(*waiting)
+        over.clear()
+        large = executor.start(Awaited(wait), 0, 1 << 40, 0.0)
+        with pytest.raises(OverloadedError, match="1 requests"):
+            executor.start(Awaited(wait), 0, 1, 0.0)
+        over.set()
+        await large
+
+    run(story)
 
 
 def test_work_past_max_wait_is_not_started():

@@ -28,6 +28,8 @@ from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
+ALIASES = ("/", "/v2/")
+"""The same as /docs and /v2."""
 PAGE = Path(__file__).parents[2] / "docs/reference/routes.md"
 
 
@@ -70,6 +72,7 @@ def templates(served):
     return {
         (method, re.sub("/models/(one|two)(/|:|$)(versions/[0-9a-f]+(/|$))?", r"/models/{name}\2", path).rstrip("/"))
         for method, path in served
+        if path not in ALIASES
     }
 
 
@@ -79,7 +82,7 @@ def by_template(served):
     return {
         (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v\1/\2models/{name}", path)))
         for m, path in served
-        if path != "/v2/"  # the same as /v2
+        if path not in ALIASES
     }
 
 

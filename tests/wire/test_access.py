@@ -152,6 +152,21 @@ def test_two_keys_are_one_too_many(keyed):
     assert keyed.ask("GET", "/models", headers=bearer(keyed.keys["p"]) + bearer(keyed.keys["e"])).status == 400
 
 
+@pytest.mark.parametrize("path_", ["/", "/docs"])
+def test_page_without_a_key_asks_for_one_and_names_no_model(keyed, path_):
+    answer = keyed.ask("GET", path_)
+    assert answer.status == 200
+    text = answer.body.decode()
+    assert '<input type="password"' in text
+    assert "<main></main>" in text
+    for secret in ("sample", "price", "/models/b", "north"):
+        assert secret not in text
+    assert keyed.ask("GET", "/docs/models").code == "UNAUTHENTICATED"
+    part = keyed.ask("GET", "/docs/models", headers=bearer(keyed.keys["p"])).body.decode()
+    assert "/models/b/predict" in part
+    assert "<script" not in part
+
+
 @pytest.mark.parametrize("path_", ["/healthz", "/readyz"])
 def test_what_watches_needs_no_key(keyed, path_):
     assert keyed.ask("GET", path_).status == 200

@@ -6,6 +6,8 @@ import itertools
 import json
 import math
 import random
+import struct
+import zlib
 
 import pytest
 from openapi_spec_validator import validate
@@ -523,6 +525,19 @@ def test_the_docs_page_works_without_an_internet(server):
     assert "src=" not in page
     assert "@import" not in page
     assert "süd" in page
+    assert 'type="password"' not in page
+    assert server.ask("GET", "/").body == answer.body
+
+
+def test_the_icon_that_browsers_ask_for_is_an_image(server):
+    answer = server.ask("GET", "/favicon.ico")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/x-icon")
+    kind, n, size, start = struct.unpack_from("<2xHH8xII", answer.body)
+    assert (kind, n, start + size) == (1, 1, len(answer.body))
+    png = answer.body[start:]
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    (length,) = struct.unpack_from(">I", png, 33)
+    assert len(zlib.decompress(png[41 : 41 + length])) == 16 * (1 + 16 * 4)
 
 
 def test_models_are_described_with_their_features(server):

@@ -102,6 +102,8 @@ V2 = "/v2"
 _V2_MODEL = "/v2/models/{name}"
 V1_PREDICT = _V1_MODEL + ":predict"
 INVOCATIONS, PING = "/invocations", "/ping"
+DOCS, MODELS_PART = "/docs", "/docs/models"
+ICON = b"image/x-icon"
 
 ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(
@@ -136,8 +138,15 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec("GET", "/openapi.json", "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.openapi),
     RouteSpec(
-        "GET", "/docs", "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
+        "GET", DOCS, "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
+        scope=OPEN, content_type=HTML,
+    ),
+    RouteSpec(
+        "GET", MODELS_PART, "The part of that page about the models", Tag.SERVER, lambda g, _: g.docs_models,
         content_type=HTML,
+    ),
+    RouteSpec(
+        "GET", "/favicon.ico", "The icon of that page", Tag.SERVER, lambda g, _: g.icon, scope=OPEN, content_type=ICON
     ),
     RouteSpec("GET", V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(

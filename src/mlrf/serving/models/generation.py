@@ -24,7 +24,8 @@ from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi
-from mlrf.serving.routes import INVOCATIONS, PING, ROUTES, V2, RouteSpec
+from mlrf.serving.pages.icon import icon
+from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V2, RouteSpec
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -86,7 +87,10 @@ class Generation:
         models = _describe(self._served, default, self._refused)
         self.models: Handler = _constant(lambda: msgspec.json.encode(models))
         self.openapi: Handler = _constant(lambda: msgspec.json.encode(openapi.document(*facts, names)))
-        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts), HTML, docs.HEADERS))
+        has_keys = settings.access.keys is not None
+        self.docs: Handler = _constant(lambda: Framed(docs.page(*facts, asks_for_key=has_keys), HTML, docs.HEADERS))
+        self.docs_models: Handler = _constant(lambda: docs.models_part(bundles, default))
+        self.icon: Handler = _constant(icon)
         chosen = settings.default is not None or len(names) == 1
         versions = {each.name: each.inference.paths for each in self.served}
         self.routes = public_routes(
@@ -168,7 +172,9 @@ def _aliases(settings: ServeSettings) -> dict[str, str]:
     """Return additional paths (the operator's, and `/v2/`), with the path of the route that each leads to."""
     chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
     # Some clients write the metadata's path with a slash, the specification does without.
-    return {f"{V2}/": V2} | {alias: path for path, alias in chosen.items() if alias is not None and alias != path}
+    return {"/": DOCS, f"{V2}/": V2} | {
+        alias: path for path, alias in chosen.items() if alias is not None and alias != path
+    }
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import FOREST
-from mlrf.serving.routes import ADMIN, ROUTES, RouteSpec
+from mlrf.serving.routes import ADMIN, MODELS_PART, ROUTES, RouteSpec
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -22,17 +22,30 @@ button{font:inherit;padding:.35rem 1rem;margin:.5rem 0}code{font:13px ui-monospa
 td,th{border-color:#444}}
 """
 _SCRIPT = """
-for (const form of document.querySelectorAll('form')) form.addEventListener('submit', async event => {
+let key = '';
+const authorized = () => key ? {'Authorization': 'Bearer ' + key} : {};
+const ask = async form => {
+  const answer = await fetch(form.dataset.path + (form.submitted || ''), {method: 'POST',
+    headers: {'Content-Type': 'application/json', ...authorized()},
+    body: form.querySelector('textarea').value});
+  return answer.status + ' ' + answer.statusText + '\\n' + JSON.stringify(await answer.json(), null, 2);
+};
+const unlock = async form => {
+  key = form.querySelector('input').value.trim();
+  const answer = await fetch(form.dataset.models, {headers: authorized()});
+  if (!answer.ok) return answer.status + ' ' + (await answer.json()).error;
+  document.querySelector('main').innerHTML = await answer.text();
+  return '';
+};
+document.addEventListener('submit', async event => {
   event.preventDefault();
-  const out = form.querySelector('pre');
-  try {
-    const answer = await fetch(form.dataset.path + event.submitter.value, {method: 'POST',
-      headers: {'Content-Type': 'application/json'},
-      body: form.querySelector('textarea').value});
-    out.textContent = answer.status + ' ' + answer.statusText + '\\n' + JSON.stringify(await answer.json(), null, 2);
-  } catch (error) { out.textContent = String(error); }
+  const form = event.target, out = form.querySelector('pre');
+  form.submitted = event.submitter && event.submitter.value;
+  try { out.textContent = await (form.dataset.models ? unlock(form) : ask(form)); }
+  catch (error) { out.textContent = String(error); }
 });
 """
+"""The key stays in this page's memory: it is never stored, nor part of an address."""
 
 
 def _source(text: str) -> bytes:
@@ -41,23 +54,37 @@ def _source(text: str) -> bytes:
 
 
 HEADERS = (
-    b"Content-Security-Policy: default-src 'none'; script-src %b; style-src %b; connect-src 'self'; base-uri 'none'; "
-    b"form-action 'none'; frame-ancestors 'none'\r\n"
+    b"Content-Security-Policy: default-src 'none'; script-src %b; style-src %b; connect-src 'self'; img-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
     b"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"
     % (_source(_SCRIPT), _source(_STYLE))
 )
 """The header lines of the page: names in a bundle are text from elsewhere, so nothing runs but the script of this module."""
+_KEY_FORM = (
+    f'<form data-models="{MODELS_PART}"><p><label>API key <input type="password" autocomplete="off" required></label> '
+    "<button>Show the models</button></p><p>The page keeps it until you leave, and sends it with each request.</p>"
+    "<pre></pre></form>"
+)
 
 
-def page(bundles: list[Bundle], default: str, version: str, max_batch: int) -> bytes:
-    """Return the page: the routes, and for each model a form with an example request, and its features."""
+def page(bundles: list[Bundle], default: str, version: str, max_batch: int, *, asks_for_key: bool = False) -> bytes:
+    """Return the page: the routes, and the part about the models.
+
+    A page that `asks_for_key` is for anyone, and names no model: it fetches that part with the key that the reader enters.
+    """
     rows = "".join(_route(spec, max_batch) for spec in ROUTES if spec.handler is not None)
-    models = "".join(_model(bundle, is_default=bundle.name == default) for bundle in bundles)
+    models = "" if asks_for_key else models_part(bundles, default).decode()
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>mlrf</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>mlrf {html.escape(version)}</h1><table>{rows}</table>{models}<script>{_SCRIPT}</script></body></html>"
+        f"<h1>mlrf {html.escape(version)}</h1><table>{rows}</table>"
+        f"{_KEY_FORM if asks_for_key else ''}<main>{models}</main><script>{_SCRIPT}</script></body></html>"
     ).encode()
+
+
+def models_part(bundles: list[Bundle], default: str) -> bytes:
+    """Return the part of the page about the models: for each a form with an example request, and its features."""
+    return "".join(_model(bundle, is_default=bundle.name == default) for bundle in bundles).encode()
 
 
 def _route(spec: RouteSpec, max_batch: int) -> str:

@@ -149,5 +149,7 @@ _FIXED = {
     "/readyz": _STATUS,
     "/metrics": Content({"text/plain": {"schema": {"type": "string"}}}),
     "/docs": Content({"text/html": {"schema": {"type": "string"}}}),
+    "/docs/models": Content({"text/html": {"schema": {"type": "string"}}}),
+    "/favicon.ico": Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
 }
 """By path; a route without a line answers with any object."""

@@ -15,6 +15,7 @@ from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.features.entity_key import EntityKey, KeyField, KeyType
 from mlrf.serving.lookup.by_key import ByKey
+from mlrf.serving.native.fast_parser import RowDecoder
 
 MAX_INSTANCES = 3
 
@@ -207,6 +208,13 @@ def cases(draw):
     entity_key = draw(entity_keys())
     texts = draw(st.lists(instances(schema, entity_key), min_size=1, max_size=MAX_INSTANCES + 1))
     return (schema, leniency, MAX_INSTANCES, entity_key), texts, draw(st.lists(st.sampled_from(MORE), max_size=2))
+
+
+def complete_decoder(*args):
+    """A decoder that has seen a natural body before."""
+    decoder = RowDecoder(*args)
+    decoder.complete()
+    return decoder
 
 
 def bits(row):

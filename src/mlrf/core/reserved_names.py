@@ -10,11 +10,10 @@ from collections.abc import Iterable
 RESERVED_NAMES = frozenset(
     (
         "features", "key", "overrides",
-        "unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "leaves", "base_margin",
-        "vary",
+        "unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "vary",
         "instances", "inputs", "columns", "index", "data", "dataframe_split", "dataframe_records",
         # Kept for later.
-        "defaults", "init_score", "options", "parameters", "params", "rows", "signature_name",
+        "base_margin", "defaults", "init_score", "leaves", "options", "parameters", "params", "rows", "signature_name",
     )
 )  # fmt: skip
 

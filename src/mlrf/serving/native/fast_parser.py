@@ -27,6 +27,8 @@ from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_o
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
 
 _NO_OPTIONS = (False, None, None, None)
+_NATURAL_FEATURES = 2000
+"""Natural bodies of wider models are left to the strict parser: compiling decoders for them takes too long."""
 _AT_ONCE_BYTES = MAX_NUMBER_CHARS
 """Longer bodies go to the strict parser, which counts values first, then decodes each instance with the fast decoder."""
 
@@ -52,8 +54,10 @@ class RowDecoder:
         self._decode_one: Callable[[bytes], Any] | None = one
         self._decode_many: Callable[[bytes], Any] | None = many
         self._make_natural = partial(NaturalDecoder, schema, leniency, max_instances, self._codes)
-        self._takes_natural = leniency.natural or any(feature.optional for feature in schema.features)
         self._natural: NaturalDecoder | None = None
+        has_other_forms = leniency.natural or any(feature.optional for feature in schema.features)
+        self.is_incomplete = has_other_forms and one is not None and len(schema.features) <= _NATURAL_FEATURES
+        """Whether the decoders of natural bodies are yet to be compiled: `strict_row` and `strict_rows` do so."""
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""
@@ -65,10 +69,14 @@ class RowDecoder:
 
     def strict_row(self, body: bytes) -> ParsedRequest:
         """Return the request as `row` does, with the strict parser alone."""
+        if self.is_incomplete:
+            self.complete()
         return self._strict.row(body)
 
     def strict_rows(self, body: bytes) -> list[ParsedRequest]:
         """Return the requests as `rows` does, with the strict parser, which still decodes single instances fast."""
+        if self.is_incomplete:
+            self.complete()
         return self._strict.rows(body, self.row_at_once)
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
@@ -78,8 +86,7 @@ class RowDecoder:
                 parsed = self._decode_one(body)
                 return self._row_of(parsed), parsed.explain, FEATURES if parsed.return_features else None
             except REFUSED:
-                natural = self._natural_decoder()
-                return None if natural is None else natural.row(body, self._row_of)
+                return None if self._natural is None else self._natural.row(body, self._row_of)
         return None
 
     def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
@@ -92,17 +99,16 @@ class RowDecoder:
                     for each in batch.instances
                 ]
             except REFUSED:
-                natural = self._natural_decoder()
-                return None if natural is None else natural.rows(body, self._row_of)
+                return None if self._natural is None else self._natural.rows(body, self._row_of)
             options = batch_options(batch)
             return parsed if options == _NO_OPTIONS else [in_batch(each, *options) for each in parsed]
         return None
 
-    def _natural_decoder(self) -> NaturalDecoder | None:
-        """Return the decoder of natural bodies, compiled for the first of them; None where there are none."""
-        if self._natural is None and self._takes_natural:
+    def complete(self) -> None:
+        """Compile the decoders of natural bodies, which takes some 0.1 ms a feature: not on the event loop."""
+        if self.is_incomplete:
             self._natural = self._make_natural()
-        return self._natural
+            self.is_incomplete = False
 
     def _row_of(self, parsed: Any) -> Row | ByKey:
         """Return the row or the key of a decoded instance; raises KeyError if the strict parser must decide."""

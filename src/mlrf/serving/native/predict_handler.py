@@ -57,7 +57,7 @@ class PredictHandler:
             recorder.enter(DECODE)
         parsed = self._decoder.row_at_once(body)
         if parsed is None:
-            if len(body) > STRICT_JSON_BYTES:
+            if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_row, body, self._one)
             parsed = self._decoder.strict_row(body)
         if recorder is not None:
@@ -77,7 +77,7 @@ class PredictHandler:
             recorder.enter(DECODE)
         parsed = self._decoder.row_at_once(body)
         if parsed is None:
-            if len(body) > STRICT_JSON_BYTES:
+            if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_row, body, self._explained)
             parsed = self._decoder.strict_row(body)
         if recorder is not None:
@@ -91,7 +91,7 @@ class PredictHandler:
             recorder.enter(DECODE)
         parsed = self._decoder.rows_at_once(body)
         if parsed is None:
-            if len(body) > STRICT_JSON_BYTES:
+            if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_rows, body, self._many)
             parsed = self._decoder.strict_rows(body)
         if recorder is not None:

@@ -27,7 +27,17 @@ from mlrf.core.schema import Schema
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.requests import FEATURES, Details
 from mlrf.serving.native.strict_parser import StrictParser
-from request_bodies import LITERALS, MAX_INSTANCES, MORE, bits, cases, outcome, right_literals, schemas
+from request_bodies import (
+    LITERALS,
+    MAX_INSTANCES,
+    MORE,
+    bits,
+    cases,
+    complete_decoder,
+    outcome,
+    right_literals,
+    schemas,
+)
 
 NATURAL = Leniency(natural=True)
 SHOP = Schema(
@@ -48,7 +58,7 @@ PLAIN = Schema(SHOP.features[:4])
 def rows_of(body, schema=SHOP, leniency=NATURAL):
     """The rows that both parsers read, which must agree."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    decoder = RowDecoder(schema, leniency, MAX_INSTANCES)
+    decoder = complete_decoder(schema, leniency, MAX_INSTANCES)
     is_one = not text.lstrip().startswith(b"[[") and b"instances" not in text and b"data" not in text
     fast = [decoder.row(text)] if is_one else decoder.rows(text)
     strict = [decoder.strict_row(text)] if is_one else StrictParser(schema, leniency, MAX_INSTANCES).rows(text)
@@ -81,13 +91,13 @@ MANY = {
 def test_a_natural_body_is_read_as_the_canonical_one(form):
     body = json.dumps(ONE[form]).encode()
     assert rows_of(body) == [WANTED]
-    assert RowDecoder(SHOP, NATURAL, 1).row_at_once(body) is not None, "it takes the slow path"
+    assert complete_decoder(SHOP, NATURAL, 1).row_at_once(body) is not None, "it takes the slow path"
 
 
 @pytest.mark.parametrize("form", MANY)
 def test_a_natural_batch_is_read_as_the_canonical_one(form):
     body = json.dumps(MANY[form]).encode()
-    decoder = RowDecoder(SHOP, NATURAL, MAX_INSTANCES)
+    decoder = complete_decoder(SHOP, NATURAL, MAX_INSTANCES)
     assert [bits(row) for row, *_ in decoder.rows(body)] == [WANTED, WANTED]
     assert [bits(row) for row, *_ in decoder.strict_rows(body)] == [WANTED, WANTED]
     if "canonical" not in form:
@@ -100,14 +110,14 @@ def test_a_bare_array_is_a_row(row):
     assert rows_of(row, PLAIN) == [wanted]
     assert rows_of([row, row], PLAIN) == [wanted, wanted]
     assert rows_of({"instances": [row, row]}, PLAIN) == [wanted, wanted]
-    assert RowDecoder(PLAIN, NATURAL, 2).row_at_once(json.dumps(row).encode()) is not None
+    assert complete_decoder(PLAIN, NATURAL, 2).row_at_once(json.dumps(row).encode()) is not None
 
 
 def test_options_of_a_natural_batch_count():
     body = json.dumps(
         {"columns": list(NAMED), "data": [list(NAMED.values())], "explain": 2, "return_features": True}
     ).encode()
-    decoder = RowDecoder(SHOP, NATURAL, 1)
+    decoder = complete_decoder(SHOP, NATURAL, 1)
     ((_, explain, returned),) = decoder.rows_at_once(body)
     assert (explain, returned) == (2, FEATURES)
     ((_, explain, returned),) = decoder.strict_rows(body)
@@ -115,7 +125,7 @@ def test_options_of_a_natural_batch_count():
 
 
 def refused(body, schema=SHOP, leniency=NATURAL, *, many=False):
-    decoder = RowDecoder(schema, leniency, MAX_INSTANCES)
+    decoder = complete_decoder(schema, leniency, MAX_INSTANCES)
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(RequestError) as caught:
         decoder.rows(text) if many else decoder.row(text)
@@ -140,9 +150,9 @@ def test_an_object_with_a_reserved_word_is_a_request(word):
     schema = Schema((Feature("price"), Feature(word)))
     error = refused({"price": 1.5, word: 2.5}, schema)
     assert word in str(error)
-    assert bits(RowDecoder(schema, NATURAL, 1).row(b'{"features":{"price":1.5,"%b":2.5}}' % word.encode())[0]) == bits(
-        [1.5, 2.5]
-    )
+    assert bits(
+        complete_decoder(schema, NATURAL, 1).row(b'{"features":{"price":1.5,"%b":2.5}}' % word.encode())[0]
+    ) == bits([1.5, 2.5])
 
 
 def test_unknown_feature_is_refused_with_the_remedy():
@@ -190,12 +200,14 @@ def test_lenient_server_reads_strict_input_the_same(case):
     batch = ('{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}").encode()
     for name, body in (("row", texts[0].encode()), ("rows", batch)):
         accepted = outcome(
-            lambda name=name, body=body: as_list(getattr(RowDecoder(schema, strict, most, key), name)(body))
+            lambda name=name, body=body: as_list(getattr(complete_decoder(schema, strict, most, key), name)(body))
         )
         if isinstance(accepted, list):
             assert (
                 outcome(
-                    lambda name=name, body=body: as_list(getattr(RowDecoder(schema, natural, most, key), name)(body))
+                    lambda name=name, body=body: as_list(
+                        getattr(complete_decoder(schema, natural, most, key), name)(body)
+                    )
                 )
                 == accepted
             )
@@ -228,7 +240,7 @@ def natural_cases(draw):
 @given(natural_cases())
 def test_every_natural_form_means_one_canonical_body(case):
     schema, leniency, named, forms = case
-    decoder = RowDecoder(schema, leniency, MAX_INSTANCES)
+    decoder = complete_decoder(schema, leniency, MAX_INSTANCES)
     canonical = outcome(lambda: [decoder.row(f'{{"features":{named}}}'.encode())])
     for form, text in forms.items():
         body = text.encode()
@@ -256,7 +268,7 @@ def test_bare_array_equals_the_canonical_array(data):
         for f in schema.features
     ]
     array = "[" + ",".join(values) + "]"
-    decoder = RowDecoder(schema, Leniency(natural=True), MAX_INSTANCES)
+    decoder = complete_decoder(schema, Leniency(natural=True), MAX_INSTANCES)
     canonical = outcome(lambda: [decoder.row(f'{{"features":{array}}}'.encode())])
     given_, strict = (
         outcome(lambda: [decoder.row(array.encode())]),
@@ -280,7 +292,7 @@ def names_of(feature):
 def test_options_in_all_forms_are_checked():
     for member in MORE:
         body = ('{"columns":["price"],"data":[[1]],' + member + "}").encode()
-        decoder = RowDecoder(Schema((Feature("price"),)), NATURAL, 1)
+        decoder = complete_decoder(Schema((Feature("price"),)), NATURAL, 1)
         assert outcome(lambda: decoder.rows(body)) == outcome(lambda: decoder.strict_rows(body))  # noqa: B023
 
 
@@ -303,7 +315,7 @@ OPTIONAL = Schema(
 
 @pytest.mark.parametrize("leniency", [Leniency(), NATURAL])
 def test_absent_features_get_defaults_named_by_the_request(leniency):
-    decoder = RowDecoder(OPTIONAL, leniency, 2)
+    decoder = complete_decoder(OPTIONAL, leniency, 2)
     body = b'{"features":{"price":1.5,"promo":true}}'
     for parsed in (decoder.row_at_once(body), decoder.strict_row(body)):
         assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, 1.0])
@@ -318,7 +330,22 @@ def test_absent_features_get_defaults_named_by_the_request(leniency):
 
 
 def test_a_bare_row_may_leave_optional_features_out():
-    decoder = RowDecoder(OPTIONAL, NATURAL, 2)
+    decoder = complete_decoder(OPTIONAL, NATURAL, 2)
     for parsed in (decoder.row_at_once(b'{"price":1.5}'), decoder.strict_row(b'{"price":1.5}')):
         assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, None])
         assert set(parsed[2].defaults) == {"items", "colour", "promo"}
+
+
+def test_decoders_of_natural_bodies_are_compiled_for_the_first_of_them_and_not_where_that_takes_long():
+    decoder = RowDecoder(PLAIN, NATURAL, 1)
+    canonical, natural = b'{"features":[1,2,true,0]}', b'[1,2,true,"red"]'
+    assert decoder.is_incomplete
+    assert decoder.row_at_once(canonical) is not None
+    assert decoder.is_incomplete
+    assert decoder.row_at_once(natural) is None
+    assert bits(decoder.strict_row(natural)[0]) == bits([1, 2, 1, 0])
+    assert not decoder.is_incomplete
+    assert bits(decoder.row_at_once(natural)[0]) == bits([1, 2, 1, 0])
+    wide = RowDecoder(Schema(tuple(Feature(f"x{i}") for i in range(2001))), NATURAL, 1)
+    assert not wide.is_incomplete
+    assert not RowDecoder(PLAIN, Leniency(), 1).is_incomplete

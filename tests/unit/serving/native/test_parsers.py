@@ -12,16 +12,15 @@ from mlrf.core.errors import InvalidFeatureError, UnknownCategoryError
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
-from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.strict_parser import StrictParser
-from request_bodies import MAX_INSTANCES, bits, cases, outcome, schemas
+from request_bodies import MAX_INSTANCES, bits, cases, complete_decoder, outcome, schemas
 
 
 @settings(max_examples=400)
 @given(cases())
 def test_one_instance_is_read_the_same_both_ways(case):
     read, (text, *_), _ = case
-    decoder, body = RowDecoder(*read), text.encode()
+    decoder, body = complete_decoder(*read), text.encode()
     assert outcome(lambda: [decoder.row(body)]) == outcome(lambda: [StrictParser(*read).row(body)])
 
 
@@ -30,7 +29,7 @@ def test_one_instance_is_read_the_same_both_ways(case):
 def test_a_batch_is_read_the_same_both_ways(case):
     read, texts, more = case
     text = '{"instances": [' + ",".join(texts) + "]" + "".join(", " + member for member in more) + "}"
-    decoder, body = RowDecoder(*read), text.encode()
+    decoder, body = complete_decoder(*read), text.encode()
     expected = outcome(lambda: StrictParser(*read).rows(body))
     assert outcome(lambda: decoder.rows(body)) == expected
 
@@ -44,7 +43,7 @@ def test_invalid_json_gets_the_same_error_from_both_parsers(noise, place, unknow
     leniency = Leniency(unknown)
     whole = b'{"features": {"a": 1, "b": "x", "c": "y"}}'
     body = whole[:place] + noise + whole[place + len(noise) :]
-    decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
+    decoder = complete_decoder(PLAIN, leniency, MAX_INSTANCES)
     assert outcome(lambda: [decoder.row(body)]) == outcome(
         lambda: [StrictParser(PLAIN, leniency, MAX_INSTANCES).row(body)]
     )
@@ -57,7 +56,7 @@ def test_invalid_json_gets_the_same_error_from_both_parsers(noise, place, unknow
 def test_ignored_feature_value_is_treated_alike_by_parsers(inside):
     leniency = Leniency("ignore")
     body = b'{"features": {"a": 1, "b": "x", "c": ' + inside + b"}}"
-    decoder = RowDecoder(PLAIN, leniency, MAX_INSTANCES)
+    decoder = complete_decoder(PLAIN, leniency, MAX_INSTANCES)
     assert outcome(lambda: [decoder.row(body)]) == outcome(
         lambda: [StrictParser(PLAIN, leniency, MAX_INSTANCES).row(body)]
     )
@@ -67,14 +66,14 @@ def test_ignored_feature_value_is_treated_alike_by_parsers(inside):
 @pytest.mark.parametrize("body", [b'{"features": {"n": %b, "c": %b}}', b'{"features": [%b, %b]}'])
 def test_an_integer_of_a_body_has_no_minus_zero(zero, body):
     schema = Schema((Feature("n", Kind.INTEGER), Feature("c", Kind.CATEGORICAL)))
-    row = RowDecoder(schema, Leniency(), 1).row(body % (zero, zero))[0]
+    row = complete_decoder(schema, Leniency(), 1).row(body % (zero, zero))[0]
     assert bits(row) == bits([0.0, 0.0])
 
 
 def test_a_category_of_an_empty_list_is_refused_either_way():
     schema = Schema((Feature("c", Kind.CATEGORICAL, categories=()),))
     for body in (b'{"features":[0]}', b'{"features":{"c":"a"}}'):
-        for parser in (RowDecoder(schema, Leniency(), 1), StrictParser(schema, Leniency(), 1)):
+        for parser in (complete_decoder(schema, Leniency(), 1), StrictParser(schema, Leniency(), 1)):
             with pytest.raises(UnknownCategoryError, match="the model has none"):
                 parser.row(body)
 
@@ -84,7 +83,7 @@ def test_the_example_of_any_schema_is_read(schema):
     if any(f.categories == () and not f.nullable for f in schema.features):
         return  # nothing is an instance of it
     body = json.dumps({"features": schema.example()}).encode()
-    assert bits(RowDecoder(schema, Leniency(), 1).row(body)[0]) == bits(schema.row(schema.example()))
+    assert bits(complete_decoder(schema, Leniency(), 1).row(body)[0]) == bits(schema.row(schema.example()))
 
 
 EVERY_KIND = Schema(
@@ -111,7 +110,7 @@ ODD = [
 @pytest.mark.parametrize("natural", [False, True])
 def test_odd_values_are_judged_the_same_both_ways(name, unknown_categories, natural):
     leniency = Leniency(unknown_categories=unknown_categories, natural=natural)
-    decoder = RowDecoder(EVERY_KIND, leniency, 1)
+    decoder = complete_decoder(EVERY_KIND, leniency, 1)
     for literal in ODD:
         members = dict.fromkeys(EVERY_KIND.names, "null") | {name: literal}
         named = "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
@@ -136,7 +135,7 @@ WHOLE = {
 )
 def test_floats_of_data_frames_are_read_by_the_fast_decoder(case, named):
     feature, natural, canonical = WHOLE[case]
-    decoder = RowDecoder(Schema((feature, Feature("b"))), Leniency(natural=True), 2)
+    decoder = complete_decoder(Schema((feature, Feature("b"))), Leniency(natural=True), 2)
     one = b'{"features":{"b":7,"\\u0061":%b}}' if named else b'{"features":[%b,7]}'
     (expected, *_) = decoder.row_at_once(one % canonical)
     (row, *_) = decoder.row_at_once(one % natural)
@@ -149,7 +148,7 @@ def test_floats_of_data_frames_are_read_by_the_fast_decoder(case, named):
     ("kind", "wrong"), [("INTEGER", b"4.5"), ("BOOLEAN", b"0.5"), ("BOOLEAN", b"2"), ("BOOLEAN", b'"1"')]
 )
 def test_non_integer_and_non_boolean_numbers_are_refused(kind, wrong):
-    decoder = RowDecoder(Schema((Feature("a", Kind[kind]),)), Leniency(natural=True), 1)
+    decoder = complete_decoder(Schema((Feature("a", Kind[kind]),)), Leniency(natural=True), 1)
     for body in (b'{"features":[%b]}', b'{"features":{"a":%b}}'):
         with pytest.raises(InvalidFeatureError, match="'a'"):
             decoder.row(body % wrong)
@@ -157,6 +156,6 @@ def test_non_integer_and_non_boolean_numbers_are_refused(kind, wrong):
 
 @pytest.mark.parametrize("number", [b"0", b"1", b"1.0"])
 def test_a_strict_server_refuses_numbers_for_booleans(number):
-    decoder = RowDecoder(Schema((Feature("a", Kind.BOOLEAN),)), Leniency(), 1)
+    decoder = complete_decoder(Schema((Feature("a", Kind.BOOLEAN),)), Leniency(), 1)
     with pytest.raises(InvalidFeatureError, match="expected true or false"):
         decoder.row(b'{"features":[%b]}' % number)

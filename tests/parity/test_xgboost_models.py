@@ -136,7 +136,7 @@ def test_frame_gives_names_kinds_and_categories(tmp_path):
         import_model(booster, ImportOptions({"shop": ["north", "east", "south"]}))
     with pytest.raises(SampleError, match="trained on it as a number"):
         import_model(booster, ImportOptions({"price": ["a"]}))
-    with pytest.raises(SampleError, match="no feature"):
+    with pytest.raises(SampleError, match="not a feature"):
         import_model(booster, ImportOptions({"prize": ["a"]}))
     umlauts = table.assign(shop=table["shop"].cat.rename_categories({"south": "süd"}))
     other = xgb.train({"max_depth": 4, "verbosity": 0}, xgb.DMatrix(umlauts, target, enable_categorical=True), 5)

@@ -180,7 +180,7 @@ def test_category_lists_are_held_to_the_model(read, text):
     plain = without_pandas(text)
     model = read(plain, categories={"shop": ["E", "N", "S"]})
     assert model.features[3].categories == ("E", "N", "S")
-    with pytest.raises(SampleError, match="no feature"):
+    with pytest.raises(SampleError, match="not a feature"):
         read(plain, categories={"shops": ["E"]})
     with pytest.raises(SampleError, match="only 1 categories"):
         read(plain, categories={"shop": ["E"]})

@@ -1,4 +1,4 @@
-"""nginx in front of a running server, as an operator would put it there: kept connections upstream, buffering as it comes."""
+"""nginx in front of a running server, as an operator would configure it: keep-alive upstream, default buffering."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _path() -> str | None:
 
 
 class Nginx:
-    """A running nginx: its port, and how many requests it has sent on."""
+    """A running nginx: its port, and how many requests it has forwarded."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.port = port
         self._log = folder / "access.log"
 
     def n_sent_on(self) -> int:
-        """How many requests the server behind must have seen: each try is one."""
+        """How many requests the upstream server must have received: each attempt is one."""
         tried = [line.split(" ")[0:-1] for line in self._log.read_text().splitlines()]
         return sum(sum(status != "-" for status in statuses) for statuses in tried)
 

@@ -1,4 +1,4 @@
-"""Bundles made in a moment, without a training library: a stump a feature and output, whose sums are exact in float64."""
+"""Bundles built quickly, without a training library: one stump per feature and output, whose sums are exact in float64."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _EXTREME_MARGIN = 1000.0
 
 
 def margins_of(row: Sequence[float], n_outputs: int = 1) -> list[float]:
-    """What the model of `write_bundle` answers for a row, in plain Python."""
+    """The prediction of the model of `write_bundle` for a row, in plain Python."""
     margins = []
     for output in range(n_outputs):
         margin = _EXTREME_MARGIN if row[0] > _EXTREME else 0.0
@@ -76,11 +76,11 @@ def write_bundle(
     forest: Forest | None = None,
     key: dict[str, str] | None = None,
 ) -> Path:
-    """Write a bundle whose every digest holds, and return its path; `model` or `forest` stands in for the stumps.
+    """Write a bundle with valid digests, and return its path; `model` or `forest` replaces the stumps.
 
-    With a `key` (type by field) it is asked by key too, and brings no row.
+    With a `key` (type by field) it is served by key too, without rows of its own.
 
-    Only a bundle of a `forest` has a file for the tree engine too.
+    Only a bundle of a `forest` also has a file for the tree engine.
     """
     path.mkdir(parents=True)
     link = link or LinkEntry("identity")
@@ -114,7 +114,7 @@ def write_bundle(
 
 
 def _golden_rows(path: Path, schema: Schema, n_outputs: int) -> bytes:
-    """What a server replays: what its engine says of a forest or a model; zeros for what no engine opens."""
+    """The golden answers of a forest or a model from its engine; zeros for a model that no engine opens."""
     rows = np.random.default_rng(3).uniform(-1.0, 2.0, (_GOLDEN_ROWS, len(schema.features)))
     rows[::7] = math.nan
     if (path / "forest.bin").exists():
@@ -152,7 +152,7 @@ def write_tree_bundle(
 
 
 def write_manifest(path: Path, document: object) -> None:
-    """Write `manifest.json` as it is, sound or not."""
+    """Write `manifest.json` unchecked."""
     (path / "manifest.json").write_bytes(msgspec.json.encode(document))
 
 

@@ -24,7 +24,7 @@ def make_certificate(folder: Path, name: str, *, signed_by: str | None = None) -
 
 
 def trusting(folder: Path, *names: str, shown: str | None = None) -> ssl.SSLContext:
-    """What a client needs that trusts the certificates of these names, and shows its own if it has one."""
+    """The TLS context of a client that trusts the certificates of these names, and sends its own if it has one."""
     context = ssl.create_default_context()
     context.load_verify_locations(cadata="".join((folder / f"{name}.pem").read_text() for name in names))
     if shown:
@@ -41,5 +41,5 @@ class TlsClient(Client):
 
 
 def n_booted(server: Server) -> int:
-    """How many workers said that they answer: a server that speaks TLS alone is not asked in plain HTTP."""
+    """How many workers logged that they are ready, because a TLS server cannot be queried over plain HTTP."""
     return sum(entry["event"] == "worker ready" for entry in server.log)

@@ -1,4 +1,4 @@
-"""Settings and fixtures that tests of more than one folder use."""
+"""Settings and fixtures for tests of more than one folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 _TESTS = Path(__file__).parent
 _END_TO_END = {"wire", "ops", "docs"}
 
-# OpenMP threads wait for each other by spinning: where tests share processors, a second becomes a minute.
+# OpenMP threads spin while they wait for each other: with shared processors, a second becomes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile(
@@ -21,7 +21,7 @@ settings.load_profile("shared machine")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark by folder what starts processes of its own."""
+    """Mark tests that start processes, by folder."""
     for item in items:
         if item.path.relative_to(_TESTS).parts[0] in _END_TO_END:
             item.add_marker(pytest.mark.e2e)

@@ -1,4 +1,4 @@
-"""A response curve held against the model asked about one value after the other."""
+"""Compares a response curve with value-by-value predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_TRIED = 400
 
 
 def assert_curve_is_exact(model: Model, row: list[float], name: str) -> None:
-    """Every interval answers, at both of its ends and in between, with the bits of `Model.engine.margin`."""
+    """Every interval equals `Model.engine.margin` bit for bit, at both of its ends and in between."""
     index = model.schema.names.index(name)
     curve = model.curve(row, name)
     (axis,) = curve.axes
@@ -39,13 +39,13 @@ def assert_curve_is_exact(model: Model, row: list[float], name: str) -> None:
 
 
 def anywhere(seed: int, kind: Kind) -> list[float]:
-    """Numbers that no cut point is known to lie near."""
+    """Numbers that are not near a known cut point."""
     tried = np.random.default_rng(seed).normal(scale=[[1.0], [30.0]], size=(2, 60)).ravel()
     return (tried if kind is Kind.NUMERIC else np.floor(tried)).tolist()
 
 
 def assert_grid_is_exact(model: Model, row: list[float], names: tuple[str, str]) -> None:
-    """Every pair of points answers as the row with both values does."""
+    """Every pair of points equals the prediction of the row with both values."""
     curve = model.curve(row, names)
     (first, xs), (second, ys) = plan_sweep(model, row, names).columns
     rows = np.tile(np.array(row), (len(xs) * len(ys), 1))

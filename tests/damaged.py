@@ -1,4 +1,4 @@
-"""Bundles with one file that is missing, empty or junk: what every command must refuse with exit status 3 and one sentence."""
+"""Bundles with one file that is missing, empty or junk, which every command must refuse with exit status 3 and one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def keyed_bundle(folder: Path) -> Path:
 
 
 def damages(bundle: Path) -> Iterator[tuple[str, Callable[[Path], object]]]:
-    """Yield what can be wrong with each file of a bundle, and what makes a copy of it so."""
+    """Yield each kind of damage to each file of a bundle, with a function that damages a copy."""
     names = sorted(json.loads((bundle / "manifest.json").read_text())["files"])
     for name in [*names, "manifest.json"]:
         yield f"{name} missing", lambda copy, name=name: (copy / name).unlink()

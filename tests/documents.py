@@ -1,4 +1,4 @@
-"""What documents hold that can be run: fenced blocks by language, and their commands."""
+"""Extracts fenced blocks by language, and their commands, from documents."""
 
 from __future__ import annotations
 

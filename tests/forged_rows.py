@@ -1,4 +1,4 @@
-"""Rows that no push could have written, put into a store behind the server's back, and how every entry point answers for them."""
+"""Invalid rows, written to a store without the server, and the answers of every entry point for them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ NO_CHECK = """
 from mlrf.core.column_rules import ColumnRules
 ColumnRules.first_outside = lambda self, rows: None
 """
-"""A server that answers from whatever numbers are stored."""
+"""A server that does not check stored values."""
 
 
 def forged(rows: RowFormat) -> dict[str, bytes]:
-    """The bytes of invalid rows, by what is wrong with them."""
+    """The bytes of invalid rows, by kind of damage."""
 
     def of(place: int, value: float) -> bytes:
         return rows.pack([value if i == place else x for i, x in enumerate(SOUND)], 5)
@@ -67,14 +67,14 @@ Plant = Callable[[bytes, bytes], None]
 
 @dataclass(frozen=True)
 class Finding:
-    """Answers for invalid rows that were other than 503 INVALID_STORED_ROW, and what else went wrong."""
+    """Answers for invalid rows other than 503 INVALID_STORED_ROW, and other failures."""
 
     asked: int
     wrong: list[str]
 
 
 def ask_for_forged(kind: str, *, broken_by: str = "") -> Finding:
-    """Ask a server for forged rows by every entry point; `kind` is `redis` or `lmdb`, where they are put."""
+    """Request forged rows at every entry point; they are stored in `kind`, `redis` or `lmdb`."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_tree_bundle(Path(folder) / "sample", key={"id": "integer"})
         rows = row_format(read_bundle(path))

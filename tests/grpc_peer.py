@@ -1,4 +1,4 @@
-"""A gRPC client of bytes, and where a server speaks gRPC."""
+"""A gRPC client of raw bytes, and the gRPC address of a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT_S = 60.0
 
 
 class Peer:
-    """A client of bytes: it sends what it is told to, well-formed or not."""
+    """A client of raw bytes: it sends any bytes, well-formed or not."""
 
     def __init__(self, address: str, credentials: Any = None, options: Sequence[tuple[str, Any]] = ()) -> None:
         options = [("grpc.use_local_subchannel_pool", 1), *options]
@@ -45,7 +45,7 @@ class Peer:
 
 
 def address_of(server: Server) -> str:
-    """Where a server speaks gRPC."""
+    """The gRPC address of a server."""
 
     def logged() -> str | None:
         return next((entry["address"] for entry in server.log if entry["event"] == "gRPC listening"), None)

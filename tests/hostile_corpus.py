@@ -1,4 +1,4 @@
-"""The hostile HTTP corpus: requests as files, each with the status that it must be refused with.
+"""The hostile HTTP corpus: requests as files, each with its expected error status.
 
 A file opens with `# name` and `# verdict: status`. Then come the request's bytes: line ends of the file mean nothing, `\\r`, `\\n`,
 `\\t`, `\\\\` and `\\xNN` stand for bytes, `\\{text*n}` for text n times.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "wire" / "corpus"
 HIDDEN = b"GET /models HTTP/1.1\r\nHost: hidden\r\nX-Request-ID: hidden\r\n\r\n"
-"""A request that a smuggler wants a second server to see: sent right behind each of the others."""
+"""The request that a smuggler would hide: sent directly after each of the others."""
 _ESCAPES = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
 
 

@@ -28,7 +28,7 @@ def native(server: Server, rows: Sequence[Row], model: str = "sample", **more: A
 
 
 def some_rows(datatype: str, n: int = N_ROWS) -> list[Row]:
-    """Rows whose every value is one of a datatype: its extremes too, and missing ones where it has them."""
+    """Rows whose values are representable in a datatype: also its extremes, and missing ones if it has them."""
     dice = random.Random(datatype)
 
     def number() -> float | None:

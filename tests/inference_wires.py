@@ -1,4 +1,4 @@
-"""An inference request in every form in which it travels: REST as JSON and as binary tensors, gRPC as values and as raw contents."""
+"""An inference request in every wire format: REST as JSON and as binary tensors, gRPC as values and as raw contents."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Tensor:
     values: Sequence[Any]
     shape: Sequence[int]
     blob: bytes | None = None
-    """What lies in the binary forms in place of the values."""
+    """Content of the binary formats instead of the values."""
 
     def raw(self) -> bytes:
-        """The values as both binary forms lay them out."""
+        """The values in the layout of both binary formats."""
         if self.blob is not None:
             return self.blob
         if self.datatype == "BYTES":
@@ -62,7 +62,7 @@ def read_raw(datatype: str, data: bytes) -> list[Any]:
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A request; `parameters` and what else a document may hold is not told here."""
+    """A request without `parameters` and other optional members."""
 
     inputs: Sequence[Tensor]
     model: str = "sample"
@@ -73,7 +73,7 @@ class ParsedRequest:
 
 @dataclass(frozen=True)
 class ErrorStatus:
-    """What came of a request: its outputs, or why there are none."""
+    """The result of a request: its outputs, or the error."""
 
     outputs: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """In the order in which they came."""
@@ -81,7 +81,7 @@ class ErrorStatus:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     status: int | str = "OK"
-    """Of HTTP the number, of gRPC the code's name."""
+    """The HTTP status, or the name of the gRPC code."""
     code: str = ""
     error: str = ""
 
@@ -95,7 +95,7 @@ def _as_it_is(body: bytes, length: int) -> tuple[bytes, int]:
 
 
 class RestWire:
-    """Asks over HTTP; without a server it only writes messages."""
+    """Sends requests over HTTP; without a server it only encodes messages."""
 
     def __init__(self, server: Server | None, *, binary: bool) -> None:
         self.name = "REST, binary" if binary else "REST, JSON"
@@ -105,7 +105,7 @@ class RestWire:
     def infer(
         self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
     ) -> ErrorStatus:
-        """What the server tells."""
+        """The metadata from the server."""
         body, length = tamper(*self.message(asked))
         lines = [*headers, *([f"Inference-Header-Content-Length: {length}"] if length else [])]
         lines += [f"Authorization: Bearer {key}"] if key else []
@@ -151,7 +151,7 @@ class RestWire:
 
 
 class GrpcWire:
-    """Asks over gRPC; without a peer it only writes messages."""
+    """Sends requests over gRPC; without a peer it only encodes messages."""
 
     def __init__(self, peer: Peer | None, *, raw: bool) -> None:
         self.name = "gRPC, raw" if raw else "gRPC, values"
@@ -161,7 +161,7 @@ class GrpcWire:
     def infer(
         self, asked: ParsedRequest, tamper: Tamper = _as_it_is, headers: Sequence[str] = (), key: str = ""
     ) -> ErrorStatus:
-        """What the server tells."""
+        """The metadata from the server."""
         body, _ = tamper(*self.message(asked))
         metadata = [("authorization", f"Bearer {key}")] if key else []
         metadata += [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in headers)]
@@ -191,7 +191,7 @@ class GrpcWire:
         return found
 
     def message(self, asked: ParsedRequest) -> tuple[bytes, int]:
-        """The message, which has no JSON."""
+        """The message, which has no JSON part."""
         request = message("ModelInferRequest")(model_name=asked.model, model_version=asked.version, id=asked.id)
         for name in asked.outputs:
             request.outputs.add(name=name)

@@ -1,4 +1,4 @@
-"""Read a LightGBM model's text into the tree IR: a second opinion for the kernel's tests, on purpose not the product's importer."""
+"""Read a LightGBM model's text into the tree IR: an independent reader for the kernel's tests, deliberately not the product's importer."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def read_model_text(text: str) -> Forest:
 
 
 def add(columns: dict[str, list[float]], feature: int, **given: float) -> None:
-    """Append one node; what is not given is what a leaf has."""
+    """Append one node; defaults are those of a leaf."""
     leaf = {
         "threshold": 0.0,
         "left": LEAF,

@@ -1,4 +1,4 @@
-"""A load of keep-alive clients that knows, of every request, whether it was answered, and rightly."""
+"""A load of keep-alive clients that checks the answer of every request."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PREDICTION = margins_of(ALL_KINDS.row(ALL_KINDS.example()))[0]
 
 @dataclass
 class Counts:
-    """What came of the requests of a load."""
+    """The results of a load."""
 
     answered: int = 0
     refused_connections: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    """Requests on a connection that ended without an answer, though no answer had said that it would."""
+    """Requests on a connection that ended without an answer and without `Connection: close` before."""
 
 
 class Load:
-    """`n` clients, each a connection at a time and a request at a time, until stopped."""
+    """`n` clients, each with one connection and one request at a time, until stopped."""
 
     def __init__(
         self, server: Server, n: int, pause_s: float = 0.005, *, content: object = BODY, expected: float = PREDICTION
@@ -51,7 +51,7 @@ class Load:
             thread.join(15)
 
     def stop_asking(self) -> Counts:
-        """End the load and return what came of it."""
+        """End the load and return its results."""
         self.__exit__()
         return self.counts
 

@@ -1,4 +1,4 @@
-"""`make long-messages`: damaged messages of up to the size limit over gRPC and REST, and what each costs.
+"""`make long-messages`: damaged messages of up to the size limit over gRPC and REST, and their costs.
 
 Sizes are spread evenly over their logarithm, from 1 KiB to 8 MiB. The processor time of the worker is read before and after each
 message: one that is damaged must be refused, or answered, within `LIMIT_S`.
@@ -30,7 +30,7 @@ _ROW_BYTES = 8 * len(ROW)
 
 @dataclass(frozen=True)
 class Cost:
-    """What one message came to."""
+    """The result of one message."""
 
     seconds: float
     transport: str
@@ -75,7 +75,7 @@ def long_messages(dice: random.Random, count: int) -> Iterator[tuple[str, str, b
 
 
 def _filler(transport: str, dice: random.Random, size: int) -> bytes:
-    """One shape that repeats to the end: empty fields, nested groups, long names, deep arrays."""
+    """One pattern repeated to the end: empty fields, nested groups, long names, deep arrays."""
     if transport == "gRPC":
         unit = dice.choice(
             (
@@ -98,7 +98,7 @@ def _filler(transport: str, dice: random.Random, size: int) -> bytes:
 
 
 def measured(count: int, seed: int = 0) -> tuple[list[Cost], list[str]]:
-    """Send so many to a server of one worker; return what each came to, and what is wrong with that."""
+    """Send a number of messages to a server with one worker; return their results, and the failures."""
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         path = write_tree_bundle(Path(folder) / "sample", key=KEY)

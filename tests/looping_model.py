@@ -43,7 +43,7 @@ def endless(n_features: int) -> bytes:
 
 
 def replaced(bundle: Path, name: str, content: bytes | None) -> Path:
-    """Replace a file of a bundle (None removes it), list it anew in the manifest, and return the bundle."""
+    """Replace a file of a bundle (None removes it), update the manifest, and return the bundle."""
     file, document = bundle / name, json.loads((bundle / "manifest.json").read_text())
     for each in (file, bundle / "manifest.json"):
         if each.exists():

@@ -1,8 +1,8 @@
-"""`make mutated-messages`: damaged messages of the Open Inference Protocol (REST, gRPC) and Arrow streams; the server lives on.
+"""`make mutated-messages`: damaged messages of the Open Inference Protocol (REST, gRPC) and Arrow streams; the server must survive.
 
-Every one must be answered or refused as its sender's fault: no 5xx, no INTERNAL or UNKNOWN, no worker that dies, nothing in the log.
-Bytes are changed, cut out, doubled and put in; and what a message holds is exchanged for what it should not hold, and sent
-well-formed, so that damage comes as far as the model.
+Every one must be answered or refused as a client error: no 5xx, no INTERNAL or UNKNOWN, no worker that dies, nothing in the log.
+Bytes are changed, removed, doubled and inserted; and values are exchanged for invalid ones in a message that is
+well-formed, so that the damage reaches the model.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _exchanged(document: Any, dice: random.Random) -> Any:
 
 
 def exchange_fields(request: Any, dice: random.Random) -> None:
-    """Exchange a field of a request for what it should not hold."""
+    """Exchange a field of a request for an invalid value."""
     tensor = dice.choice(request.inputs) if request.inputs else request.inputs.add()
     match dice.randrange(12):
         case 0:
@@ -270,7 +270,7 @@ def ask_grpc(address: str, count: int, seed: int) -> Counter[str]:
 
 
 def wrong(seen: Counter[str]) -> list[str]:
-    """What none of them may be."""
+    """Statuses that must not occur."""
     of_sender = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "PERMISSION_DENIED"}
     fine = of_sender | {"refused in a stream", "answered in a stream"}
     return [kind for kind in seen if not (kind in fine or kind == "200" or kind.startswith("4"))]
@@ -292,11 +292,11 @@ def _no_constant(token: str) -> None:
 
 
 def try_both(count: int, seed: int = 0, broken_by: str = "") -> tuple[dict[str, Counter[str]], list[str]]:
-    """Send `count` over each transport; return what came of them, and what is wrong with it."""
+    """Send `count` over each transport; return the results, and the failures."""
     with tempfile.TemporaryDirectory() as folder:
         path = write_tree_bundle(Path(folder) / "sample", key=KEY)
         options = ["--grpc-port", "0", "--state-dir", f"{folder}/state", "--admin", f"unix:{folder}/admin.sock"]
-        # What looks at requests reads them too, and must stand the same.
+        # Observers of requests parse them too, and must survive the same.
         (Path(folder) / "log").mkdir()
         options += ["--prediction-log", f"{folder}/log", "--access-log-rate", "0.05"]
         with serving(path, workers=2, options=options, broken_by=broken_by) as server:
@@ -314,7 +314,7 @@ def try_both(count: int, seed: int = 0, broken_by: str = "") -> tuple[dict[str, 
             for name, each in seen.items():
                 if sum(each.values()) < count:
                     faults.append(f"{name}: {sum(each.values())} of {count} were answered")
-        # Once the server has ended: its log is written now and then, and some hundreds of messages take less than that.
+        # After the server has ended, because its log is written at intervals longer than some hundreds of messages take.
         faults += _unreadable(Path(folder) / "log")
     return seen, faults
 

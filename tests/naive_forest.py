@@ -1,4 +1,4 @@
-"""The rules of the tree IR, spelled out slowly: what the kernel must answer, and random forests to ask it about."""
+"""A slow reference implementation of the tree IR for the kernel's tests, and random forests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def goes_left(forest: Forest, node: int, x: float) -> bool:
 
 
 def inputs(forest: Forest, row: np.ndarray) -> list[float]:
-    """Return what nodes test of one row: its own values, then those that tables give."""
+    """Return the values that nodes test for one row: its own, then those from tables."""
     found = [float(x) for x in row]
     for table in () if forest.tables is None else forest.tables.tables:
         key: int | None = 0
@@ -209,7 +209,7 @@ def make_forest(
     scale: float = 1.0,
     no_code_up_to: float = TRUNCATED,
 ) -> Forest:
-    """Return a random sound forest: odd thresholds, every missing rule, sets of any size, covers of zero."""
+    """Return a random valid forest: odd thresholds, every missing rule, sets of any size, covers of zero."""
     nodes: list[dict[str, float]] = []
     offsets, outputs = [0], []
     sets: list[list[int]] = []
@@ -321,7 +321,7 @@ def with_tables(forest: Forest, rng: np.random.Generator, n_tables: int = 4, n_c
 
 
 def make_rows(rng: np.random.Generator, forest: Forest, n_rows: int) -> np.ndarray:
-    """Return rows [n, F] that lie on thresholds and beside them, on codes and beside them, and where nothing is a number."""
+    """Return rows [n, F] on and next to thresholds, on and next to codes, and of NaN only."""
     thresholds = forest.threshold[(forest.feature != LEAF) & (forest.category_set == NUMERIC)]
     numbers = np.concatenate(
         [thresholds, np.nextafter(thresholds, np.inf), np.nextafter(thresholds, -np.inf), THRESHOLDS]

@@ -1,4 +1,4 @@
-"""What is made once in a run of the tests, however many processes share them: models, bundles, environments."""
+"""Artefacts that are built once in a test run, for all processes: models, bundles, environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An open loop of checked requests, driven by the demo's load generator: each request comes with the judge of its response."""
+"""An open loop of checked requests, driven by the demo's load generator: each request has its own check of the response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT_S = 60.0
 
 @dataclass
 class Outcome:
-    """What came of a load. Latencies in seconds, from when a request was due."""
+    """The results of a load. Latencies in seconds, from when a request was due."""
 
     latencies_s: list[float] = field(default_factory=list)
     in_server_s: dict[int, list[float]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is told to, and reads answers one by one."""
+"""A client that sends exactly the given bytes, and reads answers one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A raw HTTP/2 client (RFC 9113) that calls gRPC methods and keeps to no rule but flow control: what well-made clients never send."""
+"""A raw HTTP/2 client (RFC 9113) for gRPC calls that obeys only flow control, to send what correct clients never send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real redis-server of the tests' own, on a Unix socket in a temporary folder; Debian's package has it."""
+"""A real redis-server for tests, on a Unix socket in a temporary folder; from Debian's package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from running import eventually
 
 
 class RedisServer:
-    """A running server: its address, and what can befall it."""
+    """A running server: its address, and ways to disturb it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.socket = folder / "redis.sock"

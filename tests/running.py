@@ -1,4 +1,4 @@
-"""The real server in processes of its own, started, watched and ended by the tests."""
+"""The real server in separate processes, started, observed and ended by the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from raw_http import Answer, Client
 
 START_LIMIT_S = 120.0
-"""Generous: a wait ends as soon as what is waited for is there, and a busy machine may take long."""
+"""Generous, because a wait ends as soon as its condition holds, and a busy machine may take long."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.05
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def command(bundles: Sequence[Path], *options: str, broken_by: str = "") -> list
 
 
 def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = START_LIMIT_S) -> tuple[int, str, float]:
-    """Run a server that is expected to end by itself; return its exit status, what it said, and the seconds it took."""
+    """Run a server that is expected to end by itself; return its exit status, its output, and the seconds it took."""
     began = time.monotonic()
     done = subprocess.run(
         command(bundles, *options),
@@ -48,7 +48,7 @@ def run_to_its_end(bundles: Sequence[Path], *options: str, limit_s: float = STAR
 
 
 def eventually(found: Callable[[], T | None], limit_s: float = 60.0, what: str = "it") -> T:
-    """Ask again and again until the answer is neither None nor False; TimeoutError names what was waited for."""
+    """Call a function until its result is neither None nor False; TimeoutError names what was awaited."""
     deadline = time.monotonic() + limit_s
     pause_s = _FIRST_PAUSE_S
     while True:
@@ -57,7 +57,7 @@ def eventually(found: Callable[[], T | None], limit_s: float = 60.0, what: str =
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {limit_s:g} s")
         time.sleep(pause_s)
-        # What has not happened at once takes a while, and asking costs the processor that it needs.
+        # If it has not happened at once it takes a while, and polling uses the processor that it needs.
         pause_s = min(1.2 * pause_s, _LAST_PAUSE_S)
 
 
@@ -89,7 +89,7 @@ class Server:
 
     @property
     def troubles(self) -> list[dict[str, Any]]:
-        """What the log holds that an operator must not see after bad input."""
+        """Log events that must not occur after invalid input."""
         return [entry for entry in self.log if entry["level"] not in ("info", "debug")]
 
     def client(self) -> Client:

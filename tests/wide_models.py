@@ -1,4 +1,4 @@
-"""LightGBM model texts of a stated width and size, written without training: what a text classifier of many words looks like."""
+"""LightGBM model texts of a stated width and size, written without training, like a text classifier of many words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What KServe's unmodified gRPC client sees of a server, as grpc_triton.py; the two cannot be imported by one process."""
+"""Calls of KServe's unmodified gRPC client, as in grpc_triton.py; one process cannot import both clients."""
 
 from __future__ import annotations
 

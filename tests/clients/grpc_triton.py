@@ -1,6 +1,6 @@
-"""What unmodified gRPC clients of Triton see of a server; run in the clients' environment, as suite.py says.
+"""Calls of Triton's unmodified gRPC clients; run in the clients' environment (see suite.py).
 
-Ends with an assertion's message where a client does not get what it expects.
+Ends with an assertion error if a client does not get what it expects.
 """
 
 from __future__ import annotations

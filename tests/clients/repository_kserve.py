@@ -1,4 +1,4 @@
-"""What KServe's unmodified clients see of a model that is unloaded and loaded; told as repository_triton.py is.
+"""Calls of KServe's unmodified clients to a model that is unloaded and loaded; arguments as for repository_triton.py.
 
 KServe's clients have no calls for either, so a request of Python's own library does it.
 """

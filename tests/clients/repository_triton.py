@@ -1,7 +1,7 @@
-"""What Triton's unmodified clients see of loading and unloading: over HTTP and gRPC, blocking and not, each what the others did.
+"""Loading and unloading with Triton's unmodified clients: over HTTP and gRPC, blocking and not, each observed by the others.
 
-It is told `http` and `grpc`, the addresses of a server with the models `sample` and `damaged` (whose load is refused), the `row`
-and `prediction` of every suite, and `keys`: `admin` opens all, `predict` no more than inference.
+Arguments: `http` and `grpc`, the addresses of a server with the models `sample` and `damaged` (whose load is refused), the `row`
+and `prediction` of every suite, and `keys`: `admin` permits everything, `predict` only inference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIMES = 3
 
 
 def bearer(key):
-    """Made anew for each call: the client over HTTP adds lines of its own."""
+    """Created for each call, because the HTTP client adds its own headers."""
     return {"headers": {"authorization": f"Bearer {key}"}}
 
 
@@ -34,7 +34,7 @@ def index(client, key):
 
 
 def each_does_what_the_other_sees(told, http, grpc, key):
-    """One client acts, the other looks, and the other way round."""
+    """One client acts and the other observes, in both directions."""
     clients = {http: over_http, grpc: over_grpc}
     for acting, looking in ((http, grpc), (grpc, http)):
         for _ in range(_TIMES):
@@ -70,7 +70,7 @@ def what_cannot_be_is_refused(told, http, grpc):
     for client in (http, grpc):
         for act in (client.load_model, client.unload_model):
             refusal(InferenceServerException, lambda a=act: a("none", **bearer(admin)), "no model named 'none'")
-            # Whether there is such a model is none of an outsider's business.
+            # A caller without a key must not learn whether a model exists.
             for name in (MODEL, "none"):
                 refusal(
                     InferenceServerException, lambda a=act, n=name: a(n, **bearer(outsider)), "lacks the scope 'admin'"
@@ -95,7 +95,7 @@ def what_cannot_be_is_refused(told, http, grpc):
 
 
 def a_stream_goes_on(told, grpc):
-    """A stream that began before: its next request is refused, the one after the load is answered."""
+    """A stream opened before the unload: its next request is refused, the one after the load is answered."""
     key, got = told.keys["admin"], Queue()
     grpc.start_stream(lambda result, error: got.put((result, error)), **bearer(key))
 

@@ -1,6 +1,6 @@
-"""What unmodified REST clients see of a server; run in the clients' environment, as suite.py says.
+"""Calls of unmodified REST clients; run in the clients' environment (see suite.py).
 
-Ends with an assertion's message where a client does not get what it expects.
+Ends with an assertion error if a client does not get what it expects.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def triton_describes(client, told):
     assert {"binary_tensor_data", "statistics", "model_repository", "model_configuration"} <= set(server["extensions"])
     metadata = client.get_model_metadata(MODEL)
     assert metadata["name"] == MODEL
-    # A category of this model is a string: its inputs are told one by one.
+    # A category of this model is a string, so its inputs are listed one by one.
     assert [(each["name"], each["shape"]) for each in metadata["inputs"]] == [(c[0], [-1, 1]) for c in told.columns]
     (output,) = metadata["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("prediction", "FP64", [-1])

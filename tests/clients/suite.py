@@ -1,4 +1,4 @@
-"""What every suite is told on its command line, as one JSON document, and how it says that all is well.
+"""The arguments of every suite on its command line, as one JSON document, and how it reports success.
 
 address     HOST:PORT of a server with the model `sample`
 row         a row of it, categories as codes, and

@@ -1,4 +1,4 @@
-"""What every store of rows keeps to, whatever it is made of: one body over all of them."""
+"""The contract of every feature store: the same tests for each backend."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def server(tmp_path_factory):
 def store(request, tmp_path) -> FeatureStore:
     if request.param == "embedded":
         return LmdbStore(tmp_path / "rows", ROWS)
-    # A model of its own: the server is the same for all tests.
+    # A separate model, because all tests share the server.
     return RedisStore(request.getfixturevalue("server").url, uuid4().hex, ROWS, timeout_s=10.0)
 
 
 def told(store: FeatureStore, story):
-    """Run a story on a loop of its own, to the closing of the store."""
+    """Run a coroutine function on its own event loop, and close the store."""
 
     async def whole():
         try:
@@ -168,7 +168,7 @@ def test_an_invalid_row_is_refused_by_name_until_pushed_again(store, wrong):
         with pytest.raises(InvalidStoredRowError, match=r'"id":1.* is not a valid row: ') as refused:
             await store.fetch([key(2), key(1)])
         assert refused.value.details == {"key": {"city": "süd", "id": 1}}
-        # Whatever time it claims to be of, a sound row takes its place.
+        # Whatever as-of time an invalid row has, a valid row replaces it.
         assert (await store.push([(key(1), record(2.0, 5))])).written == 1
         return await store.fetch([key(1)])
 

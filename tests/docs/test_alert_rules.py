@@ -1,4 +1,4 @@
-"""Prometheus' own tool reads the alert rules and the dashboard's queries, and each rule fires for what it is there for.
+"""promtool accepts the alert rules and the dashboard's queries, and each rule fires in its situation.
 
 On another machine than CI's promtool may be missing (apt-get install prometheus); then this is skipped.
 """
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 QUIET = "0x120"
-"""A counter that stands."""
+"""A constant counter."""
 OF_A_DAY = {"MlrfMemoryGrows"}
-"""What takes a day to be seen: its samples are half an hour apart, all others a minute."""
+"""Alerts that need a day: their samples are half an hour apart, all others a minute."""
 FIRING = {
     "MlrfDown": {'up{job="mlrf"}': "0x120"},
     "MlrfWorkersMissing": {"mlrf_workers_ready": "1x120", "mlrf_workers": "2x120"},
@@ -100,7 +100,7 @@ def promtool(*arguments):
 
 
 def run_cases(folder, cases, *, by_day=False):
-    """Run promtool over what each instance tells of itself, and over the alerts that it is to raise."""
+    """Run promtool with each instance's samples and the alerts expected for them."""
     interval, ends = ("30m", "2400m") if by_day else ("1m", "120m")
     series = [
         {"series": of_instance(name, instance), "values": values}
@@ -138,7 +138,7 @@ def test_the_rules_are_rules():
 
 
 def as_rules(folder, queries):
-    """Write queries down as recording rules, which promtool reads; what Grafana fills in is filled in."""
+    """Write queries as recording rules, which promtool can read, with Grafana's variables filled in."""
     filled = [each.replace("$__rate_interval", "5m").replace("$instance", ".*") for each in queries]
     assert not any("$" in each for each in filled)
     rules = [{"record": f"panel:query:{number}", "expr": each} for number, each in enumerate(filled)]

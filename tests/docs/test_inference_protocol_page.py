@@ -1,4 +1,4 @@
-"""docs/reference/inference-protocol.md: its commands run, on the README's model, with the clients that they name, and answer what is shown."""
+"""docs/reference/inference-protocol.md: its commands run, on the README's model, with the clients that they name, and give the answers shown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KEY = {"item": "integer", "day": "date"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a bundle like the README's, made in a moment."""
+    """A folder with a bundle like the README's, built quickly."""
     folder = tmp_path_factory.mktemp("protocol")
     write_tree_bundle(folder / "sales-bundle", name="sales", schema=SCHEMA, key=KEY)
     return folder
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    """What the page starts, on other ports, with the row that it looks up."""
+    """The server that the page starts, on other ports, with the row that it looks up."""
     admin = folder / "admin.sock"
     options = ["--grpc-port", "0", "--state-dir", str(folder / "state"), "--admin", f"unix:{admin}"]
     row = {

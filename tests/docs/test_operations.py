@@ -1,4 +1,4 @@
-"""docs/how-to/operate.md, the dashboard and the alert rules speak of what there is, and of all of it."""
+"""docs/how-to/operate.md, the dashboard and the alert rules are complete and up to date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES = {rule["alert"]: rule for group in ALERTS["groups"] for rule in group["ru
 QUERIES = [t["expr"] for panel in DASHBOARD["panels"] for t in panel.get("targets", [])]
 EXPRESSIONS = QUERIES + [rule["expr"] for rule in RULES.values()]
 OF_PROMETHEUS = {"instance", "job"}
-"""Labels that Prometheus adds to whatever it scrapes."""
+"""Labels that Prometheus adds to every sample."""
 
 
 def exposed():

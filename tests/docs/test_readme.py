@@ -81,7 +81,7 @@ def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
     assert said.keys() == answer.keys() - {"explanation"}
     explained = json.loads(re.search(r'"explanation":(.*)}', shown, re.DOTALL)[1])
     assert explained.keys() == answer["explanation"].keys()
-    # Another version of LightGBM may train a slightly other model.
+    # Another version of LightGBM may train a slightly different model.
     assert said["prediction"] == pytest.approx(answer["prediction"], rel=0.05)
     assert explained["contributions"] == pytest.approx(answer["explanation"]["contributions"], rel=0.05)
 

@@ -1,4 +1,4 @@
-"""The routes that are served, described for programs, shown to a person and listed in docs/reference/routes.md are the same."""
+"""The same routes are served, described in OpenAPI, shown on /docs and listed in docs/reference/routes.md."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def templates(served):
 
 
 def by_template(served):
-    """The paths of `/v1` and `/v2`, which the contract describes once for all models and versions; the others as they are."""
+    """The paths of `/v1` and `/v2` as in OpenAPI, which describes them once for all models and versions; the others unchanged."""
     v2 = "^/v([12])/(repository/)?models/(one|two)(?=/|:|$)"
     return {
         (m, re.sub("versions/[0-9a-f]+", "versions/{version}", re.sub(v2, r"/v\1/\2models/{name}", path)))
@@ -158,7 +158,7 @@ def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monk
 
 def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):
     class TeapotError(RequestError):
-        """Coffee is asked of a teapot."""
+        """A new status and a new route show up everywhere."""
 
         code = "TEAPOT"
 

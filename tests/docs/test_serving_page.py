@@ -1,4 +1,4 @@
-"""The server pages of docs/reference name what the code has: codes, statuses, metrics, options."""
+"""The server pages of docs/reference match the code: codes, statuses, metrics, options."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OFFLINE = (
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MlrfError)]
 ABSTRACT = {"MlrfError", "RequestError"}
-"""Roots of the tree, which nothing raises."""
+"""Base classes of the error tree, which are never raised."""
 
 
 def section(title: str) -> str:

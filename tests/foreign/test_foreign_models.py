@@ -1,6 +1,6 @@
-"""Models that strangers made and ship in packages of their own: `make foreign` fetches each by name and builds it.
+"""Models made by others and shipped in their packages: `make foreign` fetches each by name and builds it.
 
-What is fetched stays in a temporary folder; nothing of the packages is installed or run, but for pickles, which are read.
+Downloads stay in a temporary folder; nothing of the packages is installed or run, except pickles, which are read.
 """
 
 import gzip

@@ -1,6 +1,6 @@
 """Build the container image on a base made here, and run it: read-only root, a random user, volumes, signals. `make image-test`.
 
-There is no container engine to run it in: the image's files are mounted and entered in namespaces of their own, as an engine
+There is no container engine here: the image's files are mounted and entered in separate namespaces, as an engine
 would, with the user, environment, entry point and health check that the image's configuration names.
 """
 
@@ -27,12 +27,12 @@ PACKAGES = "python3,python3-venv,ca-certificates"
 BUILD_LIMIT_S = 900
 MIB = 1 << 20
 MOST_BYTES = 260 * MIB
-"""Of what the image adds to its base; docs/how-to/deploy.md lists what it is made of."""
+"""Greatest size that the image adds to its base; docs/how-to/deploy.md lists its parts."""
 
 
 @dataclass
 class Store:
-    """Images in a folder of their own."""
+    """Images in a folder."""
 
     folder: Path
 
@@ -51,7 +51,7 @@ class Store:
         tar.unlink()
 
     def build(self, context: Path, name: str, **arguments: str) -> None:
-        """What `make image` does, with this machine's certificates."""
+        """The build of `make image`, with this machine's certificates."""
         given = [part for each in arguments.items() for part in ("--build-arg", "=".join(each))]
         flags = ["--layers", "--format", "docker", "--isolation", "chroot", "--network", "host"]
         shared = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
@@ -130,7 +130,7 @@ class Container(Server):
 
     @property
     def pid_1(self) -> int:
-        """Its first process, as this machine numbers it."""
+        """The process id of its first process on this machine."""
         return children_of(self.process.pid)[0]
 
     def stop(self, number: int) -> int:
@@ -219,7 +219,7 @@ def check_serving(image: Image, bundle: Path) -> None:
 
 
 def check_state_volume(image: Image, place: Path) -> None:
-    """Rows that are pushed outlive the container, on the volume."""
+    """Pushed rows outlive the container, on the volume."""
     keyed = readable(write_tree_bundle(place / "keyed", name="keyed", key={"shop": "integer"}))
     state = place / "state"
     state.mkdir(mode=0o700)

@@ -1,6 +1,6 @@
-"""Install a wheel where nothing else is, serve with it, and hold its answers to the working tree's. Run by `make wheel-test`.
+"""Install a wheel in an empty environment, serve with it, and compare its answers with the working tree's. Run by `make wheel-test`.
 
-The environment has the runtime dependencies alone, wheels every one, and a PATH without a compiler.
+The environment has only the runtime dependencies, all from wheels, and a PATH without a compiler.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(wheel: Path) -> None:
 
 
 def install(wheel: Path, place: Path) -> Path:
-    """Make an environment of the wheel and what it needs; return the folder of its programs, the only one on PATH."""
+    """Create an environment with the wheel and its dependencies; return the folder of its programs, the only one on PATH."""
     venv.create(place, with_pip=True)
     programs = place / "bin"
     locked = ROOT / "requirements/dev.txt"
@@ -79,13 +79,13 @@ def run(programs: Path, name: str, *arguments: str) -> str:
 
 
 def environment(programs: Path) -> dict[str, str]:
-    """What the environment's programs see: this process's settings, but no other programs and no other modules."""
+    """The environment's variables: this process's settings, but no other programs and modules."""
     return {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PATH": str(programs)}
 
 
 @contextlib.contextmanager
 def serving(programs: Path, bundle: Path) -> Iterator[Server]:
-    """Serve a bundle with the environment's own `mlrf`; it ends well afterwards."""
+    """Serve a bundle with the environment's own `mlrf`, and end it cleanly."""
     process = subprocess.Popen(
         [programs / "mlrf", "serve", bundle, "--port", "0", "--workers", "2"],
         env=environment(programs),

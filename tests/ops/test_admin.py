@@ -1,4 +1,4 @@
-"""The admin listener: where an operator asks, and nobody else can."""
+"""The admin listener: reachable for operators only."""
 
 from __future__ import annotations
 

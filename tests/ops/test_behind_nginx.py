@@ -1,4 +1,4 @@
-"""The hostile corpus through nginx (row 23): whatever nginx sends on, the server sees as many requests as nginx means.
+"""The hostile corpus through nginx (row 23): the server must count as many requests as nginx forwards.
 
 On another machine than CI's nginx may be missing (apt-get install nginx-light); then this is skipped.
 """

@@ -1,4 +1,4 @@
-"""The benchmark that reaches inside the worker still finds what it measures; those that ask over sockets name no part of it."""
+"""The benchmark of the worker's internals still runs; the others use only sockets."""
 
 from __future__ import annotations
 

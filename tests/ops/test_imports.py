@@ -1,4 +1,4 @@
-"""What the server does not import on its way up: each of these costs memory and a tenth of a second."""
+"""Modules that the server must not import at its start: each costs memory and a tenth of a second."""
 
 from __future__ import annotations
 

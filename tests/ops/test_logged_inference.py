@@ -1,4 +1,4 @@
-"""The prediction log of the Open Inference Protocol: inputs, outputs and version as JSON, whatever form they travelled in."""
+"""The prediction log of the Open Inference Protocol: inputs, outputs and version as JSON, whatever their wire format."""
 
 from __future__ import annotations
 

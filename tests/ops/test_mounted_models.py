@@ -1,4 +1,4 @@
-"""Bundles as Kubernetes mounts them: links of a ConfigMap or a modelcar, and the name of an InferenceService."""
+"""Bundles as Kubernetes mounts them: symbolic links of a ConfigMap or a modelcar, and the name of an InferenceService."""
 
 from __future__ import annotations
 

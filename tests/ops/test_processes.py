@@ -1,4 +1,4 @@
-"""Processes that are killed, frozen or cannot start: what the service does about them. Every bar is the reliability plan's."""
+"""Processes that are killed, frozen or cannot start, and the service's reaction, with the bars of the reliability plan."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_killed_worker_loses_only_its_requests_in_flight(bundle):
 
 
 def test_queued_connections_of_a_killed_worker_are_answered(bundle):
-    """The replacement inherits the listener, and with it whoever waited there."""
+    """The replacement inherits the listener with its queue."""
     with serving(bundle) as server:
         (worker,) = server.workers()
         os.kill(worker, signal.SIGSTOP)
@@ -113,7 +113,7 @@ def test_dead_worker_is_neither_ready_nor_has_connections(bundle):
         clients = [opened.enter_context(server.client()) for _ in range(24)]
         for client in clients:
             client.ask("GET", "/healthz")
-        # The second death within moments is not replaced at once: meanwhile one worker is ready.
+        # The second death in a short time is not replaced at once: meanwhile one worker is ready.
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: len(events(server, "worker ended")) == 2, 5, "the end of another")
         survivors = [client for client in clients if _lives(client)]
@@ -133,7 +133,7 @@ def test_a_worker_that_cannot_boot_never_ends_the_others(bundle):
         steady, victim = server.booted(2)
         arbiter = server.process.pid
         free = resource.prlimit(arbiter, resource.RLIMIT_AS)
-        # Room for the arbiter and a fork of it, but not for an engine.
+        # Memory for the arbiter and a fork of it, but not for an engine.
         resource.prlimit(arbiter, resource.RLIMIT_AS, (_virtual_bytes(arbiter) + (24 << 20), free[1]))
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: len(events(server, "worker cannot start")) >= 3, 10, "several attempts")
@@ -150,7 +150,7 @@ def _virtual_bytes(pid: int) -> int:
 
 
 def _answers(server) -> bool:
-    """Whether a connection reaches the worker that lives; others wait in the queue of the one that does not."""
+    """Whether a connection reaches the live worker; others wait in the queue of the stopped one."""
     with contextlib.suppress(TimeoutError), server.client() as client:
         client.socket.settimeout(0.3)
         return client.ask("GET", "/healthz").status == 200
@@ -256,7 +256,7 @@ def test_draining_worker_notifies_clients_and_finishes(bundle):
         idle.ask("GET", "/healthz")
         whole = request("POST", "/predict", BODY)
         busy.send(whole[:-5])
-        # The answer to a request of its own says that the worker has read what was sent before.
+        # The answer to a further request shows that the worker has read the earlier ones.
         idle.ask("GET", "/healthz")
         server.process.terminate()
         eventually(lambda: not _accepts(server.port), 5, "the end of accepting")
@@ -275,7 +275,7 @@ def _accepts(port: int) -> bool:
 
 
 def test_sigterm_while_workers_start_is_obeyed(bundle):
-    """The worker that is forked while the signal is on its way must not miss it."""
+    """A worker that is forked while the signal is pending must not miss it."""
     for delay_s in (0.0, 0.01, 0.03, 0.1):
         with serving(bundle, workers=2) as server:
             for worker in server.booted(2):
@@ -310,7 +310,7 @@ def test_running_out_of_descriptors_does_not_stop_accepting(bundle):
             for _ in range(80):
                 opened.enter_context(server.client())
             assert server.process.poll() is None
-        # Until the worker has let go of the connections that are closed now, it resets new ones.
+        # Until the worker has released the connections just closed, it resets new ones.
         eventually(server.is_ready, 5, "an answer")
         assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
         assert server.workers() == [worker]
@@ -328,7 +328,7 @@ def test_other_addresses_are_listened_on(bundle, host):
 
 @contextlib.contextmanager
 def serving_at(host, bundle):
-    """A server on another address than the client's, told apart by its log alone."""
+    """A server on another address than the client's, identified by its log only."""
     with subprocess.Popen(
         command([bundle], "--port", "0", "--host", host, "--workers", "1"), stderr=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""Versions taken into service while requests are answered: by all workers or none, and nothing stale afterwards."""
+"""Reloads while requests are answered: all workers switch or none, and nothing is stale afterwards."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def short(path):
 
 
 class Asking(threading.Thread):
-    """Asks without a pause on one connection, and holds every answer to the version that it names."""
+    """Sends requests continuously on one connection, and compares every answer with the version that it names."""
 
     def __init__(self, server, truth):
         super().__init__(daemon=True)
@@ -120,7 +120,7 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
             assert asking.seen == sorted(asking.seen, key=[old, new].index), "and nothing goes back"
         assert server.metrics()["mlrf_reloads_total;outcome=done"] == 1
         assert server.metrics()[f"mlrf_bundle_info;model=sample;version={new}"] == 1
-        # A worker that is born now serves what is served.
+        # A worker started now serves the current version.
         for pid in server.workers():
             os.kill(pid, signal.SIGKILL)
             eventually(lambda p=pid: not is_alive(p))
@@ -166,7 +166,7 @@ def test_refused_version_is_retried_when_published_again(repository, bundles):
 
 
 def damaged(repository, how):
-    """A second version whose pointer is in place and which is not what it should be."""
+    """A damaged second version that the pointer already names."""
     model_directory = repository / "sample"
     place = model_directory / "2"
     how(place)

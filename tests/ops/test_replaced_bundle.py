@@ -1,4 +1,4 @@
-"""What happens on disk to a bundle that is served reaches no answer, not even through a worker born later."""
+"""Changes on disk to a served bundle affect no answer, not even of a worker started later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged of requests: all of it, in JSON, within bounds; and never at the cost of an answer."""
+"""Logs of requests: complete, in JSON, bounded, and never at the cost of an answer."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_prediction_log_has_request_and_answer(bundle, row, tmp_path):
 
 @contextmanager
 def limited_server(bundle, folder, n_kib):
-    """A server that may write no file longer than so many KiB: to it, the disk is full."""
+    """A server with a file size limit in KiB, which looks like a full disk to it."""
     options = ["--port", "0", "--workers", "1", "--prediction-log", str(folder)]
     limited = ["bash", "-c", f'ulimit -f {n_kib}; exec "$@"', "-", *command([bundle], *options)]
     process = subprocess.Popen(limited, stderr=subprocess.PIPE)
@@ -231,7 +231,7 @@ def test_unread_log_delays_no_answer(bundle):
     options = ["--port", "0", "--workers", "1", "--access-log-rate", "1"]
     process = subprocess.Popen(command([bundle], *options), stderr=subprocess.PIPE)
     try:
-        # Nobody reads on from here. The pipe takes 64 KiB; a thousand lines are more.
+        # The pipe is not read from here on. It holds 64 KiB; a thousand lines are more.
         port = int(json.loads(process.stderr.readline())["url"].rpartition(":")[2])
         asking = request("GET", "/" + "x" * 900) * 50
         with eventually(lambda: connected(port)) as client:

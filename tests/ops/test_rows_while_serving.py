@@ -1,6 +1,6 @@
-"""Rows pushed while they are asked for: every answer from one version of its rows, and from none older than was acknowledged.
+"""Rows pushed while they are requested: every answer is from one version of its rows, and none older than the acknowledged one.
 
-`make ops` runs it as long and as hard as the server is meant to bear; without it a short version shows that nothing mixes.
+`make ops` runs it with the planned duration and rate; otherwise a short version shows that versions are not mixed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCHEMA = Schema(tuple(Feature(name, example=0.5) for name in NAMES))
 
 
 def features(version):
-    """A row that says in each of its features which version it is of."""
+    """A row whose every feature contains its version."""
     return {"x0": float(version)} | {n: ((version * 37 + i) % 997) / 250 - 2 for i, n in enumerate(NAMES[1:])}
 
 
@@ -81,7 +81,7 @@ def test_every_answer_is_of_one_version_of_its_rows(tmp_path):
         pusher = Pusher(admin)
 
         def versions_of(chunk, least, answers):
-            """What is wrong with answers that are to be of one version, and of none older than `least`."""
+            """The errors of answers that must be of one version, not older than `least`."""
             versions = {answer[0]["x0"] for answer in answers}
             if len(versions) != 1 or min(versions) < least:
                 return f"versions {versions} of chunk {chunk}, acknowledged was {least}"
@@ -132,7 +132,7 @@ def test_every_answer_is_of_one_version_of_its_rows(tmp_path):
 
 
 def test_no_answer_that_was_kept_outlives_a_push(tmp_path):
-    """Every key is asked until its answer comes from memory; after a push is acknowledged none of those comes again."""
+    """Every key is requested until its answer is cached; after a push is acknowledged no cached answer is reused."""
     n_keys = 10_000 if FULL else 500
     path = write_tree_bundle(tmp_path / "b", schema=SCHEMA, key={"id": "integer"}, n_trees=20)
     model = mlrf.load(path)

@@ -1,4 +1,4 @@
-"""Rows of the reliability scoreboard, in brief: small numbers, and bars that a busy machine holds. `make ops` has the bars themselves."""
+"""Rows of the reliability scoreboard in brief: small numbers, and bars that a busy machine can meet. `make ops` uses the real bars."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timing  # latencies under load
 
 BRIEF = {number: row.brief for number, row in rows().items() if row.brief is not None}
 LONG_TO_FAIL = {5, 22}
-"""Their faults are that somebody waits: a moment is not long enough to tell them from a busy machine, or takes seconds to."""
+"""Rows whose fault is a wait: a brief run cannot distinguish it from a busy machine, or takes seconds to."""
 
 
 @pytest.mark.parametrize("number", BRIEF)

@@ -1,6 +1,6 @@
-"""A real Redis behind the cache: found by other servers, and frozen, killed, full, read-only, corrupt, without harm.
+"""The shared cache with a real Redis: used by other servers, and harmless when frozen, killed, full, read-only or corrupt.
 
-Every answer is held against the model's own. With OPS_FULL (`make ops`) as long and as hard as the reliability plan says.
+Every answer is compared with the model's own. With OPS_FULL (`make ops`) the load is that of the reliability plan.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def model(path):
 
 
 class ParsedRequest:
-    """A batch that is dear to explain, and its right answer."""
+    """A batch that is expensive to explain, and its expected answer."""
 
     def __init__(self, model, seed):
         rows = np.random.default_rng(seed).normal(size=(N_ROWS, 30)).round(3)
@@ -83,7 +83,7 @@ def sharing(path, url, *options):
 
 
 def is_up(server):
-    """Whether the server asks the store; the first dear request makes it look for it."""
+    """Whether the server uses the store; the first expensive request makes it connect."""
     return server.metrics()["mlrf_shared_cache_up"] == 1
 
 
@@ -104,7 +104,7 @@ def test_what_one_server_made_another_finds(path, model, asked, tmp_path):
         n_asked = 0
 
         def is_found():
-            """A slow moment of this machine may cost an answer its place in the store, or the way there."""
+            """A slow moment of this machine may prevent an answer from being stored or found."""
             nonlocal n_asked
             each = ParsedRequest(model, 100 + n_asked)
             assert each.is_right(first.ask("POST", PATH, each.body))
@@ -182,7 +182,7 @@ def cut(store):
 
 
 def forge(store):
-    """Write answers with every digest that can be computed of what lies in the store."""
+    """Write answers with every digest that can be computed from the stored data."""
     for name in store.scan_iter():
         value = store.get(name)
         head, answer = value[:_HEAD_BYTES], value[_HEAD_BYTES + 16 :].replace(b"1", b"2")
@@ -285,7 +285,7 @@ def _reset_all(listener):
 
 @pytest.mark.timing
 def test_frozen_cache_delays_no_request(path, asked, tmp_path):
-    """Row 8: one dear answer in fifty requests, from a cache too small for them, so that the store is asked all the time."""
+    """Row 8: one expensive answer in fifty requests, with a cache too small for them, so that the store is used all the time."""
     cheap = [json.dumps({"instances": [{"features": [n / 999] * 30}]}).encode() for n in range(2_000)]
     for place, each in zip(range(0, 2_000, 50), asked, strict=True):
         cheap[place] = each.body
@@ -319,7 +319,7 @@ def test_frozen_cache_delays_no_request(path, asked, tmp_path):
 
 
 def test_disconnecting_clients_do_not_mix_up_answers(path, asked, tmp_path):
-    """Row 10: a fifth of the requests are given up after they were sent; the rest are held against the model."""
+    """Row 10: a fifth of the requests are cancelled after they were sent; the rest are compared with the model."""
     n_clients = 4
     wrong, answered = [], [0] * n_clients
     contents = [request("POST", PATH, each.body) for each in asked]

@@ -1,4 +1,4 @@
-"""A Redis that falls silent under load, and clients that hang up while it is asked: nobody waits, nobody gets another's answer."""
+"""A Redis that stops responding under load, and clients that disconnect: no request hangs, and no client gets another's answer."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def fall_silent_under_load(server, redis, expected):
 
 
 async def _client(port, numbers, expected, seed):
-    """Ask for keys on one connection after another, a fifth of the time hanging up midway; return what was wrong."""
+    """Request keys on one connection after another, disconnecting midway a fifth of the time; return the errors."""
     chance = random.Random(seed)
     wrong, answered, left = [], 0, 0
     reader = writer = None
@@ -135,7 +135,7 @@ async def _client(port, numbers, expected, seed):
 
 @pytest.mark.timeout(240)
 def test_disconnect_leaves_no_answer_to_another_client(tmp_path):
-    # The clients ask as fast as they can, and take the processor from the store: what is measured here is no speed.
+    # The clients send as fast as they can and compete with the store for the processor: this does not measure speed.
     with shared_rows(tmp_path, 0.1) as (server, _, expected):
         hang_up_midway(server, expected)
 
@@ -155,7 +155,7 @@ def hang_up_midway(server, expected):
     print(
         f"{answered} answered, {left} hung up, {len(unavailable)} refused for a late store, {len(wrong)} not answered rightly"
     )
-    # A machine that does other things too may hold a look-up up beyond its limit: refused then, and never wrong.
+    # A busy machine may delay a look-up beyond its limit: it is then refused, but never wrong.
     assert wrong == unavailable
     assert len(unavailable) <= answered / 100
     assert answered + left == N_REQUESTS

@@ -1,4 +1,4 @@
-"""Row 13: thousands of kept answers, then another version of the bundle, the old one again, and other rows: none stale afterwards."""
+"""Row 13: thousands of cached answers, then another version of the bundle, the old one again, and other rows: none is stale afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def warm(server, clients, contents, expected):
 
 
 def check_fresh(clients, contents, expected, version=None):
-    """What is answered now is right, whether it was asked for before on this connection, or by another."""
+    """Current answers are right, whether the body was sent before on this connection or another."""
     for answers in ask_all(clients, contents):
         assert [a["prediction"] for a in answers] == expected
         assert version is None or {a["version"] for a in answers} == {version}

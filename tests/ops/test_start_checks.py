@@ -1,4 +1,4 @@
-"""What a start checks before it serves: golden rows, through the engine that is going to answer."""
+"""The checks of a start before it serves: golden rows, with the engine that will serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervision beyond a single crash: crash loops, recycling, settings read again, service managers, the first process."""
+"""Supervision beyond a single crash: crash loops, recycling, reloaded settings, service managers, running as PID 1."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_other_slot_accepts_for_a_crash_looping_one(bundle):
             eventually(lambda n=number: len(events(server, "worker ended")) == n, 5, "the end of a worker")
             if number < 3:
                 victim = eventually(lambda: next((p for p in server.workers() if p != steady), None), 6, "another")
-        # A second without a worker in that slot: half of the connections are its.
+        # A second without a worker in that slot, which gets half of the connections.
         assert events(server, "worker ended")[-1]["delay_s"] == 1
         began = time.monotonic()
         with contextlib.ExitStack() as opened:
@@ -126,7 +126,7 @@ def test_sighup_during_start_is_handled_afterwards(bundle):
 
 @contextlib.contextmanager
 def managed(bundle, *options, prefix=(), environment=None, descriptors=()):
-    """A server started in another way than by `serving`."""
+    """A server that is not started by `serving`."""
     process = subprocess.Popen(
         [*prefix, *command([bundle], "--workers", "2", *options)],
         stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=os.environ | (environment or {}), pass_fds=descriptors,
@@ -219,7 +219,7 @@ def test_no_longer_keyed_model_is_a_reported_change(bundle, tmp_path):
 
 
 def test_workers_killed_before_first_answer_end_the_service(bundle):
-    """As a crash in native code would have it: no word of why."""
+    """Exits without a reason, like a crash in native code."""
     with managed(bundle, "--port", "0") as server:
         killed = set()
         while server.process.poll() is None and len(killed) < 20:

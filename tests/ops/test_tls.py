@@ -48,7 +48,7 @@ def test_workers_are_replaced_while_key_files_are_invalid(path, folder):
     keys = folder / "keys.txt"
     keys.write_text("id " + "0" * 64 + " predict me\n")
     with serving_tls(path, folder, "--keys", str(keys)) as server:
-        # What the next workers begin with is what held last, not what held when the server began.
+        # Later workers start with the last valid state, not with that of the server's start.
         _put(folder, "second")
         by_arbiter = server.process.pid
         eventually(
@@ -88,7 +88,7 @@ def test_queued_tls_clients_are_served_at_exit(path, folder):
             for number in range(20):
                 other = opened.enter_context(socket.create_connection(("127.0.0.1", server.port)))
                 if number % 2:
-                    # No handshake at all; the rest says nothing.
+                    # No handshake at all; the others send nothing.
                     other.sendall(b"GET / HTTP/1.1\r\n\r\n")
             pool = opened.enter_context(ThreadPoolExecutor(8))
             answers = [pool.submit(health, server, folder) for _ in range(8)]

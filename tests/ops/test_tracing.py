@@ -1,4 +1,4 @@
-"""Traces: a collector's socket gets spans that go on from the caller's, and a caller is told which span was its own."""
+"""Traces: a collector receives spans that continue the caller's trace, and the caller gets the id of its span."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processes of a server of trees hold in memory: no array library, and one copy of the forest for all."""
+"""Memory of the processes of a server of trees: no array library, and one copy of the forest for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model taken out of service while requests are answered: by all workers, for good until it is loaded again, and its memory back."""
+"""A model taken out of service while requests are answered: by all workers, until it is loaded again, with its memory freed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ask_admin(path, act, name="sample", body=b""):
 
 
 def codes_of(server, path=SAMPLE, n=12):
-    """What new connections are told: the code of a refusal, or the version that answers."""
+    """The result on new connections: the code of a refusal, or the version that answers."""
     answers = [server.ask("POST", path, ASKED) for _ in range(n)]
     return {answer.json["version"] if answer.status == 200 else answer.code for answer in answers}
 
@@ -120,7 +120,7 @@ def test_every_worker_lets_it_go_and_the_server_answers_on(repository, other, bu
 
 
 def test_no_client_is_dropped_during_store_outages(repository, other, bundles, admin):
-    """Both models asked without a pause: what is not unloaded always answers, what is says so, and nothing else happens."""
+    """Requests both models continuously: a loaded model always answers, an unloaded one says so, and nothing else happens."""
     stopped, faults, seen = threading.Event(), [], {"/models/other/predict": Counter(), SAMPLE: Counter()}
 
     def ask(path, body, taken):
@@ -236,7 +236,7 @@ def links_of(pid):
 
 
 def held_by(server):
-    """Memory that stands for files of bundles: what the server's processes have open or mapped of it."""
+    """Pinned bundle files in memory that the server's processes have open or mapped."""
     found = []
     for pid in (server.process.pid, *server.workers()):
         found += links_of(pid)

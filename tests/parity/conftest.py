@@ -1,4 +1,4 @@
-"""Which cases are quick: the first two of each parametrised test. The others are `slow`, and run with `make test-all`."""
+"""Marks the first two cases of each parametrised test as quick. The others are `slow`, and run with `make test-all`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the later cases: each trains a model and asks its library in a process of its own."""
+    """Mark the later cases: each trains a model and runs its library in a child process."""
     seen: Counter[str] = Counter()
     for item in items:
         if item.path.is_relative_to(_HERE):

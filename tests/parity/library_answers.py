@@ -1,4 +1,4 @@
-"""An imported model held against its own library: margins to the bit, predictions through the link, reasons that add up."""
+"""Compares an imported model with its own library: margins to the bit, predictions through the link, contributions that add up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows_of(model: ImportedModel, most: int = 4_000) -> np.ndarray:
 def assert_library_agrees(
     model: ImportedModel, folder: Path, *, onnx: bool = True, most: int = 4_000, link_limit: float = 1e-9
 ) -> TreeEngine:
-    """Ask the library itself in this process, as the gate does in one of its own; returns the engine."""
+    """Run the library in this process, as the gate does in a child process; returns the engine."""
     rows = rows_of(model, most)
     (folder / "model").write_bytes(model.source)
     (folder / "forest.bin").write_bytes(encode_forest(model.forest))

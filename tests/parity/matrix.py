@@ -1,4 +1,4 @@
-"""`make parity`: the parity matrix, written to docs/reference/parity.md. `--random N` instead asks N random models and stops at a failure."""
+"""`make parity`: the parity matrix, written to docs/reference/parity.md. `--random N` instead tests N random models and stops at a failure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def ask_random(chosen: list[Cell], count: int, seed: int) -> int:
-    """Ask random models of all libraries in turn; returns 1 at the first that fails."""
+    """Test random models of all libraries in turn; returns 1 at the first that fails."""
     rng = np.random.default_rng(seed)
     for place in range(count):
         cell = chosen[int(rng.integers(len(chosen)))]

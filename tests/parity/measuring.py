@@ -1,4 +1,4 @@
-"""How far a model that was read lies from its library: margins by kind of golden rows, both engines, contributions."""
+"""Measures the difference between an imported model and its library: margins by kind of golden rows, both engines, contributions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Measured:
 
 
 def measure(grown: Grown, most: int = 3_000) -> Measured:
-    """Hold a fitted model's export against the model."""
+    """Compare a fitted model's export with the model."""
     model = import_model(grown.model, ImportOptions(grown.categories))
     if not grown.has_covers:
         model = with_covers(model, grown.rows)

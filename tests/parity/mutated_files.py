@@ -1,6 +1,6 @@
 """`make mutated`: damaged model files of every library, each read in a process that a crash or a hang would end.
 
-A file must be refused with a BuildError or be read and encoded; nothing else may come out, and none may take 10 s.
+A file must be refused with a BuildError or be read and encoded; anything else, or taking 10 s, is a failure.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def damaged(sound: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read_files(pipe: Connection) -> None:
-    """Read what comes through the pipe, and say what came of it."""
+    """Read each file from the pipe, and report the result."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m"
         while content := pipe.recv_bytes():
@@ -108,7 +108,7 @@ def read_files(pipe: Connection) -> None:
 
 
 def results(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes, str, float]]:
-    """Yield what came of each file, and the seconds it took."""
+    """Yield the result of each file, and the seconds it took."""
     context = multiprocessing.get_context("spawn")
     ours, process = None, None
     for name, content in files:

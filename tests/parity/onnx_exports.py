@@ -1,6 +1,6 @@
 """Models of every library as its usual exporter writes them to ONNX.
 
-No exporter tells how many training rows took each branch. The training rows themselves, sent through the file's trees, find the
+No exporter writes how many training rows took each branch. Sending the training rows through the file's trees finds the
 counts again; where the library counts rows too, contributions must be those of the model that the file was made of.
 """
 

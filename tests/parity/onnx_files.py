@@ -1,4 +1,4 @@
-"""ONNX files of trees as other exporters write them, drawn at random and put together operator by operator."""
+"""ONNX files of trees as other exporters write them, drawn at random and built operator by operator."""
 
 from __future__ import annotations
 

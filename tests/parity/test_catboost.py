@@ -1,4 +1,4 @@
-"""CatBoost models from each of its formats, held against CatBoost itself."""
+"""CatBoost models from each of its formats, compared with CatBoost itself."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_trees_of_a_split_a_node(tmp_path, loss, policy, kind):
     trained, rows = fit(loss, np.random.default_rng(2), grow_policy=policy, iterations=4, min_data_in_leaf=5)
     model = import_model(saved(trained, tmp_path, kind))
     engine = assert_library_agrees(model, tmp_path)
-    # CatBoost 1.2.10's own reasons for these trees do not add up to its prediction: the definition itself is the judge.
+    # CatBoost 1.2.10's own contributions for these trees do not add up to its prediction: compare with the definition instead.
     for row in rows[:4]:
         np.testing.assert_allclose(contributions(engine, row[None])[0], brute_force(model.forest, row), atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""CTR features of CatBoost: statistics of categories and of combinations, held against CatBoost itself."""
+"""CTR features of CatBoost: statistics of categories and of combinations, compared with CatBoost itself."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_json_answers_as_catboost_reads_its_sums_and_says_so(tmp_path):
 
 @pytest.mark.parametrize("policy", ["Lossguide", "SymmetricTree"])
 def test_contributions_are_shapleys_values_by_definition(mixed, tmp_path, policy):
-    """A combination is a player of its own; its categories share what it gets. CatBoost combines in symmetric trees alone."""
+    """A combination is one player; its categories share its value. CatBoost combines categories in symmetric trees only."""
     if policy == "Lossguide":
         model, frame = trained(iterations=8, grow_policy=policy)
     else:

@@ -1,4 +1,4 @@
-"""Response curves of random models of every library, held against their engine asked value by value."""
+"""Response curves of random models of every library, compared with value-by-value predictions of their engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Model.as_estimator` beside the estimator that was built: the same labels and probabilities, and scikit-learn takes it as fitted."""
+"""`Model.as_estimator` compared with the original estimator: the same labels and probabilities, and scikit-learn treats it as fitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate, proven: whatever one thing the export gets wrong, the build fails, unless no row can ever show it."""
+"""The parity gate finds every single error in an export, unless no row can show it."""
 
 from __future__ import annotations
 

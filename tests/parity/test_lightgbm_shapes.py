@@ -1,4 +1,4 @@
-"""Shapes of LightGBM models that are rare: old formats, odd names, parts of a model, many columns; held against LightGBM."""
+"""Shapes of LightGBM models that are rare: old formats, odd names, parts of a model, many columns; compared with LightGBM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models import QUIET, data, train
 
 
 def rewritten(text: str, change) -> str:
-    """The model with every tree's text changed, and tree_sizes mended."""
+    """The model with every tree's text changed, and tree_sizes corrected."""
     head, rest = text.split("\nTree=0\n", 1)
     body, tail = rest.split("end of trees\n", 1)
     trees = [change(f"Tree={i}\n" + block) for i, block in enumerate(re.split(r"(?m)^Tree=\d+\n", body))]

@@ -1,4 +1,4 @@
-"""ONNX files that are more than trees: served, they answer to the bit as ONNX Runtime does, asked about the file directly."""
+"""ONNX files that are more than trees: served answers equal ONNX Runtime's own for the file to the bit."""
 
 import random
 
@@ -41,7 +41,7 @@ def served(tmp_path_factory):
 
 
 def direct(proto, feed):
-    """ONNX Runtime as anybody starts it, a row at a time: labels where there are some, and numbers [n, C]."""
+    """ONNX Runtime with default settings, a row at a time: labels where there are some, and numbers [n, C]."""
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     labels, numbers = [], []
     for place in range(len(next(iter(feed.values())))):
@@ -112,7 +112,7 @@ def test_unknown_category_follows_the_encoder_or_is_refused(served):
     assert lenient.predict_row(lenient.schema.row(row)) == found[0]["stays"]
     strict = served("strict pipeline")
     assert [f.nullable for f in strict.schema.features if f.categories] == [False, False]
-    # What gets past the schema, a code of no category, has no answer; the graph is not asked for what nobody meant.
+    # A code without a category passes the schema but has no answer; the graph is not run for it.
     with pytest.raises(NonFiniteResultError):
         strict.predict_row([40.0, 10.0, 7.0, 0.0, 3])
 

@@ -1,4 +1,4 @@
-"""scikit-learn pipelines folded into forests over their raw columns, held against the pipelines themselves."""
+"""scikit-learn pipelines folded into forests over their raw columns, compared with the pipelines themselves."""
 
 from __future__ import annotations
 

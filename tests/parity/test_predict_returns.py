@@ -1,4 +1,4 @@
-"""What `predict` means on other platforms' routes: what `predict` of the object that was built returns, for real models of each library."""
+"""Other platforms' routes return what `predict` of the original object returns, for real models of each library."""
 
 from __future__ import annotations
 

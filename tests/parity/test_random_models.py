@@ -1,4 +1,4 @@
-"""200 random models of every library, and some hundred damaged files; `make parity RANDOM=5000` and `make mutated` ask for more."""
+"""200 random models of every library, and some hundred damaged files; `make parity RANDOM=5000` and `make mutated` test more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every tree model of scikit-learn that mlrf reads, held against scikit-learn itself and against shap."""
+"""Every tree model of scikit-learn that mlrf reads, compared with scikit-learn itself and with shap."""
 
 from __future__ import annotations
 

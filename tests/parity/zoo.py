@@ -1,4 +1,4 @@
-"""Small models of every library and kind, always the same for the same cell and seed: what the parity matrix and the random models ask."""
+"""Small models of every library and kind, the same for the same cell and seed, for the parity matrix and the random tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grown:
-    """A fitted model, and how to ask it for its own contributions; None where it has none that add up."""
+    """A fitted model, and a function for its own contributions; None if it has none that add up."""
 
     model: Any
     contributions: Contributions | None

@@ -1,4 +1,4 @@
-"""Servers that the wire tests talk to: one as anybody would start it, one with limits that a test can reach."""
+"""The servers of the wire tests: one with default settings, one with limits that a test can reach."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def running(bundles):
 
 @pytest.fixture
 def server(running):
-    """The server as anybody would start it; whatever a test sends, it lives on and nothing is logged as a crash."""
+    """The server with default settings; whatever a test sends, it survives and no crash is logged."""
     before, pids = len(running.lines), running.workers()
     yield running
     assert running.is_ready()

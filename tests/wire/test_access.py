@@ -24,7 +24,7 @@ from running import eventually, run_to_its_end, serving
 
 
 def mlrf_keys(*arguments):
-    """Run the command in this process, which has what it would import; return its status and what it printed."""
+    """Run the command in this process, which has imported its modules; return its status and output."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):

@@ -1,4 +1,4 @@
-"""Rows asked by key, over real sockets, of a store that is written while it serves; every answer is held against the model."""
+"""Predictions by key over real sockets, from a store that is written while it serves; every answer is compared with the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROWS = [
 
 
 class LoadedModel:
-    """A server of models asked by key, its model in this process, and the admin socket."""
+    """A server of models by key, its model in this process, and the admin socket."""
 
     def __init__(self, server, admin_path, models):
         self.server = server
@@ -284,7 +284,7 @@ def test_a_push_is_seen_by_every_worker_and_changes_no_version(served):
         version = one.ask("POST", "/predict", {"key": key()}).json["version"]
     for price in range(20):
         assert served.push([row(1, price=float(price)), row(7, price=-float(price))]).json["written"] == 2
-        # Connections of their own, so that both workers are met.
+        # Separate connections, so that both workers are reached.
         answers = [served.ask({"key": key(), "return_features": True}).json for _ in range(6)]
         assert {answer["features"]["price"] for answer in answers} == {float(price)}
         assert {answer["version"] for answer in answers} == {version}

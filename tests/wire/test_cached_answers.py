@@ -1,4 +1,4 @@
-"""Answers given again over HTTP: the same bytes but for saying so, once computed for all who wait, and counted."""
+"""Cached answers over HTTP: the same bytes except `cached`, computed once for all waiting requests, and counted."""
 
 from __future__ import annotations
 

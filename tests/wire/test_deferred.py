@@ -1,4 +1,4 @@
-"""Answers made beside the event loop: right, in order, and in nobody's way."""
+"""Answers computed off the event loop: correct, in order, and without delaying others."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_disconnected_client_frees_its_slot(path, abruptly):
         last.send(SHORT)
         assert last.answer().status == 200
         assert len(first.answer().json["predictions"]) == 2 * N_LONG
-        # Nobody made what nobody waits for.
+        # Work that no client waits for was not done.
         assert server.metrics()["mlrf_requests_total;route=/predict/batch;status=200"] == 2
         assert server.troubles == []
 

@@ -1,4 +1,4 @@
-"""Explanations over real sockets: who is explained, in which shape, and that they are Model.explain's."""
+"""Explanations over real sockets: which rows, in which shape, and equal to Model.explain's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that somebody else has written into a store: refused by name at every entry point, and mended by a push."""
+"""Rows that another program has written to a store: refused by name at every entry point, and repaired by a push."""
 
 from __future__ import annotations
 

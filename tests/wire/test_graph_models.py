@@ -1,4 +1,4 @@
-"""Graphs of operators over real sockets: the API of every other model, and the bits of ONNX Runtime asked directly."""
+"""Graphs of operators over real sockets: the API of every other model, and the same bits as ONNX Runtime."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""gRPC: messages that do not come whole, keys judged before messages, and clients that ignore what the server says."""
+"""gRPC: incomplete messages, keys checked before messages, and clients that ignore the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections: whatever way the bytes of requests arrive, each is answered once, in order."""
+"""Connections: however the bytes of requests are segmented, each is answered once, in order."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ def test_slow_reader_gets_the_last_answer_before_close(server):
 
 @pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
 def test_vanished_clients_leave_nothing_behind(server, path):
-    """A reset in the middle of many answers is no trouble of the server's."""
+    """A reset in the middle of many answers does not harm the server."""
     for _ in range(10):
         with server.client() as client:
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -372,7 +372,7 @@ def test_answers_carry_their_length_date_and_timing(server):
 
 
 def test_heads_never_seen_before_cost_no_lasting_memory(server):
-    """Heads are remembered to save parsing them; large ones must not fill the memory."""
+    """Heads are cached to save parsing; large ones must not fill the memory."""
     (worker,) = server.workers()
     before = resident_bytes(worker)
     with server.client() as client:

@@ -1,4 +1,4 @@
-"""Requests that HTTP itself forbids, or that ask what is not there: a status of their own, and never two answers for one."""
+"""Requests that HTTP forbids, or for unknown resources: a specific status, and never two answers for one request."""
 
 from __future__ import annotations
 

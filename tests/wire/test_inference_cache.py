@@ -1,4 +1,4 @@
-"""Answers given again under the data plane: one for a row however it is told, the same bits, nothing stale, and counted."""
+"""Cached answers of the data plane: one per row in any form, the same bits, nothing stale, and counted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = {"sku": "integer"}
 WIDE = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(30)))
 N_WAITING = 12
 N_LONG = 100
-"""Rows whose reasons take the worker's thread on any machine."""
+"""Rows whose explanations need the worker's thread on any machine."""
 
 
 @pytest.fixture(scope="module")

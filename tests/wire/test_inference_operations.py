@@ -1,4 +1,4 @@
-"""The protocol under an operator's hands: deadlines, overload, keys and certificates that change, reloads, all while calls go on."""
+"""The protocol in operation: deadlines, overload, changed keys and certificates, and reloads during calls."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ RETRYING = json.dumps(
 
 
 class Calling(threading.Thread):
-    """Infers without a pause over one channel, and holds each answer to the version that it names."""
+    """Sends requests continuously over one channel, and compares each answer with the version that it names."""
 
     def __init__(self, peer, truth, body, **options):
         super().__init__(daemon=True)
@@ -340,7 +340,7 @@ def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
 
 @pytest.mark.timing
 def test_workers_are_replaced_by_sighup_and_callers_go_on(light, truth):
-    """Who asks call after call loses none, but where a call is longer on its way than answers are kept; who retries loses none."""
+    """A client that sends call after call loses none unless a call is in transit for longer than answers are held; a client that retries loses none."""
     with serving(light[0], workers=2, options=["--grpc-port", "0"]) as server, contextlib.ExitStack() as opened:
         before = server.booted(2)
         peers = [Peer(address_of(server)) for _ in range(6)]

@@ -28,7 +28,7 @@ MOST_ROWS, MOST_BYTES = 500, 200_000
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A server of models that are each of another kind, asked by key too; what a test sends does it no harm."""
+    """A server of models of different kinds, also by key; tests do not change it."""
     folder = tmp_path_factory.mktemp("wires")
     classifier = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", "yes"]}
     three = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": [0, 1, "other"], "n_outputs": 3}
@@ -112,7 +112,7 @@ def test_every_output_is_the_native_apis(server, wire, model):
     k = [3] if model == "three" else []
     assert got.shapes["shap_values"] == [12, 7, *k]
     assert got.shapes["prediction"] == [12, *k]
-    # Who names nothing gets the first output, and no reasons.
+    # Without named outputs the first one is returned, and no explanations.
     assert list(wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model)).outputs) == [
         names[-1] if k else "prediction"
     ]

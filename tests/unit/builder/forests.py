@@ -1,4 +1,4 @@
-"""Random forests of the IR, and the IR's rules walked one node at a time."""
+"""Random forests of the IR, and a reference implementation that walks one node at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlrf.build` as a caller sees it: a bundle that answers, or one of our errors and nothing on disk."""
+"""`mlrf.build` as a caller sees it: a working bundle, or a typed error and nothing on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front of the build: whose model is this, and what is said where it is nobody's."""
+"""Detection of a model's library, and the errors for unknown models."""
 
 from __future__ import annotations
 

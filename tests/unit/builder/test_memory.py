@@ -1,4 +1,4 @@
-"""What cannot fit into memory is refused before any of it is used."""
+"""Builds that cannot fit into memory are refused before any of it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The offline commands as a shell sees them: what they print, and how they end."""
+"""The offline commands as a shell sees them: output and exit status."""
 
 from __future__ import annotations
 

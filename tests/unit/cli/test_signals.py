@@ -1,4 +1,4 @@
-"""A command that is told to end says so, cleans up, and ends with the status that a shell expects."""
+"""A terminated command says so, cleans up, and exits with the status that a shell expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names from outside reach a terminal without what it would obey."""
+"""Untrusted names reach a terminal without control sequences."""
 
 from __future__ import annotations
 

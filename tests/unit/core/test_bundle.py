@@ -1,4 +1,4 @@
-"""A bundle is read whole or refused, and the error names the file."""
+"""A bundle is read completely or refused, and the error names the file."""
 
 from __future__ import annotations
 

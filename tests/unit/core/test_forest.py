@@ -1,4 +1,4 @@
-"""The tree IR: a sound forest passes, and each broken invariant is named."""
+"""The tree IR: a valid forest passes, and each broken invariant is named."""
 
 from __future__ import annotations
 

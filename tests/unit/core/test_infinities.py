@@ -1,4 +1,4 @@
-"""The rule for infinities: what a schema, a column and a document make of it."""
+"""The rule for infinities in a schema, a column and a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links against the formulas they stand for, where those can be computed, and beyond."""
+"""Links compared with their formulas, where those can be computed, and beyond."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model repository: versions are whole, numbers are given once, and the pointer names a version whatever happens."""
+"""The model repository: versions are complete, numbers are unique, and the pointer always names a version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mlrf.core.schema import Schema
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
-    """Three bundles of one model, of which the third asks for other features."""
+    """Three bundles of one model, the third with another schema."""
     folder = tmp_path_factory.mktemp("versions")
     write_bundle(folder / "one")
     # Another objective, so another digest.
@@ -154,7 +154,7 @@ def test_another_bundle_in_a_versions_place_is_refused(versions, tmp_path):
 
 
 def killed_at(point, call):
-    """Run a call in a child process that is killed at its n-th look at the file system; return whether it got so far."""
+    """Run a call in a child process that is killed at its n-th file system access; return whether it got that far."""
     child = os.fork()
     if not child:
         left = point

@@ -1,4 +1,4 @@
-"""What an instance may hold, what it means as a row, and how everything else is refused."""
+"""Valid instances, their rows, and the errors of everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load driver against real servers on real sockets: an honest one, one that stalls, and several that misbehave."""
+"""The load driver with real servers on real sockets: a normal one, one that stalls, and several that misbehave."""
 
 from __future__ import annotations
 

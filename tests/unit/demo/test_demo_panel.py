@@ -1,4 +1,4 @@
-"""The panel: its shape, its arithmetic against plain loops, and above all that no row knows its own day or a later one."""
+"""The panel: its shape, its arithmetic against plain loops, and above all that no row contains data of its own day or a later one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_leak_test_catches_a_feature_that_does(daily, reaches):
 
 
 def test_every_feature_but_calendar_and_names_follows_the_past(daily):
-    """The other half of the leak test: it would pass for ever if the features did not move at all."""
+    """The other half of the leak test, which would always pass if the features did not change at all."""
     calendar_and_names = {
         "day_of_week",
         "day_of_month",

@@ -1,4 +1,4 @@
-"""The story with small data and a stand-in server: it ends well, it says what is wrong, and nothing outlives it."""
+"""The demo with small data and a stand-in server: it succeeds, reports errors, and leaves nothing running."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Manifests of kinds that Kubernetes does not know by itself, held to the types that npm has of them.
 
-Two judges: TypeScript finds fields that there are not, the schemas find wrong values and what is missing.
+Two checks: TypeScript finds unknown fields, the schemas find wrong values and missing fields.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def resources(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(resources, tmp_path_factory):
-    """What the judges say of every resource as it is, and with each error planted in it."""
+    """The findings of both checks for every resource, and for each error planted in it."""
     cases = {}
     for kind, document in resources.items():
         cases[f"{kind} sound"] = document

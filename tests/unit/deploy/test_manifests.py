@@ -1,4 +1,4 @@
-"""`mlrf deploy kubernetes`: what Kustomize renders is valid, restricted, and hangs together."""
+"""`mlrf deploy kubernetes`: Kustomize's output is valid, restricted and consistent."""
 
 from __future__ import annotations
 

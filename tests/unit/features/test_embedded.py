@@ -1,4 +1,4 @@
-"""The embedded store beside others on its files: several processes, small maps, full and read-only disks, killed writers."""
+"""The embedded store with others on its files: several processes, small maps, full and read-only disks, killed writers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def store(path):
 
 
 def another(path: Path, code: str, *before: str, **how) -> subprocess.Popen[str]:
-    """A process of its own that has the store open and runs some code with it."""
+    """A separate process that has the store open and runs code with it."""
     command = [*before, sys.executable, "-c", _ANOTHER + code, str(path)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 

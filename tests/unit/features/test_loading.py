@@ -1,4 +1,4 @@
-"""Rows from Parquet into the embedded store: what fits is read to the bit, what does not is refused by row and column."""
+"""Rows from Parquet into the embedded store: valid rows are read to the bit, invalid ones refused with row and column."""
 
 # ruff: noqa: DTZ001  columns of naive times are what is tested
 
@@ -27,7 +27,7 @@ DAY = dt.date(2026, 1, 31)
 
 
 def table(n: int = 5, **columns) -> dict:
-    """Columns of n right rows, some of them replaced."""
+    """Columns of n valid rows, some of them replaced."""
     right = {
         "id": list(range(n)),
         "city": [f"city {i % 3}" for i in range(n)],

@@ -1,4 +1,4 @@
-"""Rows as bytes: what is read back is what was written, bound to its schema and key; and as-of times."""
+"""Rows as bytes: a round trip, bound to schema and key; and as-of times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the process that seeds a store reach its parent whole."""
+"""Errors of the process that seeds a store reach its parent unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared store when its server fails: refused at once, never hung, never wrong, and well again by itself."""
+"""The shared store when its server fails: refused at once, never hung, never wrong, and recovered automatically."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def answered(store, limit_s: float = 60.0):
 
 
 async def broken(store, limit_s: float = 60.0):
-    """Ask until the breaker has opened."""
+    """Request until the circuit breaker has opened."""
     async with asyncio.timeout(limit_s):
         while not store._trips.breaker.is_open:
             await refused_s(store)
@@ -173,7 +173,7 @@ def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
 
 
 def test_requests_that_hang_up_leave_no_answer_to_others(server):
-    """Of 5,000 requests a fifth is cancelled at some moment; whatever is answered is the row that was asked for."""
+    """Of 5,000 requests a fifth is cancelled at a random moment; every answer is the requested row."""
 
     async def ask(store, i: int) -> int:
         rows = await store.fetch([key(i), key(i + 1)])
@@ -198,7 +198,7 @@ def test_requests_that_hang_up_leave_no_answer_to_others(server):
 
 
 def test_next_client_reuses_open_connections(server):
-    """A version that takes another's place: its first requests must not wait for a connection."""
+    """A new version: its first requests must not wait for a connection."""
 
     async def story(first):
         await first.connect(5.0)
@@ -258,7 +258,7 @@ def test_a_push_that_would_hold_up_other_machines_is_refused(server):
 
 
 def test_closed_store_abandons_its_pending_connection():
-    """A port that takes connections and says nothing."""
+    """A port that accepts connections and sends nothing."""
 
     async def story(url):
         trips = RoundTrips(url)

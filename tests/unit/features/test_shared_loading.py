@@ -1,4 +1,4 @@
-"""Bulk loads of the shared store: whole or not at all, whoever else loads and pushes meanwhile."""
+"""Bulk loads of the shared store: complete or not at all, during other loads and pushes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernel against the slow rules of `naive`: every layout, every level of the processor, every way in."""
+"""The kernel compared with the slow reference rules: every layout, every level of the processor, every entry point."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_forest(forest: Forest, tmp_path: Path, level: str | None = None) -> _ke
 
 
 def check(forest: Forest, rows: np.ndarray, tmp_path: Path, explained: int = 3) -> None:
-    """Every way of asking gives the naive margins bit for bit, and the naive contributions; levels agree on the bits of scores."""
+    """Every entry point gives the reference margins bit for bit, and the reference contributions; all levels give the same bits."""
     path = tmp_path / "forest.bin"
     path.write_bytes(encode_forest(forest))
     want = np.array([naive.margins(forest, row) for row in rows])
@@ -258,7 +258,7 @@ def test_the_same_forest_gives_the_same_bytes() -> None:
 
 
 def test_unsound_files_are_bundle_errors(tmp_path: Path) -> None:
-    """Each of the checks at open, by the byte it guards, and whatever else a flipped or missing byte makes of a file."""
+    """Each check at open, by the byte it guards, and files with flipped or missing bytes."""
     forest = naive.make_forest(np.random.default_rng(9), n_trees=6, max_leaves=10, n_outputs=2)
     sound = encode_forest(forest)
     path = tmp_path / "forest.bin"
@@ -335,7 +335,7 @@ def test_the_mapped_file_is_shared(tmp_path: Path) -> None:
 
 
 def test_many_python_threads_at_once(tmp_path: Path) -> None:
-    """Batches let go of the GIL, so they may run beside each other on one engine."""
+    """Batches release the GIL, so they may run concurrently on one engine."""
     rng = np.random.default_rng(14)
     forest = naive.make_forest(rng, n_trees=60, max_leaves=40)
     kernel = open_forest(forest, tmp_path)

@@ -1,4 +1,4 @@
-"""What the engine takes for a row, and what it refuses; rows that run Python code while they are read."""
+"""Rows that the engine accepts and refuses; rows that run Python code while they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of random trees, opened from their bundles as anybody would."""
+"""Models of random trees, opened from their bundles in the usual way."""
 
 from __future__ import annotations
 

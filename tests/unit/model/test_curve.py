@@ -1,4 +1,4 @@
-"""Response curves held against the model asked value by value, on forests of every rule."""
+"""Response curves compared with value-by-value predictions, on forests with every rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relations of DuckDB are tables: answered by column name, and refused in our own words."""
+"""Relations of DuckDB are tables: predicted by column name, and refused with a typed error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model answers the same number by every way of asking, and the engine refuses what is not the contract's."""
+"""A model gives the same number for every form of input, and the engine refuses anything outside its contract."""
 
 from __future__ import annotations
 

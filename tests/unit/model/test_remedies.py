@@ -1,4 +1,4 @@
-"""What an error advises works: every remedy that an error about a row prints is followed."""
+"""Every remedy in an error about a row works when it is followed."""
 
 from __future__ import annotations
 

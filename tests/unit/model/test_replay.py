@@ -1,4 +1,4 @@
-"""Golden rows replayed by a server: what the engine answers otherwise than the file says is found."""
+"""Golden rows replayed by a server: answers that differ from the file are found."""
 
 from __future__ import annotations
 

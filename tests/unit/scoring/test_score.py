@@ -1,4 +1,4 @@
-"""`mlrf score`: the bits of `Model.predict`, resumable to the byte, and never over another's file."""
+"""`mlrf score`: equal to `Model.predict` bit for bit, resumable to the byte, and never overwriting other files."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_number_of_workers_alters_no_byte(folder):
 
 
 class Killed(BaseException):
-    """As if the process ended here."""
+    """Simulates the end of the process."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How many Python functions one request calls, from the bytes that came to the bytes written: what the hot path costs."""
+"""The number of Python calls of one request on the hot path, from received to written bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def request(path, first):
 
 
 async def calls_of(server, path):
-    """The functions called for one fresh row, once the head is known."""
+    """The functions called for one fresh row, once the head is cached."""
     near, far = socket.socketpair()
     connection = new_connection(server)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, near)

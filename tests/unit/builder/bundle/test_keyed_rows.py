@@ -1,4 +1,4 @@
-"""Rows by key from the build to the state directory: one bundle for one content, taken once, told in one sentence when wrong."""
+"""Rows by key from the build to the state directory: the same content gives the same bundle, loaded once; errors are one line."""
 
 from __future__ import annotations
 

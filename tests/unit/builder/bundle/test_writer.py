@@ -1,4 +1,4 @@
-"""A bundle is written whole or not at all, whatever the disk, a signal or another build does meanwhile."""
+"""A bundle is written completely or not at all, whatever the disk, a signal or another build does meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export answers by the IR's rules on every float64, for forests that no library would grow."""
+"""The export follows the IR's rules for every float64, also for forests that no library would grow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a model file: whole or refused, whatever was done to it."""
+"""Reading a model file: read completely or refused, whatever its damage."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_damage_inside_a_tree_is_named(read, text, field, value, said):
 
 
 def edited(text: bytes, field: str, value: str) -> bytes:
-    """The file with a field of its first tree changed, and tree_sizes mended so that only the change is wrong."""
+    """The file with a field of its first tree changed, and tree_sizes corrected so that only the change is wrong."""
     start, end = text.index(b"Tree=0\n"), text.index(b"Tree=1\n")
     block = re.sub(rf"^{field}=.*$".encode(), f"{field}={value}".encode(), text[start:end], count=1, flags=re.MULTILINE)
     sizes = re.search(rb"tree_sizes=(\d+)", text)

@@ -1,4 +1,4 @@
-"""XGBoost's files read without XGBoost: sound ones, damaged ones, and ones that are none."""
+"""XGBoost's files read without XGBoost: valid ones, damaged ones, and other files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden rows stand where they say they stand: on each node's edge, on both sides, and on its missing rule."""
+"""Golden rows reach each node's edge, both of its sides, and its missing rule."""
 
 from __future__ import annotations
 

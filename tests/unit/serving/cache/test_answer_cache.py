@@ -1,4 +1,4 @@
-"""What a worker's answer cache keeps, what it forgets, and that its account of bytes is true."""
+"""What a worker's answer cache stores and evicts, and its count of bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ END = b',"model":"m","version":"1","cached":'
 
 
 class Maker:
-    """A handler that says how often it was asked."""
+    """A handler that counts its calls."""
 
     def __init__(self) -> None:
         self.n_calls = 0
@@ -219,7 +219,7 @@ def test_long_work_in_flight_is_shared_and_cached_at_once(counts):
     first.after()
     assert (len(made), len(after)) == (1, 1)
     assert answer(b"x") == b'{"cached":true}'
-    # What was called off, or failed, is nobody's answer, and leaves nothing behind.
+    # Cancelled or failed work answers no request, and leaves nothing behind.
     other.after()
     del first, second, other
     assert isinstance(answer(b"y"), Deferred)

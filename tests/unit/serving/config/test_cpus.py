@@ -1,4 +1,4 @@
-"""A worker a processor that this process may use: of the cgroup's quota where that is less than the affinity mask."""
+"""The default number of workers: the processors of the cgroup's quota if it is less than the affinity mask."""
 
 from __future__ import annotations
 

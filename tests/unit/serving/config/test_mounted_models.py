@@ -1,4 +1,4 @@
-"""`--find-bundle`: the model is where a platform mounted it, or the start is refused by name."""
+"""`--find-bundle`: finds the model where a platform mounted it, or refuses the start by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is configured counts in its order; what is wrong stops the start, named with its source."""
+"""Settings take precedence in their order; wrong ones stop the start and are named with their source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chunked body is the same however its bytes are cut, and every byte after it belongs to the next request."""
+"""A chunked body does not depend on segmentation, and every byte after it belongs to the next request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client may make a worker hold: heads that are remembered, connections that close and do not end."""
+"""Memory that a client may use in a worker: cached heads, closing connections that do not end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CutsCounted:
 
 
 class Transport:
-    """A client that takes nothing: what is written beyond `sendable` stays in the buffer."""
+    """A client that reads nothing: output beyond `sendable` stays in the buffer."""
 
     def __init__(self, near: socket.socket) -> None:
         self.near = near
@@ -114,7 +114,7 @@ def test_closing_connection_ends_without_the_client(server, transport, request_b
     now = server.clock.now
     connection.check(now + limit_s - 0.1)
     assert not transport.aborted
-    # Nothing that it sends buys time.
+    # Nothing that it sends extends the time limit.
     connection.data_received(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     connection.check(now + limit_s + 0.1)
     assert transport.aborted

@@ -1,4 +1,4 @@
-"""Heads: what of them is understood, and that nothing else is."""
+"""Request heads: what is accepted and what is refused."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def test_one_wrong_byte_never_changes_where_a_body_ends(place, byte):
         read = parse_head(bytes(raw), 10)
     except MalformedRequestError:
         return
-    # The length, or a header that is none of ours: then no length at all, which a POST must have.
+    # The length, or an unknown header: then there is no length at all, which a POST must have.
     assert not read.chunked
     assert read.content_length in (7, None)

@@ -1,4 +1,4 @@
-"""A worker that answers gives signs of life, even while its loop finds no time for timers."""
+"""A busy worker sends heartbeats, even if its event loop finds no time for timers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_answers_alone_keep_a_worker_alive():
         listening = await loop.create_server(partial(new_connection, server), "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         until = loop.time() + LIMIT_S
-        while len(beats) < 3 and loop.time() < until:  # nobody calls server.tick()
+        while len(beats) < 3 and loop.time() < until:  # server.tick() is not called
             writer.write(REQUEST)
             answered = await asyncio.wait_for(reader.readuntil(b"{}"), 5)
             assert answered.startswith(b"HTTP/1.1 200")
@@ -71,7 +71,7 @@ def test_revoked_key_is_refused_on_a_busy_loop(tmp_path):
         write_keys(keys, {})
         until = loop.time() + LIMIT_S
         answer = b"HTTP/1.1 200"
-        while answer.startswith(b"HTTP/1.1 200") and loop.time() < until:  # nobody calls server.tick()
+        while answer.startswith(b"HTTP/1.1 200") and loop.time() < until:  # server.tick() is not called
             writer.write(request)
             answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
         writer.close()

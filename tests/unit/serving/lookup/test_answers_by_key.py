@@ -1,4 +1,4 @@
-"""What an answer by key owes to the store: the state it was made from, how long it holds, and reasons from beforehand."""
+"""Answers by key: the store state that they depend on, how long they are valid, and precomputed explanations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 EXAMPLE = ALL_KINDS.row(ALL_KINDS.example())
 PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]
-"""Contributions that no model computes: whoever answers with them has them from the store."""
+"""Contributions that no model computes, so that an answer with them must come from the store."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Bodies that take long to read are read beside the loop, and counted by the loop alone."""
+"""Bodies that take long to parse are parsed off the event loop, and counted on it."""
 
 from __future__ import annotations
 

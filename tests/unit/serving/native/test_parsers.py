@@ -1,4 +1,4 @@
-"""The fast decoder and the careful one give the same row, bit for bit, or the same refusal."""
+"""The fast parser and the strict parser give the same row, bit for bit, or the same error."""
 
 from __future__ import annotations
 

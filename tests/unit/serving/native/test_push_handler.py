@@ -1,4 +1,4 @@
-"""Rows of a push are read the same both ways: by the compiled decoder, and by the rules of the schema."""
+"""Rows of a push are read alike by the compiled decoder and by the rules of the schema."""
 
 from __future__ import annotations
 

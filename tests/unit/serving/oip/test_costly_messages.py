@@ -1,4 +1,4 @@
-"""Messages that are written to cost a server far more than they cost their sender: refused for what it takes to pass over them."""
+"""Messages designed to cost a server far more than their sender are refused at the cost of skipping over them."""
 
 from __future__ import annotations
 

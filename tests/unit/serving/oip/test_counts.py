@@ -1,4 +1,4 @@
-"""Requests with millions of parts are refused by their number, before a part is made; protobuf itself says what the numbers are."""
+"""Requests with millions of fields are refused for their number, before any is created; protobuf itself gives the expected counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CallHandler over gRPC: what a call's context says is held to before a handler is called."""
+"""CallHandler over gRPC: the limits in a call's context are enforced before a handler is called."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Context:
 
 
 def answered(handler, *contexts):
-    """Have a handler answer in all contexts at once; return the meter."""
+    """Run a handler in all contexts at once; return the meter."""
 
     async def run():
         meter, refusals = Meter(), ErrorEncoder(Log("error"))

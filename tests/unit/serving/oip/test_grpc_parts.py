@@ -1,4 +1,4 @@
-"""What gRPC is made of: descriptors that are those of the .proto files, and packages that a user may not have."""
+"""Parts of gRPC: descriptors that match the .proto files, and packages that may be missing."""
 
 from __future__ import annotations
 

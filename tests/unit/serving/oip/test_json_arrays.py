@@ -1,4 +1,4 @@
-"""Arrays of values that are read and written in pieces say what they say at once."""
+"""Arrays of values that are read and written in pieces equal those read and written at once."""
 
 from __future__ import annotations
 

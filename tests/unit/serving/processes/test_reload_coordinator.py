@@ -1,4 +1,4 @@
-"""The arbiter's part in a reload, played without processes: pages, slots that are ready, and a clock in hand."""
+"""The arbiter's part in a reload without processes: pages, ready slots, and a manual clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests are admitted: those that wait no longer than their client does, and no more of them than memory holds."""
+"""Admission of requests: those that wait no longer than their client does, within the memory budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work off the event loop: counted rightly whoever leaves, and never begun for clients that are gone or late."""
+"""Work off the event loop: counted correctly after disconnects, and never started for clients that are gone or late."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlrf.serving.runtime.results import Awaited, Deferred
 
 
 class Held:
-    """Work that holds the thread until it is let go."""
+    """Work that blocks the thread until it is released."""
 
     def __init__(self):
         self.begun = threading.Event()

@@ -1,4 +1,4 @@
-"""Requests that wait for the event loop: in order, for a bounded time a turn, and no longer than their connection lives."""
+"""Requests queued for the event loop: in order, for a bounded time per iteration, and no longer than their connection lives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of the log: one each, whatever they tell."""
+"""Log events: one line each, whatever their content."""
 
 from __future__ import annotations
 

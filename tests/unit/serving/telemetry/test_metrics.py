@@ -1,4 +1,4 @@
-"""What is counted is what Prometheus reads, totals over the workers."""
+"""Counts are exposed to Prometheus as totals over the workers."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_a_refusal_is_counted_by_its_code_and_model(block):
 
 
 def test_workers_gauges_are_merged_as_their_family_says(block):
-    """A time is the latest of the workers', and no sum: the sum of two times is in the far future."""
+    """A timestamp is the latest of the workers', not a sum, which would be in the far future."""
     merged = [family for family in FAMILIES if family.merge is not sum]
     assert [family.name for family in merged] == ["mlrf_inference_last_seconds"]
     for slot, last_ms in enumerate((1_700_000_000_000, 1_600_000_000_000)):

@@ -1,4 +1,4 @@
-"""Requests are looked at at their rate, and none that is due is passed over."""
+"""Requests are sampled at their rate, and none that is due is skipped."""
 
 from __future__ import annotations
 

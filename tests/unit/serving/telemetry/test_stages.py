@@ -1,4 +1,4 @@
-"""Who looks at a request sees where its time went, and the caller sees no difference."""
+"""Observed requests report their stages, and the caller sees no difference."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ public:
         }
     }
 
-    // A missing value, None, is admitted; the row is a tuple or a list of numbers.
+    // A missing value, None, and true and false are admitted; the row is a tuple or a list of numbers.
     bool admit(nanobind::handle row) const {
         PyObject* const object = row.ptr();
         const bool is_tuple = PyTuple_Check(object);
@@ -44,7 +44,8 @@ public:
         for (const WholeColumn& column : columns_) {
             PyObject* const item = is_tuple ? PyTuple_GetItem(object, column.index) : PyList_GetItem(object, column.index);
             if (item == nullptr) throw nanobind::python_error();
-            if (item == Py_None) continue;
+            // Booleans are whole, and slow to convert.
+            if (item == Py_None || item == Py_True || item == Py_False) continue;
             const double number = PyFloat_AsDouble(item);
             if (number == -1.0 && PyErr_Occurred() != nullptr) throw nanobind::python_error();
             if (!column.admits(number)) return false;

@@ -22,7 +22,8 @@ from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
 from mlrf.serving.processes.load_requests import ModelLoader
 from mlrf.serving.processes.reload_board import ReloadBoard
-from mlrf.serving.routes import OPEN, RouteSpec, Tag, layout, route_labels
+from mlrf.serving.route_spec import OPEN, RouteSpec, Tag
+from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
@@ -65,7 +66,12 @@ def served(service):
 
 
 def by_method(routes):
-    return {(method.decode(), path) for path, route in routes.items() for method in route.handlers}
+    """Every (method, path) of routes; the files of the page at /ui are described as one."""
+    return {
+        (method.decode(), re.sub("^/ui/.+", "/ui/{file}", path))
+        for path, route in routes.items()
+        for method in route.handlers
+    }
 
 
 def templates(served):

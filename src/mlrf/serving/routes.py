@@ -7,99 +7,17 @@ plane's calls (oip/grpc/calls.py) answer them by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
-from mlrf.serving.http.router import HTML, JSON, PLAIN, TEXT
-from mlrf.serving.runtime.results import Handler
+from mlrf.serving.http.router import HTML, PLAIN, TEXT
+from mlrf.serving.route_spec import ADMIN, ANY, EXPLAIN, OPEN, PREDICT, V2_MODEL, Body, RouteSpec, Tag
 from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
-
-OPEN = "open"
-"""The scope of what needs no key."""
-ANY = "any"
-"""The scope of what needs a key, whatever its scopes."""
-PREDICT, EXPLAIN = "predict", "explain"
-ADMIN = "admin"
-"""The scope of what changes the server for everybody."""
-
-
-class Body(StrEnum):
-    """What the body of a request holds."""
-
-    NONE = "none"
-    JSON = "JSON, plain or gzip"
-    TENSORS = "JSON, and behind it binary tensors"
-    BATCH = "JSON or an Arrow stream, plain or gzip"
-    ROWS = "JSON, CSV or JSON lines, plain or gzip"
-
-
-class Tag(StrEnum):
-    """The heading of a route in the OpenAPI document."""
-
-    PREDICTIONS = "Predictions"
-    INFERENCE = "Open Inference Protocol"
-    PLATFORMS = "Other platforms"
-    SERVER = "Server"
-    ADMIN = "Administration"
-
-
-@dataclass(frozen=True, slots=True)
-class RouteSpec:
-    """One method of one route.
-
-    `path` is the template, `{name}` the name of a model, and the `route` label of metrics. `handler` makes the handler of the
-    public port from the generation that is served (models/generation.py) and the name of a model ("" where the path has none),
-    `admin` that of the admin listener from the service (models/service.py); a route is served where it has one. The methods of
-    one path stand together and share their scope.
-    """
-
-    method: str
-    path: str
-    summary: str
-    tag: Tag
-    handler: Callable[[Any, str], Handler] | None = None
-    admin: Callable[[Any, str], Handler | None] | None = None
-    scope: str = ANY
-    body: Body = Body.NONE
-    needs_body: bool = True
-    """Whether a POST must declare a body: `curl -X POST` declares none."""
-    is_always_on: bool = False
-    """Whether it answers however busy the server is; what needs the scope `admin` does so too."""
-    predicts: bool = False
-    """Whether its responses are predictions, which the prediction log keeps."""
-    is_per_model: bool = False
-    """Whether it is served under `/models/{name}` for each model, and without it for the default model."""
-    needs_default: bool = False
-    """Whether the path without a name needs a single model, or one that `--default` names."""
-    content_type: bytes = JSON
-
-    @property
-    def names_model(self) -> bool:
-        """Whether its requests are for one model: by name, or the default one."""
-        return self.is_per_model or "{name}" in self.path
-
-    @property
-    def has_versions(self) -> bool:
-        """Whether its path may name a version behind the model."""
-        return self.path.startswith(_V2_MODEL)
-
-    def paths(self, name: str, versions: Sequence[str] = (), *, is_default: bool = False) -> list[str]:
-        """Return the paths for a model of this name."""
-        if self.is_per_model:
-            return [f"/models/{name}{self.path}", *([self.path] if is_default else [])]
-        path = self.path.replace("{name}", name)
-        if not self.has_versions:
-            return [path]
-        prefix, rest = f"/v2/models/{name}", self.path.removeprefix(_V2_MODEL)
-        return [path, *(f"{prefix}/versions/{version}{rest}" for version in versions)]
-
+from mlrf.workbench.files import CONTENT_TYPES, INDEX
 
 _V1_MODEL = "/v1/models/{name}"
 V2 = "/v2"
-_V2_MODEL = "/v2/models/{name}"
 V1_PREDICT = _V1_MODEL + ":predict"
 INVOCATIONS, PING = "/invocations", "/ping"
 DOCS, MODELS_PART = "/docs", "/docs/models"
@@ -148,6 +66,14 @@ ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(
         "GET", "/favicon.ico", "The icon of that page", Tag.SERVER, lambda g, _: g.icon, scope=OPEN, content_type=ICON
     ),
+    RouteSpec(
+        "GET", "/ui", "A page to ask a model, see why it answers so, and try what would change it", Tag.SERVER,
+        lambda g, _: g.page_file(INDEX), scope=OPEN, content_type=HTML,
+    ),
+    RouteSpec(
+        "GET", "/ui/{file}", "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
+        scope=OPEN, files=tuple(CONTENT_TYPES),
+    ),
     RouteSpec("GET", V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(
         "GET", "/v2/health/live", "Whether the process is alive", Tag.INFERENCE, lambda g, _: g.rest.live,
@@ -158,22 +84,22 @@ ROUTES: tuple[RouteSpec, ...] = (
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", _V2_MODEL, "Inputs and outputs of the model", Tag.INFERENCE,
+        "GET", V2_MODEL, "Inputs and outputs of the model", Tag.INFERENCE,
         lambda g, name: g.rest.model_metadata(name),
     ),
     RouteSpec(
-        "GET", _V2_MODEL + "/ready", "Whether the model answers", Tag.INFERENCE, lambda g, name: g.rest.model_ready(name)
+        "GET", V2_MODEL + "/ready", "Whether the model answers", Tag.INFERENCE, lambda g, name: g.rest.model_ready(name)
     ),
     RouteSpec(
-        "POST", _V2_MODEL + "/infer", "Tensors to tensors, in JSON or binary", Tag.INFERENCE,
+        "POST", V2_MODEL + "/infer", "Tensors to tensors, in JSON or binary", Tag.INFERENCE,
         lambda g, name: g.rest.infer(name), scope=PREDICT, body=Body.TENSORS, predicts=True,
     ),
     RouteSpec(
-        "GET", _V2_MODEL + "/config", "The model's configuration, in Triton's terms", Tag.INFERENCE,
+        "GET", V2_MODEL + "/config", "The model's configuration, in Triton's terms", Tag.INFERENCE,
         lambda g, name: g.rest.model_config(name),
     ),
     RouteSpec(
-        "GET", _V2_MODEL + "/stats", "Statistics of the model", Tag.INFERENCE,
+        "GET", V2_MODEL + "/stats", "Statistics of the model", Tag.INFERENCE,
         lambda g, name: g.rest.model_statistics(name),
     ),
     RouteSpec("GET", "/v2/models/stats", "Statistics of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),

@@ -17,7 +17,7 @@ from mlrf.core.errors import ConfigError, NotPermittedError, UnauthenticatedErro
 from mlrf.serving.auth.keys import KeyRing
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import Wrap
-from mlrf.serving.routes import ADMIN, ANY, OPEN, PREDICT
+from mlrf.serving.route_spec import ADMIN, ANY, OPEN, PREDICT
 from mlrf.serving.runtime.results import Handler, Result
 from mlrf.serving.telemetry.logs import Log
 

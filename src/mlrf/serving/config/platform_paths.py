@@ -6,7 +6,8 @@ import re
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.platforms.settings import PlatformSettings
-from mlrf.serving.routes import ROUTES, V1_PREDICT, RouteSpec
+from mlrf.serving.route_spec import RouteSpec
+from mlrf.serving.routes import ROUTES, V1_PREDICT
 
 
 def check_platform_paths(settings: PlatformSettings) -> None:

@@ -97,6 +97,9 @@ class ServeSettings:
         "take values and bodies in their canonical form alone: true and false for booleans, codes in arrays",
         group=Group.REQUESTS,
     )
+    ui: Literal["on", "off"] = option(
+        "on", "serve the page to ask and explain a model, at /ui", group=Group.REQUESTS, choices=("on", "off")
+    )
     platforms: PlatformSettings = field(default_factory=PlatformSettings)
     limits: HttpLimits = field(default_factory=HttpLimits)
     state_dir: Path = option(

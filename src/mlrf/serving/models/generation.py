@@ -23,9 +23,10 @@ from mlrf.serving.models.route_building import public_routes, repository_route
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
-from mlrf.serving.pages import docs, openapi
+from mlrf.serving.pages import docs, openapi, ui
 from mlrf.serving.pages.icon import icon
-from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V2, RouteSpec
+from mlrf.serving.route_spec import RouteSpec
+from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V2
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -96,6 +97,10 @@ class Generation:
         self.routes = public_routes(
             self._handler_of, versions, names, default, layout, _aliases(settings), default_is_chosen=chosen
         )
+
+    def page_file(self, name: str) -> Handler | None:
+        """Return the handler of a file of the page; None where the page is off."""
+        return ui.file_handler(name) if self._settings.ui == "on" else None
 
     @property
     def served(self) -> list[LoadedModel]:

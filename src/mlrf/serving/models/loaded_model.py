@@ -144,8 +144,10 @@ class LoadedModel:
             "task": manifest.task,
             "objective": manifest.objective,
             "classes": manifest.classes,
+            "link": {"kind": manifest.link.kind, "scale": manifest.link.scale},
             "engine": self.model.engine.name,
             "features": [_feature(f) for f in self.bundle.schema.features],
+            "example": self.model.schema.example(),
             "key": None if manifest.rows is None else {each.name: each.type for each in manifest.rows.key},
         }
 

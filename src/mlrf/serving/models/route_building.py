@@ -10,7 +10,8 @@ from mlrf.serving.arrow.handler import fit as arrow_fit
 from mlrf.serving.http.router import Fit, Route
 from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
-from mlrf.serving.routes import ADMIN, ROUTES, Body, RouteSpec
+from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
+from mlrf.serving.routes import ROUTES
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
@@ -39,12 +40,12 @@ def public_routes(
     routes: dict[str, Route] = {}
     for spec in ROUTES:
         # Load and unload routes also exist for models that are not served.
-        for name in (names if spec.scope == ADMIN else versions) if spec.names_model else ("",):
+        for name in (names if spec.scope == ADMIN else versions) if spec.names_model else spec.files or ("",):
             handler = make(spec, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
                 is_bare = spec.needs_default and path == spec.path
                 answering = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
-                _add(routes, path, spec, name, answering, layout)
+                _add(routes, path, spec, name if spec.names_model else "", answering, layout)
     for alias, path in aliases.items():
         if path in routes:
             routes.setdefault(alias, routes[path])

@@ -28,7 +28,7 @@ from mlrf.serving.native.push_handler import PushHandler
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
-from mlrf.serving.routes import RouteSpec
+from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.worker_meter import WorkerMeter

@@ -10,7 +10,8 @@ import json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import FOREST
-from mlrf.serving.routes import ADMIN, MODELS_PART, ROUTES, RouteSpec
+from mlrf.serving.route_spec import ADMIN, RouteSpec
+from mlrf.serving.routes import MODELS_PART, ROUTES
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}

@@ -13,7 +13,8 @@ from mlrf.serving.pages.openapi_content import Content, class_prefixes, json_con
 from mlrf.serving.pages.openapi_native import SHARED, NativeSchemas
 from mlrf.serving.pages.openapi_oip import OIP_SCHEMAS, fixed_contents
 from mlrf.serving.pages.openapi_platforms import PLATFORM_CONTENTS, PLATFORM_SCHEMAS
-from mlrf.serving.routes import ADMIN, ANY, OPEN, ROUTES, Body, RouteSpec
+from mlrf.serving.route_spec import ADMIN, ANY, OPEN, Body, RouteSpec
+from mlrf.serving.routes import ROUTES
 
 _RELOAD_REFUSED = TABLE[ReloadRefusedError].http
 _NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
@@ -37,6 +38,8 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
             continue
         named = reference("KnownModel" if spec.scope == ADMIN else "ServedModel")
         parameters = [_in_path("name", named)] if spec.names_model else []
+        if spec.files:
+            parameters = [_in_path("file", {"enum": list(spec.files)})]
         _add(paths, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
         if spec.has_versions:
             path = spec.paths("{name}", ["{version}"])[1]
@@ -149,6 +152,8 @@ _FIXED = {
     "/readyz": _STATUS,
     "/metrics": Content({"text/plain": {"schema": {"type": "string"}}}),
     "/docs": Content({"text/html": {"schema": {"type": "string"}}}),
+    "/ui": Content({"text/html": {"schema": {"type": "string"}}}),
+    "/ui/{file}": Content({"text/*": {"schema": {"type": "string"}}}),
     "/docs/models": Content({"text/html": {"schema": {"type": "string"}}}),
     "/favicon.ico": Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
 }

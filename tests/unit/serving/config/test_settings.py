@@ -18,6 +18,7 @@ from mlrf.serving.config.settings import OPTIONS, ServeSettings
 from mlrf.serving.processes.listeners import bind_listeners
 
 WRONG = [
+    ("--ui", "maybe"),
     ("--port", "-1"), ("--grpc-port", "65536"), ("--grpc-port", "-1"), ("--port", "65536"), ("--workers", "0"), ("--workers", "257"), ("--max-batch", "0"), ("--max-infer-rows", "0"), ("--backlog", "0"),
     ("--backlog", "99999999999"), ("--drain-timeout", "-1"), ("--shutdown-delay", "-1"), ("--shutdown-delay", "inf"), ("--drain-timeout", "nan"), ("--drain-timeout", "inf"),
     ("--worker-timeout", "0.5"), ("--worker-timeout", "inf"), ("--worker-timeout", "nan"), ("--max-body-bytes", "0"),

@@ -26,7 +26,8 @@ from mlrf.serving.error_status import ErrorStatus
 from mlrf.serving.oip.grpc.caller import Caller
 from mlrf.serving.oip.grpc.calls import CallHandlers
 from mlrf.serving.oip.grpc.message_codec import model_name_of
-from mlrf.serving.routes import ADMIN, GRPC_CALLS, GrpcCall
+from mlrf.serving.route_spec import ADMIN
+from mlrf.serving.routes import GRPC_CALLS, GrpcCall
 from mlrf.serving.runtime.deadlines import earliest, too_late
 from mlrf.serving.runtime.observer import ObservedRequest
 from mlrf.serving.runtime.request_runtime import RequestRuntime

@@ -1,0 +1,1 @@
+"""The page that a server has at /ui: plain HTML, CSS and ES modules, served as they are."""

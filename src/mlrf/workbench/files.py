@@ -1,0 +1,32 @@
+"""The files of the page, read at their first use: a server whose page nobody opens holds none of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "page"
+INDEX = "index.html"
+_SCRIPT = b"text/javascript; charset=utf-8"
+CONTENT_TYPES = {
+    INDEX: b"text/html; charset=utf-8",
+    "style.css": b"text/css; charset=utf-8",
+    "answer.js": _SCRIPT,
+    "api.js": _SCRIPT,
+    "app.js": _SCRIPT,
+    "curves.js": _SCRIPT,
+    "dom.js": _SCRIPT,
+    "form.js": _SCRIPT,
+    "nearest.js": _SCRIPT,
+    "numbers.js": _SCRIPT,
+    "rows.js": _SCRIPT,
+    "svg.js": _SCRIPT,
+    "whatif.js": _SCRIPT,
+}
+"""The content type of each file."""
+
+
+@cache
+def read_file(name: str) -> bytes:
+    """Return the content of one of the files."""
+    return (_FOLDER / name).read_bytes()

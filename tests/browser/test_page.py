@@ -1,0 +1,267 @@
+"""The page at /ui in a real browser: its numbers are the server's, and nothing in a bundle makes it do anything else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bundles import ALL_KINDS
+from page_visits import CLASSES, HOSTILE, MARKUP
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def table(page) -> dict[str, list[str]]:
+    """The table of every feature: the cells by feature."""
+    if page.locator("#numbers").get_attribute("open") is None:
+        page.click("#numbers > summary")
+    page.wait_for_selector("#numbers tbody tr")
+    rows = page.eval_on_selector_all("#numbers tbody tr", "all => all.map(r => [...r.cells].map(c => c.textContent))")
+    return {cells[0]: cells[1:] for cells in rows}
+
+
+def enter(visit, label: str, text: str) -> None:
+    visit.page.get_by_label(label, exact=True).fill(text)
+    visit.settle()
+
+
+def explained(server, row, model="trees"):
+    return server.ask("POST", f"/models/{model}/explain", {"features": row}).json
+
+
+def test_numbers_on_the_page_are_the_servers(visit, server):
+    page = visit.open()
+    answer = explained(server, ALL_KINDS.example())
+    assert page.get_attribute("#prediction", "title") == json.dumps(answer["prediction"])
+    shown = table(page)
+    contributions = answer["explanation"]["contributions"]
+    assert {name: float(shown[name][1]) for name in contributions} == contributions
+    assert float(shown["average (base)"][1]) == answer["explanation"]["base"]
+    assert float(shown["this row (margin)"][1]) == answer["explanation"]["margin"]
+    assert shown["store"][0] == "süd"
+    assert page.locator("#waterfall rect.bar").count() == len(contributions)
+    assert page.locator("#waterfall .second-scale").count() > 0, "an exponential link has a second scale"
+    assert "exp" in page.locator("#waterfall").inner_text()
+    assert answer["version"] in page.inner_text("#version")
+
+
+def test_change_of_a_value_is_answered_beside_the_row_before(visit, server):
+    page = visit.open("trees")
+    before = explained(server, ALL_KINDS.example())
+    enter(visit, "depth", "1.75")
+    now = explained(server, ALL_KINDS.example() | {"depth": 1.75})
+    shown = table(page)
+    assert float(shown["this row (margin)"][1]) == now["explanation"]["margin"]
+    for name, phi in now["explanation"]["contributions"].items():
+        then = before["explanation"]["contributions"][name]
+        assert [float(cell) for cell in shown[name][1:]] == [phi, then, phi - then]
+    assert page.locator("#waterfall rect.ghost").count() > 0
+    page.click("#go-back")
+    visit.settle()
+    assert page.input_value("role=textbox[name='depth']") == "0.25"
+    assert page.get_attribute("#prediction", "title") == json.dumps(before["prediction"])
+
+
+def test_every_kind_of_field_reaches_the_server(visit, server):
+    page = visit.open("trees")
+    enter(visit, "price", "2.5")
+    page.get_by_role("switch", name="promo", exact=True).uncheck()
+    page.get_by_label("count is missing").check()
+    page.get_by_label("store", exact=True).fill("east")
+    page.get_by_label("store", exact=True).press("Tab")
+    visit.settle()
+    row = ALL_KINDS.example() | {"price": 2.5, "promo": False, "count": None, "store": "east"}
+    assert page.get_attribute("#prediction", "title") == json.dumps(explained(server, row)["prediction"])
+
+
+def test_slider_moves_the_answer_by_keyboard(visit, server):
+    page = visit.open("trees")
+    visit.settle()
+    slider = page.get_by_label("depth, slider")
+    slider.press("ArrowRight")
+    visit.settle()
+    depth = float(page.get_by_label("depth", exact=True).input_value())
+    assert depth != 0.25
+    row = ALL_KINDS.example() | {"depth": depth}
+    assert page.get_attribute("#prediction", "title") == json.dumps(explained(server, row)["prediction"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ALL_KINDS.example() | {"price": -4}),
+        json.dumps({"features": ALL_KINDS.example() | {"price": -4}}),
+        "price,count,promo,store,size,code,depth\n-4,3,true,süd,20,7,0.25",
+        '-4,3,1,"süd",20,7,0.25',
+    ],
+)
+def test_pasted_row_is_filled_in(visit, server, text):
+    page = visit.open("trees")
+    page.click("text=Paste a row")
+    page.fill("#paste", text)
+    page.click("text=Fill in the row")
+    visit.settle()
+    expected = explained(server, ALL_KINDS.example() | {"price": -4})
+    assert page.get_attribute("#prediction", "title") == json.dumps(expected["prediction"])
+
+
+def test_pasted_nonsense_is_refused_in_words(visit):
+    page = visit.open("trees")
+    page.click("text=Paste a row")
+    for text, reason in [("{", "not JSON"), ("1,2", "2 cells do not fit 7"), ('{"a": 1}', '"a" is no feature')]:
+        page.fill("#paste", text)
+        page.click("text=Fill in the row")
+        visit.until("#problem", reason)
+
+
+def test_stored_row_is_looked_up(visit, server):
+    page = visit.open("trees")
+    page.click("text=Look up a stored row")
+    page.get_by_label("id (integer)").fill("7")
+    page.click("text=Look up >> nth=-1")
+    visit.settle()
+    assert page.get_by_label("price", exact=True).input_value() == "1.25"
+    assert page.get_by_label("store is missing").is_checked()
+    visit.expected.append("404")
+    page.get_by_label("id (integer)").fill("8")
+    page.click("text=Look up >> nth=-1")
+    visit.until("#problem", "no row is stored")
+
+
+def test_curves_are_the_servers_and_sorted(visit, server):
+    page = visit.open("trees")
+    page.wait_for_selector("#curves figure")
+    visit.settle()
+    spans = page.eval_on_selector_all("#curves figure", "all => all.map(f => [f.dataset.feature, +f.dataset.span])")
+    assert {name for name, _ in spans} == set(ALL_KINDS.names)
+    assert [span for _, span in spans] == sorted((span for _, span in spans), reverse=True)
+    for name, span in spans:
+        body = {"features": ALL_KINDS.example(), "vary": name}
+        predictions = server.ask("POST", "/models/trees/curve", body).json["predictions"]
+        assert span == max(predictions) - min(predictions)
+
+
+def test_nearest_change_reaches_the_target_and_is_nearest(visit, server, models):
+    page = visit.open("trees")
+    page.wait_for_selector("#curves figure")
+    visit.settle()
+    curves = {name: models["trees"].curve(ALL_KINDS.example(), name).predictions for name in ALL_KINDS.names}
+    now = explained(server, ALL_KINDS.example())["prediction"]
+    target = (now + max(max(each) for each in curves.values())) / 2
+    reaching = {name for name, each in curves.items() if max(each) >= target}
+    page.select_option("#goal", "at least")
+    page.fill("#target", str(target))
+    page.click("#nearest button")
+    page.wait_for_selector("#found li")
+    items = page.locator("#found li")
+    assert items.count() == min(5, len(reaching))
+    items.first.get_by_role("button").click()
+    visit.settle()
+    assert json.loads(page.get_attribute("#prediction", "title")) >= target
+
+
+def test_label_is_flipped_by_one_and_by_two_features(visit, server):
+    page = visit.open("binary")
+    page.wait_for_selector("#curves figure")
+    visit.settle()
+    label = explained(server, ALL_KINDS.example(), "binary")["label"]
+    other = "yes" if label == "no" else "no"
+    page.select_option("#goal", str(["no", "yes"].index(other)))
+    page.select_option("#how-many", "2")
+    page.select_option("#heat-x", "depth")
+    page.select_option("#heat-y", "price")
+    page.click("#nearest button")
+    page.wait_for_selector("#found:not(:empty)")
+    grid = server.ask(
+        "POST", "/models/binary/curve", {"features": ALL_KINDS.example(), "vary": ["depth", "price"]}
+    ).json
+    assert (page.locator("#found li").count() > 0) == (other in grid["labels"])
+    if other in grid["labels"]:
+        page.locator("#found li button").first.click()
+        visit.until("#prediction", other)
+
+
+def test_two_features_are_drawn_together(visit):
+    page = visit.open("trees")
+    page.select_option("#heat-x", "store")
+    page.select_option("#heat-y", "promo")
+    page.click("#heat-form button")
+    page.wait_for_selector("#heat canvas")
+    size = page.eval_on_selector("#heat canvas", "c => [c.width, c.height]")
+    assert size == [4, 3]
+
+
+def test_twenty_classes_have_each_their_reasons(visit, server):
+    page = visit.open("classes")
+    row = {f"x{i}": 0.5 for i in range(4)}
+    answer = explained(server, row, "classes")
+    assert page.locator("#class option").count() == 20
+    assert page.locator("#probabilities tr").count() == 20
+    assert page.inner_text("#prediction").startswith(answer["label"])
+    page.select_option("#class", "13")
+    shown = table(page)
+    assert {name: float(shown[name][1]) for name in row} == answer["explanation"]["contributions"][CLASSES[13]]
+
+
+def test_names_with_markup_are_text(visit, server):
+    page = visit.open("hostile")
+    assert page.title() == "Ask a model"
+    assert page.locator("img").count() == 0
+    answer = explained(server, HOSTILE.example(), "hostile")
+    shown = table(page)
+    assert {name: float(shown[name][1]) for name in HOSTILE.names} == answer["explanation"]["contributions"]
+    assert shown[MARKUP][0] == "a,b"
+    field = page.get_by_label(MARKUP, exact=True)
+    field.fill("</script><b>x</b>")
+    field.press("Tab")
+    visit.settle()
+    assert "</script><b>x</b>" in page.text_content("#waterfall")
+    assert page.locator("b").count() == 0
+
+
+def test_thousand_features_can_be_found(visit, server):
+    page = visit.open("wide")
+    assert page.locator(".field").count() == 1000
+    page.fill("#find", "feature 77")
+    assert page.locator(".field:visible").count() == 11
+    assert page.locator("#waterfall rect.bar").count() == 11, "ten, and the sum of all others"
+    visit.settle()
+    assert page.locator("#curves figure").count() == 24
+    page.click("#more-curves")
+    page.locator("#curves figure").nth(47).wait_for()
+
+
+def test_five_thousand_categories_are_picked_by_name(visit, server):
+    page = visit.open("large")
+    field = page.get_by_label("place", exact=True)
+    field.fill("place 4321")
+    field.press("Tab")
+    visit.settle()
+    answer = explained(server, {"place": "place 4321", "n": 0.0}, "large")
+    assert page.get_attribute("#prediction", "title") == json.dumps(answer["prediction"])
+    field.fill("place 5001")
+    field.press("Tab")
+    assert "is not one of its 5000 categories" in page.inner_text(".wrong:visible")
+
+
+def test_model_without_reasons_still_predicts(visit, server):
+    visit.expected.append("422")
+    page = visit.open("graph")
+    visit.until("#curves", "no thresholds")
+    answer = server.ask("POST", "/models/graph/predict", {"features": ALL_KINDS.example()}).json
+    assert page.get_attribute("#prediction", "title") == json.dumps(answer["prediction"])
+    assert "only its predictions" in page.inner_text("#why")
+
+
+def test_link_opens_the_row_and_holds_no_more(visit, server):
+    row = ALL_KINDS.example() | {"price": -3.5}
+    from urllib.parse import quote  # noqa: PLC0415
+
+    page = visit.open(fragment="#" + quote(json.dumps({"model": "binary", "features": row})))
+    visit.settle()
+    assert page.input_value("#model") == "binary"
+    assert page.get_by_label("price", exact=True).input_value() == "-3.5"
+    page.get_by_label("depth", exact=True).fill("0.5")
+    visit.settle()
+    assert "0.5" not in page.url, "only the link that is copied holds values"

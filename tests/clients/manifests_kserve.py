@@ -66,7 +66,8 @@ def written(made: Any) -> Any:
     if not hasattr(made, "attribute_map"):
         return made
     values = {key: getattr(made, attribute) for attribute, key in made.attribute_map.items()}
-    return {key: written(value) for key, value in values.items() if value is not None}
+    # A class gives an empty text to what it must have and a manifest need not, as the name of a model's container.
+    return {key: written(value) for key, value in values.items() if value not in (None, "")}
 
 
 def problems(document: dict[str, Any]) -> list[str]:

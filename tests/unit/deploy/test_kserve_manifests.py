@@ -31,7 +31,7 @@ PLANTED = {
     "InferenceService": {
         "unknown": (("spec", "predictor", "model", "format"), "mlrf"),
         "wrong": (("spec", "predictor", "minReplicas"), "2"),
-        "missing": (("spec", "predictor", "model", "modelFormat", "name"), None),
+        "missing": (("spec", "predictor", "model", "ports", 0, "containerPort"), None),
     },
 }
 

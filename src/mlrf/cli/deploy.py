@@ -100,8 +100,9 @@ def kserve(
     canary_uri: Annotated[
         str | None, typer.Option(help="Where it fetches the next bundle from, for the canary.")
     ] = None,
+    raw_uri: Annotated[str | None, typer.Option(help="Where it fetches a model file from, to build at start.")] = None,
     build_image: Annotated[
-        str, typer.Option(help="Image with mlrf and the training library, for the Job that builds a bundle.")
+        str, typer.Option(help="Image with mlrf and the training library, for what builds a bundle.")
     ] = "localhost/mlrf-build:latest",
     model_file: Annotated[str, typer.Option(help="The model file that the Job builds from.")] = "model.txt",
 ) -> None:
@@ -113,6 +114,7 @@ def kserve(
         "name": _checked("--name", name, _LABEL),
         "namespace": _checked("--namespace", namespace, _LABEL),
         "image": _checked("--image", image, _IMAGE),
+        "raw-uri": _checked("--raw-uri", raw_uri or f"{storage_uri}.txt", _URI),
         "build-image": _checked("--build-image", build_image, _IMAGE),
         "storage-uri": _checked("--storage-uri", storage_uri, _URI),
         "canary-uri": _checked("--canary-uri", canary_uri or f"{storage_uri}-next", _URI),

@@ -75,6 +75,11 @@ class ServeSettings:
     allow_links: bool = option(
         False, "follow links to the files of a bundle, as mounted ConfigMaps have them", group=Group.MODELS
     )
+    build_at_start: bool = option(
+        False,
+        "build a bundle from a model file that stands in a bundle's place; needs --model-name",
+        group=Group.MODELS,
+    )
     engine: str | None = option(
         None, "engine that computes predictions (default: the fastest that the bundle has files for)",
         group=Group.MODELS, kind=str, choices=ENGINES,
@@ -189,6 +194,10 @@ class ServeSettings:
         check_all(self, OPTIONS)
         if self.model_name is not None and len(self.bundles) > 1:
             raise ConfigError(f"--model-name: names one bundle, not {len(self.bundles)}", option="--model-name")
+        if self.build_at_start and self.model_name is None:
+            raise ConfigError(
+                "--build-at-start: a model file has no name; give one with --model-name", option="--build-at-start"
+            )
         if self.caching.shared_cache and not self.caching.size_bytes:
             raise ConfigError("--shared-cache: needs --cache above 0", option="--shared-cache")
         least = MIN_WORKER_BYTES * self.workers

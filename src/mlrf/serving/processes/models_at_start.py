@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -36,8 +38,11 @@ class _Candidate(NamedTuple):
 class ModelsAtStart:
     """The models named on the command line, checked."""
 
-    def __init__(self, settings: ServeSettings) -> None:
-        """Read and replay all models; raises BundleError for a damaged model without fallback, ConfigError for equal names."""
+    def __init__(self, settings: ServeSettings, built: Mapping[Path, Path] = MappingProxyType({})) -> None:
+        """Read and replay all models; raises BundleError for a damaged model without fallback, ConfigError for equal names.
+
+        `built`: bundles that stand for the model files in the settings.
+        """
         self._settings = settings
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
@@ -49,7 +54,8 @@ class ModelsAtStart:
         """By model, the version that its pointer names, if another one or none is served."""
         order: list[str] = []
         alone: dict[str, Bundle] = {}
-        for path in settings.bundles:
+        for given in settings.bundles:
+            path = built.get(given, given)
             found = model_directories(path)
             names = [each.name for each in found]
             if found and settings.model_name is not None:

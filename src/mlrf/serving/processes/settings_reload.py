@@ -11,6 +11,7 @@ FIXED = frozenset(
         "find_bundle",
         "model_name",
         "allow_links",
+        "build_at_start",
         "host",
         "port",
         "grpc_host",

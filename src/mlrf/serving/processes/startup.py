@@ -16,6 +16,7 @@ from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.access_rules import access_control, warn_if_open
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.arbiter import SlotArbiter
+from mlrf.serving.processes.build_at_start import build_models
 from mlrf.serving.processes.gunicorn_settings import Application
 from mlrf.serving.processes.listeners import Reservation, bind_listeners, reserve_address, spread_listeners
 from mlrf.serving.processes.models_at_start import ModelsAtStart
@@ -39,7 +40,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     log = Log(settings.log_level)
     notifier = Notifier(os.environ)
     inherited = inherited_listeners(os.environ)
-    sources = ModelsAtStart(settings)
+    sources = ModelsAtStart(settings, build_models(settings, log))
     bundles = sources.bundles
     listeners = (
         spread_listeners(inherited, settings.workers)

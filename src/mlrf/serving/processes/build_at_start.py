@@ -1,0 +1,89 @@
+"""Bundles built from model files when a server starts (`--build-at-start`), by a process of its own.
+
+A server builds nothing itself and imports no training library. The child process has limits of time and memory; what it makes
+is proven as ever, lies under the state directory by the digest of the model file, and is built once.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mlrf import __version__
+from mlrf.core.bundle import digest_file, read_bundle
+from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.manifest import MANIFEST
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.telemetry.logs import Log
+
+_LIMIT_S = 900.0
+_MOST_BYTES = 16 << 30
+_DIGITS = 16
+_REMEDY = "build it beforehand, as the Job of `mlrf deploy kserve` does, and serve the bundle"
+
+
+def build_models(settings: ServeSettings, log: Log) -> dict[Path, Path]:
+    """Return the bundle built for each path of the settings that holds one model file; BundleError if one cannot be built."""
+    if not settings.build_at_start:
+        return {}
+    found = {path: file for path in settings.bundles if (file := model_file(path)) is not None}
+    return {path: _built(file, settings, log) for path, file in found.items()}
+
+
+def model_file(path: Path) -> Path | None:
+    """Return the file that a path names, or the only one in its directory, or in the only directory there; None for another."""
+    for _ in range(3):
+        if path.is_file():
+            return path
+        entries = [] if (path / MANIFEST).exists() or not path.is_dir() else sorted(path.iterdir())
+        visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "lost+found"]
+        if len(visible) != 1:
+            return None
+        path = visible[0]
+    return None
+
+
+def _built(file: Path, settings: ServeSettings, log: Log) -> Path:
+    name = str(settings.model_name)
+    out = settings.state_dir / "built" / f"{digest_file(file)[:_DIGITS]}-{__version__}" / name
+    if (out / MANIFEST).exists():
+        log.info("bundle built before", model=name, file=str(file), bundle=str(read_bundle(out).path))
+        return out
+    log.info("building a bundle", model=name, file=str(file))
+    began_s = time.monotonic()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--state-dir: {out.parent}, for what --build-at-start builds, cannot be made: {error.strerror}",
+            option="--state-dir",
+        ) from error
+    _build(file, out, name)
+    log.info("bundle built", model=name, file=str(file), took_s=round(time.monotonic() - began_s, 1))
+    return out
+
+
+def _build(file: Path, out: Path, name: str) -> None:
+    command = [sys.executable, "-m", "mlrf", "build", str(file), "--out", str(out), "--name", name]
+    # Options of the server are none of the builder's; libraries want a folder to write caches to.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLRF_")}
+    environment.setdefault("HOME", str(out.parent))
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        try:
+            resource.prlimit(child.pid, resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+            _, said = child.communicate(timeout=_LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise BundleError(f"{file}: not built within {_LIMIT_S:g} s; {_REMEDY}") from error
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        last = said.strip().splitlines()[-1:] or [f"the builder ended with {child.returncode}"]
+        raise BundleError(f"{file}: no bundle could be built: {last[0].removeprefix('mlrf: ')}; {_REMEDY}")

@@ -1,0 +1,92 @@
+"""`--build-at-start`: a model file in a bundle's place is built and proven by a process of its own, once."""
+
+from __future__ import annotations
+
+import os
+
+import lightgbm
+import numpy as np
+import pytest
+
+from mlrf.serving.processes.build_at_start import model_file
+from running import run_to_its_end, serving
+
+ROW = {"Column_0": 0.25, "Column_1": 0.5, "Column_2": -1.0}
+
+
+@pytest.fixture(scope="module")
+def booster():
+    rows = np.random.default_rng(5).normal(size=(200, 3))
+    options = {"objective": "regression", "num_leaves": 5, "verbose": -1, "num_threads": 1}
+    return lightgbm.train(options, lightgbm.Dataset(rows, rows[:, 0] * 2 + rows[:, 1]), 5)
+
+
+@pytest.fixture
+def mounted(booster, tmp_path):
+    """What KServe mounts of a raw model: a directory with one file."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    booster.save_model(folder / "model.txt")
+    return folder
+
+
+def options(tmp_path):
+    return ["--build-at-start", "--model-name", "sales", "--state-dir", str(tmp_path / "state")]
+
+
+def events(server):
+    return [entry["event"] for entry in server.log]
+
+
+def test_a_model_file_is_built_once_and_served(booster, mounted, tmp_path):
+    expected = booster.predict([list(ROW.values())])[0]
+    for told in ("bundle built", "bundle built before"):
+        with serving(mounted, options=options(tmp_path)) as server:
+            assert server.ask("POST", "/models/sales/predict", {"features": ROW}).json["prediction"] == expected
+            assert told in events(server)
+    booster.save_model(mounted / "model.txt", num_iteration=3)
+    with serving(mounted, options=options(tmp_path)) as server:
+        answer = server.ask("POST", "/predict", {"features": ROW}).json["prediction"]
+        assert answer == booster.predict([list(ROW.values())], num_iteration=3)[0]
+        assert "bundle built" in events(server)
+
+
+def test_without_the_training_library_the_start_names_the_job(mounted, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import sys\nsys.modules['lightgbm'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    status, said, _ = run_to_its_end([mounted], *options(tmp_path))
+    assert status == 3, said
+    assert "lightgbm" in said
+    assert "the Job of `mlrf deploy kserve`" in said
+    assert "Traceback" not in said
+
+
+def test_a_file_that_is_no_model_is_refused(mounted, tmp_path):
+    (mounted / "model.txt").write_text("no model")
+    status, said, _ = run_to_its_end([mounted], *options(tmp_path))
+    assert (status, "no bundle could be built" in said) == (3, True), said
+
+
+def test_without_the_option_a_model_file_is_not_built(mounted):
+    status, said, _ = run_to_its_end([mounted])
+    assert (status, "has no manifest.json" in said) == (3, True), said
+
+
+def test_a_name_must_be_given(mounted):
+    status, said, _ = run_to_its_end([mounted], "--build-at-start")
+    assert (status, "--model-name" in said) == (2, True), said
+
+
+def test_which_file_is_the_model(tmp_path):
+    (tmp_path / "one/below").mkdir(parents=True)
+    file = tmp_path / "one/below/model.txt"
+    file.write_text("x")
+    (tmp_path / "one/.hidden").write_text("")
+    assert model_file(file) == model_file(tmp_path / "one/below") == model_file(tmp_path / "one") == file
+    (tmp_path / "one/second.txt").write_text("x")
+    assert model_file(tmp_path / "one") is None
+    (tmp_path / "one/below/manifest.json").write_text("{}")
+    assert model_file(tmp_path / "one/below") is None
+    assert model_file(tmp_path / "absent") is None

@@ -157,8 +157,8 @@ BAD = {
     "parameters": ({"instances": ROWS, "params": {"a": 1}}, 422, "INVALID_REQUEST"),
     "an array": (ROWS, 422, "INVALID_REQUEST"),
     "no rows": ({"instances": []}, 422, "EMPTY_BATCH"),
-    "too many rows": ({"instances": [EXAMPLE] * 101}, 413, "BATCH_TOO_LARGE"),
-    "too many rows by column": ({"inputs": {"price": [1] * 101}}, 413, "BATCH_TOO_LARGE"),
+    "too many rows": ({"instances": [[0]] * 10_001}, 413, "BATCH_TOO_LARGE"),
+    "too many rows by column": ({"inputs": {"price": [1] * 10_001}}, 413, "BATCH_TOO_LARGE"),
     "a scalar row": ({"instances": [1, 2]}, 422, "INVALID_REQUEST"),
     "a short row of a frame": ({"dataframe_split": {"columns": NAMES, "data": [[1]]}}, 422, "FEATURE_COUNT"),
     "a column twice": ({"dataframe_split": {"columns": ["price", "price"], "data": []}}, 422, "INVALID_REQUEST"),
@@ -320,3 +320,42 @@ def test_prediction_log_has_native_request_and_answer(paths, tmp_path):
     answers = sorted((each["answer"] for each in records), key=lambda answer: isinstance(answer, list))
     assert len(answers[0]["predictions"]) == 2
     assert len(answers[1]) == 1, "a line of CSV is a string"
+
+
+@pytest.mark.parametrize("path", ["/models/mixed/invoke", "/models/mixed/invocations", "/invocations"])
+def test_sagemaker_names_a_model_and_gets_its_attributes_back(sagemaker, path):
+    row = MIXED.example()
+    wanted = native(sagemaker, [row], "mixed")
+    for attributes in ("id=7; trace=abc", "x" * 1024):
+        line = f"X-Amzn-SageMaker-Custom-Attributes: {attributes}"
+        for accept, shape in (("application/json", lambda v: v), ("text/csv", None)):
+            answer = post(sagemaker, path, {"instances": [row]}, "application/json", line, f"Accept: {accept}")
+            assert (answer.status, answer.headers["x-amzn-sagemaker-custom-attributes"]) == (200, attributes)
+            assert answer.headers["content-type"].startswith(accept)
+            if shape is not None:
+                assert predictions_of(answer.body) == wanted
+    too_long = post(
+        sagemaker, path, {"instances": [row]}, "application/json", f"X-Amzn-SageMaker-Custom-Attributes: {'x' * 1025}"
+    )
+    assert (too_long.status, too_long.code) == (422, "INVALID_REQUEST")
+    assert "x-amzn-sagemaker-custom-attributes" not in post(sagemaker, path, {"instances": [row]}).headers
+
+
+def test_without_sagemaker_there_are_no_paths_and_no_attributes_of_its(several):
+    line = "X-Amzn-SageMaker-Custom-Attributes: id=7"
+    answer = post(several, "/models/mixed/invocations", {"instances": [MIXED.example()]}, "application/json", line)
+    assert answer.status == 200
+    assert "x-amzn-sagemaker-custom-attributes" not in answer.headers
+    assert post(several, "/models/mixed/invoke", {"instances": [MIXED.example()]}).status == 404
+
+
+def test_platforms_may_send_as_many_rows_as_the_inference_protocol(several):
+    rows = [EXAMPLE | {"price": place / 8} for place in range(2500)]
+    for body in ({"instances": rows}, {"dataframe_records": rows}):
+        path = "/models/sample/invocations" if "dataframe_records" in body else "/v1/models/sample:predict"
+        answer = post(several, path, body)
+        assert answer.status == 200
+        parts = [native(several, rows[start : start + 100]) for start in range(0, 2500, 100)]
+        assert predictions_of(answer.body) == [each for part in parts for each in part]
+    refused = post(several, "/models/sample/invocations", {"instances": [[0]] * 10_001})
+    assert "raise --max-infer-rows" in refused.json["error"]

@@ -37,6 +37,7 @@ _KNOWN = frozenset(
         b"traceparent",
         b"origin",
         b"transfer-encoding",
+        b"x-amzn-sagemaker-custom-attributes",
         b"x-request-id",
         b"x-request-timeout-ms",
     )
@@ -80,12 +81,15 @@ class Head:
     """Bytes of JSON at the start of a binary inference body (Inference-Header-Content-Length)."""
     accept_encoding: bytes | None = None
     accept: bytes | None = None
+    custom_attributes: bytes | None = None
+    """A text that SageMaker passes on from the caller, and back (X-Amzn-SageMaker-Custom-Attributes)."""
 
     @property
     def is_repeatable(self) -> bool:
         """Return whether the parsed head may be cached: it holds nothing specific to one request."""
         return (
             not (self.chunked or self.expects_continue or self.request_id or self.traceparent or self.is_http10)
+            and self.custom_attributes is None
             and self.keep_alive
         )
 
@@ -186,6 +190,7 @@ def _head(parser: httptools.HttpRequestParser, reading: _Reading) -> Head:
         inference_header_bytes=first.get(b"inference-header-content-length"),
         accept_encoding=b",".join(fields.get(b"accept-encoding", ())) or None,
         accept=b",".join(fields.get(b"accept", ())) or None,
+        custom_attributes=first.get(b"x-amzn-sagemaker-custom-attributes"),
     )
 
 

@@ -6,7 +6,7 @@ what else is served. Requests in flight keep the generation they started with; i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -95,7 +95,13 @@ class Generation:
         chosen = settings.default is not None or len(names) == 1
         versions = {each.name: each.inference.paths for each in self.served}
         self.routes = public_routes(
-            self._handler_of, versions, names, default, layout, _aliases(settings), default_is_chosen=chosen
+            self._handler_of,
+            versions,
+            names,
+            default,
+            layout,
+            _aliases(settings, served_names),
+            default_is_chosen=chosen,
         )
 
     def page_file(self, name: str) -> Handler | None:
@@ -173,13 +179,15 @@ class Generation:
         return msgspec.json.encode({"status": "ready", "by_key": by_key})
 
 
-def _aliases(settings: ServeSettings) -> dict[str, str]:
-    """Return additional paths (the operator's, and `/v2/`), with the path of the route that each leads to."""
+def _aliases(settings: ServeSettings, models: Sequence[str]) -> dict[str, str]:
+    """Return additional paths (the operator's, `/`, `/v2/`, a platform's), with the path of the route that each leads to."""
     chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
     # Some clients write the metadata's path with a slash, the specification does without.
-    return {"/": DOCS, f"{V2}/": V2} | {
-        alias: path for path, alias in chosen.items() if alias is not None and alias != path
-    }
+    aliases = {"/": DOCS, f"{V2}/": V2} | {a: path for path, a in chosen.items() if a is not None and a != path}
+    if settings.platforms.platform == "sagemaker":
+        # As multi-model endpoints ask for a model.
+        aliases |= {f"/models/{name}/invoke": f"/models/{name}{INVOCATIONS}" for name in models}
+    return aliases
 
 
 def _describe(served: Mapping[str, LoadedModel], default: str, refused: Mapping[str, RefusedVersion]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.platforms.handlers import PlatformHandlers
+from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -63,14 +64,11 @@ class LoadedModel:
         key = None if self.rows is None else self.rows.format.key
         costs = CostModel(self.model)
         decoder = RowDecoder(self.model.schema, settings.leniency, settings.max_batch, key)
-        predicting = PredictHandler(
-            self.model,
-            decoder,
+        counters = (
             meter.counter("mlrf_instances_total", bundle.name),
             meter.counter("mlrf_explanations_total", bundle.name),
-            costs,
-            self.rows,
         )
+        predicting = PredictHandler(self.model, decoder, *counters, costs, self.rows)
         self._partitions = None
         if cache is not None:
             counts = replace(
@@ -95,14 +93,19 @@ class LoadedModel:
             settings.max_batch,
             ResponseBuilder(self.model, never_again=False),
             costs,
-            meter.counter("mlrf_instances_total", bundle.name),
+            counters[0],
         )
         self.batch = BatchHandler(self.handlers["/predict/batch"], arrow)
         """The handler of `/predict/batch`: JSON, and Arrow."""
+        # Platforms send whole files: they have the row limit of the inference protocol, and answers of their own in the cache.
+        large = RowDecoder(self.model.schema, settings.leniency, settings.max_infer_rows, key)
+        platform_batch: Handler = PredictHandler(self.model, large, *counters, costs, self.rows).many
+        if self._partitions is not None:
+            platform_batch = self._partitions.keep(platform_batch, INVOCATIONS)
         self.platforms: PlatformHandlers = PlatformHandlers(
             self.model.schema,
-            settings.max_batch,
-            self.handlers["/predict/batch"],
+            settings.max_infer_rows,
+            platform_batch,
             settings.platforms.platform,
             predicts_labels=bundle.manifest.predict_returns == "label",
         )

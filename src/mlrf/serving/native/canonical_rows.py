@@ -34,9 +34,11 @@ def batch_body(rows: Iterable[bytes], *, explain: bool = False) -> bytes:
 class RowWriter:
     """Writes rows of one schema."""
 
-    def __init__(self, schema: Schema, max_rows: int) -> None:
+    def __init__(self, schema: Schema, max_rows: int, limit: str = "--max-batch") -> None:
+        """`limit` is the option that sets `max_rows`, for errors."""
         self.schema = schema
         self.max_rows = max_rows
+        self.limit = limit
         self._ambiguous = [index for index, each in enumerate(schema.features) if has_ambiguous_codes(each)]
         self._is_by_value = any(each.categories is not None for each in schema.features)
         self._position = {name: index for index, name in enumerate(schema.names)}
@@ -46,7 +48,7 @@ class RowWriter:
         if n_rows > self.max_rows:
             raise BatchTooLargeError(
                 f"the body holds {n_rows}{'' if is_all else ' or more'} rows, more than {self.max_rows}; send it in parts, "
-                "or raise --max-batch",
+                f"or raise {self.limit}",
                 instances=n_rows,
                 max_instances=self.max_rows,
             )

@@ -9,7 +9,7 @@ from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.schema import Schema
 from mlrf.serving.http.content_coding import unzip_whole
 from mlrf.serving.http.head import Head
-from mlrf.serving.http.router import check_json, unzipping
+from mlrf.serving.http.router import JSON, Framed, check_json, unzipping
 from mlrf.serving.native.canonical_rows import RowWriter, batch_body
 from mlrf.serving.native.split_rows import rows_of_split
 from mlrf.serving.platforms import json_rows
@@ -32,6 +32,8 @@ _SAGEMAKER_FORMS: dict[str, json_rows.Reader] = {**_MLFLOW_FORMS, "instances": j
 _JSON_LINES = frozenset(
     (b"application/jsonlines", b"application/jsonl", b"application/x-jsonlines", b"application/x-ndjson")
 )
+CUSTOM_ATTRIBUTES = b"X-Amzn-SageMaker-Custom-Attributes"
+_MAX_ATTRIBUTES_BYTES = 1024
 _HEADERS = {
     None: Header.EXACT,
     "mlflow": Header.PRESENT,
@@ -67,7 +69,7 @@ class RowsHandler:
     def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
         """Return a request that was answered as the native one, and its answer as JSON; for the prediction log."""
         text = bytes(answer)
-        is_json = getattr(answer, "content_type", None) is None
+        is_json = getattr(answer, "content_type", JSON) == JSON
         return self._rewritten(body), text if is_json else _as_json_strings(text)
 
     def _rewritten(self, body: bytes) -> bytes:
@@ -85,11 +87,16 @@ class PlatformHandlers:
     def __init__(
         self, schema: Schema, max_rows: int, batch: Handler, platform: Platform | None, *, predicts_labels: bool
     ) -> None:
-        """`batch` answers `/predict/batch`; `predicts_labels` as the bundle's manifest says."""
-        self._writer = RowWriter(schema, max_rows)
+        """`batch` answers bodies of `/predict/batch` of as many rows; `predicts_labels` as the bundle's manifest says."""
+        self._writer = RowWriter(schema, max_rows, "--max-infer-rows")
         self._batch = batch
         self._platform = platform
         self._responses = Responses(predicts_labels=predicts_labels)
+
+    @property
+    def is_sagemaker(self) -> bool:
+        """Whether the answers are those of SageMaker's containers."""
+        return self._platform == "sagemaker"
 
     # Handlers refer to this object: one that it kept would be a cycle, and its model would stay open.
     @property
@@ -201,13 +208,42 @@ class InvocationsHandler:
 
     def fitted(self, head: Head, max_body_bytes: int) -> Handler:
         """Return the handler of the bodies that come with a head; UnsupportedMediaTypeError."""
-        handler = self._handlers.invocation(head.content_type, head.accept)
+        handler: RowsHandler = self._handlers.invocation(head.content_type, head.accept)
+        attributes = head.custom_attributes
+        if attributes is not None and self._handlers.is_sagemaker:
+            if len(attributes) > _MAX_ATTRIBUTES_BYTES or not attributes.isascii():
+                raise InvalidRequestError(
+                    f"{CUSTOM_ATTRIBUTES.decode()} must be at most {_MAX_ATTRIBUTES_BYTES} ASCII characters",
+                    field="custom attributes",
+                )
+            handler = _AttributedHandler(handler, attributes)
         encoding = (head.content_encoding or b"identity").strip().lower()
         if encoding == b"identity":
             return handler
         if encoding == b"gzip":
             return _UnzippingHandler(handler, max_body_bytes)
         raise UnsupportedMediaTypeError("the only Content-Encoding supported is gzip", accepted=["gzip", "identity"])
+
+
+class _AttributedHandler(RowsHandler):
+    """Answers with the caller's custom attributes (SageMaker: an opaque text, such as a request's id)."""
+
+    def __init__(self, handler: RowsHandler, attributes: bytes) -> None:
+        self._answer = handler
+        self._line = b"%b: %b\r\n" % (CUSTOM_ATTRIBUTES, attributes)
+
+    def __call__(self, body: bytes) -> Result:
+        """Answer a body."""
+        return followed(self._answer(body), self._attributed)
+
+    def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
+        """As of `RowsHandler`."""
+        return self._answer.as_json(body, answer)
+
+    def _attributed(self, answer: bytes) -> bytes:
+        if isinstance(answer, Framed):
+            return Framed(answer, answer.content_type, answer.lines + self._line)
+        return Framed(answer, JSON, self._line)
 
 
 class _UnzippingHandler:

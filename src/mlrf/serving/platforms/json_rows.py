@@ -34,7 +34,7 @@ def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
     if (values := values_at_most(raw)) > most:
         raise BatchTooLargeError(
             f"the body has about {values} values, more than {writer.max_rows} rows of {len(writer.schema.names)} features "
-            "can have; send it in parts, or raise --max-batch",
+            f"can have; send it in parts, or raise {writer.limit}",
             values=values,
             max_instances=writer.max_rows,
         )

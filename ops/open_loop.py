@@ -20,7 +20,7 @@ _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 
 
 @dataclass
-class Heard:
+class LoadResult:
     """The result of a load: latencies in seconds by status, counted from when each request was due."""
 
     by_status: dict[int, list[float]] = field(default_factory=dict)
@@ -62,15 +62,15 @@ class Flooded:
     without_retry_after: int = 0
     seconds: float = 0.0
     left_s: float = 0.0
-    """As of `Heard`."""
+    """As of `LoadResult`."""
 
     def per_left_s(self, status: int = 200) -> float:
         return self.by_status[status] / self.left_s
 
 
-class _Asker(asyncio.Protocol):
-    def __init__(self, heard: Heard, free: list[_Asker], opened: list[_Asker], again) -> None:
-        self.heard, self.free, self.again = heard, free, again
+class _Client(asyncio.Protocol):
+    def __init__(self, load_result: LoadResult, free: list[_Client], opened: list[_Client], again) -> None:
+        self.load_result, self.free, self.again = load_result, free, again
         opened.append(self)
         self.ended = asyncio.get_running_loop().create_future()
         self.due_s: list[float] = []
@@ -83,8 +83,8 @@ class _Asker(asyncio.Protocol):
 
     def ask(self, contents: Sequence[bytes], due_s: float) -> None:
         self.due_s.append(due_s)
-        self.transport.write(contents[self.heard.n_sent % len(contents)])
-        self.heard.n_sent += 1
+        self.transport.write(contents[self.load_result.n_sent % len(contents)])
+        self.load_result.n_sent += 1
 
     def data_received(self, data):
         self.held += data
@@ -95,26 +95,26 @@ class _Asker(asyncio.Protocol):
                 return
             self.held = self.held[stop:]
             status = int(head[9:12])
-            self.heard.by_status.setdefault(status, []).append(time.perf_counter() - self.due_s.pop(0))
+            self.load_result.by_status.setdefault(status, []).append(time.perf_counter() - self.due_s.pop(0))
             if status == 503 and b"\r\nRetry-After: " not in head:
-                self.heard.without_retry_after += 1
+                self.load_result.without_retry_after += 1
             self.refused = status == 503
             self.again(self)
 
     def connection_lost(self, _fault):
-        self.heard.n_lost += len(self.due_s)
+        self.load_result.n_lost += len(self.due_s)
         self.due_s.clear()
         if self in self.free:
             self.free.remove(self)
         self.ended.set_result(None)
 
 
-def closed_loop(port: int, contents: Sequence[bytes], n_connections: int, seconds: float) -> Heard:
+def closed_loop(port: int, contents: Sequence[bytes], n_connections: int, seconds: float) -> LoadResult:
     """Send the next of `contents` on each connection as soon as the previous one is answered."""
     return _run(_closed, port, contents, n_connections, seconds)
 
 
-def open_loop(port: int, contents: Sequence[bytes], rate: float, seconds: float, n_connections: int) -> Heard:
+def open_loop(port: int, contents: Sequence[bytes], rate: float, seconds: float, n_connections: int) -> LoadResult:
     """Send requests at a rate (per second), each on a connection with no request in flight."""
     return _run(_open, port, contents, rate, seconds, n_connections)
 
@@ -124,7 +124,7 @@ def flood(port: int, content: bytes, rate: float, seconds: float, n_connections:
     return _run(_flood, port, content, rate, seconds, n_connections)
 
 
-def _run(load, *arguments) -> Heard:
+def _run(load, *arguments) -> LoadResult:
     """Run a load in a separate process, so that other measurements of this one do not wait for it."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as apart:
         return apart.submit(_run_here, load, *arguments).result()
@@ -133,34 +133,36 @@ def _run(load, *arguments) -> Heard:
 def _run_here(load, *arguments):
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        heard = runner.run(load(*arguments))
+        load_result = runner.run(load(*arguments))
         elapsed_s, spent_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     # The share that was left, over the time in which requests were sent and answered.
-    heard.left_s = heard.seconds * (len(os.sched_getaffinity(0)) - spent_s / elapsed_s)
-    return heard
+    load_result.left_s = load_result.seconds * (len(os.sched_getaffinity(0)) - spent_s / elapsed_s)
+    return load_result
 
 
-async def _connected(port, heard, n, again=None):
+async def _connected(port, load_result, n, again=None):
     loop, free, opened = asyncio.get_running_loop(), [], []
     for _ in range(n):
-        await loop.create_connection(lambda: _Asker(heard, free, opened, again or free.append), "127.0.0.1", port)
+        await loop.create_connection(
+            lambda: _Client(load_result, free, opened, again or free.append), "127.0.0.1", port
+        )
     return free, opened
 
 
-async def _settle(heard, opened, began_s):
+async def _settle(load_result, opened, began_s):
     """Wait for the remaining answers, and close."""
     until = time.perf_counter() + 15.0
     while time.perf_counter() < until and any(asker.due_s for asker in opened):
         await asyncio.sleep(0.01)
-    heard.seconds = time.perf_counter() - began_s
+    load_result.seconds = time.perf_counter() - began_s
     for asker in opened:
         asker.transport.close()
     await asyncio.wait([asker.ended for asker in opened], timeout=5)
-    return heard
+    return load_result
 
 
 async def _closed(port, contents, n, seconds):
-    heard, going = Heard(), True
+    load_result, going = LoadResult(), True
 
     def ask(asker):
         if going and not asker.transport.is_closing():
@@ -170,18 +172,18 @@ async def _closed(port, contents, n, seconds):
         # A client that was refused tries again a little later.
         asyncio.get_running_loop().call_later(0.02 if asker.refused else 0.0, ask, asker)
 
-    free, opened = await _connected(port, heard, n, again)
+    free, opened = await _connected(port, load_result, n, again)
     began_s = time.perf_counter()
     for asker in list(free):
         ask(asker)
     await asyncio.sleep(seconds)
     going = False
-    return await _settle(heard, opened, began_s)
+    return await _settle(load_result, opened, began_s)
 
 
 async def _open(port, contents, rate, seconds, n):
-    heard = Heard()
-    free, opened = await _connected(port, heard, n)
+    load_result = LoadResult()
+    free, opened = await _connected(port, load_result, n)
     began_s = time.perf_counter()
     n_due = 0
     while (elapsed_s := time.perf_counter() - began_s) < seconds:
@@ -191,9 +193,9 @@ async def _open(port, contents, rate, seconds, n):
             if free:
                 free.pop(0).ask(contents, due_s)
             else:
-                heard.n_unsent += 1
+                load_result.n_unsent += 1
         await asyncio.sleep(0.001)
-    return await _settle(heard, opened, began_s)
+    return await _settle(load_result, opened, began_s)
 
 
 class _Pipeline(asyncio.Protocol):

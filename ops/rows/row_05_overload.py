@@ -140,20 +140,20 @@ def _batches(scale: Scale, options: Sequence[str]) -> list[Bar]:
         alone = closed_loop(server.port, contents, 1, min(scale.capacity_s, 2.0))
         capacity = closed_loop(server.port, contents, 8, scale.capacity_s)
         health = HealthProbe(server)
-        heard = open_loop(server.port, contents, 3 * capacity.per_s(), scale.seconds, 400)
+        load_result = open_loop(server.port, contents, 3 * capacity.per_s(), scale.seconds, 400)
         health_ms = health.p99_ms()
         again_s = _normal_again_s(server, contents[0])
         limited = [batch(40, seed, [f"X-Request-Timeout-Ms: {_DEADLINE_MS}"]) for seed in range(scale.bodies)]
         hasty = open_loop(server.port, limited, 15 * capacity.per_s(), scale.capacity_s, 400)
     service_s = sum(alone.by_status[200]) / alone.n(200)
-    others = sum(heard.n(status) for status in heard.by_status if status not in (200, 503))
+    others = sum(load_result.n(status) for status in load_result.by_status if status not in (200, 503))
     waits = sorted(wait for each in hasty.by_status.values() for wait in each)
     return [
         Bar("work ms", service_s * 1e3, 2, at_least=True),
-        Bar("goodput of capacity", heard.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
-        Bar("accepted p99 s", heard.p99_s(), scale.wait_x * (_MAX_WAIT_S + 2 * service_s)),
-        Bar("lost or neither 200 nor 503", heard.n_lost + others, 0),
-        Bar("refused without Retry-After", heard.without_retry_after, 0),
+        Bar("goodput of capacity", load_result.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
+        Bar("accepted p99 s", load_result.p99_s(), scale.wait_x * (_MAX_WAIT_S + 2 * service_s)),
+        Bar("lost or neither 200 nor 503", load_result.n_lost + others, 0),
+        Bar("refused without Retry-After", load_result.without_retry_after, 0),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),
         Bar("normal after s", again_s, scale.again_s),
         Bar("50 ms deadline: p99 ms", waits[int(len(waits) * 0.99)] * 1e3, scale.wait_x * _DEADLINE_MS),
@@ -166,14 +166,14 @@ def _rows(scale: Scale, options: Sequence[str]) -> list[Bar]:
         capacity = flood(server.port, _ONE, 1_000_000, scale.capacity_s / 4, 32)
         per_s = capacity.by_status[200] / capacity.seconds
         health = HealthProbe(server)
-        heard = flood(server.port, _ONE, 3 * per_s, scale.seconds / 2, 32)
+        load_result = flood(server.port, _ONE, 3 * per_s, scale.seconds / 2, 32)
         health_ms = health.p99_ms()
         again_s = _normal_again_s(server, _ONE)
-    others = sum(n for status, n in heard.by_status.items() if status not in (200, 503))
+    others = sum(n for status, n in load_result.by_status.items() if status not in (200, 503))
     return [
-        Bar("rows: lost or neither 200 nor 503", heard.n_lost + others, 0),
-        Bar("refused without Retry-After", heard.without_retry_after, 0),
-        Bar("goodput of capacity", heard.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
+        Bar("rows: lost or neither 200 nor 503", load_result.n_lost + others, 0),
+        Bar("refused without Retry-After", load_result.without_retry_after, 0),
+        Bar("goodput of capacity", load_result.per_left_s() / capacity.per_left_s(), scale.goodput, at_least=True),
         Bar("/healthz p99 ms", health_ms, scale.health_ms),
         Bar("normal after s", again_s, scale.again_s),
     ]

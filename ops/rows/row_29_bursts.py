@@ -96,12 +96,12 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
         path = write_bundle(Path(folder) / "b")
         with serving(path, workers=2, options=["--cache", "0"], broken_by=broken_by) as server:
             server.booted(2)
-            heard, told = context.Pipe(duplex=False)
+            load_result, told = context.Pipe(duplex=False)
             load = context.Process(target=_load, args=(server.port, scale, told))
             load.start()
-            assert heard.recv() == "going"
+            assert load_result.recv() == "going"
             health = HealthProbe(server)
-            answered, lost = heard.recv()
+            answered, lost = load_result.recv()
             waits = health.seconds()
             load.join(10)
             load.kill()

@@ -15,7 +15,7 @@ from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.gate import Exports, judge, judge_trees, prove
 from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.builder.parity.kept_rows import kept_rows
-from mlrf.builder.parity.reference import ask_reference_library
+from mlrf.builder.parity.reference import run_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
 from models import data, train
@@ -47,7 +47,7 @@ def proven(request):
     model = import_model(train(objective, data(3), **options))
     golden = golden_rows(model.forest, None, lambda _: None)
     kept = kept_rows(golden, n_outputs=model.forest.n_outputs, size_bytes=1 << 20)
-    return model, Schema(model.features), golden, kept, ask_reference_library(model, golden.rows, kept)
+    return model, Schema(model.features), golden, kept, run_reference_library(model, golden.rows, kept)
 
 
 def test_the_right_export_passes_to_the_bit(proven):

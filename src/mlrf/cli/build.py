@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from mlrf.builder.required_packages import require_packages
-from mlrf.cli.build_report import tell_build
+from mlrf.cli.build_report import print_build_report
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
 from mlrf.core.bundle import read_bundle
@@ -115,7 +115,7 @@ def build(
             allow_pickle=allow_pickle,
             progress=_Steps(bars),
         )
-    tell_build(Console(), read_bundle(path), out)
+    print_build_report(Console(), read_bundle(path), out)
 
 
 class _Steps:

@@ -28,7 +28,7 @@ _SHOWN_NAMES = 10
 _ENGINES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 
 
-def tell_build(console: Console, bundle: Bundle, out: Path) -> None:
+def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
     """Print the report of a bundle that was built."""
     manifest = bundle.manifest
 

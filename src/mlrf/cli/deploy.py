@@ -36,7 +36,7 @@ _Image = Annotated[str, typer.Option("--image", help="Container image, as regist
 _Namespace = Annotated[str, typer.Option("--namespace", help="Namespace of all resources.")]
 
 
-def _tell(out: Path, files: list[Path]) -> None:
+def _report(out: Path, files: list[Path]) -> None:
     for file in files:
         typer.echo(out / file)
 
@@ -47,7 +47,7 @@ def container(out: _Out) -> None:
 
     Example: mlrf deploy container -o image && podman build --format docker --tag mlrf image
     """
-    _tell(out, write_files("container", out, {"version": mlrf.__version__}))
+    _report(out, write_files("container", out, {"version": mlrf.__version__}))
 
 
 @deploy.command()
@@ -85,7 +85,7 @@ def kubernetes(
         "prometheus": _checked("--prometheus", prometheus, _URL),
         "alert-groups": alert_groups(indent=4),
     }
-    _tell(out, write_files("kubernetes", out, values))
+    _report(out, write_files("kubernetes", out, values))
 
 
 @deploy.command()
@@ -120,7 +120,7 @@ def kserve(
         "canary-uri": _checked("--canary-uri", canary_uri or f"{storage_uri}-next", _URI),
         "model-file": _checked("--model-file", model_file, _FILE),
     }
-    _tell(out, write_files("kserve", out, values))
+    _report(out, write_files("kserve", out, values))
 
 
 @deploy.command()
@@ -145,7 +145,7 @@ def systemd(
         "port": str(port),
         "exec": _checked("--exec", str((exec_path or Path(sys.argv[0])).absolute()), _PATH),
     }
-    _tell(out, write_files("systemd", out, values))
+    _report(out, write_files("systemd", out, values))
 
 
 def _checked(option: str, value: str, pattern: re.Pattern[str]) -> str:

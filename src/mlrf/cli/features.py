@@ -106,7 +106,7 @@ def push(
     """
     found, format_ = _keyed(bundle)
     given = read_rows(rows, format_, as_of_column=as_of_column, partial=partial)
-    pushed = _ask_store(found, state_dir, url, lambda store: store.push(given))
+    pushed = _query_store(found, state_dir, url, lambda store: store.push(given))
     line = f"{pushed.written} rows pushed"
     if pushed.older:
         line += f"; {pushed.older} left out because a later row with the same key is stored"
@@ -127,7 +127,7 @@ def get(
     found, format_ = _keyed(bundle)
     values = read_key_text(key, format_.key)
     encoded = format_.key.encode(values)
-    row = _ask_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
+    row = _query_store(found, state_dir, url, lambda store: store.fetch([encoded]))[0]
     if row is None:
         raise KeyNotFoundError(f"no row is stored under the key {harmless_json(values)}", key=values)
     document = show_document(encoded, row, format_)
@@ -139,7 +139,7 @@ def get(
 def stats(bundle: BundlePath, state_dir: StateDir = None, url: StoreUrl = None) -> None:
     """Print the location of the store, its number of rows, and their source, as JSON."""
     found, _ = _keyed(bundle)
-    typer.echo(harmless_json(_ask_store(found, state_dir, url, lambda store: store.stats()), indent=2))
+    typer.echo(harmless_json(_query_store(found, state_dir, url, lambda store: store.stats()), indent=2))
 
 
 def _keyed(path: Path) -> tuple[Bundle, RowFormat]:
@@ -155,7 +155,7 @@ def _check_url(url: str | None) -> None:
         raise ConfigError(f"--features: {wrong}")
 
 
-def _ask_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
+def _query_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
     """Return the result of `ask` on the bundle's store, after importing the bundle's own rows."""
     from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
 

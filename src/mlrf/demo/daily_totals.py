@@ -1,8 +1,8 @@
-"""From line items to days: one dense table a measure, a line per store-and-department, a column per calendar day.
+"""Daily totals from line items: one dense table per measure, a row per store and department, a column per calendar day.
 
-A day without a sale is a zero, not a gap. The households of the sample bought nothing there that day: that is an
-answer, two rows in three have it, and a model that had only ever seen days with sales would promise revenue on all of
-them. Days on which every store was shut (25 December) are zeros for the same reason, and count against the model.
+A day without a sale is a zero, not a gap: the households of the sample bought nothing there that day. This is valid data,
+two rows in three are like this, and a model trained only on days with sales would predict revenue on all of
+them. Days on which every store was closed (25 December) are zeros for the same reason, and count against the model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Table = npt.NDArray[np.float64]
 class Daily:
     """Daily sums of `len(store)` store-and-department pairs over consecutive days; every table is [pairs, days].
 
-    `store` and `department` hold each pair's position in `stores` and `departments`, which are sorted.
+    `store` and `department` are each pair's index in `stores` and `departments`, which are sorted.
     """
 
     stores: list[int]
@@ -39,7 +39,7 @@ class Daily:
 def sum_by_day(lines: pd.DataFrame, *, store_count: int) -> Daily:
     """Sum the `store_count` stores with the largest revenue, in all departments that ever sold in each.
 
-    Which stores and pairs there are is read from the whole span: it is the scope of the demo, not a feature of a row.
+    Stores and pairs are taken from the whole period: they are the scope of the demo, not features of a row.
     """
     revenue_by_store = lines.groupby("store_id")["sales_value"].sum()
     largest = sorted(int(store) for store in revenue_by_store.nlargest(store_count).index)
@@ -57,7 +57,7 @@ def sum_by_day(lines: pd.DataFrame, *, store_count: int) -> Daily:
     shape = (len(pairs), len(days))
 
     def total(weights: npt.NDArray[np.float64], slots: npt.NDArray[np.int64] = slot_of_line) -> Table:
-        # Cents: a binary sum of prices is off in its last digits, and a row should read like money.
+        # Rounded to cents: a binary sum of prices is inexact in its last digits, and a row should read like money.
         return np.round(np.bincount(slots, weights, minlength=shape[0] * shape[1]).reshape(shape), 2)
 
     retail_discount = lines["retail_disc"].to_numpy(np.float64)

@@ -1,6 +1,6 @@
-"""From days to rows: what can be known of a store's department on the evening before the day that is predicted.
+"""Rows from daily totals: what is known about a store's department on the evening before the predicted day.
 
-The invariant of this module: apart from the calendar and the names of store and department, every feature of a row is made by
+Invariant: apart from the calendar and the names of store and department, every feature of a row is computed by
 `_before` or `_window`, and both end on the day before. No other function here reads a table of `Daily` day by day.
 """
 
@@ -14,10 +14,10 @@ import pandas as pd
 
 from mlrf.demo.daily_totals import Daily, Table
 
-# The longest look back: rows of the first four weeks would know less than the others, so there are none.
+# The longest look-back: rows of the first four weeks would have less history than the others, so there are none.
 WARM_UP_DAYS = 28
 
-# Digits that a feature keeps: a row can then be read, copied and typed, and the model learns from what is sent.
+# Digits of a feature, so that a row can be read, copied and typed, and the model is trained on what is sent.
 _DECIMALS = 4
 
 _SATURDAY = 5
@@ -25,7 +25,7 @@ _SATURDAY = 5
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows in step: `features` (one column a feature), the `revenue` to predict in dollars, and its `day`."""
+    """Aligned rows: `features` (one column per feature), the `revenue` to predict in dollars, and its `day`."""
 
     features: pd.DataFrame
     revenue: npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Panel:
 def make_panel(daily: Daily) -> Panel:
     """One row for each pair and day that has four weeks behind it, from the day after the pair's first sale.
 
-    A pair is unknown until it has sold, so the rows themselves tell nothing of the future either.
+    A pair is unknown until its first sale, so the rows themselves do not reveal the future either.
     """
     columns = _numbers(daily)
     sold_before = np.maximum.accumulate(_before(daily.revenue, 1) > 0, axis=1)
@@ -56,7 +56,7 @@ def make_panel(daily: Daily) -> Panel:
 
 
 def _calendar(days: pd.DatetimeIndex) -> pd.DataFrame:
-    """Tell what anyone knows of any day in advance."""
+    """Return the features that are known for any day in advance."""
     return pd.DataFrame(
         {
             "day_of_week": days.day_of_week.to_numpy(np.int64),
@@ -69,7 +69,7 @@ def _calendar(days: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 def _numbers(daily: Daily) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
-    """Look back at each pair, at its store and at its department: [pairs, days] tables by feature name."""
+    """Return the history features of each pair, its store and its department: [pairs, days] tables by feature name."""
     revenue = daily.revenue
     store_revenue = _sum_by(daily.store, revenue)
     department_revenue = _sum_by(daily.department, revenue)
@@ -96,7 +96,7 @@ def _numbers(daily: Daily) -> dict[str, npt.NDArray[np.float64] | npt.NDArray[np
 
 
 def _promotion_shares(daily: Daily) -> dict[str, Table]:
-    """How much of the past days' shelf value the customers did not pay; missing where nothing was sold at all."""
+    """Share of the past days' shelf value that was discounted; missing if nothing was sold."""
     shares = {}
     for length in (7, 28):
         given = _window(daily.retail_discount, length).sum(axis=2)
@@ -117,7 +117,7 @@ def _days_since_sale(revenue: Table) -> npt.NDArray[np.int64]:
 
 
 def _before(table: Table, lag: int) -> Table:
-    """`table` as it stood `lag` days before each day, lag >= 1; missing where that lies before the first day."""
+    """`table` as of `lag` days before each day, lag >= 1; missing before the first day."""
     shifted = np.full_like(table, np.nan)
     shifted[:, lag:] = table[:, :-lag]
     return shifted
@@ -130,7 +130,7 @@ def _window(table: Table, length: int) -> Table:
 
 
 def _sum_by(group: npt.NDArray[np.int64], table: Table) -> Table:
-    """Sum the lines of `table` that share a group, a line per group."""
+    """Sum the rows of `table` by group, one row per group."""
     sums = np.zeros((int(group.max()) + 1, table.shape[1]))
     np.add.at(sums, group, table)
     return sums

@@ -38,17 +38,17 @@ async def drive(
     on_second: OnSecond | None = None,
     judge: Judge | None = None,
 ) -> LoadReport:
-    """POST `bodies` in turn to `path`, `rate` a second for `duration_s`, and wait `drain_s` at most for the last answers.
+    """POST `bodies` in turn to `path`, `rate` a second for `duration_s`, and wait at most `drain_s` for the last answers.
 
-    `on_second` is called about once a second with the numbers of requests settled and due in all. `judge` decides
+    `on_second` is called about once a second with the total numbers of requests settled and due. `judge` decides
     what is an error: by default each status but 200, and a body that is not JSON. Raises ConfigError
     when an option is out of bounds, or when the connections cannot be opened before the clock starts.
     """
     due = _planned(rate, duration_s, connections, bodies, path)
     load = OpenLoop(host, port, _requests(host, port, path, bodies), rate, due, judge or standard_judge)
     collecting = gc.isenabled()
-    # A full collection over the heap of a training process takes tens of milliseconds, all of which would be charged to
-    # the server. What the driver allocates is bounded by the number of requests.
+    # A full garbage collection in a training process takes tens of milliseconds, which would be attributed to
+    # the server. The driver's allocations are bounded by the number of requests.
     gc.disable()
     try:
         await load.open(connections)
@@ -73,7 +73,7 @@ def drive_and_wait(
 ) -> LoadReport:
     """`drive`, for callers without an event loop; `on_second` is called from another thread.
 
-    The loop runs in a thread of its own, so that Ctrl-C, or a signal handler of the caller's that raises, interrupts the
+    The loop runs in a separate thread, so that Ctrl-C, or a raising signal handler of the caller, interrupts the
     waiting: in the loop's own thread it would be raised inside whatever callback runs, and be logged and lost there.
     """
     begun = threading.Event()
@@ -124,10 +124,10 @@ def _planned(rate: float, duration_s: float, connections: int, bodies: Sequence[
     if not 1 <= connections <= MAX_CONNECTIONS:
         raise ConfigError(f"connections must be from 1 to {MAX_CONNECTIONS}, not {connections}")
     if not bodies:
-        raise ConfigError("bodies is empty: a load needs at least one request body")
+        raise ConfigError("bodies is empty; give at least one request body")
     if not path.startswith("/") or not path.isascii() or any(character.isspace() for character in path):
-        raise ConfigError(f"path must begin with / and hold neither spaces nor anything but ASCII, not {path!r}")
+        raise ConfigError(f"path must start with / and contain only ASCII without spaces, not {path!r}")
     due = max(1, round(rate * duration_s))
     if due > MAX_REQUESTS:
-        raise ConfigError(f"{due} requests are more than one load may send ({MAX_REQUESTS}): lower rate or duration_s")
+        raise ConfigError(f"{due} requests exceed the limit of one load ({MAX_REQUESTS}): lower rate or duration_s")
     return due

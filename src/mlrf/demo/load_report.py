@@ -1,4 +1,4 @@
-"""What a load found, in the numbers that are compared."""
+"""The report of a load."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every request that was due.
+    """The results of all requests that were due.
 
     The percentiles are over the requests that were answered, plus those still unanswered at the end, which enter with the
-    time they had waited: a request that never came back must not make the figures better. Those that failed with their
-    connection are in `errors` alone, under "connection lost", as are idle connections that broke. `rate_achieved` counts
-    good answers alone. `driver_lag_p99_ms` is how late the driver itself was in sending; where it nears the latencies,
+    time they had waited: a request without an answer must not improve the figures. Those that failed with their
+    connection are only in `errors`, under "connection lost", as are idle connections that broke. `rate_achieved` counts
+    only successful answers. `driver_lag_p99_ms` is how late the driver itself was in sending; if it approaches the latencies,
     they describe the driver and not the server.
     """
 
@@ -37,5 +37,5 @@ class LoadReport:
 
 
 def percentile(ordered: list[float], percent: int) -> float:
-    """Return the nearest rank: a latency that some request had, never one between two; NaN of nothing."""
+    """Return the nearest-rank percentile: the latency of a request, without interpolation; NaN if there is none."""
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else math.nan

@@ -1,8 +1,8 @@
-"""An open-loop load driver: requests are due at a fixed rate, whatever the server does.
+"""An open-loop load driver: requests are due at a fixed rate, independently of the server.
 
 Latency is counted from the moment a request was DUE, not from when a connection was free to send it: a server that
-stalls for a second is charged with that second by every request that was due meanwhile, as its callers would charge it.
-A driver that waits for answers before it sends on (a closed loop) hides exactly that.
+stalls for a second adds that second to every request that was due meanwhile, as its callers would experience it.
+A driver that waits for answers before it sends the next request (a closed loop) hides exactly that.
 
     pacemaker thread ──► requests due ──► idle connections ──► tally of answers, latencies and errors
 
@@ -28,11 +28,11 @@ _CONNECT_TIMEOUT_S = 5.0
 _RECONNECT_PAUSE_S = 0.05
 OnSecond = Callable[[int, int], None]
 Judge = Callable[[int, float, Response], str | None]
-"""From the number of a request, the seconds since it was due, and the response, to what is wrong with it."""
+"""Returns the error of a response from the request's number, the seconds since it was due, and the response."""
 
 
 class OpenLoop:
-    """One run: the requests that are due, the connections that are idle, and the tally. To be made in an event loop."""
+    """One run: the requests that are due, the idle connections, and the counts. Create it in an event loop."""
 
     def __init__(self, host: str, port: int, requests: list[bytes], rate: float, due: int, judge: Judge) -> None:
         self._host, self._port, self._requests, self._rate, self._due = host, port, requests, rate, due
@@ -64,7 +64,7 @@ class OpenLoop:
             raise ConfigError(f"{self._host}:{self._port} does not take {connections} connections: {reason}") from error
 
     async def run(self, limit_s: float, on_second: OnSecond | None = None) -> LoadReport:
-        """Send what is due for `limit_s` at most, and return the report."""
+        """Send what is due for at most `limit_s`, and return the report."""
         self._started_at = time.perf_counter()
         self._pacemaker = Pacer(self._loop, self._send_due, started_at=self._started_at, rate=self._rate, due=self._due)
         self._pacemaker.start()
@@ -94,7 +94,7 @@ class OpenLoop:
             connection.abort()
 
     def free(self, connection: Connection) -> None:
-        """Give an idle connection the next request."""
+        """Send the next request on an idle connection."""
         if self._over:
             connection.abort()
             return
@@ -103,7 +103,7 @@ class OpenLoop:
         self._send_due()
 
     def answered(self, number: int, due_at: float, response: Response) -> None:
-        """Count a response, good or not."""
+        """Count a response, successful or not."""
         elapsed_s = time.perf_counter() - due_at
         self._latencies_s.append(elapsed_s)
         fault = self._judge(number, elapsed_s, response)
@@ -128,7 +128,7 @@ class OpenLoop:
             self._finished.set()
 
     def lost(self, connection: Connection) -> None:
-        """Open another connection in place of one that ended."""
+        """Replace a connection that ended."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -192,7 +192,7 @@ class OpenLoop:
 
 
 def fault_of(response: Response) -> str | None:
-    """Return what is wrong with a response: another status than 200, or a body that is not JSON."""
+    """Return the error of a response: a status other than 200, or a body that is not JSON."""
     if response.status != 200:  # noqa: PLR2004  the one status that a prediction comes with
         return f"status {response.status}"
     try:

@@ -1,4 +1,4 @@
-"""When the requests of a load are due, to better than a millisecond."""
+"""Paces the requests of a load, to better than a millisecond."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 
-# Short enough that stopping a slow load does not wait for its next beat.
+# Short enough that stopping a slow load does not wait for its next request.
 _LONGEST_SLEEP_S = 0.1
 
 
 class Pacer:
     """Wakes the event loop at each moment a request is due: `started_at + n / rate` on the performance counter.
 
-    A thread that sleeps by the kernel's fine clock: timers of the event loop have a grain of a millisecond, and at a
-    thousand requests a second that grain would be most of the latency measured.
+    A thread that sleeps with the operating system's fine clock: the event loop's timers have a resolution of a millisecond, and
+    at a thousand requests a second that would be most of the measured latency.
     """
 
     def __init__(
@@ -27,11 +27,11 @@ class Pacer:
         self._thread = threading.Thread(target=self._beat, name="pacemaker", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more; returns when the thread has ended."""
+        """Stop; returns when the thread has ended."""
         self._stopped = True
         self._thread.join()
 
@@ -43,5 +43,5 @@ class Pacer:
                 time.sleep(min(pause_s, _LONGEST_SLEEP_S))
                 continue
             self._loop.call_soon_threadsafe(self._wake)
-            # All that are due by now go out on this one wake; the next is for the first that is not.
+            # This wake-up sends all requests that are due; the next is for the first that is not.
             number = max(number + 1, math.ceil((time.perf_counter() - self._started_at) * self._rate))

@@ -1,4 +1,4 @@
-"""Rows of a panel as the requests that a client would send."""
+"""Rows of a panel as client requests."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def positional_instances(features: pd.DataFrame) -> list[list[Any]]:
 
 
 def predict_bodies(instances: Iterable[Instance | list[Any]]) -> list[bytes]:
-    """One `POST /predict` body an instance."""
+    """One `POST /predict` body per instance."""
     encode = msgspec.json.Encoder().encode
     return [encode({"features": instance}) for instance in instances]
 
 
 def busiest_on_the_last_day(panel: Panel, count: int) -> npt.NDArray[np.int64]:
-    """Positions of `count` rows of the last day, one a department: those with most revenue in the four weeks before.
+    """Return the indices of `count` rows of the last day, one per department: those with most revenue in the four weeks before.
 
-    Chosen by what a row knows, never by what came: picking large actual revenues would pick the model's misses.
+    Chosen by past data, never by the outcome: picking large actual revenues would pick the model's errors.
     """
     known = panel.features.loc[np.asarray(panel.day == panel.day.max()), ["revenue_mean_28", "department"]]
     busiest = known.sort_values("revenue_mean_28", ascending=False, kind="stable").drop_duplicates("department")
@@ -48,7 +48,7 @@ def busiest_on_the_last_day(panel: Panel, count: int) -> npt.NDArray[np.int64]:
 
 
 def keyed_rows(panel: Panel, days: int) -> pd.DataFrame:
-    """Return the rows of the last `days` days as they are looked up: by store, department and date, known since midnight."""
+    """Return the rows of the last `days` days as they are looked up: by store, department and date, as of midnight."""
     newest = panel.take(np.asarray(panel.day > panel.day.max() - pd.Timedelta(days=days)))
     rows = newest.features.copy()
     rows["date"] = newest.day.date

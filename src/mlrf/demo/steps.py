@@ -82,34 +82,34 @@ class DemoOptions:
 class DemoRun:
     """One run of the demo; `is_complete` becomes true when every step is done and the server stays up."""
 
-    def __init__(self, console: Console, means: DemoOptions, *, port: int, workers: int, out: Path) -> None:
-        self._console, self._means, self._port, self._workers, self._out = console, means, port, workers, out
+    def __init__(self, console: Console, parts: DemoOptions, *, port: int, workers: int, out: Path) -> None:
+        self._console, self._parts, self._port, self._workers, self._out = console, parts, port, workers, out
         self.is_complete = False
 
-    def tell(self, *, rate: int, seconds: int, once: bool) -> int:
+    def run_steps(self, *, rate: int, seconds: int, once: bool) -> int:
         """Run all steps and return 0, or 1 when a request of the load failed or the server ended by itself."""
-        console.tell_beginning(self._console)
+        console.print_introduction(self._console)
         trained = self._learn()
-        with self._act("building and proving the bundle"):
+        with self._step("building and verifying the bundle"):
             hold_out = trained.hold_out.features
             spread = np.linspace(0, len(hold_out) - 1, min(SAMPLE_ROWS, len(hold_out))).astype(np.int64)
             sample, rows = hold_out.iloc[spread].reset_index(drop=True), keyed_rows(trained.hold_out, STORED_DAYS)
-            bundle = self._means.build(trained.booster, self._out, sample, rows)
+            bundle = self._parts.build(trained.booster, self._out, sample, rows)
         self._console.print(
             f"Bundle: {bundle}, with the {len(rows):,} rows of the last {STORED_DAYS} days by key, explained"
         )
 
-        with Server(self._means.command(bundle, port=self._port, workers=self._workers), self._port) as server:
+        with Server(self._parts.command(bundle, port=self._port, workers=self._workers), self._port) as server:
             self._console.print(f"Serving on http://{HOST}:{self._port} with {self._workers} worker(s).")
             chosen = busiest_on_the_last_day(trained.hold_out, EXAMPLES)
-            console.tell_examples(self._console, [self._ask(server, trained, int(row)) for row in chosen])
+            console.print_examples(self._console, [self._predict_example(server, trained, int(row)) for row in chosen])
             first = trained.hold_out.features.iloc[chosen[:1]]
             key = key_of(named_instances(first)[0], str(trained.hold_out.day[int(chosen[0])].date()))
-            console.tell_by_key(self._console, key, self._ask_by_key(server, key))
+            console.print_prediction_by_key(self._console, key, self._predict_by_key(server, key))
             report = self._drive(trained.hold_out, rate=rate, seconds=seconds)
-            console.tell_load(self._console, report, connections=CONNECTIONS)
+            console.print_load(self._console, report, connections=CONNECTIONS)
             shown = hold_out.iloc[chosen[:1]]
-            console.tell_curl_lines(
+            console.print_curl_lines(
                 self._console, self._port, named_instances(shown)[0], positional_instances(shown)[0], key
             )
             status = 1 if report.error_count else 0
@@ -119,18 +119,18 @@ class DemoRun:
         return status
 
     def _learn(self) -> Trained:
-        with self._act("reading the transactions"):
-            retail = self._means.read()
-        with self._act("making the panel"):
+        with self._step("reading the transactions"):
+            retail = self._parts.read()
+        with self._step("making the panel"):
             daily = sum_by_day(retail.lines, store_count=STORES)
             panel = make_panel(daily)
-        console.tell_data(self._console, retail, daily, len(panel.revenue))
-        with self._act("training trees", total=self._means.trees) as advance:
-            trained = train(panel, trees=self._means.trees, on_tree=advance)
-        console.tell_training(self._console, trained)
+        console.print_data(self._console, retail, daily, len(panel.revenue))
+        with self._step("training trees", total=self._parts.trees) as advance:
+            trained = train(panel, trees=self._parts.trees, on_tree=advance)
+        console.print_training(self._console, trained)
         return trained
 
-    def _ask(self, server: Server, trained: Trained, row: int) -> Example:
+    def _predict_example(self, server: Server, trained: Trained, row: int) -> Example:
         one = trained.hold_out.features.iloc[row : row + 1]
         instance = named_instances(one)[0]
         answer = server.ask("POST", "/predict", predict_bodies([instance])[0])
@@ -143,16 +143,16 @@ class DemoRun:
             library=float(np.asarray(trained.booster.predict(one))[0]),
         )
 
-    def _ask_by_key(self, server: Server, key: dict[str, Any]) -> dict[str, Any]:
-        body = {"key": key, "explain": console.REASONS, "return_features": True}
+    def _predict_by_key(self, server: Server, key: dict[str, Any]) -> dict[str, Any]:
+        body = {"key": key, "explain": console.N_CONTRIBUTIONS, "return_features": True}
         return server.ask("POST", "/predict", msgspec.json.encode(body))
 
     def _drive(self, hold_out: Panel, *, rate: int, seconds: int) -> LoadReport:
-        # The most recent rows, and as many different ones as there are requests while there are enough of them: an
-        # answer from the server's cache would flatter the model.
+        # The most recent rows, and as many different ones as there are requests if possible: an
+        # answer from the server's cache would flatter the figures.
         newest_first = np.argsort(-hold_out.day.to_numpy().astype(np.int64), kind="stable")[: rate * seconds]
         bodies = predict_bodies(named_instances(hold_out.features.iloc[newest_first]))
-        bars = console.progress(self._console, by_itself=False)
+        bars = console.progress(self._console, auto_refresh=False)
         with bars:
             task = bars.add_task(f"driving {rate:,} requests/s for {seconds} s", total=rate * seconds)
 
@@ -173,7 +173,7 @@ class DemoRun:
         return report
 
     def _stay_up(self, server: Server) -> None:
-        """Return only when the server has ended by itself, which it should not: an end that was asked for interrupts."""
+        """Return only when the server has ended by itself, which is an error: a requested end interrupts this."""
         self.is_complete = True
         self._console.print("The server stays up until Ctrl-C.")
         while server.alive:
@@ -181,8 +181,8 @@ class DemoRun:
         self._console.print(f"The server ended by itself.\n{server.log_tail()}", style="red", markup=False)
 
     @contextmanager
-    def _act(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-        """Show a bar until the step is over; without a total it only shows that something goes on."""
+    def _step(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Show a bar until the step is over; without a total it only shows activity."""
         with console.progress(self._console) as bars:
             task = bars.add_task(name, total=total)
             yield lambda: bars.advance(task)

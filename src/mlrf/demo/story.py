@@ -37,15 +37,15 @@ def run(
     out: Path | None,
     rate: int,
     seconds: int,
-    means: DemoOptions | None = None,
+    parts: DemoOptions | None = None,
     console: Console | None = None,
 ) -> int:
     """Run the demo and return the exit status: 0 success, 1 when a request of the load test failed or it was stopped midway.
 
     With `once` it ends by itself; otherwise it stays up until Ctrl-C, SIGTERM or SIGHUP, which are then a good end. The
     bundle is written to `out` (`demo-bundle` by default), stays there, and is replaced by the next run. Raises ConfigError
-    before any long work when the port is taken or a package of the demo is missing, and OutputExistsError when something else
-    stands at `out`. `means` are the builder and the server
+    before any long work if the port is in use or a package of the demo is missing, and OutputExistsError if something else
+    exists at `out`. `parts` are the builder and the server
     to use, those of mlrf by default.
     """
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
@@ -60,22 +60,22 @@ def run(
         check_output(out, force=True)
     except OutputExistsError as error:
         raise OutputExistsError(
-            f"{out} is there and is not a bundle, so the demo does not replace it; name another place with -o",
+            f"{out} exists and is not a bundle, so the demo does not replace it; choose another directory with -o",
             path=str(out),
         ) from error
 
     from mlrf.demo.steps import DemoOptions, DemoRun  # noqa: PLC0415  after the check that what it imports is there
 
     console = console or Console()
-    story = DemoRun(console, means or DemoOptions(), port=port, workers=workers, out=out)
+    demo = DemoRun(console, parts or DemoOptions(), port=port, workers=workers, out=out)
     try:
         with _interrupted_once():
-            status = story.tell(rate=rate, seconds=seconds, once=once)
+            status = demo.run_steps(rate=rate, seconds=seconds, once=once)
     except KeyboardInterrupt:
         console.print(
-            "\nEnded; the server is down." if story.is_complete else "\nStopped midway; nothing is left running."
+            "\nEnded; the server is down." if demo.is_complete else "\nStopped midway; nothing is left running."
         )
-        return 0 if story.is_complete else 1
+        return 0 if demo.is_complete else 1
     return status
 
 

@@ -31,7 +31,7 @@ def start_session(model: Path) -> ort.InferenceSession:
         raise BundleError(
             f"{model}: ONNX Runtime {ort.__version__} cannot load it: {error}", file=model.name
         ) from error
-    _give_memory_back()
+    _release_memory()
     return session
 
 
@@ -51,7 +51,7 @@ class InterruptibleRuns:
         self.run_options.terminate = False
 
 
-def _give_memory_back() -> None:
+def _release_memory() -> None:
     """Return memory that loading freed to the system; the C library would keep it (measured: 24 of 77 MB per worker)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl and macOS do not
     if trim is not None:

@@ -37,7 +37,7 @@ async def load_shared(
         token = await store.begin_load()
         try:
             singles = iter(merged)
-            async with _kept_up(store, token):
+            async with _renewed(store, token):
                 # Sorting the whole file before the first batch may take longer than a load may be silent.
                 while some := await asyncio.to_thread(lambda: list(islice(singles, _ROWS_A_COMMAND))):
                     await store.add(token, some)
@@ -51,7 +51,7 @@ async def load_shared(
 
 
 @asynccontextmanager
-async def _kept_up(store: RedisStore, token: bytes) -> AsyncIterator[None]:
+async def _renewed(store: RedisStore, token: bytes) -> AsyncIterator[None]:
     """Keep a load alive at intervals; failures are left to the calls that add rows."""
 
     async def say() -> None:

@@ -179,7 +179,7 @@ class RedisStore:
         """Add rows with distinct keys to a bulk load; call at least every `LOAD_TTL_S`, with no rows to keep the load alive."""
         flat = [part for key, record in rows for part in (key, record + _digest(key, record))]
         if not await self._slowly("EVAL", _ADD, 3, *self._of_a_load(), token, LOAD_TTL_S, *flat):
-            raise _given_up()
+            raise _cancelled_load()
 
     async def finish_load(self, token: bytes, source: str, n_rows: int) -> None:
         """Make a bulk load of `n_rows`, and the rows pushed meanwhile, current in one step."""
@@ -187,7 +187,7 @@ class RedisStore:
         arguments = (token, self.format.digest, source, n_rows)
         done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *arguments, limit_s=6 * SLOW_S)
         if done == 0:
-            raise _given_up()
+            raise _cancelled_load()
         if done < 0:
             raise FeaturesUnavailableError(
                 "the store has lost rows during the load; check whether it evicts keys (maxmemory-policy)"
@@ -248,7 +248,7 @@ class RedisStore:
         return await self._trips.ask(*command, limit_s=SLOW_S)
 
 
-def _given_up() -> FeaturesUnavailableError:
+def _cancelled_load() -> FeaturesUnavailableError:
     return FeaturesUnavailableError("the load was cancelled: another load replaced it, or it was silent for too long")
 
 

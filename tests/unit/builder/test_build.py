@@ -21,7 +21,7 @@ import mlrf
 from mlrf.builder.bundle.golden_parquet import read_golden
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
-from mlrf.builder.parity.reference import ask_reference_library
+from mlrf.builder.parity.reference import run_reference_library
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
@@ -193,21 +193,21 @@ def altered(model: ImportedModel, source: bytes) -> ImportedModel:
 def test_failing_library_is_reported_distinctly(booster, monkeypatch, tmp_path):
     model = import_model(booster)
     rows, wanted = np.zeros((3, 4)), np.array([0])
-    answers = ask_reference_library(model, rows, wanted)
+    answers = run_reference_library(model, rows, wanted)
     assert answers.margins.shape == (3, 1)
     assert answers.predictions.shape == (1, 1)
     with pytest.raises(ModelUnreadableError, match="lightgbm refuses"):
-        ask_reference_library(altered(model, b"no model"), rows, wanted)
+        run_reference_library(altered(model, b"no model"), rows, wanted)
     with pytest.raises(BuildError, match=r"within 0 s"):
-        ask_reference_library(model, rows, wanted, time_limit_s=0.01)
+        run_reference_library(model, rows, wanted, time_limit_s=0.01)
     # A lightgbm that cannot be imported, and one that dies of a signal, stand before the real one on the child's path.
     (tmp_path / "lightgbm.py").write_text("raise ImportError('no lightgbm here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(BuildError, match=r"pip install lightgbm .*no lightgbm here"):
-        ask_reference_library(model, rows, wanted)
+        run_reference_library(model, rows, wanted)
     (tmp_path / "lightgbm.py").write_text("import os; os.kill(os.getpid(), 11)")
     with pytest.raises(BuildError, match=r"crashed on this model .signal 11"):
-        ask_reference_library(model, rows, wanted)
+        run_reference_library(model, rows, wanted)
 
 
 def test_invalid_golden_rows_are_refused(tmp_path):

@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
-from mlrf.core.bundle import digest_file, read_bundle, read_held
+from mlrf.core.bundle import digest_file, read_bundle, read_pinned
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
 
@@ -221,6 +221,6 @@ def test_what_is_held_of_another_version_is_refused(bundle):
     with contextlib.ExitStack() as opened:
         held = {path.name: opened.enter_context(path.open("rb")).fileno() for path in bundle.iterdir()}
         version = read_bundle(bundle).version
-        assert read_held(bundle, version, held).version == version
+        assert read_pinned(bundle, version, held).version == version
         with pytest.raises(BundleError, match="are not those of version 000000000000"):
-            read_held(bundle, "0" * 64, held)
+            read_pinned(bundle, "0" * 64, held)

@@ -47,7 +47,7 @@ def command(bundle, *, port, workers):
 
 
 @pytest.fixture
-def means(retail):
+def parts(retail):
     return DemoOptions(read=lambda: retail, trees=3, build=build, command=command)
 
 
@@ -63,8 +63,8 @@ def console():
     return Console(file=io.StringIO(), width=200)
 
 
-def test_once_runs_everything_and_stops(means, port, console, tmp_path):
-    assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **OPTIONS) == 0
+def test_once_runs_everything_and_stops(parts, port, console, tmp_path):
+    assert run(once=True, port=port, out=tmp_path / "out", parts=parts, console=console, **OPTIONS) == 0
     text = console.file.getvalue()
     assert "not what the stores took" in text
     assert "same weekday last week" in text
@@ -75,7 +75,7 @@ def test_once_runs_everything_and_stops(means, port, console, tmp_path):
 
     curls = [line for line in text.splitlines() if line.startswith("curl ")]
     assert len(curls) == 8
-    assert re.search(r"by key alone .* known since 2017-05-30T00:00:00Z", text)
+    assert re.search(r"by key alone .* as of 2017-05-30T00:00:00Z", text)
     assert "computed when the bundle was built" in text
     posts = [words for words in map(shlex.split, curls) if len(words) > 3]
     assert all(words[3:5] == ["-H", "Content-Type: application/json"] for words in posts)
@@ -99,20 +99,20 @@ def test_only_the_first_signal_interrupts(number):
     assert signal.getsignal(number) is before
 
 
-def test_it_stays_up_until_a_signal_which_is_a_good_end(means, port, console, tmp_path):
+def test_it_stays_up_until_a_signal_which_is_a_good_end(parts, port, console, tmp_path):
     def end_when_up() -> None:
         wait_for(lambda: "stays up" in console.file.getvalue())
         os.kill(os.getpid(), signal.SIGINT)
 
     waiting = threading.Thread(target=end_when_up)
     waiting.start()
-    assert run(once=False, port=port, out=tmp_path / "out", means=means, console=console, **OPTIONS) == 0
+    assert run(once=False, port=port, out=tmp_path / "out", parts=parts, console=console, **OPTIONS) == 0
     waiting.join()
     assert "Ended; the server is down." in console.file.getvalue()
     require_free_port(port)
 
 
-def test_a_signal_in_the_middle_of_the_load_ends_everything(means, port, console, tmp_path):
+def test_a_signal_in_the_middle_of_the_load_ends_everything(parts, port, console, tmp_path):
     def end_midway() -> None:
         wait_for(lambda: "bit for bit" in console.file.getvalue())
         time.sleep(0.3)
@@ -122,7 +122,7 @@ def test_a_signal_in_the_middle_of_the_load_ends_everything(means, port, console
     waiting.start()
     started = time.monotonic()
     options = {**OPTIONS, "seconds": 60}
-    assert run(once=True, port=port, out=tmp_path / "out", means=means, console=console, **options) == 1
+    assert run(once=True, port=port, out=tmp_path / "out", parts=parts, console=console, **options) == 1
     waiting.join()
     assert time.monotonic() - started < 50
     assert "Stopped midway" in console.file.getvalue()
@@ -142,8 +142,8 @@ def test_a_taken_port_is_refused_before_the_long_work(port, console):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be listened on"):
-            run(once=True, port=port, out=None, means=DemoOptions(read=never), console=console, **OPTIONS)
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port} cannot be used"):
+            run(once=True, port=port, out=None, parts=DemoOptions(read=never), console=console, **OPTIONS)
 
 
 def test_non_bundle_output_is_refused_before_the_work(port, console, tmp_path):
@@ -151,8 +151,8 @@ def test_non_bundle_output_is_refused_before_the_work(port, console, tmp_path):
         raise AssertionError("the transactions were read")
 
     (tmp_path / "thesis").write_text("years of work")
-    with pytest.raises(OutputExistsError, match="the demo does not replace it; name another place with -o"):
-        run(once=True, port=port, out=tmp_path, means=DemoOptions(read=never), console=console, **OPTIONS)
+    with pytest.raises(OutputExistsError, match="the demo does not replace it; choose another directory with -o"):
+        run(once=True, port=port, out=tmp_path, parts=DemoOptions(read=never), console=console, **OPTIONS)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
 
 

@@ -12,7 +12,7 @@ from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.importers.imported_model import ImportedGraph
 from mlrf.builder.importers.onnx_graph.inputs import that_may_be_missing
 from mlrf.builder.importers.onnx_graph.proof import GraphProof, Progress, prove_graph
-from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, ask_graph
+from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, run_graph_reference
 from mlrf.builder.importers.onnx_graph.rows import graph_rows, rows_to_try
 from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_meaning
 from mlrf.builder.sample import schema_of
@@ -30,7 +30,7 @@ class GraphBundle:
         """Run the graph and read the sample; raises a BuildError that says what does not match."""
         progress("trying the graph", 0.0)
         rows, lacking = rows_to_try(imported)
-        answers = ask_graph(imported, rows)
+        answers = run_graph_reference(imported, rows)
         n_tried = len(rows) - len(lacking)
         self._meaning = read_meaning(imported, _first(answers, n_tried))
         missing = missing_answered(imported.may_lack, lacking, answers.numbers[n_tried:])

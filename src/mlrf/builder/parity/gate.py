@@ -14,7 +14,7 @@ from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
 from mlrf.builder.parity.infinities import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
-from mlrf.builder.parity.reference import Answers, InfiniteAnswers, ask_reference_library
+from mlrf.builder.parity.reference import Answers, InfiniteAnswers, run_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64, Bool
 from mlrf.core.manifest import ParityRows
@@ -68,12 +68,12 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     progress(f"asking {model.library}", 0.0)
     is_single = model.forest.inputs == "float32"
     infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=is_single)
-    answers = ask_reference_library(model, golden.rows, kept, infinite.rows)
+    answers = run_reference_library(model, golden.rows, kept, infinite.rows)
     progress(f"asking {model.library}", 1.0)
     trees = run_trees(exports.forest, golden.rows, kept)
     parity = {TreeEngine.name: judge_trees(model, schema, golden, kept, answers, trees)}
     if exports.onnx is None:
-        _hold_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
+        _check_predictions(model, schema, golden, kept, answers, _linked(model, model.margins(trees.single)))
     else:
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
         progress("running ONNX Runtime", 1.0)
@@ -134,7 +134,7 @@ def judge(
         raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
     # Both links: the one in the export, and the one that serves.
     for ours in (predictions[kept], _linked(model, margins[kept])):
-        _hold_predictions(model, schema, golden, kept, answers, ours)
+        _check_predictions(model, schema, golden, kept, answers, ours)
     return report(golden, verdict)
 
 
@@ -142,7 +142,7 @@ def _linked(model: ImportedModel, margins: F64) -> F64:
     return np.array([model.link.vector()(row) for row in margins.tolist()]).reshape(len(margins), -1)
 
 
-def _hold_predictions(
+def _check_predictions(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, ours: F64
 ) -> None:
     """Raise ParityError where predictions of the kept rows are not the library's."""

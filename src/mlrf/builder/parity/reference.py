@@ -61,7 +61,7 @@ class Question:
     """As `ImportedModel` has it."""
 
 
-def ask_reference_library(
+def run_reference_library(
     model: ImportedModel,
     rows: F64 | SparseRows,
     wanted: I64,
@@ -95,7 +95,7 @@ def run_reference_process(
 ) -> Answers:
     """Return a child process's margins of rows [n, F], and its predictions for the rows numbered `wanted` [w], ascending.
 
-    Errors as `ask_reference_library`.
+    Errors as `run_reference_library`.
     """
     with temporary_folder("parity") as folder:
         try:

@@ -105,11 +105,11 @@ def _answer_infinities(answer: Any, folder: Path, threads: int) -> None:
         except Exception:  # noqa: BLE001  whatever it raises, it refuses the rows
             return None
 
-    answered, margins = ask_in_parts(ask, rows)
+    answered, margins = run_in_parts(ask, rows)
     np.savez(folder / INFINITE_ANSWERS, answered=answered, margins=margins)
 
 
-def ask_in_parts(ask: Callable[[F64], F64 | None], rows: F64, most_calls: int = _MOST_CALLS) -> tuple[Bool, F64]:
+def run_in_parts(ask: Callable[[F64], F64 | None], rows: F64, most_calls: int = _MOST_CALLS) -> tuple[Bool, F64]:
     """Return which rows [n, F] are answered [n] and their margins [n, K]; `ask` returns None for a table that it refuses."""
     answered = np.zeros(len(rows), np.bool_)
     margins = np.full((len(rows), 1), np.nan)

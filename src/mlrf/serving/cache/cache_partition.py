@@ -137,7 +137,7 @@ class CachePartition:
             if self._marks[place] != mark:
                 self._marks[place] = mark
                 made = make(body)
-                return self._dear(body, made) if type(made) is Deferred else made
+                return self._expensive(body, made) if type(made) is Deferred else made
         return self._find_again(make, body, entry)
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class CachePartition:
     def _find_again(self, make: Handler, body: bytes, outdated: Entry | None) -> Result:
         """Return the response to a repeated body that has no valid entry."""
         in_flight = self._in_flight.get(body)
-        shared = in_flight.work() if in_flight is not None and self._still_stands(in_flight.conditions) else None
+        shared = in_flight.work() if in_flight is not None and self._is_still_valid(in_flight.conditions) else None
         if shared is not None:
             return shared
         if outdated is not None:
@@ -157,9 +157,9 @@ class CachePartition:
         made = make(body)
         if isinstance(made, bytes):
             self._keep(body, made)
-        return self._dear(body, made) if isinstance(made, Deferred) else made
+        return self._expensive(body, made) if isinstance(made, Deferred) else made
 
-    def _dear(self, body: bytes, work: Deferred) -> Deferred | Awaited:
+    def _expensive(self, body: bytes, work: Deferred) -> Deferred | Awaited:
         """Share one piece of work among identical requests, and cache its result."""
         shared = self._shared
         if shared is None or not shared.pays(self._run_s):
@@ -212,7 +212,7 @@ class CachePartition:
 
         in_flight[body] = _InFlight(weakref.ref(work, forget), (made.transaction, made.fresh_until_s))
 
-    def _still_stands(self, conditions: tuple[int | None, float]) -> bool:
+    def _is_still_valid(self, conditions: tuple[int | None, float]) -> bool:
         """Return whether stored rows read for an earlier request are still valid for this one."""
         transaction, fresh_until_s = conditions
         if transaction is None:

@@ -64,7 +64,7 @@ class RedisCache:
             from redis.exceptions import ResponseError  # noqa: PLC0415
         except ImportError as error:
             raise ConfigError("--shared-cache: needs `pip install 'mlrf[redis]'`", option="--shared-cache") from error
-        self._said_no: type[Exception] = ResponseError
+        self._refused_error: type[Exception] = ResponseError
         try:
             self._pool: Any = ConnectionPool.from_url(
                 url, retry=Retry(NoBackoff(), 0), protocol=2, socket_connect_timeout=_CONNECT_S, health_check_interval=0
@@ -93,7 +93,7 @@ class RedisCache:
     async def get(self, of: AnswersOf, key: bytes) -> bytes | None:
         """Return the response stored under a key; None if there is none or it fails verification."""
         began = perf_counter()
-        value = await self._ask(b"GET", _name(of, key))
+        value = await self._execute(b"GET", _name(of, key))
         if value is _NOTHING:
             return None
         self._note_round_trip(perf_counter() - began)
@@ -116,9 +116,9 @@ class RedisCache:
         task.add_done_callback(self._storing.discard)
 
     async def _store(self, name: bytes, value: bytes) -> None:
-        await self._ask(b"SET", name, value, b"EX", b"%d" % self._life_s)
+        await self._execute(b"SET", name, value, b"EX", b"%d" % self._life_s)
 
-    async def _ask(self, *command: bytes) -> Any:
+    async def _execute(self, *command: bytes) -> Any:
         """Send a command over an idle connection; `_NOTHING` if there was no usable answer."""
         if not self._idle:
             return _NOTHING
@@ -126,16 +126,16 @@ class RedisCache:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 value = await _command(connection, command)
-        except self._said_no:
+        except self._refused_error:
             # The server refused the command (full, read-only, loading), but the connection works.
             self._counts.failures(1)
             self._idle.append(connection)
             return _NOTHING
         except asyncio.CancelledError:
-            self._throw_away(connection)
+            self._discard(connection)
             raise
         except Exception as error:  # noqa: BLE001  whatever the client library raises, the request does without it
-            self._throw_away(connection)
+            self._discard(connection)
             self._fail(error)
             return _NOTHING
         self._breaker.succeeded()
@@ -174,7 +174,7 @@ class RedisCache:
                 began = perf_counter()
                 await _command(connection, (b"PING",))
         except BaseException as error:
-            self._throw_away(connection)
+            self._discard(connection)
             self._fail(error)
             raise
         self._idle.append(connection)
@@ -192,9 +192,9 @@ class RedisCache:
             self._counts.set_up(0)
             # Idle connections were opened before the server failed; use new ones from now on.
             while self._idle:
-                self._throw_away(self._idle.pop())
+                self._discard(self._idle.pop())
 
-    def _throw_away(self, connection: AbstractConnection) -> None:
+    def _discard(self, connection: AbstractConnection) -> None:
         self._n_open -= 1
         closing = asyncio.get_running_loop().create_task(_close(connection))
         self._storing.add(closing)

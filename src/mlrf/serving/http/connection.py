@@ -123,7 +123,7 @@ class Connection(LimitedConnection):
                 return
             if admission.strained and (self._is_over_limit or not call.always):
                 if self._call is None and (fault := self._refusal(call)) is not None:
-                    position = self._turn_away(call, fault, size - end) + end
+                    position = self._refuse_one(call, fault, size - end) + end
                     continue
                 if self._is_over_limit:
                     call = replace(call, keep_alive=False)

@@ -138,7 +138,7 @@ class LimitedConnection(ResponseWriter):
         self._server.admission.release(self._reserved_bytes)
         self._reserved_bytes = 0
 
-    def _turn_away(self, call: Call, fault: MlrfError, n_there: int) -> int:
+    def _refuse_one(self, call: Call, fault: MlrfError, n_there: int) -> int:
         """Refuse a request before its body is read; return how many of the `n_there` received bytes belong to the body.
 
         The rest of the body is discarded as it arrives; if its length is unknown or large, the connection closes.

@@ -56,7 +56,7 @@ class LoadedModel:
         """
         engine = open_engine(bundle, settings.engine)
         # The engine has opened its file by now: the pinned descriptors can be released.
-        self.bundle = bundle = msgspec.structs.replace(bundle, held={})
+        self.bundle = bundle = msgspec.structs.replace(bundle, pinned={})
         self.number = number
         self.model = Model(bundle, engine)
         prove(self.model)

@@ -219,8 +219,8 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         boot.log.info("settings read", options=changed)
         boot.settings, boot.access = settings, access
         boot.log.set_level(settings.log_level)
-        held = [] if boot.grpc is None else [boot.grpc.held]
-        warn_if_open(settings, [*(slot.listener for slot in self._slots), *held], boot.log)
+        reserved = [] if boot.grpc is None else [boot.grpc.bound]
+        warn_if_open(settings, [*(slot.listener for slot in self._slots), *reserved], boot.log)
         self.timeout = settings.worker_timeout_s
         self.cfg.set("graceful_timeout", graceful_timeout_s(settings))
         self._reloading.timeout_s = settings.reload_timeout_s

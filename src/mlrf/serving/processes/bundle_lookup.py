@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import Bundle, read_bundle, read_held
+from mlrf.core.bundle import Bundle, read_bundle, read_pinned
 from mlrf.core.errors import BundleError
 from mlrf.core.repository import Version, is_digest_prefix
 from mlrf.serving.config.settings import ServeSettings
@@ -30,8 +30,8 @@ def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
     try:
         yield [_of_plan(boot, plan, bundle) for bundle in boot.bundles]
     finally:
-        for held in boot.pinned.values():
-            close_descriptors(held)
+        for pinned in boot.pinned.values():
+            close_descriptors(pinned)
         boot.pinned = {}
 
 
@@ -43,10 +43,10 @@ def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
         if in_repository and last.digest != bundle.version:
             with suppress(BundleError):
                 return boot.model_directories[name].read(last)
-        return msgspec.structs.replace(bundle, held={})
+        return msgspec.structs.replace(bundle, pinned={})
     version = plan.versions[name]
-    if name in plan.held:
-        return _as_served(boot, read_held(bundle.path, version.digest, boot.pinned[name]))
+    if name in plan.pinned:
+        return _as_served(boot, read_pinned(bundle.path, version.digest, boot.pinned[name]))
     if in_repository and (version.digest != bundle.version or boot.has_answered()):
         return boot.model_directories[name].read(version)
     return bundle
@@ -78,18 +78,18 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
 
 
 @contextmanager
-def opened(boot: WorkerBoot, name: str, version: Version, held: Mapping[str, int]) -> Iterator[Bundle]:
+def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, int]) -> Iterator[Bundle]:
     """Yield the bundle of a version, to be opened immediately.
 
-    `held` are the arbiter's descriptors of one that is in no repository.
+    `pinned` are the arbiter's descriptors of one that is in no repository.
     """
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
         yield model_directory.read(version)
         return
-    taken = open_descriptors(boot.arbiter, held)
+    taken = open_descriptors(boot.arbiter, pinned)
     try:
-        yield _as_served(boot, read_held(_place(boot, name), version.digest, taken))
+        yield _as_served(boot, read_pinned(_place(boot, name), version.digest, taken))
     finally:
         close_descriptors(taken)
 

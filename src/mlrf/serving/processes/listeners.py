@@ -40,13 +40,13 @@ class Listeners:
 class Reservation:
     """A reserved address that no socket listens on yet."""
 
-    held: socket.socket
+    bound: socket.socket
     lock: socket.socket | None
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
-        name = self.held.getsockname()
+        name = self.bound.getsockname()
         return name[0], name[1]
 
 
@@ -82,14 +82,14 @@ def reserve_address(host: str, port: int) -> Reservation:
             lock = opened.enter_context(_lock(address)) if port else None
             if port:
                 _probe(family, address)
-            held = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind(address)
+            bound = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind(address)
         except OSError as error:
             raise _unusable(host, port, error, "--grpc-") from error
         opened.pop_all()
-    return Reservation(held, lock)
+    return Reservation(bound, lock)
 
 
 def spread_listeners(inherited: Sequence[socket.socket], n_slots: int) -> Listeners:

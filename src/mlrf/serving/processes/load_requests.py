@@ -82,11 +82,11 @@ class ModelLoader:
         wanted = None if requested.version is None else str(requested.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                version, held = await _in_thread(partial(self._find, name, wanted))
+                version, pinned = await _in_thread(partial(self._find, name, wanted))
                 try:
-                    answer = await self._ask(name, version, held, allow_schema_change=requested.allow_schema_change)
+                    answer = await self._ask(name, version, pinned, allow_schema_change=requested.allow_schema_change)
                 finally:
-                    close_descriptors(held)
+                    close_descriptors(pinned)
         except TimeoutError as error:
             raise ReloadRefusedError(
                 f"the reload of {name} was not confirmed within {self._limit_s:g} s", model=name
@@ -128,13 +128,13 @@ class ModelLoader:
         self,
         name: str,
         version: Version | None,
-        held: Mapping[str, int] = _NOTHING,
+        pinned: Mapping[str, int] = _NOTHING,
         *,
         allow_schema_change: bool = False,
     ) -> LoadOutcome:
         self._number += 1
         self._answered.clear()
-        self._asks.write(LoadCommand(os.getpid(), self._number, name, version, allow_schema_change, dict(held)))
+        self._asks.write(LoadCommand(os.getpid(), self._number, name, version, allow_schema_change, dict(pinned)))
         self._wake_arbiter()
         await self._answered.wait()
         return self._answers.read()

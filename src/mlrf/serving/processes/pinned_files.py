@@ -32,43 +32,43 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
 
     BundleError if it lacks one of them, or a file no longer matches the manifest.
     """
-    held: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     try:
         for name in (engine_file(bundle, engine), GOLDEN_ROWS):
             bundle.file(name)
-            held[name] = _copy(bundle, name)
+            pinned[name] = _copy(bundle, name)
     except BundleError:
-        close_descriptors(held)
+        close_descriptors(pinned)
         raise
-    return msgspec.structs.replace(bundle, held=held)
+    return msgspec.structs.replace(bundle, pinned=pinned)
 
 
 def release_golden_rows(bundle: Bundle) -> Bundle:
     """Return the bundle without the golden rows that `pin_model` pinned, which have been replayed by now."""
-    if GOLDEN_ROWS in bundle.held:
-        os.close(bundle.held[GOLDEN_ROWS])
-    held = {name: descriptor for name, descriptor in bundle.held.items() if name != GOLDEN_ROWS}
-    return msgspec.structs.replace(bundle, held=held)
+    if GOLDEN_ROWS in bundle.pinned:
+        os.close(bundle.pinned[GOLDEN_ROWS])
+    pinned = {name: descriptor for name, descriptor in bundle.pinned.items() if name != GOLDEN_ROWS}
+    return msgspec.structs.replace(bundle, pinned=pinned)
 
 
 def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
     """Return descriptors, by name, of copies of all files that a worker needs; errors as in `pin_model`."""
-    held: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     try:
         for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, engine_file(bundle, engine)):
             if name == MANIFEST or name in bundle.manifest.files:
-                held[name] = _copy(bundle, name)
+                pinned[name] = _copy(bundle, name)
     except BundleError:
-        close_descriptors(held)
+        close_descriptors(pinned)
         raise
-    return held
+    return pinned
 
 
-def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
+def open_descriptors(pid: int, pinned: Mapping[str, int]) -> dict[str, int]:
     """Return new descriptors of files that another process of this server has open; BundleError if it has closed them."""
     taken: dict[str, int] = {}
     try:
-        for name, descriptor in held.items():
+        for name, descriptor in pinned.items():
             taken[name] = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         close_descriptors(taken)
@@ -78,9 +78,9 @@ def open_descriptors(pid: int, held: Mapping[str, int]) -> dict[str, int]:
     return taken
 
 
-def close_descriptors(held: Mapping[str, int]) -> None:
+def close_descriptors(pinned: Mapping[str, int]) -> None:
     """Close descriptors; the memory is freed when no process has it open or mapped."""
-    for descriptor in held.values():
+    for descriptor in pinned.values():
         os.close(descriptor)
 
 

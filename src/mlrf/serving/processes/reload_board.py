@@ -33,7 +33,7 @@ class Attempt(msgspec.Struct, frozen=True):
     version: Version
     allow_schema_change: bool
     slot: int | None = None
-    held: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     """The arbiter's descriptors of the version's pinned files; empty for versions in a repository."""
 
 
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     versions: dict[str, Version] = {}
     unloaded: dict[str, Version] = {}
     """Models that are not served until they are loaded again, and the version that each had."""
-    held: dict[str, dict[str, int]] = {}
+    pinned: dict[str, dict[str, int]] = {}
     """By model, as in an attempt: for versions loaded from a directory of their own since the start."""
     attempt: Attempt | None = None
 
@@ -68,7 +68,7 @@ class LoadCommand(msgspec.Struct, frozen=True):
     model: str = ""
     version: Version | None = None
     allow_schema_change: bool = False
-    held: dict[str, int] = {}
+    pinned: dict[str, int] = {}
     """Descriptors of the worker, as in an attempt."""
 
 

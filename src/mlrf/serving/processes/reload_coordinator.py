@@ -50,9 +50,9 @@ class CoordinatorActions:
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _AttemptInProgress:
     attempt: Attempt
-    asker: tuple[int, LoadCommand] | None
+    requester: tuple[int, LoadCommand] | None
     """The slot and number of the request; None if the pointer on disk changed."""
     deadline_s: float
     committed: bool = False
@@ -77,7 +77,7 @@ class ReloadCoordinator:
     refused: dict[str, RefusedVersion] = field(default_factory=dict)
     """By model, versions that the start refused, until another is put into service."""
     plan: Plan = field(default_factory=Plan)
-    _under_way: _UnderWay | None = None
+    _in_progress: _AttemptInProgress | None = None
     _attempts: int = 0
     _answered: dict[int, tuple[int, int]] = field(default_factory=dict)
     _pointers: dict[str, object] = field(default_factory=dict)
@@ -96,23 +96,23 @@ class ReloadCoordinator:
     @property
     def is_idle(self) -> bool:
         """Whether no reload is in progress."""
-        return self._under_way is None
+        return self._in_progress is None
 
     def step(self, now_s: float, ready: set[int]) -> None:
         """Advance the reload as far as the reports allow; `ready` are the slots whose workers answer."""
-        if self._under_way is None:
+        if self._in_progress is None:
             self._start(now_s, ready)
-        if self._under_way is not None:
-            if self._under_way.committed:
-                self._finish(self._under_way, now_s, ready)
+        if self._in_progress is not None:
+            if self._in_progress.committed:
+                self._finish(self._in_progress, now_s, ready)
             else:
-                self._prepare(self._under_way, now_s, ready)
+                self._prepare(self._in_progress, now_s, ready)
 
     def crashed(self, slot: int) -> None:
         """Record that the worker of a slot died: an attempt it took part in has failed."""
-        under_way = self._under_way
-        if under_way is not None and not under_way.committed and self._invites(under_way, slot):
-            self._refuse(under_way, f"the worker in slot {slot} died while it prepared the version")
+        in_progress = self._in_progress
+        if in_progress is not None and not in_progress.committed and self._invites(in_progress, slot):
+            self._refuse(in_progress, f"the worker in slot {slot} died while it prepared the version")
 
     def _start(self, now_s: float, ready: set[int]) -> None:
         if not ready:
@@ -144,25 +144,25 @@ class ReloadCoordinator:
                 return
 
     def _attempt(
-        self, now_s: float, ready: set[int], model: str, version: Version, asker: tuple[int, LoadCommand] | None
+        self, now_s: float, ready: set[int], model: str, version: Version, requester: tuple[int, LoadCommand] | None
     ) -> None:
         self._attempts += 1
         # Not the worker that received the request: it must live to report the result.
-        first = min(ready) if asker is None else min(ready, key=lambda slot: (slot == asker[0], slot))
-        allowed = self.allow_schema_change or (asker is not None and asker[1].allow_schema_change)
+        first = min(ready) if requester is None else min(ready, key=lambda slot: (slot == requester[0], slot))
+        allowed = self.allow_schema_change or (requester is not None and requester[1].allow_schema_change)
         attempt = Attempt(self._attempts, model, version, allowed, first)
-        self._under_way = _UnderWay(attempt, asker, now_s + self.timeout_s)
+        self._in_progress = _AttemptInProgress(attempt, requester, now_s + self.timeout_s)
         if version == self.plan.versions.get(model):
-            self._acknowledge(self._under_way)
+            self._acknowledge(self._in_progress)
             return
-        if asker is not None and asker[1].held:
+        if requester is not None and requester[1].pinned:
             try:
-                held = open_descriptors(asker[1].pid, asker[1].held)
+                pinned = open_descriptors(requester[1].pid, requester[1].pinned)
             except BundleError as error:
-                self._refuse(self._under_way, str(error))
+                self._refuse(self._in_progress, str(error))
                 return
-            attempt = msgspec.structs.replace(attempt, held=held)
-            self._under_way.attempt, self._under_way.spare = attempt, held
+            attempt = msgspec.structs.replace(attempt, pinned=pinned)
+            self._in_progress.attempt, self._in_progress.spare = attempt, pinned
         self._set(attempt=attempt)
 
     def _unload(self, now_s: float, slot: int, ask: LoadCommand) -> None:
@@ -172,68 +172,68 @@ class ReloadCoordinator:
             self._attempts, ask.model, version or self.plan.unloaded[ask.model], allow_schema_change=False
         )
         deadline_s = now_s + SWITCH_LIMIT_S
-        self._under_way = _UnderWay(attempt, (slot, ask), deadline_s, committed=True, unloads=True)
+        self._in_progress = _AttemptInProgress(attempt, (slot, ask), deadline_s, committed=True, unloads=True)
         if version is None:
-            self._answer(self._under_way, "")
+            self._answer(self._in_progress, "")
             return
-        self._switch(self._under_way)
+        self._switch(self._in_progress)
 
-    def _prepare(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
-        attempt = under_way.attempt
+    def _prepare(self, in_progress: _AttemptInProgress, now_s: float, ready: set[int]) -> None:
+        attempt = in_progress.attempt
         waiting = []
         for slot in sorted(ready):
-            if not self._invites(under_way, slot):
+            if not self._invites(in_progress, slot):
                 continue
             report = self.board.reports[slot].read()
             if report.attempt != attempt.number:
                 waiting.append(slot)
             elif not report.prepared:
-                self._refuse(under_way, report.reason, schema_changed=report.schema_changed)
+                self._refuse(in_progress, report.reason, schema_changed=report.schema_changed)
                 return
-        if now_s >= under_way.deadline_s:
+        if now_s >= in_progress.deadline_s:
             slots = ", ".join(map(str, waiting)) or "none"
-            self._refuse(under_way, f"not prepared within {self.timeout_s:g} s by the worker in slot {slots}")
+            self._refuse(in_progress, f"not prepared within {self.timeout_s:g} s by the worker in slot {slots}")
         elif not waiting and attempt.slot is not None and ready:
             if attempt.slot not in ready:
                 # The first worker left in order: choose another.
-                self._change(under_way, min(ready))
+                self._change(in_progress, min(ready))
             else:
-                self._change(under_way, None)
+                self._change(in_progress, None)
         elif not waiting and ready:
-            under_way.committed = True
-            under_way.deadline_s = now_s + SWITCH_LIMIT_S
-            self._switch(under_way)
+            in_progress.committed = True
+            in_progress.deadline_s = now_s + SWITCH_LIMIT_S
+            self._switch(in_progress)
 
-    def _finish(self, under_way: _UnderWay, now_s: float, ready: set[int]) -> None:
+    def _finish(self, in_progress: _AttemptInProgress, now_s: float, ready: set[int]) -> None:
         late = [slot for slot in ready if self.board.reports[slot].read().generation < self.plan.generation]
-        if late and now_s < under_way.deadline_s:
+        if late and now_s < in_progress.deadline_s:
             return
         for slot in late:
             self.log.warning("worker did not switch", slot=slot)
             self.hands.end(slot)
-        self._acknowledge(under_way)
+        self._acknowledge(in_progress)
 
-    def _change(self, under_way: _UnderWay, slot: int | None) -> None:
-        attempt = under_way.attempt
-        under_way.attempt = msgspec.structs.replace(attempt, slot=slot)
-        self._set(attempt=under_way.attempt)
+    def _change(self, in_progress: _AttemptInProgress, slot: int | None) -> None:
+        attempt = in_progress.attempt
+        in_progress.attempt = msgspec.structs.replace(attempt, slot=slot)
+        self._set(attempt=in_progress.attempt)
 
-    def _invites(self, under_way: _UnderWay, slot: int) -> bool:
-        return under_way.attempt.slot in (None, slot)
+    def _invites(self, in_progress: _AttemptInProgress, slot: int) -> bool:
+        return in_progress.attempt.slot in (None, slot)
 
-    def _acknowledge(self, under_way: _UnderWay) -> None:
-        attempt = under_way.attempt
-        self.hands.count("unloaded" if under_way.unloads else "done")
+    def _acknowledge(self, in_progress: _AttemptInProgress) -> None:
+        attempt = in_progress.attempt
+        self.hands.count("unloaded" if in_progress.unloads else "done")
         self.log.info(
-            "unloaded" if under_way.unloads else "reloaded",
+            "unloaded" if in_progress.unloads else "reloaded",
             model=attempt.model,
             version=attempt.version.number,
             digest=attempt.version.digest[:12],
         )
-        self._answer(under_way, "")
+        self._answer(in_progress, "")
 
-    def _refuse(self, under_way: _UnderWay, reason: str, *, schema_changed: bool = False) -> None:
-        attempt = under_way.attempt
+    def _refuse(self, in_progress: _AttemptInProgress, reason: str, *, schema_changed: bool = False) -> None:
+        attempt = in_progress.attempt
         self.hands.count("refused")
         serving = self.plan.versions.get(attempt.model)
         self.log.warning(
@@ -243,30 +243,30 @@ class ReloadCoordinator:
             reason=reason,
             serving=None if serving is None else serving.number,
         )
-        self._answer(under_way, reason, schema_changed=schema_changed)
+        self._answer(in_progress, reason, schema_changed=schema_changed)
 
-    def _answer(self, under_way: _UnderWay, reason: str, *, schema_changed: bool = False) -> None:
-        if under_way.asker is not None:
-            slot, ask = under_way.asker
+    def _answer(self, in_progress: _AttemptInProgress, reason: str, *, schema_changed: bool = False) -> None:
+        if in_progress.requester is not None:
+            slot, ask = in_progress.requester
             self._answered[slot] = (ask.pid, ask.number)
             self.board.outcomes[slot].write(LoadOutcome(ask.pid, ask.number, clipped(reason), schema_changed))
-        self._under_way = None
+        self._in_progress = None
         self._set(attempt=None)
-        close_descriptors(under_way.spare)
+        close_descriptors(in_progress.spare)
 
-    def _switch(self, under_way: _UnderWay) -> None:
+    def _switch(self, in_progress: _AttemptInProgress) -> None:
         """Change the plan to serve the version of an attempt instead of the old one (no version for an unload)."""
-        attempt, plan = under_way.attempt, self.plan
+        attempt, plan = in_progress.attempt, self.plan
         self.refused.pop(attempt.model, None)
-        versions, unloaded, held = (
+        versions, unloaded, pinned = (
             {name: each for name, each in kept.items() if name != attempt.model}
-            for kept in (plan.versions, plan.unloaded, plan.held)
+            for kept in (plan.versions, plan.unloaded, plan.pinned)
         )
-        (unloaded if under_way.unloads else versions)[attempt.model] = attempt.version
-        under_way.spare = self.pinned.pop(attempt.model, {})
-        if attempt.held:
-            held[attempt.model] = self.pinned[attempt.model] = attempt.held
-        self._set(generation=plan.generation + 1, versions=versions, unloaded=unloaded, held=held)
+        (unloaded if in_progress.unloads else versions)[attempt.model] = attempt.version
+        in_progress.spare = self.pinned.pop(attempt.model, {})
+        if attempt.pinned:
+            pinned[attempt.model] = self.pinned[attempt.model] = attempt.pinned
+        self._set(generation=plan.generation + 1, versions=versions, unloaded=unloaded, pinned=pinned)
 
     def _set(self, **changes: object) -> None:
         self.plan = msgspec.structs.replace(self.plan, **changes)

@@ -66,7 +66,7 @@ class WorkerReload:
             for name, version in self._lacking(plan).items():
                 notify()
                 try:
-                    served = await self._in_thread(partial(self._open, name, version, plan.held.get(name, {})))
+                    served = await self._in_thread(partial(self._open, name, version, plan.pinned.get(name, {})))
                 except BundleError:
                     if self._boot.board.plan.read().generation == plan.generation:
                         raise
@@ -127,7 +127,7 @@ class WorkerReload:
         self._boot.wake_arbiter()
 
     def _prove(self, old: Bundle, attempt: Attempt) -> LoadedModel:
-        with opened(self._boot, attempt.model, attempt.version, attempt.held) as bundle:
+        with opened(self._boot, attempt.model, attempt.version, attempt.pinned) as bundle:
             # Nothing is known about a model that could not be read at the start: callers were promised no schema.
             if old.version and not attempt.allow_schema_change:
                 check_contract(old, bundle)
@@ -135,8 +135,8 @@ class WorkerReload:
             prove = partial(replay, golden_rows=golden_rows, limit_s=self._boot.settings.reload_timeout_s)
             return self._service.open(bundle, attempt.version.number, prove)
 
-    def _open(self, name: str, version: Version, held: Mapping[str, int]) -> LoadedModel:
-        with opened(self._boot, name, version, held) as bundle:
+    def _open(self, name: str, version: Version, pinned: Mapping[str, int]) -> LoadedModel:
+        with opened(self._boot, name, version, pinned) as bundle:
             return self._service.open(bundle, version.number)
 
     async def _in_thread(self, work: Callable[[], LoadedModel]) -> LoadedModel:
@@ -158,11 +158,11 @@ class WorkerReload:
         self._let_go(waited_for)
 
     def _let_go(self, going: weakref.ref[LoadedModel] | None) -> None:
-        task = asyncio.get_running_loop().create_task(self._give_memory_back(going))
+        task = asyncio.get_running_loop().create_task(self._release_memory(going))
         self._letting_go.add(task)
         task.add_done_callback(self._letting_go.discard)
 
-    async def _give_memory_back(self, going: weakref.ref[LoadedModel] | None) -> None:
+    async def _release_memory(self, going: weakref.ref[LoadedModel] | None) -> None:
         """Return the memory of an old version to the system after its last request."""
         for _ in range(_RELEASE_TRIES):
             await asyncio.sleep(_RELEASE_PAUSE_S)

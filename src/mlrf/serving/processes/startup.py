@@ -63,10 +63,10 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     )
     boot.refused = sources.refused
     boot.arbiter = os.getpid()
-    boot.pinned = {bundle.name: bundle.held for bundle in bundles if bundle.held}
+    boot.pinned = {bundle.name: bundle.pinned for bundle in bundles if bundle.pinned}
     models = {b.name: b.short_version for b in served}
     url = listeners.url if settings.access.tls_files is None else listeners.url.replace("http:", "https:", 1)
-    warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.held])], log)
+    warn_if_open(settings, [*listeners.sockets, *([] if grpc is None else [grpc.bound])], log)
     log.info("listening", url=url, workers=settings.workers, models=models, version=__version__)
     if grpc is not None:
         log.info("gRPC listening", address="{}:{}".format(*grpc.address))

@@ -253,7 +253,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                 server.tick()
             self._booted.set()
             self.meter.count_cpu()
-            self.meter.set_waiting(*servers[0].work.n_under_way())
+            self.meter.set_waiting(*servers[0].work.n_in_flight())
             self.watch.tick()
             look()
             # One at a time: this worker still covers a slot that is already empty.

@@ -53,7 +53,7 @@ class Executor:
             _limit(joined, deadline_s)
         return joined
 
-    def n_under_way(self) -> tuple[int, int]:
+    def n_in_flight(self) -> tuple[int, int]:
         """Return how many results are queued or running in the thread, and how many coroutines are waiting."""
         # A cancelled coroutine has left `in flight`, but counts until it has ended.
         return sum(isinstance(work, Deferred) for work in self._in_flight), self._n_awaited

@@ -86,7 +86,7 @@ class PredictionLog:
                 self._append(_line(each))
             except Exception as error:  # noqa: BLE001  whatever a request holds, the next one's line is written
                 lost += 1
-                self._give_up(error)
+                self._pause(error)
             else:
                 if self._failed:
                     self._failed = False
@@ -112,7 +112,7 @@ class PredictionLog:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _open(self) -> int:
-        self._make_room()
+        self._remove_oldest()
         self._n_opened += 1
         named = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         path = self._folder / _NAME.format(time=named, slot=f"{self._slot}-{os.getpid()}", number=self._n_opened)
@@ -120,7 +120,7 @@ class PredictionLog:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return file
 
-    def _make_room(self) -> None:
+    def _remove_oldest(self) -> None:
         """Remove the oldest files that no worker has open, until one more is allowed."""
         files = sorted(self._folder.glob(_PATTERN))
         surplus = len(files) - self._max_files + 1
@@ -141,7 +141,7 @@ class PredictionLog:
             os.close(self._file)
             self._file = None
 
-    def _give_up(self, error: Exception) -> None:
+    def _pause(self, error: Exception) -> None:
         """Log once that nothing can be written, and try again later, in another file."""
         if isinstance(error, OSError):
             self._resume_s = time.monotonic() + _PAUSE_S

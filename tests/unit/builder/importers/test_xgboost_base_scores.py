@@ -9,7 +9,7 @@ import pytest
 import xgboost
 
 from mlrf.builder.detect import import_model
-from mlrf.builder.parity.reference import ask_reference_library
+from mlrf.builder.parity.reference import run_reference_library
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 
@@ -35,7 +35,7 @@ def test_probabilities_are_clamped_as_xgboost_does(document, tmp_path, objective
     model = import_model(written(document, tmp_path, objective, score))
     rows = np.zeros((1, 2))
     try:
-        answers = ask_reference_library(model, rows, np.array([0]))
+        answers = run_reference_library(model, rows, np.array([0]))
     except ModelUnreadableError as error:
         if "base_score" in str(error):
             pytest.skip(f"XGBoost {xgboost.__version__} refuses this base score")

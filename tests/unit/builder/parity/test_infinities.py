@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlrf.builder.parity.infinities import infinity_rows, with_infinities
-from mlrf.builder.parity.reference_process import ask_in_parts
+from mlrf.builder.parity.reference_process import run_in_parts
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.infinities import Infinities, OnInfinity
 from mlrf.core.schema import Schema
@@ -21,7 +21,7 @@ BACKGROUNDS = np.arange(24.0).reshape(6, 4)
 def found(library, *, is_single=False, engine=None):
     """The rules that a library's answers lead to; `library` returns a number a row, None where it refuses the table."""
     asked = infinity_rows(SCHEMA.features, BACKGROUNDS, is_single=is_single)
-    answered, margins = ask_in_parts(library, asked.rows)
+    answered, margins = run_in_parts(library, asked.rows)
     engine = engine or by_number
 
     def agrees(rows):

@@ -60,7 +60,7 @@ def test_queued_work_whose_client_has_gone_is_never_begun():
         here = executor.start(Deferred(lambda: done.append("here") or b""), 0, 1, 0.0)
         gone.cancel()
         await asyncio.sleep(0)
-        counted = executor.n_under_way()
+        counted = executor.n_in_flight()
         held.go.set()
         await here
         return done, counted
@@ -79,7 +79,7 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
         held.go.set()
         await first
         await executor.start(Deferred(lambda: b""), 0, 1, 0.0)
-        return done, waited_s, executor.n_under_way()
+        return done, waited_s, executor.n_in_flight()
 
     done, waited_s, counted = run(story)
     assert (done, counted) == ([], (0, 0))
@@ -133,10 +133,10 @@ def test_disconnect_during_await_keeps_counts_positive():
 
         place = work.start(Awaited(wait), 0, 1, 0.0)
         await asyncio.sleep(0)
-        counts = [work.n_under_way()]
+        counts = [work.n_in_flight()]
         place.cancel()
-        while work.n_under_way() != (0, 0):
-            counts.append(work.n_under_way())
+        while work.n_in_flight() != (0, 0):
+            counts.append(work.n_in_flight())
             await asyncio.sleep(0)
         work.stop()
         return counts

@@ -77,7 +77,9 @@ def _read_member(recipe: Recipe, member: MemberRecipe, index: int) -> Member:
         scale=model.forest.scale,
         offsets=model.forest.base.tolist() if model.forest.base_order == "last" and model.forest.base.any() else [],
         precision=model.forest.rounding,
-        both_classes=_gives_one_of_two(model, member) and not member.second_class_only and not member.calibrators,
+        both_classes=_returns_one_class_of_two(model, member)
+        and not member.second_class_only
+        and not member.calibrators,
         calibrators=list(member.calibrators),
     )
     return Member(replace(model, notes=()), None if member.columns is None else tuple(member.columns), entry)
@@ -97,7 +99,7 @@ def _link(recipe: Recipe, model: ImportedModel, member: MemberRecipe) -> Link:
     return model.link
 
 
-def _gives_one_of_two(model: ImportedModel, member: MemberRecipe) -> bool:
+def _returns_one_class_of_two(model: ImportedModel, member: MemberRecipe) -> bool:
     return member.response == "predict_proba" and model.task == "binary"
 
 

@@ -40,41 +40,41 @@ class Input:
     """Whether it is [n], not [n, width]."""
 
 
-def read_inputs(graph: onnx.GraphProto, wished: Sequence[str] | None) -> list[Input]:
-    """Return the inputs; UnsupportedModelError names one that has no columns. `wished` may give their number."""
+def read_inputs(graph: onnx.GraphProto, requested: Sequence[str] | None) -> list[Input]:
+    """Return the inputs; UnsupportedModelError names one that has no columns. `requested` may give their number."""
     constants = {tensor.name for tensor in graph.initializer}
     given = [value for value in graph.input if value.name not in constants]
-    inputs = [_input(value, len(given), wished) for value in given]
+    inputs = [_input(value, len(given), requested) for value in given]
     count = sum(each.width for each in inputs)
     if not 1 <= count <= _MAX_FEATURES:
         raise UnsupportedModelError(f"the ONNX model has {count} columns; mlrf serves 1 to {_MAX_FEATURES}")
     return inputs
 
 
-def column_names(inputs: Sequence[tuple[str, int]], wished: Sequence[str] | None) -> list[str]:
+def column_names(inputs: Sequence[tuple[str, int]], requested: Sequence[str] | None) -> list[str]:
     """Return the names of the columns of inputs (name, width): the requested ones, an input's own, or numbered ones."""
     names = []
     for name, width in inputs:
         prefix = "x" if len(inputs) == 1 else f"{name}_"
         names += [name] if width == 1 and len(inputs) > 1 else [f"{prefix}{place}" for place in range(width)]
-    if wished is None:
+    if requested is None:
         return names
-    if len(wished) != len(names):
+    if len(requested) != len(names):
         raise SampleError(
-            f"{len(wished)} feature names are given, but the ONNX model has {len(names)} columns ({', '.join(names[:5])}"
+            f"{len(requested)} feature names are given, but the ONNX model has {len(names)} columns ({', '.join(names[:5])}"
             f"{', …' if len(names) > 5 else ''})"  # noqa: PLR2004  as many as shown
         )
-    return list(wished)
+    return list(requested)
 
 
 def read_features(
-    inputs: Sequence[Input], known: Sequence[Column], lists: CategoryLists, wished: Sequence[str] | None
+    inputs: Sequence[Input], known: Sequence[Column], lists: CategoryLists, requested: Sequence[str] | None
 ) -> tuple[Feature, ...]:
     """Return the features, none of them nullable yet, because the graph's answers to missing values are not known yet.
 
     SampleError for a list of an unknown feature; UnsupportedModelError for a string whose categories are unknown.
     """
-    names = column_names([(each.name, each.width) for each in inputs], wished)
+    names = column_names([(each.name, each.width) for each in inputs], requested)
     elements = [each.element for each in inputs for _ in range(each.width)]
     check_category_names(lists, names)
     try:
@@ -114,7 +114,7 @@ def that_may_be_missing(features: Sequence[Feature], missing: Sequence[bool]) ->
     return tuple(replace(feature, nullable=gone) for feature, gone in zip(features, missing, strict=True))
 
 
-def _input(value: onnx.ValueInfoProto, n_inputs: int, wished: Sequence[str] | None) -> Input:
+def _input(value: onnx.ValueInfoProto, n_inputs: int, requested: Sequence[str] | None) -> Input:
     kind = value.type.tensor_type
     element = kind.elem_type
     if element not in (*_FLOATS, *_INTEGERS, TensorProto.BOOL, TensorProto.STRING):
@@ -142,10 +142,10 @@ def _input(value: onnx.ValueInfoProto, n_inputs: int, wished: Sequence[str] | No
                 f"the ONNX model has several inputs and does not state the number of columns of {value.name!r}; export it "
                 "with its shape"
             )
-        if wished is None:
+        if requested is None:
             raise UnsupportedModelError(
                 f"the ONNX model does not state the number of columns of its input {value.name!r}; name them: "
                 "--feature-names a,b,c"
             )
-        width = len(wished)
+        width = len(requested)
     return Input(value.name, element, width, len(dims) == 1)

@@ -11,7 +11,11 @@ import numpy as np
 from onnx import TensorProto
 
 from mlrf.builder.importers.imported_model import ImportedGraph
-from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, ask_graph, ask_reference_evaluator
+from mlrf.builder.importers.onnx_graph.reference_process import (
+    GraphAnswers,
+    run_graph_reference,
+    run_reference_evaluator,
+)
 from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
 from mlrf.builder.parity.comparison import compare, refuse, report
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
@@ -59,7 +63,7 @@ def prove_graph(
     """Compare the engine with the file itself; ParityError says on which rows they differ."""
     progress("asking onnxruntime", 0.0)
     infinite = infinity_rows(schema.features, golden.rows.dense(0, MAX_BACKGROUNDS), is_single=_is_single(graph))
-    answers = ask_graph(graph, golden.rows.dense(), infinite.rows)
+    answers = run_graph_reference(graph, golden.rows.dense(), infinite.rows)
     progress("asking onnxruntime", 1.0)
     golden, answers = _answered(golden, answers)
     at_half = class_at_half(meaning, answers)
@@ -149,7 +153,7 @@ def _second_judge(
     It decides nothing: it lacks operators, and users compare with ONNX Runtime.
     """
     some = _spread(len(golden.rows), _REFERENCE_ROWS)
-    numbers = ask_reference_evaluator(graph, golden.rows.take(some).dense())
+    numbers = run_reference_evaluator(graph, golden.rows.take(some).dense())
     if numbers is None:
         return {}, ("ONNX's reference evaluator cannot run this graph, so it is verified against ONNX Runtime only",)
     judged = np.flatnonzero(np.all(np.isfinite(numbers), axis=1))

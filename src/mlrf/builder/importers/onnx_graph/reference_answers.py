@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from mlrf.builder.importers.onnx_graph.row_inputs import ask_each
+from mlrf.builder.importers.onnx_graph.row_inputs import run_each
 from mlrf.core.forest import F64
 
 
@@ -36,4 +36,4 @@ def answer(
     def run(outputs: list[str], feed: dict[str, Any]) -> list[Any]:
         return list(evaluator.run(outputs, feed))
 
-    return *ask_each(run, rows, requested), str(onnx.__version__)
+    return *run_each(run, rows, requested), str(onnx.__version__)

@@ -30,7 +30,7 @@ class GraphAnswers:
     infinite: InfiniteAnswers | None = None
 
 
-def ask_graph(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> GraphAnswers:
+def run_graph_reference(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> GraphAnswers:
     """Return ONNX Runtime's answers to rows [n, F], each asked alone; `infinite` are rows that hold infinities.
 
     ModelUnreadableError if it refuses the model; BuildError if it crashes or takes too long.
@@ -40,7 +40,7 @@ def ask_graph(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> G
     return GraphAnswers(found.margins, found.predictions[:, 0], found.version, found.infinite)
 
 
-def ask_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:
+def run_reference_evaluator(graph: ImportedGraph, rows: F64) -> F64 | None:
     """Return the answers of ONNX's reference evaluator [n, C], NaN where it has none.
 
     None if it does not support the operators.

@@ -15,7 +15,7 @@ from mlrf.core.forest import F64
 Run = Callable[[list[str], dict[str, Any]], list[Any]]
 
 
-def ask_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64]:
+def run_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64]:
     """Return a graph's outputs for each row alone: its numbers [n, C] and the index of its label [n, 1].
 
     NaN for a row that it refuses, and for those left when the `budget_s` of the settings is used up.

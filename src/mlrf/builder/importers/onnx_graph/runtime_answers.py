@@ -9,7 +9,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from mlrf.builder.importers.onnx_graph.row_inputs import ask_each
+from mlrf.builder.importers.onnx_graph.row_inputs import run_each
 from mlrf.core.forest import F64
 
 _SILENT = 4
@@ -31,7 +31,7 @@ def answer(
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     session = ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
-    return *ask_each(session.run, rows, settings), str(ort.__version__)
+    return *run_each(session.run, rows, settings), str(ort.__version__)
 
 
 def _limit_memory(file_bytes: int) -> None:

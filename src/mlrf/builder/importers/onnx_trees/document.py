@@ -46,7 +46,7 @@ def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
         raise ModelUnreadableError("the ONNX file is damaged or cut off; export the model again") from error
     if not model.graph.node:
         raise ModelUnreadableError("the ONNX file contains no operator; export the model again")
-    _refuse_what_lies_outside(model)
+    _refuse_external_data(model)
     return model, raw
 
 
@@ -75,7 +75,7 @@ def _bytes_of(source: Source) -> bytes:
     return bytes(source.value.SerializeToString(deterministic=True))
 
 
-def _refuse_what_lies_outside(model: onnx.ModelProto) -> None:
+def _refuse_external_data(model: onnx.ModelProto) -> None:
     if model.functions:
         raise UnsupportedModelError(
             f"the ONNX file defines functions ({model.functions[0].name!r}); export it with plain operators"

@@ -50,7 +50,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class InputPath:
     """The steps from the trees' scores to the graph's answer."""
 
     margin: str
@@ -74,7 +74,7 @@ class Graph:
     inputs: tuple[Input, ...]
     is_float: bool
     """Whether the trees read float32."""
-    way: Way
+    way: InputPath
 
 
 def read_graph(model: onnx.ModelProto) -> Graph:
@@ -102,7 +102,7 @@ def read_graph(model: onnx.ModelProto) -> Graph:
                 f"the ONNX model has the operator {other.op_type} beside its trees; mlrf reads tree ensembles whose "
                 "columns are used as they are; move other steps out of the file"
             )
-    return Graph(node, place, inputs, is_float, _way(graph, node, behind))
+    return Graph(node, place, inputs, is_float, _input_path(graph, node, behind))
 
 
 class _Before:
@@ -175,7 +175,7 @@ def _input(value: onnx.ValueInfoProto, *, is_cast: bool) -> Input:
     return Input(value.name, width, element, is_cast)
 
 
-def _way(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.NodeProto]) -> Way:
+def _input_path(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.NodeProto]) -> InputPath:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     tensor = node.output[-1] if node.op_type == "TreeEnsembleClassifier" else node.output[0]
     steps = {"Div": 1.0, "Mul": 1.0, "Add": 0.0}
@@ -210,7 +210,7 @@ def _way(graph: onnx.GraphProto, node: onnx.NodeProto, behind: Sequence[onnx.Nod
         raise UnsupportedModelError(
             "the only output of the ONNX model is labels; export it with its probabilities or scores as an output"
         )
-    return Way(margin, link or "identity", steps["Div"], steps["Mul"], steps["Add"], _labels(graph), answers[-1])
+    return InputPath(margin, link or "identity", steps["Div"], steps["Mul"], steps["Add"], _labels(graph), answers[-1])
 
 
 def _is_map(value: onnx.ValueInfoProto) -> bool:

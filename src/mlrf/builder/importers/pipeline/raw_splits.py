@@ -257,12 +257,12 @@ class RawSplits:
                 spread = np.unique(np.linspace(0, len(values) - 1, _MAX_EDGES // 5).astype(np.int64))
                 # The last point only represents all numbers beyond the others.
                 found[feature] = tuple(
-                    moved for value in values[spread[spread < len(values) - 1]].tolist() for moved in _beside(value)
+                    moved for value in values[spread[spread < len(values) - 1]].tolist() for moved in _neighbours(value)
                 )
         return found
 
 
-def _beside(value: float) -> list[float]:
+def _neighbours(value: float) -> list[float]:
     """Return a number and its neighbours, two on each side."""
     found = [value]
     for toward in (-np.inf, np.inf):

@@ -48,7 +48,7 @@ class CallHandler:
         self._handler = MessageHandler(runtime, refusals, guard, layout)
         self._messages = messages
         self._write_timeout_s = write_timeout_s
-        self._n_under_way = 0
+        self._n_in_flight = 0
         self._is_idle = asyncio.Event()
         self._draining = False
         self._held: asyncio.Event | None = None
@@ -131,7 +131,7 @@ class CallHandler:
 
     async def finish(self) -> None:
         """Wait until no call is in progress."""
-        while self._n_under_way:
+        while self._n_in_flight:
             self._is_idle.clear()
             await self._is_idle.wait()
 
@@ -139,12 +139,12 @@ class CallHandler:
         """Return the same handler, counted while it runs."""
 
         async def answer_counted(requests: Any, context: Any) -> Any:
-            self._n_under_way += 1
+            self._n_in_flight += 1
             try:
                 return await answer(requests, context)
             finally:
-                self._n_under_way -= 1
-                if not self._n_under_way:
+                self._n_in_flight -= 1
+                if not self._n_in_flight:
                     self._is_idle.set()
 
         return answer_counted

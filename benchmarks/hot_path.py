@@ -51,6 +51,7 @@ def main(home: Path) -> None:
     """Measure, and print microseconds by part as JSON."""
     from mlrf.core.bundle import read_bundle  # noqa: PLC0415  the runner must not import it
     from mlrf.model import load  # noqa: PLC0415
+    from mlrf.model.row_predictor import RowPredictor  # noqa: PLC0415
     from mlrf.serving.config.loader import read_settings  # noqa: PLC0415
     from mlrf.serving.http.server import HttpServer  # noqa: PLC0415
     from mlrf.serving.http.tls_connection import new_connection  # noqa: PLC0415
@@ -69,10 +70,11 @@ def main(home: Path) -> None:
     connection = new_connection(HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None))
     connection.connection_made(Sink())
     model = load(home / "bundle")
+    model_rows = RowPredictor(model.bundle, model.engine)
     decoder = RowDecoder(model.schema, settings.leniency, settings.max_batch)
     bodies = {kind: (home / f"{kind}.jsonl").read_bytes().splitlines() for kind in ("positional", "named", "batch")}
     rows = [decoder.row(body)[0] for body in bodies["positional"]]
-    tables = [model.table([row for row, *_ in decoder.rows(body)]) for body in bodies["batch"]]
+    tables = [model_rows.table([row for row, *_ in decoder.rows(body)]) for body in bodies["batch"]]
     margins = [model.engine.margins(table) for table in tables]
     gc.collect()
     gc.freeze()  # as a worker does
@@ -84,11 +86,11 @@ def main(home: Path) -> None:
         f"one row: engine {model.engine.name}": (model.engine.margin, rows),
         "batch of 100: decode": (decoder.rows, bodies["batch"]),
         "batch of 100: decode, and rows to a table": (
-            lambda body: model.table([row for row, *_ in decoder.rows(body)]),
+            lambda body: model_rows.table([row for row, *_ in decoder.rows(body)]),
             bodies["batch"],
         ),
         f"batch of 100: engine {model.engine.name}": (model.engine.margins, tables),
-        "batch of 100: link": (model.predictions, margins),
+        "batch of 100: link": (model_rows.predictions, margins),
     }
     print(
         json.dumps({what: [microseconds(call, given) for _ in range(PASSES)] for what, (call, given) in parts.items()})

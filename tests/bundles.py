@@ -26,6 +26,8 @@ from mlrf.core.manifest import FORMAT, FileEntry, KeyFieldEntry, LinkEntry, Mani
 from mlrf.core.schema import Schema
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
+from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from naive_forest import make_forest
 
 ALL_KINDS = Schema(
@@ -149,6 +151,11 @@ def write_tree_bundle(
     )
     forest = replace(forest, value=forest.value * leaf_scale)
     return write_bundle(path, schema=schema, n_outputs=n_outputs, forest=forest, **rest)
+
+
+def rows_of(model: Model) -> RowPredictor:
+    """What a server asks of a model, row by row."""
+    return RowPredictor(model.bundle, model.engine)
 
 
 def write_manifest(path: Path, document: object) -> None:

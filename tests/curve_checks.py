@@ -7,6 +7,7 @@ from bisect import bisect_left
 
 import numpy as np
 
+from bundles import rows_of
 from mlrf.core.feature import Kind
 from mlrf.model import Model
 from mlrf.model.curve import plan_sweep
@@ -35,7 +36,7 @@ def assert_curve_is_exact(model: Model, row: list[float], name: str) -> None:
     for x in anywhere(index, axis.kind) if axis.cuts is not None else []:
         assert ask(x) == listed(curve.margins[bisect_left(axis.cuts, x)]), (name, x)
     assert listed(curve.margins[axis.at]) == model.engine.margin(row)
-    assert curve.predictions == model.predictions([m for each in curve.margins for m in listed(each)])
+    assert curve.predictions == rows_of(model).predictions([m for each in curve.margins for m in listed(each)])
 
 
 def anywhere(seed: int, kind: Kind) -> list[float]:

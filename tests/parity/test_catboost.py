@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mlrf
+from bundles import rows_of
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
@@ -161,10 +162,12 @@ def test_a_bundle_answers_and_labels_as_the_classifier_does(tmp_path):
     trained.set_scale_and_bias(0.0001, 0.0)
     saved(trained, tmp_path, "cbm")
     model = mlrf.load(mlrf.build(tmp_path / "model.cbm", tmp_path / "bundle", name="m"))
-    assert model.label_of(0.5) == "no"
+    assert rows_of(model).label_of(0.5) == "no"
     asked = np.arange(6.0)[:, None]
     np.testing.assert_allclose(model.predict(asked), trained.predict_proba(asked)[:, 1], rtol=1e-12)
-    assert [model.label_of(share) for share in model.predict(asked).tolist()] == trained.predict(asked).tolist()
+    assert [rows_of(model).label_of(share) for share in model.predict(asked).tolist()] == trained.predict(
+        asked
+    ).tolist()
 
 
 def categories(rng):

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import graph_models as models
 import mlrf
+from bundles import rows_of
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
 from mlrf.core.bundle import read_bundle
@@ -64,16 +65,16 @@ def test_served_graph_equals_onnx_runtime(served, name):
     if model.bundle.manifest.task == "binary":
         numbers = numbers[:, 1]
     assert np.array_equal(answers.reshape(len(rows), -1), numbers.reshape(len(rows), -1))
-    assert [model.predict_row(row) for row in _rows(model, rows)] == answers.tolist()
+    assert [rows_of(model).predict_row(row) for row in _rows(model, rows)] == answers.tolist()
     if model.classes is not None:
-        assert [model.label_of(answer) for answer in answers.tolist()] == labels
+        assert [rows_of(model).label_of(answer) for answer in answers.tolist()] == labels
         assert model.classes == estimator.classes_.tolist()
     if name not in ("neighbours", "scores of support vectors"):  # whose ties, and whose scores, are not its answers
         expected = estimator.predict_proba(rows) if model.classes is not None else estimator.predict(rows)
         expected = expected[:, 1] if model.bundle.manifest.task == "binary" else expected
         assert np.allclose(answers.reshape(expected.shape), expected, rtol=1e-3, atol=1e-4)
     assert (model.bundle.path / "model.onnx").read_bytes() == proto.SerializeToString()
-    assert replay(model) >= 16
+    assert replay(rows_of(model)) >= 16
     kinds = model.bundle.manifest.parity["onnxruntime"]
     assert all(rows.bit_equal == rows.rows > 0 for rows in kinds.values())
     with pytest.raises(NotExplainableError, match="graph of operators"):
@@ -109,12 +110,12 @@ def test_unknown_category_follows_the_encoder_or_is_refused(served):
     session = ort.InferenceSession(models.made("pipeline")[1].SerializeToString())
     feed = models.direct_feed(models.made("pipeline")[1], models.pd.DataFrame([row | {"city": "Bonn"}]))
     (found,) = session.run(["output_probability"], feed)
-    assert lenient.predict_row(lenient.schema.row(row)) == found[0]["stays"]
+    assert rows_of(lenient).predict_row(lenient.schema.row(row)) == found[0]["stays"]
     strict = served("strict pipeline")
     assert [f.nullable for f in strict.schema.features if f.categories] == [False, False]
     # A code without a category passes the schema but has no answer; the graph is not run for it.
     with pytest.raises(NonFiniteResultError):
-        strict.predict_row([40.0, 10.0, 7.0, 0.0, 3])
+        rows_of(strict).predict_row([40.0, 10.0, 7.0, 0.0, 3])
 
 
 def test_every_type_of_input(tmp_path):
@@ -127,9 +128,9 @@ def test_every_type_of_input(tmp_path):
         ("exact_1", "numeric"),
     ]
     assert model.bundle.manifest.precision == "float64"
-    assert model.predict_row([3, 2, 1, 0.1, 0.3]) == 3 + 20 + 0.5 + 0.25 * 0.1 + 0.125 * 0.3
+    assert rows_of(model).predict_row([3, 2, 1, 0.1, 0.3]) == 3 + 20 + 0.5 + 0.25 * 0.1 + 0.125 * 0.3
     # The nearest number that the type has; none at all for what has no number.
-    assert model.predict_row([1e9, 0, 0, 0.0, 0.0]) == 127
+    assert rows_of(model).predict_row([1e9, 0, 0, 0.0, 0.0]) == 127
     assert np.isnan(model.engine.margin([np.nan, 0, 0, 0.0, 0.0])[0])
 
 
@@ -155,7 +156,7 @@ def test_a_plain_network_is_what_its_end_and_the_caller_say(tmp_path, last, n_ou
 def test_a_network_for_one_row_at_a_time_answers_batches(tmp_path):
     model = built(models.dense(4, 8, 2, batch=1), tmp_path)
     rows = models.numbers(20, 4).astype(np.float64)
-    assert model.predict(rows).tolist() == [model.predict_row(row) for row in rows.tolist()]
+    assert model.predict(rows).tolist() == [rows_of(model).predict_row(row) for row in rows.tolist()]
 
 
 def test_caller_lists_strings_that_the_file_lacks(tmp_path):
@@ -261,7 +262,7 @@ def test_what_is_not_served_is_refused_by_name(tmp_path, what):
 
 def test_the_votes_of_support_vectors_are_served_as_numbers(tmp_path):
     model = built(models.machine_whose_labels_are_votes(), tmp_path, task="raw")
-    assert (model.classes, len(model.predict_row(models.numbers()[0].tolist()))) == (None, 3)
+    assert (model.classes, len(rows_of(model).predict_row(models.numbers()[0].tolist()))) == (None, 3)
 
 
 def test_tree_ensemble_refuses_a_task(tmp_path):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from sklearn import ensemble, linear_model, model_selection, multioutput, pipeline, preprocessing, tree
 
 import mlrf
+from bundles import rows_of
 from library_answers import assert_library_agrees, contributions
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportOptions
@@ -458,7 +459,7 @@ def test_a_bundle_answers_and_labels_as_the_estimator_does(tmp_path, name):
     shares = model.predict(asked)
     np.testing.assert_allclose(shares, estimator.predict_proba(asked)[:, 1], rtol=1e-12)
     assert name.startswith("Hist") or 0.5 in shares
-    assert [model.label_of(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
+    assert [rows_of(model).label_of(share) for share in shares.tolist()] == estimator.predict(asked).tolist()
 
 
 def test_damaged_non_archive_file_says_so(tmp_path):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, NUMBERS, write_bundle, write_tree_bundle
+from bundles import ALL_KINDS, NUMBERS, rows_of, write_bundle, write_tree_bundle
 from contract_validation import validator
 from mlrf.core.manifest import LinkEntry
 from raw_http import Client
@@ -93,7 +93,7 @@ def test_classes_have_labels_and_lists_of_margins(server, models):
     found = server.ask("POST", "/models/three/curve", {"features": row, "vary": "x1"}).json
     model = models["three"]
     assert found["margins"] == model.curve(row, "x1").margins
-    assert found["labels"] == [model.label_of(each) for each in found["predictions"]]
+    assert found["labels"] == [rows_of(model).label_of(each) for each in found["predictions"]]
 
 
 def test_large_grid_is_made_off_the_loop_and_kept(server, models):

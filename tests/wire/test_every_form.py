@@ -15,7 +15,7 @@ import pytest
 
 import mlrf
 from arrow_streams import stream
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import ALL_KINDS, rows_of, write_tree_bundle
 from grpc_peer import Peer, address_of
 from inference_wires import ParsedRequest, Tensor, wires
 from mlrf.client import Client
@@ -225,12 +225,12 @@ def bits(number):
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
 def test_a_row_has_one_answer_in_every_form(served, row):
-    expected = bits(served.model.predict_row(ALL_KINDS.row(row)))
+    expected = bits(rows_of(served.model).predict_row(ALL_KINDS.row(row)))
     forms = FORMS if row["store"] is None else FORMS | BY_FEATURE
     assert {name: bits(ask(served, row)) for name, ask in forms.items()} == dict.fromkeys(forms, expected)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
 def test_an_unnamed_row_has_one_answer_in_every_form(served, row):
-    expected = bits(served.model.predict_row(ALL_KINDS.row(row | {"size": None})))
+    expected = bits(rows_of(served.model).predict_row(ALL_KINDS.row(row | {"size": None})))
     assert {name: bits(ask(served, row)) for name, ask in UNNAMED.items()} == dict.fromkeys(UNNAMED, expected)

@@ -24,6 +24,7 @@ from mlrf.core.named_bundle import open_bundle
 from mlrf.core.schema import Schema
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 
 
 def diff(
@@ -134,7 +135,10 @@ def _of_rows(models: Sequence[Model], rows: Path, label: str | None) -> dict[str
         return {"rows": len(answers[0]), "of": "predictions", "shapes": [list(a.shape) for a in answers]}
     compared = {"rows": len(answers[0]), "of": "predictions", **_distance(*(a.ravel().tolist() for a in answers))}
     if all(model.classes is not None for model in models):
-        labels = [[model.label_of(each) for each in a.tolist()] for model, a in zip(models, answers, strict=True)]
+        labels = [
+            [RowPredictor(model.bundle, model.engine).label_of(each) for each in a.tolist()]
+            for model, a in zip(models, answers, strict=True)
+        ]
         compared["changed_labels"] = sum(a != b for a, b in zip(*labels, strict=True))
     if label is None:
         return compared

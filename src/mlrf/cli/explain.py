@@ -24,6 +24,7 @@ from mlrf.engines.selection import open_engine
 from mlrf.model import Model
 from mlrf.model.array_rows import Table
 from mlrf.model.drawing import RowContributions
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_input import read_rows
 from mlrf.serving.native.explanation_writer import ExplanationWriter
 
@@ -109,7 +110,7 @@ def _output(model: Model, label: str) -> int:
 
 
 def _lines(model: Model, table: Table, top: int | None) -> Iterator[bytes]:
-    explainer = model.explainer()
+    explainer = RowPredictor(model.bundle, model.engine).explainer()
     writer = ExplanationWriter(model.schema.names, explainer.base, model.classes)
     for first in range(0, len(table), _SLICE_ROWS):
         part = table[first : first + _SLICE_ROWS]
@@ -126,7 +127,7 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
     one = table[row : row + 1]
     found = model.explain(one)
     margins = np.atleast_1d(model.margin(one)[0]).tolist()
-    prediction = model.prediction(margins)
+    prediction = RowPredictor(model.bundle, model.engine).prediction(margins)
     if output is None:
         output = max(range(len(margins)), key=margins.__getitem__)
     several = isinstance(prediction, list)
@@ -146,7 +147,7 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
 
 
 def _class_text(model: Model, prediction: Any, output: int | None) -> str:
-    label = model.label_of(prediction)
+    label = RowPredictor(model.bundle, model.engine).label_of(prediction)
     if label is None or model.classes is None:
         return "" if output is None else f", output {output}"
     predicted = f", predicted class {label}"

@@ -15,6 +15,7 @@ from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine
 from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 
 
 def predict(
@@ -56,9 +57,10 @@ def predict(
         check_ending(out)
     found = open_bundle(bundle)
     model = Model(found, open_engine(found))
+    predictor = RowPredictor(found, model.engine)
     table = read_file(rows, model.schema)
     answers = model.predict(table, leniency).tolist() if len(table) else []
-    labels = [model.label_of(answer) for answer in answers]
+    labels = [predictor.label_of(answer) for answer in answers]
     if out is None:
         sys.stdout.write(as_lines(answers, labels).decode())
     else:

@@ -12,8 +12,8 @@ from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
 from mlrf.core.named_bundle import open_model_directory
 from mlrf.engines.selection import open_engine
-from mlrf.model.model import Model
 from mlrf.model.replay import replay
+from mlrf.model.row_predictor import RowPredictor
 
 REPLAY_LIMIT_S = 30.0
 """Seconds that the replay of golden rows may take."""
@@ -48,7 +48,7 @@ def publish(
 
 def _prove(bundle: Bundle) -> None:
     """Replay the golden rows through the engine that would serve; BundleError when a prediction differs."""
-    replay(Model(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
+    replay(RowPredictor(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
 
 
 def rollback(

@@ -18,9 +18,9 @@ from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import open_engine
-from mlrf.model import Model
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 from mlrf.model.replay import replay
+from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
     from mlrf.builder.bundle.golden_parquet import Golden
@@ -46,7 +46,7 @@ def verify(
     except ImportError as error:
         raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     found = open_bundle(bundle)
-    model = Model(found, open_engine(found, engine))
+    model = RowPredictor(found, open_engine(found, engine))
     replay(model)
     _check_other_engine(found, model.engine.name)
     golden = read_golden(found.file(GOLDEN))
@@ -87,10 +87,10 @@ def _check_other_engine(bundle: Bundle, checked: str) -> None:
     """Replay the golden rows through the other engine that the bundle has a file for; BundleError when it is damaged."""
     other, file = ("onnxruntime", ONNX_MODEL) if checked == "trees" else ("trees", FOREST)
     if file in bundle.manifest.files and bundle.manifest.graph is None:
-        replay(Model(bundle, open_engine(bundle, other)))
+        replay(RowPredictor(bundle, open_engine(bundle, other)))
 
 
-def _check_batch(bundle: Path, model: Model, golden: Golden) -> None:
+def _check_batch(bundle: Path, model: RowPredictor, golden: Golden) -> None:
     """Compute all rows in one batch, and their contributions if the engine explains; BundleError when one differs."""
     engine, table = model.engine, np.ascontiguousarray(golden.rows)
     margins = np.frombuffer(engine.margins(table.data), dtype=np.float64).reshape(golden.margins.shape)

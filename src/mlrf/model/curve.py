@@ -28,7 +28,7 @@ from mlrf.core.value_text import clip, shown_name
 from mlrf.engines.interface import PiecewiseConstant, Row
 
 if TYPE_CHECKING:
-    from mlrf.model.model import Model, Prediction
+    from mlrf.model.row_predictor import Prediction, RowPredictor
 
 MOST_POINTS = 100_000
 """Most points of a curve or a grid."""
@@ -95,7 +95,7 @@ class Sweep:
         return rows
 
 
-def plan_sweep(model: Model, row: Row, names: Sequence[str], leniency: Leniency = STRICT) -> Sweep:
+def plan_sweep(model: RowPredictor, row: Row, names: Sequence[str], leniency: Leniency = STRICT) -> Sweep:
     """Return the sweep of a row over the features of these names, one or two.
 
     NoThresholdsError for a model that is not a tree ensemble or whose engine does not know its thresholds, UnknownFeatureError,
@@ -123,7 +123,7 @@ def plan_sweep(model: Model, row: Row, names: Sequence[str], leniency: Leniency 
     return sweep
 
 
-def score_sweep(model: Model, sweep: Sweep) -> Curve:
+def score_sweep(model: RowPredictor, sweep: Sweep) -> Curve:
     """Return the curve of a sweep; NonFiniteResultError names the point whose prediction is not finite. From any thread."""
     margins = model.engine.margins(sweep.table())
     try:
@@ -137,7 +137,7 @@ def score_sweep(model: Model, sweep: Sweep) -> Curve:
     return Curve(sweep.axes, listed, predictions)
 
 
-def _piecewise_constant(model: Model) -> PiecewiseConstant:
+def _piecewise_constant(model: RowPredictor) -> PiecewiseConstant:
     if model.bundle.manifest.graph is None and isinstance(model.engine, PiecewiseConstant):
         return model.engine
     if model.bundle.manifest.graph is not None:
@@ -151,7 +151,7 @@ def _piecewise_constant(model: Model) -> PiecewiseConstant:
     )
 
 
-def _indices(model: Model, names: Sequence[str], leniency: Leniency) -> list[int]:
+def _indices(model: RowPredictor, names: Sequence[str], leniency: Leniency) -> list[int]:
     if not 1 <= len(names) <= MOST_FEATURES or len(set(names)) != len(names):
         raise InvalidRequestError("a curve varies one feature, or two different ones", field="vary")
     known = {name: index for index, name in enumerate(model.schema.names)}

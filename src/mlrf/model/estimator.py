@@ -18,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.feature import Category
+from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
     from mlrf.model.model import Model
@@ -90,7 +91,7 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Return the class label of each row [n]; ValueError names the row, feature and invalid value."""
         predictions = _numbers(self.model.predict, X).tolist()
-        return self.classes_[self.model.class_indices(predictions)]
+        return self.classes_[RowPredictor(self.model.bundle, self.model.engine).class_indices(predictions)]
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the probabilities [n, classes], clipped to [0, 1], which some sums of trees leave; errors as of `predict`."""

@@ -1,18 +1,17 @@
-"""`Model`: the one prediction path of server, command line and Python, so that all of them return the same bits."""
+"""`Model`: a bundle in Python, with the bits of a server's answers; what it is made of is no part of the API."""
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError, NonFiniteResultError, NotExplainableError
+from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Category
 from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.engines.interface import Engine, Explainer, Row
+from mlrf.engines.interface import Engine
+from mlrf.model.row_predictor import RowPredictor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,17 +21,12 @@ if TYPE_CHECKING:
     from mlrf.model.estimator import BundleClassifier, BundleRegressor
     from mlrf.model.explanation import Explanation
 
-Prediction = float | list[float]
-"""The prediction of a row, as the training library's `predict` returns it: a number, or K numbers for a multiclass model."""
-
-_HALF = 0.5
-
 
 class Model:
-    """A bundle and the engine that computes its margins.
+    """A bundle, ready to predict tables of rows: what `mlrf.load` returns.
 
-    `predict_row`, `table` and `predictions` serve a server: rows in, plain floats out, no NumPy. `predict`,
-    `margin` and `explain` take tables.
+    `schema` names the features in their order; `classes` are a classifier's labels in the order of its outputs, else None;
+    `bundle` and `engine` tell what is loaded.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
@@ -41,7 +35,7 @@ class Model:
         self.schema = bundle.schema
         self.classes: list[Category] | None = bundle.manifest.classes
         self._n_outputs = bundle.manifest.n_outputs
-        self.least_of_second_class = _HALF if bundle.manifest.class_at_half else math.nextafter(_HALF, 1.0)
+        self._rows = RowPredictor(bundle, engine)
         self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
         self._many = bundle.link.vector()
 
@@ -49,6 +43,11 @@ class Model:
     def name(self) -> str:
         """The model's name."""
         return self.bundle.name
+
+    @property
+    def version(self) -> str:
+        """The version of the bundle: a digest of 64 hex digits, of which answers and logs show 12."""
+        return self.bundle.version
 
     def __repr__(self) -> str:
         from mlrf.model.description import describe  # noqa: PLC0415
@@ -66,93 +65,6 @@ class Model:
         from mlrf.model.open_model import reopen  # noqa: PLC0415  which imports this module
 
         return reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
-
-    def predict_row(self, row: Row) -> Prediction:
-        """Return the prediction of one row; NonFiniteResultError when it is not a finite number."""
-        return self.prediction(self.engine.margin(row))
-
-    def prediction(self, margins: Sequence[float]) -> Prediction:
-        """Return the prediction of a row's K margins; NonFiniteResultError when it is not finite."""
-        if self._one is not None:
-            number = self._one(margins[0])
-            if math.isfinite(number):
-                return number
-        else:
-            numbers = self._many(margins)
-            if all(map(math.isfinite, numbers)):
-                return numbers
-        raise NonFiniteResultError(
-            "the model's prediction for this row is not a finite number; its features are too extreme, or the model does not "
-            "support them"
-        )
-
-    def predictions(self, margins: Sequence[float]) -> list[Prediction]:
-        """Return the predictions of n x K margins; NonFiniteResultError names the first row whose prediction is not finite."""
-        k = self._n_outputs
-        if self._one is not None:
-            numbers = list(map(self._one, margins))
-            if all(map(math.isfinite, numbers)):
-                return [*numbers]
-        answers = []
-        for index in range(len(margins) // k):
-            try:
-                answers.append(self.prediction(margins[index * k : (index + 1) * k]))
-            except NonFiniteResultError as error:
-                raise NonFiniteResultError(f"instance {index}: {error}", index=index) from error
-        return answers
-
-    def table(self, rows: Sequence[Row]) -> array[float]:
-        """Return rows as one float64 buffer [n, F], missing as NaN: the input of the engine's `margins`."""
-        nan = math.nan
-        return array("d", [nan if x is None else x for row in rows for x in row])
-
-    def explainer(self) -> Explainer:
-        """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""
-        if self.bundle.manifest.graph is not None:
-            raise NotExplainableError(
-                f"{self.name} is a graph of operators, which cannot be explained; only tree ensembles can"
-            )
-        if self.bundle.manifest.combination is not None and not isinstance(self.engine, Explainer):
-            raise NotExplainableError(
-                f"{self.name} combines its members by functions that are not linear, so their Shapley values do not add up to "
-                "its answer; ask without explanations"
-            )
-        if self.bundle.manifest.covers == "none":
-            raise NotExplainableError(
-                "the model file lacks the number of training rows per branch, which explanations need; build it again "
-                "with --sample to estimate them"
-            )
-        if isinstance(self.engine, Explainer):
-            return self.engine
-        raise NotExplainableError(
-            f"the engine {self.engine.name!r} cannot explain; use the engine trees",
-            engine=self.engine.name,
-        )
-
-    def label_of(self, prediction: Prediction) -> Category | None:
-        """Return the class of a prediction: class 1 above 0.5, the largest of several; None unless a classifier.
-
-        At exactly 0.5 it is the class that the training library chooses.
-        """
-        if self.classes is None:
-            return None
-        if isinstance(prediction, list):
-            return self.classes[max(range(len(prediction)), key=prediction.__getitem__)]
-        return self.classes[1 if prediction >= self.least_of_second_class else 0]
-
-    def class_indices(self, predictions: Sequence[Prediction]) -> list[int]:
-        """Return the index in `classes` of each prediction's class, as of `label_of`; for a classifier."""
-        least = self.least_of_second_class
-        return [
-            max(range(len(each)), key=each.__getitem__) if isinstance(each, list) else int(each >= least)
-            for each in predictions
-        ]
-
-    def probabilities_of(self, prediction: Prediction) -> list[float] | None:
-        """Return the probability of each class in the order of `classes`; None unless a classifier."""
-        if self.classes is None:
-            return None
-        return prediction if isinstance(prediction, list) else [1.0 - prediction, prediction]
 
     def margin(
         self,
@@ -209,7 +121,7 @@ class Model:
         predictions = self.predict(
             rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
         )
-        return np.array([self.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
+        return np.array([self._rows.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
 
     def label(
         self,
@@ -220,11 +132,11 @@ class Model:
         unknown_categories: UnknownCategories | None = None,
     ) -> list[Category]:
         """Return the predicted class of each row; arguments and errors as of `probabilities`."""
-        self._known_classes()
+        classes = self._known_classes()
         predictions = self.predict(
             rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
         )
-        return [label for each in predictions.tolist() if (label := self.label_of(each)) is not None]
+        return [classes[index] for index in self._rows.class_indices(predictions.tolist())]
 
     def explain(
         self,
@@ -243,7 +155,7 @@ class Model:
 
         from mlrf.model.explanation import Explanation  # noqa: PLC0415
 
-        explainer = self.explainer()
+        explainer = self._rows.explainer()
         table = self._read(rows, leniency, unknown_features, unknown_categories)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
@@ -273,7 +185,7 @@ class Model:
 
         (values,) = self._read([row], leniency, None, None).tolist()
         names = [features] if isinstance(features, str) else list(features)
-        return score_sweep(self, plan_sweep(self, values, names, replace(leniency, caller="python")))
+        return score_sweep(self._rows, plan_sweep(self._rows, values, names, replace(leniency, caller="python")))
 
     def _read(
         self,

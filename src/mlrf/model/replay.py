@@ -17,7 +17,7 @@ from mlrf.core.errors import BundleError
 from mlrf.core.golden_rows import GoldenRows, read_golden_rows
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.engines.interface import Engine, Explainer, Interruptible
-from mlrf.model.model import Model
+from mlrf.model.row_predictor import RowPredictor
 
 LIMIT_S = 30.0
 """Default limit of a replay, in seconds."""
@@ -25,7 +25,7 @@ _EXPLAINED_ROWS = 16
 _ADDITIVITY_LIMIT = 1e-9
 
 
-def replay(model: Model, golden_rows: Path | None = None, limit_s: float = LIMIT_S) -> int:
+def replay(model: RowPredictor, golden_rows: Path | None = None, limit_s: float = LIMIT_S) -> int:
     """Replay the golden rows of a model's bundle and return their number.
 
     `golden_rows` is the file to read instead of the bundle's own. BundleError when a margin is not the training library's
@@ -74,7 +74,7 @@ def _time_limit(engine: Engine, limit_s: float) -> Iterator[threading.Event]:
             engine.resume()
 
 
-def _compare(model: Model, golden: GoldenRows, is_over: threading.Event) -> None:
+def _compare(model: RowPredictor, golden: GoldenRows, is_over: threading.Event) -> None:
     """Compare the margins of all golden rows, alone and in one batch, with the training library's."""
     bundle, limit = model.bundle, model.bundle.manifest.margin_limit
     f, k = bundle.manifest.n_features, bundle.manifest.n_outputs
@@ -98,7 +98,7 @@ def _compare(model: Model, golden: GoldenRows, is_over: threading.Event) -> None
             )
 
 
-def _explain(model: Model, golden: GoldenRows) -> None:
+def _explain(model: RowPredictor, golden: GoldenRows) -> None:
     """Check that the contributions of a sample of the golden rows add up to their margins."""
     engine = model.engine
     if not isinstance(engine, Explainer):

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import MlrfError
 from mlrf.engines.selection import open_engine
-from mlrf.model.model import Model
 from mlrf.model.replay import LIMIT_S, replay
+from mlrf.model.row_predictor import RowPredictor
 
 _GRACE_S = 2.0
 """Seconds between interrupting an engine and killing its process."""
@@ -83,7 +83,7 @@ def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, w
 def _reason(bundle: Bundle, engine: str | None, limit_s: float) -> str:
     """Return why a bundle cannot be served; empty if it can."""
     try:
-        replay(Model(bundle, open_engine(bundle, engine)), limit_s=limit_s)
+        replay(RowPredictor(bundle, open_engine(bundle, engine)), limit_s=limit_s)
     except MlrfError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  whatever it is, the model cannot be served

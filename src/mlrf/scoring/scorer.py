@@ -11,6 +11,7 @@ import pyarrow as pa
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.model import Model, load
+from mlrf.model.row_predictor import RowPredictor
 
 _TWO = 2
 """Number of classes that one prediction distinguishes."""
@@ -59,9 +60,9 @@ class Scorer:
         columns = {name: table[name] for name in self.keep}
         columns |= {name: pa.array(predictions[:, index]) for index, name in enumerate(self._outputs)}
         if model.classes is not None:
-            rows = predictions.tolist()
-            labels = [model.label_of(row if model.bundle.manifest.n_outputs > 1 else row[0]) for row in rows]
-            columns["label"] = pa.array(labels, self._label_type())
+            answers = predictions.tolist() if len(self._outputs) > 1 else predictions[:, 0].tolist()
+            indices = RowPredictor(model.bundle, model.engine).class_indices(answers)
+            columns["label"] = pa.array([model.classes[index] for index in indices], self._label_type())
         return pa.table(columns)
 
     def _label_type(self) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, helper
 
-from bundles import ALL_KINDS, NUMBERS, margins_of, write_bundle
+from bundles import ALL_KINDS, NUMBERS, margins_of, rows_of, write_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
     BundleError,
@@ -56,14 +56,14 @@ def models(tmp_path_factory):
 
 def predictions(model, rows):
     """What a server answers for a batch."""
-    return model.predictions(model.engine.margins(model.table(rows)))
+    return rows_of(model).predictions(model.engine.margins(rows_of(model).table(rows)))
 
 
 @given(rows=st.lists(st.lists(st.one_of(st.none(), NUMBER), min_size=3, max_size=3), max_size=5))
 def test_rows_in_one_buffer_are_the_rows_with_nan_for_missing(models, rows):
     expected = array("d", [math.nan if x is None else x for row in rows for x in row])
-    assert models["identity"].table(rows).tobytes() == expected.tobytes()
-    assert models["identity"].table([tuple(row) for row in rows]).tobytes() == expected.tobytes()
+    assert rows_of(models["identity"]).table(rows).tobytes() == expected.tobytes()
+    assert rows_of(models["identity"]).table([tuple(row) for row in rows]).tobytes() == expected.tobytes()
 
 
 @given(row=st.lists(st.one_of(st.none(), NUMBER), min_size=3, max_size=3))
@@ -80,7 +80,7 @@ def test_the_engine_answers_what_the_trees_say(models, row):
 def test_rows_together_answer_as_each_alone_bit_for_bit(models, rows):
     for name in ("identity", "sigmoid", "softmax", "raw"):
         model = models[name]
-        singles = [model.predict_row(row) for row in rows]
+        singles = [rows_of(model).predict_row(row) for row in rows]
         assert predictions(model, rows) == singles
         assert model.predict(np.array(rows)).tolist() == singles
         assert model.engine.margins(array("d", [x for row in rows for x in row])) == array(
@@ -95,7 +95,7 @@ def test_request_forms_may_alternate(models):
         rows = [[chance.choice((0.0, 1.0, None)) for _ in range(3)] for _ in range(chance.randint(1, 5))]
         expected = [margins_of([math.nan if x is None else x for x in row])[0] for row in rows]
         assert predictions(model, rows) == expected
-        assert [model.predict_row(row) for row in rows] == expected
+        assert [rows_of(model).predict_row(row) for row in rows] == expected
         assert (
             model.margin(np.array([[math.nan if x is None else x for x in row] for row in rows])).tolist() == expected
         )
@@ -163,7 +163,7 @@ def test_a_table_that_does_not_fit_is_refused_by_row_and_feature(models):
 def test_infinite_result_is_refused_by_server_only(models):
     model = models["exp"]
     with pytest.raises(NonFiniteResultError):
-        model.predict_row([1e7, 0.0, 0.0])
+        rows_of(model).predict_row([1e7, 0.0, 0.0])
     with pytest.raises(NonFiniteResultError) as refused:
         predictions(model, [[0.0] * 3, [1e7, 0.0, 0.0]])
     assert refused.value.details == {"index": 1}
@@ -172,12 +172,12 @@ def test_infinite_result_is_refused_by_server_only(models):
 
 def test_label_is_class_1_at_half_and_first_of_ties(models, tmp_path):
     binary = load(write_bundle(tmp_path / "b", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"]))
-    assert [binary.label_of(p) for p in (0.0, math.nextafter(0.5, 0), 0.5, 1.0)] == ["no", "no", "yes", "yes"]
-    assert binary.probabilities_of(0.25) == [0.75, 0.25]
+    assert [rows_of(binary).label_of(p) for p in (0.0, math.nextafter(0.5, 0), 0.5, 1.0)] == ["no", "no", "yes", "yes"]
+    assert rows_of(binary).probabilities_of(0.25) == [0.75, 0.25]
     three = models["softmax"]
-    assert [three.label_of(p) for p in ([0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8])] == ["b", "a", "c"]
-    assert models["identity"].label_of(0.7) is None
-    assert models["identity"].probabilities_of(0.7) is None
+    assert [rows_of(three).label_of(p) for p in ([0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8])] == ["b", "a", "c"]
+    assert rows_of(models["identity"]).label_of(0.7) is None
+    assert rows_of(models["identity"]).probabilities_of(0.7) is None
 
 
 def graph(inputs, outputs, kind=TensorProto.DOUBLE, shape=(None, 3)):

@@ -14,8 +14,8 @@ from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError
 from mlrf.core.golden_rows import MAX_BYTES, MAX_ROWS, encode_golden_rows, n_kept, read_golden_rows
 from mlrf.engines.selection import open_engine
-from mlrf.model import Model
 from mlrf.model.replay import replay
+from mlrf.model.row_predictor import RowPredictor
 
 _FEATURES, _ROWS = 7, 40
 
@@ -31,7 +31,7 @@ def rewritten(path, content):
 
 def replayed(path, engine=None):
     bundle = read_bundle(path)
-    return replay(Model(bundle, open_engine(bundle, engine)))
+    return replay(RowPredictor(bundle, open_engine(bundle, engine)))
 
 
 @pytest.mark.parametrize("engine", ["trees", "onnxruntime"])

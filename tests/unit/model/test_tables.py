@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import ALL_KINDS, rows_of, write_tree_bundle
 from mlrf.core.errors import (
     ConfigError,
     FeatureCountError,
@@ -184,7 +184,7 @@ def test_a_table_is_answered_as_its_rows_one_by_one(name, request):
     contributions = model.explain(CODES).values.reshape(N, -1)
     for place, row in enumerate(CODES.tolist()):
         assert model.engine.margin(row) == margins[place].tolist()
-        one = model.predict_row(row)
+        one = rows_of(model).predict_row(row)
         assert (one if isinstance(one, list) else [one]) == predictions[place]
         alone = np.array(model.engine.contributions(row))
         assert np.abs(alone - contributions[place]).max() <= 1e-12 * np.abs(alone).max()
@@ -300,24 +300,26 @@ def test_leniency_lets_pass_what_it_names(model):
 
 
 def test_rows_with_none_become_a_nan_buffer(model):
-    table = model.table([(1, None, True), [2.5, 3, None], array("d", [4, 5, 6])])
+    table = rows_of(model).table([(1, None, True), [2.5, 3, None], array("d", [4, 5, 6])])
     assert table.typecode == "d"
     np.testing.assert_array_equal(np.array(table).reshape(3, 3), [[1, np.nan, 1], [2.5, 3, np.nan], [4, 5, 6]])
 
 
 def test_none_and_nan_rows_score_the_same(model):
     with_none = [[None if math.isnan(x) else x for x in row] for row in CODES.tolist()]
-    assert bits(np.array(model.engine.margins(model.table(with_none)))) == bits(model.margin(CODES))
-    assert bits(np.array(model.engine.contributions_many(model.table(with_none)))) == bits(model.explain(CODES).values)
+    assert bits(np.array(model.engine.margins(rows_of(model).table(with_none)))) == bits(model.margin(CODES))
+    assert bits(np.array(model.engine.contributions_many(rows_of(model).table(with_none)))) == bits(
+        model.explain(CODES).values
+    )
     assert [model.engine.margin(row)[0] for row in with_none] == model.margin(CODES).tolist()
 
 
 def test_a_result_that_is_not_finite_is_named_by_its_place(model):
     with pytest.raises(NonFiniteResultError, match="instance 1") as refused:
-        model.predictions([0.0, 1e4, 0.0])
+        rows_of(model).predictions([0.0, 1e4, 0.0])
     assert refused.value.details == {"index": 1}
     with pytest.raises(NonFiniteResultError):
-        model.prediction([1e4])
+        rows_of(model).prediction([1e4])
 
 
 def test_a_stream_that_can_be_read_once_is_read_once(model):
@@ -417,7 +419,7 @@ def test_array_checks_cost_little_compared_with_prediction(tmp_path):
 
 def test_labels_and_probabilities_of_rows(class_model, model):
     predictions = class_model.predict(CODES).tolist()
-    assert class_model.label(ROWS) == [class_model.label_of(each) for each in predictions]
+    assert class_model.label(ROWS) == [rows_of(class_model).label_of(each) for each in predictions]
     assert class_model.probabilities(CODES).tolist() == predictions
     for ask in (model.label, model.probabilities):
         with pytest.raises(ConfigError, match="no classes"):
@@ -425,7 +427,7 @@ def test_labels_and_probabilities_of_rows(class_model, model):
 
 
 def test_labels_and_probabilities_follow_the_classes(class_model, model):
-    assert class_model.label_of([0.1, 0.2, 0.7]) is True
-    assert class_model.label_of([0.1, 0.7, 0.2]) == 2
-    assert class_model.probabilities_of([0.1, 0.7, 0.2]) == [0.1, 0.7, 0.2]
-    assert (model.label_of(0.7), model.probabilities_of(0.7)) == (None, None)
+    assert rows_of(class_model).label_of([0.1, 0.2, 0.7]) is True
+    assert rows_of(class_model).label_of([0.1, 0.7, 0.2]) == 2
+    assert rows_of(class_model).probabilities_of([0.1, 0.7, 0.2]) == [0.1, 0.7, 0.2]
+    assert (rows_of(model).label_of(0.7), rows_of(model).probabilities_of(0.7)) == (None, None)

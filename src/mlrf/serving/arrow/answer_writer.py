@@ -13,8 +13,7 @@ from typing import Any
 
 from mlrf.core.feature import Category
 from mlrf.core.flatbuffers_writer import Child, Field, FlatBufferWriter
-from mlrf.model import Model
-from mlrf.model.model import Prediction
+from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.arrow.columns import TypeId
 from mlrf.serving.arrow.stream import Header
 
@@ -27,7 +26,7 @@ _LITTLE_ENDIAN = ("h", 0)
 class AnswerWriter:
     """Writes the answers of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: RowPredictor) -> None:
         self._model = model
         width = (
             model.bundle.manifest.n_outputs if model.bundle.link.is_vector or model.bundle.manifest.n_outputs > 1 else 0

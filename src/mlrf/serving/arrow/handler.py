@@ -10,7 +10,7 @@ import msgspec
 
 from mlrf.core.errors import UnsupportedMediaTypeError
 from mlrf.core.leniency import Leniency
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.http.content_coding import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, unzipping
@@ -40,7 +40,7 @@ class ArrowHandler:
 
     def __init__(
         self,
-        model: Model,
+        model: RowPredictor,
         leniency: Leniency,
         max_rows: int,
         responses: ResponseBuilder,

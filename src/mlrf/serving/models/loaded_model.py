@@ -16,7 +16,7 @@ from mlrf.core.infinities import REFUSED, describe_infinities
 from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.cache.answers_of import AnswersOf
@@ -48,7 +48,7 @@ class LoadedModel:
         cache: AnswerCache | None = None,
         *,
         number: int = 1,
-        prove: Callable[[Model], object] = lambda _model: None,
+        prove: Callable[[RowPredictor], object] = lambda _model: None,
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError if one of them cannot be used.
 
@@ -58,7 +58,7 @@ class LoadedModel:
         # The engine has opened its file by now: the pinned descriptors can be released.
         self.bundle = bundle = msgspec.structs.replace(bundle, pinned={})
         self.number = number
-        self.model = Model(bundle, engine)
+        self.model = RowPredictor(bundle, engine)
         prove(self.model)
         self.rows = _open_rows(bundle, settings, meter)
         key = None if self.rows is None else self.rows.format.key

@@ -16,7 +16,7 @@ import msgspec
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ConfigError, MlrfError, ModelNotFoundError, NotReadyError, RouteNotFoundError
 from mlrf.core.repeated_names import first_repeated
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import Route, Router
@@ -122,7 +122,7 @@ class Service:
         return Router(self.admin_routes, self._settings.limits.max_body_bytes, self._missing_for_admins)
 
     def open(
-        self, bundle: Bundle, number: int = 1, prove: Callable[[Model], object] = lambda _model: None
+        self, bundle: Bundle, number: int = 1, prove: Callable[[RowPredictor], object] = lambda _model: None
     ) -> LoadedModel:
         """Open another version while the current ones keep serving, from any thread; `prove` as in `LoadedModel`."""
         return LoadedModel(bundle, self._settings, self._meter, self._cache, number=number, prove=prove)

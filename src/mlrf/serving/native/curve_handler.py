@@ -14,8 +14,8 @@ import msgspec
 from mlrf.core.errors import InvalidRequestError
 from mlrf.core.value_text import shown
 from mlrf.engines.interface import Row
-from mlrf.model import Model
 from mlrf.model.curve import Axis, Curve, Sweep, plan_sweep, score_sweep
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -36,7 +36,9 @@ _encode = msgspec.json.encode
 class CurveHandler:
     """Answers requests for response curves of one model, and of its stored `rows` if it has any."""
 
-    def __init__(self, model: Model, decoder: RowDecoder, costs: CostModel, rows: StoredRows | None = None) -> None:
+    def __init__(
+        self, model: RowPredictor, decoder: RowDecoder, costs: CostModel, rows: StoredRows | None = None
+    ) -> None:
         self._model = model
         self._decoder = decoder
         self._costs = costs

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from mlrf.engines.interface import Row
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -33,7 +33,7 @@ class PredictHandler:
 
     def __init__(
         self,
-        model: Model,
+        model: RowPredictor,
         decoder: RowDecoder,
         count_instances: Callable[[int], None],
         count_explanations: Callable[[int], None],
@@ -252,7 +252,7 @@ class PredictHandler:
         return precomputed
 
 
-def responses_of(model: Model, rows: StoredRows | None) -> ResponseBuilder:
+def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
     """Return the builder of a model's responses, from its stored rows if it has any."""
     # A shared store does not report changes, so an answer made from it must not be cached.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)

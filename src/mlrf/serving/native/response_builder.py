@@ -13,8 +13,7 @@ import msgspec
 
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.engines.interface import Explainer, Row
-from mlrf.model import Model
-from mlrf.model.model import Prediction
+from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
@@ -28,7 +27,7 @@ _encode = msgspec.json.encode
 class ResponseBuilder:
     """Builds the responses of one model."""
 
-    def __init__(self, model: Model, *, never_again: bool) -> None:
+    def __init__(self, model: RowPredictor, *, never_again: bool) -> None:
         """`never_again`: responses from stored rows must not be cached, since changes of the rows are not reported."""
         self.model = model
         self._never_again = never_again

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
@@ -70,7 +70,7 @@ class ModelInference:
 
     def __init__(
         self,
-        model: Model,
+        model: RowPredictor,
         version: str,
         reader: TensorReader,
         counts: InferenceCounts,

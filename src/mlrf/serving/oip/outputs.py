@@ -18,7 +18,7 @@ from mlrf.core.errors import InvalidTensorError
 from mlrf.core.feature import Category
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, listed, shown_name
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
@@ -51,7 +51,7 @@ class RequestedOutputs(NamedTuple):
 class Outputs:
     """The outputs of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: RowPredictor) -> None:
         self._model = model
         self._k = model.engine.n_outputs
         self._n_features = model.engine.n_features

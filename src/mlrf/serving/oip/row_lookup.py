@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from mlrf.engines.interface import Rows
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import Parameter
@@ -58,7 +58,9 @@ def are_all_precomputed(precomputed: Precomputed) -> bool:
     return bool(precomputed) and all(each is not None for each in precomputed)
 
 
-def contributions_of(model: Model, rows: Rows, found: Sequence[FoundRow], precomputed: Precomputed) -> array[float]:
+def contributions_of(
+    model: RowPredictor, rows: Rows, found: Sequence[FoundRow], precomputed: Precomputed
+) -> array[float]:
     """Return the contributions of n rows, n x F x K: the precomputed ones, and the engine's for the other rows."""
     explainer = model.explainer()
     missing = [each.row for each, contributions in zip(found, precomputed, strict=True) if contributions is None]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from mlrf.engines.interface import Explainer
-from mlrf.model import Model
+from mlrf.model.row_predictor import RowPredictor
 
 _FEW, _MANY = 16, 128
 _MOST_TIMED_S = 20e-3
@@ -24,7 +24,7 @@ class CostModel:
     of them through one tree after the other. By what few of them take, every such batch would go to the worker's thread.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: RowPredictor) -> None:
         row = model.schema.row(model.schema.example())
         few, many = (model.table([row] * n) for n in (_FEW, _MANY))
         margins = model.engine.margins

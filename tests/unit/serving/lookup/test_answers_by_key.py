@@ -12,7 +12,7 @@ from array import array
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import ALL_KINDS, rows_of, write_tree_bundle
 from mlrf.core.errors import FeaturesUnavailableError, KeyNotFoundError, StaleFeaturesError
 from mlrf.core.leniency import Leniency
 from mlrf.features import lmdb_environment
@@ -39,7 +39,7 @@ PLANTED = [0.125 * (n + 1) for n in range(len(EXAMPLE))]
 
 @pytest.fixture
 def model(tmp_path):
-    return mlrf.load(write_tree_bundle(tmp_path / "b", key={"id": "integer"}))
+    return rows_of(mlrf.load(write_tree_bundle(tmp_path / "b", key={"id": "integer"})))
 
 
 @pytest.fixture

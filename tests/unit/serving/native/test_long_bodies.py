@@ -7,6 +7,7 @@ import json
 import pytest
 
 import mlrf
+from bundles import rows_of
 from mlrf.core.errors import RequestError
 from mlrf.core.leniency import Leniency
 from mlrf.serving.native.fast_parser import RowDecoder
@@ -24,7 +25,7 @@ def counted():
 
 @pytest.fixture
 def predicting(bundle, counted):
-    model = mlrf.load(bundle)
+    model = rows_of(mlrf.load(bundle))
     return PredictHandler(
         model, RowDecoder(model.schema, Leniency(), 100), counted.append, counted.append, CostModel(model)
     )

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import mlrf
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import ALL_KINDS, rows_of, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import RequestError
 from mlrf.core.leniency import Leniency
@@ -100,7 +100,7 @@ def test_the_strict_path_tries_the_fast_decoder_once(bundle, monkeypatch):
     tried = []
     fast = RowDecoder.row_at_once
     monkeypatch.setattr(RowDecoder, "row_at_once", lambda self, body: tried.append(body) or fast(self, body))
-    model = mlrf.load(bundle.path)
+    model = rows_of(mlrf.load(bundle.path))
     handler = PredictHandler(model, decoder, lambda _n: None, lambda _n: None, CostModel(model))
     with pytest.raises(RequestError):
         handler.one(b'{"features": {}}')

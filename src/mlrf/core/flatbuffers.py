@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Self
 
+_NUMBERS = {"<" + code: struct.Struct("<" + code) for code in "bBhHiIqQfd?"}
+
 
 class DamagedBufferError(Exception):
     """A buffer that points outside itself, or holds a text that is not UTF-8."""
@@ -104,6 +106,7 @@ class Table:
         return self._at + distance if distance else None
 
     def _read(self, code: str, at: int) -> Any:
-        if at < 0 or at + struct.calcsize(code) > len(self._buffer):
+        number = _NUMBERS[code]
+        if at < 0 or at + number.size > len(self._buffer):
             raise self.damaged("it points outside itself")
-        return struct.unpack_from(code, self._buffer, at)[0]
+        return number.unpack_from(self._buffer, at)[0]

@@ -10,8 +10,9 @@ import math
 import struct
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 from mlrf.core.errors import InvalidRequestError
@@ -68,24 +69,33 @@ class Column:
     values: Column | None = None
     """The column that a dictionary's values form."""
 
-    @property
-    def n_buffers(self) -> int:
-        """How many buffers it has in a record batch, beside those of views."""
-        if self.type_id == TypeId.NULL:
-            return 0
-        return 3 if self.type_id in (TypeId.STRING, TypeId.LARGE_STRING) else 2
+    n_buffers: int = field(init=False)
+    """How many buffers it has in a record batch, beside those of views."""
+    is_number: bool = field(init=False)
+    """Whether its values are numbers or booleans of its own, not of a dictionary."""
 
-    @property
-    def is_number(self) -> bool:
-        """Whether its values are numbers or booleans of its own, not of a dictionary."""
-        return self.dictionary is None and self.type_id in (TypeId.INT, TypeId.FLOAT, TypeId.BOOL)
+    def __post_init__(self) -> None:
+        is_text = self.type_id in (TypeId.STRING, TypeId.LARGE_STRING)
+        object.__setattr__(self, "n_buffers", 0 if self.type_id == TypeId.NULL else 3 if is_text else 2)
+        is_number = self.dictionary is None and self.type_id in (TypeId.INT, TypeId.FLOAT, TypeId.BOOL)
+        object.__setattr__(self, "is_number", is_number)
 
 
-def read_column(field: Table) -> Column:
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """The values of a dictionary, by index, and the codes that features have for them."""
+
+    read: Callable[[int], Any]
+    """Returns the value at an index, None for a missing one; MalformedRequestError where there is none."""
+    codes: dict[int, dict[Any, float]] = field(default_factory=dict)
+    """By feature, the code of each index that a row had."""
+
+
+def read_column(described: Table) -> Column:
     """Return a column of the schema; InvalidRequestError names one of a type that is not read."""
-    name = field.text(FieldField.NAME)
-    type_id = field.number(FieldField.TYPE_ID, "B", 0)
-    kind = field.table(FieldField.TYPE)
+    name = described.text(FieldField.NAME)
+    type_id = described.number(FieldField.TYPE_ID, "B", 0)
+    kind = described.table(FieldField.TYPE)
     code = ""
     if type_id == TypeId.INT and kind is not None:
         code = _INTEGER_CODES.get((kind.number(0, "i", 0), bool(kind.number(1, "B", 0))), "")
@@ -93,7 +103,7 @@ def read_column(field: Table) -> Column:
         precision = kind.number(0, "h", 0)
         code = _FLOAT_CODES[precision] if 0 <= precision < len(_FLOAT_CODES) else ""
     is_known = type_id in TypeId.__members__.values() and (code or type_id not in (TypeId.INT, TypeId.FLOAT))
-    if not is_known or field.count(FieldField.CHILDREN):
+    if not is_known or described.count(FieldField.CHILDREN):
         type_name = _TYPE_NAMES[type_id] if type_id < len(_TYPE_NAMES) else f"number {type_id}"
         raise InvalidRequestError(
             f"the column {shown_name(name)} is of the Arrow type {type_name}; send numbers, booleans, strings, or dictionaries "
@@ -101,7 +111,7 @@ def read_column(field: Table) -> Column:
             field=clip(name),
         )
     own = Column(name, type_id, code)
-    encoding = field.table(FieldField.DICTIONARY)
+    encoding = described.table(FieldField.DICTIONARY)
     if encoding is None:
         return own
     index = encoding.table(1)
@@ -126,20 +136,30 @@ def numbers(column: Column, n: int, is_lacking: bool, buffers: Buffers) -> array
     return doubles
 
 
-def values(
-    column: Column, n: int, is_lacking: bool, buffers: Buffers, dictionary: Callable[[int], Any] | None
-) -> list[Any]:
-    """Return n values: numbers, booleans, strings, or what `dictionary` has at an index; missing as None."""
+def keys(
+    column: Column, n: int, is_lacking: bool, buffers: Buffers, dictionary: Dictionary | None
+) -> tuple[list[Any], Callable[[Any], Any]]:
+    """Return n keys of values, None for missing ones, and what makes a value of a key: equal values mostly have equal keys.
+
+    The keys of a dictionary's values are their indices. A value is made once for all rows that have its key.
+    """
     if column.type_id == TypeId.NULL:
-        return [None] * n
-    gone = frozenset(missing_rows(buffers[0], n, column.name)) if is_lacking else frozenset()
-    value: Callable[[int], Any]
+        return [None] * n, _same
+    read: Callable[[Any], Any] = _same
     if dictionary is not None:
-        indices = _raw(column, n, buffers[1])
-        value = lambda row: dictionary(int(indices[row]))  # noqa: E731
+        found, read = _raw(column, n, buffers[1]).tolist(), dictionary.read
+    elif column.type_id == TypeId.BOOL:
+        found, read = _bits(buffers[1], n, column.name), bool
+    elif column.type_id in (TypeId.STRING, TypeId.LARGE_STRING):
+        found, read = _slices(column, n, buffers), partial(_text, name=column.name)
+    elif column.type_id == TypeId.STRING_VIEW:
+        found = [*map(_views(column, n, buffers), range(n))]
     else:
-        value = value_reader(column, n, buffers)
-    return [None if row in gone else value(row) for row in range(n)]
+        found = [None if math.isnan(number) else number for number in _raw(column, n, buffers[1])]
+    if is_lacking:
+        for row in missing_rows(buffers[0], n, column.name):
+            found[row] = None
+    return found, read
 
 
 def value_reader(column: Column, n: int, buffers: Buffers) -> Callable[[int], Any]:
@@ -202,6 +222,24 @@ def _strings(column: Column, n: int, buffers: Buffers) -> Callable[[int], str]:
     return read
 
 
+def _slices(column: Column, n: int, buffers: Buffers) -> list[bytes]:
+    """Return the bytes of n strings."""
+    offsets = array("i" if column.type_id == TypeId.STRING else "q")
+    size_bytes = (n + 1) * offsets.itemsize if n else 0
+    if len(buffers[1]) < size_bytes:
+        raise _short(column.name)
+    offsets.frombytes(buffers[1][:size_bytes])
+    data, lasts = bytes(buffers[2]), offsets[1:]
+    is_sorted = all(first <= last for first, last in zip(offsets, lasts, strict=False))
+    if not is_sorted or (n and not 0 <= offsets[0] <= lasts[-1] <= len(data)):
+        raise _short(column.name)
+    return [data[first:last] for first, last in zip(offsets, lasts, strict=False)]
+
+
+def _same(key: Any) -> Any:
+    return key
+
+
 def _views(column: Column, n: int, buffers: Buffers) -> Callable[[int], str]:
     views, data = buffers[1], buffers[2:]
     if len(views) < n * _VIEW_BYTES:
@@ -220,7 +258,7 @@ def _views(column: Column, n: int, buffers: Buffers) -> Callable[[int], str]:
     return read
 
 
-def _text(data: memoryview, name: str) -> str:
+def _text(data: bytes | memoryview, name: str) -> str:
     try:
         return bytes(data).decode()
     except UnicodeDecodeError as error:

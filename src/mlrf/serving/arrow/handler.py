@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from mlrf.core.errors import UnsupportedMediaTypeError
+from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.http.content_coding import unzip_whole
@@ -18,7 +19,7 @@ from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Deferred, Handler, Result
 from mlrf.serving.runtime.stages import DECODE, ENGINE, REST, recording, staged
-from mlrf.serving.runtime.thresholds import ARROW_BYTES, MAX_LOOP_S
+from mlrf.serving.runtime.thresholds import ARROW_BYTES, ARROW_VALUES, MAX_LOOP_S
 
 if TYPE_CHECKING:
     from mlrf.serving.arrow.answer_writer import AnswerWriter
@@ -55,6 +56,9 @@ class ArrowHandler:
         self._costs = costs
         self._count = count
         self._codec: _Codec | None = None
+        most_values = max_rows * len(model.schema.features)
+        self._loop_bytes = ARROW_BYTES if most_values <= ARROW_VALUES else ARROW_VALUES // 8
+        """Longer bodies are read in the worker's thread."""
 
     def json(self, body: bytes) -> Result:
         """Answer a body in JSON, as the native route does."""
@@ -68,11 +72,12 @@ class ArrowHandler:
         """Return a body that was answered as the native one by name, and its answer as JSON; for the prediction log."""
         table = self._opened().reader.table(body)
         schema, width = self._model.schema, len(self._model.schema.features)
-        rows = [{"features": schema.instance(table[at : at + width])} for at in range(0, len(table), width)]
+        instances = (schema.instance(table[at : at + width]) for at in range(0, len(table), width))
+        rows = [{"features": encoded_infinities(instance)} for instance in instances]
         return msgspec.json.encode({"instances": rows}), self._json(table)
 
     def _answer(self, body: bytes, write: Callable[[array[float]], bytes]) -> Result:
-        if len(body) > ARROW_BYTES or self._codec is None or not self._codec.reader.knows(body):
+        if len(body) > self._loop_bytes or self._codec is None or not self._codec.reader.knows(body):
             counts: list[int] = []
 
             def run() -> bytes:

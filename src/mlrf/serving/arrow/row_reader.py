@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -26,11 +26,12 @@ from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.arrow.columns import Buffers, Column, TypeId, numbers, read_column, value_reader, values
+from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, TypeId, keys, numbers, read_column, value_reader
 from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, messages, metadata_bytes
 
 _SPARE_COLUMNS = 1000
 _SPARE_MESSAGES = 16
+_KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES = 256, 4096
 _KNOWN_SCHEMAS = 8
 """Schemas whose reading is kept: reading one costs ten times the reading of its rows."""
 
@@ -49,6 +50,7 @@ class BatchField(IntEnum):
 class _Layout:
     """The columns of a stream, and the column of each feature by index; -1 for one that is left out."""
 
+    number: int
     columns: tuple[Column, ...]
     places: tuple[int, ...]
 
@@ -62,6 +64,8 @@ class RowReader:
         self._max_rows = max_rows
         self._rules = ColumnRules([rule_by_value(feature) for feature in schema.features])
         self._known: dict[bytes, _Layout] = {}
+        self._n_layouts = 0
+        self._dictionaries: dict[tuple[int, bytes, bytes], tuple[int, Dictionary]] = {}
 
     def knows(self, body: bytes) -> bool:
         """Return whether the schema of a stream was read before: its rows are then read fast."""
@@ -79,7 +83,7 @@ class RowReader:
 
     def _read(self, body: bytes) -> array[float]:
         layout: _Layout | None = None
-        dictionaries: dict[int, Callable[[int], Any]] = {}
+        dictionaries: dict[int, Dictionary] = {}
         n_features = len(self._schema.features)
         table: array[float] = array("d")
         most = self._max_rows + n_features + _SPARE_MESSAGES
@@ -89,8 +93,7 @@ class RowReader:
             elif layout is None:
                 raise malformed("it does not begin with a schema")
             elif message.kind == Header.DICTIONARY:
-                number, reading = _dictionary(message, layout)
-                dictionaries[number] = reading
+                self._read_dictionary(message, layout, dictionaries)
             elif message.kind == Header.RECORDS:
                 n_rows = message.header.number(BatchField.LENGTH, "q", 0)
                 self._check_count(len(table) // n_features + n_rows, n_rows)
@@ -100,6 +103,20 @@ class RowReader:
         if not table:
             raise EmptyBatchError("the stream holds no row; send at least one", instances=0)
         return table
+
+    def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:
+        """Add a dictionary; one that was read before, as that of a client's frames mostly was, is not read again."""
+        key = None
+        if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
+            key = (layout.number, message.metadata, bytes(message.body))
+        known = None if key is None else self._dictionaries.get(key)
+        if known is None:
+            known = _dictionary(message, layout)
+            if key is not None:
+                if len(self._dictionaries) >= _KNOWN_DICTIONARIES:
+                    self._dictionaries.clear()
+                self._dictionaries[key] = known
+        dictionaries[known[0]] = known[1]
 
     def _check_count(self, n_all: int, n_rows: int) -> None:
         if n_rows < 0:
@@ -149,7 +166,8 @@ class RowReader:
             place = found.get(feature.name)
             if place is not None and feature.kind is not Kind.CATEGORICAL:
                 self._check_type(index, columns[place])
-        return _Layout(columns, tuple(found.get(feature.name, -1) for feature in features))
+        self._n_layouts += 1
+        return _Layout(self._n_layouts, columns, tuple(found.get(feature.name, -1) for feature in features))
 
     def _check_type(self, index: int, column: Column) -> None:
         """Raise InvalidFeatureError for a column of strings where the feature takes none."""
@@ -162,9 +180,7 @@ class RowReader:
                 expected="a column of numbers" if feature.kind is not Kind.BOOLEAN else "a column of booleans",
             )
 
-    def _records(
-        self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Callable[[int], Any]]
-    ) -> array[float]:
+    def _records(self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary]) -> array[float]:
         parts = _parts(message.header, message.body, layout.columns, n)
         n_features = len(layout.places)
         table = array("d", bytes(8 * n * n_features))
@@ -189,25 +205,23 @@ class RowReader:
         n: int,
         is_lacking: bool,
         buffers: Buffers,
-        dictionaries: dict[int, Callable[[int], Any]],
+        dictionaries: dict[int, Dictionary],
     ) -> array[float]:
         dictionary = None
         if column.dictionary is not None:
             dictionary = dictionaries.get(column.dictionary)
             if dictionary is None:
                 raise malformed(f"the dictionary of column {shown_name(column.name)} is not there")
-        seen: dict[Any, float] = {}
-        codes = array("d")
-        for row, value in enumerate(values(column, n, is_lacking, buffers, dictionary)):
-            # The values of a column are of one type: no True meets a 1.
-            code = seen.get(value)
-            if code is None:
+        found, read = keys(column, n, is_lacking, buffers, dictionary)
+        codes: dict[Any, float] = {} if dictionary is None else dictionary.codes.setdefault(index, {})
+        for key in found:
+            # The keys of a column are of one type: no True meets a 1.
+            if key not in codes:
                 try:
-                    code = seen[value] = self._schema.number(index, value, self._leniency)
+                    codes[key] = self._schema.number(index, None if key is None else read(key), self._leniency)
                 except InvalidRequestError as error:
-                    raise _at_row(error, row) from error
-            codes.append(code)
-        return codes
+                    raise _at_row(error, found.index(key)) from error
+        return array("d", map(codes.__getitem__, found))
 
     def _checked(self, table: array[float]) -> array[float]:
         """Return a table whose every value its feature takes; the error of the first that it does not take."""
@@ -256,8 +270,8 @@ def _parts(header: Table, body: memoryview, columns: Sequence[Column], n: int) -
     return parts
 
 
-def _dictionary(message: Message, layout: _Layout) -> tuple[int, Callable[[int], Any]]:
-    """Return the number of a dictionary, and what reads its value at an index; missing as None."""
+def _dictionary(message: Message, layout: _Layout) -> tuple[int, Dictionary]:
+    """Return the number of a dictionary, and the dictionary."""
     header = message.header
     number, data = header.number(0, "q", 0), header.table(1)
     column = next((each.values for each in layout.columns if each.dictionary == number), None)
@@ -285,7 +299,7 @@ def _dictionary(message: Message, layout: _Layout) -> tuple[int, Callable[[int],
             return None
         return read(index)
 
-    return number, value
+    return number, Dictionary(value)
 
 
 def _at_row(error: InvalidRequestError, row: int) -> InvalidRequestError:

@@ -39,6 +39,7 @@ class Message(NamedTuple):
     """One message."""
 
     kind: int
+    metadata: bytes
     header: Table
     body: memoryview
 
@@ -75,7 +76,8 @@ def messages(body: bytes, most: int) -> Iterator[Message]:
         try:
             # Of bytes, not of a view: `struct.iter_unpack` of a view holds a buffer of it, and CPython 3.11 was seen to crash
             # when it collected the two with the traceback of a refusal.
-            table = Table.root(body[start : start + size])
+            metadata = body[start : start + size]
+            table = Table.root(metadata)
             length = table.number(MessageField.BODY_LENGTH, "q", 0)
             header = table.table(MessageField.HEADER)
             kind = table.number(MessageField.HEADER_TYPE, "B", 0)
@@ -86,6 +88,6 @@ def messages(body: bytes, most: int) -> Iterator[Message]:
             raise malformed("the body of a message is longer than what follows")
         if header is None:
             raise malformed("a message has no header")
-        yield Message(kind, header, view[start : start + length])
+        yield Message(kind, metadata, header, view[start : start + length])
         at = start + length
     raise malformed(f"it has more than {most} messages; send the rows in one record batch")

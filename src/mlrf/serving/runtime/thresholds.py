@@ -20,6 +20,8 @@ TENSOR_JSON_BYTES = 64 << 10
 """JSON of more is read in the worker's thread."""
 ARROW_BYTES = 64 << 10
 """An Arrow stream of more, or one whose schema was not read before, is read in the worker's thread."""
+ARROW_VALUES = 16 << 10
+"""And one that may hold more values: a value takes a bit at the least, and some 50 ns."""
 COMPRESSED_BYTES = 16 << 10
 """What is compressed in a fraction of a millisecond; a longer answer is compressed in the worker's thread."""
 COUNTED_BYTES = 16 << 10

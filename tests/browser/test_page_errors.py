@@ -8,6 +8,7 @@ import re
 import pytest
 
 from bundles import ALL_KINDS, write_tree_bundle
+from page_visits import HOSTILE
 from running import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -169,3 +170,19 @@ def test_example_of_the_page_is_the_schemas(server):
     described = {each["name"]: each for each in server.ask("GET", "/models").json["models"]}
     assert json.loads(json.dumps(ALL_KINDS.example())) == described["trees"]["example"]
     assert described["trees"]["link"] == {"kind": "exp", "scale": 1.0}
+
+
+def test_file_of_explain_html_opens_without_a_complaint(browser, paths, tmp_path):
+    from mlrf.cli import main  # noqa: PLC0415
+
+    (tmp_path / "rows.json").write_text(json.dumps([HOSTILE.example()]))
+    page_file = tmp_path / "out.html"
+    assert main(["explain", str(paths["hostile"]), str(tmp_path / "rows.json"), "--html", str(page_file)]) == 0
+    page, said = browser.new_page(), []
+    page.on("console", lambda m: said.append(m.text))
+    page.goto(page_file.as_uri())
+    assert page.locator("svg rect").count() > 0
+    assert page.locator("img, b, script").count() == 0
+    assert page.evaluate("() => getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse"
+    page.close()
+    assert said == []

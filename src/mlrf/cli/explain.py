@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlrf.cli.answer_files import write_lines
 from mlrf.cli.bundle_argument import BUNDLE_HELP
+from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
@@ -61,6 +62,14 @@ def explain(
             "--out", "-o", parser=some_path, metavar="<path>", help="File to write the lines of --json to (.jsonl)."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            parser=some_path,
+            metavar="<path>",
+            help="File to write a page to, with a drawing and a table of each row (.html).",
+        ),
+    ] = None,
     unknown_categories: Annotated[
         str,
         typer.Option(help="What to do with unknown categories: `refuse`, treat as `missing`, or predict `as-library`."),
@@ -76,11 +85,14 @@ def explain(
       mlrf explain sales rows.csv
       mlrf explain sales rows.parquet --row 41 --top 5
       mlrf explain sales rows.json -o contributions.jsonl
+      mlrf explain sales rows.csv --row 41 --html why.html
     """  # noqa: D301  \b is the character that keeps typer from joining lines
     leniency = leniency_of(unknown_categories)
     if out is not None and out != STANDARD and out.suffix.lower() not in _ENDINGS:
         raise ConfigError(f"--out: {out}: the file must end in {', '.join(_ENDINGS)}")
     as_json = as_json or out is not None
+    if html is not None and (as_json or html.suffix.lower() not in (".html", ".htm")):
+        raise ConfigError(f"--html: {html}: the file must end in .html, and --json and --out be left out")
     if as_json and class_label is not None:
         raise ConfigError("--class: it selects what is shown in the terminal; --json and --out contain every class")
     found = open_bundle(bundle)
@@ -89,7 +101,9 @@ def explain(
     table = read_rows(model.schema, read_file(rows, model.schema), leniency)
     if row is not None and row >= len(table):
         raise ConfigError(f"--row: {rows} has {len(table)} rows, numbered from 0; there is no row {row}")
-    if as_json:
+    if html is not None:
+        _write_page(html, model, table, row, output, top or _SHOWN)
+    elif as_json:
         lines = _lines(model, table if row is None else table[row : row + 1], top)
         if out is None or out == STANDARD:
             for line in lines:
@@ -123,7 +137,8 @@ def _lines(model: Model, table: Table, top: int | None) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def _print_waterfall(model: Model, table: Table, row: int, output: int | None, top: int) -> None:
+def _explained(model: Model, table: Table, row: int, output: int | None) -> tuple[RowContributions, str]:
+    """Return the contributions to one output of a row (by default the largest), and a text that names class or output."""
     one = table[row : row + 1]
     found = model.explain(one)
     margins = np.atleast_1d(model.margin(one)[0]).tolist()
@@ -139,11 +154,28 @@ def _print_waterfall(model: Model, table: Table, row: int, output: int | None, t
         link=model.bundle.link.kind,
         values=model.schema.instance(one[0].tolist()),
     )
+    return contributions, _class_text(model, prediction, output if several else None)
+
+
+def _print_waterfall(model: Model, table: Table, row: int, output: int | None, top: int) -> None:
+    contributions, class_text = _explained(model, table, row, output)
     console = Console()
     title = f"{model.name} {model.bundle.short_version}, row {row} of {len(table)}"
-    class_text = _class_text(model, prediction, output if several else None)
     console.print(harmless(title + class_text), highlight=False, markup=False)
     console.print(waterfall(contributions, top, console.width), no_wrap=True)
+
+
+def _write_page(path: Path, model: Model, table: Table, row: int | None, output: int | None, top: int) -> None:
+    chosen = range(len(table)) if row is None else [row]
+    if len(chosen) > MOST_ROWS:
+        raise ConfigError(
+            f"--html: the file has {len(table)} rows, and a page holds at most {MOST_ROWS}; choose one with --row"
+        )
+    rows = []
+    for index in chosen:
+        contributions, class_text = _explained(model, table, index, output)
+        rows.append(ExplainedRow(f"Row {index}{class_text}", contributions))
+    write_lines(path, [explanation_page(f"{model.name} {model.bundle.short_version}", rows, top).encode()])
 
 
 def _class_text(model: Model, prediction: Any, output: int | None) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -176,6 +177,13 @@ def print_curl_lines(
     for line in lines:
         # Unwrapped and without markup, so that the line can be run.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def tell_page(console: Console, port: int, model: str, key: dict[str, Any]) -> None:
+    """Print the address of the server's page with the row of a key opened."""
+    opened = quote(json.dumps({"model": model, "key": key}))
+    console.print("Or see why on a page, that row opened:")
+    console.print(f"http://{HOST}:{port}/ui#{opened}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _quoted(text: str) -> str:

@@ -112,6 +112,7 @@ class DemoRun:
             console.print_curl_lines(
                 self._console, self._port, named_instances(shown)[0], positional_instances(shown)[0], key
             )
+            console.tell_page(self._console, self._port, MODEL_NAME, key)
             status = 1 if report.error_count else 0
             if not once:
                 self._stay_up(server)

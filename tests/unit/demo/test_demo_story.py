@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from rich.console import Console
@@ -77,6 +78,9 @@ def test_once_runs_everything_and_stops(parts, port, console, tmp_path):
     assert len(curls) == 8
     assert re.search(r"by key alone .* as of 2017-05-30T00:00:00Z", text)
     assert "computed when the bundle was built" in text
+    address, _, fragment = next(line for line in text.splitlines() if "/ui#" in line).partition("#")
+    assert address == f"http://127.0.0.1:{port}/ui"
+    opened = json.loads(unquote(fragment))
     posts = [words for words in map(shlex.split, curls) if len(words) > 3]
     assert all(words[3:5] == ["-H", "Content-Type: application/json"] for words in posts)
     named, positional, batch, by_key, what_if = (json.loads(words[6]) for words in posts)
@@ -85,6 +89,7 @@ def test_once_runs_everything_and_stops(parts, port, console, tmp_path):
     assert (
         by_key["key"] == what_if["key"] == {name: named["features"].get(name, "2017-05-30") for name in by_key["key"]}
     )
+    assert opened == {"model": "department-revenue", "key": by_key["key"]}
     assert what_if["overrides"].keys() <= named["features"].keys()
 
 

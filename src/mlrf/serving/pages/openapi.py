@@ -39,7 +39,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
         named = reference("KnownModel" if spec.scope == ADMIN else "ServedModel")
         parameters = [_in_path("name", named)] if spec.names_model else []
         if spec.files:
-            parameters = [_in_path("file", {"enum": list(spec.files)})]
+            parameters = [_in_path("file", {"type": "string", "enum": list(spec.files)})]
         _add(paths, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
         if spec.has_versions:
             path = spec.paths("{name}", ["{version}"])[1]

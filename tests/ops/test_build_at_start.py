@@ -51,6 +51,7 @@ def test_a_model_file_is_built_once_and_served(booster, mounted, tmp_path):
         assert "bundle built" in events(server)
 
 
+@pytest.mark.slow
 def test_without_the_training_library_the_start_names_the_job(mounted, tmp_path, monkeypatch):
     site = tmp_path / "site"
     site.mkdir()
@@ -63,6 +64,7 @@ def test_without_the_training_library_the_start_names_the_job(mounted, tmp_path,
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_model_is_refused(mounted, tmp_path):
     (mounted / "model.txt").write_text("no model")
     status, said, _ = run_to_its_end([mounted], *options(tmp_path))

@@ -85,6 +85,7 @@ def test_a_bundle_is_served_under_another_name_everywhere(tmp_path):
     assert [folder.name for folder in (tmp_path / "state/features").iterdir()] == ["trained"]
 
 
+@pytest.mark.slow
 def test_a_renamed_bundle_is_loaded_again_under_its_new_name(tmp_path):
     bundle = write_bundle(tmp_path / "bundle", name="trained")
     with serving(bundle, options=["--model-name", "sales", "--admin", "127.0.0.1:0"]) as server:

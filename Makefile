@@ -78,6 +78,15 @@ $(VENV)-generators/.ready: requirements/generators.txt
 	$(VENV)-generators/bin/python -m pip install --quiet --requirement requirements/generators.txt
 	@touch $@
 
+# Each in an environment of its own: they require different versions of the same packages.
+$(VENV)-conformance/%/.ready: requirements/conformance-%.txt
+	$(PYTHON) -m venv $(VENV)-conformance/$*
+	$(VENV)-conformance/$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+conformance: $(VENV)/.ready $(VENV)-clients/.ready $(addprefix $(VENV)-conformance/,mlflow/.ready sagemaker/.ready mlserver/.ready)  ## rewrite docs/reference/conformance.md: clients of other servers and platforms, unmodified, against this server
+	VENV=$(VENV) PYTHONPATH=tests $(BIN)/python tests/conformance/run.py
+
 proto: $(VENV)-clients/.ready  ## the descriptors of gRPC's messages, from src/mlrf/serving/oip/grpc/*.proto
 	cd src/mlrf/serving/oip/grpc && $(abspath $(VENV)-clients/bin)/python -m grpc_tools.protoc -I . --descriptor_set_out=descriptors.binpb *.proto
 
@@ -150,4 +159,4 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above created
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-lowest $(VENV)-lock build dist
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-conformance $(VENV)-lowest $(VENV)-lock build dist

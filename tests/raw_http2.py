@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 65535
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -17,6 +17,8 @@ _HEAD_BYTES = 9
 _FRAME_BYTES = 16384
 _INITIAL_WINDOW_SETTING = 4
 _WINDOW_MASK = (1 << 31) - 1
+_ONE_BYTE_HEADER = b"\x95"
+"""`age` without a value, from HPACK's static table."""
 _POST_HTTP = b"\x83\x86"
 """`:method: POST` and `:scheme: http`, from HPACK's static table."""
 
@@ -43,13 +45,14 @@ def message_head(size: int, *, compressed: bool = False) -> bytes:
 class RawHttp2:
     """One connection."""
 
-    def __init__(self, port: int, *, acks_pings: bool = True) -> None:
+    def __init__(self, port: int, *, acks_pings: bool = True, acks_settings: bool = True) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(_PREFACE + frame(SETTINGS, 0, 0))
         self.frames: list[Frame] = []
         """What came, but for what flow control takes."""
         self._acks_pings = acks_pings
+        self._acks_settings = acks_settings
         self._came = b""
         self._window = self._initial_window = INITIAL_WINDOW
         self._windows: dict[int, int] = {}
@@ -61,12 +64,20 @@ class RawHttp2:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def call(self, path: str, metadata: Mapping[str, str] = {}) -> int:
-        """Open a stream for a call of gRPC; return its number."""
+    def call(self, path: str, metadata: Mapping[str, str] = {}, n_more: int = 0) -> int:
+        """Open a stream for a call of gRPC, with so many more headers of one byte each; return its number."""
         stream, self._next = self._next, self._next + 2
         named = {":path": path, ":authority": "a", "content-type": "application/grpc", "te": "trailers", **metadata}
         block = _POST_HTTP + b"".join(b"\0" + _text(name) + _text(value) for name, value in named.items())
-        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, block))
+        block += _ONE_BYTE_HEADER * n_more
+        parts = [block[start : start + _FRAME_BYTES] for start in range(0, len(block), _FRAME_BYTES)]
+        kinds = [HEADERS] + [CONTINUATION] * (len(parts) - 1)
+        last = len(parts) - 1
+        frames = [
+            frame(kind, END_HEADERS if index == last else 0, stream, part)
+            for index, (kind, part) in enumerate(zip(kinds, parts, strict=True))
+        ]
+        self.socket.sendall(b"".join(frames))
         self._windows[stream] = self._initial_window
         return stream
 
@@ -132,7 +143,8 @@ class RawHttp2:
                 if name == _INITIAL_WINDOW_SETTING:
                     self._windows = {each: n + value - self._initial_window for each, n in self._windows.items()}
                     self._initial_window = value
-            self.socket.sendall(frame(SETTINGS, ACK, 0))
+            if self._acks_settings:
+                self.socket.sendall(frame(SETTINGS, ACK, 0))
         elif came.kind == PING and not came.flags & ACK:
             if self._acks_pings:
                 self.socket.sendall(frame(PING, ACK, 0, came.payload))
@@ -141,4 +153,5 @@ class RawHttp2:
 
 
 def _text(text: str) -> bytes:
-    return bytes((len(text),)) + text.encode()
+    content = text.encode(errors="surrogateescape")
+    return bytes((len(content),)) + content

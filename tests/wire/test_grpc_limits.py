@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from bundles import write_tree_bundle
 from grpc_peer import INFERENCE, LIMIT_S, Peer, address_of
 from mlrf.serving.auth.keys import make_key, write_keys
 from raw_http2 import DATA, RawHttp2, message_head
-from running import eventually, serving
+from running import cpu_s, eventually, serving
 
 INFER, STREAM, LIVE = (INFERENCE + call for call in ("ModelInfer", "ModelStreamInfer", "ServerLive"))
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -92,6 +93,50 @@ def test_call_without_key_is_refused_before_its_message(path, tmp_path):
             assert not client.ended(admitted, 0.3)
         with Peer(address_of(server)) as peer:
             assert peer.code("ServerLive") == grpc.StatusCode.OK
+
+
+def test_of_two_keys_none_is_taken(path, tmp_path):
+    keys = tmp_path / "keys"
+    key, line = make_key("someone", ["predict"])
+    write_keys(keys, {line.id: line})
+    with serving(path, options=["--grpc-port", "0", "--keys", str(keys)]) as server, Peer(address_of(server)) as peer:
+        call = peer.channel.unary_unary(INFERENCE + "RepositoryIndex")
+        mine = ("authorization", f"Bearer {key}")
+        with pytest.raises(grpc.RpcError) as refused:
+            call(b"", timeout=LIMIT_S, metadata=(("authorization", "Bearer another"), mine))
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        assert call(b"", timeout=LIMIT_S, metadata=(mine,))
+
+
+def test_metadata_of_a_client_that_acknowledges_nothing_cost_no_more_than_a_look(server):
+    (worker,) = server.workers()
+    before_s = cpu_s(worker)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawHttp2(port_of(server), acks_settings=False)) for _ in range(30)]
+        streams = [client.call(LIVE, n_more=100_000) for client in clients]
+        for client, stream in zip(clients, streams, strict=True):
+            with contextlib.suppress(EOFError, ConnectionError):
+                assert client.ended(stream, LIMIT_S)
+    # Objects of all of them took the event loop four seconds; after three without a sign of life a worker counts as hung.
+    assert server.workers() == [worker]
+    assert cpu_s(worker) - before_s < 2
+
+
+def test_a_client_that_acknowledges_no_settings_is_disconnected(path):
+    with (
+        serving(path, options=["--grpc-port", "0", "--header-timeout", "0.5"]) as server,
+        RawHttp2(port_of(server), acks_settings=False) as client,
+    ):
+        with pytest.raises((EOFError, ConnectionError)):
+            eventually(lambda: client.receive(0.1) and None, LIMIT_S)
+        assert server.troubles == []
+
+
+def test_metadata_that_are_no_text_are_not_logged(server, raw):
+    stream = raw.call(LIVE, {"authorization": "Bearer \udcff\udcfe-secret"})
+    raw.send(stream, message_head(0), ends=True)
+    assert raw.ended(stream, SOON_S)
+    assert not any("secret" in line for line in server.lines)
 
 
 def test_unread_streams_buffer_at_most_the_initial_window(raw):

@@ -14,7 +14,7 @@ from typing import cast
 from mlrf.core.errors import HeadersTooLargeError, MalformedRequestError, MlrfError, OverloadedError
 from mlrf.serving.http.chunked_body import ChunkedBody, DroppedBody
 from mlrf.serving.http.connection_limits import LimitedConnection
-from mlrf.serving.http.head import BARE_LF, END, METHOD_STARTS, parse_head
+from mlrf.serving.http.head import END, METHOD_STARTS, has_bare_lf, parse_head
 from mlrf.serving.http.router import Call
 from mlrf.serving.http.server import HttpServer
 
@@ -222,7 +222,7 @@ class Connection(LimitedConnection):
             self._came_s = 0.0
         elif data[position] not in METHOD_STARTS and data[position:] != b"\r":
             self._refuse(MalformedRequestError("the bytes received are not an HTTP request"))
-        elif BARE_LF.search(data, position):
+        elif has_bare_lf(data, position):
             self._refuse(MalformedRequestError("the request head contains a bare LF; end lines with CR LF"))
         else:
             self._keep(data, position, 0)

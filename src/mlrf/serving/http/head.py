@@ -17,7 +17,6 @@ from mlrf.serving.runtime.request_runtime import REQUEST_ID
 
 END = b"\r\n\r\n"
 METHOD_STARTS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-BARE_LF = re.compile(rb"(?<!\r)\n")
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z._~:%+-]+\]|[!$%&'()*+,;=0-9A-Za-z._~-]*)(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, 3.2); anything else is to be answered with 400 (RFC 9112, 3.2)."""
 _SPACES = 2
@@ -55,6 +54,14 @@ _ONCE = (
     b"x-request-timeout-ms",
     b"inference-header-content-length",
 )
+
+
+def has_bare_lf(data: bytes, start: int = 0) -> bool:
+    """Return whether a line ends with LF alone.
+
+    By two counts: a head that comes byte by byte is searched after each of them, and a regular expression took a millisecond.
+    """
+    return data.count(b"\n", start) != data.count(b"\r\n", start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ def parse_head(raw: bytes, max_fields: int) -> Head:
 
     Raises MalformedRequestError, HeadersTooLargeError or ExpectationFailedError; after any of them the connection must close.
     """
-    if raw.count(b"\n") != raw.count(b"\r\n") or raw.count(b"\r") != raw.count(b"\r\n"):
+    if has_bare_lf(raw) or raw.count(b"\r") != raw.count(b"\r\n"):
         raise MalformedRequestError("the request head contains a bare CR or LF; end lines with CR LF")
     if raw.count(b" ", 0, raw.find(b"\r\n")) != _SPACES:
         raise MalformedRequestError("the request line is not a method, a target and a version, one space between them")

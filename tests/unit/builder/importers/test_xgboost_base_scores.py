@@ -10,7 +10,10 @@ import xgboost
 
 from mlrf.builder.detect import import_model
 from mlrf.builder.parity.reference import run_reference_library
-from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
+from mlrf.core.errors import UnsupportedModelError
+
+CLAMPS = tuple(map(int, xgboost.__version__.split(".")[:2])) >= (3, 1)
+"""XGBoost 3.0 starts where the file says: it refuses 0 and 1, and answers 1e-9 as no later version does."""
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +35,11 @@ def written(document, tmp_path, objective, score):
 @pytest.mark.parametrize("objective", ["binary:logistic", "reg:logistic"])
 @pytest.mark.parametrize("score", ["0", "[0E0]", "1e-9", "1e-6", "2e-6", "1", "[9.999999E-1]", "0.5"])
 def test_probabilities_are_clamped_as_xgboost_does(document, tmp_path, objective, score):
+    if not CLAMPS and score not in {"2e-6", "0.5"}:
+        pytest.skip(f"XGBoost {xgboost.__version__} neither clamps base scores nor reads lists of them")
     model = import_model(written(document, tmp_path, objective, score))
     rows = np.zeros((1, 2))
-    try:
-        answers = run_reference_library(model, rows, np.array([0]))
-    except ModelUnreadableError as error:
-        if "base_score" in str(error):
-            pytest.skip(f"XGBoost {xgboost.__version__} refuses this base score")
-        raise
+    answers = run_reference_library(model, rows, np.array([0]))
     booster = xgboost.Booster(model_file=str(tmp_path / "model.json"))
     leaf = booster.trees_to_dataframe()["Gain"].iloc[2 if model.forest.threshold[0] < 0 else 1]
     assert np.float32(model.forest.base[0]) + np.float32(leaf) == np.float32(answers.margins[0, 0])
@@ -57,6 +57,7 @@ def test_a_start_without_a_logarithm_is_refused_for_that(document, tmp_path, obj
         import_model(written(document, tmp_path, objective, "0"))
 
 
+@pytest.mark.skipif(not CLAMPS, reason="XGBoost 3.0 trains no such model")
 def test_a_model_of_labels_that_are_all_0_is_read():
     booster = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(np.ones((20, 1)), np.zeros(20)), 1)
     answers = booster.predict(xgboost.DMatrix(np.ones((1, 1))), output_margin=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from mlrf.core.errors import ExpectationFailedError, HeadersTooLargeError, MalformedRequestError, RequestError
-from mlrf.serving.http.head import Head, parse_head
+from mlrf.serving.http.head import Head, has_bare_lf, parse_head
 
 
 def head(*lines: str, first: str = "POST /predict?a=b HTTP/1.1") -> Head:
@@ -130,3 +132,18 @@ def test_one_wrong_byte_never_changes_where_a_body_ends(place, byte):
     # The length, or an unknown header: then there is no length at all, which a POST must have.
     assert not read.chunked
     assert read.content_length in (7, None)
+
+
+def test_a_bare_line_feed_is_found_wherever_it_is():
+    assert not has_bare_lf(b"GET / HTTP/1.1\r\nHost: a\r\nX: \r")
+    assert has_bare_lf(b"GET / HTTP/1.1\r\nHost: a\n")
+    assert has_bare_lf(b"GET / HTTP/1.1\nHost: a\r\n")
+    assert not has_bare_lf(b"a\nGET / HTTP/1.1\r\n", 2)
+
+
+def test_a_head_that_comes_byte_by_byte_costs_next_to_nothing_to_look_through():
+    head = b"GET / HTTP/1.1\r\nX: " + b"a" * 32_000
+    began_s = time.thread_time()
+    for _ in range(5_000):
+        assert not has_bare_lf(head)
+    assert time.thread_time() - began_s < 1.0

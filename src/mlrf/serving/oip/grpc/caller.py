@@ -32,7 +32,8 @@ def caller_of(context: Any) -> Caller:
         if name in _NAMES:
             content = value.encode() if isinstance(value, str) else value
             if name == "authorization":
-                caller.authorization = content
+                # Of two keys a proxy may have judged the other one; over HTTP they are refused too.
+                caller.authorization = content if caller.authorization is None else b""
             elif name == "traceparent":
                 caller.traceparent = content
             elif REQUEST_ID.fullmatch(content):

@@ -29,6 +29,7 @@ from mlrf.serving.oip.grpc.calls import calls_of, simple
 from mlrf.serving.oip.grpc.credentials import server_credentials
 from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
+from mlrf.serving.oip.grpc.metadata_limit import is_no_trouble, limit_metadata
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_LIST, GRPC_REFLECT, GRPC_STREAM, INFERENCE
@@ -76,7 +77,8 @@ class GrpcServer:
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while the server must not get calls."""
-        forward_records("grpc", log, "gRPC complains")
+        forward_records("grpc", log, "gRPC complains", ignored=is_no_trouble)
+        limit_metadata()
         times_s = limits.request_timeout_s, limits.idle_timeout_s
         self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
         self._answering = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
@@ -179,6 +181,8 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING_EVER),
         ("grpc.server_handshake_timeout_ms", _ms(limits.handshake_timeout_s)),
+        # Until a client acknowledges the settings, the core holds it to no limit of streams or metadata.
+        ("grpc.http2.settings_timeout", _ms(limits.handshake_timeout_s)),
         ("grpc.max_connection_idle_ms", _ms(limits.idle_timeout_s)),
         # Detect peers that are gone without closing the connection: their calls would wait without end.
         ("grpc.keepalive_time_ms", _ms(limits.idle_timeout_s)),

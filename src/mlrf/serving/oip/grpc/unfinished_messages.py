@@ -22,6 +22,8 @@ from mlrf.serving.runtime.admission import Admission
 
 _SWEEP_S = 0.5
 _TRIMMING_SWEEPS = 20
+_GROWN_BYTES = 64 << 20
+"""Growth of the process after which free memory is given back to the system."""
 _CHECK_S = 0.02
 """Seconds between checks of memory while messages could fill it."""
 _EVICTED_SHARE = 4
@@ -120,7 +122,11 @@ class UnfinishedMessages:
             # The memory of a connection is free only once grpcio has closed it.
             self._sweeps_to_trim -= 1
             trim_memory()
-        self._footprints.append(footprint_bytes())
+        footprint = footprint_bytes()
+        if footprint > min(self._footprints, default=footprint) + _GROWN_BYTES:
+            # Also by what is no message: metadata, or streams that the client gave up.
+            self._sweeps_to_trim = _TRIMMING_SWEEPS
+        self._footprints.append(footprint)
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_now)
 
     def _check_memory(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import BundleError, ConfigError, MlrfError, RowsError
 from mlrf.core.manifest import EXPLANATIONS, FEATURES
+from mlrf.core.parent_death import die_with_parent
 from mlrf.features.row_format import RowFormat, row_format
 from mlrf.features.store_location import SEEDED, StoreLocation, store_location
 
@@ -50,6 +51,7 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
         bundle.version,
         str(int(shared)),
         str(int(bundle.follows_links)),
+        str(os.getpid()),
     ]
     try:
         done = subprocess.run(
@@ -66,7 +68,8 @@ def take_rows(bundle: Bundle, state_dir: Path, *, shared: bool = False) -> bool:
 
 def main(argv: Sequence[str]) -> int:
     """Import the rows and explanations of a bundle; write the reason of a failure to standard error."""
-    path, state_dir, version, shared, follows_links = argv
+    path, state_dir, version, shared, follows_links, parent = argv
+    die_with_parent(int(parent))
     try:
         bundle = read_bundle(path, allow_links=follows_links == "1")
         if bundle.version != version:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import MlrfError
+from mlrf.core.parent_death import die_with_parent
 from mlrf.engines.selection import open_engine
 from mlrf.model.replay import LIMIT_S, replay
 from mlrf.model.row_predictor import RowPredictor
@@ -42,8 +43,10 @@ def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s
 def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -> tuple[list[str], str]:
     """Return the result of each bundle that a child finished (empty: no fault), and why the child stopped early."""
     reading, writing = os.pipe()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
+        die_with_parent(parent)
         os.close(reading)
         _replay_all(bundles, engine, limit_s, writing)
     os.close(writing)

@@ -11,10 +11,7 @@ Rows that hold infinities are asked last, and in groups: a library refuses a tab
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -26,6 +23,7 @@ import numpy as np
 
 from mlrf.builder.parity.sparse_rows import SparseRows
 from mlrf.core.forest import F64, Bool
+from mlrf.core.parent_death import die_with_parent
 
 NOT_INSTALLED, REFUSED, OUT_OF_MEMORY = 65, 66, 67
 """The exit statuses that say that the library cannot be imported, that it raised an error, and that memory ran out."""
@@ -33,13 +31,12 @@ INFINITE_ROWS, INFINITE_ANSWERS, VERSION = "infinite.npy", "infinite_answers.npz
 """The files of rows that hold infinities and of their answers, and of the library's version, written before they are asked."""
 _MOST_CALLS = 48
 """Calls for the rows of infinities: what is refused and not asked again counts as refused."""
-_PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> int:
     """Compute the results for the rows in a folder."""
     module, name, threads, parent, unused = argv
-    _die_with_parent(int(parent))
+    die_with_parent(int(parent))
     folder = Path(name)
     try:
         answer = import_without(module, [name for name in unused.split(",") if name]).answer
@@ -133,15 +130,6 @@ def run_in_parts(ask: Callable[[F64], F64 | None], rows: F64, most_calls: int = 
 def _answers_one_of(ask: Callable[[F64], F64 | None], rows: F64, some: Any) -> bool:
     """Whether one of some rows is answered alone: a library that refuses all of them refuses every infinity."""
     return any(ask(rows[[row]]) is not None for row in some.tolist())
-
-
-def _die_with_parent(parent: int) -> None:
-    """Let the operating system end this process when the thread that started it ends, killed or not."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from mlrf import __version__
 from mlrf.core.bundle import digest_file, read_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import MANIFEST
+from mlrf.core.parent_death import die_with_parent
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.telemetry.logs import Log
 
@@ -68,12 +69,19 @@ def _built(file: Path, settings: ServeSettings, log: Log) -> Path:
 
 
 def _build(file: Path, out: Path, name: str) -> None:
+    arbiter = os.getpid()
     command = [sys.executable, "-m", "mlrf", "build", str(file), "--out", str(out), "--name", name]
     # Options of the server are none of the builder's; libraries want a folder to write caches to.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLRF_")}
     environment.setdefault("HOME", str(out.parent))
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: die_with_parent(arbiter),  # noqa: PLW1509  the arbiter has no other thread
     ) as child:
         try:
             resource.prlimit(child.pid, resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))

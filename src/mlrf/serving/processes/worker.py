@@ -17,6 +17,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from mlrf.core.errors import ConfigError, MlrfError
+from mlrf.core.parent_death import die_with_parent
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.http.server import HttpServer
 from mlrf.serving.http.tls_connection import new_connection
@@ -65,6 +66,8 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Open the models, then serve until stopped."""
+        # One that still loads has nothing to finish; one that serves looks for the arbiter itself, and finishes its answers.
+        die_with_parent(self.ppid)
         self.init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
         share_one_arena()
@@ -116,6 +119,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
+        die_with_parent(self.ppid, signal.SIGTERM)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
         refusals = ErrorEncoder(boot.log, self.meter.count_refusal)
         limits = limits_that_fit(settings.limits, 1 if boot.grpc is None else 2)

@@ -136,3 +136,59 @@ def test_a_damaged_stream_is_refused_as_its_senders_fault_or_answered(writer):
         except RequestError:
             refused += 1
     assert refused > 100
+
+
+def pair(first, size):
+    return struct.pack("<qq", first, size)
+
+
+TEXTS = Schema((Feature("a", Kind.CATEGORICAL, ("aa", "bb", "cc")),))
+NUMBER = Schema((Feature("a"),))
+FORGED = {
+    "numbers": (NUMBER, [1.0, 2.0, 3.0], pa.float64(), pair(0, 24), pair(0, 16)),
+    "halves": (NUMBER, [1.0, 2.0, 3.0], pa.float16(), pair(0, 6), pair(0, 4)),
+    "booleans": (NUMBER, [True, False, True], pa.bool_(), pair(0, 1), pair(0, 0)),
+    "validity": (NUMBER, [1.0, None, 3.0], pa.float64(), pair(0, 1), pair(0, 0)),
+    "offsets": (TEXTS, ["aa", "bb", "cc"], pa.string(), pair(0, 16), pair(0, 12)),
+    "large offsets": (TEXTS, ["aa", "bb", "cc"], pa.large_string(), pair(0, 32), pair(0, 24)),
+    "texts": (TEXTS, ["aa", "bb", "cc"], pa.string(), pair(16, 6), pair(16, 5)),
+    "falling offsets": (TEXTS, ["aa", "bb", "cc"], pa.string(), struct.pack("<4i", 0, 2, 4, 6), struct.pack("<4i", 0, 4, 2, 6)),
+    "an offset before the texts": (
+        TEXTS, ["aa", "bb", "cc"], pa.string(), struct.pack("<4i", 0, 2, 4, 6), struct.pack("<4i", -2, 2, 4, 6),
+    ),
+    "views": (TEXTS, ["aa", "bb", "cc"], pa.string_view(), pair(0, 48), pair(0, 32)),
+    "texts that are not UTF-8": (TEXTS, ["aa", "bb", "cc"], pa.string(), b"aabbcc", b"aa\xff\xffcc"),
+    "rows fewer than 0": (NUMBER, [1.0, 2.0, 3.0], pa.float64(), struct.pack("<q", 3), struct.pack("<q", -3)),
+    "columns of other lengths": (NUMBER, [1.0, 2.0, 3.0], pa.float64(), pair(3, 0), pair(2, 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_lengths_that_do_not_fit_are_refused(what):
+    schema, given, kind, sound, forged = FORGED[what]
+    if kind == pa.float16():
+        given = pa.array(given, pa.float32()).cast(kind)
+    content = stream(pa.table({"a": pa.array(given, kind)}))
+    assert sound in content
+    assert len(reader(schema).table(content)) == 3
+    with pytest.raises(MalformedRequestError):
+        reader(schema).table(content.replace(sound, forged))
+
+
+def test_a_dictionary_in_parts_is_refused():
+    kind = pa.dictionary(pa.int8(), pa.string())
+    parts = [
+        pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array(values)) for values in (["aa"], ["aa", "bb"])
+    ]
+    table = pa.table({"a": pa.chunked_array(parts, kind)})
+    with pytest.raises(InvalidRequestError, match="send it whole"):
+        reader(TEXTS).table(stream(table, emit_dictionary_deltas=True))
+    assert list(reader(TEXTS).table(stream(table))) == [0.0, 0.0]
+
+
+def test_a_dictionary_is_not_taken_for_another_of_the_same_place():
+    reading = reader(TEXTS)
+    for values in (["aa", "bb"], ["bb", "aa"], ["bb", "cc"]):
+        column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(values))
+        wanted = [float(["aa", "bb", "cc"].index(value)) for value in values]
+        assert list(reading.table(stream(pa.table({"a": column})))) == wanted

@@ -32,7 +32,7 @@ from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, 
 _SPARE_COLUMNS = 1000
 _SPARE_MESSAGES = 16
 _KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES = 256, 4096
-_KNOWN_SCHEMAS = 8
+_KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
 """Schemas whose reading is kept: reading one costs ten times the reading of its rows."""
 
 
@@ -108,6 +108,8 @@ class RowReader:
         """Add a dictionary; one that was read before, as that of a client's frames mostly was, is not read again."""
         key = None
         if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
+            # Of a copy: what is kept must not hold the body of its request.
+            message = message._replace(body=memoryview(bytes(message.body)))
             key = (layout.number, message.metadata, bytes(message.body))
         known = None if key is None else self._dictionaries.get(key)
         if known is None:
@@ -135,7 +137,8 @@ class RowReader:
             layout = self._read_layout(header)
             if len(self._known) >= _KNOWN_SCHEMAS:
                 self._known.clear()
-            self._known[key] = layout
+            if len(key) <= _KNOWN_SCHEMA_BYTES:
+                self._known[key] = layout
         return layout
 
     def _read_layout(self, header: Table) -> _Layout:

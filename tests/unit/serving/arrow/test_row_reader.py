@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import struct
 import tracemalloc
@@ -192,3 +193,21 @@ def test_a_dictionary_is_not_taken_for_another_of_the_same_place():
         column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(values))
         wanted = [float(["aa", "bb", "cc"].index(value)) for value in values]
         assert list(reading.table(stream(pa.table({"a": column})))) == wanted
+
+
+def test_what_is_kept_of_a_stream_does_not_hold_its_body():
+    reading = reader(Schema((*TEXTS.features, Feature("b"))), max_rows=100_000)
+    values = pa.array(range(50_000), pa.float64())
+    tracemalloc.start()
+    try:
+        for code in range(3):
+            column = pa.DictionaryArray.from_arrays(
+                pa.array([code] * 50_000, pa.int8()), pa.array(["cc", "bb", "aa"][: code + 1])
+            )
+            content = stream(pa.table({"a": column, "b": values}))
+            assert len(reading.table(content)) == 100_000
+            del content
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 200_000
+    finally:
+        tracemalloc.stop()

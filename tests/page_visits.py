@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MARKUP = '<img src=x onerror="document.title=1">'
 """What a name must never be to a page."""
 HOSTILE = Schema(

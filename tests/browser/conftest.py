@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 
 import pytest
 
@@ -12,11 +11,9 @@ from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.manifest import LinkEntry
 from mlrf.core.schema import Schema
-from page_visits import CLASSES, HOSTILE, Visit
+from page_visits import CHROMIUM, CLASSES, HOSTILE, Visit
 from raw_http import Client
 from running import serving
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,7 @@ def test_pasted_nonsense_is_refused_in_words(visit):
         page.fill("#paste", text)
         page.click("text=Fill in the row")
         visit.until("#problem", reason)
+        assert page.get_by_role("button", name="Try again").count() == 0, "asking again would not help"
 
 
 def test_stored_row_is_looked_up(visit, server):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -181,3 +183,19 @@ def test_requests_are_counted_by_route_and_model(server):
     before = server.metrics().get(name, 0)
     server.ask("POST", "/models/trees/curve", {"features": EXAMPLE, "vary": "price"})
     assert server.metrics()[name] == before + 1
+
+
+def test_key_of_scope_predict_suffices(paths, tmp_path):
+    keys = tmp_path / "keys.txt"
+    made = {}
+    for scope in ("predict", "explain"):
+        command = [sys.executable, "-m", "mlrf", "keys", str(keys), "--add", scope, "--scope", scope]
+        made[scope] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+    body = {"features": EXAMPLE, "vary": "price"}
+    with serving(paths["trees"], options=["--keys", str(keys), "--state-dir", str(tmp_path / "state")]) as guarded:
+        statuses = {
+            scope: guarded.ask("POST", "/curve", body, [f"Authorization: Bearer {key}"]).status
+            for scope, key in made.items()
+        }
+        assert statuses == {"predict": 200, "explain": 403}
+        assert guarded.ask("POST", "/curve", body).status == 401

@@ -25,7 +25,7 @@ function say(error) {
   if (error.status === 503) text = `The server is busy or not ready: ${error.message}`;
   const again = make("button", { type: "button", textContent: "Try again" });
   again.addEventListener("click", () => (state.models.length ? answerNow() : start()));
-  box.replaceChildren(text, " ", ...(error.status === 422 ? [] : [again]));
+  box.replaceChildren(text, " ", ...(error.status === undefined || error.status === 422 ? [] : [again]));
   box.hidden = false;
   if (error.details?.feature !== undefined) refuse(error.details.feature, error.message);
 }

@@ -32,7 +32,7 @@ export function largest(contributions, top) {
 
 // `ghost` has contributions by name of the row that this one is compared with, and its base.
 export function waterfall({ width, bars, values, base, margin, ghost, link, linkName }) {
-  const line = 26, bar = 16, labels = Math.round(width * 0.42), right = 74, top = link ? 42 : 24;
+  const line = 26, bar = 16, labels = Math.round(width * 0.42), right = 92, top = link ? 42 : 24;
   const height = top + line * (bars.length + 2) + 34;
   const sums = [base];
   for (const each of bars) sums.push(sums.at(-1) + each.contribution);

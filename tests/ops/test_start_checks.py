@@ -31,7 +31,7 @@ def another_forest(bundle, bundles):
 
 
 BAD = {
-    "another forest": (another_forest, "golden row 0 is answered"),
+    "another forest": (another_forest, "for golden row 0"),
     "golden rows empty": (
         lambda bundle, _: replaced(bundle, "golden.bin", b""),
         "golden.bin is not a file of golden rows",

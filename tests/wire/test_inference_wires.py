@@ -500,7 +500,7 @@ DAMAGED = {
     "a dimension beyond 64 bits": ("REST, JSON", with_(b"[1, 7]", b"[99999999999999999999, 7]"), (413, "", "BATCH_TOO_LARGE"), ["features", "outside 64 bits"]),
     "an integer beyond its datatype": ("REST, JSON", with_(b'FP64", "data": [9.5', b'INT8", "data": [300'), TENSOR, ["features"]),
     "no integers": ("REST, JSON", with_(b"FP64", b"INT64"), TENSOR, ["features", "INT64"]),
-    "a number beyond float64": ("REST, JSON", with_(b"[9.5", b"[1e999"), TENSOR, ["features", "FP64"]),
+    "a number beyond float64": ("REST, JSON", with_(b"[9.5", b"[1e999"), (422, "INVALID_ARGUMENT", "INVALID_FEATURE"), ["features", "range of float64"]),
     "text among numbers": ("REST, JSON", with_(b"[9.5", b'["9.5"'), TENSOR, ["features", "FP64"]),
     "too long a body": ("REST, JSON", and_more(b" " * MOST_BYTES), TOO_LONG, [str(MOST_BYTES)]),
     "too long a binary body": ("REST, binary", and_more(b" " * MOST_BYTES), TOO_LONG, [str(MOST_BYTES)]),

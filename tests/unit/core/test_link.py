@@ -16,6 +16,8 @@ FORMULAS = {
     "identity": lambda m: m,
     "sigmoid": lambda m: 1 / (1 + math.exp(-m)),
     "exp": math.exp,
+    "expm1": math.expm1,
+    "square": lambda m: m * m,
     "signed_square": lambda m: math.copysign(m * m, m),
     "log1p_exp": lambda m: math.log1p(math.exp(m)),
     "step": lambda m: float(m > 0),

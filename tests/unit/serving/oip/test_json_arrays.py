@@ -46,8 +46,8 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
 
         return read
 
-    flat, by_row = json_arrays._DECODERS[datatype]
-    monkeypatch.setitem(json_arrays._DECODERS, datatype, (watched(flat), watched(by_row)))
+    decoders = json_arrays._DECODERS[datatype]
+    monkeypatch.setitem(json_arrays._DECODERS, datatype, tuple(watched(each) for each in decoders))
     for document in (values, rows):
         text = json.dumps(document, separators=separators, ensure_ascii=False).encode()
         assert len(text) > PIECE_BYTES

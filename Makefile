@@ -1,4 +1,4 @@
-# Every target sets up its own .venv when that is missing: Python >= 3.11, make and a C++ compiler are all it takes.
+# Every target creates .venv if it is missing, which needs only Python >= 3.11, make and a C++ compiler.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ ENGINE ?= $(firstword $(foreach each,buildah podman docker,$(if $(shell command 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-# Two processes share the tests. Builds of models are cached per run (tests/once_a_run.py), so that neither waits for one twice.
+# Two processes share the tests. Models are built once per run (tests/once_a_run.py).
 PARALLEL := -n 2 --dist worksteal
 QUICK := not slow and not timing and not clients
 
@@ -43,7 +43,7 @@ test-readme: $(VENV)/.ready  ## the lines of README and tutorial, the README's i
 test-clients: $(VENV)/.ready $(VENV)-clients/.ready $(VENV)-generators/.ready  ## clients of Triton and KServe, and generated ones, against this server
 	$(BIN)/python -m pytest -m clients
 
-test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), the views and what goes wrong
+test-browser: $(VENV)/.ready  ## the page at /ui in a real Chromium (apt install chromium), its views and its errors
 	$(BIN)/python -m pip install --quiet --requirement requirements/browser.txt
 	$(BIN)/python -m pytest -m browser tests/browser
 
@@ -68,7 +68,7 @@ check: lint test  ## what must pass before a commit lands
 
 clients: $(VENV)-clients/.ready $(VENV)-generators/.ready  ## environments with the clients that tests/clients runs
 
-# An environment of its own: kserve requires older versions of pandas and protobuf than the tests use.
+# A separate environment, because kserve requires older versions of pandas and protobuf than the tests use.
 $(VENV)-clients/.ready: requirements/clients.txt
 	$(PYTHON) -m venv $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --requirement requirements/clients.txt

@@ -61,7 +61,7 @@ def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, told):
     logger = logging.getLogger("grpc")
     before = logger.handlers, logger.propagate
     try:
-        forward_records("grpc", Log(descriptor=writing), "gRPC complains")
+        forward_records("grpc", Log(descriptor=writing), "gRPC library warning")
         try:
             raise fault
         except (asyncio.CancelledError, ValueError):

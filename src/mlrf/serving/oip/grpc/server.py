@@ -77,7 +77,7 @@ class GrpcServer:
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while the server must not get calls."""
-        forward_records("grpc", log, "gRPC complains", ignored=is_no_trouble)
+        forward_records("grpc", log, "gRPC library warning", ignored=is_no_trouble)
         limit_metadata()
         times_s = limits.request_timeout_s, limits.idle_timeout_s
         self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 from mlrf.core.column_matching import find_columns
@@ -26,7 +24,8 @@ from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, TypeId, keys, numbers, read_column, value_reader
+from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, TypeId, keys, numbers, read_column
+from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
 from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, messages, metadata_bytes
 
 _SPARE_COLUMNS = 1000
@@ -34,16 +33,6 @@ _SPARE_MESSAGES = 16
 _KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES = 256, 4096
 _KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
 """Schemas whose reading is kept: reading one costs ten times the reading of its rows."""
-
-
-class BatchField(IntEnum):
-    """Fields of a RecordBatch table."""
-
-    LENGTH = 0
-    NODES = 1
-    BUFFERS = 2
-    COMPRESSION = 3
-    VARIADIC = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +102,7 @@ class RowReader:
             key = (layout.number, message.metadata, bytes(message.body))
         known = None if key is None else self._dictionaries.get(key)
         if known is None:
-            known = _dictionary(message, layout)
+            known = read_dictionary(message, layout.columns)
             if key is not None:
                 if len(self._dictionaries) >= _KNOWN_DICTIONARIES:
                     self._dictionaries.clear()
@@ -184,7 +173,7 @@ class RowReader:
             )
 
     def _records(self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary]) -> array[float]:
-        parts = _parts(message.header, message.body, layout.columns, n)
+        parts = parts_of(message.header, message.body, layout.columns, n)
         n_features = len(layout.places)
         table = array("d", bytes(8 * n * n_features))
         for index, place in enumerate(layout.places):
@@ -242,67 +231,6 @@ class RowReader:
             except InvalidRequestError as error:
                 raise _at_row(error, row) from error
         return table
-
-
-def _parts(header: Table, body: memoryview, columns: Sequence[Column], n: int) -> list[tuple[bool, Buffers]]:
-    """Return for each column whether it lacks values, and its buffers."""
-    if header.table(BatchField.COMPRESSION) is not None:
-        raise InvalidRequestError(
-            "the buffers of the stream are compressed; send them uncompressed, and the body in gzip where size matters",
-            field="compression",
-        )
-    nodes = list(struct.iter_unpack("<qq", header.items(BatchField.NODES, 16)))
-    places = struct.iter_unpack("<qq", header.items(BatchField.BUFFERS, 16))
-    variadic = struct.iter_unpack("<q", header.items(BatchField.VARIADIC, 8))
-    if len(nodes) != len(columns):
-        raise malformed(f"a record batch has {len(nodes)} columns, and the schema {len(columns)}")
-    parts: list[tuple[bool, Buffers]] = []
-    for column, (length, n_missing) in zip(columns, nodes, strict=True):
-        if length != n:
-            raise malformed(f"the column {shown_name(column.name)} has {length} rows, and its batch {n}")
-        n_buffers = column.n_buffers
-        if column.type_id == TypeId.STRING_VIEW:
-            n_buffers += max(0, next(variadic, (0,))[0])
-        buffers = []
-        for _ in range(n_buffers):
-            first, size = next(places, (-1, 0))
-            if first < 0 or size < 0 or first + size > len(body):
-                raise malformed(f"a buffer of column {shown_name(column.name)} lies outside its message")
-            buffers.append(body[first : first + size])
-        parts.append((n_missing != 0 and bool(buffers), buffers))
-    return parts
-
-
-def _dictionary(message: Message, layout: _Layout) -> tuple[int, Dictionary]:
-    """Return the number of a dictionary, and the dictionary."""
-    header = message.header
-    number, data = header.number(0, "q", 0), header.table(1)
-    column = next((each.values for each in layout.columns if each.dictionary == number), None)
-    if column is None or data is None:
-        raise malformed(f"no column has the dictionary {number}")
-    if header.number(2, "B", 0):
-        raise InvalidRequestError("a dictionary is sent in parts (a delta); send it whole", field=clip(column.name))
-    n = data.number(BatchField.LENGTH, "q", 0)
-    if not 0 <= n <= 8 * len(message.body):
-        raise malformed(
-            f"the dictionary of column {shown_name(column.name)} has {n} values in {len(message.body)} bytes"
-        )
-    ((is_lacking, buffers),) = _parts(data, message.body, [column], n)
-    validity = buffers[0] if is_lacking else None
-    if validity is not None and 8 * len(validity) < n:
-        raise malformed(f"the dictionary of column {shown_name(column.name)} has fewer bytes than its values need")
-    read = value_reader(column, n, buffers)
-
-    def value(index: int) -> Any:
-        if not 0 <= index < n:
-            raise malformed(
-                f"the column {shown_name(column.name)} holds the index {index}, and its dictionary {n} values"
-            )
-        if validity is not None and not validity[index >> 3] >> (index & 7) & 1:
-            return None
-        return read(index)
-
-    return number, Dictionary(value)
 
 
 def _at_row(error: InvalidRequestError, row: int) -> InvalidRequestError:

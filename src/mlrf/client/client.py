@@ -192,7 +192,13 @@ class Client:
         return self._post("/predict", {"features": encoded_infinities(record), **members}, deadline_s)
 
     def _post(self, path: str, body: Any, deadline_s: float) -> dict[str, Any]:
-        content = msgspec.json.encode(body, enc_hook=_plain)
+        try:
+            content = msgspec.json.encode(body, enc_hook=_plain)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidRequestError(
+                f"the record cannot be written as JSON ({' '.join(str(error).split())}); send names and numbers, strings or "
+                "booleans"
+            ) from error
         prefix = "" if self._model is None else f"/models/{self._model}"
         response = self._transport.request("POST", prefix + path, content, {}, deadline_s)
         answer: dict[str, Any] = msgspec.json.decode(response.content)

@@ -37,7 +37,8 @@ def array_rows(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Ta
         rows = np.ma.filled(rows.astype(np.float64), np.nan)
     if rows.dtype.kind not in "biuf":
         return _by_value(schema, rows, leniency)
-    table = np.ascontiguousarray(rows, dtype=np.float64)
+    with np.errstate(over="ignore"):  # a long double beyond float64 is an infinity
+        table = np.ascontiguousarray(rows, dtype=np.float64)
     columns = [index for index, feature in enumerate(schema.features) if feature.kind is not Kind.NUMERIC]
     required = [index for index, feature in enumerate(schema.features) if not feature.nullable]
     fits = _in_range(schema, table) and not (required and np.isnan(table[:, required]).any())

@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from mlrf.core.column_matching import find_columns
 from mlrf.core.column_rules import rule_of
-from mlrf.core.errors import InvalidRequestError, MissingFeatureError, UnknownFeatureError
+from mlrf.core.errors import (
+    InvalidFeatureError,
+    InvalidRequestError,
+    MissingFeatureError,
+    MlrfError,
+    UnknownFeatureError,
+)
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
@@ -30,6 +36,8 @@ _NUMBERS = (Kind.NUMERIC, Kind.INTEGER)
 
 def read_rows(schema: Schema, rows: Any, leniency: Leniency) -> Table:
     """Return rows as C-contiguous float64 [n, F]; InvalidRequestError names the row, feature and invalid value."""
+    if isinstance(rows, memoryview):
+        rows = np.asarray(rows)
     if isinstance(rows, np.ndarray):
         return array_rows(schema, rows, leniency)
     table = as_table(rows)
@@ -63,10 +71,26 @@ def _table_rows(schema: Schema, table: Any, leniency: Leniency) -> Table:
         if feature.name not in found:
             values[:, index] = schema.number(index, feature.default)
             continue
-        column = table[labels[found[feature.name]]]
-        numbers = _whole_column(feature, _numeric_values(column))
-        values[:, index] = numbers if numbers is not None else _column_by_value(schema, index, column, leniency)
+        values[:, index] = _column(schema, index, table[labels[found[feature.name]]], leniency)
     return values
+
+
+def _column(schema: Schema, index: int, column: Any, leniency: Leniency) -> Any:
+    """Return a column [n]; InvalidFeatureError also where its library cannot convert it, whatever that raises."""
+    feature = schema.features[index]
+    try:
+        numbers = _whole_column(feature, _numeric_values(column))
+        return numbers if numbers is not None else _column_by_value(schema, index, column, leniency)
+    except MlrfError:
+        raise
+    except Exception as error:
+        kind = column.dtype if hasattr(column, "dtype") else column.type
+        raise InvalidFeatureError(
+            f"feature {feature.name!r}: the column, of type {kind}, cannot be read ({type(error).__name__}); convert it to "
+            "numbers, strings or booleans",
+            feature=feature.name,
+            value=str(kind),
+        ) from error
 
 
 def _is_boolean(column: Any) -> bool:
@@ -151,7 +175,7 @@ def _instance_row(schema: Schema, instance: Any, leniency: Leniency) -> list[flo
             return [number_of(schema, index, named[name], leniency) for index, name in enumerate(schema.names)]
         instance = named
     elif isinstance(instance, np.ndarray | Sequence) and not isinstance(instance, str | bytes):
-        values = list(instance)
+        values = list(np.atleast_1d(instance)) if isinstance(instance, np.ndarray | memoryview) else list(instance)
         if len(values) == len(schema.names):
             return [number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(values)]
         instance = values

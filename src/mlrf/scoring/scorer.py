@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from mlrf.core.errors import BundleError, ConfigError
+from mlrf.core.errors import BundleError, ConfigError, InvalidRequestError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.model import Model, load
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.model.table_kinds import as_table
 
 _TWO = 2
 """Number of classes that one prediction distinguishes."""
@@ -53,10 +54,11 @@ class Scorer:
 
     def __call__(self, table: Any) -> Any:
         """Return the answers of an Arrow Table or RecordBatch as a Table; InvalidRequestError names an invalid row."""
-        if isinstance(table, pa.RecordBatch):
-            table = pa.Table.from_batches([table])
+        table = _arrow_table(table)
+        if absent := [name for name in self.keep if name not in table.column_names]:
+            raise InvalidRequestError(f"the table has no column {absent[0]!r} to keep", field=absent[0])
         model = self.model
-        predictions = model.predict(table, self._leniency).reshape(len(table), -1)
+        predictions = model.predict(table, self._leniency).reshape(-1, len(self._outputs))
         columns = {name: table[name] for name in self.keep}
         columns |= {name: pa.array(predictions[:, index]) for index, name in enumerate(self._outputs)}
         if model.classes is not None:
@@ -72,6 +74,23 @@ class Scorer:
                 f"the classes of {self.model.name} are of several types, which no column of a table can hold"
             )
         return {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}[kinds.pop()]
+
+
+def _arrow_table(rows: Any) -> Any:
+    """Return a table of any library as an Arrow table; InvalidRequestError for what is none."""
+    table = as_table(rows)
+    if isinstance(table, pa.Table):
+        return table
+    if table is None or not hasattr(table, "__arrow_c_stream__"):
+        raise InvalidRequestError(
+            f"a Scorer takes an Arrow table or record batch, not {type(rows).__name__}; convert it"
+        )
+    try:
+        return pa.RecordBatchReader.from_stream(table).read_all()
+    except Exception as error:
+        raise InvalidRequestError(
+            f"the {type(rows).__name__} cannot be read as an Arrow table ({type(error).__name__}); convert it to one"
+        ) from error
 
 
 def _restored(path: str, keep: tuple[str, ...], unknown_categories: UnknownCategories, version: str) -> Scorer:

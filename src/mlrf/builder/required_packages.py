@@ -10,9 +10,9 @@ _NEEDED = ("onnx", "pyarrow")
 
 
 def require_packages() -> None:
-    """Refuse to go on without the packages that every build needs: ConfigError names them and how to get them.
+    """Raise ConfigError if a package that every build needs is missing; it names them and how to install them.
 
-    The training library is missed only by the models that are its own (see parity/library.py).
+    A training library is needed only for its own models (see parity/reference.py).
     """
     if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"building needs {', '.join(absent)}: pip install 'mlrf[build]'")

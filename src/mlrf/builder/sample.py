@@ -1,7 +1,7 @@
-"""Sample rows: what they add to the schema (kinds, an example), and the golden rows they become.
+"""Sample rows: they refine the schema (kinds, an example) and become golden rows.
 
-A sample may hold more columns than the model (the target, keys); it may not hold fewer, nor values that the model's
-columns cannot take.
+A sample may have more columns than the model (the target, keys), but not fewer, nor values that the model's
+columns cannot represent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Sample:
     """The rows of a sample by the model's feature names."""
 
     def __init__(self, table: pa.Table, names: tuple[str, ...], *, by_code: bool = False) -> None:
-        """Pick the model's columns; SampleError names those that the sample lacks or has twice."""
+        """Select the model's columns; SampleError names those that the sample lacks or has twice."""
         try:
             found = find_columns(names, table.column_names)
         except InvalidRequestError as error:
@@ -84,7 +84,7 @@ class Sample:
 def schema_of(features: tuple[Feature, ...], sample: Any) -> tuple[Schema, F64 | None]:
     """Return the schema of a model's features, refined by a sample, and the sample's rows [n, F] if there is one.
 
-    ModelUnreadableError when the features make no schema; SampleError when the sample does not fit.
+    ModelUnreadableError if the features do not form a schema; SampleError if the sample does not match.
     """
     try:
         schema = Schema(features)
@@ -111,7 +111,7 @@ def with_examples(schema: Schema, rows: F64) -> Schema:
 def read_sample(sample: Any, names: tuple[str, ...]) -> Sample:
     """Read a sample: the path of a Parquet file, a table with named columns, or an array [n, F] of numbers and codes.
 
-    SampleError says what does not fit.
+    SampleError says what is invalid.
     """
     if isinstance(sample, str | os.PathLike):
         return Sample(_parquet(Path(sample)), names)

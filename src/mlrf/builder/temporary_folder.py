@@ -18,7 +18,7 @@ _PREFIX = "mlrf-"
 def temporary_folder(purpose: str) -> Iterator[Path]:
     """Yield a new folder under TMPDIR, removed afterwards; its name holds `purpose` and the id of this process.
 
-    Those that killed processes of this user left behind are removed first. OSError when none can be made.
+    Folders that killed processes of this user left behind are removed first. OSError if none can be created.
     """
     prefix = f"{_PREFIX}{purpose}-"
     _remove_abandoned(Path(tempfile.gettempdir()), prefix)
@@ -32,7 +32,7 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
         try:
             is_ours = path.lstat().st_uid == os.getuid()
         except OSError:
-            # Another build has removed it meanwhile.
+            # Another build has removed it in the meantime.
             continue
         if is_ours and is_abandoned(owner):
             shutil.rmtree(path, ignore_errors=True)

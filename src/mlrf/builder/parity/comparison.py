@@ -2,7 +2,7 @@
 
 Margins must satisfy two limits. Invariant 1: within 1e-6 of max(|margin|, mean |margin|). And the rounding of the sum
 itself: T trees added in any order stay within (T - 1) u sum max|leaf| of each other and of the exact sum, twice that
-between two orders, so no right export exceeds it, while a branch taken wrongly does unless its leaves are equal to the
+between two orders, so no correct export exceeds it, while a wrong branch does unless its leaves are equal to the
 bit of the sum. Predictions come from those margins through the link: within 1e-9, which is the conditioning of `exp`. u is
 2^-53, or 2^-24 where the library adds in float32.
 """
@@ -21,25 +21,25 @@ from mlrf.core.schema import Schema
 
 MARGIN_LIMIT = 1e-6
 PREDICTION_LIMITS: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-6}
-"""By the precision that the library computes in: its link in float32 keeps no more digits than that."""
+"""By the precision of the library: its link in float32 has no more digits than that."""
 _UNIT_ROUNDOFF: dict[Precision, float] = {"float64": 2.0**-53, "float32": 2.0**-24}
 _SHOWN_FEATURES = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """One answer held against the other: which rows are off, which equal to the bit, and the differences."""
+    """The comparison of two sets of answers: which rows differ, which are equal to the bit, and the differences."""
 
     off: Bool
     """[n]"""
     equal: Bool
     """[n]"""
     difference: F64
-    """[n] the largest over the outputs; 0 where both are the same infinity."""
+    """[n] the largest over the outputs; 0 if both are the same infinity."""
 
 
 def rounding_limit(forest: Forest) -> float:
-    """Return how far two orders of adding up a forest's leaves can lie apart."""
+    """Return the greatest difference between two orders of adding up a forest's leaves."""
     leaf = forest.feature == LEAF
     largest = np.maximum.reduceat(np.where(leaf, np.abs(forest.value), 0.0), forest.tree_offsets[:-1])
     total = float(np.sum(largest)) + float(np.sum(np.abs(forest.base)))
@@ -48,7 +48,7 @@ def rounding_limit(forest: Forest) -> float:
 
 
 def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.inf) -> Verdict:
-    """Hold answers [n, K] against the expected ones: within `relative` of max(|x|, mean |x|) and within `absolute`."""
+    """Compare answers [n, K] with the expected ones: within `relative` of max(|x|, mean |x|) and within `absolute`."""
     same = (expected == got) | (np.isnan(expected) & np.isnan(got))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, np.abs(expected - got))
@@ -56,13 +56,13 @@ def compare(expected: F64, got: F64, *, relative: float, absolute: float = np.in
         finite = np.isfinite(expected)
         mean = float(np.mean(size[finite])) if np.any(finite) else 0.0
         limit = np.minimum(relative * np.maximum(size, mean), absolute)
-        # NaN beside a number is not a difference that any limit holds.
+        # The difference between NaN and a number exceeds every limit.
         off = ~same & ~(difference <= np.where(finite, limit, 0.0))
     return Verdict(np.any(off, axis=1), np.all(same, axis=1), np.max(difference, axis=1))
 
 
 def report(golden: GoldenRows, verdict: Verdict) -> dict[str, ParityRows]:
-    """Return how each kind of golden rows came out."""
+    """Return the result of each kind of golden rows."""
     parity = {}
     for number, kind in enumerate(KINDS):
         rows = golden.kinds == number
@@ -75,7 +75,7 @@ def report(golden: GoldenRows, verdict: Verdict) -> dict[str, ParityRows]:
 def refuse(
     what: str, library: str, golden: GoldenRows, verdict: Verdict, expected: F64, got: F64, schema: Schema
 ) -> ParityError:
-    """Return the error that says which kinds of rows are off, how many, and the worst of them."""
+    """Return the error that says which kinds of rows differ, how many, and the worst of them."""
     counts = {
         kind: int(np.sum(verdict.off & (golden.kinds == number)))
         for number, kind in enumerate(KINDS)

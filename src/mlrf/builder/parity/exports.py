@@ -1,4 +1,4 @@
-"""The exports' own answers: the ONNX model under plain ONNX Runtime, the forest file under the tree engine."""
+"""The exports' answers: of the ONNX model with plain ONNX Runtime, and of the forest file with the tree engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SILENT = 4
 def run_onnx(
     model: bytes, rows: F64 | SparseRows, progress: Callable[[float], None] = lambda _: None
 ) -> tuple[F64, F64]:
-    """Return margins and predictions [n, K] of rows [n, F]; BuildError when ONNX Runtime refuses the model."""
+    """Return margins and predictions [n, K] of rows [n, F]; BuildError if ONNX Runtime refuses the model."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -44,7 +44,7 @@ def run_onnx(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TreesRun:
-    """What the tree engine answered, each way that it is asked."""
+    """The tree engine's answers for each way of calling it."""
 
     margins: F64
     """[n, K] of all rows, as a batch."""
@@ -57,7 +57,7 @@ class TreesRun:
 
 
 def run_trees(forest_file: bytes, rows: F64 | SparseRows, kept: I64) -> TreesRun:
-    """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError when it refuses the file."""
+    """Return the tree engine's answers to rows [n, F], and to the kept ones of them; BundleError if it refuses the file."""
     given = as_sparse(rows)
     with temporary_folder("parity") as folder:
         path = folder / FOREST

@@ -1,7 +1,7 @@
 """The values of one feature that reach a node: narrowed at each split above it, exactly by the IR's rules.
 
-A numeric feature's numbers outside the zero band, those inside it, and NaN are narrowed apart, because Missing.ZERO treats
-them apart. Intervals are (low, high]: left of `x <= t` is (low, min(high, t)], right is (max(low, t), high].
+A numeric feature's numbers outside the zero band, those inside it, and NaN are narrowed separately, because Missing.ZERO treats
+them differently. Intervals are (low, high]: left of `x <= t` is (low, min(high, t)], right is (max(low, t), high].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BELOW_BAND = math.nextafter(-ZERO_BAND, -math.inf)
 
 
 def next_number(x: float, toward: float, inputs: Precision) -> float:
-    """Return the neighbour of x in the precision that the library rounds its inputs to; finite if x is."""
+    """Return the neighbour of x in the precision of the library's inputs; finite if x is."""
     if inputs == "float64":
         return math.nextafter(x, toward)
     with np.errstate(over="ignore"):
@@ -27,9 +27,9 @@ def next_number(x: float, toward: float, inputs: Precision) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The values of a numeric feature that are still possible; -inf is left out, because no split separates it.
+    """The possible values of a numeric feature; -inf is left out, because no split separates it.
 
-    Where the model rounds its inputs to float32 all of them are float32 numbers.
+    If the model rounds its inputs to float32, all of them are float32 numbers.
     """
 
     low: float = -math.inf
@@ -52,7 +52,7 @@ class Numbers:
         return self.low < x <= self.high
 
     def split(self, threshold: float, missing: int, *, default_left: bool, left: bool) -> Numbers:
-        """Return what is possible on one side of a node."""
+        """Return the possible values on one side of a node."""
         to_default = default_left == left
         nan = self.nan and ((threshold >= 0.0) == left if missing == Missing.NONE else to_default)
         low, high = _cut(self.low, self.high, threshold, left=left)
@@ -64,7 +64,7 @@ class Numbers:
         return Numbers(low, high, band_low, band_high, nan, self.inputs)
 
     def pick(self, preferred: float) -> float | None:
-        """Return a possible value, `preferred` where it is one; None when nothing is possible."""
+        """Return a possible value, `preferred` if it is one; None if there is none."""
         if self.holds(preferred):
             return preferred
         above_low = next_number(self.low, math.inf, self.inputs) if self.low > -math.inf else 1.0
@@ -77,7 +77,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The values of a categorical feature that are still possible: codes, one code in no set, and NaN."""
+    """The possible values of a categorical feature: codes, one code in no set, and NaN."""
 
     codes: frozenset[float]
     nan: bool = True
@@ -87,12 +87,12 @@ class Codes:
         return self.nan if math.isnan(x) else x in self.codes
 
     def split(self, chosen: frozenset[float], *, default_left: bool, left: bool) -> Codes:
-        """Return what is possible on one side of a node whose set is `chosen`."""
+        """Return the possible values on one side of a node whose set is `chosen`."""
         codes = self.codes & chosen if left else self.codes - chosen
         return Codes(codes, self.nan and default_left == left)
 
     def pick(self, preferred: float) -> float | None:
-        """Return a possible value, `preferred` where it is one; None when nothing is possible."""
+        """Return a possible value, `preferred` if it is one; None if there is none."""
         if self.holds(preferred):
             return preferred
         if self.codes:

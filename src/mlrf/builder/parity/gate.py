@@ -1,4 +1,4 @@
-"""The gate: an exported model passes only if it reproduces the training library on every golden row."""
+"""The parity gate: an exported model passes only if it reproduces the training library on every golden row."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Exports:
     """A model as each engine reads it."""
 
     onnx: bytes | None
-    """None for a model that ONNX has no operators for: only the tree engine serves it."""
+    """None if ONNX has no operators for the model: only the tree engine serves it."""
     forest: bytes
 
 
@@ -78,7 +78,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
         progress("running ONNX Runtime", 1.0)
         parity[OnnxRuntimeEngine.name] = judge(model, schema, golden, kept, answers, got)
-    # Rows of one background stand together: their file holds what each changes of the row before it.
+    # Rows of one background are consecutive: their file stores the differences from the row before.
     order = np.argsort(golden.rows.start[kept], kind="stable")
     stored = golden.take(kept[order])
     return Proof(
@@ -124,9 +124,10 @@ def _with_infinities(
 def judge(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, got: tuple[F64, F64]
 ) -> dict[str, ParityRows]:
-    """Return the result of each kind of golden rows; ParityError when margins or predictions differ.
+    """Return the result of each kind of golden rows; ParityError if margins or predictions differ.
 
-    `got` are the export's margins and predictions of all golden rows, `kept` numbers those whose predictions are held.
+    `got` are the export's margins and predictions of all golden rows, `kept` are the indices of those whose predictions are
+    compared.
     """
     margins, predictions = got
     verdict = compare(answers.margins, margins, relative=MARGIN_LIMIT, absolute=rounding_limit(model.forest))
@@ -145,7 +146,7 @@ def _linked(model: ImportedModel, margins: F64) -> F64:
 def _check_predictions(
     model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, ours: F64
 ) -> None:
-    """Raise ParityError where predictions of the kept rows are not the library's."""
+    """Raise ParityError if predictions of the kept rows differ from the library's."""
     held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
     if np.any(held.off):
         part = golden.take(kept)
@@ -157,7 +158,7 @@ def judge_trees(
 ) -> dict[str, ParityRows]:
     """Return the result of each kind of golden rows on the tree engine.
 
-    ParityError unless every margin is the library's to the bit, asked in a batch and (the kept rows) one by one, and
+    ParityError unless every margin equals the library's to the bit, in a batch and (the kept rows) one by one, and
     base and contributions add up to it.
     """
     margins, single = model.library_margins(got.margins), model.library_margins(got.single)

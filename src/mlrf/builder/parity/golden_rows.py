@@ -1,11 +1,11 @@
 """The rows on which the training library and the exported model must agree, by kind.
 
-`sampled` rows are the user's own; `random` ones draw each column from where its thresholds and categories lie; `missing`,
-`zero`, `threshold` and `categories` rows stand on the edges of the nodes that `node_probes` leads them to; `tables` rows find
-the entries of the tables that values are looked up in.
+`sampled` rows are the user's own; `random` ones draw each column near its thresholds and categories; `missing`,
+`zero`, `threshold` and `categories` rows are at the splits of the nodes that `node_probes` leads them to; `tables` rows find
+the entries of the look-up tables.
 
-Rows times columns are bounded. Where a model is so wide that a row for each edge would exceed the bound, one row stands on the
-edges of many nodes, as many as do not contradict each other.
+Rows times columns are bounded. If a model is so wide that a row for each split would exceed the bound, one row is at the
+splits of many nodes, as many as do not contradict each other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_ROWS = 400_000
 MAX_BYTES = 512 << 20
 """Largest number of rows times columns, as float64; they are computed in blocks and never all in memory."""
 MAX_WALKS = 1_000_000_000
-"""Rows times trees: libraries walk some millions a second, and have ten minutes."""
+"""Rows times trees: libraries evaluate some millions a second, and have ten minutes."""
 _MIN_ROWS = 64
 _MAX_NODE_CODES = 512
 _CODE_BUDGET = 100_000
@@ -72,7 +72,7 @@ def row_limit(n_features: int, n_trees: int) -> int:
 def golden_rows_of(
     model: ImportedModel, sampled: F64 | None, progress: Callable[[float], None] = lambda _: None
 ) -> GoldenRows:
-    """Return the golden rows of an imported model: those of its forest that its library answers."""
+    """Return the golden rows of an imported model: those of its forest that its library accepts."""
     return golden_rows(
         model.forest,
         sampled,
@@ -96,13 +96,13 @@ def golden_rows(
 ) -> GoldenRows:
     """Return the golden rows of a forest, the same ones for the same forest and sample.
 
-    The columns `never_missing` hold a number in every row: the library refuses rows that lack one. Where `code_counts` names a
-    column, it refuses codes that are not below the count. `edge_values` are further values of columns to hold rows against.
+    The columns `never_missing` have a number in every row: the library refuses rows without one. If `code_counts` names a
+    column, it refuses codes that are not below the count. `edge_values` are further values of columns to try.
     """
     rng = np.random.default_rng(_SEED)
     limit = row_limit(forest.n_features, forest.n_trees)
     n_random = min(RANDOM_ROWS, max(_MIN_ROWS // 4, MAX_BYTES // (32 * forest.n_features)))
-    # They are drawn as integers first, which stand beside them for a while.
+    # They are drawn as integers first, which exist together with them for a while.
     require_memory(2 * 8 * n_random * forest.n_features, f"verifying a model of {forest.n_features:,} features")
     random = random_rows(forest, n_random, rng)
     needed = np.array(never_missing, dtype=np.int64)
@@ -183,7 +183,8 @@ def _answerable(
         for column, count in code_counts.items():
             sound &= _is_code(table[:, column], count)
         if forest.inputs == "float32":
-            # Libraries that round to float32 refuse an infinity, even where a threshold of theirs parts NaN from all numbers.
+            # Libraries that round to float32 refuse an infinity, even if one of their thresholds separates NaN from all
+            # numbers.
             with np.errstate(over="ignore"):
                 sound &= ~np.any(np.isinf(table.astype(np.float32)), axis=1)
         kept.append(first + np.flatnonzero(sound))
@@ -191,7 +192,7 @@ def _answerable(
 
 
 def _counted(forest: Forest, golden: GoldenRows) -> GoldenRows:
-    """Return the rows, with the entries of tables that they find counted in their coverage."""
+    """Return the rows, with the table entries that they find counted in their coverage."""
     if forest.tables is not None:
         golden.coverage.table_entries = forest.tables.n_entries
         golden.coverage.table_entries_found = count_found(forest, golden.rows.dense())
@@ -206,7 +207,7 @@ def _is_code(values: F64, count: int) -> Bool:
 
 def random_rows(forest: Forest, count: int, rng: np.random.Generator) -> F64:
     """Return rows with values between the thresholds and among the categories of the forest, some missing."""
-    # Columns that no node tests hold small integers: they cost a bundle little.
+    # Columns that no node tests get small integers, which take little space in a bundle.
     rows = rng.integers(-3, 4, size=(count, forest.n_features)).astype(np.float64)
     for feature, edges in _edges(forest).items():
         spread = float(np.std(edges)) or 1.0

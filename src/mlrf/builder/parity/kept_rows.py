@@ -1,4 +1,4 @@
-"""Which of the golden rows a bundle keeps: as many of each kind as fit the size that they may have there."""
+"""Selects the golden rows that a bundle stores: as many of each kind as fit the size limit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mlrf.core.forest import I64
 
 MAX_KEPT_A_KIND = 500
 _MAX_CONTRIBUTIONS = 8 << 20
-"""Numbers in the table of the kept rows' contributions, which stands in memory at once."""
+"""Numbers in the table of the kept rows' contributions, which is in memory at once."""
 _MANY = 100
 _BYTES, _ALTERED_BYTES = 8, 12
 _WHOLE_KINDS = tuple(map(KINDS.index, ("sampled", "random")))
 
 
 def kept_rows(golden: GoldenRows, *, n_outputs: int, size_bytes: int) -> I64:
-    """Return the ascending indices of the rows that a bundle keeps, spread over the kinds and over each kind.
+    """Return the ascending indices of the rows that a bundle stores, spread over the kinds and over each kind.
 
-    Stored as differences they take about `size_bytes`: of a wide model few whole rows are kept, and the rows that alter those.
+    Stored as differences they take about `size_bytes`: for a wide model few complete rows, and the rows that differ from those.
     """
     rows, kinds = golden.rows, golden.kinds
     present = np.unique(kinds).tolist()

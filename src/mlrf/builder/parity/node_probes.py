@@ -1,8 +1,8 @@
 """Rows that reach a node with a value exactly at its split.
 
 For every inner node of the forest, a row that satisfies all splits above it and then, in the column that the node tests:
-exactly the threshold, one ulp to each side, NaN, zero where zero and threshold may part ways; or each category that may
-still come. A child, threshold, category or missing rule that the export got wrong sends one of these rows elsewhere.
+exactly the threshold, one ulp to each side, NaN, zero if it may differ from the threshold; or each category that may
+still occur. A wrong child, threshold, category or missing rule in the export sends one of these rows elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Probe = tuple[str, float]
 
 @dataclass(slots=True)
 class Coverage:
-    """How many inner nodes the rows exercised; unreachable ones answer no row at all."""
+    """Numbers of inner nodes that rows reached, and of nodes that no row can reach."""
 
     nodes: int = 0
     unreachable: int = 0
@@ -34,18 +34,18 @@ class Coverage:
     category_probes: int = 0
     category_probes_left_out: int = 0
     table_entries: int = 0
-    """Entries of all tables that values are looked up in."""
+    """Entries of all look-up tables."""
     table_entries_found: int = 0
-    """Of these, the ones that some row finds."""
+    """Entries that some row finds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeProbes:
-    """The rows at one node's split: a background row, altered as the path to the node requires."""
+    """The rows at one node's split: a background row, changed as the path to the node requires."""
 
     background: int
     path: dict[int, float]
-    """Values of the columns that the splits above the node test."""
+    """Values of the columns that the node's ancestors test."""
     tested: int
     """The column that the node tests."""
     probes: list[Probe]
@@ -55,7 +55,7 @@ class NodeProbes:
 def category_codes(forest: Forest) -> dict[int, frozenset[float]]:
     """Return the codes to try for each categorical feature: all that are in a set, one beyond, one below 0.
 
-    Those of a feature whose categories are hashed are among them.
+    Includes features whose categories are hashed.
     """
     found: dict[int, set[float]] = {feature: set(codes) for feature, codes in hashed_codes(forest).items()}
     for node in np.flatnonzero(forest.category_set != NUMERIC):
@@ -69,8 +69,8 @@ def probe_nodes(
 ) -> Iterator[NodeProbes]:
     """Yield the probes of each reachable inner node in turn, and count in `coverage` all but the nodes themselves.
 
-    Columns that the path leaves free take the values of a random one of the `backgrounds` [b, F]. At most `max_codes`
-    categories are tried a node, spread over both sides.
+    Columns that the path does not test get the values of a random row of `backgrounds` [b, F]. At most `max_codes`
+    categories are tried per node, spread over both sides.
     """
     walk = _Walk(forest, backgrounds, coverage, max_codes, rng)
     for root in forest.tree_offsets[:-1]:
@@ -111,7 +111,7 @@ class _Walk:
                 continue
             tested = self._feature[node]
             if tested >= self._forest.n_features:
-                # What a row finds in a table is for `table_rows`; here either side may be taken.
+                # `table_rows` covers table look-ups; here a row may go to either side.
                 waiting += [(self._right[node], LEAF, None, None), (self._left[node], LEAF, None, None)]
                 continue
             possible = domains.get(tested, self._start[tested])
@@ -142,7 +142,7 @@ class _Walk:
             # Rounds back to the threshold: an export that compares in float64 sends it right.
             probes.append((ON_THRESHOLD, math.nextafter(threshold, math.inf)))
         if not probes and (inside := domain.pick(0.0)) is not None:
-            probes.append((ON_THRESHOLD, inside))  # all rows go one way, and that way is worth a row
+            probes.append((ON_THRESHOLD, inside))  # all rows go to one side, which needs a row too
         if domain.nan:
             probes.append((ON_MISSING, math.nan))
         is_zero = self._missing[node] == Missing.ZERO
@@ -158,7 +158,7 @@ class _Walk:
         sides = (sorted(domain.codes & chosen), sorted(domain.codes - chosen))
         probes: list[Probe] = []
         for side in sides:
-            # Where there are too many, different nodes get different ones.
+            # If there are too many, different nodes get different ones.
             start = int(self._rng.integers(len(side))) if len(side) > self._max_codes else 0
             taken = (side[start:] + side[:start])[: self._max_codes]
             self._coverage.category_probes += len(taken)
@@ -177,7 +177,7 @@ class _Walk:
     def _chosen(self, node: int) -> frozenset[float]:
         number = self._set[node]
         if number == NUMERIC:
-            # A column split both ways: LightGBM has none, and its codes cannot be told from numbers here.
+            # A column split both by category and as a number does not occur in LightGBM, and its codes look like numbers here.
             return frozenset(c for c in self._start[self._feature[node]].codes if c <= self._threshold[node])
         if number not in self._sets:
             self._sets[number] = frozenset(map(float, self._forest.category_codes(number).tolist()))

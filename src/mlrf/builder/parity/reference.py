@@ -1,4 +1,4 @@
-"""Asking the training library: a child process with a time limit, rows and answers through files."""
+"""Runs the training library in a child process with a time limit; rows and answers are passed in files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run_reference_library(
 
     `infinite` are rows that the library may refuse.
 
-    BuildError when the library is not installed, crashes or takes too long; ModelUnreadableError when it refuses the model.
+    BuildError if the library is not installed, crashes or takes too long; ModelUnreadableError if it refuses the model.
     """
     found = run_reference_process(
         Question(model.library, model.answers, model.source, model.settings, model.unused_packages),
@@ -154,6 +154,6 @@ def _run(model: Question, folder: Path, time_limit_s: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return what a process wrote as one line: all of it, or its beginning and its end."""
+    """Return the output of a process as one line, shortened to its beginning and end if it is long."""
     line = " ".join(text.split()) or "it gave no message"
     return line if len(line) <= _SHOWN_CHARS else f"{line[: _SHOWN_CHARS // 2]} … {line[-_SHOWN_CHARS // 2 :]}"

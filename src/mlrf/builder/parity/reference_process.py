@@ -26,7 +26,7 @@ from mlrf.core.forest import F64, Bool
 from mlrf.core.parent_death import die_with_parent
 
 NOT_INSTALLED, REFUSED, OUT_OF_MEMORY = 65, 66, 67
-"""The exit statuses that say that the library cannot be imported, that it raised an error, and that memory ran out."""
+"""Exit statuses: the library cannot be imported, it raised an error, memory ran out."""
 INFINITE_ROWS, INFINITE_ANSWERS, VERSION = "infinite.npy", "infinite_answers.npz", "version"
 """The files of rows that hold infinities and of their answers, and of the library's version, written before they are asked."""
 _MOST_CALLS = 48

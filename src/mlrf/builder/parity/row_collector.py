@@ -1,4 +1,4 @@
-"""Golden rows while they are collected: whole rows, and alterations of them, up to a limit."""
+"""Collects golden rows: complete rows, and changes to them, up to a limit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KINDS = ("sampled", "random", "missing", "threshold", "categories", "zero", "tab
 Kinds = npt.NDArray[np.int8]
 _MIN_BACKGROUNDS, _BACKGROUND_BYTES = 64, 4 << 20
 _TRIES, _TRIES_OF_FULL = 16, 64
-"""Shared rows of one kind that a further alteration is tried in."""
+"""Shared rows of one kind in which a further change is tried."""
 
 
 class RowCollector:
     """Rows and their kinds.
 
-    Alterations of one column each are spread over an eighth of the limit: where there are more, a row alters several columns.
-    With `shares_rows` alterations of any columns share rows, where they do not contradict each other.
+    Changes of one column each are spread over an eighth of the limit: if there are more, a row changes several columns.
+    With `shares_rows` changes of any columns share rows, if they do not contradict each other.
     """
 
     def __init__(self, limit: int, rng: np.random.Generator) -> None:
@@ -35,7 +35,7 @@ class RowCollector:
         self._start, self._kinds, self._sizes = array("i"), array("b"), array("i")
         self._columns, self._values = array("i"), array("d")
         self._shared: dict[str, list[tuple[int, dict[int, float]]]] = {}
-        """Backgrounds and alterations of the rows that may yet be shared, by kind."""
+        """Backgrounds and changes of the rows that can still be shared, by kind."""
         self._next: dict[str, int] = {}
 
     @property
@@ -44,7 +44,7 @@ class RowCollector:
         return self.count >= self._limit
 
     def backgrounds(self) -> F64:
-        """Return the whole rows that nodes' rows alter: so few of a wide model that many rows share one."""
+        """Return the complete rows that nodes' rows change: few for a wide model, so that many rows share one."""
         whole = self._all_whole()
         most = max(_MIN_BACKGROUNDS, _BACKGROUND_BYTES // (8 * whole.shape[1]))
         self._indices = np.unique(np.linspace(0, len(whole) - 1, most).astype(np.int64)).tolist()
@@ -56,14 +56,14 @@ class RowCollector:
         return self._whole[0]
 
     def add_whole(self, kind: str, rows: F64) -> None:
-        """Add rows as they are; they are backgrounds too."""
+        """Add complete rows; they are backgrounds too."""
         self._whole.append(rows)
         for index in range(self._n_whole, self._n_whole + len(rows)):
             self._append(kind, index, {})
         self._n_whole += len(rows)
 
     def add_columns(self, kind: str, alterations: Sequence[Mapping[int, float]]) -> None:
-        """Add a row for each column of each of the alterations; where there are too many a row alters several columns."""
+        """Add a row for each column of each of the changes; if there are too many, a row changes several columns."""
         each = max(1, self._limit // 8 // max(1, len(alterations)))
         for altered in alterations:
             pairs = list(altered.items())
@@ -71,11 +71,11 @@ class RowCollector:
                 self._append(kind, self._any_background(), dict(pairs[first::each]))
 
     def add_alterations(self, kind: str, altered: Mapping[int, float]) -> None:
-        """Add one row that alters all of these columns."""
+        """Add one row that changes all of these columns."""
         self._append(kind, self._any_background(), altered)
 
     def add(self, kind: str, background: int, altered: dict[int, float]) -> bool:
-        """Add a row that alters one of the `backgrounds`, or alter a shared one; return whether there was room for it."""
+        """Add a row that changes one of the `backgrounds`, or change a shared one; return whether it fitted."""
         background = self._indices[background]
         if not self.shares_rows:
             self._append(kind, background, altered)
@@ -91,7 +91,7 @@ class RowCollector:
         first = self._next.get(kind, 0)
         for turn in range(min(_TRIES_OF_FULL if self.is_full else _TRIES, len(rows))):
             row = rows[(first + turn) % len(rows)][1]
-            # NaN is the same object everywhere here.
+            # NaN is always the same object here.
             if all(column not in row or row[column] is x or row[column] == x for column, x in altered.items()):
                 row.update(altered)
                 self._next[kind] = first + turn + 1

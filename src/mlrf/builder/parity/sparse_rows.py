@@ -1,8 +1,8 @@
-"""Rows as differences from a few whole rows: what golden rows are while they are many and wide.
+"""Rows stored as differences from a few complete rows, because golden rows are many and wide.
 
-A golden row alters some columns of a background row. Kept as a table, the rows of a model would grow with its nodes times its
-columns; kept so, with the columns that they alter. Libraries and engines are asked block by block, each a table of a bounded
-size.
+A golden row changes some columns of a background row. Stored as a table, the rows of a model would grow with its nodes times
+its columns; stored as differences, with the changed columns. Libraries and engines process them in blocks, each a table of a
+bounded size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from mlrf.core.forest import F64, I32, I64
 
 BLOCK_BYTES = 64 << 20
-"""Of a table that is asked at once; a library makes a few copies of it."""
+"""Size of a table that is processed at once; a library makes a few copies of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class SparseRows:
 
     @classmethod
     def of(cls, rows: F64) -> SparseRows:
-        """Return rows [n, F] of which each is whole."""
+        """Return rows [n, F], each of them complete."""
         n = len(rows)
         return cls(rows, np.arange(n, dtype=np.int32), np.zeros(n + 1, np.int64), np.zeros(0, np.int32), np.zeros(0))
 
@@ -71,7 +71,7 @@ class SparseRows:
             yield first, self.dense(first, first + step)
 
     def save(self, folder: Path) -> None:
-        """Write the rows into a folder, a file an array."""
+        """Write the rows into a folder, one file per array."""
         for field in fields(self):
             np.save(folder / f"{field.name}.npy", getattr(self, field.name), allow_pickle=False)
 
@@ -82,5 +82,5 @@ class SparseRows:
 
 
 def as_sparse(rows: F64 | SparseRows) -> SparseRows:
-    """Return the rows, or a table's rows each whole."""
+    """Return the rows; those of a table as complete rows."""
     return rows if isinstance(rows, SparseRows) else SparseRows.of(rows)

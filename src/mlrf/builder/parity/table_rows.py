@@ -1,7 +1,7 @@
-"""Golden rows for the tables that a forest looks values up in (CatBoost's CTR features): one for each entry that can be found.
+"""Golden rows for a forest's look-up tables (CatBoost's CTR features): one for each entry that can be found.
 
-An entry is known by the hash of its key, and a hash cannot be undone: what leads to it must be tried. All combinations of the
-named categories are tried where there are few, random ones and the rows of the sample where there are many.
+An entry is identified by the hash of its key, and a hash cannot be inverted: combinations must be tried. All combinations of
+the named categories are tried if there are few, random ones and the rows of the sample if there are many.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from mlrf.core.forest import F64, Forest
 from mlrf.core.table_columns import LookupTable, PartKind, TableColumns, find_entries
 
 MAX_TRIED = 100_000
-"""Combinations that are tried for a table."""
+"""Number of combinations that are tried for a table."""
 MAX_ROWS_A_TABLE = 2_000
 MAX_CODES = 4_096
-"""Categories of a feature that are tried in every column."""
+"""Number of categories of a feature that are tried in every column."""
 
 
 def hashed_codes(forest: Forest) -> dict[int, frozenset[float]]:
-    """Return the codes worth trying of each feature whose categories are hashed: the listed ones, one beyond, one below 0."""
+    """Return the codes to try for each feature with hashed categories: the listed ones, one beyond, one below 0."""
     if forest.tables is None:
         return {}
     found = {}
@@ -33,7 +33,7 @@ def hashed_codes(forest: Forest) -> dict[int, frozenset[float]]:
 
 
 def table_borders(forest: Forest, feature: int) -> list[float]:
-    """Return the borders that keys of tables compare a numeric feature with."""
+    """Return the borders of a numeric feature in the keys of tables."""
     if forest.tables is None:
         return []
     parts = [part for table in forest.tables.tables for part in table.parts]
@@ -41,7 +41,7 @@ def table_borders(forest: Forest, feature: int) -> list[float]:
 
 
 def bordered_features(forest: Forest) -> set[int]:
-    """Return the numeric features that keys of tables depend on."""
+    """Return the numeric features on which keys of tables depend."""
     if forest.tables is None:
         return set()
     parts = [part for table in forest.tables.tables for part in table.parts]
@@ -77,7 +77,7 @@ def sampled_entry_rows(forest: Forest, sampled: F64) -> F64:
 
 
 def count_found(forest: Forest, rows: F64) -> int:
-    """Return how many entries of all tables rows [n, F] find."""
+    """Return the number of entries of all tables that rows [n, F] find."""
     if forest.tables is None:
         return 0
     found = 0

@@ -38,6 +38,12 @@ def test_a_sigmoid_has_a_scale(m, scale):
     assert Link("sigmoid_each", scale).vector()([m, -m]) == [1 / (1 + math.exp(-scale * x)) for x in (m, -m)]
 
 
+def test_shares_divide_by_the_sum_and_are_zero_where_it_is():
+    assert Link("shares").vector()([1.0, 3.0]) == [0.25, 0.75]
+    assert Link("shares").vector()([0.0, 0.0]) == [0.0, 0.0]
+    assert Link("sigmoid_shares").vector()([0.0, 0.0, 0.0]) == [1 / 3] * 3
+
+
 @given(st.lists(st.floats(-300, 300), min_size=2, max_size=6))
 def test_softmax_is_its_formula(margins):
     powers = [math.exp(m) for m in margins]

@@ -37,7 +37,11 @@ TESTS = {
     "serving/native": ["tests/unit/serving/native", "tests/wire/test_predicting.py", "tests/wire/test_by_key.py"],
     "serving/oip": ["tests/unit/serving/oip", "tests/wire/test_inference_wires.py", "tests/wire/test_inference.py"],
     "serving/arrow": ["tests/unit/serving/arrow"],
-    "serving/platforms": ["tests/wire/test_platforms.py", "tests/wire/test_platform_limits.py"],
+    "serving/platforms": [
+        "tests/wire/test_platform_refusals.py",
+        "tests/wire/test_platforms.py",
+        "tests/wire/test_platform_limits.py",
+    ],
     "serving/lookup": ["tests/unit/serving/lookup", "tests/wire/test_by_key.py"],
     "serving/cache": ["tests/unit/serving/cache", "tests/unit/serving/config", "tests/ops/test_shared_cache.py"],
     "serving/runtime": [

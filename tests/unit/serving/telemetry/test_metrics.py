@@ -56,6 +56,13 @@ def test_the_tests_own_reader_reads_what_prometheus_does(block):
     assert found["mlrf_requests_total;route=/b;status=200"] == 1
 
 
+def test_a_sample_is_named_by_all_of_its_labels_and_no_more():
+    with pytest.raises(ValueError, match="mlrf_requests_waiting has more labels"):
+        ROUTES.word("mlrf_requests_waiting")
+    with pytest.raises(ValueError, match=r"mlrf_requests_waiting has no label for \['thread'\]"):
+        ROUTES.word("mlrf_requests_waiting", "remote", "thread")
+
+
 def test_counts_are_totals_over_the_workers(block):
     for slot in range(2):
         meter = WorkerMeter(ROUTES, block.row(slot))

@@ -109,7 +109,7 @@ def test_pasted_row_is_filled_in(visit, server, text):
 def test_pasted_nonsense_is_refused_in_words(visit):
     page = visit.open("trees")
     page.click("text=Paste a row")
-    for text, reason in [("{", "not JSON"), ("1,2", "2 cells do not fit 7"), ('{"a": 1}', '"a" is no feature')]:
+    for text, reason in [("{", "not JSON"), ("1,2", "2 cells do not fit 7"), ('{"a": 1}', '"a" is not a feature')]:
         page.fill("#paste", text)
         page.click("text=Fill in the row")
         visit.until("#problem", reason)

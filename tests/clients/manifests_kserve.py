@@ -21,12 +21,12 @@ def read(value: Any, kind: str, at: str, errors: list[str]) -> Any:
     """The object of a declared type, such as `list[V1Container]`."""
     if (found := re.fullmatch(r"list\[(.*)\]", kind)) is not None:
         if not isinstance(value, list):
-            errors.append(f"{at}: {value!r} is no list")
+            errors.append(f"{at}: {value!r} is not a list")
             return None
         return [read(each, found[1], f"{at}[{n}]", errors) for n, each in enumerate(value)]
     if (found := re.fullmatch(r"dict\((\w+), (.*)\)", kind)) is not None:
         if not isinstance(value, dict):
-            errors.append(f"{at}: {value!r} is no object")
+            errors.append(f"{at}: {value!r} is not an object")
             return None
         return {key: read(each, found[2], f"{at}.{key}", errors) for key, each in value.items()}
     if kind in SCALARS:
@@ -41,7 +41,7 @@ def read_model(value: Any, kind: str, at: str, errors: list[str]) -> Any:
     if cls is None:
         return value  # such as IntOrString, which the SDK leaves as it is
     if not isinstance(value, dict):
-        errors.append(f"{at}: {value!r} is no object")
+        errors.append(f"{at}: {value!r} is not an object")
         return None
     by_key = {key: attribute for attribute, key in cls.attribute_map.items()}
     errors += [f"{at}: no field {key!r}" for key in value.keys() - by_key.keys()]

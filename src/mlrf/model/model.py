@@ -1,4 +1,4 @@
-"""`Model`: a bundle in Python, with the bits of a server's answers; what it is made of is no part of the API."""
+"""`Model`: a bundle in Python, with the bits of a server's answers; what it is made of is not part of the API."""
 
 from __future__ import annotations
 

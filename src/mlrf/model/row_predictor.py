@@ -1,6 +1,6 @@
 """`RowPredictor`: the predictions, labels and explanations of rows that are read already, for servers and commands.
 
-Rows in, plain floats out, without NumPy. It is no part of the Python API: `Model` is.
+Rows in, plain floats out, without NumPy. It is not part of the Python API: `Model` is.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def read_column(described: Table) -> Column:
     bits, signed = (32, True) if index is None else (index.number(0, "i", 0), bool(index.number(1, "B", 0)))
     index_code = _INTEGER_CODES.get((bits, signed))
     if index_code is None:
-        raise malformed(f"the indices of the dictionary of column {shown_name(name)} are no integers")
+        raise malformed(f"the indices of the dictionary of column {shown_name(name)} are not integers")
     return Column(name, TypeId.INT, index_code, encoding.number(0, "q", 0), own)
 
 

@@ -149,7 +149,7 @@ class RowReader:
         extra = [column.name for index, column in enumerate(columns) if index not in set(found.values())]
         if extra and self._leniency.unknown_features == "refuse":
             raise UnknownFeatureError(
-                f"the column {shown_name(extra[0])} is no feature of the model; drop it, or start the server with "
+                f"the column {shown_name(extra[0])} is not a feature of the model; drop it, or start the server with "
                 "--unknown-features ignore",
                 feature=clip(extra[0]),
                 unknown=[clip(name) for name in extra[:20]],

@@ -45,8 +45,8 @@ class Message(NamedTuple):
 
 
 def malformed(reason: str) -> MalformedRequestError:
-    """Return the error for a body that is no Arrow IPC stream."""
-    return MalformedRequestError(f"the body is no Arrow IPC stream: {reason}")
+    """Return the error for a body that is not an Arrow IPC stream."""
+    return MalformedRequestError(f"the body is not an Arrow IPC stream: {reason}")
 
 
 def metadata_bytes(body: bytes | memoryview, at: int = 0) -> int:

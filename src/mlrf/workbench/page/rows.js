@@ -55,7 +55,7 @@ export function parseRow(features, text) {
   const found = new Map();
   for (const [i, name] of names.entries()) {
     const feature = features.find((f) => f.name === name);
-    if (!feature) throw new RowError(`the column ${JSON.stringify(name)} is no feature of this model`);
+    if (!feature) throw new RowError(`the column ${JSON.stringify(name)} is not a feature of this model`);
     const isMissing = ["", "nan", "null", "NaN"].includes(cells[i].trim());
     try {
       found.set(name, isMissing ? null : parseValue(feature, cells[i]));
@@ -79,6 +79,6 @@ function rowOfJson(features, text) {
     return new Map(features.map((f, i) => [f.name, f.categories && Number.isInteger(given[i]) ? f.categories[given[i]] ?? given[i] : given[i]]));
   }
   const unknown = Object.keys(given).find((name) => !features.some((f) => f.name === name));
-  if (unknown !== undefined) throw new RowError(`${JSON.stringify(unknown)} is no feature of this model`);
+  if (unknown !== undefined) throw new RowError(`${JSON.stringify(unknown)} is not a feature of this model`);
   return new Map(Object.entries(given));
 }

@@ -124,7 +124,7 @@ class UnfinishedMessages:
             trim_memory()
         footprint = footprint_bytes()
         if footprint > min(self._footprints, default=footprint) + _GROWN_BYTES:
-            # Also by what is no message: metadata, or streams that the client gave up.
+            # Also by what is not a message: metadata, or streams that the client gave up.
             self._sweeps_to_trim = _TRIMMING_SWEEPS
         self._footprints.append(footprint)
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_now)

@@ -27,6 +27,12 @@ def data(seed: int, n: int = 400, *, missing: bool = True) -> tuple[np.ndarray, 
     return rows, (target - target.min()) / np.ptp(target)
 
 
+def boosts_forests(objective: str) -> bool:
+    """Whether this XGBoost grows several trees a round: 3.0 does not where it sets leaf values again after a round."""
+    is_first = tuple(map(int, xgb.__version__.split(".")[:2])) == (3, 0)
+    return not (is_first and objective in ("reg:absoluteerror", "reg:quantileerror"))
+
+
 def train(
     objective: str,
     seed: int = 0,

@@ -115,6 +115,7 @@ def cells() -> list[Cell]:
             ("gbtree", "numeric", "none"),
             *itertools.product(["dart", "forest"], ["partition"], ["NaN"]),
         ]
+        if kind != "forest" or xgboost_models.boosts_forests(objective)
     ]
     found += [
         Cell("catboost", loss, kind, splits, missing)

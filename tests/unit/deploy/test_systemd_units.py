@@ -46,9 +46,16 @@ def analyzed(*arguments, folder):
     return done.returncode, done.stdout + done.stderr
 
 
+def faults(units):
+    """What systemd says of our units; of others of this machine it may say something too."""
+    status, said = analyzed("verify", "./sales.service", "./sales.socket", folder=units)
+    lines = [line for line in said.splitlines() if "sales" in line or "Exec" in line or "/no/such" in line]
+    return lines or [said] * (status != 0)
+
+
 @needs_systemd
 def test_systemd_finds_no_fault(units):
-    assert analyzed("verify", "./sales.service", "./sales.socket", folder=units) == (0, "")
+    assert faults(units) == []
 
 
 @needs_systemd
@@ -66,7 +73,7 @@ def test_planted_errors_are_found(sound, planted, units):
     text = unit.read_text()
     assert sound in text
     unit.write_text(text.replace(sound, planted))
-    assert analyzed("verify", "./sales.service", folder=units) != (0, "")
+    assert faults(units) != []
 
 
 @needs_systemd

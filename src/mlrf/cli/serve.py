@@ -19,12 +19,17 @@ def _fill_standard_descriptors() -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command with its arguments; MlrfError when it cannot serve."""
-    configuration = read_configuration(argv, os.environ)
+    try:
+        configuration = read_configuration(argv, os.environ)
+    except SystemExit as ended:  # of --help: returned, so that what it wrote is flushed and a full disk noticed
+        return ended.code if isinstance(ended.code, int) else 0
     if configuration.print_only:
         print(configuration.text(), end="", flush=True)
         from mlrf.serving.processes.models_at_start import ModelsAtStart  # noqa: PLC0415  --help needs no bundle
+        from mlrf.serving.processes.startup import check_addresses  # noqa: PLC0415
 
         ModelsAtStart(configuration.settings)
+        check_addresses(configuration.settings)
         return 0
     _fill_standard_descriptors()
     # SIGHUP ends a process by default: block it until the arbiter handles it.

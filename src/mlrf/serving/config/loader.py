@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -242,8 +243,15 @@ def _as_toml(value: Any) -> str:
     return text.replace("\x7f", "\\u007f")
 
 
+class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse itself passes over errors, and a full disk would get half of the help and the status 0.
+        if (stream := file or sys.stderr) is not None:
+            stream.write(message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mlrf serve",
         description="Serve bundles over HTTP.",
         epilog=_EPILOG,

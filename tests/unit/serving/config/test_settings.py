@@ -239,7 +239,14 @@ def test_wrong_settings_exit_with_2_before_opening_anything():
 
 @pytest.mark.parametrize(
     ("options", "status", "named"),
-    [([], 0, ""), (["--default", "other"], 2, "--default")],
+    [
+        ([], 0, ""),
+        (["--default", "other"], 2, "--default"),
+        (["--host", "203.0.113.7"], 2, "--host"),
+        (["--host", "no such host"], 2, "--host"),
+        (["--port", "18099", "--grpc-port", "18099"], 2, "--grpc-port"),
+        (["--grpc-port", "0", "--grpc-host", "203.0.113.7"], 2, "--grpc-host"),
+    ],
 )
 def test_print_config_ends_as_the_start_would(tmp_path, options, status, named):
     path = write_bundle(tmp_path / "sample", name="sample")
@@ -247,6 +254,18 @@ def test_print_config_ends_as_the_start_would(tmp_path, options, status, named):
     shown = subprocess.run(asked, capture_output=True, text=True, timeout=300, check=False)
     assert (shown.returncode, named in shown.stderr) == (status, True), shown.stderr
     assert "max_batch = 100" in shown.stdout
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_on_a_full_disk_is_a_failure_of_one_sentence(flag):
+    with open("/dev/full", "w") as full:
+        shown = subprocess.run(
+            [sys.executable, "-m", "mlrf", "serve", flag], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert shown.returncode == 1
+    assert shown.stderr.splitlines() == [
+        "mlrf: standard output cannot be written: No space left on device; free space, or write elsewhere"
+    ]
 
 
 def test_an_address_of_another_machine_is_refused_by_name():

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn import calibration, ensemble
 
 import mlrf
 import test_catboost_ctr
@@ -81,3 +82,26 @@ def test_curves_of_ctr_tables_are_exact(tmp_path):
     model = opened(imported, tmp_path / "ctr")
     rng = np.random.default_rng(1)
     assert_curves_are_exact(model, rng.normal(size=(4, len(model.schema.names))), rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a weighted sum", "calibrated"])
+def test_curves_of_combinations_are_exact(kind, tmp_path):
+    """A combination's answer is made of its members' alone, so it changes only where one of them does."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(300, 3))
+    signal = rows[:, 0] + np.abs(rows[:, 1])
+    boosting, forest = (
+        ensemble.GradientBoostingRegressor(n_estimators=4),
+        ensemble.RandomForestRegressor(3, max_depth=3),
+    )
+    if kind == "a weighted sum":
+        estimator = ensemble.VotingRegressor([("a", boosting), ("b", forest)], weights=[2, 1]).fit(rows, signal)
+    else:
+        member = ensemble.GradientBoostingClassifier(n_estimators=3)
+        estimator = calibration.CalibratedClassifierCV(member, cv=2).fit(rows, signal > 1)
+    model = mlrf.load(mlrf.build(estimator, tmp_path / "bundle", name="m"))
+    for row in rows[:2].tolist():
+        for name in model.schema.names:
+            assert_curve_is_exact(model, row, name)
+        assert_grid_is_exact(model, row, tuple(model.schema.names[:2]))

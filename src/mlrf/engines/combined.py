@@ -33,6 +33,10 @@ class CombinedEngine:
             combined.extend(self._combination.margins(outputs[start : start + step]))
         return combined
 
+    def cuts(self, feature: int) -> array[float]:
+        """Return the cut points of a feature: those of the members' trees, as their answers are all that is combined."""
+        return self._trees.cuts(feature)
+
 
 class LinearCombinedEngine(CombinedEngine):
     """Margins and Shapley values of a combination that is a weighted sum: so are its Shapley values, by linearity."""

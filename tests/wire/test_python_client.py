@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import HTTPServer
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from mlrf.core.publishing import publish
 from mlrf.serving.auth.keys import make_key, write_keys
 from mlrf.testing import serving
 from naive_forest import make_forest
+from once_busy import OnceBusy
 from raw_http import Client as RawClient
 from running import eventually, metrics_of
 
@@ -193,35 +194,10 @@ def test_tls_with_a_certificate_of_our_own(bundle, tmp_path):
             client.predict(records(1)[0])
 
 
-class Once(BaseHTTPRequestHandler):
-    """Answers 503 a number of times, then a prediction."""
-
-    protocol_version = "HTTP/1.1"
-    refusals = 0
-    timeouts: list[int]
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).timeouts.append(int(self.headers["X-Request-Timeout-Ms"]))
-        status, body = 200, b'{"prediction":1.5}'
-        if type(self).refusals:
-            type(self).refusals -= 1
-            status, body = 503, b'{"error":"busy","code":"OVERLOADED","details":{},"request_id":"r"}'
-        self.send_response(status)
-        if status != 200:
-            self.send_header("Retry-After", "0")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def busy():
-    Once.timeouts = []
-    listener = HTTPServer(("127.0.0.1", 0), Once)
+    OnceBusy.timeouts = []
+    listener = HTTPServer(("127.0.0.1", 0), OnceBusy)
     thread = threading.Thread(target=listener.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{listener.server_port}"
@@ -230,21 +206,21 @@ def busy():
 
 
 def test_busy_server_is_retried_within_the_deadline(busy):
-    Once.refusals = 2
+    OnceBusy.refusals = 2
     with Client(busy, timeout_s=20) as client:
         assert client.predict({"x": 1}) == 1.5
-    assert len(Once.timeouts) == 3
-    assert Once.timeouts == sorted(Once.timeouts, reverse=True)
+    assert len(OnceBusy.timeouts) == 3
+    assert OnceBusy.timeouts == sorted(OnceBusy.timeouts, reverse=True)
 
 
 def test_retries_add_at_most_a_tenth_of_load(busy):
-    Once.refusals = 1_000_000
+    OnceBusy.refusals = 1_000_000
     calls = 200
     with Client(busy, timeout_s=60) as client:
         for _ in range(calls):
             with pytest.raises(OverloadedError):
                 client.predict({"x": 1})
-    assert len(Once.timeouts) <= calls * 1.1 + 10
+    assert len(OnceBusy.timeouts) <= calls * 1.1 + 10
 
 
 def test_a_closed_port_is_named():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from mlrf.client.async_client import AsyncClient
 from mlrf.client.client import Client
 from mlrf.client.errors import ServerUnreachableError, VersionChangedError
 
-__all__ = ["Client", "ServerUnreachableError", "VersionChangedError"]
+__all__ = ["AsyncClient", "Client", "ServerUnreachableError", "VersionChangedError"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 
+from mlrf.client.messages import Request, Response
 from mlrf.client.served_model import ServedModel
 from mlrf.client.tensors import Array, read_response, write_request
-from mlrf.client.transport import Transport
 from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError
 
 _CHUNK_ROWS = 10_000
@@ -18,14 +18,18 @@ _CHUNK_BYTES = 4 << 20
 
 
 class TableInference:
-    """Sends tables to one server; learns how many rows it accepts at once."""
+    """Makes the requests for whole tables; learns how many rows the server accepts at once."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self) -> None:
         self._chunk_rows = _CHUNK_ROWS
 
-    def infer(self, served: ServedModel, table: Array, outputs: Sequence[str], deadline_s: float) -> list[Array]:
-        """Return outputs of a table [n, F] in schema order, each [n, ...]; ModelNotFoundError if the version was replaced."""
+    def infer(
+        self, served: ServedModel, table: Array, outputs: Sequence[str]
+    ) -> Generator[Request, Response, list[Array]]:
+        """Yield the requests for a table [n, F] in schema order, and return its outputs, each [n, ...].
+
+        ModelNotFoundError if the version was replaced.
+        """
         path = f"/v2/models/{served.name}/versions/{served.digest}/infer"
         # The protocol calls the prediction of several classes `probabilities`.
         is_multiclass = served.classes is not None and len(served.classes) > 2  # noqa: PLR2004
@@ -38,7 +42,7 @@ class TableInference:
                 raise InvalidRequestError("the table has no rows")
             body, headers = write_request(chunk, names)
             try:
-                response = self._transport.request("POST", path, body, headers, deadline_s)
+                response = yield Request("POST", path, body, headers)
             except (BatchTooLargeError, BodyTooLargeError) as error:
                 self._chunk_rows = _fewer_rows(error, len(chunk), len(body))
                 continue

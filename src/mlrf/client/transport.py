@@ -9,26 +9,18 @@ import gzip
 import http.client
 import ssl
 import threading
-from collections.abc import Mapping
 from time import monotonic, sleep
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mlrf.client.errors import ServerUnreachableError, error_of
+from mlrf.client.messages import Request, Response
 from mlrf.client.retries import RetryBudget, wait_s
 from mlrf.core.errors import ConfigError, DeadlineExceededError, MlrfError
 
-_OK = 200
-_UNAVAILABLE = 503
+OK = 200
+UNAVAILABLE = 503
 _MOST_IDLE = 8
-_LEAST_GZIP_BYTES = 1024
-
-
-class Response(NamedTuple):
-    """A complete response with status 200."""
-
-    headers: Mapping[str, str]
-    content: bytes
+LEAST_GZIP_BYTES = 1024
 
 
 class Transport:
@@ -38,16 +30,8 @@ class Transport:
         self, url: str, *, key: str | None, timeout_s: float, ca_file: str | None, compress: bool, retries: int
     ) -> None:
         """ConfigError for a URL that is not `http://host[:port]` or `https://host[:port]`."""
-        parts = urlsplit(url)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.query
-            or parts.fragment
-            or parts.username
-        ):
-            raise ConfigError(f"{url!r} is not the URL of a server; expected http://host:port or https://host:port")
-        self._host, self._port = parts.hostname, parts.port
+        parts = parts_of(url)
+        self._host, self._port = parts.hostname or "", parts.port
         self._prefix = parts.path.rstrip("/")
         self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
         self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -62,17 +46,16 @@ class Transport:
         """Return the deadline (`time.monotonic`) of a call that starts now, from its own timeout or the client's."""
         return monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
 
-    def request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], deadline_s: float
-    ) -> Response:
+    def request(self, request: Request, deadline_s: float) -> Response:
         """Return the response with status 200; or raise the server's error, ServerUnreachableError or DeadlineExceededError.
 
         Every request of the client is idempotent, so one that fails in transit or is answered with 503 is sent again
         while the deadline and the budget of retries allow.
         """
         self._budget.earn()
+        method, path, body, headers = request
         sent = {**self._headers, **headers}
-        if body is not None and self._compress and len(body) >= _LEAST_GZIP_BYTES:
+        if body is not None and self._compress and len(body) >= LEAST_GZIP_BYTES:
             body = gzip.compress(body, 1)
             sent["Content-Encoding"] = "gzip"
         attempt = 0
@@ -126,12 +109,12 @@ class Transport:
             self._release(connection)
         if answer.getheader("Content-Encoding") == "gzip":
             content = gzip.decompress(content)
-        if answer.status == _OK:
+        if answer.status == OK:
             return Response(dict(answer.headers.items()), content), 0.0
         error_ = error_of(answer.status, content)
-        if answer.status != _UNAVAILABLE:
+        if answer.status != UNAVAILABLE:
             raise error_
-        return error_, _seconds(answer.getheader("Retry-After"))
+        return error_, seconds_of(answer.getheader("Retry-After"))
 
     def _open(self, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:
         """Return a connection, and whether it was used before."""
@@ -152,7 +135,15 @@ class Transport:
         connection.close()
 
 
-def _seconds(value: str | None) -> float:
+def parts_of(url: str) -> SplitResult:
+    """Return the parts of a server's URL; ConfigError for one that is not `http[s]://host[:port]`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"{url!r} is not the URL of a server; expected http://host:port or https://host:port")
+    return parts
+
+
+def seconds_of(value: str | None) -> float:
     """Return the seconds of a Retry-After header; 0 for none, or for a date, which mlrf does not send."""
     try:
         return max(0.0, float(value or 0))

@@ -1,0 +1,113 @@
+"""`AsyncClient`: the calls of `Client` on an asyncio event loop, over httpx."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from mlrf.client.async_transport import AsyncTransport
+from mlrf.client.calls import Call, Calls
+from mlrf.core.errors import MlrfError
+from mlrf.core.leniency import STRICT, Leniency
+from mlrf.model.curve import Curve
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A client of one server for one event loop; close it or use it in an `async with` block. Needs `mlrf[httpx]`.
+
+    Example:
+        async with AsyncClient("http://localhost:8080") as client:
+            await client.predict({"price": 3.5, "promo": True, "store": "a"})
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        key: str | None = None,
+        timeout_s: float = 10.0,
+        retries: int = 3,
+        ca_file: str | None = None,
+        compress: bool = False,
+        leniency: Leniency = STRICT,
+    ) -> None:
+        """Store the settings; arguments as of `Client`. ConfigError if the URL is invalid, or httpx is not installed."""
+        self._url = url
+        self._model = model
+        self._calls = Calls(model, leniency)
+        self._transport = AsyncTransport(
+            url, key=key, timeout_s=timeout_s, ca_file=ca_file, compress=compress, retries=retries
+        )
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._url!r}, model={self._model!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def models(self) -> dict[str, Any]:
+        """As `Client.models`."""
+        return await self._drive(self._calls.models(), None)
+
+    async def is_ready(self) -> bool:
+        """As `Client.is_ready`."""
+        return await self._drive(self._calls.is_ready(), None)
+
+    async def predict(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """As `Client.predict`."""
+        return await self._drive(self._calls.predict(rows), timeout_s)
+
+    async def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """As `Client.predict_proba`."""
+        return await self._drive(self._calls.predict_proba(rows), timeout_s)
+
+    async def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
+        """As `Client.explain`."""
+        return await self._drive(self._calls.explain(rows, top), timeout_s)
+
+    async def curve(
+        self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None
+    ) -> Curve:
+        """As `Client.curve`."""
+        return await self._drive(self._calls.curve(row, features), timeout_s)
+
+    async def by_key(
+        self,
+        keys: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        explain: bool | int = False,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """As `Client.by_key`."""
+        return await self._drive(self._calls.by_key(keys, overrides, explain), timeout_s)
+
+    async def _drive(self, call: Call[T], timeout_s: float | None) -> T:
+        """Make the requests that a call yields, before one deadline, and return its result."""
+        deadline_s = self._transport.deadline_s(timeout_s)
+        try:
+            request = next(call)
+            while True:
+                try:
+                    response = await self._transport.request(request, deadline_s)
+                except MlrfError as error:
+                    request = call.throw(error)
+                else:
+                    request = call.send(response)
+        except StopIteration as done:
+            result: T = done.value
+            return result

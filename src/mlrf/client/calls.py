@@ -1,0 +1,193 @@
+"""The calls of a client without its input and output: each is a generator that yields requests and is sent their responses.
+
+`Client` and `AsyncClient` drive them, over sockets of the standard library and over httpx; what is asked, and what is made of
+the answers, is here alone. An error of a request is raised at its `yield`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from mlrf.client.curves import read_curve
+from mlrf.client.errors import VersionChangedError
+from mlrf.client.frames import like
+from mlrf.client.messages import Request, Response
+from mlrf.client.served_model import ServedModel, class_names, read_served_model
+from mlrf.client.table_inference import TableInference
+from mlrf.client.tensors import Array
+from mlrf.core.errors import InvalidRequestError, ModelNotFoundError, NotReadyError
+from mlrf.core.json_infinities import encoded_infinities
+from mlrf.core.leniency import Leniency
+from mlrf.model.curve import Curve
+from mlrf.model.explanation import Explanation
+from mlrf.model.table_input import read_rows
+
+T = TypeVar("T")
+Call = Generator[Request, Response, T]
+_CHUNK_KEYS = 100
+"""The server's default for --max-batch."""
+_ATTEMPTS_AT_ONE_VERSION = 2
+
+
+class Calls:
+    """The calls for one model of a server; `model` None is the default one. Methods mean what those of `Client` do."""
+
+    def __init__(self, model: str | None, leniency: Leniency) -> None:
+        self._model = model
+        self._leniency = leniency
+        self._tables = TableInference()
+        self._served: ServedModel | None = None
+
+    def models(self) -> Call[dict[str, Any]]:
+        """Return the document of `GET /models`."""
+        document: dict[str, Any] = yield from _get("/models")
+        return document
+
+    def is_ready(self) -> Call[bool]:
+        """Return whether the server reports that it is ready."""
+        try:
+            yield from _get("/readyz")
+        except NotReadyError:
+            return False
+        return True
+
+    def predict(self, rows: Any) -> Call[Any]:
+        """Return predictions of a record or a table."""
+        if isinstance(rows, Mapping):
+            return (yield from self._predict_one(rows, {}))["prediction"]
+        served, (values,) = yield from self._infer(rows, ("prediction",))
+        return like(rows, "prediction", values, class_names(served, values))
+
+    def predict_proba(self, rows: Any) -> Call[Any]:
+        """Return the probabilities of a classifier's classes."""
+        if isinstance(rows, Mapping):
+            answer = yield from self._predict_one(rows, {})
+            if "probabilities" not in answer:
+                raise _no_classifier(answer["model"])
+            return answer["probabilities"]
+        known = yield from self._known()
+        if known.classes is None:
+            raise _no_classifier(known.name)
+        served, (values,) = yield from self._infer(rows, ("probabilities",))
+        return like(rows, "probabilities", values, class_names(served, values))
+
+    def explain(self, rows: Any, top: int | None) -> Call[Any]:
+        """Return the explanation of a record, or an Explanation of a table."""
+        if isinstance(rows, Mapping):
+            return (yield from self._predict_one(rows, {"explain": top or True}))["explanation"]
+        if top is not None:
+            raise InvalidRequestError(
+                "`top` applies to a single record; the explanation of a table contains every feature"
+            )
+        served, (values, base) = yield from self._infer(rows, ("shap_values", "shap_base"))
+        expected: Any = float(base[0]) if len(base) == 1 else base
+        table = read_rows(served.schema, rows, self._leniency)
+        classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
+        return Explanation(values, expected, table, list(served.schema.names), served.schema, classes)
+
+    def curve(self, row: Mapping[str, Any], features: str | Sequence[str]) -> Call[Curve]:
+        """Return the response curve of a record over one feature or two."""
+        names = [features] if isinstance(features, str) else list(features)
+        is_stored = "key" in row and set(row) <= {"key", "overrides"} and isinstance(row["key"], Mapping)
+        body = {**(row if is_stored else {"features": row}), "vary": names}
+        return read_curve((yield from self._post("/curve", body)))
+
+    def by_key(
+        self,
+        keys: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        overrides: Mapping[str, Any] | None,
+        explain: bool | int,
+    ) -> Call[Any]:
+        """Return the server's answer for one stored row, or a list of answers."""
+        if isinstance(keys, Mapping):
+            body: dict[str, Any] = {"key": keys}
+            if overrides:
+                body["overrides"] = overrides
+            if explain is not False:
+                body["explain"] = explain
+            return (yield from self._post("/predict", body))
+        if overrides:
+            raise InvalidRequestError("`overrides` apply to a single key; call once for each key")
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(keys), _CHUNK_KEYS):
+            chunk = [{"key": key} for key in keys[start : start + _CHUNK_KEYS]]
+            body = {"instances": chunk} if explain is False else {"instances": chunk, "explain": explain}
+            answers += _split((yield from self._post("/predict/batch", body)), len(chunk))
+        if len({each["version"] for each in answers}) > 1:
+            raise _version_changed(answers[0]["model"])
+        return answers
+
+    def _predict_one(self, record: Mapping[str, Any], members: Mapping[str, Any]) -> Call[dict[str, Any]]:
+        return (yield from self._post("/predict", {"features": encoded_infinities(record), **members}))
+
+    def _post(self, path: str, body: Any) -> Call[dict[str, Any]]:
+        try:
+            content = msgspec.json.encode(body, enc_hook=_plain)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidRequestError(
+                f"the record cannot be written as JSON ({' '.join(str(error).split())}); send names and numbers, strings or "
+                "booleans"
+            ) from error
+        prefix = "" if self._model is None else f"/models/{self._model}"
+        response = yield Request("POST", prefix + path, content)
+        answer: dict[str, Any] = msgspec.json.decode(response.content)
+        return answer
+
+    def _known(self) -> Call[ServedModel]:
+        """Return the model's description, requested from the server once, and again when its version has changed."""
+        served = self._served
+        if served is None:
+            served = self._served = read_served_model((yield from _get("/models")), self._model)
+        return served
+
+    def _infer(self, rows: Any, outputs: Sequence[str]) -> Call[tuple[ServedModel, list[Array]]]:
+        """Return outputs of a whole table, every chunk answered by the version whose schema the table was read with."""
+        for _ in range(_ATTEMPTS_AT_ONE_VERSION):
+            served = yield from self._known()
+            table = read_rows(served.schema, rows, self._leniency)
+            try:
+                return served, (yield from self._tables.infer(served, table, outputs))
+            except ModelNotFoundError as error:
+                if "version" not in error.details:
+                    raise
+                self._served = None
+        raise _version_changed(served.name)
+
+
+def _get(path: str) -> Call[Any]:
+    response = yield Request("GET", path, None)
+    return msgspec.json.decode(response.content)
+
+
+def _split(answer: Mapping[str, Any], n_rows: int) -> Iterator[dict[str, Any]]:
+    """Yield the answer of each instance of a batch."""
+    arrays = {"predictions": "prediction", "labels": "label", "explanations": "explanation"}
+    for index in range(n_rows):
+        one: dict[str, Any] = {}
+        for name, value in answer.items():
+            if isinstance(value, list):
+                one[arrays.get(name, name)] = value[index]
+            else:
+                one[name] = value
+        yield one
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value for a NumPy value or a date."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise InvalidRequestError(
+        f"a value of type {type(value).__name__} cannot be sent; send a number, string or boolean"
+    )
+
+
+def _no_classifier(name: str) -> InvalidRequestError:
+    return InvalidRequestError(f"the model {name} is not a classifier and has no probabilities; call predict")
+
+
+def _version_changed(name: str) -> VersionChangedError:
+    return VersionChangedError(f"the model {name} was replaced during the call; repeat the call", model=name)

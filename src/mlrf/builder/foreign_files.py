@@ -15,6 +15,9 @@ _MAX_TREELITE_VERSION = 40
 
 _PMML = "a PMML document, whose numbers are rounded; mlrf does not read it: save the model with its own library"
 _MOJO = "an H2O MOJO; mlrf does not read it: train with XGBoost or LightGBM, or export the model to ONNX"
+_TAR = "a tar archive; extract it, and give the model file that it holds"
+_TAR_MAGIC_AT = 257
+_HDF5 = "a Keras or other HDF5 file; mlrf serves neural networks as ONNX only: export it with tf2onnx"
 _DUMP_OF_LIGHTGBM = (
     "a dump of LightGBM's trees (Booster.dump_model), which lacks parts of the model; save it with Booster.save_model"
 )
@@ -45,6 +48,9 @@ def foreign_file(path: Path, content: bytes) -> str | None:
         _DUMP_OF_XGBOOST: _DUMPED_TREE.match(head) is not None,
         _OBJECTS["interpret"]: head.lstrip().startswith(b"{") and b'"ebm"' in head,
         _OBJECTS["treelite"]: _is_treelite(content),
+        _TAR: content[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar",
+        _HDF5: head.startswith(b"\x89HDF\r\n\x1a\n") or (is_zip and b"model.weights.h5" in content),
+        _OBJECTS["torch"]: is_zip and b"/data.pkl" in content and b"/version" in content,
     }
     return next((said for said, is_it in candidates.items() if is_it), None)
 

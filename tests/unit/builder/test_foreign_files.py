@@ -9,6 +9,7 @@ import json
 import lzma
 import pickle
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
@@ -30,7 +31,22 @@ def zipped(*names):
     return buffer.getvalue()
 
 
+def archived(mode):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        entry = tarfile.TarInfo("model.txt")
+        entry.size = len(_TEXT)
+        archive.addfile(entry, io.BytesIO(_TEXT if isinstance(_TEXT, bytes) else _TEXT.encode()))
+    return buffer.getvalue()
+
+
 FOREIGN = {
+    "a tar archive; extract it": archived("w"),
+    "tar archive": archived("w:gz"),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(40),
+    "Keras": zipped("config.json", "model.weights.h5"),
+    "PyTorch": zipped("archive/data.pkl", "archive/version"),
+    "compressed with LZ4, .* if it is none": b"\x04\x22M\x18" + bytes(40),
     "PMML": b'<?xml version="1.0"?>\n<PMML version="4.4">',
     "H2O MOJO": zipped("model.ini", "domains/d000.txt"),
     "treelite": struct.pack("<3i", 4, 3, 0) + bytes(40),

@@ -75,7 +75,7 @@ def ask(suite, told, package):
 
 
 @needs_generators
-def test_openapi_python_client_generates_a_client_that_is_answered(served, document, tmp_path):
+def test_openapi_python_client_generates_a_working_client(served, document, tmp_path):
     package = tmp_path / "mlrf_attrs"
     command = ["openapi-python-client", "generate", "--path", document, "--output-path", package, "--meta", "none"]
     said = run(GENERATORS / command[0], *command[1:], env={"PATH": str(GENERATORS)})

@@ -108,7 +108,7 @@ def test_of_two_keys_none_is_taken(path, tmp_path):
         assert call(b"", timeout=LIMIT_S, metadata=(mine,))
 
 
-def test_metadata_of_a_client_that_acknowledges_nothing_cost_no_more_than_a_look(server):
+def test_metadata_of_an_unacknowledging_client_is_cheap(server):
     (worker,) = server.workers()
     before_s = cpu_s(worker)
     with contextlib.ExitStack() as stack:

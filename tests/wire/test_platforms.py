@@ -341,7 +341,7 @@ def test_sagemaker_names_a_model_and_gets_its_attributes_back(sagemaker, path):
     assert "x-amzn-sagemaker-custom-attributes" not in post(sagemaker, path, {"instances": [row]}).headers
 
 
-def test_without_sagemaker_there_are_no_paths_and_no_attributes_of_its(several):
+def test_sagemaker_paths_exist_only_with_its_platform(several):
     line = "X-Amzn-SageMaker-Custom-Attributes: id=7"
     answer = post(several, "/models/mixed/invocations", {"instances": [MIXED.example()]}, "application/json", line)
     assert answer.status == 200
@@ -349,7 +349,7 @@ def test_without_sagemaker_there_are_no_paths_and_no_attributes_of_its(several):
     assert post(several, "/models/mixed/invoke", {"instances": [MIXED.example()]}).status == 404
 
 
-def test_platforms_may_send_as_many_rows_as_the_inference_protocol(several):
+def test_platforms_and_inference_protocol_share_the_row_limit(several):
     rows = [EXAMPLE | {"price": place / 8} for place in range(2500)]
     for body in ({"instances": rows}, {"dataframe_records": rows}):
         path = "/models/sample/invocations" if "dataframe_records" in body else "/v1/models/sample:predict"

@@ -66,7 +66,7 @@ def refusal(status, code, **details):
     return status, {"error": "no", "code": code, "details": details, "request_id": "r"}
 
 
-def test_arguments_that_do_not_go_together_are_refused_before_anything_is_sent(server, client):
+def test_conflicting_arguments_are_refused_before_sending(server, client):
     with pytest.raises(InvalidRequestError, match="top"):
         client.explain(ROWS, top=3)
     with pytest.raises(InvalidRequestError, match="overrides"):
@@ -92,7 +92,7 @@ def test_a_model_that_is_gone_is_not_asked_for_again(server, client):
     assert server.posts == 1
 
 
-def test_a_single_row_that_is_too_large_is_an_error_and_not_a_loop(server, client):
+def test_single_row_that_is_too_large_is_an_error(server, client):
     server.script = lambda _n: refusal(413, "BODY_TOO_LARGE", max_bytes=10)
     with pytest.raises(BodyTooLargeError):
         client.predict(ROWS[:1])

@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused_by_name(content, kind, details):
     assert caught.value.details | details == caught.value.details
 
 
-def test_a_lenient_server_skips_columns_and_takes_unknown_categories_for_missing():
+def test_lenient_server_skips_columns_and_unknown_categories():
     lenient = reader(leniency=Leniency("ignore", "missing", natural=True))
     table = arrow_table().append_column("x", pa.array([1, 2, 3]))
     assert bits(lenient.table(stream(table))) == WANTED
@@ -128,7 +128,7 @@ def test_no_length_in_a_stream_decides_what_is_allocated():
 
 
 @pytest.mark.parametrize("writer", STREAMS)
-def test_a_damaged_stream_is_refused_as_its_senders_fault_or_answered(writer):
+def test_damaged_stream_is_a_client_error_or_answered(writer):
     content = STREAMS[writer]()
     refused = 0
     for seed in range(300):

@@ -47,7 +47,7 @@ def service(tmp_path):
     return Service([read_bundle(path)], ServeSettings((path,)), meter, Exposition())
 
 
-def test_it_is_ready_while_its_models_repeat_their_answers_and_nobody_asked_it_to_stop(service, tmp_path):
+def test_ready_while_models_answer_and_no_stop_is_requested(service, tmp_path):
     assert service.generation.ready(b"") == b'{"status":"ready"}'
     # As memory that was overwritten would have it: the model answers, and otherwise than at the start.
     served = service.served_as("sample")

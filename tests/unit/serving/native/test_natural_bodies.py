@@ -336,7 +336,7 @@ def test_a_bare_row_may_leave_optional_features_out():
         assert set(parsed[2].defaults) == {"items", "colour", "promo"}
 
 
-def test_decoders_of_natural_bodies_are_compiled_for_the_first_of_them_and_not_where_that_takes_long():
+def test_natural_decoders_are_compiled_lazily_if_cheap():
     decoder = RowDecoder(PLAIN, NATURAL, 1)
     canonical, natural = b'{"features":[1,2,true,0]}', b'[1,2,true,"red"]'
     assert decoder.is_incomplete

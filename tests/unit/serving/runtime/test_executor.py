@@ -86,7 +86,7 @@ def test_a_deadline_is_kept_while_the_thread_is_busy():
     assert 0.05 <= waited_s < 5
 
 
-def test_requests_that_wait_for_a_store_are_limited_in_number_and_in_bytes():
+def test_requests_waiting_for_a_store_are_limited():
     async def story(executor, held, first):
         over = asyncio.Event()
 

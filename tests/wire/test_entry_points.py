@@ -232,3 +232,55 @@ def test_features_are_returned_as_numbers_that_are_read_back(served, value):
     body = json.dumps({"features": [1234.5, SECOND], "return_features": True}).replace("1234.5", number(value))
     answer = served.server.ask("POST", "/predict", body.encode())
     assert json.loads(answer.body)["features"] == {"a": value, "b": SECOND}
+
+
+CODES = [1, 1.0, 0.5, -1, 99, 2.0**40, math.nan, math.inf]
+BY_CODE = (
+    "list",
+    "tuple",
+    "ndarray",
+    "objects",
+    "JSON array",
+    "inference, JSON",
+    "inference, binary",
+    "inference, gRPC values",
+)
+
+
+@pytest.fixture(scope="module", params=["histogram", "catboost"])
+def categorical(request, tmp_path_factory):
+    """A model whose first feature is a category, given by its code."""
+    folder, name = tmp_path_factory.mktemp("codes"), request.param
+    codes = RNG.integers(0, 4, len(X))
+    target = X[:, 1] + codes
+    if name == "histogram":
+        model = ensemble.HistGradientBoostingRegressor(max_iter=5, categorical_features=[0])
+        fitted, lists = model.fit(np.c_[codes, X[:, 1]], target), None
+    else:
+        model = catboost.CatBoostRegressor(iterations=5, verbose=0, cat_features=["a"], allow_writing_files=False)
+        table = pd.DataFrame({"a": np.array(list("pqrs"))[codes], "b": X[:, 1]})
+        fitted, lists = model.fit(table, target), {"a": list("pqrs")}
+    path = mlrf.build(fitted, folder / "b", name=name, categories=lists)
+    with (
+        serving(path, options=["--grpc-port", "0"]) as server,
+        Peer(address_of(server)) as peer,
+        PythonClient(f"http://127.0.0.1:{server.port}", model=name) as client,
+    ):
+        yield Served(name, path, fitted, mlrf.load(path), server, peer, client, None, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", CODES)
+def test_a_code_is_answered_alike_or_refused_alike_at_every_entry_point(categorical, code):
+    found = {}
+    for name in BY_CODE:
+        try:
+            found[name] = ENTRY_POINTS[name](categorical, code)
+        except MlrfError as error:
+            found[name] = error.code
+    assert len(set(found.values())) == 1, found
+    answer = found["list"]
+    if categorical.name == "histogram" and isinstance(answer, float):
+        own = categorical.fitted.predict(np.array([[code, SECOND]]))[0]
+        assert answer == pytest.approx(own, rel=1e-9)
+    assert isinstance(answer, float) == (code == 1 or (categorical.name == "histogram" and code not in (0.5, math.inf)))

@@ -20,6 +20,7 @@ from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
 from mlrf.cli.score import score
+from mlrf.cli.serve_completion import ServeCommand
 from mlrf.cli.verify import verify
 from mlrf.cli.versions import versions
 
@@ -89,9 +90,12 @@ app.command()(keys)
 app.command()(explain)
 app.command()(bench)
 app.add_typer(features)
-# Only listed here: `mlrf.cli.main` dispatches `serve` before this module is imported.
+# Only listed and completed here: `mlrf.cli.main` dispatches `serve` before this module is imported.
 app.command(
-    "serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False
+    "serve",
+    cls=ServeCommand,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
 )(_serve)
 app.command()(publish)
 app.command()(rollback)

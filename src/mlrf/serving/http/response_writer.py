@@ -91,20 +91,23 @@ class ResponseWriter(asyncio.Protocol):
             fault = stopped if made.cancelled() else made.exception()
             if self._transport.is_closing():
                 return
-            content: Result = b""
-            try:
-                if fault is not None:
-                    raise fault
-                content = made.result()
-                if then is not None:
-                    content = followed(content, then)
-                if not isinstance(content, bytes):
-                    self._await(call, identity, started, content, n_bytes, deadline_s)
-                    return
-            except Exception as error:  # noqa: BLE001  as above
-                self._send_refusal(call, identity, started, error)
+            if isinstance(fault, Exception):
+                # Not raised again: this frame would then be part of the error's traceback, and the error of this frame, a cycle
+                # that keeps the request's body until the next full collection.
+                self._send_refusal(call, identity, started, fault)
             else:
-                self._send_answer(call, identity, started, content)
+                content: Result = b""
+                try:
+                    content = made.result()
+                    if then is not None:
+                        content = followed(content, then)
+                    if not isinstance(content, bytes):
+                        self._await(call, identity, started, content, n_bytes, deadline_s)
+                        return
+                except Exception as error:  # noqa: BLE001  as above
+                    self._send_refusal(call, identity, started, error)
+                else:
+                    self._send_answer(call, identity, started, content)
             if not (self._closing_since or self._paused_since):
                 self._go_on()
 

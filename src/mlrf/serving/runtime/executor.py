@@ -133,7 +133,12 @@ class _Run:
 
     def __call__(self) -> Result:
         self.began_s = perf_counter()
-        if self.in_flight is not None and 0 < self.in_flight.until_s < self.began_s:
+        # An error's traceback holds this object: if it held the future, the error that the future gets would be in a cycle, and
+        # keep the request's body until the next full collection.
+        in_flight, self.in_flight = self.in_flight, None
+        until_s = 0.0 if in_flight is None else in_flight.until_s
+        del in_flight
+        if 0 < until_s < self.began_s:
             # Requests with a deadline of their own have already been answered with 504.
             waited_ms = (self.began_s - self.queued_s) * 1e3
             raise OverloadedError(f"the request waited for {waited_ms:.0f} ms without being started; try again later")

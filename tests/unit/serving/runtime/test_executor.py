@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
-from mlrf.core.errors import DeadlineExceededError, OverloadedError
+from mlrf.core.errors import ConfigError, DeadlineExceededError, OverloadedError
 from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.executor import MAX_AWAITED, Executor
 from mlrf.serving.runtime.results import Awaited, Deferred
@@ -145,3 +147,33 @@ def test_disconnect_during_await_keeps_counts_positive():
     assert counts[0] == (0, 1)
     assert len(counts) > 1
     assert min(n for pair in counts for n in pair) == 0
+
+
+def test_refused_work_is_freed_without_a_collection():
+    """What an error's traceback holds, the body above all, must not wait for the collector: that runs once in a long while."""
+
+    class Body:
+        pass
+
+    bodies = []
+
+    def refuse():
+        body = Body()
+        bodies.append(weakref.ref(body))
+        raise ConfigError(f"refused {type(body).__name__}")
+
+    async def story(executor, held, first):
+        held.go.set()
+        await first
+        for _ in range(3):
+            with pytest.raises(ConfigError):
+                await executor.start(Deferred(refuse), 0, 1, 0.0)
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(story)
+        assert [body() for body in bodies[:2]] == [None, None]
+    finally:
+        gc.enable()

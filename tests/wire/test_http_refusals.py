@@ -43,9 +43,7 @@ def test_a_head_over_the_limit_is_431(strict, stream, fault):
         assert client.is_closed()
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/predict/", "/predictions", "/models/", "/models/sample", "/favicon.ico", "/a" * 500]
-)
+@pytest.mark.parametrize("path", ["/predict/", "/predictions", "/models/", "/models/sample", "/a" * 500])
 def test_no_route_is_404(server, path):
     answer = server.ask("GET", path)
     assert (answer.status, answer.code) == (404, "ROUTE_NOT_FOUND")

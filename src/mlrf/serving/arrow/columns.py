@@ -153,7 +153,7 @@ def keys(
     elif column.type_id in (TypeId.STRING, TypeId.LARGE_STRING):
         found, read = _slices(column, n, buffers), partial(_text, name=column.name)
     elif column.type_id == TypeId.STRING_VIEW:
-        found = [*map(_views(column, n, buffers), range(n))]
+        found, read = _view_keys(column, n, buffers[1]), _text_of_view(column, buffers[2:])
     else:
         found = [None if math.isnan(number) else number for number in _raw(column, n, buffers[1])]
     if is_lacking:
@@ -241,16 +241,26 @@ def _same(key: Any) -> Any:
 
 
 def _views(column: Column, n: int, buffers: Buffers) -> Callable[[int], str]:
-    views, data = buffers[1], buffers[2:]
+    views, text_of = buffers[1], _text_of_view(column, buffers[2:])
     if len(views) < n * _VIEW_BYTES:
         raise _short(column.name)
+    return lambda row: text_of(bytes(views[row * _VIEW_BYTES : (row + 1) * _VIEW_BYTES]))
 
-    def read(row: int) -> str:
-        at = row * _VIEW_BYTES
-        (length,) = struct.unpack_from("<i", views, at)
+
+def _view_keys(column: Column, n: int, views: memoryview) -> list[bytes]:
+    """Return n views as they are: the string of a view is made once, however many rows share it."""
+    if len(views) < n * _VIEW_BYTES:
+        raise _short(column.name)
+    packed = bytes(views[: n * _VIEW_BYTES])
+    return [packed[at : at + _VIEW_BYTES] for at in range(0, len(packed), _VIEW_BYTES)]
+
+
+def _text_of_view(column: Column, data: Buffers) -> Callable[[bytes], str]:
+    def read(view: bytes) -> str:
+        (length,) = struct.unpack_from("<i", view)
         if 0 <= length <= _INLINE_BYTES:
-            return _text(views[at + 4 : at + 4 + length], column.name)
-        which, first = struct.unpack_from("<ii", views, at + 8)
+            return _text(view[4 : 4 + length], column.name)
+        which, first = struct.unpack_from("<ii", view, 8)
         if length < 0 or not 0 <= which < len(data) or not 0 <= first <= len(data[which]) - length:
             raise _short(column.name)
         return _text(data[which][first : first + length], column.name)

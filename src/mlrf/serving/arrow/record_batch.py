@@ -31,11 +31,12 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
             "the buffers of the stream are compressed; send them uncompressed, and the body in gzip where size matters",
             field="compression",
         )
-    nodes = list(struct.iter_unpack("<qq", header.items(BatchField.NODES, 16)))
+    if header.count(BatchField.NODES) != len(columns):
+        raise malformed(f"a record batch has {header.count(BatchField.NODES)} columns, and the schema {len(columns)}")
+    nodes = struct.iter_unpack("<qq", header.items(BatchField.NODES, 16))
     places = struct.iter_unpack("<qq", header.items(BatchField.BUFFERS, 16))
     variadic = struct.iter_unpack("<q", header.items(BatchField.VARIADIC, 8))
-    if len(nodes) != len(columns):
-        raise malformed(f"a record batch has {len(nodes)} columns, and the schema {len(columns)}")
+    n_left = len(body)
     parts: list[tuple[bool, Buffers]] = []
     for column, (length, n_missing) in zip(columns, nodes, strict=True):
         if length != n:
@@ -48,6 +49,10 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
             first, size = next(places, (-1, 0))
             if first < 0 or size < 0 or first + size > len(body):
                 raise malformed(f"a buffer of column {shown_name(column.name)} lies outside its message")
+            # Writers give each buffer its own bytes; a thousand columns of the same eight mebibytes would be gigabytes of work.
+            n_left -= size
+            if n_left < 0:
+                raise malformed(f"the buffers of column {shown_name(column.name)} overlap others")
             buffers.append(body[first : first + size])
         parts.append((n_missing != 0 and bool(buffers), buffers))
     return parts

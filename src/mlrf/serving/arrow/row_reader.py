@@ -24,13 +24,16 @@ from mlrf.core.flatbuffers import DamagedBufferError, Table
 from mlrf.core.leniency import Leniency
 from mlrf.core.schema import Schema
 from mlrf.core.value_text import clip, shown_name
-from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, TypeId, keys, numbers, read_column
+from mlrf.serving.arrow.columns import Buffers, Column, Dictionary, FieldField, TypeId, keys, numbers, read_column
 from mlrf.serving.arrow.record_batch import BatchField, parts_of, read_dictionary
 from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, messages, metadata_bytes
 
 _SPARE_COLUMNS = 1000
 _SPARE_MESSAGES = 16
-_KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES = 256, 4096
+_KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES, _KNOWN_CODES = 256, 4096, 1 << 16
+"""Dictionaries that are kept, the bytes of one, and the codes of all of them: a few bytes may hold thousands of values."""
+_SPARE_TEXT = 1 << 24
+"""Characters of categories read of any stream; beyond them and twice its size, values are read that share their bytes."""
 _KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
 """Schemas whose reading is kept: reading one costs ten times the reading of its rows."""
 
@@ -44,6 +47,20 @@ class _Layout:
     places: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class _TextBudget:
+    """Characters that may still be read of a stream's categories."""
+
+    left: int
+
+    def spend(self, value: Any, column: str) -> None:
+        """Take a value's characters; MalformedRequestError when no more are left."""
+        if isinstance(value, str):
+            self.left -= len(value)
+            if self.left < 0:
+                raise malformed(f"the strings of column {shown_name(column)} are the same bytes again and again")
+
+
 class RowReader:
     """Reads the streams for one schema."""
 
@@ -55,6 +72,7 @@ class RowReader:
         self._known: dict[bytes, _Layout] = {}
         self._n_layouts = 0
         self._dictionaries: dict[tuple[int, bytes, bytes], tuple[int, Dictionary]] = {}
+        self._n_codes = 0
 
     def knows(self, body: bytes) -> bool:
         """Return whether the schema of a stream was read before: its rows are then read fast."""
@@ -75,6 +93,7 @@ class RowReader:
         dictionaries: dict[int, Dictionary] = {}
         n_features = len(self._schema.features)
         table: array[float] = array("d")
+        budget = _TextBudget(2 * len(body) + _SPARE_TEXT)
         most = self._max_rows + n_features + _SPARE_MESSAGES
         for message in messages(body, most):
             if message.kind == Header.SCHEMA and layout is None:
@@ -86,7 +105,7 @@ class RowReader:
             elif message.kind == Header.RECORDS:
                 n_rows = message.header.number(BatchField.LENGTH, "q", 0)
                 self._check_count(len(table) // n_features + n_rows, n_rows)
-                table += self._records(message, layout, n_rows, dictionaries)
+                table += self._records(message, layout, n_rows, dictionaries, budget)
             else:
                 raise malformed(f"a message is of the kind {message.kind}")
         if not table:
@@ -95,6 +114,8 @@ class RowReader:
 
     def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:
         """Add a dictionary; one that was read before, as that of a client's frames mostly was, is not read again."""
+        if self._n_codes > _KNOWN_CODES:
+            self._forget_dictionaries()
         key = None
         if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
             # Of a copy: what is kept must not hold the body of its request.
@@ -105,9 +126,13 @@ class RowReader:
             known = read_dictionary(message, layout.columns)
             if key is not None:
                 if len(self._dictionaries) >= _KNOWN_DICTIONARIES:
-                    self._dictionaries.clear()
+                    self._forget_dictionaries()
                 self._dictionaries[key] = known
         dictionaries[known[0]] = known[1]
+
+    def _forget_dictionaries(self) -> None:
+        self._dictionaries.clear()
+        self._n_codes = 0
 
     def _check_count(self, n_all: int, n_rows: int) -> None:
         if n_rows < 0:
@@ -123,14 +148,14 @@ class RowReader:
         key = body[: PREFIX_BYTES + metadata_bytes(body)]
         layout = self._known.get(key)
         if layout is None:
-            layout = self._read_layout(header)
+            layout = self._read_layout(header, len(key))
             if len(self._known) >= _KNOWN_SCHEMAS:
                 self._known.clear()
             if len(key) <= _KNOWN_SCHEMA_BYTES:
                 self._known[key] = layout
         return layout
 
-    def _read_layout(self, header: Table) -> _Layout:
+    def _read_layout(self, header: Table, size_bytes: int) -> _Layout:
         if header.number(0, "h", 0) != 0:
             raise malformed("its numbers are big-endian")
         features = self._schema.features
@@ -138,6 +163,8 @@ class RowReader:
             raise UnknownFeatureError(
                 f"the stream has {header.count(1)} columns, and the model {len(features)} features"
             )
+        if sum(field.count(FieldField.NAME) for field in header.tables(1)) > size_bytes:
+            raise malformed("its columns share the bytes of a name")
         columns = tuple(read_column(field) for field in header.tables(1))
         found = find_columns(self._schema.names, [column.name for column in columns])
         if absent := [each.name for each in features if each.name not in found and not each.optional]:
@@ -172,7 +199,9 @@ class RowReader:
                 expected="a column of numbers" if feature.kind is not Kind.BOOLEAN else "a column of booleans",
             )
 
-    def _records(self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary]) -> array[float]:
+    def _records(
+        self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
+    ) -> array[float]:
         parts = parts_of(message.header, message.body, layout.columns, n)
         n_features = len(layout.places)
         table = array("d", bytes(8 * n * n_features))
@@ -187,7 +216,7 @@ class RowReader:
             if column.is_number and self._schema.features[index].categories is None:
                 table[index::n_features] = numbers(column, n, is_lacking, buffers)
             else:
-                table[index::n_features] = self._by_value(index, column, n, is_lacking, buffers, dictionaries)
+                table[index::n_features] = self._by_value(index, column, n, is_lacking, buffers, dictionaries, budget)
         return table
 
     def _by_value(
@@ -198,6 +227,7 @@ class RowReader:
         is_lacking: bool,
         buffers: Buffers,
         dictionaries: dict[int, Dictionary],
+        budget: _TextBudget,
     ) -> array[float]:
         dictionary = None
         if column.dictionary is not None:
@@ -209,10 +239,13 @@ class RowReader:
         for key in found:
             # The keys of a column are of one type: no True meets a 1.
             if key not in codes:
+                value = None if key is None else read(key)
+                budget.spend(value, column.name)
                 try:
-                    codes[key] = self._schema.number(index, None if key is None else read(key), self._leniency)
+                    codes[key] = self._schema.number(index, value, self._leniency)
                 except InvalidRequestError as error:
                     raise _at_row(error, found.index(key)) from error
+                self._n_codes += dictionary is not None
         return array("d", map(codes.__getitem__, found))
 
     def _checked(self, table: array[float]) -> array[float]:

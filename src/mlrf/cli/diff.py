@@ -29,7 +29,7 @@ from mlrf.model.row_predictor import RowPredictor
 
 def diff(
     old: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
-    new: Annotated[Path, typer.Argument(help="The bundle that would replace it.", parser=some_path)],
+    new: Annotated[Path, typer.Argument(help="The bundle that would replace it, named alike.", parser=some_path)],
     rows: Annotated[
         Path | None,
         typer.Option(

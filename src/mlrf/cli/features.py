@@ -35,7 +35,9 @@ features = typer.Typer(
 
 BundlePath = Annotated[
     Path,
-    typer.Argument(parser=some_path, metavar="bundle", help="The bundle that the rows are for, or REPOSITORY/NAME."),
+    typer.Argument(
+        parser=some_path, metavar="bundle", help="The bundle that the rows are for, or REPOSITORY/NAME[@VERSION]."
+    ),
 ]
 RowsPath = Annotated[Path, typer.Argument(parser=some_path, metavar="rows", help="The file of rows.")]
 StateDir = Annotated[

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import mlrf
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.core.named_bundle import open_bundle
 from mlrf.deploy.templates import write_files
@@ -17,7 +18,7 @@ _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 
 
 def image(
-    bundle: Annotated[Path, typer.Argument(help="A bundle, or REPOSITORY/NAME[@VERSION].", parser=some_path)],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     out: Annotated[
         Path, typer.Option("--out", "-o", parser=some_path, metavar="<path>", help="Directory to write the context to.")
     ],

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
@@ -20,7 +21,7 @@ REPLAY_LIMIT_S = 30.0
 
 
 def publish(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `mlrf build` made.", parser=some_path)],
+    bundle: Annotated[Path, typer.Argument(help=BUNDLE_HELP, parser=some_path, metavar="bundle")],
     repository: Annotated[
         Path, typer.Argument(help="The repository's directory; created when missing.", parser=some_path)
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.errors import ConfigError
-from mlrf.core.repository import ModelDirectory, model_directories
+from mlrf.core.repository import ModelDirectory, Version, model_directories
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -17,10 +17,23 @@ def open_bundle(path: Path) -> Bundle:
     if path.exists():
         found = model_directories(path)
         return read_bundle(path) if not found else _only(path, found).read(_only(path, found).pointer().version)
+    named = _named_version(path)
+    return read_bundle(path) if named is None else named[0].read(named[1])
+
+
+def version_directory(path: Path) -> Path:
+    """Return the directory of a version that is named REPOSITORY/NAME@VERSION, and any other path as it is."""
+    named = None if path.exists() else _named_version(path)
+    return path if named is None else named[0].path / str(named[1].number)
+
+
+def _named_version(path: Path) -> tuple[ModelDirectory, Version] | None:
     name, at, version = path.name.rpartition("@")
-    directory = path.with_name(name) if at and name else path
-    found = model_directories(directory) if directory.is_dir() else []
-    return read_bundle(path) if not found else _only(directory, found).read(_only(directory, found).find(version))
+    if not (name and at):
+        return None
+    directory = path.with_name(name)
+    found = model_directories(directory)
+    return None if not found else ((only := _only(directory, found)), only.find(version))
 
 
 def open_model_directory(path: Path) -> ModelDirectory:

@@ -15,6 +15,7 @@ from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
 from mlrf.core.manifest import MANIFEST
+from mlrf.core.named_bundle import open_bundle
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
 
 _WORK = ".publishing-"
@@ -38,7 +39,7 @@ def publish(
     is incompatible with its clients and that is not allowed; RepositoryError when the repository cannot be written. The pointer
     always names a complete version. A damaged version or pointer does not prevent publishing a good version.
     """
-    bundle = read_bundle(source)
+    bundle = open_bundle(source)
     prove(bundle)
     model_directory = ModelDirectory(repository.absolute() / bundle.name)
     if (repository / MANIFEST).exists() or (repository / POINTER).exists():

@@ -49,7 +49,7 @@ class ServeSettings:
 
     bundles: tuple[Path, ...] = option(
         (),
-        "bundle made by `mlrf build`, model repository, or a model in one (REPOSITORY/NAME)",
+        "bundle made by `mlrf build`, model repository, or a model in one: REPOSITORY/NAME[@VERSION]",
         group=Group.MODELS,
         kind=Path,
         metavar="BUNDLE",

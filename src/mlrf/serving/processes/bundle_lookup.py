@@ -14,6 +14,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle, read_bundle, read_pinned
 from mlrf.core.errors import BundleError
+from mlrf.core.named_bundle import version_directory
 from mlrf.core.repository import Version, is_digest_prefix
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
@@ -95,8 +96,11 @@ def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, i
 
 
 def read_alone(path: Path, settings: ServeSettings) -> Bundle:
-    """Return the bundle in a directory of its own, under the name that it is served by; BundleError when it is not sound."""
-    bundle = read_bundle(path, allow_links=settings.allow_links)
+    """Return the bundle in a directory of its own, under the name that it is served by; BundleError when it is not sound.
+
+    REPOSITORY/NAME@VERSION is such a bundle too: that version, whatever the repository points to.
+    """
+    bundle = read_bundle(version_directory(path), allow_links=settings.allow_links)
     return msgspec.structs.replace(bundle, served_name=settings.model_name)
 
 

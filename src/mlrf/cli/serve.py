@@ -25,11 +25,9 @@ def main(argv: list[str]) -> int:
         return ended.code if isinstance(ended.code, int) else 0
     if configuration.print_only:
         print(configuration.text(), end="", flush=True)
-        from mlrf.serving.processes.models_at_start import ModelsAtStart  # noqa: PLC0415  --help needs no bundle
-        from mlrf.serving.processes.startup import check_addresses  # noqa: PLC0415
+        from mlrf.serving.processes.check_start import check_start  # noqa: PLC0415  --help needs no bundle
 
-        ModelsAtStart(configuration.settings)
-        check_addresses(configuration.settings)
+        check_start(configuration.settings)
         return 0
     _fill_standard_descriptors()
     # SIGHUP ends a process by default: block it until the arbiter handles it.

@@ -50,7 +50,8 @@ class AdminListener:
                 path.unlink()
 
     def _listen_on(self, path: Path) -> socket.socket:
-        _check_place(path)
+        check_socket_path(path)
+        _check_unused(path)
         beside = path.with_name(f".{os.getpid()}~")
         with ExitStack() as opened:
             listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -69,14 +70,21 @@ class AdminListener:
         return listener
 
 
-def _check_place(path: Path) -> None:
+def check_socket_path(path: Path) -> None:
+    """Raise ConfigError when something else than a socket is at a path."""
     try:
         found = path.lstat()
-    except FileNotFoundError:
+    except OSError:  # nothing is there, or binding says what is wrong
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise ConfigError(f"--admin: {path} exists and is not a Unix socket; choose another path", option="--admin")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
+
+
+def _check_unused(path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe,
+        suppress(ConnectionRefusedError, FileNotFoundError),
+    ):
         probe.settimeout(1.0)
         probe.connect(str(path))
         raise ConfigError(f"--admin: another server listens on {path}; choose another path", option="--admin")

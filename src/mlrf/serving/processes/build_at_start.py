@@ -29,10 +29,23 @@ _REMEDY = "build it beforehand, as the Job of `mlrf deploy kserve` does, and ser
 
 def build_models(settings: ServeSettings, log: Log) -> dict[Path, Path]:
     """Return the bundle built for each path of the settings that holds one model file; BundleError if one cannot be built."""
-    if not settings.build_at_start:
-        return {}
-    found = {path: file for path in settings.bundles if (file := model_file(path)) is not None}
-    return {path: _built(file, settings, log) for path, file in found.items()}
+    return {path: _built(file, bundle, log) for path, (file, bundle) in _model_files(settings).items()}
+
+
+def built_bundles(settings: ServeSettings) -> dict[Path, Path]:
+    """Return where the bundle of each such path lies, or will lie once it is built."""
+    return {path: bundle for path, (_, bundle) in _model_files(settings).items()}
+
+
+def _model_files(settings: ServeSettings) -> dict[Path, tuple[Path, Path]]:
+    """Return the model file and the bundle of each path of the settings that holds one model file."""
+    found = {path: model_file(path) for path in settings.bundles} if settings.build_at_start else {}
+    return {path: (file, _bundle_of(file, settings)) for path, file in found.items() if file is not None}
+
+
+def _bundle_of(file: Path, settings: ServeSettings) -> Path:
+    identity = f"{digest_file(file)[:_DIGITS]}-{__version__}"
+    return settings.state_dir / "built" / identity / str(settings.model_name)
 
 
 def model_file(path: Path) -> Path | None:
@@ -48,9 +61,8 @@ def model_file(path: Path) -> Path | None:
     return None
 
 
-def _built(file: Path, settings: ServeSettings, log: Log) -> Path:
-    name = str(settings.model_name)
-    out = settings.state_dir / "built" / f"{digest_file(file)[:_DIGITS]}-{__version__}" / name
+def _built(file: Path, out: Path, log: Log) -> Path:
+    name = out.name
     if (out / MANIFEST).exists():
         log.info("bundle built before", model=name, file=str(file), bundle=str(read_bundle(out).path))
         return out

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from mlrf import __version__
 from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError
 from mlrf.features.seed_store import take_rows
 from mlrf.serving.config.admin_address import parse_admin
 from mlrf.serving.config.settings import ServeSettings
@@ -106,22 +105,6 @@ def _reserve(settings: ServeSettings) -> Reservation | None:
     if wanted.grpc_port is None:
         return None
     return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
-
-
-def check_addresses(settings: ServeSettings) -> None:
-    """Raise ConfigError for addresses that no start on this machine can listen on; whether a port is free now is not asked."""
-    for each in bind_listeners(settings.host, 0, 1, settings.backlog).sockets:
-        each.close()
-    grpc = settings.grpc
-    if grpc.grpc_port is None:
-        return
-    host = settings.host if grpc.grpc_host is None else grpc.grpc_host
-    reserve_address(host, 0).bound.close()
-    if grpc.grpc_port and (host, grpc.grpc_port) == (settings.host, settings.port):
-        raise ConfigError(
-            f"--grpc-port: {host}:{grpc.grpc_port} is in use by --port; choose another --grpc-port",
-            option="--grpc-port",
-        )
 
 
 def _leave(*_signal: object) -> None:

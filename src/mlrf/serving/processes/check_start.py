@@ -1,0 +1,93 @@
+"""What `--print-config` checks: all that a start would refuse on this machine, without listening, building or writing.
+
+1. Models are read and their golden rows replayed, as a start does. A model file that `--build-at-start` would build is not
+   built: only whether its bundle could be written is judged.
+2. Whether a port or socket is free now is not asked: a server with these settings may be running.
+3. A directory that does not exist is judged by the nearest one that does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import ConfigError
+from mlrf.core.manifest import MANIFEST
+from mlrf.features.row_format import row_format
+from mlrf.features.store_location import store_location
+from mlrf.serving.config.admin_address import parse_admin
+from mlrf.serving.config.settings import ServeSettings
+from mlrf.serving.models.service import default_name
+from mlrf.serving.processes.admin_listener import check_socket_path
+from mlrf.serving.processes.build_at_start import built_bundles
+from mlrf.serving.processes.listeners import bind_listeners, reserve_address
+from mlrf.serving.processes.models_at_start import ModelsAtStart
+
+
+def check_start(settings: ServeSettings) -> None:
+    """Raise the ConfigError or BundleError that a start with these settings would end with."""
+    built = built_bundles(settings)
+    unbuilt = [bundle for bundle in built.values() if not (bundle / MANIFEST).exists()]
+    if unbuilt:
+        default_name([str(settings.model_name)], settings.default)
+        for bundle in unbuilt:
+            _check_writable(bundle.parent)
+    else:
+        sources = ModelsAtStart(settings, built)
+        for served in sources.bundles:
+            if served.name in sources.versions:
+                _check_store(served, settings)
+    _check_addresses(settings)
+    _check_admin(settings)
+
+
+def _check_store(bundle: Bundle, settings: ServeSettings) -> None:
+    """Check the directory of a bundle's rows and explanations, where the start would create or fill it."""
+    rows = row_format(bundle)
+    if rows is None:
+        return
+    place, shared = store_location(settings.state_dir, bundle, rows), settings.features is not None
+    if not place.is_seeded(bundle, shared=shared) or not (shared or place.rows.exists()):
+        _check_writable(place.rows.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    nearest = folder.absolute()
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise ConfigError(f"--state-dir: {folder} cannot be made: {nearest} is not a directory", option="--state-dir")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"--state-dir: {folder} cannot be written: {nearest} is not writable for this user", option="--state-dir"
+        )
+
+
+def _check_addresses(settings: ServeSettings) -> None:
+    for each in bind_listeners(settings.host, 0, 1, settings.backlog).sockets:
+        each.close()
+    grpc = settings.grpc
+    if grpc.grpc_port is None:
+        return
+    host = settings.host if grpc.grpc_host is None else grpc.grpc_host
+    reserve_address(host, 0).bound.close()
+    if grpc.grpc_port and (host, grpc.grpc_port) == (settings.host, settings.port):
+        raise ConfigError(
+            f"--grpc-port: {host}:{grpc.grpc_port} is in use by --port; choose another --grpc-port",
+            option="--grpc-port",
+        )
+
+
+def _check_admin(settings: ServeSettings) -> None:
+    if settings.admin is None or (path := parse_admin(settings.admin).path) is None:
+        return
+    check_socket_path(path)
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"--admin: cannot listen on {path}: {path.parent} is not a directory; create it first", option="--admin"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"--admin: cannot listen on {path}: {path.parent} is not writable for this user", option="--admin"
+        )

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
-from mlrf.core.bundle import digest_file
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import Forest

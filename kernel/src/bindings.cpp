@@ -13,6 +13,7 @@
 #include <system_error>
 #include <vector>
 
+#include "buffers.hpp"
 #include "columns.hpp"
 #include "cuts.hpp"
 #include "engine.hpp"
@@ -23,78 +24,16 @@ namespace nb = nanobind;
 
 namespace {
 
+using mlrf::Answer;
+using mlrf::Buffer;
 using mlrf::Engine;
 using mlrf::Forest;
-
-// A buffer of a Python object, released by the destructor.
-class Buffer {
-public:
-    Buffer(PyObject* object, int flags) {
-        if (PyObject_GetBuffer(object, &view_, flags) != 0) throw nb::python_error();
-    }
-    ~Buffer() { PyBuffer_Release(&view_); }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    const Py_buffer& view() const { return view_; }
-
-private:
-    Py_buffer view_;
-};
-
-// Numbers in a buffer: float64, float32, or raw bytes of float64.
-struct Numbers {
-    const void* values;
-    bool is_float32;
-    std::size_t count;
-};
-
-Numbers read_numbers(PyObject* object, const Py_buffer& view, std::vector<unsigned char>& aligned) {
-    // Only bytes-like types may contain the bytes of numbers: an array of int8 is a mistake of the caller.
-    const bool is_raw = PyBytes_Check(object) || PyByteArray_Check(object) ||
-                        (PyMemoryView_Check(object) && view.format != nullptr && std::strcmp(view.format, "B") == 0);
-    const char* format = view.format == nullptr ? "B" : view.format;
-    if (*format == '@' || *format == '=' || *format == '<') ++format;
-    const bool is_float32 = std::strcmp(format, "f") == 0;
-    if (!is_float32 && !is_raw && std::strcmp(format, "d") != 0)
-        throw nb::type_error("rows must hold float64 or float32 numbers, or the bytes of float64 numbers");
-    const std::size_t size_bytes = static_cast<std::size_t>(view.len);
-    const std::size_t value_bytes = is_float32 ? sizeof(float) : sizeof(double);
-    if (size_bytes % value_bytes != 0) throw nb::value_error("rows end in the middle of a number");
-    const void* values = view.buf;
-    if (reinterpret_cast<std::uintptr_t>(values) % value_bytes != 0) {
-        aligned.assign(static_cast<const unsigned char*>(values), static_cast<const unsigned char*>(values) + size_bytes);
-        values = aligned.data();
-    }
-    return {values, is_float32, size_bytes / value_bytes};
-}
+using mlrf::Numbers;
+using mlrf::read_numbers;
 
 [[noreturn]] void refuse_length(std::size_t length, const Forest& f) {
     throw nb::value_error(("a row has " + std::to_string(f.n_features) + " values, not " + std::to_string(length)).c_str());
 }
-
-// An array.array('d') of n zeros and its memory.
-class Answer {
-public:
-    explicit Answer(std::size_t n) {
-        static PyObject* const one_zero = [] {
-            nb::object made = nb::module_::import_("array").attr("array")("d", nb::make_tuple(0.0));
-            return made.release().ptr();
-        }();
-        array_ = nb::steal(PySequence_Repeat(one_zero, static_cast<Py_ssize_t>(n)));
-        if (!array_.is_valid()) throw nb::python_error();
-        if (n > 0) buffer_.emplace(array_.ptr(), PyBUF_WRITABLE);
-    }
-    double* data() { return buffer_ ? static_cast<double*>(buffer_->view().buf) : nullptr; }
-    nb::object release() {
-        buffer_.reset();
-        return std::move(array_);
-    }
-
-private:
-    nb::object array_;
-    std::optional<Buffer> buffer_;
-};
 
 class PythonForest {
 public:
@@ -235,10 +174,10 @@ private:
 
 // The index of the first value of a float64 table that its column's rule does not admit; None if all are admitted.
 nb::object first_outside(nb::handle rows, nb::handle rules) {
-    const Buffer table(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), told(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+    const Buffer table(rows.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS), listed(rules.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
     std::vector<unsigned char> aligned_rows, aligned_rules;
     const Numbers values = read_numbers(rows.ptr(), table.view(), aligned_rows);
-    const Numbers limits = read_numbers(rules.ptr(), told.view(), aligned_rules);
+    const Numbers limits = read_numbers(rules.ptr(), listed.view(), aligned_rules);
     constexpr std::size_t rule_numbers = sizeof(mlrf::ValueRule) / sizeof(double);
     if (values.is_float32 || limits.is_float32) throw nb::type_error("rows and rules must hold float64 numbers");
     if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("each rule must have 4 numbers");

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,9 +20,9 @@ from typing import Any, cast
 
 import msgspec
 
+from mlrf.core.bundle_files import check_files, digest_file, read_small
 from mlrf.core.errors import BundleError
 from mlrf.core.feature import Feature
-from mlrf.core.file_kinds import wrong_content
 from mlrf.core.json_schema import from_json_schema
 from mlrf.core.link import KINDS, Link, LinkKind
 from mlrf.core.manifest import (
@@ -37,7 +36,6 @@ from mlrf.core.manifest import (
     NAME_RULE,
     ONNX_MODEL,
     SCHEMA,
-    FileEntry,
     LinkEntry,
     Manifest,
 )
@@ -45,9 +43,7 @@ from mlrf.core.schema import Schema
 
 _FORMATS_READ = (1, 2)
 """Format 1 has forests only and is read unchanged."""
-MAX_MANIFEST_BYTES = 64 << 20
 _ENGINE_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
-_CHUNK_BYTES = 1 << 20
 _SHORT_VERSION_DIGITS = 12
 
 
@@ -93,10 +89,10 @@ def read_bundle(path: str | os.PathLike[str], *, allow_links: bool = False) -> B
     BundleError names the file and the fault. Every byte of the bundle is read once.
     """
     root = Path(path)
-    raw = _read_small(root, MANIFEST, allow_links=allow_links)
+    raw = read_small(root, MANIFEST, allow_links=allow_links)
     manifest = _decode_manifest(root, raw)
-    _check_files(root, manifest, allow_links=allow_links)
-    bundle = _described(root, raw, manifest, _read_small(root, SCHEMA, allow_links=allow_links))
+    check_files(root, manifest, allow_links=allow_links)
+    bundle = _described(root, raw, manifest, read_small(root, SCHEMA, allow_links=allow_links))
     return msgspec.structs.replace(bundle, follows_links=True) if allow_links else bundle
 
 
@@ -104,7 +100,7 @@ def describe_bundle(path: str | os.PathLike[str], name: str, version: str) -> Bu
     """Return a damaged version as its manifest and schema describe it, or a placeholder if they are damaged too."""
     root = Path(path)
     with suppress(BundleError):
-        raw, schema = _read_small(root, MANIFEST), _read_small(root, SCHEMA)
+        raw, schema = read_small(root, MANIFEST), read_small(root, SCHEMA)
         manifest = _decode_manifest(root, raw)
         is_own = manifest.name == name and hashlib.sha256(raw).hexdigest() == version
         if is_own and hashlib.sha256(schema).hexdigest() == manifest.files[SCHEMA].sha256:
@@ -141,15 +137,6 @@ def decode_json(root: Path, name: str, raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{root}: {name} is not JSON: {error}", file=name) from error
-
-
-def digest_file(path: Path) -> str:
-    """Return the sha256 of a file in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _path_of(descriptor: int) -> Path:
@@ -218,68 +205,6 @@ def _check_listed(root: Path, manifest: Manifest) -> None:
 
 def _listed_formats() -> str:
     return " and ".join(map(str, _FORMATS_READ))
-
-
-def _check_files(root: Path, manifest: Manifest, *, allow_links: bool = False) -> None:
-    # Call stat before opening anything: no device must be read, and no link followed unless that is allowed.
-    try:
-        entries = os.scandir(root)
-        present = {entry.name: entry for entry in entries if not (allow_links and entry.name.startswith(".."))}
-    except OSError as error:
-        raise BundleError(f"{root}: cannot be read: {error.strerror}") from error
-    if extra := sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
-        raise BundleError(f"{root}: {extra[0]} is in the directory but not in the manifest; remove it", file=extra[0])
-    for name, listed in manifest.files.items():
-        if "/" in name or name in ("", ".", "..", MANIFEST):
-            raise BundleError(f"{root}: the manifest lists {name!r}, which is not a file name", file=name)
-        if name not in present:
-            raise BundleError(f"{root}: {name} is missing", file=name)
-        try:
-            _check_file(root, present[name], listed, allow_links=allow_links)
-        except OSError as error:
-            raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
-
-
-def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry, *, allow_links: bool) -> None:
-    name = entry.name
-    found = entry.stat(follow_symlinks=allow_links)
-    if not stat.S_ISREG(found.st_mode):
-        raise _not_regular(root, name, found)
-    if found.st_size != listed.size_bytes:
-        raise BundleError(f"{root}: {name} has {found.st_size} bytes, the manifest says {listed.size_bytes}", file=name)
-    if digest_file(root / name) != listed.sha256:
-        raise BundleError(
-            f"{root}: {name} was altered: its SHA-256 differs from the manifest's; copy the bundle again", file=name
-        )
-    if (wrong := wrong_content(root / name)) is not None:
-        raise BundleError(f"{root}: {name} {wrong}; build it again", file=name)
-
-
-def _not_regular(root: Path, name: str, found: os.stat_result) -> BundleError:
-    remedy = "; `mlrf serve --allow-links` follows links" * stat.S_ISLNK(found.st_mode)
-    return BundleError(f"{root}: {name} is not a regular file{remedy}", file=name)
-
-
-def _read_small(root: Path, name: str, *, allow_links: bool = False) -> bytes:
-    path = root / name
-    try:
-        found = path.stat(follow_symlinks=allow_links)
-        if not stat.S_ISREG(found.st_mode):
-            raise _not_regular(root, name, found)
-        if found.st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(
-                f"{root}: {name} has {found.st_size} bytes, more than any file that mlrf writes", file=name
-            )
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        reason = (
-            f"has no {name}, so it is not a bundle"
-            if root.is_dir()
-            else "is not a directory, and a bundle is a directory"
-        )
-        raise BundleError(f"{root}: {reason}; make one with `mlrf build`", file=name) from error
-    except OSError as error:
-        raise BundleError(f"{root}: {name} cannot be read: {error.strerror}", file=name) from error
 
 
 def _decode_schema(root: Path, raw: bytes) -> Schema:

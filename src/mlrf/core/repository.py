@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from mlrf.core.bundle import MAX_MANIFEST_BYTES, Bundle, read_bundle
+from mlrf.core.bundle import Bundle, read_bundle
+from mlrf.core.bundle_files import MAX_MANIFEST_BYTES
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import MANIFEST, NAME_PATTERN
 

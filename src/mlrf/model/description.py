@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
+from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, example_value
 from mlrf.core.value_text import clip, printable
+from mlrf.engines.interface import Engine
 from mlrf.model.drawing.contributions import value_text
 from mlrf.model.drawing.markup import element, table
-
-if TYPE_CHECKING:
-    from mlrf.model.model import Model
 
 _FEATURES_SHOWN = 30
 _CATEGORIES_SHOWN = 8
 _CLASSES_SHOWN = 10
 
 
-def describe(model: Model) -> str:
+def describe(bundle: Bundle, engine: Engine) -> str:
     """Return a model on one line: name, version, what it predicts, size, engine."""
-    manifest = model.bundle.manifest
-    count = len(model.schema.features)
+    manifest = bundle.manifest
+    count = len(bundle.schema.features)
     return (
-        f"<mlrf Model {model.name} {model.bundle.short_version}: {manifest.library or 'unknown library'} {manifest.task}, "
-        f"{count} feature{'' if count == 1 else 's'}, {manifest.parts}, engine {model.engine.name}>"
+        f"<mlrf Model {bundle.name} {bundle.short_version}: {manifest.library or 'unknown library'} {manifest.task}, "
+        f"{count} feature{'' if count == 1 else 's'}, {manifest.parts}, engine {engine.name}>"
     )
 
 
-def describe_html(model: Model) -> str:
+def describe_html(bundle: Bundle, engine: Engine) -> str:
     """Return a model's facts and its first features as HTML tables."""
-    manifest = model.bundle.manifest
+    manifest = bundle.manifest
     facts = [
-        ["version", model.bundle.short_version],
-        ["bundle", str(model.bundle.path)],
+        ["version", bundle.short_version],
+        ["bundle", str(bundle.path)],
         ["task", f"{manifest.task}, objective {manifest.objective}"],
         ["trained with", manifest.library or "unknown"],
         ["model", manifest.parts],
-        ["engine", model.engine.name],
+        ["engine", engine.name],
         ["predict returns", f"{manifest.link.kind} of the margin"],
     ]
-    if model.classes is not None:
-        shown = [clip(str(label)) for label in model.classes[:_CLASSES_SHOWN]]
-        facts.insert(3, ["classes", ", ".join(shown) + _more(len(model.classes), _CLASSES_SHOWN)])
-    features = model.schema.features
+    if manifest.classes is not None:
+        shown = [clip(str(label)) for label in manifest.classes[:_CLASSES_SHOWN]]
+        facts.insert(3, ["classes", ", ".join(shown) + _more(len(manifest.classes), _CLASSES_SHOWN)])
+    features = bundle.schema.features
     rows = [_feature_row(feature) for feature in features[:_FEATURES_SHOWN]]
     title = f"{len(features)} features" + _more(len(features), _FEATURES_SHOWN, "; {} more in model.schema")
     return element(
         "div",
-        element("p", element("b", f"mlrf Model {model.name}")),
+        element("p", element("b", f"mlrf Model {bundle.name}")),
         table(facts),
         element("details", element("summary", title), table(rows, ["feature", "kind", "missing", "example"])),
     )

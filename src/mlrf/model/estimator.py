@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.feature import Category
 from mlrf.model.row_predictor import RowPredictor
-
-if TYPE_CHECKING:
-    from mlrf.model.model import Model
+from mlrf.model.table_model import TableModel
 
 _LINKS_AT_ZERO = ("sigmoid", "softmax", "sigmoid_each")
 """Links whose classes are told apart by margins: a margin above 0, or the largest. Forests sum probabilities instead."""
@@ -30,7 +28,7 @@ _LINKS_AT_ZERO = ("sigmoid", "softmax", "sigmoid_each")
 class BundleEstimator(BaseEstimator):  # type: ignore[misc]
     """What classifiers and regressors of a bundle share: features, tags, and no training."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TableModel) -> None:
         self.model = model
 
     @property
@@ -77,7 +75,7 @@ class BundleRegressor(RegressorMixin, BundleEstimator):  # type: ignore[misc]
 class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
     """A classifier as a fitted scikit-learn classifier; `classes` are its labels in the order of its outputs."""
 
-    def __init__(self, model: Model, classes: Sequence[Category]) -> None:
+    def __init__(self, model: TableModel, classes: Sequence[Category]) -> None:
         super().__init__(model)
         self.classes = classes
 
@@ -114,7 +112,7 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
         return _numbers(self.model.margin, X)
 
 
-def as_estimator(model: Model, classes: Sequence[Category] | None) -> BundleClassifier | BundleRegressor:
+def as_estimator(model: TableModel, classes: Sequence[Category] | None) -> BundleClassifier | BundleRegressor:
     """Return a model as an estimator; ConfigError when its labels are unknown, or `classes` do not fit it."""
     if model.classes is None:
         if classes is not None:

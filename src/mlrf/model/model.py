@@ -1,167 +1,41 @@
-"""`Model`: a bundle in Python, with the bits of a server's answers; what it is made of is not part of the API."""
+"""`Model`: a bundle in Python; what it is made of is not part of the API."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlrf.core.bundle import Bundle
-from mlrf.core.errors import ConfigError
+from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.feature import Category
-from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
-from mlrf.engines.interface import Engine
-from mlrf.model.row_predictor import RowPredictor
+from mlrf.engines.selection import open_engine
+from mlrf.model.table_model import TableModel
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from mlrf.model.curve import Curve
     from mlrf.model.estimator import BundleClassifier, BundleRegressor
-    from mlrf.model.explanation import Explanation
 
 
-class Model:
+class Model(TableModel):
     """A bundle, ready to predict tables of rows: what `mlrf.load` returns.
 
     `schema` names the features in their order; `classes` are a classifier's labels in the order of its outputs, else None;
-    `bundle` and `engine` tell what is loaded.
+    `bundle` and `engine` tell what is loaded. It can be shown in a notebook, pickled, and used as a scikit-learn estimator.
     """
-
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle = bundle
-        self.engine = engine
-        self.schema = bundle.schema
-        self.classes: list[Category] | None = bundle.manifest.classes
-        self._n_outputs = bundle.manifest.n_outputs
-        self._rows = RowPredictor(bundle, engine)
-        self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
-        self._many = bundle.link.vector()
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.bundle.name
-
-    @property
-    def version(self) -> str:
-        """The version of the bundle: a digest of 64 hex digits, of which answers and logs show 12."""
-        return self.bundle.version
 
     def __repr__(self) -> str:
         from mlrf.model.description import describe  # noqa: PLC0415
 
-        return describe(self)
+        return describe(self.bundle, self.engine)
 
     def _repr_html_(self) -> str:
         """Return the model's facts and features as HTML, for a notebook."""
         from mlrf.model.description import describe_html  # noqa: PLC0415
 
-        return describe_html(self)
+        return describe_html(self.bundle, self.engine)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy or pickle holds no trees: it opens the same version of the bundle again, where it is to be used.
-        from mlrf.model.open_model import reopen  # noqa: PLC0415  which imports this module
-
-        return reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
-
-    def margin(
-        self,
-        rows: Any,
-        leniency: Leniency = STRICT,
-        *,
-        unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: UnknownCategories | None = None,
-    ) -> npt.NDArray[np.float64]:
-        """Return the raw margins of rows, [n] or [n, K].
-
-        `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
-        stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
-        does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips
-        columns that are not features; `unknown_categories="missing"` treats an unknown category as missing.
-        """
-        import numpy as np  # noqa: PLC0415
-
-        table = self._read(rows, leniency, unknown_features, unknown_categories)
-        margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
-        return margins[:, 0] if self._n_outputs == 1 else margins
-
-    def predict(
-        self,
-        rows: Any,
-        leniency: Leniency = STRICT,
-        *,
-        unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: UnknownCategories | None = None,
-    ) -> npt.NDArray[np.float64]:
-        """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
-        import numpy as np  # noqa: PLC0415
-
-        margins = self.margin(rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories)
-        if self._one is not None:
-            return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
-        return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
-
-    def probabilities(
-        self,
-        rows: Any,
-        leniency: Leniency = STRICT,
-        *,
-        unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: UnknownCategories | None = None,
-    ) -> npt.NDArray[np.float64]:
-        """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
-
-        ConfigError when the model is not a classifier.
-        """
-        import numpy as np  # noqa: PLC0415
-
-        classes = self._known_classes()
-        predictions = self.predict(
-            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
-        )
-        return np.array([self._rows.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
-
-    def label(
-        self,
-        rows: Any,
-        leniency: Leniency = STRICT,
-        *,
-        unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: UnknownCategories | None = None,
-    ) -> list[Category]:
-        """Return the predicted class of each row; arguments and errors as of `probabilities`."""
-        classes = self._known_classes()
-        predictions = self.predict(
-            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
-        )
-        return [classes[index] for index in self._rows.class_indices(predictions.tolist())]
-
-    def explain(
-        self,
-        rows: Any,
-        leniency: Leniency = STRICT,
-        *,
-        threads: int = 1,
-        unknown_features: OnUnknownFeature | None = None,
-        unknown_categories: UnknownCategories | None = None,
-    ) -> Explanation:
-        """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
-
-        Exact path-dependent Shapley values. NotExplainableError when the engine cannot explain.
-        """
-        import numpy as np  # noqa: PLC0415
-
-        from mlrf.model.explanation import Explanation  # noqa: PLC0415
-
-        explainer = self._rows.explainer()
-        table = self._read(rows, leniency, unknown_features, unknown_categories)
-        values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
-        shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
-        base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
-        classes = self.classes if self._n_outputs > 1 else None
-        return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+        return _reopen, (str(self.bundle.path), self.bundle.version, self.engine.name)
 
     def as_estimator(self, classes: Sequence[Category] | None = None) -> BundleClassifier | BundleRegressor:
         """Return this model as a fitted scikit-learn estimator, whose `predict` returns a classifier's labels.
@@ -175,36 +49,19 @@ class Model:
             raise ConfigError(f"an estimator needs scikit-learn: pip install scikit-learn ({error})") from error
         return as_estimator(self, classes)
 
-    def curve(self, row: Any, features: str | Sequence[str], leniency: Leniency = STRICT) -> Curve:
-        """Return what the model answers for a row while one feature, or each pair of values of two, takes every value.
 
-        `row` is one instance, by name or in schema order. Exact: one point for each interval between thresholds, each category
-        and missing. NoThresholdsError for a graph of operators, BatchTooLargeError for a grid of too many points.
-        """
-        from mlrf.model.curve import plan_sweep, score_sweep  # noqa: PLC0415
-
-        (values,) = self._read([row], leniency, None, None).tolist()
-        names = [features] if isinstance(features, str) else list(features)
-        return score_sweep(self._rows, plan_sweep(self._rows, values, names, replace(leniency, caller="python")))
-
-    def _read(
-        self,
-        rows: Any,
-        leniency: Leniency,
-        unknown_features: OnUnknownFeature | None,
-        unknown_categories: UnknownCategories | None,
-    ) -> npt.NDArray[np.float64]:
-        from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
-
-        leniency = Leniency(
-            unknown_features or leniency.unknown_features,
-            unknown_categories or leniency.unknown_categories,
-            "python" if leniency.caller == "http" else leniency.caller,
-            natural=True,
+def _reopen(path: str, version: str, engine: str) -> Model:
+    """Return the model that was pickled; BundleError when its bundle is gone, damaged, or another version."""
+    try:
+        bundle = read_bundle(path)
+    except BundleError as error:
+        raise BundleError(
+            f"{error} (a pickled model opens its bundle again: version {version[:12]} must be at {path})",
+            **error.details,
+        ) from error
+    if bundle.version != version:
+        raise BundleError(
+            f"{path}: the pickled model is version {version[:12]} of its bundle, and version {bundle.short_version} is there; "
+            "pickle the model again, or load the bundle by its path"
         )
-        return read_rows(self.schema, rows, leniency)
-
-    def _known_classes(self) -> list[Category]:
-        if self.classes is None:
-            raise ConfigError(f"{self.name} has no classes (its task is {self.bundle.manifest.task}); call predict")
-        return self.classes
+    return Model(bundle, open_engine(bundle, engine))

@@ -11,7 +11,8 @@ import socket
 import pytest
 
 from bundles import ALL_KINDS, entry_of, write_bundle, write_manifest
-from mlrf.core.bundle import digest_file, read_bundle, read_pinned
+from mlrf.core.bundle import read_bundle, read_pinned
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError
 from mlrf.core.manifest import LinkEntry
 

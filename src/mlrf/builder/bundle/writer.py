@@ -25,7 +25,7 @@ from mlrf.core.atomic_files import (
     sync_directory,
     write_file,
 )
-from mlrf.core.bundle import digest_file
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BuildError, OutputExistsError
 from mlrf.core.manifest import MANIFEST, FileEntry, Manifest
 

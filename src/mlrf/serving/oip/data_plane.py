@@ -14,7 +14,8 @@ from mlrf.core.errors import ModelNotFoundError, ModelUnloadedError, NotReadyErr
 from mlrf.core.value_text import clip
 from mlrf.serving.oip import metadata
 from mlrf.serving.oip.counts import CountLimits
-from mlrf.serving.oip.infer import Encode, ModelInference
+from mlrf.serving.oip.infer import ModelInference
+from mlrf.serving.oip.inference_run import Encode
 from mlrf.serving.oip.messages import NO_PARAMETERS, InferRequest
 from mlrf.serving.oip.repository import ALONE, LOAD, UNLOAD, Repository
 from mlrf.serving.oip.statistics import Total, statistics_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 from mlrf.core.errors import NotPermittedError
 from mlrf.engines.interface import Rows
@@ -18,17 +17,17 @@ from mlrf.serving.cache.cache_partition import MAX_BODY_BYTES, CachePartition
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.datatypes import FP64
+from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
-from mlrf.serving.oip.outputs import Outputs, RequestedOutputs
+from mlrf.serving.oip.outputs import Outputs
 from mlrf.serving.oip.row_lookup import (
-    Precomputed,
     are_all_precomputed,
     contributions_of,
     keyed_answer,
     unpack_parameters,
     validity_of,
 )
-from mlrf.serving.oip.statistics import InferenceCounts, RequestTimes
+from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_deadline_s
@@ -39,25 +38,7 @@ from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COU
 _MIN_DIGITS = 6
 """A version may be named by this many of the first digits of its digest."""
 
-Encode = Callable[[Any, InferResponse], bytes]
-"""Encodes the response to a decoded request; called in any thread."""
-
-
-class _Run(RequestTimes, gc=False, kw_only=True):
-    """One request in progress."""
-
-    request: InferRequest
-    encode: Encode
-    requested: RequestedOutputs
-    deadline_s: float = 0.0
-    """The client's deadline; 0 for none."""
-    by_key: bool = False
-    found: Sequence[FoundRow] = ()
-    precomputed: Precomputed = ()
-    """Precomputed contributions of the rows found, if contributions are requested."""
-
-
-_Make = Callable[[_Run, Rows], bytes]
+_Make = Callable[[InferenceRun, Rows], bytes]
 
 
 class ModelInference:
@@ -141,7 +122,7 @@ class ModelInference:
 
     def infer_off_loop(self, decode: Callable[[], InferRequest], encode: Encode, *, may_explain: bool) -> Deferred:
         """Answer a request that takes long to read: off the event loop, except looking up keys and counting."""
-        runs: list[_Run] = []
+        runs: list[InferenceRun] = []
         began_s = perf_counter()
 
         def work() -> bytes | Awaited:
@@ -169,7 +150,7 @@ class ModelInference:
 
         return Deferred(work, after)
 
-    def _begin(self, request: InferRequest, encode: Encode, began_s: float, may_explain: bool) -> _Run:
+    def _begin(self, request: InferRequest, encode: Encode, began_s: float, may_explain: bool) -> InferenceRun:
         timeout = request.parameters.get(TIMEOUT)
         deadline_s = 0.0 if timeout is None else parameter_deadline_s(timeout, began_s)
         requested = self.outputs.requested(request)
@@ -181,14 +162,16 @@ class ModelInference:
                 )
             self._model.explainer()
         by_key = self._reader.has_key and self._reader.is_by_key(request.inputs)
-        return _Run(began_s, request=request, encode=encode, requested=requested, deadline_s=deadline_s, by_key=by_key)
+        return InferenceRun(
+            began_s, request=request, encode=encode, requested=requested, deadline_s=deadline_s, by_key=by_key
+        )
 
-    def _answer_keys(self, run: _Run, keys: Sequence[ByKey]) -> Result:
+    def _answer_keys(self, run: InferenceRun, keys: Sequence[ByKey]) -> Result:
         run.count = len(keys)
         parts = [part for each in keys for part in (len(each.key).to_bytes(4, "little"), each.key)]
         return self._answer(run, parts, partial(self._look_up, run, keys))
 
-    async def _answer_keys_later(self, run: _Run, keys: Sequence[ByKey]) -> Result:
+    async def _answer_keys_later(self, run: InferenceRun, keys: Sequence[ByKey]) -> Result:
         """Answer, on the event loop, a request that was decoded off it."""
         try:
             return self._answer_keys(run, keys)
@@ -196,7 +179,7 @@ class ModelInference:
             self.counts.failed(perf_counter() - run.began_s)
             raise
 
-    def _answer(self, run: _Run, parts: Sequence[Rows], work: Callable[[_Make], Result]) -> Result:
+    def _answer(self, run: InferenceRun, parts: Sequence[Rows], work: Callable[[_Make], Result]) -> Result:
         """Answer from the cache, or by running `work`; `parts` are the rows, or the keys of rows."""
         run.read_s = perf_counter()
         recorder = recording()
@@ -215,7 +198,7 @@ class ModelInference:
             return self._finish(run, packed)
         return followed(packed, partial(self._finish, run))
 
-    def _compute(self, run: _Run, rows: Rows, make: _Make) -> bytes | Deferred:
+    def _compute(self, run: InferenceRun, rows: Rows, make: _Make) -> bytes | Deferred:
         run.ready_s = perf_counter()
         run.n_explained = run.count if run.requested.explains else 0
         explains = run.requested.explains and not are_all_precomputed(run.precomputed)
@@ -231,7 +214,7 @@ class ModelInference:
         self.counts.computed(run)
         return made
 
-    def _packed(self, run: _Run, rows: Rows) -> bytes:
+    def _packed(self, run: InferenceRun, rows: Rows) -> bytes:
         """Return what the cache stores for rows, in any thread: their tensors, and the parameters of looked-up rows."""
         recorder = recording()
         if recorder is not None:
@@ -253,13 +236,13 @@ class ModelInference:
         run.made_s = perf_counter()
         return packed
 
-    def _encoded(self, run: _Run, rows: Rows) -> bytes:
+    def _encoded(self, run: InferenceRun, rows: Rows) -> bytes:
         """Return the complete answer, in any thread."""
         answer = self._encode(run, self._packed(run, rows))
         run.made_s = perf_counter()
         return answer
 
-    def _encode(self, run: _Run, packed: bytes) -> bytes:
+    def _encode(self, run: InferenceRun, packed: bytes) -> bytes:
         parameters = self._origin
         if run.by_key:
             of_rows, packed = unpack_parameters(packed)
@@ -268,7 +251,7 @@ class ModelInference:
         tensors = self.outputs.unpack(run.requested, packed, run.count)
         return run.encode(request, InferResponse(self.name, self.version, request.id, parameters, tensors))
 
-    def _finish(self, run: _Run, packed: bytes) -> bytes | Deferred:
+    def _finish(self, run: InferenceRun, packed: bytes) -> bytes | Deferred:
         """Encode a cached answer, or one that was computed for this request or for an equal one."""
         if len(packed) > MAX_BODY_BYTES:
             return Deferred(lambda: self._encode(run, packed), lambda: self.counts.answered(run))
@@ -276,11 +259,11 @@ class ModelInference:
         self.counts.answered(run)
         return answer
 
-    def _answered(self, run: _Run, answer: bytes) -> bytes:
+    def _answered(self, run: InferenceRun, answer: bytes) -> bytes:
         self.counts.answered(run)
         return answer
 
-    def _look_up(self, run: _Run, keys: Sequence[ByKey], make: _Make) -> Result:
+    def _look_up(self, run: InferenceRun, keys: Sequence[ByKey], make: _Make) -> Result:
         rows, recorder = self._rows, recording()
         if rows is None:
             raise AssertionError("a key was read for a model without rows")
@@ -300,7 +283,9 @@ class ModelInference:
 
         return Awaited(look_up)
 
-    def _compute_found(self, run: _Run, rows: StoredRows, found: Sequence[FoundRow], make: _Make) -> bytes | Deferred:
+    def _compute_found(
+        self, run: InferenceRun, rows: StoredRows, found: Sequence[FoundRow], make: _Make
+    ) -> bytes | Deferred:
         run.found = found
         if (recorder := recording()) is not None:
             recorder.enter(REST)

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from mlrf import __version__
-from mlrf.core.bundle import digest_file, read_bundle
+from mlrf.core.bundle import read_bundle
+from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import MANIFEST
 from mlrf.core.parent_death import die_with_parent

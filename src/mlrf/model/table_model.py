@@ -1,0 +1,180 @@
+"""Predictions of tables: arrays, data frames and lists of rows in, arrays out, with the bits of a server's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlrf.core.bundle import Bundle
+from mlrf.core.errors import ConfigError
+from mlrf.core.feature import Category
+from mlrf.core.leniency import STRICT, Leniency, OnUnknownFeature, UnknownCategories
+from mlrf.engines.interface import Engine
+from mlrf.model.row_predictor import RowPredictor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from mlrf.model.curve import Curve
+    from mlrf.model.explanation import Explanation
+
+
+class TableModel:
+    """A bundle and an engine, ready to predict tables of rows.
+
+    `schema` names the features in their order; `classes` are a classifier's labels in the order of its outputs, else None;
+    `bundle` and `engine` tell what is loaded.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self.schema = bundle.schema
+        self.classes: list[Category] | None = bundle.manifest.classes
+        self._n_outputs = bundle.manifest.n_outputs
+        self._rows = RowPredictor(bundle, engine)
+        self._one = None if bundle.link.is_vector or self._n_outputs > 1 else bundle.link.scalar()
+        self._many = bundle.link.vector()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.bundle.name
+
+    @property
+    def version(self) -> str:
+        """The version of the bundle: a digest of 64 hex digits, of which answers and logs show 12."""
+        return self.bundle.version
+
+    def margin(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the raw margins of rows, [n] or [n, K].
+
+        `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
+        stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
+        does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips
+        columns that are not features; `unknown_categories="missing"` treats an unknown category as missing.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
+        margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
+        return margins[:, 0] if self._n_outputs == 1 else margins
+
+    def predict(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
+        import numpy as np  # noqa: PLC0415
+
+        margins = self.margin(rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories)
+        if self._one is not None:
+            return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
+        return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
+
+    def probabilities(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
+
+        ConfigError when the model is not a classifier.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        classes = self._known_classes()
+        predictions = self.predict(
+            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+        )
+        return np.array([self._rows.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
+
+    def label(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> list[Category]:
+        """Return the predicted class of each row; arguments and errors as of `probabilities`."""
+        classes = self._known_classes()
+        predictions = self.predict(
+            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+        )
+        return [classes[index] for index in self._rows.class_indices(predictions.tolist())]
+
+    def explain(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        threads: int = 1,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> Explanation:
+        """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
+
+        Exact path-dependent Shapley values. NotExplainableError when the engine cannot explain.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        from mlrf.model.explanation import Explanation  # noqa: PLC0415
+
+        explainer = self._rows.explainer()
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
+        values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
+        shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
+        base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+        classes = self.classes if self._n_outputs > 1 else None
+        return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+
+    def curve(self, row: Any, features: str | Sequence[str], leniency: Leniency = STRICT) -> Curve:
+        """Return what the model answers for a row while one feature, or each pair of values of two, takes every value.
+
+        `row` is one instance, by name or in schema order. Exact: one point for each interval between thresholds, each category
+        and missing. NoThresholdsError for a graph of operators, BatchTooLargeError for a grid of too many points.
+        """
+        from mlrf.model.curve import plan_sweep, score_sweep  # noqa: PLC0415
+
+        (values,) = self._read([row], leniency, None, None).tolist()
+        names = [features] if isinstance(features, str) else list(features)
+        return score_sweep(self._rows, plan_sweep(self._rows, values, names, replace(leniency, caller="python")))
+
+    def _read(
+        self,
+        rows: Any,
+        leniency: Leniency,
+        unknown_features: OnUnknownFeature | None,
+        unknown_categories: UnknownCategories | None,
+    ) -> npt.NDArray[np.float64]:
+        from mlrf.model.table_input import read_rows  # noqa: PLC0415  with NumPy, which a server does without
+
+        leniency = Leniency(
+            unknown_features or leniency.unknown_features,
+            unknown_categories or leniency.unknown_categories,
+            "python" if leniency.caller == "http" else leniency.caller,
+            natural=True,
+        )
+        return read_rows(self.schema, rows, leniency)
+
+    def _known_classes(self) -> list[Category]:
+        if self.classes is None:
+            raise ConfigError(f"{self.name} has no classes (its task is {self.bundle.manifest.task}); call predict")
+        return self.classes

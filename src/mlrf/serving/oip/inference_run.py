@@ -1,0 +1,29 @@
+"""One inference request in progress: what was requested, how its response is encoded, and the rows that were found for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mlrf.serving.lookup.stored_rows import FoundRow
+from mlrf.serving.oip.messages import InferRequest, InferResponse
+from mlrf.serving.oip.outputs import RequestedOutputs
+from mlrf.serving.oip.row_lookup import Precomputed
+from mlrf.serving.oip.statistics import RequestTimes
+
+Encode = Callable[[Any, InferResponse], bytes]
+"""Encodes the response to a decoded request; called in any thread."""
+
+
+class InferenceRun(RequestTimes, gc=False, kw_only=True):
+    """One request in progress."""
+
+    request: InferRequest
+    encode: Encode
+    requested: RequestedOutputs
+    deadline_s: float = 0.0
+    """The client's deadline; 0 for none."""
+    by_key: bool = False
+    found: Sequence[FoundRow] = ()
+    precomputed: Precomputed = ()
+    """Precomputed contributions of the rows found, if contributions are requested."""

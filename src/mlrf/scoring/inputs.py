@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pyarrow.parquet as pq
 from mlrf.core.column_matching import find_columns
 from mlrf.core.errors import ConfigError, InvalidRequestError, MissingFeatureError
 from mlrf.core.schema import Schema
+from mlrf.core.value_text import clip
 
+_TABLE_LIBRARIES = ("pandas", "polars", "pyarrow", "numpy")
 _TAIL_BYTES = 8
 """Bytes at the end of a Parquet file: the footer's length and a magic number."""
 
@@ -48,24 +51,54 @@ class InputFile:
             raise ConfigError(f"{self.path} changed while it was scored; run the command again with --restart")
 
 
-def find_inputs(arguments: Sequence[str]) -> list[Path]:
+def find_inputs(inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Return the Parquet files of paths, directories and globs, sorted within each; ConfigError if one has none."""
     found: list[Path] = []
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            files = sorted(each for each in path.rglob("*.parquet") if not _is_hidden(each.relative_to(path)))
-        elif path.exists() or not glob.has_magic(argument):
-            files = [path]
-        else:
-            files = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
-        if not files:
-            raise ConfigError(f"{argument}: names no Parquet file")
-        found += files
+    for argument in _arguments(inputs):
+        try:
+            found += _files_of(argument)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise ConfigError(f"{clip(argument)!r} cannot be read: {reason}") from error
     resolved = [path.resolve() for path in found]
     if twice := [path for index, path in enumerate(resolved) if path in resolved[:index]]:
         raise ConfigError(f"{twice[0]} is named twice; name each input once")
     return resolved
+
+
+def _arguments(inputs: Any) -> list[str]:
+    if isinstance(inputs, str | os.PathLike):
+        return _arguments([inputs])
+    if not isinstance(inputs, Iterable) or type(inputs).__module__.partition(".")[0] in _TABLE_LIBRARIES:
+        raise _no_path(inputs)
+    arguments = []
+    for each in inputs:
+        if not isinstance(each, str | os.PathLike) or not isinstance(path := os.fspath(each), str):
+            raise _no_path(each)
+        arguments.append(path)
+    return arguments
+
+
+def _no_path(given: Any) -> ConfigError:
+    return ConfigError(
+        f"the inputs are paths of Parquet files, not {type(given).__name__}; to score a table in memory, call "
+        "mlrf.scoring.Scorer(bundle)(table)"
+    )
+
+
+def _files_of(argument: str) -> list[Path]:
+    """Return the Parquet files of one path, directory or glob; ConfigError if there is none."""
+    path = Path(argument)
+    path.resolve()
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*.parquet") if not _is_hidden(each.relative_to(path)))
+    elif path.exists() or not glob.has_magic(argument):
+        files = [path]
+    else:
+        files = [Path(each) for each in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207  also absolute ones
+    if not files:
+        raise ConfigError(f"{argument}: names no Parquet file")
+    return files
 
 
 def open_input(path: Path, schema: Schema, keep: Sequence[str]) -> InputFile:

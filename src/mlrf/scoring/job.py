@@ -53,7 +53,7 @@ class _Part:
 
 def score(
     bundle: str | os.PathLike[str],
-    inputs: Sequence[str | os.PathLike[str]],
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
     keep: Sequence[str] = (),
@@ -72,7 +72,7 @@ def score(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
     scorer = Scorer(bundle, keep=keep, unknown_categories=unknown_categories)
-    paths = find_inputs([os.fspath(each) for each in inputs])
+    paths = find_inputs(inputs)
     files = [open_input(path, scorer.model.schema, scorer.keep) for path in paths]
     target = Path(out).resolve()
     if inside := [path for path in paths if path.is_relative_to(target)]:

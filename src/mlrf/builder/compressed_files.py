@@ -1,4 +1,4 @@
-"""Compressed model files (gzip, bzip2, zstd, xz), decompressed up to a limit."""
+"""Compressed model files (gzip, bzip2, zstd, xz, zlib), decompressed up to a limit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import lzma
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlrf.core.errors import ModelUnreadableError
 
 _MIN_BYTES, _MOST_TIMES, _MAX_BYTES = 64 << 20, 200, 4 << 30
 _CHUNK_BYTES = 1 << 20
+ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")
+"""The headers of zlib's four levels; joblib compresses pickles so."""
 
 
 def decompressed(path: Path, content: bytes) -> bytes:
@@ -63,9 +65,33 @@ def _zstd(content: bytes) -> Any:
     return pa.CompressedInputStream(pa.BufferReader(content), "zstd")
 
 
+class _ZlibStream:
+    """A stream in zlib's format (RFC 1950), for which the standard library has no file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file, self._decoder = io.BytesIO(content), zlib.decompressobj()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        """Return 1 to `size` bytes, none at the end; EOFError when the stream is cut off."""
+        part = b""
+        while not part and not self._decoder.eof:
+            coded = self._decoder.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+            part = self._decoder.decompress(coded, size)
+            if not (coded or part):
+                raise EOFError("the stream ends before its end marker")
+        return part
+
+
 _FORMATS: tuple[tuple[str, tuple[bytes, ...], Callable[[bytes], Any]], ...] = (
     ("gzip", (b"\x1f\x8b",), _gzip),
     ("bzip2", (b"BZh",), _bzip2),
     ("xz", (b"\xfd7zXZ", b"]\x00\x00"), _xz),
     ("zstd", (b"\x28\xb5\x2f\xfd",), _zstd),
+    ("zlib", ZLIB, _ZlibStream),
 )

@@ -23,8 +23,7 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 
 MAX_MODEL_BYTES = 4 << 30
 _LZ4 = b"\x04\x22M\x18"
-_OF_JOBLIB = (b"x\x9c", b"x\x01", b"x\xda", b"x^", _LZ4)
-"""zlib (four levels) and LZ4: whoever compresses models this way has a pickle, most of the time."""
+"""LZ4, which joblib compresses pickles with, and which is not decompressed here: such a model is a pickle, most of the time."""
 _TEXT = re.compile(r"tree\r?\n|\s*\{")
 """Prefixes of model text that may be given instead of a path: LightGBM's, or JSON."""
 _MAX_PATH_CHARS = 4096
@@ -82,7 +81,7 @@ def open_source(model: Any, *, allow_pickle: bool = False) -> Source:
     plain = decompressed(path, content)
     if not plain:
         raise ModelUnreadableError(f"the model file {path} is empty; save the model again")
-    if _is_pickle(plain) or content.startswith(_OF_JOBLIB):
+    if _is_pickle(plain) or content.startswith(_LZ4):
         return ModelObject(_unpickle(path, content, allow_pickle=allow_pickle))
     return ModelFile(path, plain)
 
@@ -110,9 +109,8 @@ def _is_pickle(content: bytes) -> bool:
 def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         what = "a pickle"
-        if content.startswith(_OF_JOBLIB):
-            name = "LZ4" if content.startswith(_LZ4) else "zlib"
-            what = f"compressed with {name}, as joblib compresses pickles (decompress it first if it is none)"
+        if content.startswith(_LZ4):
+            what = "compressed with LZ4, as joblib compresses pickles (decompress it first if it is none)"
         raise UnsupportedModelError(
             f"the model file {path} is {what}, and reading a pickle runs any code in it; save the model in its "
             "library's own format (or with skops), or, if you trust whoever made the file, allow it with --allow-pickle",

@@ -11,6 +11,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +88,9 @@ COMPRESSIONS = {
     "gzip": gzip.compress,
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "zlib": zlib.compress,
+    "zlib, fastest": lambda content: zlib.compress(content, 1),
+    "zlib, smallest": lambda content: zlib.compress(content, 9),
     "zstd": lambda content: pa.compress(content, "zstd", asbytes=True),
 }
 
@@ -101,7 +105,7 @@ def test_a_compressed_model_is_read(tmp_path, name):
 def test_a_cut_compressed_model_is_refused(tmp_path, name):
     content = COMPRESSIONS[name](np.random.default_rng(0).bytes(100_000))
     (tmp_path / "model").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ModelUnreadableError, match=name):
+    with pytest.raises(ModelUnreadableError, match=name.partition(",")[0]):
         import_model(tmp_path / "model")
 
 
@@ -112,9 +116,18 @@ def test_a_small_file_that_decompresses_to_much_is_refused(tmp_path):
 
 
 def test_a_compressed_pickle_is_still_a_pickle(tmp_path):
-    (tmp_path / "model").write_bytes(gzip.compress(pickle.dumps([1])))
-    with pytest.raises(UnsupportedModelError, match="is a pickle"):
-        import_model(tmp_path / "model")
+    for compress in (gzip.compress, zlib.compress):
+        (tmp_path / "model").write_bytes(compress(pickle.dumps([1])))
+        with pytest.raises(UnsupportedModelError, match="is a pickle"):
+            import_model(tmp_path / "model")
+
+
+def test_a_zlib_stream_of_nothing_known_is_no_pickle(tmp_path):
+    for content in (b"notes", np.random.default_rng(0).bytes(3 << 20), bytes(1000)):
+        (tmp_path / "model").write_bytes(zlib.compress(content))
+        with pytest.raises(BuildError) as refused:
+            import_model(tmp_path / "model")
+        assert "joblib" not in str(refused.value)
 
 
 def test_model_text_may_replace_its_path():

@@ -35,8 +35,15 @@ def trusting(folder: Path, *names: str, shown: str | None = None) -> ssl.SSLCont
 class TlsClient(Client):
     """One connection over TLS; an error of the handshake is the caller's."""
 
-    def __init__(self, port: int, context: ssl.SSLContext, *, session: ssl.SSLSession | None = None) -> None:
-        super().__init__(port)
+    def __init__(
+        self,
+        port: int,
+        context: ssl.SSLContext,
+        *,
+        session: ssl.SSLSession | None = None,
+        receive_bytes: int | None = None,
+    ) -> None:
+        super().__init__(port, receive_bytes=receive_bytes)
         self.socket = context.wrap_socket(self.socket, server_hostname="localhost", session=session)
 
 

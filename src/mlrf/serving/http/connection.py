@@ -55,6 +55,7 @@ class Connection(LimitedConnection):
         if self._waiting is not None:
             self._waiting.cancel()
         self._release()
+        self._server.unsent.forget(self)
         if self._is_over_limit:
             self._server.over_limit.discard(self)
         self._server.closed(self)

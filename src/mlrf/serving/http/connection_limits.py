@@ -63,8 +63,7 @@ class LimitedConnection(ResponseWriter):
 
     def _cut_if(self, has_timed_out: bool) -> None:
         if has_timed_out:
-            self._server.meter.count_cut("slow_reader")
-            self._transport.abort()
+            self.cut_slow_reader()
 
     def is_idle(self) -> bool:
         """Return whether the connection has been idle long enough to be evicted."""

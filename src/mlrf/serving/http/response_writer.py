@@ -172,7 +172,8 @@ class ResponseWriter(asyncio.Protocol):
         waits for a thousand of them, and the socket has left the processor cache (measured: 9 % of the time).
         """
         transport = self._transport
-        if not transport.get_write_buffer_size():
+        was_read = not transport.get_write_buffer_size()
+        if was_read:
             try:
                 sent = os.write(self._descriptor, answer)
             except OSError:
@@ -181,6 +182,16 @@ class ResponseWriter(asyncio.Protocol):
                 return
             answer = answer[sent:]
         transport.write(answer)
+        self._server.unsent.note(self, self.unsent_bytes(), was_read=was_read)
+
+    def unsent_bytes(self) -> int:
+        """Return the bytes of responses that the socket has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def cut_slow_reader(self) -> None:
+        """Close without sending the rest."""
+        self._server.meter.count_cut("slow_reader")
+        self._transport.abort()
 
 
 def client_of(transport: asyncio.BaseTransport) -> str:

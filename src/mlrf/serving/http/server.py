@@ -16,6 +16,7 @@ from mlrf.serving.http.head import Head
 from mlrf.serving.http.over_limit import OverLimit
 from mlrf.serving.http.router import Call, Router, Wrap, preflight_call
 from mlrf.serving.http.settings import HttpLimits
+from mlrf.serving.http.unsent import UnsentResponses
 from mlrf.serving.runtime.observer import RequestObserver
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 
@@ -119,6 +120,7 @@ class HttpServer(RequestRuntime):
         """Connections in a TLS handshake. Weak, because asyncio does not report a failed one."""
         self._keys_due_s = 0.0
         self.over_limit = OverLimit(self.admission)
+        self.unsent = UnsentResponses()
         self.guard: Guard | None = None
         self.cors: Cors | None = None
         self.tls_options: dict[str, Any] = {}

@@ -1,0 +1,76 @@
+"""Clients that ask for long answers and read none of them: a worker's memory is bounded, and others are answered."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+
+from bundles import write_tree_bundle
+from certificates import TlsClient, make_certificate, trusting
+from mlrf.core.feature import Feature
+from mlrf.core.manifest import LinkEntry
+from mlrf.core.schema import Schema
+from raw_http import Client, request
+from running import eventually, serving
+
+MIB = 1 << 20
+CURVE = request("POST", "/curve", {"features": [0.5, 0.5], "vary": ["x0", "x1"]})
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    schema = Schema((Feature("x0"), Feature("x1")))
+    more = {"task": "multiclass", "link": LinkEntry("softmax"), "classes": ["low", "mid", "high"], "n_outputs": 3}
+    return write_tree_bundle(tmp_path_factory.mktemp("unread") / "b", schema=schema, n_trees=510, **more)
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_longest_unread_answers_are_cut_beyond_a_bound(path, tmp_path, is_tls):
+    options = ["--write-timeout", "600", "--max-wait", "60"]
+    if is_tls:
+        cert, key = make_certificate(tmp_path, "first")
+        options += ["--tls-cert", str(cert), "--tls-key", str(key)]
+        context = trusting(tmp_path, "first")
+
+    def connect(server):
+        options = {"receive_bytes": 16_384}
+        return TlsClient(server.port, context, **options) if is_tls else Client(server.port, **options)
+
+    def is_ready(server):
+        with connect(server) as client:
+            return client.ask("GET", "/readyz").status == 200
+
+    def n_cut(server):
+        with connect(server) as client:
+            return b'mlrf_connections_cut_total{reason="slow_reader"} 0' not in client.ask("GET", "/metrics").body
+
+    with serving(path, options=options, is_ready=is_ready) as server, ExitStack() as clients:
+        with connect(server) as client:
+            client.send(CURVE)
+            assert len(client.answer().body) > 8 * MIB, "more than the kernel holds"
+        for _ in range(60):
+            clients.enter_context(connect(server)).send(CURVE)
+        eventually(lambda: n_cut(server), what="a client that was cut")
+        with connect(server) as client:
+            client.send(CURVE)
+            assert client.answer().status == 200
+
+
+def test_write_timeout_ends_an_unread_long_answer_over_tls(path, tmp_path):
+    """Encrypted, it lies behind the transport that the server looks at."""
+    cert, key = make_certificate(tmp_path, "first")
+    context = trusting(tmp_path, "first")
+    options = ["--write-timeout", "1", "--tls-cert", str(cert), "--tls-key", str(key)]
+
+    def metrics(server):
+        with TlsClient(server.port, context) as client:
+            return client.ask("GET", "/metrics").body
+
+    with (
+        serving(path, options=options, is_ready=metrics) as server,
+        TlsClient(server.port, context, receive_bytes=16_384) as client,
+    ):
+        client.send(CURVE)
+        wanted = b'mlrf_connections_cut_total{reason="slow_reader"} 1'
+        eventually(lambda: wanted in metrics(server), what="the end of the connection")

@@ -152,14 +152,14 @@ def _answers(server: Server, peer: Peer, number: int, beside: int) -> Iterator[t
     for path, body in bodies.items():
         answer = server.ask("POST", path, body)
         yield path, f"{answer.status} {answer.json.get('code', answer.json)}"
-    told = ParsedRequest([Tensor("id", "INT64", [number], [1])])
-    body, _ = RestWire(None, binary=False).message(told)
+    request = ParsedRequest([Tensor("id", "INT64", [number], [1])])
+    body, _ = RestWire(None, binary=False).message(request)
     rest = server.ask("POST", "/v2/models/sample/infer", body)
     yield (
         "REST",
         f"{rest.status} {'INVALID_STORED_ROW' if 'not a valid row' in rest.json.get('error', '') else rest.json}",
     )
-    body, _ = GrpcWire(None, raw=False).message(told)
+    body, _ = GrpcWire(None, raw=False).message(request)
     answer = peer.ask(INFERENCE + "ModelInfer", body)
     is_refused = (
         not isinstance(answer, bytes) and answer.code().name == "UNAVAILABLE" and "not a valid row" in answer.details()

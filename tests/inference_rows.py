@@ -23,8 +23,8 @@ def native(server: Server, rows: Sequence[Row], model: str = "sample", **more: A
     instances = [{"features": [*row[:2], None if row[2] is None else row[2] == 1, *row[3:]]} for row in rows]
     answer = server.ask("POST", f"/models/{model}/predict/batch", {"instances": instances, **more})
     assert answer.status == 200, answer.body
-    told: dict[str, Any] = answer.json
-    return told
+    document: dict[str, Any] = answer.json
+    return document
 
 
 def some_rows(datatype: str, n: int = N_ROWS) -> list[Row]:

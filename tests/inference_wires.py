@@ -112,8 +112,8 @@ class RestWire:
         version = f"/versions/{asked.version}" if asked.version else ""
         answer = self._server.ask("POST", f"/v2/models/{asked.model}{version}/infer", body, lines)
         if answer.status != 200:
-            told = answer.json
-            return ErrorStatus(status=answer.status, code=told["code"], error=told["error"])
+            error = answer.json
+            return ErrorStatus(status=answer.status, code=error["code"], error=error["error"])
         n = int(answer.headers.get("inference-header-content-length", len(answer.body)))
         document, rest = json.loads(answer.body[:n]), answer.body[n:]
         outputs = {}
@@ -132,13 +132,13 @@ class RestWire:
         """The body, and how much of it is JSON (0 for all)."""
         inputs, blobs = [], []
         for each in asked.inputs:
-            told: dict[str, Any] = {"name": each.name, "shape": list(each.shape), "datatype": each.datatype}
+            tensor: dict[str, Any] = {"name": each.name, "shape": list(each.shape), "datatype": each.datatype}
             if self.binary:
                 blobs.append(each.raw())
-                told["parameters"] = {"binary_data_size": len(blobs[-1])}
+                tensor["parameters"] = {"binary_data_size": len(blobs[-1])}
             else:
-                told["data"] = list(each.values)
-            inputs.append(told)
+                tensor["data"] = list(each.values)
+            inputs.append(tensor)
         document: dict[str, Any] = {"inputs": inputs}
         if asked.outputs:
             document["outputs"] = [{"name": name, "parameters": {"binary_data": self.binary}} for name in asked.outputs]
@@ -169,23 +169,23 @@ class GrpcWire:
         if not isinstance(answer, bytes):
             trailing = dict(answer.trailing_metadata())
             return ErrorStatus(status=answer.code().name, code=trailing.get("mlrf-code", ""), error=answer.details())
-        told = message("ModelInferResponse").FromString(answer)
+        error = message("ModelInferResponse").FromString(answer)
         return ErrorStatus(
-            self._outputs(told),
-            {each.name: list(each.shape) for each in told.outputs},
-            {name: getattr(each, each.WhichOneof("parameter_choice")) for name, each in told.parameters.items()},
-            told.id,
+            self._outputs(error),
+            {each.name: list(each.shape) for each in error.outputs},
+            {name: getattr(each, each.WhichOneof("parameter_choice")) for name, each in error.parameters.items()},
+            error.id,
         )
 
-    def _outputs(self, told: Any) -> dict[str, list[Any]]:
+    def _outputs(self, tensors: Any) -> dict[str, list[Any]]:
         """The values of each output, in the form in which the inputs were sent."""
         if self.binary:
-            assert not any(each.HasField("contents") for each in told.outputs)
-            pairs = zip(told.outputs, told.raw_output_contents, strict=True)
+            assert not any(each.HasField("contents") for each in tensors.outputs)
+            pairs = zip(tensors.outputs, tensors.raw_output_contents, strict=True)
             return {each.name: read_raw(each.datatype, data) for each, data in pairs}
-        assert not told.raw_output_contents
+        assert not tensors.raw_output_contents
         found = {}
-        for each in told.outputs:
+        for each in tensors.outputs:
             values = list(getattr(each.contents, _FIELDS[each.datatype] + "_contents"))
             found[each.name] = [value.decode() for value in values] if each.datatype == "BYTES" else values
         return found

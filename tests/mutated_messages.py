@@ -95,12 +95,12 @@ def mutated_bodies(dice: random.Random, count: int) -> Iterator[tuple[bytes, lis
             body = damaged(body, dice)
         lines = []
         if length or dice.random() < 0.1:
-            told = (
+            declared = (
                 length
                 if dice.random() < 0.9
                 else dice.choice([0, 1, length - 1, length + 1, len(body), 10**18, 10**30, -1, "x"])
             )
-            lines.append(f"Inference-Header-Content-Length: {told}")
+            lines.append(f"Inference-Header-Content-Length: {declared}")
         if dice.random() < 0.1:
             how, pack = dice.choice([("gzip", gzip.compress), ("deflate", zlib.compress)])
             packed = pack(body)
@@ -250,12 +250,12 @@ def ask_grpc(address: str, count: int, seed: int) -> Counter[str]:
                 continue
             seen[peer.code(call, body).name] += 1
         answers = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(streamed), timeout=60)
-        told = message("ModelStreamInferResponse")
+        response = message("ModelStreamInferResponse")
         n_answers = 0
         try:
             for answer in answers:
                 n_answers += 1
-                error = told.FromString(answer).error_message
+                error = response.FromString(answer).error_message
                 seen[
                     "INTERNAL"
                     if "internal error" in error

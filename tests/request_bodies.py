@@ -226,10 +226,10 @@ def outcome(read):
         asked = read()
     except RequestError as error:
         return type(error), error.details
-    return [(told(row), type(explain), explain, returned) for row, explain, returned in asked]
+    return [(comparable(row), type(explain), explain, returned) for row, explain, returned in asked]
 
 
-def told(row):
+def comparable(row):
     if not isinstance(row, ByKey):
         return bits(row)
     overrides = sorted((row.overrides or {}).items())

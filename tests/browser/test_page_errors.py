@@ -31,10 +31,10 @@ def added(main, keys) -> str:
     import contextlib  # noqa: PLC0415
     import io  # noqa: PLC0415
 
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         assert main(["keys", str(keys), "--add", "page", "--scope", "predict", "--scope", "explain"]) == 0
-    return said.getvalue().strip().splitlines()[-1].split()[-1]
+    return output.getvalue().strip().splitlines()[-1].split()[-1]
 
 
 def test_key_is_asked_for_and_stays_out_of_the_address(visit, guarded):
@@ -178,11 +178,11 @@ def test_file_of_explain_html_opens_without_a_complaint(browser, paths, tmp_path
     (tmp_path / "rows.json").write_text(json.dumps([HOSTILE.example()]))
     page_file = tmp_path / "out.html"
     assert main(["explain", str(paths["hostile"]), str(tmp_path / "rows.json"), "--html", str(page_file)]) == 0
-    page, said = browser.new_page(), []
-    page.on("console", lambda m: said.append(m.text))
+    page, messages = browser.new_page(), []
+    page.on("console", lambda m: messages.append(m.text))
     page.goto(page_file.as_uri())
     assert page.locator("svg rect").count() > 0
     assert page.locator("img, b, script").count() == 0
     assert page.evaluate("() => getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse"
     page.close()
-    assert said == []
+    assert messages == []

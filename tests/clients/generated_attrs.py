@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from suite import done, told
+from suite import arguments, done
 
 
-def main(told):
-    sys.path.insert(0, str(Path(told.package).parent))
+def main(arguments):
+    sys.path.insert(0, str(Path(arguments.package).parent))
     from mlrf_attrs import Client, models  # noqa: PLC0415
     from mlrf_attrs.api.open_inference_protocol import post_v2_models_name_infer  # noqa: PLC0415
     from mlrf_attrs.api.predictions import (  # noqa: PLC0415
@@ -22,15 +22,15 @@ def main(told):
     )
     from mlrf_attrs.api.server import get_readyz  # noqa: PLC0415
 
-    with Client(f"http://{told.address}", raise_on_unexpected_status=True) as client:
+    with Client(f"http://{arguments.address}", raise_on_unexpected_status=True) as client:
         assert get_readyz.sync(client=client).status == "ready"
-        named = models.SampleRequestByFeatures(models.SampleFeatures.from_dict(told.instance))
-        placed = models.SampleRequestByFeatures(told.row)
-        keyed = models.SampleRequestByKey(models.SampleKey.from_dict(told.key))
+        named = models.SampleRequestByFeatures(models.SampleFeatures.from_dict(arguments.instance))
+        placed = models.SampleRequestByFeatures(arguments.row)
+        keyed = models.SampleRequestByKey(models.SampleKey.from_dict(arguments.key))
         for body, wanted in (
-            (named, told.predictions["instance"]),
-            (placed, told.predictions["instance"]),
-            (keyed, told.predictions["key"]),
+            (named, arguments.predictions["instance"]),
+            (placed, arguments.predictions["instance"]),
+            (keyed, arguments.predictions["key"]),
         ):
             answer = post_predict.sync(client=client, body=body)
             assert (answer.prediction, answer.model) == (wanted, "sample"), answer
@@ -39,20 +39,20 @@ def main(told):
         total = explained.base + sum(explained.contributions.additional_properties.values())
         assert abs(total - explained.margin) < 1e-9, explained
         batch = models.SampleBatchRequest([placed, keyed])
-        wanted = [told.predictions["instance"], told.predictions["key"]]
+        wanted = [arguments.predictions["instance"], arguments.predictions["key"]]
         assert post_predict_batch.sync(client=client, body=batch).predictions == wanted
-        body = models.BinaryRequest(models.BinaryFeatures.from_dict(told.instance))
-        assert post_models_binary_predict.sync(client=client, body=body).label.value == told.label
+        body = models.BinaryRequest(models.BinaryFeatures.from_dict(arguments.instance))
+        assert post_models_binary_predict.sync(client=client, body=body).label.value == arguments.label
         tensor = models.InferInput(
-            "features", [1, len(told.row)], models.Datatype.FP64, data=[float(value) for value in told.row]
+            "features", [1, len(arguments.row)], models.Datatype.FP64, data=[float(value) for value in arguments.row]
         )
         asked = models.InferRequest([tensor])
         inferred = post_v2_models_name_infer.sync(models.ServedModel.SAMPLE, client=client, body=asked)
-        assert inferred.outputs[0].data == [told.predictions["instance"]], inferred
-        refused = post_predict.sync(client=client, body=models.SampleRequestByFeatures(told.row[:-1]))
+        assert inferred.outputs[0].data == [arguments.predictions["instance"]], inferred
+        refused = post_predict.sync(client=client, body=models.SampleRequestByFeatures(arguments.row[:-1]))
         assert refused.code == "FEATURE_COUNT", refused
     done()
 
 
 if __name__ == "__main__":
-    main(told())
+    main(arguments())

@@ -6,44 +6,49 @@ import json
 import sys
 from pathlib import Path
 
-from suite import done, told
+from suite import arguments, done
 
 
-def main(told):
-    sys.path.insert(0, str(Path(told.package).parent))
+def main(arguments):
+    sys.path.insert(0, str(Path(arguments.package).parent))
     import mlrf_pydantic as package  # noqa: PLC0415
 
     named = package.SampleRequestByFeatures(
-        features=package.SampleRequestByFeaturesFeatures(package.SampleFeatures.from_dict(told.instance)),
+        features=package.SampleRequestByFeaturesFeatures(package.SampleFeatures.from_dict(arguments.instance)),
         explain=package.Explain(True),
     )
-    placed = package.SampleRequestByFeatures(features=package.SampleRequestByFeaturesFeatures(told.row))
-    keyed = package.SampleRequestByKey(key=package.SampleKey.from_dict(told.key))
-    with package.ApiClient(package.Configuration(f"http://{told.address}")) as client:
+    placed = package.SampleRequestByFeatures(features=package.SampleRequestByFeaturesFeatures(arguments.row))
+    keyed = package.SampleRequestByKey(key=package.SampleKey.from_dict(arguments.key))
+    with package.ApiClient(package.Configuration(f"http://{arguments.address}")) as client:
         assert package.ServerApi(client).get_readyz().status == "ready"
         predictions = package.PredictionsApi(client)
         for body, wanted in (
-            (named, told.predictions["instance"]),
-            (placed, told.predictions["instance"]),
-            (keyed, told.predictions["key"]),
+            (named, arguments.predictions["instance"]),
+            (placed, arguments.predictions["instance"]),
+            (keyed, arguments.predictions["key"]),
         ):
             answer = predictions.post_predict(package.SampleRequest(body))
             assert (answer.prediction, answer.model) == (wanted, "sample"), answer
         explained = predictions.post_predict(package.SampleRequest(named)).explanation
         assert abs(explained.base + sum(explained.contributions.values()) - explained.margin) < 1e-9, explained
         batch = package.SampleBatchRequest(instances=[package.SampleRequest(placed), package.SampleRequest(keyed)])
-        wanted = [told.predictions["instance"], told.predictions["key"]]
+        wanted = [arguments.predictions["instance"], arguments.predictions["key"]]
         assert predictions.post_predict_batch(batch).predictions == wanted
-        features = package.BinaryRequestFeatures(package.BinaryFeatures.from_dict(told.instance))
-        assert predictions.post_models_binary_predict(package.BinaryRequest(features=features)).label == told.label
+        features = package.BinaryRequestFeatures(package.BinaryFeatures.from_dict(arguments.instance))
+        assert predictions.post_models_binary_predict(package.BinaryRequest(features=features)).label == arguments.label
         tensor = package.InferInput(
-            name="features", shape=[1, len(told.row)], datatype="FP64", data=[float(value) for value in told.row]
+            name="features",
+            shape=[1, len(arguments.row)],
+            datatype="FP64",
+            data=[float(value) for value in arguments.row],
         )
         inferred = package.OpenInferenceProtocolApi(client).post_v2_models_name_infer(
             package.ServedModel.SAMPLE, package.InferRequest(inputs=[tensor])
         )
-        assert [each.actual_instance for each in inferred.outputs[0].data] == [told.predictions["instance"]], inferred
-        unknown = package.SampleRequestByKey(key=package.SampleKey.from_dict(told.key | {"sku": 8}))
+        assert [each.actual_instance for each in inferred.outputs[0].data] == [arguments.predictions["instance"]], (
+            inferred
+        )
+        unknown = package.SampleRequestByKey(key=package.SampleKey.from_dict(arguments.key | {"sku": 8}))
         try:
             predictions.post_predict(package.SampleRequest(unknown))
         except package.ApiException as error:
@@ -54,4 +59,4 @@ def main(told):
 
 
 if __name__ == "__main__":
-    main(told())
+    main(arguments())

@@ -6,15 +6,15 @@ import asyncio
 
 import grpc
 from kserve import InferenceGRPCClient, InferInput, InferRequest
-from suite import MODEL, array_of, done, told
+from suite import MODEL, arguments, array_of, done
 
 
-async def kserve(told):
-    async with InferenceGRPCClient(told.address, retries=0) as client:
+async def kserve(arguments):
+    async with InferenceGRPCClient(arguments.address, retries=0) as client:
         assert await client.is_server_live()
         assert await client.is_server_ready()
         assert await client.is_model_ready(MODEL)
-        for each in told.requests:
+        for each in arguments.requests:
             for binary in (True, False):
                 inputs = []
                 for name, datatype, shape, values in each["inputs"]:
@@ -36,5 +36,5 @@ async def kserve(told):
 
 
 if __name__ == "__main__":
-    asyncio.run(kserve(told()))
+    asyncio.run(kserve(arguments()))
     done()

@@ -10,7 +10,7 @@ from queue import Queue
 
 import tritonclient.grpc as sync_client
 import tritonclient.grpc.aio as async_client
-from suite import MANY, MODEL, done, refusal, tensors, told, wide
+from suite import MANY, MODEL, arguments, done, refusal, tensors, wide
 from tritonclient.utils import InferenceServerException
 
 WAYS = (None, "gzip", "deflate")
@@ -27,10 +27,10 @@ def refused(code, call, *arguments, **named):
     return error.message()
 
 
-def triton_describes(client, told):
+def triton_describes(client, arguments):
     assert client.is_server_live()
     assert client.is_server_ready()
-    for version in ("", "1", told.digest, told.digest[:12]):
+    for version in ("", "1", arguments.digest, arguments.digest[:12]):
         assert client.is_model_ready(MODEL, version)
         assert list(client.get_model_metadata(MODEL, version).versions) == ["1"]
         assert client.get_model_config(MODEL, version).config.max_batch_size == 10_000
@@ -39,91 +39,91 @@ def triton_describes(client, told):
     assert server["name"] == "mlrf"
     assert {"binary_tensor_data", "statistics", "model_repository", "model_configuration"} <= set(server["extensions"])
     metadata = client.get_model_metadata(MODEL)
-    assert [(each.name, list(each.shape)) for each in metadata.inputs] == [(c[0], [-1, 1]) for c in told.columns]
+    assert [(each.name, list(each.shape)) for each in metadata.inputs] == [(c[0], [-1, 1]) for c in arguments.columns]
     assert [(each.name, each.datatype, list(each.shape)) for each in metadata.outputs] == [("prediction", "FP64", [-1])]
     index = client.get_model_repository_index().models
     assert (MODEL, "1", "READY") in [(each.name, each.version, each.state) for each in index]
     assert client.get_inference_statistics().model_stats
 
 
-def triton_infers(client, told):
+def triton_infers(client, arguments):
     for way in WAYS:
-        asked = wide(sync_client, told.row, MANY)
-        assert prediction(client.infer(MODEL, asked, compression_algorithm=way)) == [told.prediction] * MANY
-    for each in told.requests:
+        asked = wide(sync_client, arguments.row, MANY)
+        assert prediction(client.infer(MODEL, asked, compression_algorithm=way)) == [arguments.prediction] * MANY
+    for each in arguments.requests:
         assert prediction(client.infer(MODEL, tensors(sync_client, each["inputs"]))) == each["predictions"], each
-    assert prediction(client.infer(MODEL, columns(told), model_version="1")) == [told.prediction]
+    assert prediction(client.infer(MODEL, columns(arguments), model_version="1")) == [arguments.prediction]
     result = client.infer(
-        MODEL, wide(sync_client, told.row), request_id="7", client_timeout=_LIMIT_S, priority=1, timeout=10**6
+        MODEL, wide(sync_client, arguments.row), request_id="7", client_timeout=_LIMIT_S, priority=1, timeout=10**6
     )
-    assert prediction(result) == [told.prediction]
+    assert prediction(result) == [arguments.prediction]
     assert (result.get_response().id, result.get_response().model_version) == ("7", "1")
     assert client.get_inference_statistics(MODEL).model_stats[0].inference_count > 0
     got = Queue()
     for way in WAYS:
         client.async_infer(
             MODEL,
-            wide(sync_client, told.row, 2),
+            wide(sync_client, arguments.row, 2),
             lambda result, error: got.put((result, error)),
             compression_algorithm=way,
         )
     for _ in WAYS:
         result, error = got.get(timeout=_LIMIT_S)
         assert error is None, error
-        assert prediction(result) == [told.prediction] * 2
+        assert prediction(result) == [arguments.prediction] * 2
 
 
-def triton_streams(client, told):
-    asked = wide(sync_client, told.row, 2)
+def triton_streams(client, arguments):
+    asked = wide(sync_client, arguments.row, 2)
     for way in WAYS:
         got = Queue()
         client.start_stream(lambda result, error, got=got: got.put((result, error)), compression_algorithm=way)
         client.async_stream_infer(MODEL, asked, request_id="1")
         client.async_stream_infer("none", asked, request_id="2")
-        client.async_stream_infer(MODEL, columns(told), request_id="3", enable_empty_final_response=True)
+        client.async_stream_infer(MODEL, columns(arguments), request_id="3", enable_empty_final_response=True)
         first, wrong, last = (got.get(timeout=_LIMIT_S) for _ in range(3))
         client.stop_stream()
-        assert (prediction(first[0]), first[0].get_response().id) == ([told.prediction] * 2, "1")
+        assert (prediction(first[0]), first[0].get_response().id) == ([arguments.prediction] * 2, "1")
         assert "none" in str(wrong[1])
-        assert (prediction(last[0]), last[0].get_response().id) == ([told.prediction], "3")
+        assert (prediction(last[0]), last[0].get_response().id) == ([arguments.prediction], "3")
         assert last[0].get_response().parameters["triton_final_response"].bool_param
         assert got.empty()
 
 
-def triton_goes_beyond(client, told):
+def triton_goes_beyond(client, arguments):
     names = ("shap_values", "shap_base", "prediction")
     asked = [sync_client.InferRequestedOutput(name) for name in names]
-    result = client.infer(MODEL, wide(sync_client, told.row), outputs=asked)
-    assert result.as_numpy("shap_values").tolist() == [told.reasons["shap_values"]]
-    assert result.as_numpy("shap_base").tolist() == told.reasons["shap_base"]
-    assert prediction(result) == [told.prediction]
-    result = client.infer(MODEL, tensors(sync_client, told.key["inputs"]))
-    assert prediction(result) == [told.key["prediction"]]
+    result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=asked)
+    assert result.as_numpy("shap_values").tolist() == [arguments.reasons["shap_values"]]
+    assert result.as_numpy("shap_base").tolist() == arguments.reasons["shap_base"]
+    assert prediction(result) == [arguments.prediction]
+    result = client.infer(MODEL, tensors(sync_client, arguments.key["inputs"]))
+    assert prediction(result) == [arguments.key["prediction"]]
     parameters = {name: each.string_param for name, each in result.get_response().parameters.items()}
-    assert parameters == {"bundle_version": told.digest[:12], "features_as_of": told.key["as_of"]}
+    assert parameters == {"bundle_version": arguments.digest[:12], "features_as_of": arguments.key["as_of"]}
 
 
-def triton_is_refused(client, told):
+def triton_is_refused(client, arguments):
     for act in (client.load_model, client.unload_model):
         refused("PERMISSION_DENIED", act, MODEL)
-    row = wide(sync_client, told.row)
+    row = wide(sync_client, arguments.row)
     assert "none" in refused("NOT_FOUND", client.infer, "none", row)
     assert "99" in refused("NOT_FOUND", client.infer, MODEL, row, model_version="99")
-    assert "[1, 6]" in refused("INVALID_ARGUMENT", client.infer, MODEL, wide(sync_client, told.row[:-1]))
-    assert "store" in refused("INVALID_ARGUMENT", client.infer, MODEL, columns(told)[:3])
+    assert "[1, 6]" in refused("INVALID_ARGUMENT", client.infer, MODEL, wide(sync_client, arguments.row[:-1]))
+    assert "store" in refused("INVALID_ARGUMENT", client.infer, MODEL, columns(arguments)[:3])
     for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refused("NOT_FOUND", call, "none")
     assert not client.is_model_ready("none")
     assert client.get_model_config(MODEL).config.response_cache.enable
 
 
-def columns(told):
-    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in told.columns])
+def columns(arguments):
+    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in arguments.columns])
 
 
-async def triton_async(told):
-    asked = wide(async_client, told.row)
-    async with async_client.InferenceServerClient(told.address) as client:
+async def triton_async(arguments):
+    asked = wide(async_client, arguments.row)
+    async with async_client.InferenceServerClient(arguments.address) as client:
         assert await client.is_server_live()
         assert await client.is_server_ready()
         assert await client.is_model_ready(MODEL, "1")
@@ -132,10 +132,10 @@ async def triton_async(told):
         assert (await client.get_model_config(MODEL)).config.name == MODEL
         assert MODEL in [each.name for each in (await client.get_model_repository_index()).models]
         assert (await client.get_inference_statistics(MODEL)).model_stats[0].name == MODEL
-        many = wide(async_client, told.row, MANY)
+        many = wide(async_client, arguments.row, MANY)
         for way in WAYS:
             result = await client.infer(MODEL, many, client_timeout=_LIMIT_S, compression_algorithm=way)
-            assert prediction(result) == [told.prediction] * MANY
+            assert prediction(result) == [arguments.prediction] * MANY
 
         async def requests():
             for number in range(3):
@@ -143,11 +143,11 @@ async def triton_async(told):
 
         for way in WAYS:
             answers = [each async for each in client.stream_infer(requests(), compression_algorithm=way)]
-            assert [(prediction(result), error) for result, error in answers] == [([told.prediction], None)] * 3
+            assert [(prediction(result), error) for result, error in answers] == [([arguments.prediction], None)] * 3
 
 
 def main():
-    given = told()
+    given = arguments()
     with sync_client.InferenceServerClient(given.address) as client:
         triton_describes(client, given)
         triton_infers(client, given)

@@ -13,7 +13,7 @@ import tritonclient.grpc as over_grpc
 import tritonclient.grpc.aio as over_grpc_async
 import tritonclient.http as over_http
 import tritonclient.http.aio as over_http_async
-from suite import MODEL, done, refusal, told, wide
+from suite import MODEL, arguments, done, refusal, wide
 from tritonclient.utils import InferenceServerException
 
 UNLOADED, READY = ("1", "UNAVAILABLE", "unloaded"), ("1", "READY", "")
@@ -33,7 +33,7 @@ def index(client, key):
     return {each["name"]: (each["version"], each["state"], each["reason"]) for each in found}
 
 
-def each_does_what_the_other_sees(told, http, grpc, key):
+def each_does_what_the_other_sees(arguments, http, grpc, key):
     """One client acts and the other observes, in both directions."""
     clients = {http: over_http, grpc: over_grpc}
     for acting, looking in ((http, grpc), (grpc, http)):
@@ -43,7 +43,7 @@ def each_does_what_the_other_sees(told, http, grpc, key):
                 assert not client.is_model_ready(MODEL, **bearer(key))
                 assert index(client, key)[MODEL] == UNLOADED
                 assert client.is_server_ready(**bearer(key))
-                asked = wide(room, told.row)
+                asked = wide(room, arguments.row)
                 words = "sample is unloaded", f"/v2/repository/models/{MODEL}/load"
                 for call in (
                     client.infer,
@@ -51,22 +51,22 @@ def each_does_what_the_other_sees(told, http, grpc, key):
                     client.get_model_config,
                     client.get_inference_statistics,
                 ):
-                    arguments = (MODEL, asked) if call == client.infer else (MODEL,)
-                    error = refusal(InferenceServerException, lambda c=call, a=arguments: c(*a, **bearer(key)), *words)
+                    positional = (MODEL, asked) if call == client.infer else (MODEL,)
+                    error = refusal(InferenceServerException, lambda c=call, a=positional: c(*a, **bearer(key)), *words)
                     assert error.status() in ("404", "StatusCode.NOT_FOUND", None), error.status()
             acting.unload_model(MODEL, unload_dependents=True, **bearer(key))
             looking.load_model(MODEL, **bearer(key))
             for client, room in clients.items():
                 assert client.is_model_ready(MODEL, **bearer(key))
                 assert index(client, key)[MODEL] == READY
-                assert client.infer(MODEL, wide(room, told.row), **bearer(key)).as_numpy("prediction").tolist() == [
-                    told.prediction
-                ]
+                assert client.infer(MODEL, wide(room, arguments.row), **bearer(key)).as_numpy(
+                    "prediction"
+                ).tolist() == [arguments.prediction]
             acting.load_model(MODEL, **bearer(key))
 
 
-def what_cannot_be_is_refused(told, http, grpc):
-    admin, outsider = told.keys["admin"], told.keys["predict"]
+def what_cannot_be_is_refused(arguments, http, grpc):
+    admin, outsider = arguments.keys["admin"], arguments.keys["predict"]
     for client in (http, grpc):
         for act in (client.load_model, client.unload_model):
             refusal(InferenceServerException, lambda a=act: a("none", **bearer(admin)), "no model named 'none'")
@@ -94,43 +94,46 @@ def what_cannot_be_is_refused(told, http, grpc):
         assert index(client, admin)["damaged"] == UNLOADED
 
 
-def a_stream_goes_on(told, grpc):
+def a_stream_goes_on(arguments, grpc):
     """A stream opened before the unload: its next request is refused, the one after the load is answered."""
-    key, got = told.keys["admin"], Queue()
+    key, got = arguments.keys["admin"], Queue()
     grpc.start_stream(lambda result, error: got.put((result, error)), **bearer(key))
 
     def asked():
-        grpc.async_stream_infer(MODEL, wide(over_grpc, told.row))
+        grpc.async_stream_infer(MODEL, wide(over_grpc, arguments.row))
         return got.get(timeout=10)
 
-    assert asked()[0].as_numpy("prediction").tolist() == [told.prediction]
+    assert asked()[0].as_numpy("prediction").tolist() == [arguments.prediction]
     grpc.unload_model(MODEL, **bearer(key))
     assert "sample is unloaded" in str(asked()[1])
     grpc.load_model(MODEL, **bearer(key))
-    assert asked()[0].as_numpy("prediction").tolist() == [told.prediction]
+    assert asked()[0].as_numpy("prediction").tolist() == [arguments.prediction]
     grpc.stop_stream()
 
 
-async def and_without_blocking(told):
-    key = told.keys["admin"]
-    for room, address in ((over_http_async, told.http), (over_grpc_async, told.grpc)):
+async def and_without_blocking(arguments):
+    key = arguments.keys["admin"]
+    for room, address in ((over_http_async, arguments.http), (over_grpc_async, arguments.grpc)):
         async with room.InferenceServerClient(address) as client:
             await client.unload_model(MODEL, **bearer(key))
             assert not await client.is_model_ready(MODEL, **bearer(key))
             await client.load_model(MODEL, **bearer(key))
             assert await client.is_model_ready(MODEL, **bearer(key))
-            answer = await client.infer(MODEL, wide(room, told.row), **bearer(key))
-            assert answer.as_numpy("prediction").tolist() == [told.prediction]
+            answer = await client.infer(MODEL, wide(room, arguments.row), **bearer(key))
+            assert answer.as_numpy("prediction").tolist() == [arguments.prediction]
 
 
-def main(told):
-    with over_http.InferenceServerClient(told.http) as http, over_grpc.InferenceServerClient(told.grpc) as grpc:
-        each_does_what_the_other_sees(told, http, grpc, told.keys["admin"])
-        what_cannot_be_is_refused(told, http, grpc)
-        a_stream_goes_on(told, grpc)
-    asyncio.run(and_without_blocking(told))
+def main(arguments):
+    with (
+        over_http.InferenceServerClient(arguments.http) as http,
+        over_grpc.InferenceServerClient(arguments.grpc) as grpc,
+    ):
+        each_does_what_the_other_sees(arguments, http, grpc, arguments.keys["admin"])
+        what_cannot_be_is_refused(arguments, http, grpc)
+        a_stream_goes_on(arguments, grpc)
+    asyncio.run(and_without_blocking(arguments))
 
 
 if __name__ == "__main__":
-    main(told())
+    main(arguments())
     done()

@@ -11,7 +11,7 @@ import httpx
 import tritonclient.http as sync_client
 import tritonclient.http.aio as async_client
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
-from suite import MANY, MODEL, array_of, done, refusal, tensors, told, wide
+from suite import MANY, MODEL, arguments, array_of, done, refusal, tensors, wide
 from tritonclient.utils import InferenceServerException
 
 WAYS = (None, "gzip", "deflate")
@@ -29,10 +29,10 @@ def prediction(result):
     return result.as_numpy("prediction").tolist()
 
 
-def triton_describes(client, told):
+def triton_describes(client, arguments):
     assert client.is_server_live()
     assert client.is_server_ready()
-    for version in ("", "1", told.digest, told.digest[:12]):
+    for version in ("", "1", arguments.digest, arguments.digest[:12]):
         assert client.is_model_ready(MODEL, version)
         assert client.get_model_metadata(MODEL, version)["versions"] == ["1"]
         assert client.get_model_config(MODEL, version)["max_batch_size"] == 10_000
@@ -45,71 +45,79 @@ def triton_describes(client, told):
     metadata = client.get_model_metadata(MODEL)
     assert metadata["name"] == MODEL
     # A category of this model is a string, so its inputs are listed one by one.
-    assert [(each["name"], each["shape"]) for each in metadata["inputs"]] == [(c[0], [-1, 1]) for c in told.columns]
+    assert [(each["name"], each["shape"]) for each in metadata["inputs"]] == [
+        (c[0], [-1, 1]) for c in arguments.columns
+    ]
     (output,) = metadata["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("prediction", "FP64", [-1])
     assert {"name": MODEL, "version": "1", "state": "READY", "reason": ""} in client.get_model_repository_index()
     assert client.get_inference_statistics()["model_stats"]
 
 
-def triton_infers(client, told):
+def triton_infers(client, arguments):
     for binary in (True, False):
         for request in WAYS:
             for response in WAYS:
-                asked = wide(sync_client, told.row, MANY, binary_data=binary)
+                asked = wide(sync_client, arguments.row, MANY, binary_data=binary)
                 how = {"outputs": outputs(sync_client, binary, "prediction"), **compression(request, response)}
                 result = client.infer(MODEL, asked, **how)
-                assert prediction(result) == [told.prediction] * MANY
-    for each in told.requests:
+                assert prediction(result) == [arguments.prediction] * MANY
+    for each in arguments.requests:
         for binary in (True, False):
             result = client.infer(MODEL, tensors(sync_client, each["inputs"], binary_data=binary))
             assert prediction(result) == each["predictions"], each
-    assert prediction(client.infer(MODEL, columns(told), model_version="1")) == [told.prediction]
+    assert prediction(client.infer(MODEL, columns(arguments), model_version="1")) == [arguments.prediction]
     result = client.infer(
-        MODEL, wide(sync_client, told.row), request_id="7", priority=1, timeout=10**6, headers={"x-request-id": "mine"}
+        MODEL,
+        wide(sync_client, arguments.row),
+        request_id="7",
+        priority=1,
+        timeout=10**6,
+        headers={"x-request-id": "mine"},
     )
-    assert prediction(result) == [told.prediction]
+    assert prediction(result) == [arguments.prediction]
     assert (result.get_response()["id"], result.get_response()["model_version"]) == ("7", "1")
     waiting = [
-        client.async_infer(MODEL, wide(sync_client, told.row, n), **compression("gzip", "gzip")) for n in (1, 2, MANY)
+        client.async_infer(MODEL, wide(sync_client, arguments.row, n), **compression("gzip", "gzip"))
+        for n in (1, 2, MANY)
     ]
     assert [len(prediction(each.get_result())) for each in waiting] == [1, 2, MANY]
 
 
-def triton_goes_beyond(client, told):
+def triton_goes_beyond(client, arguments):
     for binary in (True, False):
         asked = outputs(sync_client, binary, "shap_values", "shap_base", "prediction")
-        result = client.infer(MODEL, wide(sync_client, told.row), outputs=asked)
-        assert result.as_numpy("shap_values").tolist() == [told.reasons["shap_values"]]
-        assert result.as_numpy("shap_base").tolist() == told.reasons["shap_base"]
-        assert prediction(result) == [told.prediction]
-        result = client.infer(MODEL, tensors(sync_client, told.key["inputs"], binary_data=binary))
-        assert prediction(result) == [told.key["prediction"]]
+        result = client.infer(MODEL, wide(sync_client, arguments.row), outputs=asked)
+        assert result.as_numpy("shap_values").tolist() == [arguments.reasons["shap_values"]]
+        assert result.as_numpy("shap_base").tolist() == arguments.reasons["shap_base"]
+        assert prediction(result) == [arguments.prediction]
+        result = client.infer(MODEL, tensors(sync_client, arguments.key["inputs"], binary_data=binary))
+        assert prediction(result) == [arguments.key["prediction"]]
         parameters = result.get_response()["parameters"]
-        assert parameters == {"bundle_version": told.digest[:12], "features_as_of": told.key["as_of"]}
+        assert parameters == {"bundle_version": arguments.digest[:12], "features_as_of": arguments.key["as_of"]}
 
 
-def triton_is_refused(client, told):
+def triton_is_refused(client, arguments):
     def ask(*arguments, **named):
         return refusal(InferenceServerException, lambda: client.infer(*arguments, **named)).message()
 
-    assert "none" in ask("none", wide(sync_client, told.row))
-    assert "99" in ask(MODEL, wide(sync_client, told.row), model_version="99")
-    assert "[1, 6]" in ask(MODEL, wide(sync_client, told.row[:-1]))
-    assert "store" in ask(MODEL, columns(told)[:3])
+    assert "none" in ask("none", wide(sync_client, arguments.row))
+    assert "99" in ask(MODEL, wide(sync_client, arguments.row), model_version="99")
+    assert "[1, 6]" in ask(MODEL, wide(sync_client, arguments.row[:-1]))
+    assert "store" in ask(MODEL, columns(arguments)[:3])
     classes = [sync_client.InferRequestedOutput("prediction", class_count=2)]
-    assert "classification" in ask(MODEL, wide(sync_client, told.row), outputs=classes)
+    assert "classification" in ask(MODEL, wide(sync_client, arguments.row), outputs=classes)
     refusal(InferenceServerException, client.get_trace_settings, "no route")
     for call in (client.get_model_metadata, client.get_model_config, client.get_inference_statistics):
         refusal(InferenceServerException, lambda call=call: call("none"), "none")
 
 
-def columns(told):
-    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in told.columns])
+def columns(arguments):
+    return tensors(sync_client, [[name, kind, [1, 1], [value]] for name, kind, value in arguments.columns])
 
 
-async def triton_async(told):
-    async with async_client.InferenceServerClient(told.address) as client:
+async def triton_async(arguments):
+    async with async_client.InferenceServerClient(arguments.address) as client:
         assert await client.is_server_live()
         assert await client.is_server_ready()
         assert await client.is_model_ready(MODEL, "1")
@@ -121,21 +129,21 @@ async def triton_async(told):
         assert (await client.get_inference_statistics(MODEL))["model_stats"][0]["inference_count"] > 0
         for binary in (True, False):
             for way in WAYS:
-                asked = wide(async_client, told.row, MANY, binary_data=binary)
+                asked = wide(async_client, arguments.row, MANY, binary_data=binary)
                 how = {"outputs": outputs(async_client, binary, "prediction"), **compression(way, way)}
-                assert prediction(await client.infer(MODEL, asked, **how)) == [told.prediction] * MANY
-        many = await asyncio.gather(*(client.infer(MODEL, wide(async_client, told.row, n)) for n in range(1, 30)))
+                assert prediction(await client.infer(MODEL, asked, **how)) == [arguments.prediction] * MANY
+        many = await asyncio.gather(*(client.infer(MODEL, wide(async_client, arguments.row, n)) for n in range(1, 30)))
         assert [len(prediction(each)) for each in many] == list(range(1, 30))
 
 
-async def kserve(told):
-    url = f"http://{told.address}"
+async def kserve(arguments):
+    url = f"http://{arguments.address}"
     client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
     assert await client.is_server_live(url)
     assert await client.is_server_ready(url)
     assert await client.is_model_ready(url, MODEL)
     assert not await client.is_model_ready(url, "none")
-    for each in told.requests:
+    for each in arguments.requests:
         for binary in (False, True):
             inputs = []
             for name, datatype, shape, values in each["inputs"]:
@@ -145,8 +153,10 @@ async def kserve(told):
             answer = await client.infer(url, request, model_name=MODEL)
             assert (answer.model_name, answer.id) == (MODEL, "seven")
             assert answer.outputs[0].as_numpy().tolist() == each["predictions"], each
-    document = {"inputs": [{"name": "predict", "shape": [1, len(told.row)], "datatype": "FP64", "data": told.row}]}
-    assert (await client.infer(url, document, model_name=MODEL)).outputs[0].data == [told.prediction]
+    document = {
+        "inputs": [{"name": "predict", "shape": [1, len(arguments.row)], "datatype": "FP64", "data": arguments.row}]
+    }
+    assert (await client.infer(url, document, model_name=MODEL)).outputs[0].data == [arguments.prediction]
     try:
         await client.infer(url, document, model_name="none")
     except httpx.HTTPStatusError as error:
@@ -158,7 +168,7 @@ async def kserve(told):
 
 
 def main():
-    given = told()
+    given = arguments()
     with sync_client.InferenceServerClient(given.address, concurrency=3) as client:
         triton_describes(client, given)
         triton_infers(client, given)

@@ -9,21 +9,21 @@ import tritonclient.grpc as grpc_client
 import tritonclient.grpc.auth as grpc_auth
 import tritonclient.http as rest_client
 import tritonclient.http.auth as rest_auth
-from suite import MODEL, done, refusal, told, wide
+from suite import MODEL, arguments, done, refusal, wide
 from tritonclient.utils import InferenceServerException
 
 
-def check(client, kind, basic, told):
-    bearer = {"authorization": f"Bearer {told.api_key}"}
-    asked = wide(kind, told.row)
+def check(client, kind, basic, arguments):
+    bearer = {"authorization": f"Bearer {arguments.api_key}"}
+    asked = wide(kind, arguments.row)
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL, headers=bearer)
     result = client.infer(MODEL, asked, headers=bearer)
-    assert result.as_numpy("prediction").tolist() == [told.prediction]
+    assert result.as_numpy("prediction").tolist() == [arguments.prediction]
     refusal(InferenceServerException, lambda: client.infer(MODEL, asked), "key")
-    client.register_plugin(basic("anybody", told.api_key))
-    assert client.infer(MODEL, asked).as_numpy("prediction").tolist() == [told.prediction]
+    client.register_plugin(basic("anybody", arguments.api_key))
+    assert client.infer(MODEL, asked).as_numpy("prediction").tolist() == [arguments.prediction]
     client.unregister_plugin()
     refusal(
         InferenceServerException, lambda: client.infer(MODEL, asked, headers={"authorization": "Bearer a.b"}), "key"
@@ -33,7 +33,7 @@ def check(client, kind, basic, told):
 
 
 def main():
-    given = told()
+    given = arguments()
     files = {"ca_certs": given.ca, "certfile": given.cert, "keyfile": given.key}
     with rest_client.InferenceServerClient(
         given.address, ssl=True, ssl_options=files, ssl_context_factory=gevent.ssl.create_default_context

@@ -27,7 +27,7 @@ MANY = 200
 """Rows that make a message, and an answer, long enough to be worth compressing."""
 
 
-def told():
+def arguments():
     """The document, its members as attributes."""
     return SimpleNamespace(**json.loads(sys.argv[1]))
 

@@ -59,7 +59,7 @@ def main() -> int:
         body = {"instances": [{"features": row} for row in rows]}
         native = server.ask("POST", "/models/sample/predict/batch", body | {"explain": True}).json
         labelled = server.ask("POST", "/models/labels/predict/batch", body).json
-        told = {
+        target = {
             "address": f"127.0.0.1:{server.port}",
             "grpc_address": address_of(server),
             "mlflow_address": f"127.0.0.1:{mlflow.port}",
@@ -73,7 +73,7 @@ def main() -> int:
             "labels": labelled["labels"],
             "probabilities": labelled["probabilities"],
         }
-        found = [line for script, environment in SCRIPTS.items() for line in _run(script, ROOT / environment, told)]
+        found = [line for script, environment in SCRIPTS.items() for line in _run(script, ROOT / environment, target)]
     lines = [f"| {each['client']} | {each['call']} | {each['result']} | {each['reason']} |\n" for each in found]
     PAGE.write_text(HEAD + "".join(lines) + _GENERATED, encoding="utf-8")
     unexplained = [each for each in found if each["result"] != "same" and not each["reason"]]
@@ -92,9 +92,9 @@ Clients that openapi-python-client and OpenAPI Generator make of `/openapi.json`
 """
 
 
-def _run(script: str, environment: Path, told: dict[str, object]) -> list[dict[str, str]]:
+def _run(script: str, environment: Path, target: dict[str, object]) -> list[dict[str, str]]:
     done = subprocess.run(
-        [environment / "bin/python", HERE / script, json.dumps(told)],
+        [environment / "bin/python", HERE / script, json.dumps(target)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -45,7 +45,7 @@ def store(request, tmp_path) -> FeatureStore:
     return RedisStore(request.getfixturevalue("server").url, uuid4().hex, ROWS, timeout_s=10.0)
 
 
-def told(store: FeatureStore, story):
+def run_story(store: FeatureStore, story):
     """Run a coroutine function on its own event loop, and close the store."""
 
     async def whole():
@@ -67,7 +67,7 @@ def test_rows_are_in_key_order_and_unknown_keys_are_none(store, asked):
         await store.push([(key(n), record(float(n))) for n in (1, 2, 3)])
         return await store.fetch([key(n) for n in asked])
 
-    rows = told(store, story)
+    rows = run_story(store, story)
     assert [values(row) for row in rows] == [[float(n)] * FEATURES if n < 100 else None for n in asked]
 
 
@@ -78,7 +78,7 @@ def test_a_row_is_read_with_all_that_was_stored(store):
         await store.push([(key(1), whole), (key(2), partial)])
         return await store.fetch([key(1), key(2)])
 
-    one, two = told(store, story)
+    one, two = run_story(store, story)
     assert (one.record, one.as_of_us, one.absent) == (whole, 1_700_000_000_000_000, ())
     assert (two.record, two.as_of_us, two.absent) == (partial, None, (2, 5))
 
@@ -92,7 +92,7 @@ def test_a_push_replaces_rows_but_not_with_older_ones(store):
         undated = await store.push([(key(1), record(3.0))])
         return pushed, undated, await store.fetch([key(n) for n in (1, 2, 3, 4)])
 
-    pushed, undated, rows = told(store, story)
+    pushed, undated, rows = run_story(store, story)
     assert (pushed.written, pushed.older) == (3, 1)
     assert (undated.written, undated.older) == (1, 0)
     assert [row.values[0] for row in rows] == [3.0, 2.0, 2.0, 2.0]
@@ -103,7 +103,7 @@ def test_last_of_two_rows_in_a_push_wins(store):
         await store.push([(key(1), record(1.0)), (key(1), record(2.0))])
         return await store.fetch([key(1)])
 
-    assert told(store, story)[0].values[0] == 2.0
+    assert run_story(store, story)[0].values[0] == 2.0
 
 
 def test_push_is_atomic(store):
@@ -126,7 +126,7 @@ def test_push_is_atomic(store):
         await reading
         return seen
 
-    seen = told(store, story)
+    seen = run_story(store, story)
     assert all(len(numbers) == 1 for numbers in seen)
     assert len({number for numbers in seen for number in numbers}) > 3
 
@@ -142,7 +142,7 @@ def test_stats_report_rows_bytes_and_format(store):
         await store.push([(key(n), record(1.0)) for n in range(7)])
         return await store.stats()
 
-    stats = told(store, story)
+    stats = run_story(store, story)
     assert (stats.rows, stats.format_digest, stats.loaded_from) == (7, ROWS.digest, None)
     assert stats.size_bytes > 0
 
@@ -172,4 +172,4 @@ def test_an_invalid_row_is_refused_by_name_until_pushed_again(store, wrong):
         assert (await store.push([(key(1), record(2.0, 5))])).written == 1
         return await store.fetch([key(1)])
 
-    assert told(store, story)[0].values[0] == 2.0
+    assert run_story(store, story)[0].values[0] == 2.0

@@ -104,8 +104,8 @@ def run_cases(folder, cases, *, by_day=False):
     interval, ends = ("30m", "2400m") if by_day else ("1m", "120m")
     series = [
         {"series": of_instance(name, instance), "values": values}
-        for instance, (told, _) in cases.items()
-        for name, values in told.items()
+        for instance, (samples, _) in cases.items()
+        for name, values in samples.items()
     ]
     asked = [
         {
@@ -158,7 +158,7 @@ def test_every_query_of_the_dashboard_is_promql(tmp_path):
 @pytest.mark.parametrize("by_day", [False, True])
 def test_every_alert_fires_for_what_it_is_there_for(tmp_path, by_day):
     assert FIRING.keys() == set(NAMES)
-    cases = {alert: (told, {alert: True}) for alert, told in FIRING.items() if (alert in OF_A_DAY) is by_day}
+    cases = {alert: (samples, {alert: True}) for alert, samples in FIRING.items() if (alert in OF_A_DAY) is by_day}
     done = run_cases(tmp_path, cases, by_day=by_day)
     assert done.returncode == 0, done.stdout + done.stderr
 

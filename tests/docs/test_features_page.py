@@ -60,6 +60,6 @@ def test_the_options_of_the_page_are_those_of_the_commands(capsys):
         assert option in built
     for command in re.findall(r"^mlrf features (\w+)", PAGE, re.MULTILINE):
         assert main(["features", command, "--help"]) == 0
-        told = capsys.readouterr().out
-        assert "--state-dir" in told
-        assert "--features" in told
+        stdout = capsys.readouterr().out
+        assert "--state-dir" in stdout
+        assert "--features" in stdout

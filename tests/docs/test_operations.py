@@ -116,10 +116,10 @@ def test_every_metric_is_on_the_page_and_no_other():
 
 
 def test_documented_limits_match_the_options():
-    told = set(re.findall(r"`(--[a-z-]+)", PAGE))
+    documented = set(re.findall(r"`(--[a-z-]+)", PAGE))
     limits = {each.flag for each in OPTIONS if each.group in ("limits", "processes", "access", "logs and traces")}
-    assert limits - told == set()
-    assert told - {each.flag for each in OPTIONS} == {"--config"}
+    assert limits - documented == set()
+    assert documented - {each.flag for each in OPTIONS} == {"--config"}
 
 
 @pytest.mark.parametrize("number", signal.Signals)
@@ -140,12 +140,12 @@ def test_every_event_of_the_log_is_on_the_page():
         calls = r"log\.(?:debug|info|warning|error)\((?:\s*#[^\n]*)?\s*\"([A-Za-z][A-Za-z ]+)\""
         logged |= set(re.findall(calls, file.read_text("utf-8")))
     assert {"version not prepared", "worker ready"} <= logged
-    told = {
+    documented = {
         event
         for events in re.findall(r"^\| (`[^|]+) \|", section("Log"), re.MULTILINE)
         for event in re.findall(r"`([^`]+)`", events)
     }
-    assert told >= logged
+    assert documented >= logged
 
 
 def test_health_routes_are_documented():

@@ -77,12 +77,12 @@ def test_the_answer_that_is_shown_is_the_one_that_comes(folder):
         by_key = server.ask("POST", "/explain", {"key": {"item": 7, "day": "2026-01-31"}, "explain": 2}).json
     assert (by_key["features_as_of"], by_key["explanation"]["source"]) == ("2026-01-30T18:00:00Z", "precomputed")
     assert all(f'"{name}":' in README.partition("## Predict by key")[2].partition("## ")[0] for name in by_key)
-    said = json.loads(shown.splitlines()[0])
-    assert said.keys() == answer.keys() - {"explanation"}
+    document = json.loads(shown.splitlines()[0])
+    assert document.keys() == answer.keys() - {"explanation"}
     explained = json.loads(re.search(r'"explanation":(.*)}', shown, re.DOTALL)[1])
     assert explained.keys() == answer["explanation"].keys()
     # Another version of LightGBM may train a slightly different model.
-    assert said["prediction"] == pytest.approx(answer["prediction"], rel=0.05)
+    assert document["prediction"] == pytest.approx(answer["prediction"], rel=0.05)
     assert explained["contributions"] == pytest.approx(answer["explanation"]["contributions"], rel=0.05)
 
 

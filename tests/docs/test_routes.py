@@ -106,7 +106,7 @@ def test_the_page_for_a_person_has_every_route_and_no_other(bundles, served):
     assert shown == templates(served)
 
 
-def told(title):
+def documented(title):
     section = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return {
         (method, path)
@@ -116,8 +116,8 @@ def told(title):
 
 
 def test_the_tables_have_every_route_and_no_other(service, served):
-    assert told("Routes") == templates(served)
-    assert told("Admin routes") == templates(by_method(service.admin_routes))
+    assert documented("Routes") == templates(served)
+    assert documented("Admin routes") == templates(by_method(service.admin_routes))
 
 
 def test_every_label_has_a_route(service):

@@ -102,9 +102,9 @@ def test_metric_table_matches_the_metrics():
 def test_option_table_matches_the_options_of_serve():
     rows = dict(re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", section("Options"), re.MULTILINE))
     assert rows.keys() == {each.flag for each in OPTIONS}
-    told = {flag: default.strip() for flag, default in rows.items()}
+    documented = {flag: default.strip() for flag, default in rows.items()}
     fixed = [each for each in OPTIONS if not each.computed and each.default not in (None, ())]
-    assert {each.flag: told[each.flag] for each in fixed} == {each.flag: shown(each.default) for each in fixed}
+    assert {each.flag: documented[each.flag] for each in fixed} == {each.flag: shown(each.default) for each in fixed}
 
 
 @pytest.mark.parametrize("command", [*OFFLINE, "serve"])

@@ -45,8 +45,8 @@ def test_admin_routes_are_served_on_their_own_socket_alone(bundle, tmp_path):
 def test_socket_of_a_killed_server_only_is_replaced(bundle, tmp_path):
     path = tmp_path / "admin.sock"
     with serving(bundle, options=["--admin", f"unix:{path}"]) as server:
-        status, said, _ = run_to_its_end([bundle], "--port", "0", "--admin", f"unix:{path}")
-        assert (status, "another server listens" in said) == (2, True)
+        status, output, _ = run_to_its_end([bundle], "--port", "0", "--admin", f"unix:{path}")
+        assert (status, "another server listens" in output) == (2, True)
         workers = server.workers()
         server.process.kill()
         eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), what="the end of the workers")

@@ -22,10 +22,10 @@ def test_the_parts_of_a_request_are_found_and_timed(tmp_path):
     bodies = {"named": named, "positional": positional, "batch": {"instances": [named, positional]}}
     for kind, body in bodies.items():
         (tmp_path / f"{kind}.jsonl").write_text(json.dumps(body) + "\n")
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, HOT_PATH, tmp_path], capture_output=True, text=True, timeout=300, check=False
     )
-    assert told.returncode == 0, told.stderr
-    parts = json.loads(told.stdout)
+    assert done.returncode == 0, done.stderr
+    parts = json.loads(done.stdout)
     assert len(parts) >= 9
     assert all(passes and min(passes) >= 0 for passes in parts.values())

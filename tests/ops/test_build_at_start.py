@@ -40,10 +40,10 @@ def events(server):
 
 def test_a_model_file_is_built_once_and_served(booster, mounted, tmp_path):
     expected = booster.predict([list(ROW.values())])[0]
-    for told in ("bundle built", "bundle built before"):
+    for event in ("bundle built", "bundle built before"):
         with serving(mounted, options=options(tmp_path)) as server:
             assert server.ask("POST", "/models/sales/predict", {"features": ROW}).json["prediction"] == expected
-            assert told in events(server)
+            assert event in events(server)
     booster.save_model(mounted / "model.txt", num_iteration=3)
     with serving(mounted, options=options(tmp_path)) as server:
         answer = server.ask("POST", "/predict", {"features": ROW}).json["prediction"]
@@ -57,28 +57,28 @@ def test_without_the_training_library_the_start_names_the_job(mounted, tmp_path,
     site.mkdir()
     (site / "sitecustomize.py").write_text("import sys\nsys.modules['lightgbm'] = None\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
-    status, said, _ = run_to_its_end([mounted], *options(tmp_path))
-    assert status == 3, said
-    assert "lightgbm" in said
-    assert "the Job of `mlrf deploy kserve`" in said
-    assert "Traceback" not in said
+    status, output, _ = run_to_its_end([mounted], *options(tmp_path))
+    assert status == 3, output
+    assert "lightgbm" in output
+    assert "the Job of `mlrf deploy kserve`" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow
 def test_a_file_that_is_no_model_is_refused(mounted, tmp_path):
     (mounted / "model.txt").write_text("no model")
-    status, said, _ = run_to_its_end([mounted], *options(tmp_path))
-    assert (status, "no bundle could be built" in said) == (3, True), said
+    status, output, _ = run_to_its_end([mounted], *options(tmp_path))
+    assert (status, "no bundle could be built" in output) == (3, True), output
 
 
 def test_without_the_option_a_model_file_is_not_built(mounted):
-    status, said, _ = run_to_its_end([mounted])
-    assert (status, "has no manifest.json" in said) == (3, True), said
+    status, output, _ = run_to_its_end([mounted])
+    assert (status, "has no manifest.json" in output) == (3, True), output
 
 
 def test_a_name_must_be_given(mounted):
-    status, said, _ = run_to_its_end([mounted], "--build-at-start")
-    assert (status, "--model-name" in said) == (2, True), said
+    status, output, _ = run_to_its_end([mounted], "--build-at-start")
+    assert (status, "--model-name" in output) == (2, True), output
 
 
 def test_which_file_is_the_model(tmp_path):

@@ -56,11 +56,11 @@ def test_every_form_is_logged_with_the_same_inputs_and_outputs(bundle, tmp_path)
         assert record["answer"]["parameters"] == {"bundle_version": version}
         (output,) = record["answer"]["outputs"]
         assert (output["name"], output["shape"], output["data"]) == ("prediction", [3], wanted)
-        told = {each["name"]: each["data"] for each in record["request"]["inputs"]}
+        sent = {each["name"]: each["data"] for each in record["request"]["inputs"]}
         if number % 2 or not number:
-            assert told == {"features": flat}
+            assert sent == {"features": flat}
         else:
-            assert told == {each.name: each.values for each in a_tensor_a_feature(rows, "FP64")}
+            assert sent == {each.name: each.values for each in a_tensor_a_feature(rows, "FP64")}
 
 
 def test_what_is_compressed_or_says_nan_is_logged_as_json(bundle, tmp_path):

@@ -28,9 +28,9 @@ def config_map(tmp_path):
 
 
 def test_links_are_refused_with_the_option_that_follows_them(config_map):
-    status, said, _ = run_to_its_end([config_map])
+    status, output, _ = run_to_its_end([config_map])
     assert status == 3
-    assert "is not a regular file; `mlrf serve --allow-links` follows links" in said
+    assert "is not a regular file; `mlrf serve --allow-links` follows links" in output
 
 
 def test_a_mounted_config_map_is_served_with_links_allowed(config_map):
@@ -99,6 +99,6 @@ def test_a_repository_or_several_bundles_take_no_name(tmp_path):
     one, two = write_bundle(tmp_path / "one", name="one"), write_bundle(tmp_path / "two", name="two")
     publish(one, tmp_path / "models")
     for bundles in ([one, two], [tmp_path / "models"]):
-        status, said, _ = run_to_its_end(bundles, "--model-name", "sales")
-        assert (status, "--model-name: " in said) == (2, True), said
+        status, output, _ = run_to_its_end(bundles, "--model-name", "sales")
+        assert (status, "--model-name: " in output) == (2, True), output
     shutil.rmtree(tmp_path / "models")

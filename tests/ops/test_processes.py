@@ -29,13 +29,13 @@ def events(server, name):
 
 def test_second_server_on_the_port_exits_with_2(bundle):
     with serving(bundle) as server:
-        status, said, took_s = run_to_its_end([bundle], "--port", str(server.port))
+        status, output, took_s = run_to_its_end([bundle], "--port", str(server.port))
         assert status == 2
-        assert f"127.0.0.1:{server.port} is in use" in said
-        assert "Traceback" not in said
+        assert f"127.0.0.1:{server.port} is in use" in output
+        assert "Traceback" not in output
         assert took_s < 5
-        status, said, _ = run_to_its_end([bundle], "--port", str(server.port), "--host", "0.0.0.0")
-        assert (status, "is in use" in said) == (2, True)
+        status, output, _ = run_to_its_end([bundle], "--port", str(server.port), "--host", "0.0.0.0")
+        assert (status, "is in use" in output) == (2, True)
         for _ in range(20):
             assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
 
@@ -160,20 +160,20 @@ def _answers(server) -> bool:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_service_exits_3_when_no_worker_can_start(tmp_path, workers):
     bad = write_bundle(tmp_path / "bad", model=b"this is not an ONNX model")
-    status, said, _ = run_to_its_end([bad], "--port", "0", "--workers", str(workers))
-    assert status == 3, said
-    assert "worker cannot start" in said
-    assert "model.onnx" in said
-    assert "Traceback" not in said, said
+    status, output, _ = run_to_its_end([bad], "--port", "0", "--workers", str(workers))
+    assert status == 3, output
+    assert "worker cannot start" in output
+    assert "model.onnx" in output
+    assert "Traceback" not in output, output
 
 
 def test_model_shape_unlike_the_manifest_exits_with_3(tmp_path):
     from bundles import stumps  # noqa: PLC0415
 
     bad = write_bundle(tmp_path / "bad", model=stumps(3, 1))
-    status, said, _ = run_to_its_end([bad], "--port", "0", "--workers", "1")
-    assert status == 3, said
-    assert "3 features" in said
+    status, output, _ = run_to_its_end([bad], "--port", "0", "--workers", "1")
+    assert status == 3, output
+    assert "3 features" in output
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "schema.json", "manifest.json"])
@@ -181,10 +181,10 @@ def test_a_flipped_bit_ends_with_3_and_the_files_name(bundle, file):
     content = bytearray((bundle / file).read_bytes())
     content[len(content) // 2] ^= 1
     (bundle / file).write_bytes(content)
-    status, said, _ = run_to_its_end([bundle], "--port", "0")
-    assert status == 3, said
-    assert file in said or file == "manifest.json"
-    assert "Traceback" not in said
+    status, output, _ = run_to_its_end([bundle], "--port", "0")
+    assert status == 3, output
+    assert file in output or file == "manifest.json"
+    assert "Traceback" not in output
 
 
 def test_wrong_arguments_end_with_2_and_a_sentence(bundle, tmp_path):
@@ -196,15 +196,15 @@ def test_wrong_arguments_end_with_2_and_a_sentence(bundle, tmp_path):
         ([bundle, bundle], [], "sample"),
         ([bundle, twin], ["--host", "192.0.2.1"], "192.0.2.1"),
     ]:
-        status, said, _ = run_to_its_end(bundles, *options)
-        assert (status, word in said) == (2, True), said
-        assert "Traceback" not in said
+        status, output, _ = run_to_its_end(bundles, *options)
+        assert (status, word in output) == (2, True), output
+        assert "Traceback" not in output
 
 
 def test_a_missing_bundle_ends_with_3_and_says_how_to_make_one(tmp_path):
-    status, said, _ = run_to_its_end([tmp_path / "nowhere"])
+    status, output, _ = run_to_its_end([tmp_path / "nowhere"])
     assert status == 3
-    assert "mlrf build" in said
+    assert "mlrf build" in output
 
 
 def test_sigterm_under_load_loses_nothing_that_was_accepted(bundle):
@@ -247,8 +247,8 @@ def test_worker_hanging_at_exit_is_killed_and_logged(bundle):
         server.process.terminate()
         assert server.wait() == 0
         assert not is_alive(frozen)
-        told = [(each["event"], each["worker_pid"], each["at_exit"]) for each in server.troubles]
-        assert told == [("worker hangs", frozen, True)]
+        logged = [(each["event"], each["worker_pid"], each["at_exit"]) for each in server.troubles]
+        assert logged == [("worker hangs", frozen, True)]
 
 
 def test_draining_worker_notifies_clients_and_finishes(bundle):

@@ -84,10 +84,10 @@ class Asking(threading.Thread):
                     except (OSError, EOFError) as error:
                         self.faults.append(repr(error))
                         break
-                    said = answer.json
-                    if answer.status != 200 or self.truth.get(said["version"]) != said["prediction"]:
+                    document = answer.json
+                    if answer.status != 200 or self.truth.get(document["version"]) != document["prediction"]:
                         self.faults.append(f"{answer.status} {answer.body[:200]!r}")
-                    self.seen.append(said.get("version"))
+                    self.seen.append(document.get("version"))
                     self.times.append(sent)
                     if self.stopped.wait(0.001):
                         break
@@ -222,7 +222,7 @@ def other_model(place):
 
 
 @pytest.mark.parametrize(
-    ("how", "told", "code"),
+    ("how", "message", "code"),
     [
         (flipped, "forest.bin was altered", "RELOAD_REFUSED"),
         (extra, "extra is in the directory", "RELOAD_REFUSED"),
@@ -232,7 +232,7 @@ def other_model(place):
         (other_model, "contains the model 'another'", "RELOAD_REFUSED"),
     ],
 )
-def test_invalid_version_is_refused_and_the_old_one_serves(served, tmp_path, how, told, code):
+def test_invalid_version_is_refused_and_the_old_one_serves(served, tmp_path, how, message, code):
     server, repository, admin, old = served
     shutil.rmtree(repository / "sample/2", ignore_errors=True)
     shutil.copytree(repository / "sample/1", repository / "sample/2")
@@ -240,11 +240,11 @@ def test_invalid_version_is_refused_and_the_old_one_serves(served, tmp_path, how
     damaged(repository, how)
     answer = ask_admin(admin)
     assert (answer.status, answer.code) == (409, code)
-    assert told in answer.json["error"]
+    assert message in answer.json["error"]
     assert server.metrics()["mlrf_reloads_total;outcome=refused"] > refused
     assert versions_of(server) == {old}
     reasons = [entry["reason"] for entry in server.log if entry["event"] == "reload refused"]
-    assert any(told in reason for reason in reasons)
+    assert any(message in reason for reason in reasons)
 
 
 @pytest.fixture(scope="module")

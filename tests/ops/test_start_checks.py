@@ -45,20 +45,20 @@ BAD = {
 def test_a_bundle_whose_golden_rows_fail_ends_the_start_with_3(bundles, tmp_path, damage):
     change, reason = BAD[damage]
     bundle = change(shutil.copytree(bundles[0], tmp_path / "bundle"), bundles)
-    status, said, _ = run_to_its_end([bundle], "--port", "0")
-    assert (status, len(said.splitlines())) == (3, 1), said
-    assert reason in said
-    assert str(bundle) in said
-    assert "/proc/" not in said
+    status, output, _ = run_to_its_end([bundle], "--port", "0")
+    assert (status, len(output.splitlines())) == (3, 1), output
+    assert reason in output
+    assert str(bundle) in output
+    assert "/proc/" not in output
 
 
 def test_a_model_that_never_answers_ends_the_start_with_3(tmp_path):
     bundle = write_bundle(tmp_path / "bundle")
     replaced(bundle, "model.onnx", endless(len(ALL_KINDS.features)))
     began = time.monotonic()
-    status, said, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", "1", limit_s=60)
-    assert (status, len(said.splitlines())) == (3, 1), said
-    assert "took longer than 1 s" in said
+    status, output, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", "1", limit_s=60)
+    assert (status, len(output.splitlines())) == (3, 1), output
+    assert "took longer than 1 s" in output
     assert time.monotonic() - began > 1
 
 
@@ -132,16 +132,16 @@ def test_unreadable_model_does_not_stop_the_others(repository, tmp_path):
 
 
 def test_start_can_be_strict_about_damaged_models(repository):
-    status, said, _ = run_to_its_end([repository], "--port", "0", "--on-bad-model", "exit")
-    assert (status, len(said.splitlines())) == (3, 1), said
-    assert "golden.bin" in said
+    status, output, _ = run_to_its_end([repository], "--port", "0", "--on-bad-model", "exit")
+    assert (status, len(output.splitlines())) == (3, 1), output
+    assert "golden.bin" in output
 
 
 def test_repository_without_valid_model_exits_with_3(repository):
     replaced(repository / "sample/1", "golden.bin", b"")
-    status, said, _ = run_to_its_end([repository / "sample"], "--port", "0")
-    assert status == 3, said
-    assert "golden.bin" in said
+    status, output, _ = run_to_its_end([repository / "sample"], "--port", "0")
+    assert status == 3, output
+    assert "golden.bin" in output
 
 
 def test_reload_of_a_hanging_model_is_refused(tmp_path):

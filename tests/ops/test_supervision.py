@@ -98,8 +98,8 @@ def test_lack_of_descriptors_for_a_worker_ends_no_service(bundle):
         soft, hard = resource.prlimit(arbiter, resource.RLIMIT_NOFILE)
         resource.prlimit(arbiter, resource.RLIMIT_NOFILE, (4, hard))
         os.kill(victim, signal.SIGKILL)
-        told = eventually(lambda: events(server, "worker not started"), 5, "word of it")[0]
-        assert "Too many open files" in told["reason"]
+        event = eventually(lambda: events(server, "worker not started"), 5, "word of it")[0]
+        assert "Too many open files" in event["reason"]
         for _ in range(4):
             assert server.ask("POST", "/predict", BODY).json["prediction"] == PREDICTION
         assert server.workers() == [steady]

@@ -111,10 +111,10 @@ def _waiting(port: int) -> int:
 
 
 def _is_told(workers: list[int]) -> bool:
-    told = 1 << (signal.SIGTERM - 1)
+    mask = 1 << (signal.SIGTERM - 1)
     for pid in workers:
         with open(f"/proc/{pid}/status", encoding="ascii") as status:
             fields = dict(line.split(":", 1) for line in status if line.startswith("ShdPnd"))
-        if not int(fields["ShdPnd"], 16) & told:
+        if not int(fields["ShdPnd"], 16) & mask:
             return False
     return True

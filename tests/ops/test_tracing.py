@@ -79,9 +79,9 @@ def test_trace_continues_through_the_server(bundle, collector):
         assert "traceparent" not in server.ask("POST", "/predict", row, [UNSAMPLED]).headers
         refused = server.ask("POST", "/predict?a=b", {}, [SAMPLED])
         eventually(lambda: len(collector.named("POST /predict")) == 2, what="two spans")
-    told = parse(answer.headers["traceparent"].encode())
-    assert (told.trace_id, told.sampled, refused.status) == (int(TRACE, 16), True, 422)
-    span = next(s for s in collector.named("POST /predict") if int.from_bytes(s.span_id, "big") == told.span_id)
+    returned = parse(answer.headers["traceparent"].encode())
+    assert (returned.trace_id, returned.sampled, refused.status) == (int(TRACE, 16), True, 422)
+    span = next(s for s in collector.named("POST /predict") if int.from_bytes(s.span_id, "big") == returned.span_id)
     facts = {a.key: a.value.string_value or a.value.int_value for a in span.attributes}
     assert (span.trace_id.hex(), span.parent_span_id.hex(), span.kind) == (TRACE, SPAN, 2)
     assert facts == {

@@ -96,9 +96,9 @@ def _contribution_difference(grown: Grown, model: ImportedModel, rows: np.ndarra
     if grown.contributions is None:
         return None
     asked = np.ascontiguousarray(rows)
-    told = grown.contributions(asked)
-    if told is None:
+    contributions = grown.contributions(asked)
+    if contributions is None:
         return None
     ours = run_trees(encode_forest(model.forest), asked, np.arange(len(asked)))
     whole = np.concatenate([ours.contributions, np.tile(ours.base, (len(asked), 1, 1))], axis=1)
-    return float(np.max(np.abs(whole - told)) / max(1.0, float(np.abs(told).sum(axis=1).max())))
+    return float(np.max(np.abs(whole - contributions)) / max(1.0, float(np.abs(contributions).sum(axis=1).max())))

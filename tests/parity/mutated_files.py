@@ -121,15 +121,15 @@ def results(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes, st
         began = time.monotonic()
         try:
             ours.send_bytes(content)
-            said = ours.recv() if ours.poll(LIMIT_S + import_s) else "took too long"
+            outcome = ours.recv() if ours.poll(LIMIT_S + import_s) else "took too long"
         except (EOFError, OSError):
-            said = "the process died"
+            outcome = "the process died"
         took, import_s = time.monotonic() - began - import_s, 0.0
-        if said in ("took too long", "the process died"):
+        if outcome in ("took too long", "the process died"):
             process.kill()
             process.join()
             process = None
-        yield name, content, said, max(0.0, took)
+        yield name, content, outcome, max(0.0, took)
     if process is not None:
         process.kill()
         process.join()
@@ -148,16 +148,16 @@ def mutants(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 def main(count: int, seed: int = 0) -> int:
     """Try `count` files; returns 1 when one crashed, hung or was neither read nor refused."""
     came, worst, wrong = Counter(), 0.0, 0
-    for name, content, said, took in results(mutants(count, seed)):
-        came[name, said if said in ("read", "refused") else "WRONG"] += 1
+    for name, content, outcome, took in results(mutants(count, seed)):
+        came[name, outcome if outcome in ("read", "refused") else "WRONG"] += 1
         worst = max(worst, took)
-        if said not in ("read", "refused"):
+        if outcome not in ("read", "refused"):
             wrong += 1
             kept = Path(tempfile.gettempdir()) / f"mutated-{wrong}-{name}"
             kept.write_bytes(content)
-            print(f"{name}: {said} ({kept})", flush=True)
-    for (name, said), number in sorted(came.items()):
-        print(f"{name:26} {said:8} {number}")
+            print(f"{name}: {outcome} ({kept})", flush=True)
+    for (name, outcome), number in sorted(came.items()):
+        print(f"{name:26} {outcome:8} {number}")
     print(f"{count} files, {wrong} wrong, the slowest {worst:.1f} s")
     return 1 if wrong else 0
 

@@ -124,10 +124,12 @@ def test_margins_and_contributions_are_catboosts(tmp_path, loss, types, policy, 
         expected = np.asarray(model.predict(frame, prediction_type="RawFormulaVal")).reshape(len(frame), -1)
         np.testing.assert_array_equal(np.array(engine.margins(coded(frame))).reshape(expected.shape), expected)
         if policy == "SymmetricTree":
-            told = np.asarray(model.get_feature_importance(cb.Pool(frame[:40], cat_features=NAMED), type="ShapValues"))
-            told = told.reshape(40, -1, 6).transpose(0, 2, 1)
-            np.testing.assert_allclose(contributions(engine, coded(frame)[:40]), told[:, :5], rtol=0, atol=1e-9)
-            np.testing.assert_allclose(engine.base, told[0, 5], rtol=0, atol=1e-9)
+            reference = np.asarray(
+                model.get_feature_importance(cb.Pool(frame[:40], cat_features=NAMED), type="ShapValues")
+            )
+            reference = reference.reshape(40, -1, 6).transpose(0, 2, 1)
+            np.testing.assert_allclose(contributions(engine, coded(frame)[:40]), reference[:, :5], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(engine.base, reference[0, 5], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("nan_mode", ["Min", "Max"])
@@ -324,8 +326,8 @@ def test_float32_rows_and_batches_answer_as_single_rows(mixed, tmp_path):
     assert margins == engine.margins(rows.astype(np.float32)) == engine.margins(rows, threads=2)
     assert margins.tolist() == [engine.margin(row)[0] for row in rows.tolist()]
     explained = np.array(engine.contributions_many(rows)).reshape(rows.shape)
-    for row, told in zip(rows[:20], explained, strict=False):
-        np.testing.assert_allclose(engine.contributions(row), told, rtol=0, atol=1e-12)
+    for row, expected in zip(rows[:20], explained, strict=False):
+        np.testing.assert_allclose(engine.contributions(row), expected, rtol=0, atol=1e-12)
     rows[:, 1] = HASHED_CODE + category_hash("city 3")
     named = rows.copy()
     named[:, 1] = 3.0

@@ -87,8 +87,8 @@ def test_parity_gate_refuses_and_says_where(proven, wrong_export):
     wrong, _ = mutated(model.forest, np.random.default_rng(5), "children")
     of_onnx, of_trees = (wrong, model.forest) if wrong_export == "onnx" else (model.forest, wrong)
     exports = Exports(export_onnx(of_onnx, model.link), encode_forest(of_trees))
-    said = r"margin differs from lightgbm's on \d+ of \d+ golden rows .*Nothing was written"
-    with pytest.raises(ParityError, match=said) as caught:
+    message = r"margin differs from lightgbm's on \d+ of \d+ golden rows .*Nothing was written"
+    with pytest.raises(ParityError, match=message) as caught:
         prove(model, exports, schema, sampled=None, progress=lambda *_: None)
     assert sum(caught.value.details["rows_off"].values()) > 0
     assert list(caught.value.details["worst"]["features"]) == list(schema.names)

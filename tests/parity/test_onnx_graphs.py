@@ -90,8 +90,8 @@ def _rows(model, rows):
 
 def test_columns_come_by_name_and_type_with_what_the_file_knows(served):
     model = served("pipeline")
-    told = {f.name: (f.kind.value, f.nullable, f.categories) for f in model.schema.features}
-    assert told == {
+    features = {f.name: (f.kind.value, f.nullable, f.categories) for f in model.schema.features}
+    assert features == {
         "age": ("numeric", True, None),
         "fare": ("numeric", True, None),
         "city": ("categorical", True, tuple(sorted(models.CITIES))),

@@ -39,6 +39,8 @@ def test_random_models_equal_their_library(library):
 
 
 def test_no_damaged_file_crashes_hangs_or_surprises():
-    said = {name: what for name, _, what, _ in results(mutants(DAMAGED_FILES, 3)) if what not in ("read", "refused")}
-    assert not said
+    surprises = {
+        name: what for name, _, what, _ in results(mutants(DAMAGED_FILES, 3)) if what not in ("read", "refused")
+    }
+    assert not surprises
     assert np.unique([name for name, _ in mutants(28, 0)]).size == 14

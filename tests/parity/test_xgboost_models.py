@@ -45,10 +45,10 @@ def hold(model: ImportedModel, rows: np.ndarray | None = None) -> None:
     np.testing.assert_array_equal(trees.single, expected[kept])
     margins, predictions = run_onnx(export_onnx(model.forest, model.link), tried)
     np.testing.assert_array_equal(margins, expected)
-    told = booster.predict(reference.matrix(booster, tried), iteration_range=limits).reshape(len(tried), -1)
-    np.testing.assert_allclose(predictions, told, rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
+    predicted = booster.predict(reference.matrix(booster, tried), iteration_range=limits).reshape(len(tried), -1)
+    np.testing.assert_allclose(predictions, predicted, rtol=1e-6, atol=1e-6 * np.mean(np.abs(predicted)))
     linked = [model.link.vector()(row) for row in trees.margins[kept].tolist()]
-    np.testing.assert_allclose(linked, told[kept], rtol=1e-6, atol=1e-6 * np.mean(np.abs(told)))
+    np.testing.assert_allclose(linked, predicted[kept], rtol=1e-6, atol=1e-6 * np.mean(np.abs(predicted)))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

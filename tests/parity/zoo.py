@@ -171,9 +171,9 @@ def _lightgbm(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     n_outputs = booster.num_model_per_iteration()
 
     def contributions(rows: Rows) -> Rows:
-        told = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), n_outputs, -1)
+        values = np.asarray(booster.predict(rows, pred_contrib=True)).reshape(len(rows), n_outputs, -1)
         # Of a random forest they are sums over the trees; the margin is the mean.
-        return told.transpose(0, 2, 1) / (booster.num_trees() / n_outputs if cell.kind == "rf" else 1.0)
+        return values.transpose(0, 2, 1) / (booster.num_trees() / n_outputs if cell.kind == "rf" else 1.0)
 
     return Grown(booster, contributions, given.rows)
 
@@ -189,8 +189,8 @@ def _xgboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
     )  # fmt: skip
 
     def contributions(rows: Rows) -> Rows:
-        told = booster.predict(xgboost_answers.matrix(booster, rows), pred_contribs=True)
-        return told.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
+        values = booster.predict(xgboost_answers.matrix(booster, rows), pred_contribs=True)
+        return values.reshape(len(rows), -1, rows.shape[1] + 1).transpose(0, 2, 1)
 
     return Grown(booster, contributions, xgboost_models.data(seed, missing=cell.missing == "NaN")[0])
 
@@ -245,13 +245,13 @@ def _catboost(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
             settings = import_model(model, ImportOptions(categories_of(cell))).settings
             table = catboost_answers._table(asked, model, settings["categories"])
         given = cb.Pool(table, cat_features=categories)
-        told = np.asarray(model.get_feature_importance(given, type="ShapValues", thread_count=1))
-        return told.reshape(len(asked), -1, asked.shape[1] + 1).transpose(0, 2, 1)
+        values = np.asarray(model.get_feature_importance(given, type="ShapValues", thread_count=1))
+        return values.reshape(len(asked), -1, asked.shape[1] + 1).transpose(0, 2, 1)
 
     # CatBoost's contributions of trees that are not oblivious, and of a variance, do not add up to its own prediction.
     adds_up = cell.kind == "SymmetricTree" and cell.objective != "RMSEWithUncertainty"
-    told = contributions if adds_up else None
-    return Grown(model, told, rows, categories=categories_of(cell))
+    values = contributions if adds_up else None
+    return Grown(model, values, rows, categories=categories_of(cell))
 
 
 def categories_of(cell: Cell) -> dict[str, list[Any]]:
@@ -281,9 +281,9 @@ def _sklearn(cell: Cell, seed: int, trees: int, depth: int) -> Grown:
             import shap  # noqa: PLC0415  draws its colours when it is imported, with warnings
 
             explainer = shap.TreeExplainer(model)
-        told = np.asarray(explainer.shap_values(asked, check_additivity=False)).reshape(*asked.shape, -1)
-        base = np.broadcast_to(np.reshape(explainer.expected_value, -1), (len(asked), 1, told.shape[2]))
-        whole = np.concatenate([told, base], axis=1)
+        values = np.asarray(explainer.shap_values(asked, check_additivity=False)).reshape(*asked.shape, -1)
+        base = np.broadcast_to(np.reshape(explainer.expected_value, -1), (len(asked), 1, values.shape[2]))
+        whole = np.concatenate([values, base], axis=1)
         ask = [getattr(model, name, None) for name in ("decision_function", "predict_proba", "predict")]
         answers = next(each for each in ask if each is not None)(asked).reshape(len(asked), -1)
         # It takes a category of a histogram for a number.

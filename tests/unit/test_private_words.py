@@ -74,6 +74,13 @@ def test_no_private_word_names_a_metric_or_a_label():
             assert not words(text) & (BANNED | {"why", "for", "room", "others"})
 
 
+def test_no_variable_of_a_test_is_called_told_or_said():
+    """They say nothing of what is held: message, stderr, response and the like do."""
+    tests = SOURCE.parents[1] / "tests"
+    found = {file.name for file in tests.rglob("*.py") if identifiers(ast.parse(file.read_bytes())) & {"told", "said"}}
+    assert found == set()
+
+
 def test_a_private_word_would_be_found():
     tree = ast.parse("class Shelf:\n    def told(self, asked): self.tally = asked")
     assert {hit for name in identifiers(tree) for hit in words(name) & BANNED} == {

@@ -25,13 +25,13 @@ from running import eventually, run_to_its_end, serving
 
 def mlrf_keys(*arguments):
     """Run the command in this process, which has imported its modules; return its status and output."""
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             status = run(["keys", *map(str, arguments)])
     except ConfigError:
         status = 2
-    return status, said.getvalue().strip()
+    return status, output.getvalue().strip()
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_the_file_holds_no_key_and_only_its_owner_may_read_it(keyed):
     text = keyed.file.read_text()
     assert all(key not in text and key.partition(".")[2] not in text for key in keyed.keys.values())
     assert keyed.file.stat().st_mode & 0o777 == 0o600
-    status, said = mlrf_keys(keyed.file)
-    assert (status, len(said.splitlines())) == (0, 4)
+    status, output = mlrf_keys(keyed.file)
+    assert (status, len(output.splitlines())) == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_invalid_file_changes_nothing(keyed, example):
 )
 def test_server_does_not_start_with_invalid_keys(path, tmp_path, content, why):
     (tmp_path / "keys").write_text(content, encoding="utf-8")
-    status, said, _ = run_to_its_end([path], "--port", "0", "--keys", str(tmp_path / "keys"))
-    assert (status, why in said, "secret" in said) == (2, True, False)
+    status, output, _ = run_to_its_end([path], "--port", "0", "--keys", str(tmp_path / "keys"))
+    assert (status, why in output, "secret" in output) == (2, True, False)
 
 
 def test_wrong_command_usage_is_reported(tmp_path):
@@ -322,8 +322,8 @@ def test_a_server_that_all_can_reach_without_a_key_says_so(path, tmp_path):
     mlrf_keys(tmp_path / "k", "--add", "x", "--scope", "predict")
     with serving(path, options=["--host", "0.0.0.0", "--keys", str(tmp_path / "k")]) as server:
         assert not [entry for entry in server.log if entry["event"] == "open to all"]
-    status, said, _ = run_to_its_end([path], "--port", "0", "--admin", "0.0.0.0:0")
-    assert (status, "--admin" in said) == (2, True)
+    status, output, _ = run_to_its_end([path], "--port", "0", "--admin", "0.0.0.0:0")
+    assert (status, "--admin" in output) == (2, True)
 
 
 # TLS
@@ -449,8 +449,8 @@ def test_a_handshake_that_never_comes_ends(serving_tls):
      ["--cors-origin", "app.example"], ["--cors-origin", "https://app.example/x"], ["--cors-origin", "null"]],
 )  # fmt: skip
 def test_what_does_not_fit_ends_the_start(path, folder, options):
-    status, said, _ = run_to_its_end([path], "--port", "0", *(each.format(f=folder) for each in options))
-    assert (status, options[0][:6] in said, "Traceback" in said) == (2, True, False)
+    status, output, _ = run_to_its_end([path], "--port", "0", *(each.format(f=folder) for each in options))
+    assert (status, options[0][:6] in output, "Traceback" in output) == (2, True, False)
 
 
 # Pages of other origins

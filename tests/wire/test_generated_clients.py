@@ -68,8 +68,8 @@ def run(*arguments, **options):
     return done.stdout
 
 
-def ask(suite, told, package):
-    assert run(GENERATORS / "python", SUITES / suite, json.dumps(told | {"package": str(package)})) == (
+def ask(suite, target, package):
+    assert run(GENERATORS / "python", SUITES / suite, json.dumps(target | {"package": str(package)})) == (
         "every client was answered\n"
     )
 
@@ -78,9 +78,9 @@ def ask(suite, told, package):
 def test_openapi_python_client_generates_a_working_client(served, document, tmp_path):
     package = tmp_path / "mlrf_attrs"
     command = ["openapi-python-client", "generate", "--path", document, "--output-path", package, "--meta", "none"]
-    said = run(GENERATORS / command[0], *command[1:], env={"PATH": str(GENERATORS)})
+    output = run(GENERATORS / command[0], *command[1:], env={"PATH": str(GENERATORS)})
     # CSV is the one thing that it does not know.
-    assert said.count("WARNING") == said.count("Unsupported content type text/csv")
+    assert output.count("WARNING") == output.count("Unsupported content type text/csv")
     ask("generated_attrs.py", served[1], package)
 
 

@@ -138,8 +138,8 @@ def wire(request, ways):
 
 def tensors(server, model, rows):
     """Instances by name as the tensors that the model's metadata tell of."""
-    told = server.ask("GET", f"/v2/models/{model}").json["inputs"]
-    return [Tensor(t["name"], t["datatype"], [row[t["name"]] for row in rows], [len(rows), 1]) for t in told]
+    document = server.ask("GET", f"/v2/models/{model}").json["inputs"]
+    return [Tensor(t["name"], t["datatype"], [row[t["name"]] for row in rows], [len(rows), 1]) for t in document]
 
 
 def natively(server, model, rows):
@@ -153,28 +153,28 @@ def test_strings_and_numbers_of_a_graph_travel_in_every_form(server, wire):
     wanted = natively(server, "pipeline", rows)
     inputs = tensors(server, "pipeline", rows)
     assert {each.datatype for each in inputs} == {"FP64", "BYTES", "INT64"}
-    told = wire.infer(ParsedRequest(inputs, "pipeline", outputs=["probabilities", "prediction"]))
-    assert told.outputs == {
+    response = wire.infer(ParsedRequest(inputs, "pipeline", outputs=["probabilities", "prediction"]))
+    assert response.outputs == {
         "probabilities": np.ravel(wanted["probabilities"]).tolist(),
         "prediction": wanted["predictions"],
     }
-    assert told.shapes == {"probabilities": [20, 2], "prediction": [20]}
+    assert response.shapes == {"probabilities": [20, 2], "prediction": [20]}
     # One tensor of all features holds categories by their place.
     categories = next(m for m in server.ask("GET", "/models").json["models"] if m["name"] == "pipeline")["features"]
     places = {
         f["name"]: {category: place for place, category in enumerate(f.get("categories", ()))} for f in categories
     }
     flat = [places[name].get(value, value) for row in rows for name, value in row.items()]
-    told = wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
-    assert told.outputs == {"prediction": wanted["predictions"]}
+    response = wire.infer(ParsedRequest([Tensor("features", "FP64", flat, [20, 5])], "pipeline"))
+    assert response.outputs == {"prediction": wanted["predictions"]}
 
 
 def test_graph_input_types_are_described_and_accepted(server, wire):
     rows = [
         {"small": s, "big": b, "on": s > 0, "exact_0": s / 3, "exact_1": -b / 7} for s, b in ((5, 1 << 40), (-7, 3))
     ]
-    told = {each["name"]: each["datatype"] for each in server.ask("GET", "/v2/models/types").json["inputs"]}
-    assert told == {"features": "FP64"}
+    document = {each["name"]: each["datatype"] for each in server.ask("GET", "/v2/models/types").json["inputs"]}
+    assert document == {"features": "FP64"}
     wanted = natively(server, "types", rows)["predictions"]
     datatypes = ("INT8", "INT64", "BOOL", "FP64", "FP64")
     inputs = [Tensor(n, kind, [row[n] for row in rows], [2]) for n, kind in zip(rows[0], datatypes, strict=True)]
@@ -189,29 +189,33 @@ def test_slow_graph_answers_every_form_off_the_event_loop(server, wire):
     rows = np.random.default_rng(3).normal(size=(3, 1200)).astype(np.float32)
     wanted = np.ravel(natively(server, "network", rows.tolist())["predictions"]).tolist()
     for datatype in ("FP32", "FP64"):
-        told = wire.infer(
+        response = wire.infer(
             ParsedRequest([Tensor("features", datatype, rows.ravel().tolist(), [3, 1200])], "network", id="x")
         )
-        assert (told.outputs, told.shapes, told.id) == ({"probabilities": wanted}, {"probabilities": [3, 3]}, "x")
+        assert (response.outputs, response.shapes, response.id) == (
+            {"probabilities": wanted},
+            {"probabilities": [3, 3]},
+            "x",
+        )
 
 
 def test_what_a_graph_does_not_take_or_give_is_refused_by_name(server, wire):
     rows = [customer(1), customer(2) | {"city": "Bonn"}]
-    told = wire.infer(ParsedRequest(tensors(server, "pipeline", rows), "pipeline"))
-    assert (told.code, told.outputs) == ("UNKNOWN_CATEGORY", {})
-    assert all(word in told.error for word in ("city", "row 1", "Bonn"))
-    told = wire.infer(ParsedRequest(tensors(server, "pipeline", rows[:1]), "pipeline", outputs=["shap_values"]))
-    assert told.code == "NOT_EXPLAINABLE"
-    assert "graph of operators" in told.error
+    response = wire.infer(ParsedRequest(tensors(server, "pipeline", rows), "pipeline"))
+    assert (response.code, response.outputs) == ("UNKNOWN_CATEGORY", {})
+    assert all(word in response.error for word in ("city", "row 1", "Bonn"))
+    response = wire.infer(ParsedRequest(tensors(server, "pipeline", rows[:1]), "pipeline", outputs=["shap_values"]))
+    assert response.code == "NOT_EXPLAINABLE"
+    assert "graph of operators" in response.error
 
 
 def test_rows_of_a_graph_are_looked_up_in_every_form(server, wire):
     row = {"key": {"customer": 7}, "features": customer(7), "as_of": "2026-02-01T00:00:00Z"}
     with Client(server.admin_path) as admin:
         assert admin.ask("POST", "/admin/models/pipeline/features", {"rows": [row]}).status == 200
-    told = wire.infer(ParsedRequest([Tensor("customer", "INT64", [7], [1])], "pipeline"))
-    assert told.outputs["prediction"] == directly([customer(7)])[1]
-    assert told.parameters["features_as_of"] == "2026-02-01T00:00:00Z"
+    response = wire.infer(ParsedRequest([Tensor("customer", "INT64", [7], [1])], "pipeline"))
+    assert response.outputs["prediction"] == directly([customer(7)])[1]
+    assert response.parameters["features_as_of"] == "2026-02-01T00:00:00Z"
 
 
 def test_the_models_and_the_contract_are_described(server):

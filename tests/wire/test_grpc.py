@@ -56,20 +56,23 @@ def test_a_model_that_is_not_served_is_not_found_and_named(peer, call):
     error = peer.ask(call, message(call + "Request")(name="nobody").SerializeToString())
     assert error.code() == grpc.StatusCode.NOT_FOUND
     assert "nobody" in error.details()
-    told = dict(error.trailing_metadata())
-    assert told["mlrf-code"] == "MODEL_NOT_FOUND"
-    assert told["x-request-id"]
+    metadata = dict(error.trailing_metadata())
+    assert metadata["mlrf-code"] == "MODEL_NOT_FOUND"
+    assert metadata["x-request-id"]
 
 
 @pytest.mark.parametrize("asked", [{"name": "nobody"}, {"name": "sales", "version": "99"}, {}])
 def test_a_model_that_is_not_served_is_not_ready(peer, asked):
-    told = peer.ask("ModelReady", message("ModelReadyRequest")(**asked).SerializeToString())
-    assert not message("ModelReadyResponse").FromString(told).ready
+    response = peer.ask("ModelReady", message("ModelReadyRequest")(**asked).SerializeToString())
+    assert not message("ModelReadyResponse").FromString(response).ready
 
 
 def test_health_lists_every_service(peer):
-    told = message("grpc.health.v1.HealthListResponse").FromString(peer.ask("/grpc.health.v1.Health/List"))
-    assert {name: each.status for name, each in told.statuses.items()} == {"": 1, "inference.GRPCInferenceService": 1}
+    response = message("grpc.health.v1.HealthListResponse").FromString(peer.ask("/grpc.health.v1.Health/List"))
+    assert {name: each.status for name, each in response.statuses.items()} == {
+        "": 1,
+        "inference.GRPCInferenceService": 1,
+    }
 
 
 def test_row_limit_is_clamped_in_the_configuration(peer):
@@ -89,13 +92,13 @@ def test_compressed_message_over_the_limit_is_refused(peer, how):
 
 
 def test_a_stream_answers_in_order_and_survives_what_it_refuses(peer):
-    kind, told = message("ModelInferRequest"), message("ModelStreamInferResponse")
+    kind, response = message("ModelInferRequest"), message("ModelStreamInferResponse")
     asked = Queue()
     answers = peer.channel.stream_stream(INFERENCE + "ModelStreamInfer")(iter(asked.get, None), timeout=LIMIT_S)
     for number in range(3):
         asked.put(kind(model_name="nobody", id=str(number)).SerializeToString())
     asked.put(b"\x0a\xff\xff")
-    read = [told.FromString(next(answers)) for _ in range(4)]
+    read = [response.FromString(next(answers)) for _ in range(4)]
     asked.put(None)
     assert [each.infer_response.id for each in read] == ["0", "1", "2", ""]
     assert all("nobody" in each.error_message for each in read[:3])
@@ -256,9 +259,9 @@ def test_a_port_that_is_taken_ends_the_start(path, server):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         for port in (str(taken.getsockname()[1]), address_of(server).rpartition(":")[2]):
-            status, said, _ = run_to_its_end([path], "--port", "0", "--grpc-port", port)
+            status, output, _ = run_to_its_end([path], "--port", "0", "--grpc-port", port)
             assert status == 2
-            assert f"--grpc-port: 127.0.0.1:{port} is in use" in said
+            assert f"--grpc-port: 127.0.0.1:{port} is in use" in output
 
 
 def test_many_callers_at_once_are_all_answered(peer):

@@ -66,8 +66,8 @@ def test_batches_and_explanations(server, trained):
     body = {"instances": [{"features": row} for row in rows]}
     expected = [answer_of(trained, row["word"], row["code"], 0.1) for row in rows]
     assert server.ask("POST", "/predict/batch", body).json["predictions"] == expected
-    told = server.ask("POST", "/explain", {"features": rows[0]}).json["explanation"]
-    assert told["base"] + sum(told["contributions"].values()) == pytest.approx(expected[0])
+    document = server.ask("POST", "/explain", {"features": rows[0]}).json["explanation"]
+    assert document["base"] + sum(document["contributions"].values()) == pytest.approx(expected[0])
 
 
 def test_unseen_category_is_refused_or_predicted_as_catboost(server, trained):
@@ -104,7 +104,7 @@ def test_the_command_answers_files_as_catboost_does(bundle, trained, tmp_path, c
     assert main(["predict", str(bundle), str(rows)]) != 0
     capsys.readouterr()
     assert main(["predict", str(bundle), str(rows), "--unknown-categories", "as-library"]) == 0
-    told = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
-    assert told == [answer_of(trained, word, 7) for word in words]
+    predictions = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert predictions == [answer_of(trained, word, 7) for word in words]
     assert main(["inspect", str(bundle)]) == 0
     assert "model.onnx is left out" in " ".join(capsys.readouterr().out.split())

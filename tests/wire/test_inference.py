@@ -56,8 +56,8 @@ def native(server, features, model="sample"):
 def numbers_of(answer, place=-1):
     """The float64 of the last output of a binary answer."""
     n = int(answer.headers["inference-header-content-length"])
-    told = json.loads(answer.body[:n])["outputs"][place]
-    blob = answer.body[-told["parameters"]["binary_data_size"] :]
+    document = json.loads(answer.body[:n])["outputs"][place]
+    blob = answer.body[-document["parameters"]["binary_data_size"] :]
     return list(struct.unpack(f"<{len(blob) // 8}d", blob))
 
 
@@ -70,8 +70,13 @@ def test_numeric_datatypes_equal_the_native_api(server, datatype):
     assert answer.status == 200, answer.body
     assert answer.json["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [1], "data": [wanted]}]
     blob = struct.pack(f"<7{CODES[datatype]}", *row)
-    told = {"name": "features", "shape": [1, 7], "datatype": datatype, "parameters": {"binary_data_size": len(blob)}}
-    answer = binary(server, [told], blob, parameters={"binary_data_output": True})
+    description = {
+        "name": "features",
+        "shape": [1, 7],
+        "datatype": datatype,
+        "parameters": {"binary_data_size": len(blob)},
+    }
+    answer = binary(server, [description], blob, parameters={"binary_data_output": True})
     assert numbers_of(answer) == [wanted]
 
 
@@ -79,13 +84,13 @@ def test_a_tensor_a_feature_takes_categories_by_value(server):
     wanted = native(server, {name: value for name, (_, value) in COLUMNS.items()})["prediction"]
     inputs = [tensor([v], name=name, shape=[1], datatype=kind) for name, (kind, v) in COLUMNS.items()]
     assert infer(server, *inputs).json["outputs"][0]["data"] == [wanted]
-    told, blobs = [], b""
+    tensors, blobs = [], b""
     for name, (kind, value) in reversed(COLUMNS.items()):
         text = str(value).encode()
         blob = struct.pack("<I", len(text)) + text if kind == "BYTES" else struct.pack("<" + CODES[kind], value)
-        told.append({"name": name, "shape": [1, 1], "datatype": kind, "parameters": {"binary_data_size": len(blob)}})
+        tensors.append({"name": name, "shape": [1, 1], "datatype": kind, "parameters": {"binary_data_size": len(blob)}})
         blobs += blob
-    assert numbers_of(binary(server, told, blobs, parameters={"binary_data_output": True})) == [wanted]
+    assert numbers_of(binary(server, tensors, blobs, parameters={"binary_data_output": True})) == [wanted]
 
 
 def test_what_is_missing_is_nan_null_or_the_word_of_clients(server):
@@ -132,8 +137,15 @@ def test_many_rows_computed_off_the_loop_equal_single_rows(server):
     rows = [[chosen.uniform(0, 9), 3, chosen.random() < 0.5, 1, 1, 7, 0.25] for _ in range(10_000)]
     flat = [float(x) for row in rows for x in row]
     blob = struct.pack(f"<{len(flat)}d", *flat)
-    told = {"name": "features", "shape": [10_000, 7], "datatype": "FP64", "parameters": {"binary_data_size": len(blob)}}
-    answer = binary(server, [told], blob, parameters={"binary_data_output": True}, headers=["Accept-Encoding: gzip"])
+    description = {
+        "name": "features",
+        "shape": [10_000, 7],
+        "datatype": "FP64",
+        "parameters": {"binary_data_size": len(blob)},
+    }
+    answer = binary(
+        server, [description], blob, parameters={"binary_data_output": True}, headers=["Accept-Encoding: gzip"]
+    )
     assert answer.headers["content-encoding"] == "gzip"
     made = numbers_of(replace(answer, body=gzip.decompress(answer.body)))
     for row in (0, 4_999, 9_999):
@@ -169,9 +181,9 @@ def test_outputs_are_named_as_requested(server):
         (output,) = infer(server, tensor(three, name=name), path=path).json["outputs"]
         assert (output["name"], output["data"]) == (named, wanted)
     answer = infer(server, tensor(ROW), path="/v2/models/binary/infer", outputs=[{"name": "probabilities"}], id="7")
-    told = native(server, [*ROW[:2], True, *ROW[3:]], "binary")
-    assert answer.json["outputs"][0]["data"] == told["probabilities"]
-    assert (answer.json["id"], answer.json["parameters"]["bundle_version"]) == ("7", told["version"])
+    expected = native(server, [*ROW[:2], True, *ROW[3:]], "binary")
+    assert answer.json["outputs"][0]["data"] == expected["probabilities"]
+    assert (answer.json["id"], answer.json["parameters"]["bundle_version"]) == ("7", expected["version"])
 
 
 def test_a_version_is_named_by_number_or_digest(server):
@@ -226,12 +238,12 @@ def test_what_is_wrong_is_refused_by_name(server, inputs):
 
 def test_binary_sizes_that_do_not_add_up_are_refused(server):
     blob = struct.pack("<7d", *ROW)
-    told = {"name": "features", "shape": [1, 7], "datatype": "FP64"}
+    description = {"name": "features", "shape": [1, 7], "datatype": "FP64"}
     for size, length, sent in ((55, None, blob), (56, None, blob + b"\0"), (64, None, blob), (-8, None, blob)):
-        answer = binary(server, [told | {"parameters": {"binary_data_size": size}}], sent, length=length)
+        answer = binary(server, [description | {"parameters": {"binary_data_size": size}}], sent, length=length)
         assert answer.status in (400, 422), answer.body
     for length in (10**9, "x", -1, 3):
-        answer = binary(server, [told | {"parameters": {"binary_data_size": 56}}], blob, length=length)
+        answer = binary(server, [description | {"parameters": {"binary_data_size": 56}}], blob, length=length)
         assert answer.status == 400
     assert infer(server, tensor(ROW), outputs=[{"name": "nothing"}]).code == "INVALID_TENSOR"
     assert infer(server, tensor(ROW * 10_001, shape=[10_001, 7])).code == "BATCH_TOO_LARGE"

@@ -59,13 +59,13 @@ class Counts:
         self._before = self._now()
 
     def _now(self):
-        (told,) = self._server.ask("GET", f"/v2/models/{self._model}/stats").json["model_stats"]
-        parts = {name: part["count"] for name, part in told["inference_stats"].items()}
+        (document,) = self._server.ask("GET", f"/v2/models/{self._model}/stats").json["model_stats"]
+        parts = {name: part["count"] for name, part in document["inference_stats"].items()}
         metrics = self._server.metrics()
         return parts | {
-            "ns": told["inference_stats"]["cache_hit"]["ns"],
-            "inferences": told["inference_count"],
-            "executions": told["execution_count"],
+            "ns": document["inference_stats"]["cache_hit"]["ns"],
+            "inferences": document["inference_count"],
+            "executions": document["execution_count"],
             "hits": metrics["mlrf_cache_hits_total"],
             "explanations": metrics["mlrf_explanations_total"],
         }
@@ -85,9 +85,9 @@ def test_equal_rows_in_any_form_share_the_cache(server, ways):
     n_asked = 0
     for wire in ways:
         for inputs in (one_tensor(rows, "FP64"), one_tensor(rows, "FP32"), a_tensor_a_feature(rows, "FP64")):
-            told = wire.infer(ParsedRequest(inputs, id=f"{wire.name} {n_asked}"))
-            assert told.outputs == {"prediction": wanted}
-            assert told.id == f"{wire.name} {n_asked}"
+            response = wire.infer(ParsedRequest(inputs, id=f"{wire.name} {n_asked}"))
+            assert response.outputs == {"prediction": wanted}
+            assert response.id == f"{wire.name} {n_asked}"
             n_asked += 1
     assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (n_asked, n_asked - 2, 2)
     assert (counts["inferences"], counts["executions"], counts["compute_infer"]) == (4, 2, 2)
@@ -115,8 +115,8 @@ def test_other_outputs_of_cached_rows_are_computed_again(server, ways):
     for _ in range(3):
         assert list(ways[1].infer(ParsedRequest(inputs)).outputs) == ["prediction"]
     counts = Counts(server)
-    told = ways[1].infer(ParsedRequest(inputs, outputs=["shap_base"]))
-    assert told.shapes == {"shap_base": [1]}
+    response = ways[1].infer(ParsedRequest(inputs, outputs=["shap_base"]))
+    assert response.shapes == {"shap_base": [1]}
     assert counts["cache_miss"] == 1
 
 
@@ -135,9 +135,9 @@ def test_equal_concurrent_requests_share_work_with_own_ids(server):
             client.send(request("POST", path, wire.message(replace(asked, id=str(number)))[0]))
         answers = [client.answer() for client in clients]
         assert first.answer().status == 200
-    told = [json.loads(answer.body) for answer in answers]
-    assert [each.pop("id") for each in told] == [str(number) for number in range(N_WAITING)]
-    assert told == told[:1] * N_WAITING
+    documents = [json.loads(answer.body) for answer in answers]
+    assert [each.pop("id") for each in documents] == [str(number) for number in range(N_WAITING)]
+    assert documents == documents[:1] * N_WAITING
     assert counts["explanations"] == counts["inferences"] == 2 * N_LONG
     assert (counts["success"], counts["cache_hit"], counts["cache_miss"]) == (N_WAITING + 1, N_WAITING - 1, 2)
 
@@ -152,8 +152,8 @@ def test_cached_explanations_need_the_scope(tmp_path):
         for wire in wires(server, peer).values():
             for _ in range(3):
                 assert wire.infer(asked, key=made["predict+explain"][0]).error == ""
-            told = wire.infer(asked, key=made["predict"][0])
-            assert (told.code, told.outputs) == ("NOT_PERMITTED", {})
+            response = wire.infer(asked, key=made["predict"][0])
+            assert (response.code, response.outputs) == ("NOT_PERMITTED", {})
 
 
 def test_disabled_cache_gives_the_same_bits(server, ways, tmp_path):
@@ -218,14 +218,14 @@ def test_neither_an_old_version_nor_an_old_row_is_answered(replaced):
         """Every worker, over every transport, first made and then from its memory."""
         for _ in range(3):
             for wire in replaced.ways:
-                told = wire.infer(by_key)
-                assert told.error == ""
-                assert (told.outputs["prediction"], told.parameters["features_as_of"]) == (
+                response = wire.infer(by_key)
+                assert response.error == ""
+                assert (response.outputs["prediction"], response.parameters["features_as_of"]) == (
                     expected(number, price),
                     as_of,
                 )
                 assert wire.infer(by_row).outputs["prediction"] == expected(number, 3.5)
-                assert told.parameters["bundle_version"] == versions[number]
+                assert response.parameters["bundle_version"] == versions[number]
 
     days = [f"2026-02-0{day}T00:00:00Z" for day in (1, 2)]
     push(replaced, 1.5, days[0])
@@ -264,15 +264,15 @@ def test_key_like_row_and_stale_row_are_not_served_from_cache(tmp_path):
         assert wanted[0] != wanted[1]
         for number in range(1_000_000):
             began = time.time()
-            told = ways[number % 4].infer(by_key)
-            if told.error:
+            response = ways[number % 4].infer(by_key)
+            if response.error:
                 break
             # An answer that was begun in time may be given a moment later.
             assert began < old_at
-            assert told.outputs["prediction"] == wanted[1:]
+            assert response.outputs["prediction"] == wanted[1:]
             assert ways[number % 4].infer(by_row).outputs["prediction"] == wanted[:1]
         assert time.time() >= old_at - 0.001
-        assert told.code == "STALE_FEATURES"
+        assert response.code == "STALE_FEATURES"
         assert {wire.infer(by_key).code for wire in ways} == {"STALE_FEATURES"}
         assert ways[0].infer(by_row).outputs["prediction"] == wanted[:1]
         assert server.troubles == []

@@ -70,14 +70,14 @@ def served(tmp_path_factory):
 @needs_clients
 @pytest.mark.parametrize("suite", ["rest.py", "grpc_triton.py", "grpc_kserve.py"])
 def test_clients_that_exist_are_answered(suite, served, tmp_path):
-    server, told = served
+    server, target = served
     address = address_of(server) if suite.startswith("grpc") else f"127.0.0.1:{server.port}"
-    run(tmp_path, suite, {"address": address, **told})
+    run(tmp_path, suite, {"address": address, **target})
 
 
-def run(folder, suite, told):
+def run(folder, suite, target):
     done = subprocess.run(
-        [PYTHON, ROOT / "tests/clients" / suite, json.dumps(told)],
+        [PYTHON, ROOT / "tests/clients" / suite, json.dumps(target)],
         capture_output=True, text=True, timeout=300, check=False, cwd=folder,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]
@@ -94,7 +94,7 @@ def test_clients_that_exist_bring_certificates_and_keys(tmp_path):
     options = ["--grpc-port", "0", "--keys", tmp_path / "keys", "--log-level", "debug"]
     options += ["--tls-cert", own, "--tls-key", own_key, "--tls-client-ca", ca]
     with serving(path, options=list(map(str, options)), is_ready=n_booted) as server:
-        told = {
+        target = {
             "address": f"localhost:{server.port}",
             "grpc_address": address_of(server).replace("127.0.0.1", "localhost"),
             "ca": str(ca),
@@ -104,5 +104,5 @@ def test_clients_that_exist_bring_certificates_and_keys(tmp_path):
             "row": [float(value) for value in ROW],
             "prediction": float(load(path).predict([ALL_KINDS.example()])[0]),
         }
-        run(tmp_path, "secured.py", told)
+        run(tmp_path, "secured.py", target)
         assert server.troubles == []

@@ -124,8 +124,8 @@ def test_what_waits_longer_than_its_caller_does_is_never_begun(loaded):
             assert server.ask("GET", health).status == 200
         assert peer.code("ServerLive") == grpc.StatusCode.OK
         # Over HTTP it is told when its turn would come.
-        told = RestWire(server, binary=True).infer(asked, headers=["X-Request-Timeout-Ms: 30"])
-        assert (told.status, told.code) == (504, "DEADLINE_EXCEEDED")
+        response = RestWire(server, binary=True).infer(asked, headers=["X-Request-Timeout-Ms: 30"])
+        assert (response.status, response.code) == (504, "DEADLINE_EXCEEDED")
     # Begun were the rows that kept the thread busy, and those of who waits long enough.
     over_http = RestWire(server, binary=True).infer(asked, headers=["X-Request-Timeout-Ms: 9000"])
     over_grpc = GrpcWire(peer, raw=True).infer(asked)
@@ -140,18 +140,20 @@ def test_what_is_wrong_far_inside_a_long_request_is_named_by_row(loaded):
     values = [*tensor.values]
     values[4321 * 30 + 17] = float("inf")
     for wire in (RestWire(server, binary=True), GrpcWire(peer, raw=True), GrpcWire(peer, raw=False)):
-        told = wire.infer(ParsedRequest([Tensor("features", "FP64", values, tensor.shape)]))
-        assert told.code == "INVALID_FEATURE"
-        assert all(word in told.error for word in ("row 4321", "x17", "range of float64"))
-        told = wire.infer(ParsedRequest([Tensor("features", "FP64", values[:-1], tensor.shape)]))
-        assert told.code == "INVALID_TENSOR"
+        response = wire.infer(ParsedRequest([Tensor("features", "FP64", values, tensor.shape)]))
+        assert response.code == "INVALID_FEATURE"
+        assert all(word in response.error for word in ("row 4321", "x17", "range of float64"))
+        response = wire.infer(ParsedRequest([Tensor("features", "FP64", values[:-1], tensor.shape)]))
+        assert response.code == "INVALID_TENSOR"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "1s"])
 def test_invalid_deadline_is_refused(loaded, value):
-    told = RestWire(loaded[0], binary=True).infer(ParsedRequest(rows(1)), headers=[f"X-Request-Timeout-Ms: {value}"])
-    assert (told.status, told.code) == (400, "MALFORMED_REQUEST")
-    assert "X-Request-Timeout-Ms" in told.error
+    response = RestWire(loaded[0], binary=True).infer(
+        ParsedRequest(rows(1)), headers=[f"X-Request-Timeout-Ms: {value}"]
+    )
+    assert (response.status, response.code) == (400, "MALFORMED_REQUEST")
+    assert "X-Request-Timeout-Ms" in response.error
 
 
 @pytest.mark.timing
@@ -270,9 +272,9 @@ class Calling(threading.Thread):
             if not isinstance(answer, bytes):
                 self.faults.append(f"{answer.code()}: {answer.details()}")
                 continue
-            told = message("ModelInferResponse").FromString(answer)
-            version = told.parameters["bundle_version"].string_param
-            (prediction,) = struct.unpack("<d", told.raw_output_contents[0])
+            response = message("ModelInferResponse").FromString(answer)
+            version = response.parameters["bundle_version"].string_param
+            (prediction,) = struct.unpack("<d", response.raw_output_contents[0])
             if prediction != self._truth[version]:
                 self.faults.append(f"{prediction} of {version}")
             self.seen.append(version)
@@ -314,8 +316,8 @@ def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
 
         def streamed():
             asked.put(infer_body(1))
-            told = message("ModelStreamInferResponse").FromString(next(stream)).infer_response
-            return told.parameters["bundle_version"].string_param
+            received = message("ModelStreamInferResponse").FromString(next(stream)).infer_response
+            return received.parameters["bundle_version"].string_param
 
         assert streamed() == old
         publish(light[1], tmp_path / "models")
@@ -329,8 +331,8 @@ def test_new_version_answers_and_no_call_fails(light, truth, tmp_path):
             each.goes_on(new)
         assert server.workers() == pids
         for version, is_ready in (("2", True), (new, True), ("1", False)):
-            told = message("ModelReadyRequest")(name="sample", version=version).SerializeToString()
-            assert message("ModelReadyResponse").FromString(peer.ask("ModelReady", told)).ready is is_ready
+            received = message("ModelReadyRequest")(name="sample", version=version).SerializeToString()
+            assert message("ModelReadyResponse").FromString(peer.ask("ModelReady", received)).ready is is_ready
     for each in callers:
         assert each.faults == []
         assert each.seen == sorted(each.seen, key=[old, new].index), "an old answer after a new one"

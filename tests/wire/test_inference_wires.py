@@ -85,29 +85,29 @@ def test_every_datatype_and_form_equals_the_native_api(server, wire, datatype):
         a_tensor_a_feature(rows, datatype),
         a_tensor_a_feature(rows, datatype, shape=(1,), order=-1),
     ):
-        told = wire.infer(ParsedRequest(inputs, id="seven"))
-        assert told.error == ""
-        assert told.outputs == {"prediction": wanted}
-        assert told.shapes == {"prediction": [N_ROWS]}
-        assert told.id == "seven"
+        response = wire.infer(ParsedRequest(inputs, id="seven"))
+        assert response.error == ""
+        assert response.outputs == {"prediction": wanted}
+        assert response.shapes == {"prediction": [N_ROWS]}
+        assert response.id == "seven"
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_output_is_the_native_apis(server, wire, model):
     rows = some_rows("FP64", 12)
-    told = native(server, rows, model, explain=True)
+    expected = native(server, rows, model, explain=True)
     names = ["shap_values", "shap_base", "prediction"] + (["probabilities"] if model != "sample" else [])
     got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=names))
     assert got.error == ""
     assert list(got.outputs) == names
-    assert got.parameters == {"bundle_version": told["version"]}
+    assert got.parameters == {"bundle_version": expected["version"]}
     wanted = {
-        "prediction": flat(told["predictions"]),
-        "shap_values": [x for each in told["explanations"] for x in contributions(each, model)],
-        "shap_base": flat([bases(told["explanations"][0], model)]),
+        "prediction": flat(expected["predictions"]),
+        "shap_values": [x for each in expected["explanations"] for x in contributions(each, model)],
+        "shap_base": flat([bases(expected["explanations"][0], model)]),
     }
     if model != "sample":
-        wanted["probabilities"] = flat(told["probabilities"])
+        wanted["probabilities"] = flat(expected["probabilities"])
     assert got.outputs == {name: wanted[name] for name in names}
     k = [3] if model == "three" else []
     assert got.shapes["shap_values"] == [12, 7, *k]
@@ -121,15 +121,15 @@ def test_every_output_is_the_native_apis(server, wire, model):
 @pytest.mark.parametrize("model", MODELS[1:])
 def test_labels_equal_native_with_other_servers_names(server, wire, model):
     rows = some_rows("FP64", 12)
-    told = native(server, rows, model)
-    labels = [label if model == "binary" else str(label) for label in told["labels"]]
+    expected = native(server, rows, model)
+    labels = [label if model == "binary" else str(label) for label in expected["labels"]]
     assert len(set(labels)) > 1
     # MLServer's and KServe's first output is what predict of the object returns that was built: for `binary` the label.
-    first = labels if model == "binary" else flat(told["probabilities"])
-    wanted = {"label": labels, "predict_proba": flat(told["probabilities"]), "predict": first, "output-0": first}
+    first = labels if model == "binary" else flat(expected["probabilities"])
+    wanted = {"label": labels, "predict_proba": flat(expected["probabilities"]), "predict": first, "output-0": first}
     got = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), model, outputs=list(wanted)))
     assert (got.error, got.outputs) == ("", wanted)
-    assert (got.shapes["label"], got.shapes["predict_proba"]) == ([12], [12, len(told["probabilities"][0])])
+    assert (got.shapes["label"], got.shapes["predict_proba"]) == ([12], [12, len(expected["probabilities"][0])])
     for name, answered in (("predict", "predict"), ("input-0", "output-0")):
         (tensor,) = one_tensor(rows, "FP64")
         assert wire.infer(ParsedRequest([replace(tensor, name=name)], model)).outputs == {answered: first}
@@ -184,13 +184,13 @@ def test_of_many_at_once_each_gets_its_own_answer(server, ways):
         is_long, named = number % 3 == 0, ("prediction", "output__0")[number // 2 % 2]
         rows = (many if is_long else few)[which]
         outputs = [named, "shap_values"] if is_long else [named]
-        told = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
-        assert (told.error, told.id, list(told.outputs)) == ("", f"n{number}", outputs)
-        assert told.outputs[named] == (wanted[which] * 100)[: len(rows)]
+        response = wire.infer(ParsedRequest(one_tensor(rows, "FP64"), id=f"n{number}", outputs=outputs))
+        assert (response.error, response.id, list(response.outputs)) == ("", f"n{number}", outputs)
+        assert response.outputs[named] == (wanted[which] * 100)[: len(rows)]
         if is_long and which == 0:
             # Of a long request the last digits may be others, and are the same each time.
-            assert told.outputs["shap_values"][: len(reasons)] == pytest.approx(reasons, rel=1e-9, abs=1e-12)
-        return told.outputs.get("shap_values")
+            assert response.outputs["shap_values"][: len(reasons)] == pytest.approx(reasons, rel=1e-9, abs=1e-12)
+        return response.outputs.get("shap_values")
 
     with ThreadPoolExecutor(8) as pool:
         explained = list(pool.map(ask, range(240)))
@@ -201,12 +201,12 @@ def test_of_many_at_once_each_gets_its_own_answer(server, ways):
 
 DESCRIBED = {
     # Path, call, its request, and where in the answer over gRPC the document of REST is.
-    "/v2": ("ServerMetadata", {}, lambda told: told),
-    "/v2/models/sample": ("ModelMetadata", {"name": "sample"}, lambda told: told),
-    "/v2/models/three/versions/1": ("ModelMetadata", {"name": "three", "version": "1"}, lambda told: told),
-    "/v2/models/binary/config": ("ModelConfig", {"name": "binary"}, lambda told: told["config"]),
-    "/v2/models/sample/stats": ("ModelStatistics", {"name": "sample"}, lambda told: told),
-    "/v2/models/stats": ("ModelStatistics", {}, lambda told: told),
+    "/v2": ("ServerMetadata", {}, lambda response: response),
+    "/v2/models/sample": ("ModelMetadata", {"name": "sample"}, lambda response: response),
+    "/v2/models/three/versions/1": ("ModelMetadata", {"name": "three", "version": "1"}, lambda response: response),
+    "/v2/models/binary/config": ("ModelConfig", {"name": "binary"}, lambda response: response["config"]),
+    "/v2/models/sample/stats": ("ModelStatistics", {"name": "sample"}, lambda response: response),
+    "/v2/models/stats": ("ModelStatistics", {}, lambda response: response),
 }
 
 
@@ -216,9 +216,9 @@ def test_metadata_is_the_same_on_both_transports(server, ways, path):
     call, asked, place = DESCRIBED[path]
     with Peer(address_of(server)) as peer:
         answer = peer.ask(call, message(f"{call}Request")(**asked).SerializeToString())
-    told = message(f"{call}Response").FromString(answer)
+    response = message(f"{call}Response").FromString(answer)
     document = json_format.MessageToDict(
-        told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     assert numbers(told_alike(place(document), server.ask("GET", path).json)) == numbers(server.ask("GET", path).json)
 
@@ -282,37 +282,37 @@ def stored(server):
 )
 def test_rows_are_looked_up_by_key_as_by_the_native_api(server, wire, stored, kinds):
     wanted = [server.ask("POST", "/models/sample/predict", {"key": row["key"]}).json for row in stored]
-    told = wire.infer(
+    response = wire.infer(
         ParsedRequest(by_key([3, 2, 1, 2], kinds=kinds), outputs=["prediction", "shap_values", "shap_base"])
     )
-    assert told.error == ""
+    assert response.error == ""
     predictions = [wanted[sku - 1]["prediction"] for sku in (3, 2, 1, 2)]
     assert len(set(predictions)) == 3
-    assert told.outputs["prediction"] == predictions
-    assert told.parameters == {"bundle_version": wanted[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
-    told = wire.infer(
+    assert response.outputs["prediction"] == predictions
+    assert response.parameters == {"bundle_version": wanted[0]["version"], "features_as_of": "2026-02-01T00:00:00Z"}
+    response = wire.infer(
         ParsedRequest(by_key([3], kinds=kinds, shape=(1,)), outputs=["shap_values", "shap_base", "prediction"])
     )
     explained = server.ask("POST", "/models/sample/explain", {"key": stored[2]["key"]}).json["explanation"]
-    assert told.outputs == {
+    assert response.outputs == {
         "shap_values": [explained["contributions"][name] for name in ALL_KINDS.names],
         "shap_base": [explained["base"]],
         "prediction": predictions[:1],
     }
-    assert told.parameters["features_as_of"] == "2026-02-03T00:00:00Z"
+    assert response.parameters["features_as_of"] == "2026-02-03T00:00:00Z"
 
 
 def test_unknown_key_is_not_found_and_invalid_key_refused(wire, stored):
     on_grpc = isinstance(wire, GrpcWire)
-    told = wire.infer(ParsedRequest(by_key([1, 9])))
-    assert (told.status, told.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
-    assert "9" in told.error
-    told = wire.infer(ParsedRequest(by_key([1] * 101)))
-    assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 413, "BATCH_TOO_LARGE")
-    assert all(word in told.error for word in ("101", "100"))
-    told = wire.infer(ParsedRequest(by_key(["x"], kinds=("BYTES",) * 3)))
-    assert (told.status, told.code) == ("INVALID_ARGUMENT" if on_grpc else 422, "INVALID_KEY")
-    assert all(word in told.error for word in ("sku", '"x"', "integer"))
+    response = wire.infer(ParsedRequest(by_key([1, 9])))
+    assert (response.status, response.code) == ("NOT_FOUND" if on_grpc else 404, "KEY_NOT_FOUND")
+    assert "9" in response.error
+    response = wire.infer(ParsedRequest(by_key([1] * 101)))
+    assert (response.status, response.code) == ("INVALID_ARGUMENT" if on_grpc else 413, "BATCH_TOO_LARGE")
+    assert all(word in response.error for word in ("101", "100"))
+    response = wire.infer(ParsedRequest(by_key(["x"], kinds=("BYTES",) * 3)))
+    assert (response.status, response.code) == ("INVALID_ARGUMENT" if on_grpc else 422, "INVALID_KEY")
+    assert all(word in response.error for word in ("sku", '"x"', "integer"))
 
 
 @pytest.mark.parametrize("stale", ["refuse", "flag"])
@@ -326,13 +326,13 @@ def test_a_row_that_is_too_old_is_refused_or_flagged(tmp_path, stale):
         with Client(admin) as client:
             assert client.ask("POST", "/admin/models/sample/features", {"rows": [row]}).status == 200
         for wire in wires(server, peer).values():
-            told = wire.infer(ParsedRequest(by_key([1])))
+            response = wire.infer(ParsedRequest(by_key([1])))
             if stale == "flag":
-                assert told.parameters["features_stale"] is True
-                assert told.parameters["features_as_of"] == row["as_of"]
+                assert response.parameters["features_stale"] is True
+                assert response.parameters["features_as_of"] == row["as_of"]
             else:
-                assert told.status == ("FAILED_PRECONDITION" if isinstance(wire, GrpcWire) else 422)
-                assert told.code == "STALE_FEATURES"
+                assert response.status == ("FAILED_PRECONDITION" if isinstance(wire, GrpcWire) else 422)
+                assert response.code == "STALE_FEATURES"
             # Here a category that is none is a missing one, in every form.
             unknown = wire.infer(ParsedRequest(features(store=Tensor("store", "BYTES", ["west"], [1]))))
             missing = wire.infer(ParsedRequest(wide([*ROW[:3], None, *ROW[4:]])))
@@ -355,9 +355,9 @@ def test_keys_are_required_and_explanations_need_the_scope(served, guarded_ways,
         (reasons, keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
         (ParsedRequest(plain.inputs, outputs=["shap_base"]), keys["predict"], 403, "PERMISSION_DENIED", "'explain'"),
     ):
-        told = wire.infer(asked, key=key)
-        assert told.status == (grpc if on_grpc else http), told
-        assert words in told.error
+        response = wire.infer(asked, key=key)
+        assert response.status == (grpc if on_grpc else http), response
+        assert words in response.error
 
 
 # What is refused
@@ -433,10 +433,10 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_errors_are_the_same_on_every_transport(wire, what):
     asked, (http, grpc, code), words = REFUSED[what]
-    told = wire.infer(asked)
-    assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
+    response = wire.infer(asked)
+    assert (response.status, response.code) == (grpc if isinstance(wire, GrpcWire) else http, code), response
     for word in words:
-        assert word in told.error
+        assert word in response.error
 
 
 def cut(n):
@@ -535,21 +535,21 @@ DAMAGED = {
 def test_a_damaged_message_is_refused(ways, what):
     name, tamper, (http, grpc, code), words = DAMAGED[what]
     wire = ways[name]
-    told = wire.infer(ParsedRequest(wide()), tamper)
-    assert (told.status, told.code) == (grpc if isinstance(wire, GrpcWire) else http, code), told
+    response = wire.infer(ParsedRequest(wide()), tamper)
+    assert (response.status, response.code) == (grpc if isinstance(wire, GrpcWire) else http, code), response
     for word in words:
-        assert word in told.error
+        assert word in response.error
 
 
 @pytest.mark.parametrize("name", WIRES[1:])
 def test_an_infinite_number_is_refused_where_it_can_be_said(ways, name):
-    told = ways[name].infer(ParsedRequest(wide([math.inf, *ROW[1:]])))
-    assert told.code == "INVALID_FEATURE"
-    assert all(word in told.error for word in ("features", "row 0", "price", "range of float64"))
+    response = ways[name].infer(ParsedRequest(wide([math.inf, *ROW[1:]])))
+    assert response.code == "INVALID_FEATURE"
+    assert all(word in response.error for word in ("features", "row 0", "price", "range of float64"))
 
 
 def test_invalid_texts_are_refused(ways):
     for name, blob in (("REST, binary", b"\x09\0\0\0abc"), ("gRPC, raw", b"\xff\xff\xff\xffabc")):
-        told = ways[name].infer(ParsedRequest(features(store=Tensor("store", "BYTES", [], [1], blob))))
-        assert told.code == "INVALID_TENSOR"
-        assert all(word in told.error for word in ("store", "4 bytes"))
+        response = ways[name].infer(ParsedRequest(features(store=Tensor("store", "BYTES", [], [1], blob))))
+        assert response.code == "INVALID_TENSOR"
+        assert all(word in response.error for word in ("store", "4 bytes"))

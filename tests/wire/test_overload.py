@@ -206,13 +206,13 @@ def test_connections_beyond_the_limit_get_a_refusal(path):
 
 def test_declared_but_unsent_bytes_use_no_budget(path):
     """Together they tell of more than a worker has room for, down to the last bytes of it."""
-    told = [8_388_000] * 15 + [1_000_000] * 8 + [100_000] * 5 + [10_000] * 12 + [1_000] * 20 + [200] * 20
+    declared = [8_388_000] * 15 + [1_000_000] * 8 + [100_000] * 5 + [10_000] * 12 + [1_000] * 20 + [200] * 20
     body = request("POST", "/predict/batch", {"instances": [{"features": ROW}] * 20})
     with serving(path) as server, contextlib.ExitStack() as opened:
-        for length in told:
+        for length in declared:
             slow = opened.enter_context(server.client())
             slow.send(b"POST /predict HTTP/1.1\r\nHost: slow\r\nContent-Length: %d\r\n\r\n{" % length)
-        eventually(lambda: server.metrics()["mlrf_open_connections"] > len(told), what="all of them")
+        eventually(lambda: server.metrics()["mlrf_open_connections"] > len(declared), what="all of them")
         with server.client() as client:
             client.send(body[:-500])
             time.sleep(0.05)

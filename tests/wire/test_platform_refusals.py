@@ -24,7 +24,7 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "body", "status", "said"),
+    ("path", "kind", "body", "status", "message"),
     [
         (INVOCATIONS, "text/plain", b"1,2,3", 415, "text/plain"),
         (INVOCATIONS, JSON, b"[1]", 422, "must be an object"),
@@ -38,6 +38,6 @@ def server(tmp_path_factory):
         (INVOCATIONS, f"{CSV}; header=absent", b"1,2,10", 422, "10"),
     ],
 )
-def test_what_is_no_row_is_refused(server, path, kind, body, status, said):
+def test_what_is_no_row_is_refused(server, path, kind, body, status, message):
     answer = server.ask("POST", path, body, [f"Content-Type: {kind}"])
-    assert (answer.status, said in answer.json["error"]) == (status, True), answer.body
+    assert (answer.status, message in answer.json["error"]) == (status, True), answer.body

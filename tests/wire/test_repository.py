@@ -80,8 +80,8 @@ def grpc(peer, act, name="sample", parameters=(), key=""):
         ACTS[act], asked.SerializeToString(), metadata=(("authorization", f"Bearer {key}"),) if key else ()
     )
     if isinstance(answer, bytes):
-        told = message(f"{ACTS[act]}Response").FromString(answer)
-        assert (told.model_name, getattr(told, "is_loaded" if act == "load" else "is_unloaded")) == (name, True)
+        response = message(f"{ACTS[act]}Response").FromString(answer)
+        assert (response.model_name, getattr(response, "is_loaded" if act == "load" else "is_unloaded")) == (name, True)
         return "OK", None, None
     return answer.code().name, dict(answer.trailing_metadata())["mlrf-code"], answer.details()
 
@@ -133,11 +133,11 @@ def test_where_kserve_puts_the_name_it_is_read_too(served, peer):
 def test_damaged_version_is_refused_consistently(served, peer):
     key = served.keys["admin"]
     assert rest(served, "unload", "damaged", key=key)[0] == 200
-    told = rest(served, "load", "damaged", key=key), grpc(peer, "load", "damaged", key=key)
-    assert [each[0] for each in told] == [409, "FAILED_PRECONDITION"]
-    assert told[0][1:] == told[1][1:]
-    assert told[0][1] == "RELOAD_REFUSED"
-    assert "forest.bin was altered" in told[0][2]
+    errors = rest(served, "load", "damaged", key=key), grpc(peer, "load", "damaged", key=key)
+    assert [each[0] for each in errors] == [409, "FAILED_PRECONDITION"]
+    assert errors[0][1:] == errors[1][1:]
+    assert errors[0][1] == "RELOAD_REFUSED"
+    assert "forest.bin was altered" in errors[0][2]
     states = {
         e["name"]: e["state"]
         for e in served.ask("POST", "/v2/repository/index", b"", [f"Authorization: Bearer {key}"]).json
@@ -189,7 +189,7 @@ def test_repository_calls_without_keys_are_all_refused_alike(tmp_path):
 @pytest.mark.parametrize("suite", ["repository_triton.py", "repository_kserve.py"])
 def test_clients_that_exist_load_and_unload(suite, served, tmp_path):
     headers = [f"Authorization: Bearer {served.keys['all']}"]
-    told = {
+    document = {
         "http": f"127.0.0.1:{served.port}",
         "grpc": address_of(served),
         "keys": {"admin": served.keys["all"], "predict": served.keys["predict"]},
@@ -197,7 +197,7 @@ def test_clients_that_exist_load_and_unload(suite, served, tmp_path):
         "prediction": served.ask("POST", "/models/sample/predict", ASKED, headers).json["prediction"],
     }
     done = subprocess.run(
-        [PYTHON, ROOT / "tests/clients" / suite, json.dumps(told)],
+        [PYTHON, ROOT / "tests/clients" / suite, json.dumps(document)],
         capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "every client was answered\n"), done.stderr[-3000:]

@@ -121,12 +121,12 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
     )
     for kind in ("csv", "parquet", "json"):
         assert main(["predict", str(bundle), str(tmp_path / f"r.{kind}")]) == 0
-        said = capsys.readouterr().out
-        np.testing.assert_allclose([json.loads(line)["prediction"] for line in said.splitlines()], wanted, rtol=1e-14)
+        stdout = capsys.readouterr().out
+        np.testing.assert_allclose([json.loads(line)["prediction"] for line in stdout.splitlines()], wanted, rtol=1e-14)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda f: pd.concat([f, f[["stock"]]], axis=1), "Duplicate"),
         (lambda f: pa.table([f["price"], f["price"]], names=["price", "price"]), "two columns 'price'"),
@@ -142,8 +142,8 @@ def test_training_frame_works_as_sample_and_input(sampled, tmp_path, capsys):
         (lambda f: __file__, "not a Parquet"),
     ],
 )
-def test_invalid_sample_is_refused_leaving_nothing(change, said, booster, frame, tmp_path):
-    with pytest.raises(SampleError, match=said):
+def test_invalid_sample_is_refused_leaving_nothing(change, message, booster, frame, tmp_path):
+    with pytest.raises(SampleError, match=message):
         mlrf.build(booster, tmp_path / "b", name="m", sample=change(frame))
     assert not any(tmp_path.iterdir())
 
@@ -239,8 +239,8 @@ def test_missing_builder_package_names_the_pip_command(absent, model_file, tmp_p
         "except ConfigError as error: print(error)"
     )
     command = [sys.executable, "-c", script, absent, model_file, tmp_path / "b"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said == f"building needs {absent}: pip install 'mlrf[build]'\n"
+    stdout = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert stdout == f"building needs {absent}: pip install 'mlrf[build]'\n"
 
 
 def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_path):

@@ -27,7 +27,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"hello, this is not a model\n", "text that begins with 'hello, this "),
@@ -37,9 +37,9 @@ class Bomb:
         (b"\xef\xbb\xbftree\n", "begins with the bytes ef bb bf"),
     ],
 )
-def test_unknown_formats_are_refused_with_a_description(tmp_path, content, said):
+def test_unknown_formats_are_refused_with_a_description(tmp_path, content, message):
     (tmp_path / "m").write_bytes(content)
-    with pytest.raises(ModelUnreadableError, match=said):
+    with pytest.raises(ModelUnreadableError, match=message):
         import_model(tmp_path / "m")
 
 

@@ -150,9 +150,9 @@ def test_text_without_tree_sizes_is_read_as_by_lightgbm():
 
 
 @pytest.mark.parametrize(
-    ("names", "said"), [(None, "does not state its feature_names"), ("feature_names=a b", "5 columns")]
+    ("names", "message"), [(None, "does not state its feature_names"), ("feature_names=a b", "5 columns")]
 )
-def test_lightgbm_text_that_lacks_names_is_refused_for_that(names, said):
+def test_lightgbm_text_that_lacks_names_is_refused_for_that(names, message):
     lines = [names if line.startswith("feature_names=") else line for line in _TEXT.split("\n")]
-    with pytest.raises(ModelUnreadableError, match=said):
+    with pytest.raises(ModelUnreadableError, match=message):
         import_model("\n".join(line for line in lines if line is not None))

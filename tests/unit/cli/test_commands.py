@@ -84,14 +84,14 @@ def answers(frame, model_file):
 
 def run(capsys, *arguments):
     status = main([str(a) for a in arguments])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
 def test_build_reports_model_kind_and_verification(capsys, model_file, sample_file, tmp_path):
     out = tmp_path / "b"
     build = ("build", model_file, "-o", out, "--name", "churn", "--sample", sample_file, "--classes", "no, yes")
-    status, said, error = run(capsys, *build)
+    status, stdout, error = run(capsys, *build)
     assert (status, error) == (0, ""), "progress bars are for terminals"
     for wanted in (
         "binary",
@@ -106,10 +106,10 @@ def test_build_reports_model_kind_and_verification(capsys, model_file, sample_fi
         "forest.bin",
         "MB",
     ):
-        assert wanted in said
-    assert "categories as integer codes" not in said
+        assert wanted in stdout
+    assert "categories as integer codes" not in stdout
     assert read_bundle(out).manifest.classes == ["no", "yes"], "labels are taken without the blanks around them"
-    assert not re.search(r" 0(\.0)? (µs|MB)|(forest\.bin|model\.onnx) 0(\.0)?[,)]", said)
+    assert not re.search(r" 0(\.0)? (µs|MB)|(forest\.bin|model\.onnx) 0(\.0)?[,)]", stdout)
     status, _, error = run(capsys, "build", model_file, "-o", out, "--name", "churn")
     assert (status, error.count("\n"), "--force" in error) == (2, 1, True)
 
@@ -126,7 +126,7 @@ def test_build_lists_features_without_category_names(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (["build", "absent.txt", "-o", "{out}", "--name", "m"], 1, "does not exist"),
         (["build", "{model}", "-o", "{out}", "--name", "a b"], 2, "name"),
@@ -148,31 +148,31 @@ def test_build_lists_features_without_category_names(capsys, tmp_path):
         (["no-such-command"], 2, "no-such-command"),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_a_status(capsys, arguments, status, said, model_file, bundle, tmp_path):
+def test_what_goes_wrong_is_one_line_and_a_status(capsys, arguments, status, message, model_file, bundle, tmp_path):
     places = {"out": tmp_path / "out", "model": model_file, "bundle": bundle}
     got, _, error = run(capsys, *[argument.format(**places) for argument in arguments])
     assert got == status
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
     assert not any(tmp_path.iterdir())
 
 
 def test_inspect_for_people_and_for_programs(capsys, bundle):
-    status, said, _ = run(capsys, "inspect", bundle)
+    status, stdout, _ = run(capsys, "inspect", bundle)
     assert status == 0
     for wanted in ("churn", "['stays', 'leaves']", "categorical", "east", "curl localhost:8080/predict"):
-        assert wanted in said
-    status, said, _ = run(capsys, "inspect", bundle, "--json")
-    told = json.loads(said)
-    assert told["manifest"]["name"] == "churn"
-    assert [f["kind"] for f in told["features"]] == ["numeric", "boolean", "categorical"]
-    assert mlrf.load(bundle).predict([told["example"]["features"]]).shape == (1,)
+        assert wanted in stdout
+    status, stdout, _ = run(capsys, "inspect", bundle, "--json")
+    document = json.loads(stdout)
+    assert document["manifest"]["name"] == "churn"
+    assert [f["kind"] for f in document["features"]] == ["numeric", "boolean", "categorical"]
+    assert mlrf.load(bundle).predict([document["example"]["features"]]).shape == (1,)
 
 
 def test_verify_replays_the_golden_rows_and_finds_what_is_off(capsys, bundle, tmp_path):
-    status, said, error = run(capsys, "verify", bundle)
+    status, stdout, error = run(capsys, "verify", bundle)
     assert (status, error) == (0, ""), "progress bars are for terminals"
-    assert "golden rows predicted as in training by" in said
+    assert "golden rows predicted as in training by" in stdout
     copied = tmp_path / "b"
     subprocess.run(["cp", "-r", bundle, copied], check=True)
     content = bytearray((copied / "model.onnx").read_bytes())
@@ -213,18 +213,18 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
             table.to_csv(rows, index=False)
         case "parquet":
             pq.write_table(pa.Table.from_pandas(table[[*table][::-1]], preserve_index=False), rows)
-    status, said, _ = run(capsys, "predict", bundle, rows)
+    status, stdout, _ = run(capsys, "predict", bundle, rows)
     assert status == 0
-    told = [json.loads(line) for line in said.splitlines()]
-    np.testing.assert_allclose([t["prediction"] for t in told], answers, rtol=1e-14)
-    assert {t["label"] for t in told} == {"stays", "leaves"}
+    printed = [json.loads(line) for line in stdout.splitlines()]
+    np.testing.assert_allclose([t["prediction"] for t in printed], answers, rtol=1e-14)
+    assert {t["label"] for t in printed} == {"stays", "leaves"}
     out = tmp_path / "answers.jsonl"
     assert run(capsys, "predict", bundle, rows, "-o", out)[:2] == (0, "")
-    assert out.read_text() == said
+    assert out.read_text() == stdout
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("r.csv", "price,open,shop\n1,true,east\nx,true,east\n", ["row 1", "price", '"x"']),
         ("r.csv", "price,open,shop\n1,true,west\n", ["row 0", "shop", '"west"']),
@@ -243,11 +243,11 @@ def test_predict_reads_rows_of_every_kind(capsys, kind, bundle, frame, answers, 
         ("r.parquet", "x", ["not a Parquet"]),
     ],
 )
-def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, content, said, bundle, tmp_path):
+def test_rows_that_cannot_be_answered_name_row_column_and_value(capsys, name, content, message, bundle, tmp_path):
     (tmp_path / name).write_text(content)
     status, out, error = run(capsys, "predict", bundle, tmp_path / name)
     assert (status, out) == (1, "")
-    for wanted in said:
+    for wanted in message:
         assert wanted in error
     assert "Traceback" not in error
 
@@ -275,14 +275,14 @@ def test_the_exit_table():
 
 
 def test_help_teaches(capsys):
-    status, said, _ = run(capsys, "--help")
+    status, stdout, _ = run(capsys, "--help")
     assert status == 0
     for command in ("build", "inspect", "verify", "predict", "serve", "demo", "Exit status"):
-        assert command in said
+        assert command in stdout
     for command in ("build", "inspect", "verify", "predict"):
-        said = run(capsys, command, "--help")[1]
-        assert "xample" in said
-        assert said.count("mlrf " + command) > 1  # the usage line, and at least one to copy
+        stdout = run(capsys, command, "--help")[1]
+        assert "xample" in stdout
+        assert stdout.count("mlrf " + command) > 1  # the usage line, and at least one to copy
     assert mlrf.__version__ in run(capsys, "--version")[1]
 
 
@@ -319,8 +319,8 @@ def test_build_warns_of_features_named_like_members_of_requests(capsys, tmp_path
     rows = np.random.default_rng(0).normal(size=(80, 2))
     data = lgb.Dataset(rows, rows[:, 1], feature_name=["price", "index"], params={"verbosity": -1})
     lgb.train({"verbosity": -1, "min_data_in_leaf": 2}, data, 2).save_model(tmp_path / "m.txt")
-    said = run(capsys, "build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m")[1]
-    assert 'warning: names that are members of requests: index; send rows of this model as {"features": {…}}' in said
+    stdout = run(capsys, "build", tmp_path / "m.txt", "-o", tmp_path / "b", "--name", "m")[1]
+    assert 'warning: names that are members of requests: index; send rows of this model as {"features": {…}}' in stdout
 
 
 def test_build_accepts_defaults_of_optional_features(capsys, tmp_path):

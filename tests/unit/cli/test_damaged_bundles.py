@@ -41,9 +41,12 @@ def commands(bundle, sound, rows, folder):
 
 def ends_with_3(capsys, arguments):
     status = main([str(each) for each in arguments])
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     return (
-        status == 3 and len(said.err.splitlines()) == 1 and said.err.startswith("mlrf: ") and "/proc/" not in said.err
+        status == 3
+        and len(captured.err.splitlines()) == 1
+        and captured.err.startswith("mlrf: ")
+        and "/proc/" not in captured.err
     )
 
 

@@ -61,9 +61,9 @@ def test_diff_predicts_given_rows_and_reports_errors(bundles):
 
 
 def test_changes_for_callers_are_reported(bundles):
-    said = run("diff", bundles / "old", bundles / "numbers")
-    assert "callers: feature 'price' is gone" in said
-    assert "give rows with --rows" in said
+    stdout = run("diff", bundles / "old", bundles / "numbers")
+    assert "callers: feature 'price' is gone" in stdout
+    assert "give rows with --rows" in stdout
 
 
 def test_a_label_without_rows_is_a_usage_error(bundles):

@@ -53,43 +53,43 @@ def rows(tmp_path):
 
 def run(capsys, *arguments):
     status = main([str(a) for a in arguments])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
-def lines_of(said):
+def lines_of(stdout):
     """The waterfall's lines: first word, and the number at the end."""
-    return [(line.split("  ")[0].strip(), float(line.split()[-1])) for line in said.splitlines()[1:]]
+    return [(line.split("  ")[0].strip(), float(line.split()[-1])) for line in stdout.splitlines()[1:]]
 
 
 @pytest.mark.parametrize("row", [None, 0, 1, 2])
 def test_the_waterfall_goes_from_the_base_to_the_prediction(capsys, bundle, rows, row):
-    status, said, error = run(capsys, "explain", bundle, rows, *([] if row is None else ["--row", row]))
+    status, stdout, error = run(capsys, "explain", bundle, rows, *([] if row is None else ["--row", row]))
     assert (status, error) == (0, "")
-    assert said.startswith(f"sales {read_bundle(bundle).short_version}, row {row or 0} of 3")
-    told = lines_of(said)
+    assert stdout.startswith(f"sales {read_bundle(bundle).short_version}, row {row or 0} of 3")
+    lines = lines_of(stdout)
     model = mlrf.load(bundle)
     explained = model.explain([ROWS[row or 0]])
     phis = explained.values[0]
     order = sorted(range(7), key=lambda f: -abs(phis[f]))
-    assert [name for name, _ in told] == ["base", *(NAMES[f] for f in order), "margin", "prediction"]
+    assert [name for name, _ in lines] == ["base", *(NAMES[f] for f in order), "margin", "prediction"]
     wanted = [explained.base, *phis[order], model.margin([ROWS[row or 0]])[0], model.predict([ROWS[row or 0]])[0]]
-    np.testing.assert_allclose([number for _, number in told], wanted, rtol=1e-4)
-    assert "through exp" in said
-    for line, f in zip(said.splitlines()[2:], order, strict=False):
+    np.testing.assert_allclose([number for _, number in lines], wanted, rtol=1e-4)
+    assert "through exp" in stdout
+    for line, f in zip(stdout.splitlines()[2:], order, strict=False):
         left, _, right = re.sub(r"[-+][\d.e-]+$", "", line).partition("│")
         assert bool(re.search("[█▐]", left)) <= (phis[f] < 0)
         assert bool(re.search("[█▌]", right)) <= (phis[f] > 0)
     shown = {"price": "= missing", "store": '= "north"'} if row == 1 else {"store": '= "süd"', "size": "= 20"}
     for name, value in shown.items():
-        assert re.search(rf"^{name} +{value}", said, re.MULTILINE)
+        assert re.search(rf"^{name} +{value}", stdout, re.MULTILINE)
 
 
 def test_the_rest_is_one_sum(capsys, bundle, rows):
-    _, said, _ = run(capsys, "explain", bundle, rows, "--top", 2)
-    told = lines_of(said)
-    assert [name for name, _ in told][3] == "5 other features"
-    numbers = [number for _, number in told]
+    _, stdout, _ = run(capsys, "explain", bundle, rows, "--top", 2)
+    lines = lines_of(stdout)
+    assert [name for name, _ in lines][3] == "5 other features"
+    numbers = [number for _, number in lines]
     assert sum(numbers[:4]) == pytest.approx(numbers[4], abs=1e-4)
     assert "1 other feature " in run(capsys, "explain", bundle, rows, "--top", 6)[1]
 
@@ -100,17 +100,17 @@ def test_json_is_the_servers_explanation_of_each_row(capsys, bundle, classes, ro
         writer = ExplanationWriter(model.schema.names, model.engine.base, model.classes)
         for top in (None, 3):
             options = [] if top is None else ["--top", top]
-            status, said, _ = run(capsys, "explain", path, rows, "--json", *options)
+            status, stdout, _ = run(capsys, "explain", path, rows, "--json", *options)
             assert status == 0
-            told = [json.loads(line) for line in said.splitlines()]
-            assert len(told) == 3
+            answers = [json.loads(line) for line in stdout.splitlines()]
+            assert len(answers) == 3
             margins = model.margin(ROWS).reshape(3, -1).tolist()
             contributions = model.explain(ROWS).values.reshape(3, -1).tolist()
-            for found, *reasons in zip(told, margins, contributions, strict=True):
+            for found, *reasons in zip(answers, margins, contributions, strict=True):
                 assert found == writer.write(*reasons, top or True)
             alone = json.loads(run(capsys, "explain", path, rows, "--json", "--row", 1, *options)[1])
             # To rounding: a batch adds in another order than one row does.
-            assert _flat(alone) == pytest.approx(_flat(told[1]), rel=1e-9, abs=1e-12)
+            assert _flat(alone) == pytest.approx(_flat(answers[1]), rel=1e-9, abs=1e-12)
 
 
 def _flat(document, path=""):
@@ -127,21 +127,21 @@ def test_explains_the_predicted_class_by_default(capsys, classes, rows):
     margins = model.margin(ROWS[:1])[0]
     predicted = int(np.argmax(margins))
     labels = ["a", "2", "c"]
-    status, said, _ = run(capsys, "explain", classes, rows)
+    status, stdout, _ = run(capsys, "explain", classes, rows)
     assert status == 0
-    assert f"predicted class {labels[predicted]}" in said.splitlines()[0]
-    assert dict(lines_of(said))["margin"] == pytest.approx(margins[predicted], rel=1e-5)
+    assert f"predicted class {labels[predicted]}" in stdout.splitlines()[0]
+    assert dict(lines_of(stdout))["margin"] == pytest.approx(margins[predicted], rel=1e-5)
     other = (predicted + 1) % 3
-    _, said, _ = run(capsys, "explain", classes, rows, "--class", labels[other])
-    assert f"predicted class {labels[predicted]}; explained class {labels[other]}" in said.splitlines()[0]
-    told = dict(lines_of(said))
-    assert told["margin"] == pytest.approx(margins[other], rel=1e-5)
-    assert told["base"] == pytest.approx(model.explain(ROWS[:1]).base[other], rel=1e-5)
-    assert told["prediction"] == pytest.approx(model.predict(ROWS[:1])[0][other], rel=1e-5)
+    _, stdout, _ = run(capsys, "explain", classes, rows, "--class", labels[other])
+    assert f"predicted class {labels[predicted]}; explained class {labels[other]}" in stdout.splitlines()[0]
+    values = dict(lines_of(stdout))
+    assert values["margin"] == pytest.approx(margins[other], rel=1e-5)
+    assert values["base"] == pytest.approx(model.explain(ROWS[:1]).base[other], rel=1e-5)
+    assert values["prediction"] == pytest.approx(model.predict(ROWS[:1])[0][other], rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         (["explain", "{bundle}", "absent.json"], 2, "absent.json"),
         (["explain", "{bundle}", "{rows}", "--row", "3"], 2, "there is no row 3"),
@@ -158,11 +158,11 @@ def test_explains_the_predicted_class_by_default(capsys, classes, rows):
         (["bench", "{bundle}", "--rows", "3"], 2, "--rows"),
     ],
 )
-def test_what_goes_wrong_is_a_sentence_and_a_status(capsys, arguments, status, said, bundle, classes, stumps, rows):
+def test_what_goes_wrong_is_a_sentence_and_a_status(capsys, arguments, status, message, bundle, classes, stumps, rows):
     places = {"bundle": bundle, "classes": classes, "stumps": stumps, "rows": rows}
     got, out, error = run(capsys, *[argument.format(**places) for argument in arguments])
     assert (got, out) == (status, "")
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
 
 
@@ -199,28 +199,28 @@ def test_names_are_escaped_for_the_terminal():
 
 
 def test_bench_shows_the_engines_side_by_side(capsys, bundle):
-    status, said, error = run(capsys, "bench", bundle, "--rows", 200, "--json")
+    status, stdout, error = run(capsys, "bench", bundle, "--rows", 200, "--json")
     assert (status, error) == (0, ""), "progress bars are for terminals"
-    told = json.loads(said)
-    assert told["rows"] == {"count": 200, "from": "generated from the schema"}
-    assert set(told["machine"]) == {"processor", "system", "python", "libraries"}
-    assert set(told["machine"]["libraries"]) == {"mlrf", "numpy", "onnxruntime"}
-    assert list(told["engines"]) == ["trees", "onnxruntime"]
-    for name, figures in told["engines"].items():
+    document = json.loads(stdout)
+    assert document["rows"] == {"count": 200, "from": "generated from the schema"}
+    assert set(document["machine"]) == {"processor", "system", "python", "libraries"}
+    assert set(document["machine"]["libraries"]) == {"mlrf", "numpy", "onnxruntime"}
+    assert list(document["engines"]) == ["trees", "onnxruntime"]
+    for name, figures in document["engines"].items():
         assert list(figures) == [key for key, _, _ in FIGURES]
         can_explain = name == "trees"
         assert (figures.pop("explain_one_row_us") is not None) == can_explain
         assert all(0 < value < 1e6 for value in figures.values())
     # An engine's own figures in its own column: opening an ONNX model takes milliseconds, mapping a file does not.
-    assert told["engines"]["trees"]["open_ms"] < told["engines"]["onnxruntime"]["open_ms"]
+    assert document["engines"]["trees"]["open_ms"] < document["engines"]["onnxruntime"]["open_ms"]
 
 
 def test_bench_for_a_person_and_of_one_engine(capsys, stumps):
-    status, said, _ = run(capsys, "bench", stumps, "--rows", 100)
+    status, stdout, _ = run(capsys, "bench", stumps, "--rows", 100)
     assert status == 0
     for wanted in ("stumps", "onnxruntime", "one row", "100 rows, each", "Python", "explain one row"):
-        assert wanted in said
-    assert "trees " not in said.splitlines()[3]
+        assert wanted in stdout
+    assert "trees " not in stdout.splitlines()[3]
 
 
 def test_rows_generated_from_a_schema_are_valid_and_stable(bundle):

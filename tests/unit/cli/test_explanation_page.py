@@ -71,11 +71,11 @@ def test_names_with_markup_are_text(page):
 def test_one_row_is_chosen_and_many_are_refused(bundle, tmp_path, capsys):
     rows, out = tmp_path / "rows.json", tmp_path / "out.html"
     rows.write_text(json.dumps(ROWS * 60))
-    status, said = run(capsys, "explain", bundle, rows, "--html", out)
+    status, stdout = run(capsys, "explain", bundle, rows, "--html", out)
     assert status == 2
-    assert "120 rows, and a page holds at most 100; choose one with --row" in " ".join(said.split())
+    assert "120 rows, and a page holds at most 100; choose one with --row" in " ".join(stdout.split())
     assert not out.exists()
     assert run(capsys, "explain", bundle, rows, "--html", out, "--row", "119")[0] == 0
     assert out.read_text(encoding="utf-8").count("<section>") == 1
-    status, said = run(capsys, "explain", bundle, rows, "--html", tmp_path / "out.txt")
-    assert (status, "must end in .html" in " ".join(said.split())) == (2, True)
+    status, stdout = run(capsys, "explain", bundle, rows, "--html", tmp_path / "out.txt")
+    assert (status, "must end in .html" in " ".join(stdout.split())) == (2, True)

@@ -30,8 +30,8 @@ def home(tmp_path_factory):
 
 def run(capsys, *arguments):
     status = main([str(each) for each in arguments])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
 
 
 def test_every_command_takes_a_model_of_a_repository(capsys, home):

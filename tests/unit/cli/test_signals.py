@@ -74,13 +74,13 @@ def test_terminated_build_leaves_nothing_behind(number, model, tmp_path):
         child = child_of(building, tmp_path)
         assert list(temporary.glob("mlrf-parity-*"))
         building.send_signal(number)
-        said = building.communicate(timeout=300)[1]
+        stderr = building.communicate(timeout=300)[1]
     finally:
         building.kill()
     status, sentence = ENDINGS[number]
     assert building.returncode == status
-    assert said.endswith(sentence)
-    assert "Traceback" not in said
+    assert stderr.endswith(sentence)
+    assert "Traceback" not in stderr
     assert not is_alive(child)
     assert list(temporary.glob("mlrf-*")) == []
     assert list(place.iterdir()) == []

@@ -40,18 +40,18 @@ def test_a_sentence_is_one_line_of_what_prints():
 
 def test_json_means_the_same():
     for indent in (None, 2):
-        said = harmless_json({NASTY: [NASTY, "süß"]}, indent=indent)
-        assert json.loads(said) == {NASTY: [NASTY, "süß"]}
-        assert not (OBEYED - {"\n"}) & set(said)
-        assert "süß" in said
+        encoded = harmless_json({NASTY: [NASTY, "süß"]}, indent=indent)
+        assert json.loads(encoded) == {NASTY: [NASTY, "süß"]}
+        assert not (OBEYED - {"\n"}) & set(encoded)
+        assert "süß" in encoded
 
 
 def test_an_error_is_one_harmless_line(capsys):
     with reported() as outcome:
         raise BundleError(f"the file {NASTY} is wrong")
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert outcome.status == 3
-    assert said == f"mlrf: the file {harmless(NASTY)} is wrong\n"
+    assert stderr == f"mlrf: the file {harmless(NASTY)} is wrong\n"
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["inspect", "--json"], ["explain"]])
@@ -60,9 +60,9 @@ def test_no_command_prints_what_a_terminal_obeys(capsys, command, odd, tmp_path)
     rows.write_text(json.dumps([ODD.example()]))
     name, *options = command
     assert main([name, str(odd), *([str(rows)] if name == "explain" else []), *options]) == 0
-    said = capsys.readouterr().out
-    assert not (OBEYED - {"\n"}) & set(said)
-    assert "a [31m" in said or "\\u001b[31m" in said
+    stdout = capsys.readouterr().out
+    assert not (OBEYED - {"\n"}) & set(stdout)
+    assert "a [31m" in stdout or "\\u001b[31m" in stdout
 
 
 def test_the_line_that_inspect_prints_is_answered(capsys, odd, tmp_path):

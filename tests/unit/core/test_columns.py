@@ -16,10 +16,10 @@ def test_column_is_found_by_its_or_lightgbms_name():
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"), [(["a b", "a_b"], "'a b' and 'a_b'"), (["a_b", "a_b"], "two columns 'a_b'")]
+    ("columns", "message"), [(["a b", "a_b"], "'a b' and 'a_b'"), (["a_b", "a_b"], "two columns 'a_b'")]
 )
-def test_what_could_be_either_is_refused(columns, said):
-    with pytest.raises(InvalidRequestError, match=said) as refused:
+def test_what_could_be_either_is_refused(columns, message):
+    with pytest.raises(InvalidRequestError, match=message) as refused:
         find_columns(["a_b"], columns)
     assert refused.value.details == {"feature": "a_b"}
     assert find_columns(["c"], [*columns, "c"]) == {"c": 2}

@@ -230,7 +230,7 @@ def changed(**features):
 
 
 @pytest.mark.parametrize(
-    ("schema", "told"),
+    ("schema", "changes"),
     [
         (ALL_KINDS, []),
         (changed(store=Feature("store", Kind.CATEGORICAL, ("north", "süd", "east", "west"))), []),
@@ -245,10 +245,10 @@ def changed(**features):
         (Schema(ALL_KINDS.features[::-1]), ["the features are in another order"]),
     ],
 )  # fmt: skip
-def test_what_callers_would_notice(versions, tmp_path, schema, told):
+def test_what_callers_would_notice(versions, tmp_path, schema, changes):
     old = read_bundle(versions / "one")
     new = read_bundle(write_bundle(tmp_path / "new", schema=schema))
-    assert contract_changes(old, new) == told
+    assert contract_changes(old, new) == changes
 
 
 def test_another_task_is_noticed(versions, tmp_path):
@@ -259,9 +259,9 @@ def test_another_task_is_noticed(versions, tmp_path):
 def test_unwritable_repository_is_reported(versions, tmp_path):
     place = tmp_path / "file"
     place.write_text("")
-    with pytest.raises((RepositoryError, BundleError)) as told:
+    with pytest.raises((RepositoryError, BundleError)) as raised:
         publish(versions / "one", place)
-    assert os.strerror(errno.ENOTDIR) in str(told.value)
+    assert os.strerror(errno.ENOTDIR) in str(raised.value)
 
 
 def test_a_source_altered_while_it_is_copied_is_not_published(versions, tmp_path):

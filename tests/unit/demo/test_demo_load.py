@@ -188,10 +188,10 @@ def test_vanished_server_gives_errors_within_the_limit():
 
 
 def test_progress_is_reported_each_second():
-    told: list[tuple[int, int]] = []
-    load(Server(lambda _: GOOD), rate=20.0, duration_s=1.3, on_second=lambda *numbers: told.append(numbers))
-    assert [due for _, due in told] == [26]
-    assert 15 <= told[0][0] <= 26
+    reported: list[tuple[int, int]] = []
+    load(Server(lambda _: GOOD), rate=20.0, duration_s=1.3, on_second=lambda *numbers: reported.append(numbers))
+    assert [due for _, due in reported] == [26]
+    assert 15 <= reported[0][0] <= 26
 
 
 def test_the_collector_is_left_as_it_was_found():

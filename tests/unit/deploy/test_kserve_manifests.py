@@ -135,8 +135,8 @@ def test_the_job_asks_mlrf_build_for_options_that_it_has(documents, capsys):
     container = documents["job"]["spec"]["template"]["spec"]["containers"][0]
     assert container["command"][:2] == ["mlrf", "build"]
     assert main(["build", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert all(option in told for option in container["command"] if option.startswith("--"))
+    stdout = capsys.readouterr().out
+    assert all(option in stdout for option in container["command"] if option.startswith("--"))
 
 
 def test_no_name_of_the_examples_is_left(documents):

@@ -48,9 +48,9 @@ def analyzed(*arguments, folder):
 
 def faults(units):
     """What systemd says of our units; of others of this machine it may say something too."""
-    status, said = analyzed("verify", "./sales.service", "./sales.socket", folder=units)
-    lines = [line for line in said.splitlines() if "sales" in line or "Exec" in line or "/no/such" in line]
-    return lines or [said] * (status != 0)
+    status, output = analyzed("verify", "./sales.service", "./sales.socket", folder=units)
+    lines = [line for line in output.splitlines() if "sales" in line or "Exec" in line or "/no/such" in line]
+    return lines or [output] * (status != 0)
 
 
 @needs_systemd
@@ -78,10 +78,10 @@ def test_planted_errors_are_found(sound, planted, units):
 
 @needs_systemd
 def test_the_service_is_confined(units):
-    status, said = analyzed("security", "--offline=yes", "--no-pager", "./sales.service", folder=units)
-    score = re.search(r"exposure level for sales.service: ([0-9.]+)", said)
+    status, output = analyzed("security", "--offline=yes", "--no-pager", "./sales.service", folder=units)
+    score = re.search(r"exposure level for sales.service: ([0-9.]+)", output)
     assert status == 0
-    assert score is not None, said
+    assert score is not None, output
     assert float(score[1]) <= MOST_EXPOSURE
 
 

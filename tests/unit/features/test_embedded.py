@@ -67,7 +67,7 @@ def another(path: Path, code: str, *before: str, **how) -> subprocess.Popen[str]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def output_of(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out.strip()
@@ -83,7 +83,7 @@ def test_every_push_moves_the_transaction_and_nothing_else_does(store):
 def test_what_another_process_pushes_is_found_at_once(store, path):
     store.upsert([(key(1), record(1.0))])
     assert store.read(key(1)).values[0] == 1.0
-    said(another(path, "store.upsert([(key(1), record(5.0))])"))
+    output_of(another(path, "store.upsert([(key(1), record(5.0))])"))
     assert (store.read(key(1)).values[0], store.transaction()) == (5.0, 2)
 
 
@@ -118,7 +118,7 @@ def test_a_map_that_is_too_small_grows_and_others_follow(path):
     try:
         assert store.upsert([(key(i), record(1.0)) for i in range(20_000)]).written == 20_000
         # The other's map is 1 TiB, and reaches beyond ours.
-        said(another(path, "store.upsert([(key(i), record(2.0)) for i in range(100_000)])"))
+        output_of(another(path, "store.upsert([(key(i), record(2.0)) for i in range(100_000)])"))
         assert store.read(key(99_999)).values[0] == 2.0
         assert store.upsert([(key(1), record(3.0))]).written == 1
     finally:
@@ -127,7 +127,9 @@ def test_a_map_that_is_too_small_grows_and_others_follow(path):
 
 def test_limited_address_space_gets_a_smaller_map(path):
     limited = ["prlimit", "--as=4000000000"]
-    out = said(another(path, "store.upsert([(key(1), record(1.0))]); print(store.read(key(1)).values[0])", *limited))
+    out = output_of(
+        another(path, "store.upsert([(key(1), record(1.0))]); print(store.read(key(1)).values[0])", *limited)
+    )
     assert out == "1.0"
 
 
@@ -176,7 +178,7 @@ class Rows:
         os._exit(0)
 load_rows(store, Rows(), "rows")
 """
-    said(another(path, loads))
+    output_of(another(path, loads))
 
     def left():
         with store.environment.reading:

@@ -65,7 +65,7 @@ def test_an_integral_number_is_an_integer():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("store_id", "54", "a string of digits is not an integer"),
         ("store_id", 54.5, "an integer within 64 bits"),
@@ -87,10 +87,10 @@ def test_an_integral_number_is_an_integer():
         ("promo", "true", "true or false"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_field(field, value, said):
+def test_a_wrong_value_is_named_with_its_field(field, value, message):
     with pytest.raises(InvalidKeyError, match=f'key field "{field}"') as caught:
         SALES.encode({**RIGHT, field: value})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.details["field"] == field
 
 

@@ -106,7 +106,7 @@ def test_columns_that_mean_the_same_make_the_same_rows(store, tmp_path, columns)
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"id": None}, "no column 'id' for the key; it has 'city'"),
         ({"price": None, "promo": None}, "no column 'price', 'promo' of the model's features"),
@@ -131,12 +131,12 @@ def test_columns_that_mean_the_same_make_the_same_rows(store, tmp_path, columns)
         ({"price": [dt.datetime(2026, 1, 1)] * 5}, "row 0: feature 'price' contains 2026-01-01 00:00:00, a datetime"),
     ],
 )  # fmt: skip
-def test_invalid_rows_are_refused_and_change_nothing(store, tmp_path, columns, said):
+def test_invalid_rows_are_refused_and_change_nothing(store, tmp_path, columns, message):
     load(store, write(tmp_path, table()))
     before = store.count()
     with pytest.raises(RowsError) as refused:
         load(store, write(tmp_path, table(**columns)))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     after = store.count()
     assert (after.rows, after.transaction) == (before.rows, before.transaction)
     assert store.read(key(4)) is not None

@@ -38,7 +38,7 @@ def server(tmp_path):
         yield running
 
 
-def told(url, story):
+def run_story(url, story):
     async def whole():
         store = RedisStore(url, "model", ROWS, timeout_s=LIMIT_S)
         try:
@@ -89,7 +89,7 @@ def test_lost_store_is_refused_fast_and_found_again(server, fault):
             assert await answered(store) == [None]
         return first_s, open_s[25]
 
-    first_s, open_s = told(server.url, story)
+    first_s, open_s = run_story(server.url, story)
     assert first_s < LIMIT_S + 30.0, "the limit, and not that of a connection"
     assert open_s < LIMIT_S / 2, "without asking the server"
 
@@ -102,7 +102,7 @@ def test_store_down_at_start_is_used_once_it_is_up(server):
         server.start()
         assert await answered(store) == [None]
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 @pytest.mark.parametrize("fault", ["damaged", "of another key", "cut short", "another type", "another schema"])
@@ -135,7 +135,7 @@ def test_incomplete_responses_are_not_answers(server, fault):
             await store.fetch([key(1)])
         return None
 
-    rows = told(server.url, story)
+    rows = run_story(server.url, story)
     assert rows is None or rows[0].values[0] == 1.0  # rows of another schema lie beside ours
 
 
@@ -156,7 +156,7 @@ def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
                     await fill()
             return await store.fetch([key(1)])
 
-        assert told(server.url, story)[0].values[0] == 1.0
+        assert run_story(server.url, story)[0].values[0] == 1.0
 
 
 def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
@@ -169,7 +169,7 @@ def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
                 await store.push([(key(1), record(2.0))])
         return await store.fetch([key(1)])
 
-    assert told(server.url, story)[0].values[0] == 1.0
+    assert run_story(server.url, story)[0].values[0] == 1.0
 
 
 def test_requests_that_hang_up_leave_no_answer_to_others(server):
@@ -194,7 +194,7 @@ def test_requests_that_hang_up_leave_no_answer_to_others(server):
             answers += sum(r == 1 for r in results)
         return answers
 
-    assert told(server.url, story) > 3000
+    assert run_story(server.url, story) > 3000
 
 
 def test_next_client_reuses_open_connections(server):
@@ -210,7 +210,7 @@ def test_next_client_reuses_open_connections(server):
         await third.close()
         assert round_trips(server.url) is not third._trips
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_early_connecting_neither_blocks_nor_counts(server):
@@ -223,7 +223,7 @@ def test_early_connecting_neither_blocks_nor_counts(server):
         server.start()
         assert await answered(store) == [None]
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_lookups_of_one_iteration_are_one_command(server):
@@ -231,15 +231,15 @@ def test_lookups_of_one_iteration_are_one_command(server):
         await store.push([(key(i), record(float(i))) for i in range(50)])
 
         async def commands() -> int:
-            told = await store._trips.ask("INFO", "commandstats", limit_s=5.0)
-            return next((v["calls"] for k, v in told.items() if k.lower() == "cmdstat_hmget"), 0)
+            found = await store._trips.ask("INFO", "commandstats", limit_s=5.0)
+            return next((v["calls"] for k, v in found.items() if k.lower() == "cmdstat_hmget"), 0)
 
         before = await commands()
         rows = await asyncio.gather(*(store.fetch([key(i)]) for i in range(50)))
         assert [row[0].values[0] for row in rows] == [float(i) for i in range(50)]
         return await commands() - before
 
-    assert told(server.url, story) == 1
+    assert run_story(server.url, story) == 1
 
 
 def test_invalid_address_is_refused():
@@ -254,7 +254,7 @@ def test_a_push_that_would_hold_up_other_machines_is_refused(server):
         with pytest.raises(FeaturesUnavailableError, match=f"push at most {MAX_PUSHED} at once"):
             await store.push([*rows, rows[0]])
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_closed_store_abandons_its_pending_connection():

@@ -45,7 +45,7 @@ def server(tmp_path):
         yield running
 
 
-def told(url, story):
+def run_story(url, story):
     async def whole():
         store, other = (RedisStore(url, "model", ROWS, timeout_s=10.0) for _ in range(2))
         try:
@@ -78,7 +78,7 @@ def test_load_replaces_all_rows_but_keeps_concurrent_pushes(server):
         await store.finish_load(token, "none.parquet", 0)
         assert await values(store, 9) == [9.0]
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_a_file_that_takes_long_to_sort_is_loaded_all_the_same(server, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_file_that_takes_long_to_sort_is_loaded_all_the_same(server, monkeypat
         await load_shared(store, Given(*({i: float(i)} for i in range(6)), pause_s=0.7), "slow.parquet")
         assert await values(store, 0, 5) == [0.0, 5.0]
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_replaced_load_leaves_nothing_behind(server):
@@ -109,7 +109,7 @@ def test_replaced_load_leaves_nothing_behind(server):
         await other.finish_load(taken, "taken.parquet", 1)
         assert await values(store, 1, 2, 3) == [None, 2.0, None]
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_a_load_of_which_the_server_lost_rows_is_refused(server):
@@ -124,7 +124,7 @@ def test_a_load_of_which_the_server_lost_rows_is_refused(server):
         assert await values(store, 1, 2) == [1.0, None]
         assert len(await left_over(store)) == 1
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_a_load_that_fails_changes_nothing(server):
@@ -140,7 +140,7 @@ def test_a_load_that_fails_changes_nothing(server):
         assert await values(store, 1, 2) == [1.0, None]
         assert len(await left_over(store)) == 1
 
-    told(server.url, story)
+    run_story(server.url, story)
 
 
 def test_a_load_that_is_cancelled_reads_no_further(server):
@@ -163,5 +163,5 @@ def test_a_load_that_is_cancelled_reads_no_further(server):
             await loading
         assert await left_over(store) == []
 
-    told(server.url, story)
+    run_story(server.url, story)
     assert n_read < 5_000

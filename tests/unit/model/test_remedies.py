@@ -54,19 +54,19 @@ def test_what_a_server_advises_works(instance):
     error = refused(lambda: SCHEMA.row(instance))
     if error is None:
         return
-    said, feature = str(error), error.details["feature"]
+    message, feature = str(error), error.details["feature"]
     known: dict[str, Category | None] = {name: value for name, value in instance.items() if name != "more"}
     advised = 0
-    if "null" in said.partition("; ")[2]:
+    if "null" in message.partition("; ")[2]:
         advised += 1
         assert refused(lambda: SCHEMA.row(known | {feature: None})) is None
-    if '"unknown_categories": "missing"' in said:
+    if '"unknown_categories": "missing"' in message:
         advised += 1
         assert refused(lambda: SCHEMA.row(instance, Leniency(unknown_categories="missing"))) is None
-    if "--unknown-features ignore" in said:
+    if "--unknown-features ignore" in message:
         advised += 1
         assert refused(lambda: SCHEMA.row(instance, Leniency("ignore"))) is None
-    if "send a known one" in said or "send every feature" in said:
+    if "send a known one" in message or "send every feature" in message:
         advised += 1
         assert refused(lambda: SCHEMA.row(known | {feature: EXAMPLE[feature]})) is None
     nullable = {each.name: each.nullable for each in SCHEMA.features}
@@ -79,16 +79,16 @@ def test_what_python_is_advised_works(instance, bundle):
     error = refused(lambda: model.predict([instance]))
     if error is None:
         return
-    said, feature = str(error), error.details["feature"]
+    message, feature = str(error), error.details["feature"]
     known = {name: value for name, value in instance.items() if name != "more"}
-    assert "--" not in said
-    assert "GET /" not in said
-    if "None" in said.partition("; ")[2]:
+    assert "--" not in message
+    assert "GET /" not in message
+    if "None" in message.partition("; ")[2]:
         for missing in (None, math.nan, np.float64("nan")):
             assert refused(lambda missing=missing: model.predict([known | {feature: missing}])) is None
-    if 'unknown_categories="missing"' in said:
+    if 'unknown_categories="missing"' in message:
         assert refused(lambda: model.predict([instance], unknown_categories="missing")) is None
-    if 'unknown_features="ignore"' in said:
+    if 'unknown_features="ignore"' in message:
         assert refused(lambda: model.predict([instance], unknown_features="ignore")) is None
 
 
@@ -99,12 +99,12 @@ def test_what_the_command_line_advises_works(instance, bundle, capsys, tmp_path)
         status = main(["predict", str(bundle), str(tmp_path / "rows.json"), *options])
         return status, capsys.readouterr().err
 
-    status, said = asked(instance)
+    status, stderr = asked(instance)
     if not status:
         return
-    assert "GET /" not in said
-    names = [name for name in SCHEMA.names if repr(name) in said]
-    if "null" in said.partition("; ")[2]:
+    assert "GET /" not in stderr
+    names = [name for name in SCHEMA.names if repr(name) in stderr]
+    if "null" in stderr.partition("; ")[2]:
         assert asked(instance | {names[0]: None})[0] == 0
-    if "--unknown-categories missing" in said:
+    if "--unknown-categories missing" in stderr:
         assert asked(instance, "--unknown-categories", "missing")[0] == 0

@@ -61,7 +61,7 @@ def test_nan_margin_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "not a file of golden rows"),
         (b"x" * 100, "not a file of golden rows"),
@@ -75,8 +75,8 @@ def test_nan_margin_is_refused(tmp_path):
         (struct.pack("<8s6I", b"MLRFGOLD", 2, 1, _FEATURES, 1, 1, _FEATURES) + bytes(16), "do not match"),
     ],
 )
-def test_invalid_golden_file_is_refused(tmp_path, content, told):
-    with pytest.raises(BundleError, match=told):
+def test_invalid_golden_file_is_refused(tmp_path, content, message):
+    with pytest.raises(BundleError, match=message):
         replayed(rewritten(write_bundle(tmp_path / "b"), content))
 
 

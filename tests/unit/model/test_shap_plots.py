@@ -28,18 +28,18 @@ def test_a_single_output_is_plotted(model, table, plt):
     import shap  # noqa: PLC0415
 
     explained = model.explain(table)
-    told = explained.to_shap()
-    assert told.shape == (40, 7)
-    np.testing.assert_array_equal(told.values, explained.values)
-    np.testing.assert_array_equal(told.base_values, np.full(40, explained.base))
-    assert told.feature_names == list(model.schema.names)
-    axes = shap.plots.waterfall(told[3], show=False)
+    explanation = explained.to_shap()
+    assert explanation.shape == (40, 7)
+    np.testing.assert_array_equal(explanation.values, explained.values)
+    np.testing.assert_array_equal(explanation.base_values, np.full(40, explained.base))
+    assert explanation.feature_names == list(model.schema.names)
+    axes = shap.plots.waterfall(explanation[3], show=False)
     plt.gcf().canvas.draw()
     heaviest = max(explained.values[3].tolist(), key=abs)
     shown = [text.get_text() for text in _texts(axes.figure)]
     assert f"{heaviest:+.2f}".rstrip("0").replace("-", "\N{MINUS SIGN}") in shown
     plt.figure()
-    shap.plots.beeswarm(told, show=False)
+    shap.plots.beeswarm(explanation, show=False)
     plt.gcf().canvas.draw()
     assert {label.get_text() for label in plt.gca().get_yticklabels()} >= {"price", "depth"}
 
@@ -48,11 +48,11 @@ def test_each_output_of_several_is_plotted(class_model, table, plt):
     import shap  # noqa: PLC0415
 
     explained = class_model.explain(table)
-    told = explained.to_shap()
-    assert told.shape == (40, 7, 3)
-    assert told.base_values.shape == (40, 3)
+    explanation = explained.to_shap()
+    assert explanation.shape == (40, 7, 3)
+    assert explanation.base_values.shape == (40, 3)
     for output in range(3):
-        one = told[..., output]
+        one = explanation[..., output]
         np.testing.assert_array_equal(one.values, explained.values[..., output])
         np.testing.assert_array_equal(one.base_values, np.full(40, explained.base[output]))
         plt.figure()
@@ -67,11 +67,11 @@ def test_plots_print_categories_and_booleans(model, table, plt):
 
     one = table[3:4].copy()
     one[0, 2:5] = 1.0, 2.0, 0.0
-    told = model.explain(one).to_shap()
-    assert told.display_data[0, 2:5].tolist() == [True, "east", 10]
-    assert told.data[0, 2:5].tolist() == [1.0, 2.0, 0.0]
+    explanation = model.explain(one).to_shap()
+    assert explanation.display_data[0, 2:5].tolist() == [True, "east", 10]
+    assert explanation.data[0, 2:5].tolist() == [1.0, 2.0, 0.0]
     plt.figure()
-    axes = shap.plots.waterfall(told[0], show=False)
+    axes = shap.plots.waterfall(explanation[0], show=False)
     shown = {text.get_text() for text in _texts(axes.figure)}
     assert {"True = promo", "east = store", "10 = size"} <= shown
 

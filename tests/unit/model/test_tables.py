@@ -349,13 +349,13 @@ def array_with(name: str, value: float) -> np.ndarray:
 )
 def test_an_array_is_refused_as_the_same_row_in_a_list_is(model, name, value, error):
     rows = array_with(name, value)
-    said = set()
+    messages = set()
     for given in (rows, np.asfortranarray(rows), rows.tolist(), list(rows), rows.astype(object)):
         with pytest.raises(error, match="row 1") as refused:
             model.predict(given)
         assert (refused.value.details["row"], refused.value.details["feature"]) == (1, name)
-        said.add(str(refused.value))
-    assert len(said) == 1
+        messages.add(str(refused.value))
+    assert len(messages) == 1
     # More than one piece of those that a long array is read in.
     many = np.tile(CODES, (100, 1))
     many[-1, NAMES.index(name)] = value

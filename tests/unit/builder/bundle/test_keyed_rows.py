@@ -113,7 +113,7 @@ def test_row_order_and_types_do_not_change_the_bundle(built, booster, frame, row
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "message"),
     [
         ({"features": None}, ConfigError, "--as-of-column applies to the rows of --features"),
         ({"key": None}, ConfigError, "--features: --key is missing"),
@@ -136,12 +136,12 @@ def test_row_order_and_types_do_not_change_the_bundle(built, booster, frame, row
         ({"features": "nowhere.parquet"}, RowsError, "no such file"),
     ],
 )
-def test_what_cannot_be_built_is_refused_and_leaves_nothing(booster, frame, rows_file, tmp_path, asked, error, said):
+def test_what_cannot_be_built_is_refused_and_leaves_nothing(booster, frame, rows_file, tmp_path, asked, error, message):
     wanted = {"features": rows_file, "key": KEY, "as_of_column": "seen"} | asked
     explain = wanted["features"] is not None
     with pytest.raises(error) as refused:
         mlrf.build(booster, tmp_path / "b", name="sales", sample=frame, explain=explain, **wanted)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,11 +261,12 @@ def _sampled(rows, tmp_path):
 
 def test_inspect_reports_the_rows(built, capsys):
     assert main(["inspect", str(built)]) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    stdout = " ".join(capsys.readouterr().out.split())
     assert (
-        "300 rows by day (date), shop (string), stock (integer), true as of seen, 300 with their contributions" in told
+        "300 rows by day (date), shop (string), stock (integer), true as of seen, 300 with their contributions"
+        in stdout
     )
-    assert "features.parquet" in told
+    assert "features.parquet" in stdout
 
 
 def test_a_server_needs_pyarrow_only_to_take_rows(built, tmp_path):

@@ -170,5 +170,5 @@ def test_reader_sees_a_complete_bundle_during_replacement(tmp_path):
     for number in range(100):
         write(out, name=f"m{number}", force=True)
     (tmp_path / "stop").write_text("")
-    _, said = reader.communicate(timeout=300)
-    assert reader.returncode == 0, said.decode()
+    _, stderr = reader.communicate(timeout=300)
+    assert reader.returncode == 0, stderr.decode()

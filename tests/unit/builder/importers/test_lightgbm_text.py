@@ -114,7 +114,7 @@ def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, coun
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         ("left_child", "0 2 3 -1 -2", "twice|not sound|no row"),
         ("left_child", "9 2 3 -1 -2", "no node 9"),
@@ -130,8 +130,8 @@ def test_mutated_text_is_read_or_refused_with_one_of_our_errors(read, text, coun
         ("is_linear", "1", "linear trees"),
     ],
 )
-def test_damage_inside_a_tree_is_named(read, text, field, value, said):
-    with pytest.raises(BuildError, match=said):
+def test_damage_inside_a_tree_is_named(read, text, field, value, message):
+    with pytest.raises(BuildError, match=message):
         read(edited(text, field, value))
 
 
@@ -146,7 +146,7 @@ def edited(text: bytes, field: str, value: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("line", "error", "said"),
+    ("line", "error", "message"),
     [
         (b"objective=binary sigmoid:x", ModelUnreadableError, "sigmoid"),
         (b"objective=binary sigmoid:-1", ModelUnreadableError, "not above 0"),
@@ -154,8 +154,8 @@ def edited(text: bytes, field: str, value: str) -> bytes:
         (b"objective=multiclass num_class:3", ModelUnreadableError, "trees per iteration"),
     ],
 )
-def test_an_objective_that_cannot_be_is_named(read, text, line, error, said):
-    with pytest.raises(error, match=said):
+def test_an_objective_that_cannot_be_is_named(read, text, line, error, message):
+    with pytest.raises(error, match=message):
         read(text.replace(b"objective=regression", line, 1))
 
 

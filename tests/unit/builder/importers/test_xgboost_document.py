@@ -70,7 +70,7 @@ def altered(raw, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m.pop("gradient_booster"), "learner has no gradient_booster"),
         (lambda m: m["gradient_booster"]["model"]["trees"].clear(), "for each of 0 trees"),
@@ -94,8 +94,8 @@ def altered(raw, change):
         (lambda m: m["objective"].update(name="reg:my_own"), "reg:my_own"),
     ],
 )
-def test_each_wrong_thing_is_named(documents, tmp_path, change, said):
-    with pytest.raises(BuildError, match=said):
+def test_each_wrong_thing_is_named(documents, tmp_path, change, message):
+    with pytest.raises(BuildError, match=message):
         import_model(put(tmp_path, altered(documents["json"], change)))
 
 

@@ -26,15 +26,15 @@ def no_descriptors():
 
 
 def test_revoked_key_is_dropped_once_descriptors_are_free(tmp_path):
-    told, key = make_key("me", ["predict"])
+    text, key = make_key("me", ["predict"])
     write_keys(tmp_path / "keys", {key.id: key})
     ring = KeyRing(tmp_path / "keys")
     write_keys(tmp_path / "keys", {})
     with no_descriptors(), pytest.raises(ConfigError, match="cannot be read"):
         ring.refresh()
-    assert (ring.scopes_of(told.encode()), ring.n_keys) == ({"predict"}, 1)
+    assert (ring.scopes_of(text.encode()), ring.n_keys) == ({"predict"}, 1)
     assert ring.refresh()
-    assert (ring.scopes_of(told.encode()), ring.n_keys) == (None, 0)
+    assert (ring.scopes_of(text.encode()), ring.n_keys) == (None, 0)
     assert not ring.refresh()
 
 

@@ -182,7 +182,7 @@ def explanations(model, store, tmp_path):
     opened.release()
 
 
-def told(answer):
+def explained_as(answer):
     explanation = json.loads(answer)["explanation"]
     return explanation["source"], list(explanation["contributions"].values()) == PLANTED
 
@@ -190,15 +190,15 @@ def told(answer):
 def test_precomputed_explanations_need_the_exact_row(model, store, counted, explanations):
     handlers = predicting(model, store, counted, explanations=explanations)
     known, live = ("precomputed", True), ("live", False)
-    assert told(handlers.explained(body(1))) == known
-    assert told(handlers.one(body(1, explain=True))) == known
+    assert explained_as(handlers.explained(body(1))) == known
+    assert explained_as(handlers.one(body(1, explain=True))) == known
     top = json.loads(handlers.explained(body(1, explain=2)))["explanation"]
     assert top["contributions"] == {"depth": PLANTED[6], "code": PLANTED[5]}
     assert top["other"] == sum(PLANTED[:5])
-    assert told(handlers.explained(body(1, overrides={"price": 9.5}))) == live
-    assert told(handlers.explained(body(1, overrides={}))) == known
-    assert told(handlers.explained(body(2))) == live
-    assert told(handlers.explained(json.dumps({"features": ALL_KINDS.example()}).encode())) == live
+    assert explained_as(handlers.explained(body(1, overrides={"price": 9.5}))) == live
+    assert explained_as(handlers.explained(body(1, overrides={}))) == known
+    assert explained_as(handlers.explained(body(2))) == live
+    assert explained_as(handlers.explained(json.dumps({"features": ALL_KINDS.example()}).encode())) == live
     several = json.loads(handlers.many(batch(body(1), body(2), body(1, overrides={"price": 1}), explain=True)))
     assert [each["source"] for each in several["explanations"]] == ["precomputed", "live", "live"]
     assert counted["mlrf_precomputed_explanations_total"] == 5
@@ -207,11 +207,11 @@ def test_precomputed_explanations_need_the_exact_row(model, store, counted, expl
 def test_changed_row_invalidates_precomputed_explanations(model, store, counted, explanations):
     handlers = predicting(model, store, counted, explanations=explanations)
     put(store, 1, as_of_us=6)
-    assert told(handlers.explained(body(1))) == ("precomputed", True)
+    assert explained_as(handlers.explained(body(1))) == ("precomputed", True)
     put(store, 1, price=math.nextafter(EXAMPLE[0], math.inf), as_of_us=7)
-    assert told(handlers.explained(body(1))) == ("live", False)
+    assert explained_as(handlers.explained(body(1))) == ("live", False)
     put(store, 1, as_of_us=8)
-    assert told(handlers.explained(body(1))) == ("precomputed", True)
+    assert explained_as(handlers.explained(body(1))) == ("precomputed", True)
 
 
 def test_row_files_are_closed_with_the_last_request(model, tmp_path, counted):

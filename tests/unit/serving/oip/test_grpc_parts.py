@@ -54,9 +54,9 @@ def test_missing_package_is_reported_before_the_start(missing, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"), [(asyncio.CancelledError(), []), (ValueError("7 bytes"), ["called: 7 bytes"])]
+    ("fault", "logged"), [(asyncio.CancelledError(), []), (ValueError("7 bytes"), ["called: 7 bytes"])]
 )
-def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, told):
+def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, logged):
     reading, writing = os.pipe()
     logger = logging.getLogger("grpc")
     before = logger.handlers, logger.propagate
@@ -71,4 +71,4 @@ def test_grpcio_is_heard_but_for_calls_that_were_called_off(fault, told):
         os.close(writing)
     with os.fdopen(reading) as lines:
         heard = [json.loads(line) for line in lines]
-    assert [f"{each['reason']}: {each['fault']}" for each in heard] == told
+    assert [f"{each['reason']}: {each['fault']}" for each in heard] == logged

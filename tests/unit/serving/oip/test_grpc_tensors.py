@@ -88,11 +88,11 @@ def test_parameters_of_all_types_are_distinguished():
 
 def test_stream_answer_is_final_for_its_request():
     response = InferResponse("m", "1", "7", {"bundle_version": "3eeac7eb3f55"}, outputs([1], [1, 27]))
-    told = message("ModelStreamInferResponse").FromString(streamed(write_response(ASKED, response)))
-    assert told.error_message == ""
-    assert told.infer_response.parameters["triton_final_response"].bool_param
-    del told.infer_response.parameters["triton_final_response"]
-    assert told.infer_response == by_protobuf(response)
+    decoded = message("ModelStreamInferResponse").FromString(streamed(write_response(ASKED, response)))
+    assert decoded.error_message == ""
+    assert decoded.infer_response.parameters["triton_final_response"].bool_param
+    del decoded.infer_response.parameters["triton_final_response"]
+    assert decoded.infer_response == by_protobuf(response)
 
 
 def test_a_number_has_as_many_digits_as_it_needs():

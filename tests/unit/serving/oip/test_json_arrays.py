@@ -28,8 +28,10 @@ VALUES = {
 
 
 def same(read, values):
-    told = [None if isinstance(each, float) and math.isnan(each) else each for each in read]
-    return list(map(repr, told)) == [repr(float(v) if isinstance(read, array) and v is not None else v) for v in values]
+    decoded = [None if isinstance(each, float) and math.isnan(each) else each for each in read]
+    return list(map(repr, decoded)) == [
+        repr(float(v) if isinstance(read, array) and v is not None else v) for v in values
+    ]
 
 
 @pytest.mark.parametrize("datatype", VALUES)

@@ -15,8 +15,8 @@ def test_non_utf8_path_is_logged(tmp_path):
     os.close(writing)
     with os.fdopen(reading) as lines:
         (line,) = lines
-    told = json.loads(line)
-    assert (told["event"], told["reason"]) == ("pointer not read", "models/a\\udcff: gone\nnow")
+    document = json.loads(line)
+    assert (document["event"], document["reason"]) == ("pointer not read", "models/a\\udcff: gone\nnow")
 
 
 def test_hanging_pipe_reader_delays_nothing():

@@ -126,15 +126,8 @@ class ResponseBuilder:
             if any(each.is_stale for each in found.values()):
                 stale = [i in found and found[i].is_stale for i in range(len(parsed))]
                 answer += b',"features_stale":%b' % _encode(stale)
-        if any(details is not None and details.features for _, _, details in parsed):
-            instances = (
-                self._instance(row) if details is not None and details.features else b"null"
-                for row, (_, _, details) in zip(rows, parsed, strict=True)
-            )
-            answer += b',"features":[%b]' % b",".join(instances)
-        if any(details is not None and details.defaults for _, _, details in parsed):
-            defaults = [None if details is None else details.defaults for _, _, details in parsed]
-            answer += b',"defaults":%b' % _encode(defaults)
+        if any(details := [each for _, _, each in parsed]):
+            answer += self._batch_details(rows, details)
         if explained:
             written = self._explanations(parsed, rows, margins, explained, precomputed)
             answer += b',"explanations":[%b]' % b",".join(written)
@@ -143,6 +136,19 @@ class ResponseBuilder:
             return answer
         fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
         return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
+
+    def _batch_details(self, rows: list[Any], details: list[Details | None]) -> bytes:
+        """Return the members `features` and `defaults` of a batch, where an instance has them."""
+        members = b""
+        if any(each is not None and each.features for each in details):
+            instances = (
+                self._instance(row) if each is not None and each.features else b"null"
+                for row, each in zip(rows, details, strict=True)
+            )
+            members += b',"features":[%b]' % b",".join(instances)
+        if any(each is not None and each.defaults for each in details):
+            members += b',"defaults":%b' % _encode([None if each is None else each.defaults for each in details])
+        return members
 
     def _with_explanation(
         self,

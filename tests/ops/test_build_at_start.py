@@ -52,6 +52,16 @@ def test_a_model_file_is_built_once_and_served(booster, mounted, tmp_path):
 
 
 @pytest.mark.slow
+def test_damaged_earlier_build_is_built_again(mounted, tmp_path):
+    with serving(mounted, options=options(tmp_path)):
+        pass
+    (built,) = (tmp_path / "state" / "built").glob("*/sales")
+    (built / "forest.bin").write_bytes(b"cut")
+    with serving(mounted, options=options(tmp_path)) as server:
+        assert server.ask("POST", "/predict", {"features": ROW}).status == 200
+        assert {"damaged bundle removed", "bundle built"} <= set(events(server))
+
+
 def test_without_the_training_library_the_start_names_the_job(mounted, tmp_path, monkeypatch):
     site = tmp_path / "site"
     site.mkdir()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -64,8 +65,8 @@ def model_file(path: Path) -> Path | None:
 
 def _built(file: Path, out: Path, log: Log) -> Path:
     name = out.name
-    if (out / MANIFEST).exists():
-        log.info("bundle built before", model=name, file=str(file), bundle=str(read_bundle(out).path))
+    if _is_sound(out, log):
+        log.info("bundle built before", model=name, file=str(file), bundle=str(out))
         return out
     log.info("building a bundle", model=name, file=str(file))
     began_s = time.monotonic()
@@ -79,6 +80,24 @@ def _built(file: Path, out: Path, log: Log) -> Path:
     _build(file, out, name)
     log.info("bundle built", model=name, file=str(file), took_s=round(time.monotonic() - began_s, 1))
     return out
+
+
+def _is_sound(out: Path, log: Log) -> bool:
+    """Return whether a bundle was built before; a damaged one is removed, to be built again."""
+    if not out.exists():
+        return False
+    try:
+        read_bundle(out)
+    except BundleError as error:
+        log.warning("damaged bundle removed", bundle=str(out), reason=str(error))
+        try:
+            shutil.rmtree(out)
+        except OSError as refused:
+            raise BundleError(
+                f"{error}; it cannot be removed ({refused.strerror}), remove {out} to build it again"
+            ) from error
+        return False
+    return True
 
 
 def _build(file: Path, out: Path, name: str) -> None:

@@ -1,1 +1,1 @@
-"""The server: HTTP, handlers, metrics and processes. Never imports `build`: a server needs no training library."""
+"""The server: HTTP, handlers, metrics and processes. Never imports `builder`: a server needs no training library."""

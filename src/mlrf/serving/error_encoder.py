@@ -1,4 +1,4 @@
-"""Error responses: one shape for every error, and a log line for those that nobody foresaw."""
+"""Error responses: one shape for every error, and a log line for unexpected exceptions."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from looping_model import endless, replaced
 from mlrf.cli import main
 from mlrf.cli.exit_status import BAD_BUNDLE
 from mlrf.core.bundle import read_bundle
+from mlrf.core.errors import BundleError
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.publishing import publish
 from mlrf.core.repository import model_directories
@@ -75,6 +76,14 @@ def _is_served(bundle: Path, repository: Path, sound: str) -> bool:
     return seen != {sound}
 
 
+def _is_readable(bundle: Path) -> bool:
+    """Whether `publish` without its check copies a bundle: it reads the manifest, which must list the golden rows."""
+    try:
+        return GOLDEN_ROWS in read_bundle(bundle).manifest.files
+    except BundleError:
+        return False
+
+
 def measure(planted: bool) -> Finding:
     """Give each version to a start, to the publisher and to servers of a repository; with the fault, one is valid."""
     taken = []
@@ -90,10 +99,7 @@ def measure(planted: bool) -> Finding:
                 taken.append(f"{what} at a start")
             elif _is_published(bundle, home / "models"):
                 taken.append(f"{what} by the publisher")
-            # Without the file, even `publish` without its check does not copy a version.
-            elif GOLDEN_ROWS in read_bundle(bundle).manifest.files and _is_served(
-                bundle, home / "models", read_bundle(sound).short_version
-            ):
+            elif _is_readable(bundle) and _is_served(bundle, home / "models", read_bundle(sound).short_version):
                 taken.append(f"{what} in a repository")
     return Finding(f"{len(offered)} kinds of versions tried; accepted: {taken or 'none'}", not taken)
 

@@ -1,6 +1,6 @@
 """No cycle of imports, imports for type checking included (import-linter's contracts leave those out).
 
-The root of the package stands aside: it holds the version and the kernel, and imports what `mlrf.NAME` means when that is asked for.
+The root of the package is left out: it holds the version and the kernel, and imports what `mlrf.NAME` means when that is asked for.
 """
 
 from __future__ import annotations

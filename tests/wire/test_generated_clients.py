@@ -21,7 +21,7 @@ CLASSIFIER = {"task": "binary", "link": LinkEntry("sigmoid"), "classes": ["no", 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A server, and what a suite is told of it."""
+    """A server, and what the tests of a suite get of it."""
     folder = tmp_path_factory.mktemp("generated")
     paths = [
         write_tree_bundle(folder / "sample", key={"shop": "string", "sku": "integer"}),

@@ -27,7 +27,7 @@ KEY = {"shop": "a", "sku": 7}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A server, and what a suite is told of it."""
+    """A server, and what the tests of a suite get of it."""
     folder = tmp_path_factory.mktemp("clients")
     path = write_tree_bundle(folder / "sample", key={"shop": "string", "sku": "integer"})
     options = ["--grpc-port", "0", "--state-dir", str(folder / "state"), "--admin", f"unix:{folder / 'admin.sock'}"]

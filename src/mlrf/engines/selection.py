@@ -63,12 +63,18 @@ def tree_engine(path: Path, combination: CombinationEntry | None) -> Engine:
     from mlrf.core.combination import Combination  # noqa: PLC0415
     from mlrf.engines.combined import combined_engine  # noqa: PLC0415
 
-    combined = Combination(combination)
-    if combined.n_outputs != trees.n_outputs:
+    try:
+        combined = Combination(combination)
+        if combined.n_outputs != trees.n_outputs or min(member.outputs for member in combination.members) < 1:
+            raise ValueError(f"the forest has {trees.n_outputs} outputs, the members {combined.n_outputs}")
+        engine = combined_engine(trees, combined)
+        if not engine.n_outputs:
+            raise ValueError("it has no margin")
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise BundleError(
-            f"{path}: the forest has {trees.n_outputs} outputs, the manifest's members {combined.n_outputs}"
-        )
-    return combined_engine(trees, combined)
+            f"{path}: the manifest's combination of models is damaged ({error}); build the bundle again"
+        ) from error
+    return engine
 
 
 def _start_graph(bundle: Bundle, graph: GraphEntry) -> Engine:

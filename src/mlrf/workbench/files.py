@@ -1,4 +1,4 @@
-"""The files of the page, read at their first use: a server whose page nobody opens holds none of them."""
+"""The files of the page, read at their first use: a server whose page is never opened reads none of them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import asyncio
 from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.server import HttpServer
 
-_PIECE_BYTES = 128 << 10
+_WRITE_BYTES = 128 << 10
 """Most bytes written at once. What is encrypted goes to the socket's own transport, whose buffer the one of TLS does not count:
 a response written whole was neither unsent nor unread, whatever its length, and `--write-timeout` did not end it. Pieces above
 that transport's limit (64 KiB) are sent at once, and the first that the socket does not take makes it pause."""
@@ -24,12 +24,12 @@ class TlsConnection(Connection):
         super().connection_made(transport)
 
     def _write(self, answer: bytes) -> None:
-        if len(answer) <= _PIECE_BYTES:
+        if len(answer) <= _WRITE_BYTES:
             self._transport.write(answer)
             return
         rest = memoryview(answer)
-        for start in range(0, len(answer), _PIECE_BYTES):
-            self._transport.write(rest[start : start + _PIECE_BYTES])
+        for start in range(0, len(answer), _WRITE_BYTES):
+            self._transport.write(rest[start : start + _WRITE_BYTES])
         if self._paused_since:
             self._server.unsent.note(self, self.unsent_bytes())
 

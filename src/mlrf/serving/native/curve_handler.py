@@ -24,12 +24,8 @@ from mlrf.serving.native.predict_handler import responses_of, with_validity
 from mlrf.serving.native.requests import Details
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
-from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
+from mlrf.serving.runtime.thresholds import JSON_PIECE_VALUES, MAX_LOOP_S, NUMBER_S, STRICT_JSON_BYTES
 
-_WRITTEN_S = 1e-6
-"""What linking and writing one number takes, about."""
-_AT_ONCE = 4096
-"""Numbers encoded by one call, which holds the GIL."""
 _encode = msgspec.json.encode
 
 
@@ -100,7 +96,7 @@ class CurveHandler:
         sweep = plan_sweep(self._model, row, names)
         work = Deferred(lambda: self._write(sweep, details, found))
         numbers = sweep.n_points * self._model.engine.n_outputs
-        if self._costs.of(sweep.n_points) + numbers * _WRITTEN_S > MAX_LOOP_S:
+        if self._costs.of(sweep.n_points) + numbers * NUMBER_S > MAX_LOOP_S:
             return with_validity(work, found)
         return self._write(sweep, details, found)
 
@@ -138,7 +134,7 @@ def _axis(axis: Axis) -> Iterator[bytes]:
 def _array(items: Sequence[Any]) -> Iterator[bytes]:
     """Yield a JSON array in parts, between which other threads may run."""
     yield b"["
-    for start in range(0, len(items), _AT_ONCE):
+    for start in range(0, len(items), JSON_PIECE_VALUES):
         yield b"," if start else b""
-        yield _encode(items[start : start + _AT_ONCE])[1:-1]
+        yield _encode(items[start : start + JSON_PIECE_VALUES])[1:-1]
     yield b"]"

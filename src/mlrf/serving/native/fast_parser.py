@@ -22,15 +22,13 @@ from mlrf.features.entity_key import EntityKey
 from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import strict_parser
 from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_struct, positional_type
-from mlrf.serving.native.json_scanner import MAX_NUMBER_CHARS
 from mlrf.serving.native.natural_decoder import REFUSED, NaturalDecoder, batch_options
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch
+from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES
 
 _NO_OPTIONS = (False, None, None, None)
 _NATURAL_FEATURES = 2000
 """Natural bodies of wider models are left to the strict parser: compiling decoders for them takes too long."""
-_AT_ONCE_BYTES = MAX_NUMBER_CHARS
-"""Longer bodies go to the strict parser, which counts values first, then decodes each instance with the fast decoder."""
 
 
 class RowDecoder:
@@ -81,7 +79,7 @@ class RowDecoder:
 
     def row_at_once(self, body: bytes) -> ParsedRequest | None:
         """Return the request in a `/predict` body, in at most a few milliseconds; None where the strict parser must decide."""
-        if self._decode_one is not None and len(body) <= _AT_ONCE_BYTES:
+        if self._decode_one is not None and len(body) <= FAST_JSON_BYTES:
             try:
                 parsed = self._decode_one(body)
                 return self._row_of(parsed), parsed.explain, FEATURES if parsed.return_features else None
@@ -91,7 +89,7 @@ class RowDecoder:
 
     def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
         """Return the requests in a `/predict/batch` body, in a few milliseconds; None where the strict parser must decide."""
-        if self._decode_many is not None and len(body) <= _AT_ONCE_BYTES:
+        if self._decode_many is not None and len(body) <= FAST_JSON_BYTES:
             try:
                 batch = self._decode_many(body)
                 parsed = [

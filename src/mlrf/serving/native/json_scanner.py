@@ -16,6 +16,7 @@ import msgspec
 
 from mlrf.core.errors import InvalidFeatureError, InvalidKeyError, InvalidRequestError, MalformedRequestError
 from mlrf.core.value_text import clip, json_type, shown_name
+from mlrf.serving.runtime.thresholds import FAST_JSON_BYTES
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _NAME = re.compile(rb'"([^"\\\\]*)"[ \t\r\n]*:')
@@ -28,8 +29,9 @@ _NUMBER_STARTS = frozenset(b"%c" % byte for byte in b"-0123456789")
 _LOOK_BACK_BYTES = 4096
 _LOOK_BACK_ROW_BYTES = 64 << 10
 _CLIPPED_BYTES = 200
-MAX_NUMBER_CHARS = 256 << 10
-"""Longest number accepted: converting costs some 13 ns a digit, and digits past the 800th cannot change a float64."""
+MAX_NUMBER_CHARS = FAST_JSON_BYTES
+"""Longest number accepted: converting costs some 13 ns a digit, and digits past the 800th cannot change a float64. A body that
+the fast parser decodes holds no longer one, so it need not look."""
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode

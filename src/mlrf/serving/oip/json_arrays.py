@@ -1,7 +1,4 @@
-"""JSON arrays of a tensor's values, read and written in pieces.
-
-One call for all of eight megabytes blocks the interpreter, and with it the event loop, for up to 280 ms; a piece for two.
-"""
+"""JSON arrays of a tensor's values, read and written in pieces so that no call keeps the GIL for long (`thresholds`)."""
 
 from __future__ import annotations
 
@@ -16,9 +13,8 @@ import msgspec
 
 from mlrf.core import json_infinities
 from mlrf.serving.oip.datatypes import BYTES, DATATYPES, Datatype
+from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES, JSON_PIECE_VALUES
 
-PIECE_BYTES = 64 << 10
-_PIECE_VALUES = 4096
 _encode = msgspec.json.encode
 _NESTED = re.compile(rb"\[\s*\[")
 
@@ -63,7 +59,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
     than `most`.
     """
     fast, flat, by_row = _DECODERS[datatype.name]
-    if len(text) <= PIECE_BYTES:
+    if len(text) <= JSON_PIECE_BYTES:
         # The reader of the tensor reports the details.
         most = len(text)
         if not _NESTED.match(text):
@@ -77,7 +73,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
     else:
         pieces = _pieces(text, flat, _STRINGS if datatype is BYTES else _NUMBERS)
     # A list of millions of floats takes as long to free as to create.
-    values: Any = array("d") if datatype.is_float and len(text) > PIECE_BYTES else []
+    values: Any = array("d") if datatype.is_float and len(text) > JSON_PIECE_BYTES else []
     for piece in pieces:
         values.extend([math.nan if each is None else each for each in piece] if datatype.is_float else piece)
         if len(values) > most:
@@ -87,7 +83,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
 
 def write_values(values: Sequence[Any]) -> msgspec.Raw:
     """Return an array of JSON; NaN is null."""
-    pieces = (values[place : place + _PIECE_VALUES] for place in range(0, len(values), _PIECE_VALUES))
+    pieces = (values[place : place + JSON_PIECE_VALUES] for place in range(0, len(values), JSON_PIECE_VALUES))
     return msgspec.Raw(b"[" + b",".join([_encode(list(each))[1:-1] for each in pieces]) + b"]")
 
 
@@ -100,12 +96,12 @@ def _flattened(pieces: Iterator[list[list[Any]]], shape: Sequence[int]) -> Itera
 
 def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[list[Any]]:
     end = len(text) - 1
-    if end < PIECE_BYTES or text[:1] + text[-1:] != b"[]":
+    if end < JSON_PIECE_BYTES or text[:1] + text[-1:] != b"[]":
         yield decode(text)
         return
     place, found = 1, None
     while True:
-        begin = place + PIECE_BYTES
+        begin = place + JSON_PIECE_BYTES
         for tried in range(_TRIES):
             found = gap.search(text, begin, end)
             cut = end if found is None else found.end(1)

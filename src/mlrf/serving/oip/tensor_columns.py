@@ -16,16 +16,16 @@ from mlrf.core.value_text import clip, shown, shown_name
 from mlrf.features.entity_key import KeyType, expected_of
 from mlrf.serving.oip.datatypes import BYTES, Buffer, Datatype, elements_of
 from mlrf.serving.oip.messages import InputTensor
+from mlrf.serving.runtime.thresholds import CONVERTED_VALUES
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
-_AT_ONCE = 65536
 _BOOLEANS = {"true": True, "false": False}
 
 
 def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     """Return a tensor's elements as float64, missing as NaN; InvalidTensorError if they are not numbers of its datatype."""
     data = tensor.data
-    if datatype.code == "d" and type(data) is list and len(data) <= _AT_ONCE:
+    if datatype.code == "d" and type(data) is list and len(data) <= CONVERTED_VALUES:
         try:
             return array("d", data)
         except (TypeError, OverflowError):
@@ -35,8 +35,8 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
         return numbers
     doubles = array("d")
     # A few thousand per call: one call for millions would block the interpreter.
-    for place in range(0, len(numbers), _AT_ONCE):
-        piece: Sequence[Any] = numbers[place : place + _AT_ONCE]
+    for place in range(0, len(numbers), CONVERTED_VALUES):
+        piece: Sequence[Any] = numbers[place : place + CONVERTED_VALUES]
         try:
             doubles += array("d", piece)
         except TypeError:
@@ -127,8 +127,8 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
     if datatype.is_float:
         floats: array[float] = array(datatype.code)
         try:
-            for place in range(0, len(data), _AT_ONCE):
-                part = [math.nan if value is None else value for value in data[place : place + _AT_ONCE]]
+            for place in range(0, len(data), CONVERTED_VALUES):
+                part = [math.nan if value is None else value for value in data[place : place + CONVERTED_VALUES]]
                 # `array` would make an infinity of a finite number beyond float32.
                 floats.frombytes(struct.pack(f"<{len(part)}{datatype.code}", *part))
         except (TypeError, OverflowError, struct.error) as error:

@@ -12,7 +12,8 @@ from mlrf.serving.runtime.admission import Admission
 from mlrf.serving.runtime.clock import Clock
 from mlrf.serving.runtime.executor import Executor
 from mlrf.serving.runtime.observer import NEVER, ObservableCall, RequestObserver
-from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
+from mlrf.serving.runtime.run_queue import RunQueue
+from mlrf.serving.runtime.thresholds import TURN_S
 
 BEAT_S = 0.5
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")

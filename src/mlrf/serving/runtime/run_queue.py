@@ -17,8 +17,8 @@ from collections.abc import Callable
 from time import perf_counter
 
 from mlrf.serving.runtime.admission import Admission
+from mlrf.serving.runtime.thresholds import TURN_S
 
-TURN_S = 5e-3
 _MIN_SLICE_S = 5e-5
 _SMOOTHING = 0.05
 

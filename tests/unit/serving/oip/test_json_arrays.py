@@ -12,8 +12,9 @@ import pytest
 
 from mlrf.serving.oip import json_arrays
 from mlrf.serving.oip.datatypes import DATATYPES
-from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values, write_values
+from mlrf.serving.oip.json_arrays import TooManyValuesError, read_values, write_values
 from mlrf.serving.oip.rest.number_arrays import cut
+from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 N, WIDTH = 24_000, 6
 DICE = random.Random(5)
@@ -52,10 +53,10 @@ def test_a_long_array_is_read_as_at_once_flat_and_nested(datatype, separators, m
     monkeypatch.setitem(json_arrays._DECODERS, datatype, tuple(watched(each) for each in decoders))
     for document in (values, rows):
         text = json.dumps(document, separators=separators, ensure_ascii=False).encode()
-        assert len(text) > PIECE_BYTES
+        assert len(text) > JSON_PIECE_BYTES
         assert same(read_values(text, DATATYPES[datatype], [N // WIDTH, WIDTH], N), values)
     assert len(longest) > 2
-    assert max(longest) < 1.2 * PIECE_BYTES
+    assert max(longest) < 1.2 * JSON_PIECE_BYTES
 
 
 @pytest.mark.parametrize(

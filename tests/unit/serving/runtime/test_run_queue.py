@@ -6,7 +6,8 @@ import asyncio
 import time
 
 from mlrf.serving.runtime.admission import Admission
-from mlrf.serving.runtime.run_queue import TURN_S, RunQueue
+from mlrf.serving.runtime.run_queue import RunQueue
+from mlrf.serving.runtime.thresholds import TURN_S
 
 
 def spend(seconds):

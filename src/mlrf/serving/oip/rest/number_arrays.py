@@ -10,7 +10,7 @@ import re
 from secrets import token_hex
 from typing import NamedTuple
 
-from mlrf.serving.oip.json_arrays import PIECE_BYTES
+from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 _KEY = b'"data"'
 _OPENING = re.compile(rb'"data"\s*:\s*\[')
@@ -43,7 +43,7 @@ def cut(document: bytes) -> Cut:
         quote = document.find(b'"', start)
         brace = document.find(b"}", start, len(document) if quote < 0 else quote)
         end = document.rfind(b"]", start, max(start, quote if brace < 0 else brace)) + 1
-        if end - start <= PIECE_BYTES:
+        if end - start <= JSON_PIECE_BYTES:
             continue
         name = b'"%b %d"' % (_TOKEN, len(arrays))
         arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")

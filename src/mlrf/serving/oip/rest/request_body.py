@@ -16,7 +16,7 @@ from mlrf.core.errors import InvalidTensorError, MalformedRequestError
 from mlrf.core.value_text import clip, shown_name
 from mlrf.serving.oip.counts import CountLimits, check_parameters
 from mlrf.serving.oip.datatypes import DATATYPES
-from mlrf.serving.oip.json_arrays import PIECE_BYTES, TooManyValuesError, read_values
+from mlrf.serving.oip.json_arrays import TooManyValuesError, read_values
 from mlrf.serving.oip.messages import (
     MOST_DIMENSIONS,
     NO_PARAMETERS,
@@ -26,7 +26,7 @@ from mlrf.serving.oip.messages import (
     not_offered,
 )
 from mlrf.serving.oip.rest.number_arrays import cut
-from mlrf.serving.runtime.thresholds import COUNTED_BYTES
+from mlrf.serving.runtime.thresholds import COUNTED_BYTES, JSON_PIECE_BYTES
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
 """Matches strings too, to the end of the text if one is unterminated: a missing end would be searched for from each quote."""
@@ -98,7 +98,7 @@ def read_request(
     text, blobs = (body, _NO_BLOBS) if header_bytes is None else _parted(body, header_bytes)
     if len(text) > COUNTED_BYTES:
         limits.check_json(text)
-    raw, arrays = cut(bytes(text)) if len(text) > PIECE_BYTES else (text, None)
+    raw, arrays = cut(bytes(text)) if len(text) > JSON_PIECE_BYTES else (text, None)
     try:
         document = _decode(raw)
     except _NO_JSON:

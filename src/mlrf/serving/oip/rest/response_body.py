@@ -12,9 +12,9 @@ from mlrf.serving.oip.json_arrays import write_values
 from mlrf.serving.oip.messages import InferResponse, OutputTensor
 from mlrf.serving.oip.output_values import data_of, values_of
 from mlrf.serving.oip.rest.request_body import RestInferRequest
+from mlrf.serving.runtime.thresholds import JSON_PIECE_VALUES
 
 OCTETS = b"application/octet-stream"
-_MAX_VALUES_AT_ONCE = 4096
 _encode = msgspec.json.encode
 
 
@@ -32,7 +32,7 @@ def write_response(request: RestInferRequest, response: InferResponse) -> bytes:
         else:
             numbers = array("d")
             numbers.frombytes(each.data)
-            output["data"] = numbers.tolist() if len(numbers) <= _MAX_VALUES_AT_ONCE else write_values(numbers)
+            output["data"] = numbers.tolist() if len(numbers) <= JSON_PIECE_VALUES else write_values(numbers)
         outputs.append(output)
     document: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
     if response.id:

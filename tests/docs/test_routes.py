@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import json
@@ -31,6 +32,7 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 ALIASES = ("/", "/v2/")
 """The same as /docs and /v2."""
+SERVING = Path(table.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs/reference/routes.md"
 
 
@@ -160,6 +162,25 @@ def test_a_route_declared_in_one_line_is_seen_everywhere(bundles, tmp_path, monk
     )
     with pytest.raises(AssertionError, match="/answers"):
         test_the_tables_have_every_route_and_no_other(service, by_method(service.routes))
+
+
+def written(text):
+    """The texts in a module's code that begin like a path; those of f-strings too."""
+    nodes = ast.walk(ast.parse(text))
+    return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str) and n.value[:1] == "/"}
+
+
+def test_paths_are_written_in_the_table_of_paths_alone():
+    known = {path for spec in table.ROUTES for path in spec.templates}
+    known |= {path.partition("{")[0] for path in known} - {"/"}
+    found = {
+        str(file.relative_to(SERVING)): hits
+        for file in SERVING.rglob("*.py")
+        if file.name not in ("route_paths.py", "mounted_models.py")  # /models is a folder, too
+        if (hits := written(file.read_text(encoding="utf-8")) & known)
+    }
+    assert found == {}
+    assert written('go("/predict", f"/models/{name}")') == {"/predict", "/models/"} <= known
 
 
 def test_a_status_declared_in_one_line_is_seen_everywhere(bundles, monkeypatch):

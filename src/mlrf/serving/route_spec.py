@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from mlrf.serving.http.router import JSON
+from mlrf.serving.route_paths import MODEL, V2_MODEL, V2_VERSION, fill
 from mlrf.serving.runtime.results import Handler
 
-V2_MODEL = "/v2/models/{name}"
 OPEN = "open"
 """The scope of what needs no key."""
 ANY = "any"
@@ -78,6 +78,11 @@ class RouteSpec:
         return self.is_per_model or "{name}" in self.path
 
     @property
+    def templates(self) -> tuple[str, ...]:
+        """Its templates: the path, and below that of a model if each model has one."""
+        return (self.path, MODEL + self.path) if self.is_per_model else (self.path,)
+
+    @property
     def has_versions(self) -> bool:
         """Whether its path may name a version behind the model."""
         return self.path.startswith(V2_MODEL)
@@ -85,9 +90,9 @@ class RouteSpec:
     def paths(self, name: str, versions: Sequence[str] = (), *, is_default: bool = False) -> list[str]:
         """Return the paths for a model of this name."""
         if self.is_per_model:
-            return [f"/models/{name}{self.path}", *([self.path] if is_default else [])]
-        path = self.path.replace("{file}" if self.files else "{name}", name)
+            return [fill(MODEL, name=name) + self.path, *([self.path] if is_default else [])]
+        path = fill(self.path, name=name, file=name)
         if not self.has_versions:
             return [path]
-        prefix, rest = f"/v2/models/{name}", self.path.removeprefix(V2_MODEL)
-        return [path, *(f"{prefix}/versions/{version}{rest}" for version in versions)]
+        rest = self.path.removeprefix(V2_MODEL)
+        return [path, *(fill(V2_VERSION + rest, name=name, version=version) for version in versions)]

@@ -1,8 +1,9 @@
 """The route table: every HTTP route and every gRPC call of a server, declared once.
 
-A new route is a line of ROUTES. The router, access rules, both parts of the OpenAPI document, the page at /docs and the labels
-of metrics follow from it; a test compares docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; the data
-plane's calls (oip/grpc/calls.py) answer them by name.
+A new route is a line of ROUTES; its path stands in route_paths.py if other modules refer to it. The router, access rules, both
+parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
+docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; the data plane's calls (oip/grpc/calls.py) answer them by
+name.
 """
 
 from __future__ import annotations
@@ -10,162 +11,158 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlrf.serving import route_paths as paths
 from mlrf.serving.http.router import HTML, PLAIN, TEXT
-from mlrf.serving.route_spec import ADMIN, ANY, EXPLAIN, OPEN, PREDICT, V2_MODEL, Body, RouteSpec, Tag
+from mlrf.serving.route_spec import ADMIN, ANY, EXPLAIN, OPEN, PREDICT, Body, RouteSpec, Tag
 from mlrf.serving.telemetry.metric_layout import Layout
 from mlrf.serving.telemetry.metrics import NO_MODEL
 from mlrf.workbench.files import CONTENT_TYPES, INDEX
 
-_V1_MODEL = "/v1/models/{name}"
-V2 = "/v2"
-V1_PREDICT = _V1_MODEL + ":predict"
-INVOCATIONS, PING = "/invocations", "/ping"
-DOCS, MODELS_PART = "/docs", "/docs/models"
 ICON = b"image/x-icon"
 
 ROUTES: tuple[RouteSpec, ...] = (
     RouteSpec(
-        "POST", "/predict", "Predict one instance", Tag.PREDICTIONS, lambda g, name: g.of(name).handlers["/predict"],
+        "POST", paths.PREDICT, "Predict one instance", Tag.PREDICTIONS, lambda g, name: g.of(name).handlers[paths.PREDICT],
         scope=PREDICT, body=Body.JSON, predicts=True, is_per_model=True,
     ),
     RouteSpec(
-        "POST", "/predict/batch", "Predict several instances", Tag.PREDICTIONS,
+        "POST", paths.PREDICT_BATCH, "Predict several instances", Tag.PREDICTIONS,
         lambda g, name: g.of(name).batch,
         scope=PREDICT, body=Body.BATCH, predicts=True, is_per_model=True,
     ),
     RouteSpec(
-        "POST", "/explain", "Predict and explain one instance", Tag.PREDICTIONS,
-        lambda g, name: g.of(name).handlers["/explain"],
+        "POST", paths.EXPLAIN, "Predict and explain one instance", Tag.PREDICTIONS,
+        lambda g, name: g.of(name).handlers[paths.EXPLAIN],
         scope=EXPLAIN, body=Body.JSON, predicts=True, is_per_model=True,
     ),
     RouteSpec(
-        "POST", "/curve", "Predict one instance while one or two of its features take every value", Tag.PREDICTIONS,
-        lambda g, name: g.of(name).handlers["/curve"], scope=PREDICT, body=Body.JSON, is_per_model=True,
+        "POST", paths.CURVE, "Predict one instance while one or two of its features take every value", Tag.PREDICTIONS,
+        lambda g, name: g.of(name).handlers[paths.CURVE], scope=PREDICT, body=Body.JSON, is_per_model=True,
     ),
-    RouteSpec("GET", "/models", "The served models and their features", Tag.PREDICTIONS, lambda g, _: g.models),
+    RouteSpec("GET", paths.MODELS, "The served models and their features", Tag.PREDICTIONS, lambda g, _: g.models),
     RouteSpec(
-        "GET", "/healthz", "Whether the process is alive", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True
+        "GET", paths.HEALTHZ, "Whether the process is alive", Tag.SERVER, lambda g, _: g.alive, scope=OPEN, is_always_on=True
     ),
     RouteSpec(
-        "GET", "/readyz", "Whether the server can answer now", Tag.SERVER, lambda g, _: g.ready,
+        "GET", paths.READYZ, "Whether the server can answer now", Tag.SERVER, lambda g, _: g.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", "/metrics", "Metrics in Prometheus text format", Tag.SERVER, lambda g, _: g.metrics,
+        "GET", paths.METRICS, "Metrics in Prometheus text format", Tag.SERVER, lambda g, _: g.metrics,
         is_always_on=True, content_type=TEXT,
     ),
-    RouteSpec("GET", "/openapi.json", "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.openapi),
+    RouteSpec("GET", paths.OPENAPI, "The OpenAPI document of these routes", Tag.SERVER, lambda g, _: g.openapi),
     RouteSpec(
-        "GET", DOCS, "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
+        "GET", paths.DOCS, "These routes as a page, with an example for each model", Tag.SERVER, lambda g, _: g.docs,
         scope=OPEN, content_type=HTML,
     ),
     RouteSpec(
-        "GET", MODELS_PART, "The part of that page about the models", Tag.SERVER, lambda g, _: g.docs_models,
+        "GET", paths.DOCS_MODELS, "The part of that page about the models", Tag.SERVER, lambda g, _: g.docs_models,
         content_type=HTML,
     ),
     RouteSpec(
-        "GET", "/favicon.ico", "The icon of that page", Tag.SERVER, lambda g, _: g.icon, scope=OPEN, content_type=ICON
+        "GET", paths.FAVICON, "The icon of that page", Tag.SERVER, lambda g, _: g.icon, scope=OPEN, content_type=ICON
     ),
     RouteSpec(
-        "GET", "/ui", "A page to ask a model, see why it answers so, and try what would change it", Tag.SERVER,
+        "GET", paths.UI, "A page to ask a model, see why it answers so, and try what would change it", Tag.SERVER,
         lambda g, _: g.page_file(INDEX), scope=OPEN, content_type=HTML,
     ),
     RouteSpec(
-        "GET", "/ui/{file}", "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
+        "GET", paths.UI_FILE, "The files of that page", Tag.SERVER, lambda g, file: g.page_file(file),
         scope=OPEN, files=tuple(CONTENT_TYPES),
     ),
-    RouteSpec("GET", V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
+    RouteSpec("GET", paths.V2, "The server, and its extensions", Tag.INFERENCE, lambda g, _: g.rest.server_metadata),
     RouteSpec(
-        "GET", "/v2/health/live", "Whether the process is alive", Tag.INFERENCE, lambda g, _: g.rest.live,
+        "GET", paths.V2_LIVE, "Whether the process is alive", Tag.INFERENCE, lambda g, _: g.rest.live,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", "/v2/health/ready", "Whether the server can answer now", Tag.INFERENCE, lambda g, _: g.rest.ready,
+        "GET", paths.V2_READY, "Whether the server can answer now", Tag.INFERENCE, lambda g, _: g.rest.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", V2_MODEL, "Inputs and outputs of the model", Tag.INFERENCE,
+        "GET", paths.V2_MODEL, "Inputs and outputs of the model", Tag.INFERENCE,
         lambda g, name: g.rest.model_metadata(name),
     ),
     RouteSpec(
-        "GET", V2_MODEL + "/ready", "Whether the model answers", Tag.INFERENCE, lambda g, name: g.rest.model_ready(name)
+        "GET", paths.V2_MODEL_READY, "Whether the model answers", Tag.INFERENCE, lambda g, name: g.rest.model_ready(name)
     ),
     RouteSpec(
-        "POST", V2_MODEL + "/infer", "Tensors to tensors, in JSON or binary", Tag.INFERENCE,
+        "POST", paths.V2_INFER, "Tensors to tensors, in JSON or binary", Tag.INFERENCE,
         lambda g, name: g.rest.infer(name), scope=PREDICT, body=Body.TENSORS, predicts=True,
     ),
     RouteSpec(
-        "GET", V2_MODEL + "/config", "The model's configuration, in Triton's terms", Tag.INFERENCE,
+        "GET", paths.V2_CONFIG, "The model's configuration, in Triton's terms", Tag.INFERENCE,
         lambda g, name: g.rest.model_config(name),
     ),
     RouteSpec(
-        "GET", V2_MODEL + "/stats", "Statistics of the model", Tag.INFERENCE,
+        "GET", paths.V2_STATS, "Statistics of the model", Tag.INFERENCE,
         lambda g, name: g.rest.model_statistics(name),
     ),
-    RouteSpec("GET", "/v2/models/stats", "Statistics of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),
+    RouteSpec("GET", paths.V2_ALL_STATS, "Statistics of all models", Tag.INFERENCE, lambda g, _: g.rest.statistics),
     RouteSpec(
-        "POST", "/v2/repository/index", "The models and their states", Tag.INFERENCE, lambda g, _: g.rest.index,
+        "POST", paths.V2_INDEX, "The models and their states", Tag.INFERENCE, lambda g, _: g.rest.index,
         body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
-        "POST", "/v2/repository/models/{name}/load", "Put the model's current version into service, in every worker",
+        "POST", paths.V2_LOAD, "Put the model's current version into service, in every worker",
         Tag.INFERENCE, lambda g, name: g.rest.load(name), lambda service, name: service.rest.load(name),
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
-        "POST", "/v2/repository/models/{name}/unload",
+        "POST", paths.V2_UNLOAD,
         "Take the model out of service, in every worker, until it is loaded again",
         Tag.INFERENCE, lambda g, name: g.rest.unload(name), lambda service, name: service.rest.unload(name),
         scope=ADMIN, body=Body.TENSORS, needs_body=False,
     ),
     RouteSpec(
-        "GET", "/v1/models", "The names of the served models (KServe v1)", Tag.PLATFORMS, lambda g, _: g.model_names
+        "GET", paths.V1_MODELS, "The names of the served models (KServe v1)", Tag.PLATFORMS, lambda g, _: g.model_names
     ),
     RouteSpec(
-        "GET", _V1_MODEL, "Whether the model answers (KServe v1)", Tag.PLATFORMS, lambda g, name: g.rest.model_ready(name)
+        "GET", paths.V1_MODEL, "Whether the model answers (KServe v1)", Tag.PLATFORMS, lambda g, name: g.rest.model_ready(name)
     ),
     RouteSpec(
-        "POST", V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
+        "POST", paths.V1_PREDICT, "Predict several instances (KServe v1, Vertex AI)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.v1_predict, scope=PREDICT, body=Body.JSON, predicts=True,
     ),
     RouteSpec(
-        "POST", _V1_MODEL + ":explain", "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
+        "POST", paths.V1_EXPLAIN, "Predict and explain several instances (KServe v1)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.v1_explain, scope=EXPLAIN, body=Body.JSON, predicts=True,
     ),
     RouteSpec(
-        "POST", INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
+        "POST", paths.INVOCATIONS, "Predict several rows (MLflow, SageMaker)", Tag.PLATFORMS,
         lambda g, name: g.of(name).platforms.invocations,
         scope=PREDICT, body=Body.ROWS, predicts=True, is_per_model=True, needs_default=True,
     ),
     RouteSpec(
-        "GET", PING, "Whether the server can answer now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
+        "GET", paths.PING, "Whether the server can answer now (MLflow, SageMaker)", Tag.PLATFORMS, lambda g, _: g.ready,
         scope=OPEN, is_always_on=True,
     ),
     RouteSpec(
-        "GET", "/health", "The same as /ping (MLflow)", Tag.PLATFORMS, lambda g, _: g.ready, scope=OPEN, is_always_on=True
+        "GET", paths.HEALTH, "The same as /ping (MLflow)", Tag.PLATFORMS, lambda g, _: g.ready, scope=OPEN, is_always_on=True
     ),
     RouteSpec(
-        "GET", "/version", "The version of the server (MLflow)", Tag.PLATFORMS, lambda g, _: g.version,
+        "GET", paths.VERSION, "The version of the server (MLflow)", Tag.PLATFORMS, lambda g, _: g.version,
         scope=OPEN, is_always_on=True, content_type=PLAIN,
     ),
     RouteSpec(
-        "GET", "/admin/models", "Name, version and digest of each served model", Tag.ADMIN,
+        "GET", paths.ADMIN_MODELS, "Name, version and digest of each served model", Tag.ADMIN,
         admin=lambda service, _: service.versions, scope=ADMIN,
     ),
     RouteSpec(
-        "POST", "/admin/models/{name}/features", "Insert or replace rows by key", Tag.ADMIN,
+        "POST", paths.ADMIN_FEATURES, "Insert or replace rows by key", Tag.ADMIN,
         admin=lambda service, name: service.pushing.push(name), scope=ADMIN, body=Body.JSON,
     ),
     RouteSpec(
-        "GET", "/admin/models/{name}/features", "How many rows by key there are", Tag.ADMIN,
+        "GET", paths.ADMIN_FEATURES, "How many rows by key there are", Tag.ADMIN,
         admin=lambda service, name: service.pushing.statistics(name), scope=ADMIN,
     ),
     RouteSpec(
-        "POST", "/admin/models/{name}/load", "Put a version into service, in every worker", Tag.ADMIN,
+        "POST", paths.ADMIN_LOAD, "Put a version into service, in every worker", Tag.ADMIN,
         admin=lambda service, name: service.load_handler(name), scope=ADMIN, body=Body.JSON, needs_body=False,
     ),
     RouteSpec(
-        "POST", "/admin/models/{name}/unload", "Take the model out of service, in every worker, until it is loaded again",
+        "POST", paths.ADMIN_UNLOAD, "Take the model out of service, in every worker, until it is loaded again",
         Tag.ADMIN, admin=lambda service, name: service.unload_handler(name),
         scope=ADMIN, body=Body.JSON, needs_body=False,
     ),

@@ -6,8 +6,9 @@ import re
 
 from mlrf.core.errors import ConfigError
 from mlrf.serving.platforms.settings import PlatformSettings
+from mlrf.serving.route_paths import V1_PREDICT
 from mlrf.serving.route_spec import RouteSpec
-from mlrf.serving.routes import ROUTES, V1_PREDICT
+from mlrf.serving.routes import ROUTES
 
 
 def check_platform_paths(settings: PlatformSettings) -> None:
@@ -24,7 +25,7 @@ def check_platform_paths(settings: PlatformSettings) -> None:
 
 def _route_of(path: str) -> RouteSpec | None:
     for spec in ROUTES:
-        for template in (spec.path, f"/models/{{name}}{spec.path}") if spec.is_per_model else (spec.path,):
+        for template in spec.templates:
             pattern = "[^/:]+".join(map(re.escape, template.split("{name}")))
             if spec.handler is not None and re.fullmatch(pattern, path):
                 return spec

@@ -15,6 +15,7 @@ import msgspec
 from mlrf import __version__
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import FeaturesUnavailableError, MlrfError, ModelNotFoundError, NotReadyError
+from mlrf.serving import route_paths as paths
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.http.router import HTML, Framed, Route, Router
 from mlrf.serving.models.loaded_model import LoadedModel
@@ -25,8 +26,9 @@ from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
 from mlrf.serving.pages import docs, openapi, ui
 from mlrf.serving.pages.icon import icon
+from mlrf.serving.route_paths import fill, split_path
 from mlrf.serving.route_spec import RouteSpec
-from mlrf.serving.routes import DOCS, INVOCATIONS, PING, ROUTES, V2
+from mlrf.serving.routes import ROUTES
 from mlrf.serving.runtime.results import Awaited, Handler
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.metric_layout import Layout
@@ -135,20 +137,19 @@ class Generation:
 
         A caller that loads or unloads an unknown model needs the scope before it learns that the model is unknown.
         """
-        parts = path.split("/")
         try:
             if any(path == each.path for each in ROUTES if each.is_per_model):
                 self.plane.find(self._default)
-            elif len(parts) > 3 and parts[1] == "models":  # noqa: PLR2004  /models/{name}/…
-                self.plane.find(parts[2])
-            elif len(parts) > 3 and parts[1:3] == ["v1", "models"]:  # noqa: PLR2004  /v1/models/{name}…
-                self.plane.find(parts[3].partition(":")[0])
-            elif len(parts) > 3 and parts[1:3] == ["v2", "models"]:  # noqa: PLR2004  /v2/models/{name}…
-                version = parts[5] if len(parts) > 5 and parts[4] == "versions" else ""  # noqa: PLR2004
-                model = self.plane.find(parts[3], version)
+            elif split_path(path, paths.MODEL)[1]:
+                self.plane.find(split_path(path, paths.MODEL)[0])
+            elif name := split_path(path, paths.V1_MODEL)[0]:
+                self.plane.find(name.partition(":")[0])
+            elif name := split_path(path, paths.V2_MODEL)[0]:
+                version, rest = split_path(path, fill(paths.V2_VERSION, name=name))
+                model = self.plane.find(name, version)
                 if version:
                     # Fewer digits of its digest than the route uses.
-                    return self.routes.get("/".join((*parts[:5], model.version, *parts[6:])))
+                    return self.routes.get(fill(paths.V2_VERSION, name=name, version=model.version) + rest)
         except (ModelNotFoundError, NotReadyError) as error:
             return error
         return repository_route(path, self._handler_of, self._layout)
@@ -181,12 +182,16 @@ class Generation:
 
 def _aliases(settings: ServeSettings, models: Sequence[str]) -> dict[str, str]:
     """Return additional paths (the operator's, `/`, `/v2/`, a platform's), with the path of the route that each leads to."""
-    chosen = {INVOCATIONS: settings.platforms.predict_route, PING: settings.platforms.health_route}
+    chosen = {paths.INVOCATIONS: settings.platforms.predict_route, paths.PING: settings.platforms.health_route}
     # Some clients write the metadata's path with a slash, the specification does without.
-    aliases = {"/": DOCS, f"{V2}/": V2} | {a: path for path, a in chosen.items() if a is not None and a != path}
+    aliases = {"/": paths.DOCS, f"{paths.V2}/": paths.V2} | {
+        a: path for path, a in chosen.items() if a is not None and a != path
+    }
     if settings.platforms.platform == "sagemaker":
         # As multi-model endpoints ask for a model.
-        aliases |= {f"/models/{name}/invoke": f"/models/{name}{INVOCATIONS}" for name in models}
+        aliases |= {
+            path + "/invoke": path + paths.INVOCATIONS for path in (fill(paths.MODEL, name=name) for name in models)
+        }
     return aliases
 
 

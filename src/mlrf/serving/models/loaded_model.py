@@ -17,6 +17,7 @@ from mlrf.engines.selection import open_engine
 from mlrf.features.open_stores import open_explanations, open_store
 from mlrf.features.row_format import row_format
 from mlrf.model.row_predictor import RowPredictor
+from mlrf.serving import route_paths as paths
 from mlrf.serving.arrow.handler import ArrowHandler, BatchHandler
 from mlrf.serving.cache.answer_cache import AnswerCache
 from mlrf.serving.cache.answers_of import AnswersOf
@@ -31,7 +32,6 @@ from mlrf.serving.oip.infer import ModelInference
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.platforms.handlers import PlatformHandlers
-from mlrf.serving.routes import INVOCATIONS
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -78,10 +78,10 @@ class LoadedModel:
             )
             self._partitions = CachePartitions(cache, _answers_of(bundle, settings), _transaction(self.rows), counts)
         self.handlers: dict[str, Handler] = {
-            "/predict": predicting.one,
-            "/predict/batch": predicting.many,
-            "/explain": predicting.explained,
-            "/curve": CurveHandler(self.model, decoder, costs, self.rows),
+            paths.PREDICT: predicting.one,
+            paths.PREDICT_BATCH: predicting.many,
+            paths.EXPLAIN: predicting.explained,
+            paths.CURVE: CurveHandler(self.model, decoder, costs, self.rows),
         }
         """By the label of their route."""
         if self._partitions is not None:
@@ -95,13 +95,13 @@ class LoadedModel:
             costs,
             counters[0],
         )
-        self.batch = BatchHandler(self.handlers["/predict/batch"], arrow)
+        self.batch = BatchHandler(self.handlers[paths.PREDICT_BATCH], arrow)
         """The handler of `/predict/batch`: JSON, and Arrow."""
         # Platforms send whole files: they have the row limit of the inference protocol, and answers of their own in the cache.
         large = RowDecoder(self.model.schema, settings.leniency, settings.max_infer_rows, key)
         platform_batch: Handler = PredictHandler(self.model, large, *counters, costs, self.rows).many
         if self._partitions is not None:
-            platform_batch = self._partitions.keep(platform_batch, INVOCATIONS)
+            platform_batch = self._partitions.keep(platform_batch, paths.INVOCATIONS)
         self.platforms: PlatformHandlers = PlatformHandlers(
             self.model.schema,
             settings.max_infer_rows,
@@ -125,7 +125,7 @@ class LoadedModel:
         schema, max_rows = self.model.schema, settings.max_infer_rows
         reader = TensorReader(schema, settings.leniency, max_rows, key, settings.max_batch)
         counts = InferenceCounts(meter, self.name)
-        partition = None if self._partitions is None else self._partitions.partition("/v2")
+        partition = None if self._partitions is None else self._partitions.partition(paths.V2)
         return ModelInference(self.model, str(number), reader, counts, costs, self.rows, partition)
 
     def forget_answers(self) -> None:

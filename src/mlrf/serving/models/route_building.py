@@ -10,6 +10,7 @@ from mlrf.serving.arrow.handler import fit as arrow_fit
 from mlrf.serving.http.router import Fit, Route
 from mlrf.serving.oip.rest.infer_handler import fit as rest_fit
 from mlrf.serving.platforms.handlers import fit as platform_fit
+from mlrf.serving.route_paths import MODEL, V2_REPOSITORY_MODEL, fill, split_path
 from mlrf.serving.route_spec import ADMIN, Body, RouteSpec
 from mlrf.serving.routes import ROUTES
 from mlrf.serving.runtime.results import Handler
@@ -56,7 +57,7 @@ def _refusing_to_choose(path: str, names: Sequence[str]) -> Handler:
     def refuse(_body: bytes) -> bytes:
         raise ModelNotFoundError(
             f"{path} names no model: {', '.join(names)} are served and none of them is the default; send the request to "
-            f"/models/{names[0]}{path}, or start the server with --default {names[0]}"
+            f"{fill(MODEL, name=names[0])}{path}, or start the server with --default {names[0]}"
         )
 
     return refuse
@@ -77,11 +78,11 @@ def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | No
 
     The scope `admin` is checked before the name is looked up.
     """
-    if not path.startswith(_REPOSITORY_MODELS):
+    name, _ = split_path(path, V2_REPOSITORY_MODEL)
+    if not name:
         return None
-    name = path.removeprefix(_REPOSITORY_MODELS).partition("/")[0]
     for spec in ROUTES:
-        if spec.path.startswith(_REPOSITORY_MODELS) and path in spec.paths(name):
+        if spec.path.startswith(V2_REPOSITORY_MODEL) and path in spec.paths(name):
             routes: dict[str, Route] = {}
             _add(routes, path, spec, "", make(spec, name), layout)
             return routes.get(path)
@@ -89,7 +90,6 @@ def repository_route(path: str, make: MakeHandler, layout: Layout) -> Route | No
 
 
 _FITS: dict[Body, Fit] = {Body.BATCH: arrow_fit, Body.TENSORS: rest_fit, Body.ROWS: platform_fit}
-_REPOSITORY_MODELS = "/v2/repository/models/"
 
 
 def _add(

@@ -28,6 +28,7 @@ from mlrf.serving.native.push_handler import PushHandler
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.repository import ALONE, Repository
 from mlrf.serving.oip.rest.handlers import RestHandlers
+from mlrf.serving.route_paths import ADMIN_MODEL, ADMIN_MODELS, split_path
 from mlrf.serving.route_spec import RouteSpec
 from mlrf.serving.runtime.results import Handler
 from mlrf.serving.telemetry.exposition import Exposition
@@ -179,15 +180,15 @@ class Service:
 
     def _missing_for_admins(self, path: str) -> MlrfError | Route | None:
         """Return an error for an admin path of an unknown model, or the route of a path that loads or unloads one."""
-        parts = path.split("/")
-        if len(parts) == 5 and parts[1:3] == ["admin", "models"]:  # noqa: PLR2004  /admin/models/{name}/…
+        name, rest = split_path(path, ADMIN_MODEL)
+        if rest:
             try:
-                self.plane.check_known(parts[3])
+                self.plane.check_known(name)
             except ModelNotFoundError as error:
                 return error
         return repository_route(path, self._handler_of, self._meter.layout) or RouteNotFoundError(
-            "the admin listener has no route with this path; docs/reference/routes.md lists its routes, such as GET "
-            "/admin/models"
+            "the admin listener has no route with this path; docs/reference/routes.md lists its routes, such as "
+            f"GET {ADMIN_MODELS}"
         )
 
     def _handler_of(self, spec: RouteSpec, name: str) -> Handler | None:

@@ -10,8 +10,9 @@ import json
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature
 from mlrf.core.manifest import FOREST
+from mlrf.serving import route_paths as paths
 from mlrf.serving.route_spec import ADMIN, RouteSpec
-from mlrf.serving.routes import MODELS_PART, ROUTES
+from mlrf.serving.routes import ROUTES
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
@@ -62,7 +63,7 @@ HEADERS = (
 )
 """The header lines of the page: names in a bundle are text from elsewhere, so nothing runs but the script of this module."""
 _KEY_FORM = (
-    f'<form data-models="{MODELS_PART}"><p><label>API key <input type="password" autocomplete="off" required></label> '
+    f'<form data-models="{paths.DOCS_MODELS}"><p><label>API key <input type="password" autocomplete="off" required></label> '
     "<button>Show the models</button></p><p>The page keeps it until you leave, and sends it with each request.</p>"
     "<pre></pre></form>"
 )
@@ -89,19 +90,18 @@ def models_part(bundles: list[Bundle], default: str) -> bytes:
 
 
 def _route(spec: RouteSpec, max_batch: int) -> str:
-    paths = [spec.path, *([f"/models/{{name}}{spec.path}"] if spec.is_per_model else [])]
-    shown = ", ".join(f"<code>{html.escape(path)}</code>" for path in paths)
-    limit = f", {max_batch} at most" if spec.path == "/predict/batch" else ""
+    shown = ", ".join(f"<code>{html.escape(path)}</code>" for path in spec.templates)
+    limit = f", {max_batch} at most" if spec.path == paths.PREDICT_BATCH else ""
     scope = f"; needs a key with the scope {spec.scope}" if spec.scope == ADMIN else ""
     text = html.escape(spec.summary + limit + scope)
     return f"<tr><td>{spec.method}</td><td>{shown}</td><td>{text}</td></tr>"
 
 
 def _model(bundle: Bundle, *, is_default: bool) -> str:
-    path = f"/models/{bundle.name}"
+    path = paths.fill(paths.MODEL, name=bundle.name)
     buttons = "".join(
-        f'<button value="/{route}">POST {path}/{route}</button> '
-        for route in (("predict", "explain") if FOREST in bundle.manifest.files else ("predict",))
+        f'<button value="{route}">POST {path}{route}</button> '
+        for route in ((paths.PREDICT, paths.EXPLAIN) if FOREST in bundle.manifest.files else (paths.PREDICT,))
     )
     example = json.dumps({"features": bundle.schema.example()}, indent=1, ensure_ascii=False)
     features = "".join(_feature(index, f) for index, f in enumerate(bundle.schema.features))

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import ReloadRefusedError
+from mlrf.serving import route_paths as paths
 from mlrf.serving.error_status import TABLE, descriptions
 from mlrf.serving.pages.openapi_content import Content, class_prefixes, json_content, object_of, reference, values_of
 from mlrf.serving.pages.openapi_native import SHARED, NativeSchemas
@@ -23,7 +24,7 @@ _NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
 
 def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
     """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
-    paths: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
     contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
     schemas = _shared_schemas(names, [bundle.name for bundle in bundles])
     native = [_add_schemas(schemas, bundle, max_batch) for bundle in bundles]
@@ -34,17 +35,17 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
             for bundle, of_model in zip(bundles, native, strict=True):
                 described = of_model.content(spec.path) or PLATFORM_CONTENTS.get(spec.path, _ANY)
                 for path in spec.paths(bundle.name, is_default=bundle.name == default):
-                    _add(paths, path, spec, described, f"{spec.summary} of {bundle.name}")
+                    _add(operations, path, spec, described, f"{spec.summary} of {bundle.name}")
             continue
         named = reference("KnownModel" if spec.scope == ADMIN else "ServedModel")
         parameters = [_in_path("name", named)] if spec.names_model else []
         if spec.files:
             parameters = [_in_path("file", {"type": "string", "enum": list(spec.files)})]
-        _add(paths, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
+        _add(operations, spec.path, spec, contents.get(spec.path, _ANY), spec.summary, parameters)
         if spec.has_versions:
             path = spec.paths("{name}", ["{version}"])[1]
             versioned = [*parameters, _in_path("version", {"type": "string"})]
-            _add(paths, path, spec, contents.get(spec.path, _ANY), spec.summary, versioned)
+            _add(operations, path, spec, contents.get(spec.path, _ANY), spec.summary, versioned)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -52,7 +53,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
             "version": version,
             "description": "Predictions of gradient-boosted trees, and their explanations.",
         },
-        "paths": paths,
+        "paths": operations,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -73,7 +74,7 @@ def _add_schemas(schemas: dict[str, Any], bundle: Bundle, max_batch: int) -> Nat
 
 
 def _add(
-    paths: dict[str, Any],
+    operations: dict[str, Any],
     path: str,
     spec: RouteSpec,
     content: Content,
@@ -92,7 +93,7 @@ def _add(
     if content.request is not None:
         operation["requestBody"] = {"required": spec.needs_body, "content": content.request}
     operation["responses"] = {"200": {"description": "The answer", "content": content.response}, **_errors(spec)}
-    there = paths.setdefault(path, {"parameters": list(parameters)} if parameters else {})
+    there = operations.setdefault(path, {"parameters": list(parameters)} if parameters else {})
     there[method] = operation
 
 
@@ -147,14 +148,14 @@ def _shared_schemas(known: Sequence[str], served: Sequence[str]) -> dict[str, An
 _ANY = json_content(reference("Document"))
 _STATUS = json_content(reference("Status"))
 _FIXED = {
-    "/models": json_content(reference("Models")),
-    "/healthz": _STATUS,
-    "/readyz": _STATUS,
-    "/metrics": Content({"text/plain": {"schema": {"type": "string"}}}),
-    "/docs": Content({"text/html": {"schema": {"type": "string"}}}),
-    "/ui": Content({"text/html": {"schema": {"type": "string"}}}),
-    "/ui/{file}": Content({"text/*": {"schema": {"type": "string"}}}),
-    "/docs/models": Content({"text/html": {"schema": {"type": "string"}}}),
-    "/favicon.ico": Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
+    paths.MODELS: json_content(reference("Models")),
+    paths.HEALTHZ: _STATUS,
+    paths.READYZ: _STATUS,
+    paths.METRICS: Content({"text/plain": {"schema": {"type": "string"}}}),
+    paths.DOCS: Content({"text/html": {"schema": {"type": "string"}}}),
+    paths.UI: Content({"text/html": {"schema": {"type": "string"}}}),
+    paths.UI_FILE: Content({"text/*": {"schema": {"type": "string"}}}),
+    paths.DOCS_MODELS: Content({"text/html": {"schema": {"type": "string"}}}),
+    paths.FAVICON: Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
 }
 """By path; a route without a line answers with any object."""

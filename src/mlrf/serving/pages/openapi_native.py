@@ -14,6 +14,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
+from mlrf.serving import route_paths as paths
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
 from mlrf.serving.pages.openapi_curve import CURVE_SCHEMAS, VARY, curve_schema
@@ -94,13 +95,13 @@ class NativeSchemas:
     def content(self, path: str) -> Content | None:
         """Return what a native route of the model takes and answers; None for another route."""
         match path:
-            case "/predict":
+            case paths.PREDICT:
                 return json_content(self._answer, self._request, example=self._example)
-            case "/predict/batch":
+            case paths.PREDICT_BATCH:
                 return json_content(self._batch_answer, self._batch_request, example={"instances": [self._example]})
-            case "/explain":
+            case paths.EXPLAIN:
                 return json_content(self._explained, self._request, example=self._example)
-            case "/curve":
+            case paths.CURVE:
                 example = self._example | {"vary": self._bundle.schema.names[0]}
                 return json_content(self._curve, self._curve_request, example=example)
         return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlrf.core.bundle import Bundle
+from mlrf.serving import route_paths as paths
 from mlrf.serving.oip.datatypes import DATATYPES
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference
 from mlrf.serving.telemetry.metrics import INFERENCE_PARTS
@@ -127,18 +128,18 @@ def fixed_contents(bundles: Sequence[Bundle]) -> dict[str, Content]:
     # JSON, and behind it the tensors that have a binary_data_size.
     infer.response["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
-        "/v2": json_content(reference("ServerMetadata")),
-        "/v2/health/live": json_content(reference("ServerLive")),
-        "/v2/health/ready": json_content(reference("ServerReady")),
-        "/v2/models/stats": json_content(reference("Statistics")),
-        "/v2/repository/index": json_content(_list(reference("IndexedModel")), reference("IndexRequest")),
-        "/v2/repository/models/{name}/load": acting,
-        "/v2/repository/models/{name}/unload": acting,
-        "/v2/models/{name}": json_content(reference("ModelMetadata")),
-        "/v2/models/{name}/ready": json_content(reference("ModelReady")),
-        "/v2/models/{name}/config": json_content(reference("ModelConfig")),
-        "/v2/models/{name}/stats": json_content(reference("Statistics")),
-        "/v2/models/{name}/infer": infer,
+        paths.V2: json_content(reference("ServerMetadata")),
+        paths.V2_LIVE: json_content(reference("ServerLive")),
+        paths.V2_READY: json_content(reference("ServerReady")),
+        paths.V2_ALL_STATS: json_content(reference("Statistics")),
+        paths.V2_INDEX: json_content(_list(reference("IndexedModel")), reference("IndexRequest")),
+        paths.V2_LOAD: acting,
+        paths.V2_UNLOAD: acting,
+        paths.V2_MODEL: json_content(reference("ModelMetadata")),
+        paths.V2_MODEL_READY: json_content(reference("ModelReady")),
+        paths.V2_CONFIG: json_content(reference("ModelConfig")),
+        paths.V2_STATS: json_content(reference("Statistics")),
+        paths.V2_INFER: infer,
     }
 
 

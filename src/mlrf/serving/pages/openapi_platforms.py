@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlrf.serving import route_paths as paths
 from mlrf.serving.pages.openapi_content import Content, json_content, reference
 
 _TEXT = {"type": "string"}
@@ -50,13 +51,13 @@ _REQUESTS = ("FrameRequest", "RecordsRequest", "InstancesRequest", "InputsReques
 _INVOCATIONS = json_content(reference("PlatformPredictions"), {"oneOf": [reference(name) for name in _REQUESTS]})
 _STATUS = json_content(reference("Status"))
 PLATFORM_CONTENTS = {
-    "/v1/models": json_content(reference("ModelNames")),
-    "/v1/models/{name}": json_content(reference("PlatformModel")),
-    "/v1/models/{name}:predict": json_content(reference("PlatformPredictions"), reference("InstancesRequest")),
-    "/v1/models/{name}:explain": json_content(reference("PlatformExplanations"), reference("InstancesRequest")),
-    "/invocations": Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
-    "/ping": _STATUS,
-    "/health": _STATUS,
-    "/version": Content({"text/plain": {"schema": _TEXT}}),
+    paths.V1_MODELS: json_content(reference("ModelNames")),
+    paths.V1_MODEL: json_content(reference("PlatformModel")),
+    paths.V1_PREDICT: json_content(reference("PlatformPredictions"), reference("InstancesRequest")),
+    paths.V1_EXPLAIN: json_content(reference("PlatformExplanations"), reference("InstancesRequest")),
+    paths.INVOCATIONS: Content(_INVOCATIONS.response, {**(_INVOCATIONS.request or {}), "text/csv": {"schema": _TEXT}}),
+    paths.PING: _STATUS,
+    paths.HEALTH: _STATUS,
+    paths.VERSION: Content({"text/plain": {"schema": _TEXT}}),
 }
 """By path."""

@@ -1,0 +1,60 @@
+"""Templates of the paths of routes; `{name}` stands for the name of a model.
+
+`routes.py` declares what a route does. The pages that describe routes, and what composes their handlers, refer to these names.
+"""
+
+from __future__ import annotations
+
+MODEL = "/models/{name}"
+"""What precedes the path of a route that each model has of its own."""
+PREDICT = "/predict"
+PREDICT_BATCH = "/predict/batch"
+EXPLAIN = "/explain"
+CURVE = "/curve"
+
+MODELS = "/models"
+HEALTHZ, READYZ, METRICS = "/healthz", "/readyz", "/metrics"
+OPENAPI = "/openapi.json"
+DOCS, DOCS_MODELS = "/docs", "/docs/models"
+FAVICON = "/favicon.ico"
+UI, UI_FILE = "/ui", "/ui/{file}"
+
+V2 = "/v2"
+V2_LIVE, V2_READY = V2 + "/health/live", V2 + "/health/ready"
+V2_MODEL = V2 + MODEL
+V2_VERSION = V2_MODEL + "/versions/{version}"
+V2_MODEL_READY, V2_INFER = V2_MODEL + "/ready", V2_MODEL + "/infer"
+V2_CONFIG, V2_STATS = V2_MODEL + "/config", V2_MODEL + "/stats"
+V2_ALL_STATS = V2 + MODELS + "/stats"
+V2_INDEX = V2 + "/repository/index"
+V2_REPOSITORY_MODEL = V2 + "/repository" + MODEL
+V2_LOAD, V2_UNLOAD = V2_REPOSITORY_MODEL + "/load", V2_REPOSITORY_MODEL + "/unload"
+
+V1_MODELS = "/v1" + MODELS
+V1_MODEL = "/v1" + MODEL
+V1_PREDICT, V1_EXPLAIN = V1_MODEL + ":predict", V1_MODEL + ":explain"
+INVOCATIONS, PING, HEALTH, VERSION = "/invocations", "/ping", "/health", "/version"
+
+ADMIN_MODELS = "/admin" + MODELS
+ADMIN_MODEL = "/admin" + MODEL
+ADMIN_FEATURES = ADMIN_MODEL + "/features"
+ADMIN_LOAD, ADMIN_UNLOAD = ADMIN_MODEL + "/load", ADMIN_MODEL + "/unload"
+
+
+def fill(template: str, **names: str) -> str:
+    """Return a template with the given names filled in: `fill(V2_VERSION, name="sales", version="3")`."""
+    for parameter, name in names.items():
+        template = template.replace(f"{{{parameter}}}", name)
+    return template
+
+
+def split_path(path: str, template: str) -> tuple[str, str]:
+    """Return what a path has for the last parameter of a template, and what follows it from the next slash on.
+
+    `template` ends with that parameter. Of a path that does not begin like it, both are empty.
+    """
+    prefix = template[: template.rindex("{")]
+    if not path.startswith(prefix):
+        return "", ""
+    name, slash, rest = path.removeprefix(prefix).partition("/")
+    return name, slash + rest

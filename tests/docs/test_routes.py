@@ -22,7 +22,7 @@ from mlrf.serving.models import generation, route_building
 from mlrf.serving.models.service import Service
 from mlrf.serving.pages import docs, openapi
 from mlrf.serving.processes.load_requests import ModelLoader
-from mlrf.serving.processes.reload_board import ReloadBoard
+from mlrf.serving.processes.reload_messages import ReloadPages
 from mlrf.serving.route_spec import OPEN, RouteSpec, Tag
 from mlrf.serving.routes import layout, route_labels
 from mlrf.serving.runtime.control_block import ControlBlock
@@ -46,13 +46,15 @@ def bundles(tmp_path_factory):
 def service_of(bundles, state_dir):
     counts = layout(["one", "two"])
     block = ControlBlock(1, counts.n_words)
-    board = ReloadBoard(1, 0)
+    reload_pages = ReloadPages(1, 0)
     return Service(
         bundles,
         ServeSettings(bundles=(Path("one"), Path("two")), state_dir=state_dir),
         WorkerMeter(counts, block.row(0)),
         Exposition(counts, block, [], "0"),
-        loader=ModelLoader(["one", "two"], board.commands[0], board.outcomes[0], 1.0, lambda: None, find=None),
+        loader=ModelLoader(
+            ["one", "two"], reload_pages.commands[0], reload_pages.outcomes[0], 1.0, lambda: None, find=None
+        ),
     )
 
 

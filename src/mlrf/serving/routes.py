@@ -151,11 +151,11 @@ ROUTES: tuple[RouteSpec, ...] = (
     ),
     RouteSpec(
         "POST", paths.ADMIN_FEATURES, "Insert or replace rows by key", Tag.ADMIN,
-        admin=lambda service, name: service.pushing.push(name), scope=ADMIN, body=Body.JSON,
+        admin=lambda service, name: service.push_handler.push(name), scope=ADMIN, body=Body.JSON,
     ),
     RouteSpec(
         "GET", paths.ADMIN_FEATURES, "How many rows by key there are", Tag.ADMIN,
-        admin=lambda service, name: service.pushing.statistics(name), scope=ADMIN,
+        admin=lambda service, name: service.push_handler.statistics(name), scope=ADMIN,
     ),
     RouteSpec(
         "POST", paths.ADMIN_LOAD, "Put a version into service, in every worker", Tag.ADMIN,
@@ -228,7 +228,7 @@ def scopes(routes: Sequence[tuple[str, str]]) -> dict[int, str]:
     return {number: by_label.get(label, ANY) for number, (label, _model) in enumerate(routes)}
 
 
-def predicting() -> frozenset[str]:
+def prediction_labels() -> frozenset[str]:
     """Return the labels of the routes and calls whose responses are predictions."""
     routes = {each.path for each in ROUTES if each.predicts}
     return frozenset(routes | {each.path for each in GRPC_CALLS if each.predicts})

@@ -48,14 +48,14 @@ class AnswerWriter:
             given += [[model.label_of(p) for p in predictions], [model.probabilities_of(p) for p in predictions]]
         n = len(predictions)
         nodes: list[tuple[int, int]] = []
-        places: list[tuple[int, int]] = []
+        buffer_ranges: list[tuple[int, int]] = []
         body = bytearray()
         for column, values in zip(self._columns, given, strict=True):
             nodes += [(n * width, 0) for width in column.node_widths]
             for buffer in column.buffers(values):
-                places.append((len(body), len(buffer)))
+                buffer_ranges.append((len(body), len(buffer)))
                 body += buffer + bytes(-len(buffer) % 8)
-        batch: list[Field] = [("q", n), lambda w: w.structs("qq", nodes), lambda w: w.structs("qq", places)]
+        batch: list[Field] = [("q", n), lambda w: w.structs("qq", nodes), lambda w: w.structs("qq", buffer_ranges)]
         return self._schema + _message(Header.RECORDS, batch, len(body)) + bytes(body) + _END
 
 

@@ -70,7 +70,7 @@ class Column:
     """The column that a dictionary's values form."""
 
     n_buffers: int = field(init=False)
-    """How many buffers it has in a record batch, beside those of views."""
+    """How many buffers it has in a record batch, not counting those of views."""
     is_number: bool = field(init=False)
     """Whether its values are numbers or booleans of its own, not of a dictionary."""
 

@@ -34,7 +34,7 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
     if header.count(BatchField.NODES) != len(columns):
         raise malformed(f"a record batch has {header.count(BatchField.NODES)} columns, and the schema {len(columns)}")
     nodes = struct.iter_unpack("<qq", header.items(BatchField.NODES, 16))
-    places = struct.iter_unpack("<qq", header.items(BatchField.BUFFERS, 16))
+    buffer_ranges = struct.iter_unpack("<qq", header.items(BatchField.BUFFERS, 16))
     variadic = struct.iter_unpack("<q", header.items(BatchField.VARIADIC, 8))
     n_left = len(body)
     parts: list[tuple[bool, Buffers]] = []
@@ -46,7 +46,7 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
             n_buffers += max(0, next(variadic, (0,))[0])
         buffers = []
         for _ in range(n_buffers):
-            first, size = next(places, (-1, 0))
+            first, size = next(buffer_ranges, (-1, 0))
             if first < 0 or size < 0 or first + size > len(body):
                 raise malformed(f"a buffer of column {shown_name(column.name)} lies outside its message")
             # Writers give each buffer its own bytes; a thousand columns of the same eight mebibytes would be gigabytes of work.

@@ -44,7 +44,7 @@ class _Layout:
 
     number: int
     columns: tuple[Column, ...]
-    places: tuple[int, ...]
+    column_indices: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -182,9 +182,9 @@ class RowReader:
                 unknown=[clip(name) for name in extra[:20]],
             )
         for index, feature in enumerate(features):
-            place = found.get(feature.name)
-            if place is not None and feature.kind is not Kind.CATEGORICAL:
-                self._check_type(index, columns[place])
+            column_index = found.get(feature.name)
+            if column_index is not None and feature.kind is not Kind.CATEGORICAL:
+                self._check_type(index, columns[column_index])
         self._n_layouts += 1
         return _Layout(self._n_layouts, columns, tuple(found.get(feature.name, -1) for feature in features))
 
@@ -203,16 +203,16 @@ class RowReader:
         self, message: Message, layout: _Layout, n: int, dictionaries: dict[int, Dictionary], budget: _TextBudget
     ) -> array[float]:
         parts = parts_of(message.header, message.body, layout.columns, n)
-        n_features = len(layout.places)
+        n_features = len(layout.column_indices)
         table = array("d", bytes(8 * n * n_features))
-        for index, place in enumerate(layout.places):
-            if place < 0:
+        for index, column_index in enumerate(layout.column_indices):
+            if column_index < 0:
                 table[index::n_features] = (
                     array("d", [self._schema.number(index, self._schema.features[index].default)]) * n
                 )
                 continue
-            column = layout.columns[place]
-            is_lacking, buffers = parts[place]
+            column = layout.columns[column_index]
+            is_lacking, buffers = parts[column_index]
             if column.is_number and self._schema.features[index].categories is None:
                 table[index::n_features] = numbers(column, n, is_lacking, buffers)
             else:
@@ -254,13 +254,13 @@ class RowReader:
         if first is None:
             return table
         rules, width = self._rules.rules, len(self._schema.features)
-        for place in range(first, len(table)):
-            row, index = divmod(place, width)
-            x = table[place]
+        for position in range(first, len(table)):
+            row, index = divmod(position, width)
+            x = table[position]
             if rules[index].admits(x):
                 continue
             try:
-                table[place] = self._schema.number(index, None if math.isnan(x) else x, self._leniency, by_code=True)
+                table[position] = self._schema.number(index, None if math.isnan(x) else x, self._leniency, by_code=True)
             except InvalidRequestError as error:
                 raise _at_row(error, row) from error
         return table

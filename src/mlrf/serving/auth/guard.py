@@ -87,12 +87,12 @@ class Guard:
             raise UnauthenticatedError(
                 "this server needs a key; send Authorization: Bearer KEY, or Basic with the key as the password"
             )
-        held = self._ring.scopes_of(key)
-        if held is None:
+        granted = self._ring.scopes_of(key)
+        if granted is None:
             raise UnauthenticatedError("the key is unknown or was revoked")
-        if scope not in (ANY, *held):
+        if scope not in (ANY, *granted):
             raise NotPermittedError(f"the key lacks the scope {scope!r}", scope=scope)
-        return "explain" in held
+        return "explain" in granted
 
     def must_forget(self) -> bool:
         """Reload the keys if they changed; return whether cached heads must be dropped. Call it twice a second."""

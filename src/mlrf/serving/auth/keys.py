@@ -78,17 +78,17 @@ def read_keys(path: Path) -> dict[str, Key]:
 
 def write_keys(path: Path, keys: Mapping[str, Key]) -> None:
     """Replace the file atomically, readable by its owner only; a server reads either all of it or the previous file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}~")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}~")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write("# id, SHA-256 of the key, scopes, name; written by `mlrf keys`\n")
             file.writelines(key.line() for key in keys.values())
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written: {error.strerror}", file=str(path)) from error
 
 

@@ -133,9 +133,9 @@ class CachePartition:
         self._count_misses(1)
         if entry is None and body not in self._in_flight:
             mark = hash(body) ^ self._salt
-            place = mark & self._last_bits
-            if self._marks[place] != mark:
-                self._marks[place] = mark
+            slot = mark & self._last_bits
+            if self._marks[slot] != mark:
+                self._marks[slot] = mark
                 made = make(body)
                 return self._expensive(body, made) if type(made) is Deferred else made
         return self._find_again(make, body, entry)

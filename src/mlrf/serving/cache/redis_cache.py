@@ -242,8 +242,8 @@ def _opened(value: bytes, of: AnswersOf, key: bytes) -> bytes | None:
     head = _MAGIC + bytes.fromhex(of.version) + _hash(of, key)
     start = len(head) + _HASH_BYTES
     answer = value[start:]
-    is_ours = value.startswith(head) and compare_digest(value[len(head) : start], _code(head, answer, of))
-    return answer if is_ours else None
+    is_authentic = value.startswith(head) and compare_digest(value[len(head) : start], _code(head, answer, of))
+    return answer if is_authentic else None
 
 
 def _code(head: bytes, answer: bytes, of: AnswersOf) -> bytes:

@@ -153,7 +153,7 @@ def _mounted(environ: Mapping[str, str], found: Found) -> Found:
 
 
 def _is_service_link(name: str, text: str) -> bool:
-    """Whether a variable is of those that Kubernetes and Docker set in every container beside a service named mlrf."""
+    """Whether a variable is of those that Kubernetes and Docker set in each container next to a service named mlrf."""
     if _SERVICE_LINK.fullmatch(name) is None:
         return False
     return "_SERVICE_" in name or re.search(r"_PORT_\d", name) is not None or _LINK_VALUE.fullmatch(text) is not None
@@ -165,7 +165,7 @@ def _in_file(file: Path) -> Found:
     except OSError as error:
         raise ConfigError(f"--config: {file} cannot be read: {error.strerror}", option="--config") from error
     except (ValueError, RecursionError) as error:
-        # Beside what is not TOML or no UTF-8: numbers of thousands of digits, lists within lists.
+        # Apart from what is not TOML or not UTF-8: numbers of thousands of digits, lists within lists.
         raise ConfigError(f"--config: {file} is not TOML: {error}", option="--config") from error
     by_key = {each.key: each for each in OPTIONS}
     found: Found = {}

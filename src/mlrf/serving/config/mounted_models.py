@@ -21,18 +21,18 @@ def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path
 
     `storage_uri` is one more candidate: the value of `AIP_STORAGE_URI`, None where it does not count.
     """
-    places = [root / each.lstrip("/") for each in MOUNTS]
+    candidates = [root / each.lstrip("/") for each in MOUNTS]
     if storage_uri:
         if (scheme := scheme_of(storage_uri)) is not None:
             raise ConfigError(
                 f"{STORAGE_URI}: addresses of {scheme} are not fetched; put the bundle into the image with `mlrf image`",
                 option=STORAGE_URI,
             )
-        places.append(Path(storage_uri))
-    found = {place.resolve(): place for place in places if _entries(place)}
+        candidates.append(Path(storage_uri))
+    found = {path.resolve(): path for path in candidates if _entries(path)}
     if not found:
         raise ConfigError(
-            f"BUNDLE: no model is mounted at {', '.join(map(str, places))}; mount a bundle at one of them, or name one",
+            f"BUNDLE: no model is mounted at {', '.join(map(str, candidates))}; mount a bundle at one of them, or name one",
             option="BUNDLE",
         )
     if len(found) > 1:
@@ -41,22 +41,22 @@ def find_mounted(storage_uri: str | None = None, root: Path = Path("/")) -> Path
     return inside(next(iter(found.values())))
 
 
-def inside(place: Path) -> Path:
+def inside(path: Path) -> Path:
     """Return a directory, or the one directory in it where that alone holds a model."""
-    if (place / MANIFEST).exists() or model_directories(place):
-        return place
-    below = [place / name for name in _entries(place)]
+    if (path / MANIFEST).exists() or model_directories(path):
+        return path
+    below = [path / name for name in _entries(path)]
     models = [each for each in below if (each / MANIFEST).exists() or model_directories(each)]
     if len(models) > 1:
         names = ", ".join(map(str, models))
-        raise ConfigError(f"BUNDLE: {place} holds several models: {names}; name those to serve", option="BUNDLE")
-    return models[0] if models else place
+        raise ConfigError(f"BUNDLE: {path} holds several models: {names}; name those to serve", option="BUNDLE")
+    return models[0] if models else path
 
 
-def _entries(place: Path) -> list[str]:
+def _entries(path: Path) -> list[str]:
     """Return the names in a directory but hidden ones and what file systems make; none where it cannot be read."""
     try:
-        names = sorted(entry.name for entry in os.scandir(place))
+        names = sorted(entry.name for entry in os.scandir(path))
     except OSError:
         return []
     return [each for each in names if not each.startswith(".") and each != "lost+found"]

@@ -213,11 +213,11 @@ class Connection(LimitedConnection):
             self._transport.pause_reading()
 
     def _await_head(self, data: bytes, position: int) -> None:
-        held = len(data) - position
+        n_bytes = len(data) - position
         if data.startswith(b"\r\n", position):
             # An empty line before a request is ignored (RFC 9112, 2.2).
             data, position = data[position + 2 :], 0
-        if held > self._server.limits.max_header_bytes:
+        if n_bytes > self._server.limits.max_header_bytes:
             self._refuse(_headers_too_large(self._server.limits.max_header_bytes))
         elif position == len(data):
             self._came_s = 0.0

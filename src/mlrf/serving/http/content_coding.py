@@ -14,7 +14,7 @@ _MOST_RATIO = 1032
 _MAGIC = b"\x1f\x8b\x08"
 
 
-def unzip_at_once(body: bytes, max_bytes: int) -> bytes | None:
+def unzip_short(body: bytes, max_bytes: int) -> bytes | None:
     """Return the decompressed body, or None for one that takes too long on the event loop.
 
     Raises BodyTooLargeError or MalformedRequestError. A gzip member ends with its decompressed length. That may be false, but

@@ -10,13 +10,13 @@ OVER_LIMIT = 64
 """Connections beyond the limit that may be open briefly, to get a 503 or to use a route that always answers."""
 
 
-def connections_that_fit(wanted: int) -> int:
-    """Raise this process's descriptor limit for `wanted` connections; return how many connections fit."""
+def connections_that_fit(requested: int) -> int:
+    """Raise this process's descriptor limit for `requested` connections; return how many connections fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + OVER_LIMIT + _SPARE
+    needed = requested + OVER_LIMIT + _SPARE
     granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft == resource.RLIM_INFINITY or soft >= granted:
         granted = soft if soft != resource.RLIM_INFINITY else needed
     else:
         resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
-    return max(1, min(wanted, granted - OVER_LIMIT - _SPARE))
+    return max(1, min(requested, granted - OVER_LIMIT - _SPARE))

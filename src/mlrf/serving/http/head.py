@@ -1,7 +1,7 @@
 """Parser of a request head (request line and headers): llhttp plus stricter rules.
 
 Refused here although llhttp accepts them: several spaces in the request line; a missing, repeated or invalid Host;
-Transfer-Encoding on HTTP/1.0 or other than `chunked`; Content-Length beside Transfer-Encoding. Each is a known way of request
+Transfer-Encoding on HTTP/1.0 or other than `chunked`; Content-Length and Transfer-Encoding. Each is a known way of request
 smuggling. llhttp itself refuses folded lines, NUL, bare CR and bare LF; the last two are checked here for a clearer message.
 """
 

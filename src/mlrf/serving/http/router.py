@@ -21,7 +21,7 @@ from mlrf.core.errors import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
-from mlrf.serving.http.content_coding import unzip_at_once, unzip_whole
+from mlrf.serving.http.content_coding import unzip_short, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.runtime.deadlines import header_timeout_s
 from mlrf.serving.runtime.observer import ObservedRequest
@@ -249,7 +249,7 @@ def unzipping(handler: Handler, max_bytes: int) -> Handler:
     """Return a handler of gzip bodies: short ones are decompressed at once, others in the worker thread."""
 
     def handle(body: bytes) -> Result:
-        plain = unzip_at_once(body, max_bytes)
+        plain = unzip_short(body, max_bytes)
         if plain is None:
             return Continued(Deferred(lambda: unzip_whole(body, max_bytes)), handler)
         return handler(plain)

@@ -33,29 +33,29 @@ class UnsentResponses:
 
     def __init__(self, max_bytes: int = MAX_UNSENT_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._held: dict[Reader, int] = {}
+        self._unsent: dict[Reader, int] = {}
         self._n_bytes = 0
 
     def note(self, reader: Reader, n_bytes: int, *, was_read: bool = False) -> None:
         """Record what a connection holds now; `was_read`: it held nothing before. May cut this or another connection."""
         if was_read:
             self.forget(reader)
-        self._n_bytes += n_bytes - self._held.get(reader, 0)
-        self._held[reader] = n_bytes
+        self._n_bytes += n_bytes - self._unsent.get(reader, 0)
+        self._unsent[reader] = n_bytes
         if self._n_bytes > self._max_bytes:
-            self._make_room()
+            self._cut_slow_readers()
 
     def forget(self, reader: Reader) -> None:
         """Forget a connection that has closed or was read."""
-        self._n_bytes -= self._held.pop(reader, 0)
+        self._n_bytes -= self._unsent.pop(reader, 0)
 
-    def _make_room(self) -> None:
-        # What clients have read meanwhile was not reported: look before anybody is cut.
-        held = {reader: n_bytes for reader in self._held if (n_bytes := reader.unsent_bytes())}
-        self._held, self._n_bytes = held, sum(held.values())
+    def _cut_slow_readers(self) -> None:
+        # What clients have read meanwhile was not reported: look before a connection is cut.
+        unsent = {reader: n_bytes for reader in self._unsent if (n_bytes := reader.unsent_bytes())}
+        self._unsent, self._n_bytes = unsent, sum(unsent.values())
         if self._n_bytes <= self._max_bytes:
             return
-        for reader in tuple(held):
+        for reader in tuple(unsent):
             if self._n_bytes <= self._max_bytes * _KEPT_SHARE:
                 return
             self.forget(reader)

@@ -130,24 +130,24 @@ class StoredRows:
         self._meter.count_lookups(1, 0, 0.0 if time_us is None else now_s - time_us * _US)
         return self._judge(request, stored, now_s)
 
-    def read(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+    def read(self, request: Sequence[ByKey], indices: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each key from a local store, all from one transaction.
 
         Raises KeyNotFoundError, MissingFeatureError or StaleFeaturesError for a row that cannot be used, with its index from
-        `places`, and FeaturesUnavailableError when the store does not answer.
+        `indices`, and FeaturesUnavailableError when the store does not answer.
         """
         if self.local is None:
             raise AssertionError(_NOT_LOCAL)
         try:
-            return self._judged(request, self.local.read_many([each.key for each in request]), places)
+            return self._judged(request, self.local.read_many([each.key for each in request]), indices)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
 
-    async def fetch(self, request: Sequence[ByKey], places: Sequence[int] | None = None) -> list[FoundRow]:
+    async def fetch(self, request: Sequence[ByKey], indices: Sequence[int] | None = None) -> list[FoundRow]:
         """Return the row of each key from any store, all from one snapshot; raises as `read` does."""
         try:
-            return self._judged(request, await self.store.fetch([each.key for each in request]), places)
+            return self._judged(request, await self.store.fetch([each.key for each in request]), indices)
         except FeaturesUnavailableError:
             self._meter.count_store_error()
             raise
@@ -172,7 +172,7 @@ class StoredRows:
             await self.store.fetch([_NO_KEY])
 
     def _judged(
-        self, request: Sequence[ByKey], rows: Sequence[StoredRow | None], places: Sequence[int] | None
+        self, request: Sequence[ByKey], rows: Sequence[StoredRow | None], indices: Sequence[int] | None
     ) -> list[FoundRow]:
         now_s = time.time()
         found = []
@@ -185,9 +185,9 @@ class StoredRows:
                     age_s += now_s - stored.as_of_us * _US
                 found.append(self._judge(each, stored, now_s))
         except RequestError as error:
-            if places is None:
+            if indices is None:
                 raise
-            index = places[len(found)]
+            index = indices[len(found)]
             raise type(error)(f"instance {index}: {error}", index=index, **error.details) from error
         finally:
             missed = sum(stored is None for stored in rows)

@@ -68,7 +68,7 @@ class LoadedModel:
             meter.counter("mlrf_instances_total", bundle.name),
             meter.counter("mlrf_explanations_total", bundle.name),
         )
-        predicting = PredictHandler(self.model, decoder, *counters, costs, self.rows)
+        predict_handler = PredictHandler(self.model, decoder, *counters, costs, self.rows)
         self._partitions = None
         if cache is not None:
             counts = replace(
@@ -78,9 +78,9 @@ class LoadedModel:
             )
             self._partitions = CachePartitions(cache, _answers_of(bundle, settings), _transaction(self.rows), counts)
         self.handlers: dict[str, Handler] = {
-            paths.PREDICT: predicting.one,
-            paths.PREDICT_BATCH: predicting.many,
-            paths.EXPLAIN: predicting.explained,
+            paths.PREDICT: predict_handler.one,
+            paths.PREDICT_BATCH: predict_handler.many,
+            paths.EXPLAIN: predict_handler.explained,
             paths.CURVE: CurveHandler(self.model, decoder, costs, self.rows),
         }
         """By the label of their route."""

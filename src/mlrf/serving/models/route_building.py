@@ -45,8 +45,8 @@ def public_routes(
             handler = make(spec, name)
             for path in spec.paths(name, versions.get(name, ()), is_default=name == default):
                 is_bare = spec.needs_default and path == spec.path
-                answering = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
-                _add(routes, path, spec, name if spec.names_model else "", answering, layout)
+                chosen = _refusing_to_choose(path, names) if is_bare and not default_is_chosen else handler
+                _add(routes, path, spec, name if spec.names_model else "", chosen, layout)
     for alias, path in aliases.items():
         if path in routes:
             routes.setdefault(alias, routes[path])

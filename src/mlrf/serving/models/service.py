@@ -104,7 +104,7 @@ class Service:
             made = Unloaded(bundle, number) if bundle.name in unloaded else self.open(bundle, number)
             self._models[bundle.name] = made
         self.generation = self._next()
-        self.pushing: PushHandler = PushHandler(lambda name: self.generation.of(name).rows)
+        self.push_handler: PushHandler = PushHandler(lambda name: self.generation.of(name).rows)
         self.rest: RestHandlers = RestHandlers(lambda: self.plane)
         self.admin_routes = admin_routes(self._handler_of, tuple(self._models), meter.layout)
 

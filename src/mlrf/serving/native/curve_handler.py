@@ -108,8 +108,8 @@ class CurveHandler:
     def _members(self, curve: Curve) -> Iterator[bytes]:
         # What names features comes behind "cached", which the cache rewrites.
         yield b"{" + self._responses.origin[1:] + b',"axes":['
-        for place, axis in enumerate(curve.axes):
-            yield b"," if place else b""
+        for index, axis in enumerate(curve.axes):
+            yield b"," if index else b""
             yield from _axis(axis)
         yield b'],"margins":'
         yield from _array(curve.margins)

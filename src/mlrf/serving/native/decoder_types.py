@@ -82,7 +82,7 @@ def named_type(feature: Feature, leniency: Leniency) -> Any:
     if kinds == {str} or (not kinds and feature.hashing is not None):
         return _nullable(feature, str)
     if kinds in ({int}, {float}, {int, float}):
-        # Integers stay integers: float64 does not tell all of them apart.
+        # Integers stay integers: float64 does not distinguish all of them.
         return _nullable(feature, _INT64 | float)
     return None
 

@@ -45,7 +45,7 @@ class RowDecoder:
             if feature.categories is not None
         }
         self._coded = list(self._codes.items())
-        # Decoded as float64: whole numbers are told apart in the kernel, which is faster than integers in the decoder.
+        # Decoded as float64: whole numbers are recognised in the kernel, which is faster than integers in the decoder.
         self._whole_of_names = whole_columns(schema.features, by_code=False)
         self._whole_of_array = whole_columns(schema.features, by_code=True)
         one, many = _compiled(schema, leniency, max_instances, entity_key)
@@ -59,11 +59,11 @@ class RowDecoder:
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""
-        return self.row_at_once(body) or self.strict_row(body)
+        return self.fast_row(body) or self.strict_row(body)
 
     def rows(self, body: bytes) -> list[ParsedRequest]:
         """Return the requests in a `/predict/batch` body; raises RequestError, which names the invalid instance."""
-        return self.rows_at_once(body) or self.strict_rows(body)
+        return self.fast_rows(body) or self.strict_rows(body)
 
     def strict_row(self, body: bytes) -> ParsedRequest:
         """Return the request as `row` does, with the strict parser alone."""
@@ -75,9 +75,9 @@ class RowDecoder:
         """Return the requests as `rows` does, with the strict parser, which still decodes single instances fast."""
         if self.is_incomplete:
             self.complete()
-        return self._strict.rows(body, self.row_at_once)
+        return self._strict.rows(body, self.fast_row)
 
-    def row_at_once(self, body: bytes) -> ParsedRequest | None:
+    def fast_row(self, body: bytes) -> ParsedRequest | None:
         """Return the request in a `/predict` body, in at most a few milliseconds; None where the strict parser must decide."""
         if self._decode_one is not None and len(body) <= FAST_JSON_BYTES:
             try:
@@ -87,7 +87,7 @@ class RowDecoder:
                 return None if self._natural is None else self._natural.row(body, self._row_of)
         return None
 
-    def rows_at_once(self, body: bytes) -> list[ParsedRequest] | None:
+    def fast_rows(self, body: bytes) -> list[ParsedRequest] | None:
         """Return the requests in a `/predict/batch` body, in a few milliseconds; None where the strict parser must decide."""
         if self._decode_many is not None and len(body) <= FAST_JSON_BYTES:
             try:

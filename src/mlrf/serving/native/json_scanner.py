@@ -117,9 +117,9 @@ def key_value(raw: msgspec.Raw, name: str) -> Any:
     raise InvalidKeyError(f"key field {shown_name(name)}: {text} cannot be a value of a key", field=clip(name))
 
 
-def begins_with(raw: msgspec.Raw, opening: bytes) -> bool:
+def begins_with(raw: msgspec.Raw, prefix: bytes) -> bool:
     """Return whether JSON text is an object, array or string, by its first byte."""
-    return bytes(raw).lstrip(b" \t\r\n").startswith(opening)
+    return bytes(raw).lstrip(b" \t\r\n").startswith(prefix)
 
 
 def type_of(raw: msgspec.Raw) -> str:

@@ -167,9 +167,9 @@ class SplitDecoder:
 
     def _decoder_of(self, order: tuple[str, ...]) -> tuple[Decode, Callable[[Any], Any]]:
         row = _array([self._types[name] for name in order])
-        places = {name: index for index, name in enumerate(order)}
+        positions = {name: index for index, name in enumerate(order)}
         in_order: Callable[[Any], Any] = (
-            itemgetter(*(places[name] for name in self._names)) if len(order) > 1 else tuple
+            itemgetter(*(positions[name] for name in self._names)) if len(order) > 1 else tuple
         )
         return msgspec.json.Decoder(_up_to(self._max_instances, row)).decode, in_order
 
@@ -223,7 +223,7 @@ def _named_or_coded_type(feature: Feature, leniency: Leniency) -> Any:
 
 
 def _unnamed_type(feature: Feature, leniency: Leniency) -> Any:
-    """Return the type of a value of a bare array: of a number that could be a category or its code, the strict parser tells."""
+    """Return the type of a value of a bare array: the strict parser reads numbers that may be a category or a code."""
     if not has_ambiguous_codes(feature):
         return _named_or_coded_type(feature, leniency)
     return str | None if feature.nullable else str

@@ -55,7 +55,7 @@ class PredictHandler:
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        parsed = self._decoder.row_at_once(body)
+        parsed = self._decoder.fast_row(body)
         if parsed is None:
             if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_row, body, self._one)
@@ -75,7 +75,7 @@ class PredictHandler:
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        parsed = self._decoder.row_at_once(body)
+        parsed = self._decoder.fast_row(body)
         if parsed is None:
             if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_row, body, self._explained)
@@ -89,7 +89,7 @@ class PredictHandler:
         recorder = recording()
         if recorder is not None:
             recorder.enter(DECODE)
-        parsed = self._decoder.rows_at_once(body)
+        parsed = self._decoder.fast_rows(body)
         if parsed is None:
             if len(body) > STRICT_JSON_BYTES or self._decoder.is_incomplete:
                 return self._read_off_loop(self._decoder.strict_rows, body, self._many)

@@ -1,4 +1,4 @@
-"""The options of a request: the members beside its row or key, of a body or of a whole batch."""
+"""The options of a request: the members other than its row or key, of a body or of a whole batch."""
 
 from __future__ import annotations
 

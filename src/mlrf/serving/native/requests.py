@@ -17,7 +17,7 @@ ExplainOption = bool | int
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
-    """What an answer holds of its row beside prediction and explanation."""
+    """What an answer holds of its row in addition to prediction and explanation."""
 
     features: bool = False
     """Every feature by name."""

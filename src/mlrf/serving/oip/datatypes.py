@@ -72,11 +72,11 @@ DATATYPES = {
 def elements_of(data: Buffer, count: int) -> list[bytes] | None:
     """Return the elements of a BYTES tensor; None if its lengths do not give exactly `count` elements."""
     elements: list[bytes] = []
-    place, end = 0, len(data)
-    while place + _LENGTH.size <= end and len(elements) < count:
-        start = place + _LENGTH.size
-        place = start + _LENGTH.unpack_from(data, place)[0]
-        if place > end:
+    offset, end = 0, len(data)
+    while offset + _LENGTH.size <= end and len(elements) < count:
+        start = offset + _LENGTH.size
+        offset = start + _LENGTH.unpack_from(data, offset)[0]
+        if offset > end:
             return None
-        elements.append(bytes(data[start:place]))
-    return elements if place == end and len(elements) == count else None
+        elements.append(bytes(data[start:offset]))
+    return elements if offset == end and len(elements) == count else None

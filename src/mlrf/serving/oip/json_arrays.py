@@ -83,7 +83,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
 
 def write_values(values: Sequence[Any]) -> msgspec.Raw:
     """Return an array of JSON; NaN is null."""
-    pieces = (values[place : place + JSON_PIECE_VALUES] for place in range(0, len(values), JSON_PIECE_VALUES))
+    pieces = (values[start : start + JSON_PIECE_VALUES] for start in range(0, len(values), JSON_PIECE_VALUES))
     return msgspec.Raw(b"[" + b",".join([_encode(list(each))[1:-1] for each in pieces]) + b"]")
 
 
@@ -99,14 +99,14 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
     if end < JSON_PIECE_BYTES or text[:1] + text[-1:] != b"[]":
         yield decode(text)
         return
-    place, found = 1, None
+    start, found = 1, None
     while True:
-        begin = place + JSON_PIECE_BYTES
+        begin = start + JSON_PIECE_BYTES
         for tried in range(_TRIES):
             found = gap.search(text, begin, end)
             cut = end if found is None else found.end(1)
             try:
-                piece = decode(b"[%b]" % text[place:cut])
+                piece = decode(b"[%b]" % text[start:cut])
             except msgspec.MsgspecError:
                 # A string that looks like a separator was cut in two, and its first half is not JSON: use the next separator.
                 if found is None or tried == _TRIES - 1:
@@ -119,4 +119,4 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
         yield piece
         if found is None:
             return
-        place = found.end()
+        start = found.end()

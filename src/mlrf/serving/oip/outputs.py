@@ -80,7 +80,7 @@ class Outputs:
         return self._model.engine.name
 
     def described(self) -> list[dict[str, Any]]:
-        """Return the outputs as metadata tell them: name, datatype, shape, and what they hold."""
+        """Return the outputs as metadata describe them: name, datatype, shape, and what they hold."""
         return [
             {
                 "name": kind,

@@ -35,8 +35,8 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
         return numbers
     doubles = array("d")
     # A few thousand per call: one call for millions would block the interpreter.
-    for place in range(0, len(numbers), CONVERTED_VALUES):
-        piece: Sequence[Any] = numbers[place : place + CONVERTED_VALUES]
+    for start in range(0, len(numbers), CONVERTED_VALUES):
+        piece: Sequence[Any] = numbers[start : start + CONVERTED_VALUES]
         try:
             doubles += array("d", piece)
         except TypeError:
@@ -127,8 +127,8 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
     if datatype.is_float:
         floats: array[float] = array(datatype.code)
         try:
-            for place in range(0, len(data), CONVERTED_VALUES):
-                part = [math.nan if value is None else value for value in data[place : place + CONVERTED_VALUES]]
+            for start in range(0, len(data), CONVERTED_VALUES):
+                part = [math.nan if value is None else value for value in data[start : start + CONVERTED_VALUES]]
                 # `array` would make an infinity of a finite number beyond float32.
                 floats.frombytes(struct.pack(f"<{len(part)}{datatype.code}", *part))
         except (TypeError, OverflowError, struct.error) as error:

@@ -110,11 +110,11 @@ class TensorReader:
         named = self._named(inputs)
         self._check_names(named)
         features = self._schema.features
-        wanted = [named[feature.name] for feature in features]
-        count = self._n_rows(wanted, self.max_rows)
+        ordered = [named[feature.name] for feature in features]
+        count = self._n_rows(ordered, self.max_rows)
         width = len(features)
         table = array("d", bytes(FP64.width)) * (count * width)
-        for index, (feature, tensor) in enumerate(zip(features, wanted, strict=True)):
+        for index, (feature, tensor) in enumerate(zip(features, ordered, strict=True)):
             datatype = checked(tensor, count)
             if feature.categories is None:
                 column = number_column(tensor, datatype)
@@ -203,9 +203,9 @@ class TensorReader:
         table = array("d")
         table.frombytes(memoryview(rows).cast("B"))
         rules, width = of_columns.rules, len(of_columns.rules)
-        for place in range(first, len(table)):
-            row, column = divmod(place, width)
-            x = table[place]
+        for position in range(first, len(table)):
+            row, column = divmod(position, width)
+            x = table[position]
             if rules[column].admits(x):
                 continue
             try:
@@ -213,7 +213,7 @@ class TensorReader:
             except InvalidRequestError as error:
                 name = self._schema.names[column] if tensor is None else tensor.name
                 raise _placed(error, row, name) from error
-            table[place] = value
+            table[position] = value
         return table
 
 
@@ -228,21 +228,21 @@ def checked(tensor: InputTensor, count: int) -> Datatype:
             datatype=clip(tensor.datatype),
         )
     data = tensor.data
-    held = len(data)
+    got = len(data)
     if isinstance(data, Buffer):
         if not datatype.width:
             return datatype
         expected, unit = count * datatype.width, "bytes"
     else:
         expected, unit = count, "values"
-    if held != expected:
+    if got != expected:
         raise InvalidTensorError(
             f"input {shown_name(tensor.name)}: shape {_shown_shape(tensor.shape)} of {datatype.name} needs {expected} {unit}, "
-            f"but the data has {held}; send the right amount of data, or its shape",
+            f"but the data has {got}; send the right amount of data, or its shape",
             input=tensor.name,
             shape=_detail(tensor.shape),
             expected=expected,
-            got=held,
+            got=got,
         )
     return datatype
 

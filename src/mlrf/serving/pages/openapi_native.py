@@ -1,7 +1,7 @@
 """What the native routes of a model take and answer, as named schemas of the OpenAPI document.
 
 Code generators make a class of each named schema, so: every schema has a type, every array its items, a choice is between
-forms that their type or their required members tell apart, and a constant is an enumeration of one. Of objects and arrays the
+forms that their type or their required members distinguish, and a constant is an enumeration of one. Of objects and arrays the
 choice is `anyOf`: OpenAPI Generator takes an object for an array too, and then refuses it of a `oneOf`.
 """
 

@@ -189,7 +189,7 @@ def _reader(feature: Feature | None, *, named: bool) -> Callable[[str], bytes]:
 
 
 def _has_names_like_codes(feature: Feature) -> bool:
-    """Whether a category is a text that reads as a number, and not as its own code: CSV has no types to tell them apart."""
+    """Whether a category is a text that reads as a number, and not as its own code: CSV has no types to distinguish them."""
     return any(
         isinstance(category, str) and _NUMBER.fullmatch(category) is not None and float(category) != code
         for code, category in enumerate(feature.categories or ())

@@ -143,7 +143,7 @@ class PlatformHandlers:
         return RowsHandler(read, self._batch, shape)
 
     def _accepted(self, accept: bytes | None, like_body: Shape | None) -> Shape | None:
-        """Return the shape that an Accept header names first; UnsupportedMediaTypeError for none of ours.
+        """Return the shape that an Accept header names first; UnsupportedMediaTypeError for no supported one.
 
         `like_body` answers any; it is None for a JSON body, which is answered with an array or an object as it is one.
         """

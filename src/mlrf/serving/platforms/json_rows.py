@@ -42,7 +42,7 @@ def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
 
 
 def the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader], others: Sequence[str]) -> str:
-    """Return the member that holds the rows; InvalidRequestError where there are none or two, or something unknown beside."""
+    """Return the member that holds the rows; InvalidRequestError where there are none or two, or an unknown member."""
     known = " or ".join(f'"{name}"' for name in forms)
     given = [name for name in members if name in forms]
     for name in members:
@@ -133,7 +133,7 @@ def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
     if not begins_with(raw, b"["):
         return rows_of_list(writer, raw, name)
     items = items_of(raw)
-    if items and not any(begins_with(item, opening) for item in items for opening in (b"[", b"{")):
+    if items and not any(begins_with(item, bracket) for item in items for bracket in (b"[", b"{")):
         # One row, as SageMaker's JSONSerializer sends a one-dimensional array.
         return [writer.unnamed(0, raw)]
     opened = [

@@ -44,7 +44,7 @@ class ConnectionAcceptor:
         self._backlog = backlog
         self._accepting: list[asyncio.Server] = []
         self._covering: dict[int, list[asyncio.Server]] = {}
-        self._wanted: set[int] = set()
+        self._to_cover: set[int] = set()
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -54,15 +54,15 @@ class ConnectionAcceptor:
 
     def cover(self, orphans: set[int]) -> None:
         """Accept for exactly these other slots from now on."""
-        if orphans != self._wanted:
-            self._wanted = orphans
+        if orphans != self._to_cover:
+            self._to_cover = orphans
             task = asyncio.get_running_loop().create_task(self._follow())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def end(self, orphans: set[int]) -> None:
         """Stop listening, but accept the connections already queued, those of `orphans` too, since the kernel accepted them."""
-        self._wanted = set()
+        self._to_cover = set()
         await self._follow()
         _close(self._accepting)
         for slot, listener in self._siblings.items():
@@ -74,9 +74,9 @@ class ConnectionAcceptor:
 
     async def _follow(self) -> None:
         async with self._turn:
-            for slot in self._covering.keys() - self._wanted:
+            for slot in self._covering.keys() - self._to_cover:
                 _close(self._covering.pop(slot))
-            for slot in self._wanted - self._covering.keys():
+            for slot in self._to_cover - self._covering.keys():
                 self._covering[slot] = await self._accept_from(self._siblings[slot])
 
     async def _accept_from(self, listener: socket.socket) -> list[asyncio.Server]:

@@ -28,8 +28,8 @@ class AdminListener:
         try:
             self.socket = _listen_at(address) if address.path is None else self._listen_on(address.path)
         except OSError as error:
-            place = address.path or f"{address.host}:{address.port}"
-            raise ConfigError(f"--admin: cannot listen on {place}: {error.strerror}", option="--admin") from error
+            shown = address.path or f"{address.host}:{address.port}"
+            raise ConfigError(f"--admin: cannot listen on {shown}: {error.strerror}", option="--admin") from error
 
     @property
     def name(self) -> str:
@@ -52,20 +52,20 @@ class AdminListener:
     def _listen_on(self, path: Path) -> socket.socket:
         check_socket_path(path)
         _check_unused(path)
-        beside = path.with_name(f".{os.getpid()}~")
+        temporary = path.with_name(f".{os.getpid()}~")
         with ExitStack() as opened:
             listener = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             listener.setblocking(False)
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             mask = os.umask(_OWNER_ONLY)
             try:
-                listener.bind(str(beside))
+                listener.bind(str(temporary))
             finally:
                 os.umask(mask)
             listener.listen(_BACKLOG)
-            self._file = _identity(beside)
+            self._file = _identity(temporary)
             # Renamed into its path only when listening; this also replaces the socket of a killed server atomically.
-            beside.rename(path)
+            temporary.rename(path)
             opened.pop_all()
         return listener
 
@@ -91,12 +91,12 @@ def _check_unused(path: Path) -> None:
 
 
 def _listen_at(address: AdminAddress) -> socket.socket:
-    family, _, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    family, _, _, _, socket_address = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
     with ExitStack() as opened:
         listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
-        listener.bind(place)
+        listener.bind(socket_address)
         listener.listen(_BACKLOG)
         opened.pop_all()
     return listener

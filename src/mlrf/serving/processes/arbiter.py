@@ -23,12 +23,12 @@ from mlrf.serving.processes.access_rules import access_control, warn_if_open
 from mlrf.serving.processes.gunicorn_settings import Application, graceful_timeout_s
 from mlrf.serving.processes.listeners import Listeners
 from mlrf.serving.processes.models_at_start import ModelsAtStart
-from mlrf.serving.processes.reload_board import WAKE
 from mlrf.serving.processes.reload_coordinator import CoordinatorActions, ReloadCoordinator
+from mlrf.serving.processes.reload_messages import WAKE
 from mlrf.serving.processes.settings_reload import merged
 from mlrf.serving.processes.shutdown_delay import ShutdownDelay
 from mlrf.serving.processes.systemd import Notifier
-from mlrf.serving.processes.worker import HELD_SIGNALS, UvloopWorker
+from mlrf.serving.processes.worker import BLOCKED_SIGNALS, UvloopWorker
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
 from mlrf.serving.telemetry.metric_layout import clear_gauges
@@ -49,7 +49,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         app: Application,
         boot: WorkerBoot,
         listeners: Listeners,
-        sources: ModelsAtStart,
+        at_start: ModelsAtStart,
         notifier: Notifier,
         reread: Callable[[], ServeSettings],
     ) -> None:
@@ -73,7 +73,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._reloading = ReloadCoordinator(
-            boot.board,
+            boot.reload_pages,
             boot.model_directories,
             boot.settings.reload_timeout_s,
             boot.settings.allow_schema_change,
@@ -82,7 +82,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             boot.pinned,
             boot.refused,
         )
-        self._reloading.begin(sources.versions, sources.unavailable)
+        self._reloading.begin(at_start.versions, at_start.unavailable)
         self.cfg.set("pre_fork", self._equip)
         self.cfg.set("child_exit", self._worker_ended)
 
@@ -94,13 +94,13 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 self._next = number
                 slot.started_s = now
                 # A signal between the fork and the worker's own handlers would run the arbiter's handlers in the worker.
-                signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+                signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)
                 try:
                     slot.pid = self.spawn_worker()
                 except OSError as error:
                     self._not_started(number, error)
                 finally:
-                    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
 
     def _not_started(self, number: int, error: OSError) -> None:
         """Try again later: a shortage (file descriptors, processes, memory) must cost a worker, not the service."""
@@ -131,7 +131,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             self._has_answered = True
             self._notifier.ready()
         now_s = time.monotonic()
-        self._reloading.step(now_s, self._boot.answering_slots())
+        self._reloading.step(now_s, self._boot.serving_slots())
         self._replace_one(ready)
         if self._delay.is_over(now_s):
             raise StopIteration

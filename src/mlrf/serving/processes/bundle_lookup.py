@@ -18,7 +18,7 @@ from mlrf.core.named_bundle import version_directory
 from mlrf.core.repository import Version, is_digest_prefix
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
-from mlrf.serving.processes.reload_board import Plan
+from mlrf.serving.processes.reload_messages import Plan
 from mlrf.serving.processes.worker_boot import WorkerBoot
 
 
@@ -62,7 +62,7 @@ def find(boot: WorkerBoot, name: str, requested: str | None) -> tuple[Version, d
     model_directory = boot.model_directories.get(name)
     if model_directory is not None:
         return model_directory.find(requested), {}
-    path = _place(boot, name)
+    path = _bundle_path(boot, name)
     bundle = read_alone(path, boot.settings)
     if bundle.name != name:
         raise BundleError(
@@ -90,7 +90,7 @@ def opened(boot: WorkerBoot, name: str, version: Version, pinned: Mapping[str, i
         return
     taken = open_descriptors(boot.arbiter, pinned)
     try:
-        yield _as_served(boot, read_pinned(_place(boot, name), version.digest, taken))
+        yield _as_served(boot, read_pinned(_bundle_path(boot, name), version.digest, taken))
     finally:
         close_descriptors(taken)
 
@@ -108,5 +108,5 @@ def _as_served(boot: WorkerBoot, bundle: Bundle) -> Bundle:
     return msgspec.structs.replace(bundle, served_name=boot.settings.model_name)
 
 
-def _place(boot: WorkerBoot, name: str) -> Path:
+def _bundle_path(boot: WorkerBoot, name: str) -> Path:
     return next(bundle.path for bundle in boot.bundles if bundle.name == name)

@@ -34,9 +34,9 @@ def check_start(settings: ServeSettings) -> None:
         for bundle in unbuilt:
             _check_writable(bundle.parent)
     else:
-        sources = ModelsAtStart(settings, built)
-        for served in sources.bundles:
-            if served.name in sources.versions:
+        at_start = ModelsAtStart(settings, built)
+        for served in at_start.bundles:
+            if served.name in at_start.versions:
                 _check_store(served, settings)
     _check_addresses(settings)
     _check_admin(settings)
@@ -47,9 +47,9 @@ def _check_store(bundle: Bundle, settings: ServeSettings) -> None:
     rows = row_format(bundle)
     if rows is None:
         return
-    place, shared = store_location(settings.state_dir, bundle, rows), settings.features is not None
-    if not place.is_seeded(bundle, shared=shared) or not (shared or place.rows.exists()):
-        _check_writable(place.rows.parent)
+    location, shared = store_location(settings.state_dir, bundle, rows), settings.features is not None
+    if not location.is_seeded(bundle, shared=shared) or not (shared or location.rows.exists()):
+        _check_writable(location.rows.parent)
 
 
 def _check_writable(folder: Path) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from mlrf.core.errors import BundleError, InvalidRequestError, MlrfError, ReloadRefusedError, SchemaChangedError
 from mlrf.core.repository import Version
 from mlrf.serving.processes.pinned_files import close_descriptors
-from mlrf.serving.processes.reload_board import LoadCommand, LoadOutcome, Page
+from mlrf.serving.processes.reload_messages import LoadCommand, LoadOutcome, Page
 from mlrf.serving.runtime.results import Awaited, Handler
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -79,12 +79,14 @@ class ModelLoader:
         ReloadRefusedError or SchemaChangedError says why it is not.
         """
         requested = requested or LoadRequest()
-        wanted = None if requested.version is None else str(requested.version)
+        version_name = None if requested.version is None else str(requested.version)
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                version, pinned = await _in_thread(partial(self._find, name, wanted))
+                version, pinned = await _in_thread(partial(self._find, name, version_name))
                 try:
-                    answer = await self._ask(name, version, pinned, allow_schema_change=requested.allow_schema_change)
+                    answer = await self._request(
+                        name, version, pinned, allow_schema_change=requested.allow_schema_change
+                    )
                 finally:
                     close_descriptors(pinned)
         except TimeoutError as error:
@@ -107,7 +109,7 @@ class ModelLoader:
         """
         try:
             async with asyncio.timeout(self._limit_s), self._turn:
-                answer = await self._ask(name, None)
+                answer = await self._request(name, None)
         except TimeoutError as error:
             raise ReloadRefusedError(
                 f"the unloading of {name} was not confirmed within {self._limit_s:g} s", model=name
@@ -124,7 +126,7 @@ class ModelLoader:
         _read(body, UnloadRequest, "{}")
         return Awaited(lambda: self.unload(name))
 
-    async def _ask(
+    async def _request(
         self,
         name: str,
         version: Version | None,

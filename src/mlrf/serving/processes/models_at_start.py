@@ -83,18 +83,18 @@ class ModelsAtStart:
             tried = {name: found for name, trial in trials.items() if (found := next(trial, None)) is not None}
             for name in trials.keys() - tried.keys():
                 chosen[name] = self._unavailable(name)
-            reasons = failed_replays(
+            failures = failed_replays(
                 [each.bundle for each in tried.values()], self._settings.engine, self._settings.reload_timeout_s
             )
             for name, (version, bundle) in tried.items():
-                if name in reasons:
-                    self._refuse(name, version, reasons[name])
+                if name in failures:
+                    self._refuse(name, version, failures[name])
                 else:
                     chosen[name] = release_golden_rows(bundle)
                     self.versions[name] = version
                     if name in self.refused:
                         self.refused[name] = msgspec.structs.replace(self.refused[name], serving=version)
-            trials = {name: trials[name] for name in tried.keys() & reasons.keys()}
+            trials = {name: trials[name] for name in tried.keys() & failures.keys()}
         if not self.versions:
             raise BundleError(next(iter(self.refused.values())).reason)
         return chosen

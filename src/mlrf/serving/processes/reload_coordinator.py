@@ -22,7 +22,7 @@ from mlrf.core.errors import BundleError
 from mlrf.core.repository import POINTER, ModelDirectory, Version
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors
-from mlrf.serving.processes.reload_board import Attempt, LoadCommand, LoadOutcome, Plan, ReloadBoard, clipped
+from mlrf.serving.processes.reload_messages import Attempt, LoadCommand, LoadOutcome, Plan, ReloadPages, clipped
 
 SWITCH_LIMIT_S = 5.0
 """Switching takes microseconds: a worker that has not switched by then is hung, and could answer from the old version."""
@@ -66,7 +66,7 @@ class _AttemptInProgress:
 class ReloadCoordinator:
     """The state of the reload in progress, if any, and what was served and refused before it."""
 
-    board: ReloadBoard
+    pages: ReloadPages
     model_directories: Mapping[str, ModelDirectory]
     timeout_s: float
     allow_schema_change: bool
@@ -117,14 +117,14 @@ class ReloadCoordinator:
     def _start(self, now_s: float, ready: set[int]) -> None:
         if not ready:
             return
-        for slot, page in enumerate(self.board.commands):
-            ask = page.read()
-            if not ask.number or self._answered.get(slot) == (ask.pid, ask.number):
+        for slot, page in enumerate(self.pages.commands):
+            command = page.read()
+            if not command.number or self._answered.get(slot) == (command.pid, command.number):
                 continue
-            if ask.version is None:
-                self._unload(now_s, slot, ask)
+            if command.version is None:
+                self._unload(now_s, slot, command)
             else:
-                self._attempt(now_s, ready, ask.model, ask.version, (slot, ask))
+                self._attempt(now_s, ready, command.model, command.version, (slot, command))
             return
         for name, model_directory in self.model_directories.items():
             looks = _looks(model_directory)
@@ -165,14 +165,14 @@ class ReloadCoordinator:
             self._in_progress.attempt, self._in_progress.spare = attempt, pinned
         self._set(attempt=attempt)
 
-    def _unload(self, now_s: float, slot: int, ask: LoadCommand) -> None:
+    def _unload(self, now_s: float, slot: int, command: LoadCommand) -> None:
         self._attempts += 1
-        version = self.plan.versions.get(ask.model)
+        version = self.plan.versions.get(command.model)
         attempt = Attempt(
-            self._attempts, ask.model, version or self.plan.unloaded[ask.model], allow_schema_change=False
+            self._attempts, command.model, version or self.plan.unloaded[command.model], allow_schema_change=False
         )
         deadline_s = now_s + SWITCH_LIMIT_S
-        self._in_progress = _AttemptInProgress(attempt, (slot, ask), deadline_s, committed=True, unloads=True)
+        self._in_progress = _AttemptInProgress(attempt, (slot, command), deadline_s, committed=True, unloads=True)
         if version is None:
             self._answer(self._in_progress, "")
             return
@@ -184,7 +184,7 @@ class ReloadCoordinator:
         for slot in sorted(ready):
             if not self._invites(in_progress, slot):
                 continue
-            report = self.board.reports[slot].read()
+            report = self.pages.reports[slot].read()
             if report.attempt != attempt.number:
                 waiting.append(slot)
             elif not report.prepared:
@@ -205,7 +205,7 @@ class ReloadCoordinator:
             self._switch(in_progress)
 
     def _finish(self, in_progress: _AttemptInProgress, now_s: float, ready: set[int]) -> None:
-        late = [slot for slot in ready if self.board.reports[slot].read().generation < self.plan.generation]
+        late = [slot for slot in ready if self.pages.reports[slot].read().generation < self.plan.generation]
         if late and now_s < in_progress.deadline_s:
             return
         for slot in late:
@@ -247,9 +247,9 @@ class ReloadCoordinator:
 
     def _answer(self, in_progress: _AttemptInProgress, reason: str, *, schema_changed: bool = False) -> None:
         if in_progress.requester is not None:
-            slot, ask = in_progress.requester
-            self._answered[slot] = (ask.pid, ask.number)
-            self.board.outcomes[slot].write(LoadOutcome(ask.pid, ask.number, clipped(reason), schema_changed))
+            slot, command = in_progress.requester
+            self._answered[slot] = (command.pid, command.number)
+            self.pages.outcomes[slot].write(LoadOutcome(command.pid, command.number, clipped(reason), schema_changed))
         self._in_progress = None
         self._set(attempt=None)
         close_descriptors(in_progress.spare)
@@ -270,7 +270,7 @@ class ReloadCoordinator:
 
     def _set(self, **changes: object) -> None:
         self.plan = msgspec.structs.replace(self.plan, **changes)
-        self.board.plan.write(self.plan)
+        self.pages.plan.write(self.plan)
         self.hands.wake()
 
 

@@ -24,7 +24,7 @@ from mlrf.model.replay import replay
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.service import Service
 from mlrf.serving.processes.bundle_lookup import opened
-from mlrf.serving.processes.reload_board import Attempt, Plan, Report, clipped
+from mlrf.serving.processes.reload_messages import Attempt, Plan, Report, clipped
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.telemetry.logs import Log
 
@@ -39,7 +39,7 @@ class WorkerReload:
         """`plan` is the plan that the service was made from; `route` makes the server use the service's current generation."""
         self._boot = boot
         self._slot = slot
-        self._page = boot.board.reports[slot]
+        self._page = boot.reload_pages.reports[slot]
         self._service = service
         self._route = route
         self._plan = plan
@@ -57,18 +57,18 @@ class WorkerReload:
 
     def is_behind(self) -> bool:
         """Whether the plan serves another generation than this worker, which has prepared nothing yet."""
-        return self._boot.board.plan.read().generation != self._plan.generation
+        return self._boot.reload_pages.plan.read().generation != self._plan.generation
 
     async def catch_up(self, notify: Callable[[], None]) -> None:
         """Open what the current plan serves and release the rest; used when this worker started from an older plan."""
         while self.is_behind():
-            plan = self._boot.board.plan.read()
+            plan = self._boot.reload_pages.plan.read()
             for name, version in self._lacking(plan).items():
                 notify()
                 try:
                     served = await self._in_thread(partial(self._open, name, version, plan.pinned.get(name, {})))
                 except BundleError:
-                    if self._boot.board.plan.read().generation == plan.generation:
+                    if self._boot.reload_pages.plan.read().generation == plan.generation:
                         raise
                     # It was unloaded while this worker was about to open it.
                     break
@@ -78,7 +78,7 @@ class WorkerReload:
 
     def follow(self) -> None:
         """Follow the plan: begin to prepare, switch, or discard what was prepared."""
-        plan = self._boot.board.plan.read()
+        plan = self._boot.reload_pages.plan.read()
         if plan.generation != self._plan.generation:
             lacking = self._lacking(plan)
             if lacking:
@@ -119,7 +119,7 @@ class WorkerReload:
             reason = str(error) or type(error).__name__
             self._report(prepared=False, reason=reason, schema_changed=isinstance(error, SchemaChangedError))
         else:
-            plan = self._boot.board.plan.read()
+            plan = self._boot.reload_pages.plan.read()
             if plan.attempt is None or plan.attempt.number != attempt.number:
                 return
             self._prepared = (attempt, served)

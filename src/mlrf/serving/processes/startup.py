@@ -20,7 +20,7 @@ from mlrf.serving.processes.build_at_start import build_models
 from mlrf.serving.processes.gunicorn_settings import Application
 from mlrf.serving.processes.listeners import Reservation, bind_listeners, reserve_address, spread_listeners
 from mlrf.serving.processes.models_at_start import ModelsAtStart
-from mlrf.serving.processes.reload_board import ReloadBoard
+from mlrf.serving.processes.reload_messages import ReloadPages
 from mlrf.serving.processes.systemd import Notifier, inherited_listeners
 from mlrf.serving.processes.worker_boot import BOOT_WORDS, WorkerBoot
 from mlrf.serving.routes import layout
@@ -40,28 +40,38 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     log = Log(settings.log_level)
     notifier = Notifier(os.environ)
     inherited = inherited_listeners(os.environ)
-    sources = ModelsAtStart(settings, build_models(settings, log))
-    bundles = sources.bundles
+    at_start = ModelsAtStart(settings, build_models(settings, log))
+    bundles = at_start.bundles
     listeners = (
         spread_listeners(inherited, settings.workers)
         if inherited
         else bind_listeners(settings.host, settings.port, settings.workers, settings.backlog)
     )
-    served = [bundle for bundle in bundles if bundle.name in sources.versions]
-    _log_refused(sources, log)
+    served = [bundle for bundle in bundles if bundle.name in at_start.versions]
+    _log_refused(at_start, log)
     _take_rows(served, settings, log)
     admin = None if settings.admin is None else AdminListener(parse_admin(settings.admin))
     grpc = _reserve(settings)
-    places = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
-    block = ControlBlock(settings.workers, places.n_words + BOOT_WORDS)
+    metric_layout = layout([bundle.name for bundle in bundles], grpc=grpc is not None)
+    block = ControlBlock(settings.workers, metric_layout.n_words + BOOT_WORDS)
     labels = [{"model": b.name, "version": b.short_version} for b in served]
-    exposition = Exposition(places, block, labels, __version__)
-    board = ReloadBoard(settings.workers, len(bundles))
-    access = access_control(settings, places, log)
+    exposition = Exposition(metric_layout, block, labels, __version__)
+    reload_pages = ReloadPages(settings.workers, len(bundles))
+    access = access_control(settings, metric_layout, log)
     boot = WorkerBoot(
-        settings, bundles, places, block, exposition, log, board, access, sources.model_directories, admin, grpc
+        settings,
+        bundles,
+        metric_layout,
+        block,
+        exposition,
+        log,
+        reload_pages,
+        access,
+        at_start.model_directories,
+        admin,
+        grpc,
     )
-    boot.refused = sources.refused
+    boot.refused = at_start.refused
     boot.arbiter = os.getpid()
     boot.pinned = {bundle.name: bundle.pinned for bundle in bundles if bundle.pinned}
     models = {b.name: b.short_version for b in served}
@@ -75,7 +85,7 @@ def serve(settings: ServeSettings, reread: Callable[[], ServeSettings]) -> None:
     ArbiterLog.log = log
     gc.collect()
     gc.freeze()
-    arbiter = SlotArbiter(Application(settings), boot, listeners, sources, notifier, reread)
+    arbiter = SlotArbiter(Application(settings), boot, listeners, at_start, notifier, reread)
     try:
         arbiter.run()
     finally:
@@ -92,19 +102,19 @@ def _take_rows(bundles: Sequence[Bundle], settings: ServeSettings, log: Log) -> 
             log.info("rows taken", model=bundle.name, took_s=round(time.monotonic() - began_s, 1))
 
 
-def _log_refused(sources: ModelsAtStart, log: Log) -> None:
+def _log_refused(at_start: ModelsAtStart, log: Log) -> None:
     """Log each refused version, and the version served instead."""
-    for name, each in sources.refused.items():
+    for name, each in at_start.refused.items():
         serving = None if each.serving is None else each.serving.number
         log.error("version refused", model=name, version=each.version.number, reason=each.reason, serving=serving)
 
 
 def _reserve(settings: ServeSettings) -> Reservation | None:
     """Reserve the address of gRPC, if gRPC is enabled."""
-    wanted = settings.grpc
-    if wanted.grpc_port is None:
+    options = settings.grpc
+    if options.grpc_port is None:
         return None
-    return reserve_address(settings.host if wanted.grpc_host is None else wanted.grpc_host, wanted.grpc_port)
+    return reserve_address(settings.host if options.grpc_host is None else options.grpc_host, options.grpc_port)
 
 
 def _leave(*_signal: object) -> None:

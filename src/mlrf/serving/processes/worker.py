@@ -27,10 +27,10 @@ from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.bundle_lookup import bundles_of, find
 from mlrf.serving.processes.load_requests import ModelLoader
 from mlrf.serving.processes.process_tuning import limits_that_fit, settle, share_one_arena
-from mlrf.serving.processes.reload_board import WAKE, Plan
+from mlrf.serving.processes.reload_messages import WAKE, Plan
 from mlrf.serving.processes.reload_worker import WorkerReload
 from mlrf.serving.processes.worker_boot import WorkerBoot
-from mlrf.serving.routes import predicting
+from mlrf.serving.routes import prediction_labels
 from mlrf.serving.runtime.request_runtime import BEAT_S
 from mlrf.serving.telemetry.request_observer import open_observer
 from mlrf.serving.telemetry.worker_meter import WorkerMeter
@@ -38,7 +38,7 @@ from mlrf.serving.telemetry.worker_meter import WorkerMeter
 if TYPE_CHECKING:
     from mlrf.serving.oip.grpc.server import GrpcServer
 
-HELD_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+BLOCKED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Signals blocked by the arbiter across the fork, and unblocked by the worker once it has its own handlers."""
 _MAX_BOOT_S = 300.0
 _CONNECT_S = 0.25
@@ -69,19 +69,19 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         # One that still loads has nothing to finish; one that serves looks for the arbiter itself, and finishes its answers.
         die_with_parent(self.ppid)
         self.init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
         share_one_arena()
         boot = self.boot
         self.meter = WorkerMeter(boot.layout, boot.block.row(self.slot))
         self._booted = threading.Event()
         threading.Thread(target=self._stay_alive, daemon=True).start()
         try:
-            self.watch = open_observer(boot.settings.telemetry, predicting(), self.slot, self.meter, boot.log)
+            self.watch = open_observer(boot.settings.telemetry, prediction_labels(), self.slot, self.meter, boot.log)
             versions = {**self.plan.unloaded, **self.plan.versions}
-            self.loading = ModelLoader(
+            self.model_loader = ModelLoader(
                 versions.keys(),
-                boot.board.commands[self.slot],
-                boot.board.outcomes[self.slot],
+                boot.reload_pages.commands[self.slot],
+                boot.reload_pages.outcomes[self.slot],
                 boot.settings.reload_timeout_s,
                 boot.wake_arbiter,
                 partial(find, boot),
@@ -94,7 +94,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
                     boot.exposition,
                     {name: version.number for name, version in versions.items()},
                     self.plan.unloaded,
-                    self.loading,
+                    self.model_loader,
                     boot.refused,
                 )
             if boot.grpc is not None:
@@ -139,7 +139,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
         def follow() -> None:
             worker_reload.follow()
-            self.loading.look()
+            self.model_loader.look()
 
         def look() -> None:
             boot.access.refresh()

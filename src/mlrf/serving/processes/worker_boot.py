@@ -14,7 +14,7 @@ from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.processes.admin_listener import AdminListener
 from mlrf.serving.processes.listeners import Reservation
-from mlrf.serving.processes.reload_board import WAKE, ReloadBoard
+from mlrf.serving.processes.reload_messages import WAKE, ReloadPages
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.exposition import Exposition
 from mlrf.serving.telemetry.logs import Log
@@ -37,7 +37,7 @@ class WorkerBoot:
     block: ControlBlock
     exposition: Exposition
     log: Log
-    board: ReloadBoard
+    reload_pages: ReloadPages
     access: AccessControl
     model_directories: Mapping[str, ModelDirectory]
     """The models that are served from a repository."""
@@ -84,13 +84,13 @@ class WorkerBoot:
 
     def ready_slots(self) -> set[int]:
         """Return the slots whose workers answer."""
-        place = self.layout.word("mlrf_workers_ready")
-        return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+        word = self.layout.word("mlrf_workers_ready")
+        return {slot for slot in range(self.block.n_slots) if self.block.row(slot)[word]}
 
-    def answering_slots(self) -> set[int]:
+    def serving_slots(self) -> set[int]:
         """Return the slots whose workers still answer: ready ones, and those that are draining."""
-        place = self.layout.n_words + _LEAVING
-        return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[place]}
+        word = self.layout.n_words + _LEAVING
+        return self.ready_slots() | {slot for slot in range(self.block.n_slots) if self.block.row(slot)[word]}
 
     def note_shutdown(self) -> None:
         """Record that the server was asked to stop, but still accepts for a while."""
@@ -103,8 +103,8 @@ class WorkerBoot:
     def count_reload(self, outcome: str) -> None:
         """Count a reload or an unload, in the first slot's row: no worker writes these words."""
         unloads = outcome == "unloaded"
-        place = self.layout.word("mlrf_unloads_total") if unloads else self.layout.word("mlrf_reloads_total", outcome)
-        self.block.row(0)[place] += 1
+        word = self.layout.word("mlrf_unloads_total") if unloads else self.layout.word("mlrf_reloads_total", outcome)
+        self.block.row(0)[word] += 1
 
     def count_failure(self, slot: int) -> None:
         """Count a worker that ended unexpectedly or never started, in its slot's row, which has no other writer then."""

@@ -39,7 +39,7 @@ class RequestRuntime:
         max_wait_s: float,
         observer: RequestObserver | None = None,
     ) -> None:
-        """`heartbeat` tells the arbiter that the worker lives; `max_wait_s` bounds the wait of requests without a deadline."""
+        """`heartbeat` shows the arbiter that the worker lives; `max_wait_s` bounds the wait of requests without a deadline."""
         self.request_meter = meter
         self._heartbeat = heartbeat
         self.due_s = 0.0

@@ -128,13 +128,13 @@ class PredictionLog:
             if surplus <= 0:
                 return
             with suppress(OSError):
-                held = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
                     surplus -= 1
                 finally:
-                    os.close(held)
+                    os.close(descriptor)
 
     def _leave(self) -> None:
         if self._file is not None:

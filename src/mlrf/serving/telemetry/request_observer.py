@@ -33,7 +33,7 @@ class TelemetryObserver:
     def __init__(
         self,
         settings: TelemetrySettings,
-        predicting: Collection[str],
+        prediction_labels: Collection[str],
         slot: int,
         meter: WorkerMeter,
         log: Log,
@@ -42,7 +42,7 @@ class TelemetryObserver:
         self.routes = [label for label, _model in meter.layout.routes]
         """The label of each route by its number."""
         self._models = [model for _label, model in meter.layout.routes]
-        self._predicting = predicting
+        self._prediction_labels = prediction_labels
         self._tracing = tracing
         self._next = 0
         """The number of the next request that is due."""
@@ -85,7 +85,7 @@ class TelemetryObserver:
         if is_due:
             number = self._next
             self._next = number + 1
-            predicts = sampled.label in self._predicting
+            predicts = sampled.label in self._prediction_labels
             sampled.for_stages = (
                 self._sampled_stages.picks(number) and predicts and self._models[call.route] != NO_MODEL
             )
@@ -150,12 +150,12 @@ class TelemetryObserver:
 
 
 def open_observer(
-    settings: TelemetrySettings, predicting: Collection[str], slot: int, meter: WorkerMeter, log: Log
+    settings: TelemetrySettings, prediction_labels: Collection[str], slot: int, meter: WorkerMeter, log: Log
 ) -> TelemetryObserver:
-    """Return the observer of a worker, after the fork: it may start threads. `predicting`: labels of routes that predict."""
+    """Return the observer of a worker, after the fork: it may start threads. `prediction_labels` are of routes that predict."""
     tracing: Tracing | None = None
     if settings.otlp_endpoint is not None:
         from mlrf.serving.telemetry import tracing as otel  # noqa: PLC0415  an extra, and 0.2 s to import
 
         tracing = otel.Tracing(settings.otlp_endpoint, slot, log)
-    return TelemetryObserver(settings, predicting, slot, meter, log, tracing)
+    return TelemetryObserver(settings, prediction_labels, slot, meter, log, tracing)

@@ -91,7 +91,7 @@ MANY = {
 def test_a_natural_body_is_read_as_the_canonical_one(form):
     body = json.dumps(ONE[form]).encode()
     assert rows_of(body) == [WANTED]
-    assert complete_decoder(SHOP, NATURAL, 1).row_at_once(body) is not None, "it takes the slow path"
+    assert complete_decoder(SHOP, NATURAL, 1).fast_row(body) is not None, "it takes the slow path"
 
 
 @pytest.mark.parametrize("form", MANY)
@@ -101,7 +101,7 @@ def test_a_natural_batch_is_read_as_the_canonical_one(form):
     assert [bits(row) for row, *_ in decoder.rows(body)] == [WANTED, WANTED]
     assert [bits(row) for row, *_ in decoder.strict_rows(body)] == [WANTED, WANTED]
     if "canonical" not in form:
-        assert decoder.rows_at_once(body) is not None, "it takes the slow path"
+        assert decoder.fast_rows(body) is not None, "it takes the slow path"
 
 
 @pytest.mark.parametrize("row", [[3.5, 4, True, "green"], [3.5, 4.0, 1.0, 1.0], [3.5, 4, 1, 1]])
@@ -110,7 +110,7 @@ def test_a_bare_array_is_a_row(row):
     assert rows_of(row, PLAIN) == [wanted]
     assert rows_of([row, row], PLAIN) == [wanted, wanted]
     assert rows_of({"instances": [row, row]}, PLAIN) == [wanted, wanted]
-    assert complete_decoder(PLAIN, NATURAL, 2).row_at_once(json.dumps(row).encode()) is not None
+    assert complete_decoder(PLAIN, NATURAL, 2).fast_row(json.dumps(row).encode()) is not None
 
 
 def test_options_of_a_natural_batch_count():
@@ -118,7 +118,7 @@ def test_options_of_a_natural_batch_count():
         {"columns": list(NAMED), "data": [list(NAMED.values())], "explain": 2, "return_features": True}
     ).encode()
     decoder = complete_decoder(SHOP, NATURAL, 1)
-    ((_, explain, returned),) = decoder.rows_at_once(body)
+    ((_, explain, returned),) = decoder.fast_rows(body)
     assert (explain, returned) == (2, FEATURES)
     ((_, explain, returned),) = decoder.strict_rows(body)
     assert (explain, returned) == (2, FEATURES)
@@ -317,7 +317,7 @@ OPTIONAL = Schema(
 def test_absent_features_get_defaults_named_by_the_request(leniency):
     decoder = complete_decoder(OPTIONAL, leniency, 2)
     body = b'{"features":{"price":1.5,"promo":true}}'
-    for parsed in (decoder.row_at_once(body), decoder.strict_row(body)):
+    for parsed in (decoder.fast_row(body), decoder.strict_row(body)):
         assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, 1.0])
         assert parsed[2] == Details(defaults={"items": 3, "colour": "green"})
     batch = b'{"instances":[{"features":{"price":1.5},"return_features":true},{"features":[1.5,3,1,null]}]}'
@@ -331,7 +331,7 @@ def test_absent_features_get_defaults_named_by_the_request(leniency):
 
 def test_a_bare_row_may_leave_optional_features_out():
     decoder = complete_decoder(OPTIONAL, NATURAL, 2)
-    for parsed in (decoder.row_at_once(b'{"price":1.5}'), decoder.strict_row(b'{"price":1.5}')):
+    for parsed in (decoder.fast_row(b'{"price":1.5}'), decoder.strict_row(b'{"price":1.5}')):
         assert bits(parsed[0]) == bits([1.5, 3.0, 1.0, None])
         assert set(parsed[2].defaults) == {"items", "colour", "promo"}
 
@@ -340,12 +340,12 @@ def test_natural_decoders_are_compiled_lazily_if_cheap():
     decoder = RowDecoder(PLAIN, NATURAL, 1)
     canonical, natural = b'{"features":[1,2,true,0]}', b'[1,2,true,"red"]'
     assert decoder.is_incomplete
-    assert decoder.row_at_once(canonical) is not None
+    assert decoder.fast_row(canonical) is not None
     assert decoder.is_incomplete
-    assert decoder.row_at_once(natural) is None
+    assert decoder.fast_row(natural) is None
     assert bits(decoder.strict_row(natural)[0]) == bits([1, 2, 1, 0])
     assert not decoder.is_incomplete
-    assert bits(decoder.row_at_once(natural)[0]) == bits([1, 2, 1, 0])
+    assert bits(decoder.fast_row(natural)[0]) == bits([1, 2, 1, 0])
     wide = RowDecoder(Schema(tuple(Feature(f"x{i}") for i in range(2001))), NATURAL, 1)
     assert not wide.is_incomplete
     assert not RowDecoder(PLAIN, Leniency(), 1).is_incomplete

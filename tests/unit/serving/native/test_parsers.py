@@ -137,10 +137,10 @@ def test_floats_of_data_frames_are_read_by_the_fast_decoder(case, named):
     feature, natural, canonical = WHOLE[case]
     decoder = complete_decoder(Schema((feature, Feature("b"))), Leniency(natural=True), 2)
     one = b'{"features":{"b":7,"\\u0061":%b}}' if named else b'{"features":[%b,7]}'
-    (expected, *_) = decoder.row_at_once(one % canonical)
-    (row, *_) = decoder.row_at_once(one % natural)
+    (expected, *_) = decoder.fast_row(one % canonical)
+    (row, *_) = decoder.fast_row(one % natural)
     assert bits(row) == bits(expected)
-    many = decoder.rows_at_once(b'{"instances":[%b,%b]}' % (one % natural, one % canonical))
+    many = decoder.fast_rows(b'{"instances":[%b,%b]}' % (one % natural, one % canonical))
     assert [bits(row) for row, *_ in many] == [bits(expected)] * 2
 
 

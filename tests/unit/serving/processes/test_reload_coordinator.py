@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from mlrf.core.repository import ModelDirectory, Pointer, Version
-from mlrf.serving.processes.reload_board import LoadCommand, LoadOutcome, Page, Plan, ReloadBoard, Report, clipped
 from mlrf.serving.processes.reload_coordinator import SWITCH_LIMIT_S, CoordinatorActions, ReloadCoordinator
+from mlrf.serving.processes.reload_messages import LoadCommand, LoadOutcome, Page, Plan, ReloadPages, Report, clipped
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.telemetry.logs import Log
 
@@ -20,11 +20,11 @@ class Play:
         self.model_directory = ModelDirectory(folder / "m")
         self.model_directory.path.mkdir()
         self.point(OLD)
-        self.board = ReloadBoard(2, 1)
+        self.pages = ReloadPages(2, 1)
         self.ended: list[int] = []
         self.outcomes: list[str] = []
         self.reloading = ReloadCoordinator(
-            self.board, {"m": self.model_directory}, 10.0, False, CoordinatorActions(lambda: None, self.ended.append, self.outcomes.append), Log("error")
+            self.pages, {"m": self.model_directory}, 10.0, False, CoordinatorActions(lambda: None, self.ended.append, self.outcomes.append), Log("error")
         )  # fmt: skip
         self.reloading.begin({"m": OLD})
         self.now = 0.0
@@ -39,13 +39,13 @@ class Play:
     def step(self, ready=BOTH, *, after_s=0.0):
         self.now += after_s
         self.reloading.step(self.now, set(ready))
-        return self.board.plan.read()
+        return self.pages.plan.read()
 
     def report(self, slot, **facts):
-        self.board.reports[slot].write(Report(slot, **facts))
+        self.pages.reports[slot].write(Report(slot, **facts))
 
     def ask(self, slot, number=1, version=NEW):
-        self.board.commands[slot].write(LoadCommand(slot, number, "m", version))
+        self.pages.commands[slot].write(LoadCommand(slot, number, "m", version))
 
     def unload(self, slot=0):
         """What an operator asks of a worker, done by all of them."""
@@ -71,13 +71,13 @@ def test_reload_prepares_one_then_all_then_switches(play):
     play.report(1, attempt=1, prepared=True)
     plan = play.step()
     assert (plan.generation, plan.versions) == (1, {"m": NEW})
-    assert play.board.outcomes[1].read().number == 0, "no worker has switched"
+    assert play.pages.outcomes[1].read().number == 0, "no worker has switched"
     play.report(0, attempt=1, generation=1)
     play.step()
-    assert play.board.outcomes[1].read().number == 0, "one has"
+    assert play.pages.outcomes[1].read().number == 0, "one has"
     play.report(1, attempt=1, generation=1)
     assert play.step().attempt is None
-    answer = play.board.outcomes[1].read()
+    answer = play.pages.outcomes[1].read()
     assert (answer.number, answer.reason) == (1, "")
     assert (play.outcomes, play.ended) == (["done"], [])
     assert play.step().attempt is None, "an ask is answered once"
@@ -89,7 +89,7 @@ def test_failed_reload_keeps_the_old_version_and_is_logged(play):
     play.report(0, attempt=1, prepared=False, reason="a golden row")
     plan = play.step()
     assert (plan.generation, plan.versions, plan.attempt) == (0, {"m": OLD}, None)
-    assert play.board.outcomes[1].read().reason == "a golden row"
+    assert play.pages.outcomes[1].read().reason == "a golden row"
     assert play.outcomes == ["refused"]
 
 
@@ -100,7 +100,7 @@ def test_a_failure_of_the_second_keeps_it_too(play):
     play.step()
     play.report(1, attempt=1, prepared=False, reason="no memory")
     assert play.step().versions == {"m": OLD}
-    assert play.board.outcomes[1].read().reason == "no memory"
+    assert play.pages.outcomes[1].read().reason == "no memory"
 
 
 def test_slow_worker_ends_the_attempt(play):
@@ -109,7 +109,7 @@ def test_slow_worker_ends_the_attempt(play):
     play.report(1, attempt=1, prepared=True)
     play.step()
     play.step(after_s=10.1)
-    assert "not prepared within 10 s by the worker in slot 0" in play.board.outcomes[0].read().reason
+    assert "not prepared within 10 s by the worker in slot 0" in play.pages.outcomes[0].read().reason
 
 
 def test_only_a_participants_death_ends_the_attempt(play):
@@ -119,7 +119,7 @@ def test_only_a_participants_death_ends_the_attempt(play):
     assert not play.reloading.is_idle, "slot 0 was not asked to prepare yet"
     play.reloading.crashed(1)
     assert play.reloading.is_idle
-    assert "slot 1 died" in play.board.outcomes[0].read().reason
+    assert "slot 1 died" in play.pages.outcomes[0].read().reason
 
 
 def test_worker_that_does_not_switch_is_killed_first(play):
@@ -131,9 +131,9 @@ def test_worker_that_does_not_switch_is_killed_first(play):
     play.step()
     play.report(0, attempt=1, generation=1)
     play.step(after_s=SWITCH_LIMIT_S - 0.1)
-    assert (play.ended, play.board.outcomes[0].read().number) == ([], 0)
+    assert (play.ended, play.pages.outcomes[0].read().number) == ([], 0)
     play.step(after_s=0.2)
-    assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
+    assert (play.ended, play.pages.outcomes[0].read().number) == ([1], 1)
 
 
 def test_worker_ready_during_preparation_is_included(play):
@@ -184,9 +184,9 @@ def test_a_pointer_that_cannot_be_read_changes_nothing(play):
 
 
 def test_what_is_served_already_is_acknowledged_at_once(play):
-    play.board.commands[0].write(LoadCommand(0, 1, "m", OLD))
+    play.pages.commands[0].write(LoadCommand(0, 1, "m", OLD))
     plan = play.step()
-    assert (plan.generation, play.board.outcomes[0].read().number) == (0, 1)
+    assert (plan.generation, play.pages.outcomes[0].read().number) == (0, 1)
 
 
 def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
@@ -195,10 +195,10 @@ def test_unloading_is_acknowledged_when_every_worker_has_let_go(play):
     assert (plan.generation, plan.versions, plan.unloaded, plan.attempt) == (1, {}, {"m": OLD}, None)
     play.report(0, generation=1)
     play.step()
-    assert play.board.outcomes[1].read().number == 0, "one has"
+    assert play.pages.outcomes[1].read().number == 0, "one has"
     play.report(1, generation=1)
     play.step()
-    assert play.board.outcomes[1].read() == LoadOutcome(1, 1)
+    assert play.pages.outcomes[1].read() == LoadOutcome(1, 1)
     assert (play.outcomes, play.ended, play.reloading.is_idle) == (["unloaded"], [], True)
 
 
@@ -207,7 +207,7 @@ def test_worker_that_does_not_unload_is_killed_first(play):
     play.step()
     play.report(0, generation=1)
     play.step(after_s=SWITCH_LIMIT_S + 0.1)
-    assert (play.ended, play.board.outcomes[0].read().number) == ([1], 1)
+    assert (play.ended, play.pages.outcomes[0].read().number) == ([1], 1)
 
 
 def test_unloaded_model_returns_only_by_a_load(play):
@@ -224,7 +224,7 @@ def test_unloaded_model_returns_only_by_a_load(play):
     for slot in BOTH:
         play.report(slot, attempt=2, generation=2)
     assert play.step().attempt is None, "nor is the pointer followed that moved before"
-    assert play.board.outcomes[0].read() == LoadOutcome(0, 2)
+    assert play.pages.outcomes[0].read() == LoadOutcome(0, 2)
     assert play.outcomes == ["unloaded", "done"]
 
 
@@ -235,7 +235,7 @@ def test_a_load_that_is_refused_leaves_it_out(play):
     play.report(1, attempt=2, generation=1, reason="a golden row")
     plan = play.step()
     assert (plan.generation, plan.versions, plan.unloaded) == (1, {}, {"m": OLD})
-    assert play.board.outcomes[0].read().reason == "a golden row"
+    assert play.pages.outcomes[0].read().reason == "a golden row"
     assert play.outcomes == ["unloaded", "refused"]
 
 
@@ -243,7 +243,7 @@ def test_what_is_unloaded_already_is_acknowledged_at_once(play):
     play.unload()
     play.ask(1, version=None)
     plan = play.step()
-    assert (plan.generation, play.board.outcomes[1].read().number) == (1, 1)
+    assert (plan.generation, play.pages.outcomes[1].read().number) == (1, 1)
     assert play.outcomes == ["unloaded"], "and not counted"
 
 
@@ -288,5 +288,5 @@ def test_a_message_that_does_not_fit_is_refused():
 
 def test_every_reason_fits_a_page():
     report = Report(1, 1, 1, False, clipped("\x00" * 100_000))
-    ReloadBoard(1, 0).reports[0].write(report)
-    assert ReloadBoard(1, 0).reports[0].read() == Report()
+    ReloadPages(1, 0).reports[0].write(report)
+    assert ReloadPages(1, 0).reports[0].read() == Report()

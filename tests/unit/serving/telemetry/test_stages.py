@@ -18,7 +18,7 @@ from mlrf.serving.http.router import Call
 from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.native.fast_parser import RowDecoder
 from mlrf.serving.native.predict_handler import PredictHandler
-from mlrf.serving.routes import layout, predicting
+from mlrf.serving.routes import layout, prediction_labels
 from mlrf.serving.runtime.control_block import ControlBlock
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Deferred, recorded
@@ -98,8 +98,8 @@ def test_a_request_that_is_not_sampled_has_no_recorder(bundle, meter):
 def test_the_strict_path_tries_the_fast_decoder_once(bundle, monkeypatch):
     decoder = RowDecoder(bundle.schema, Leniency(), 100)
     tried = []
-    fast = RowDecoder.row_at_once
-    monkeypatch.setattr(RowDecoder, "row_at_once", lambda self, body: tried.append(body) or fast(self, body))
+    fast = RowDecoder.fast_row
+    monkeypatch.setattr(RowDecoder, "fast_row", lambda self, body: tried.append(body) or fast(self, body))
     model = rows_of(mlrf.load(bundle.path))
     handler = PredictHandler(model, decoder, lambda _n: None, lambda _n: None, CostModel(model))
     with pytest.raises(RequestError):
@@ -112,7 +112,7 @@ def call(route=layout(["sample"]).number("/predict", "sample")):
 
 
 def test_due_requests_are_looked_at_and_others_are_not(meter):
-    watch = TelemetryObserver(TelemetrySettings(access_log_rate=0.5), predicting(), 0, meter, Log("critical", 2))
+    watch = TelemetryObserver(TelemetrySettings(access_log_rate=0.5), prediction_labels(), 0, meter, Log("critical", 2))
     looked = passed = 0
     for _ in range(2000):
         passed += watch.skip()
@@ -128,8 +128,10 @@ def test_a_caller_is_followed_only_where_there_is_tracing(meter):
         return None if header is None else header == b"yes"
 
     tracing = SimpleNamespace(follows=follows, span=lambda *_: b"", close=lambda _limit_s: None)
-    without = TelemetryObserver(TelemetrySettings(), predicting(), 0, meter, Log("critical"))
-    within = TelemetryObserver(TelemetrySettings(trace_rate=1.0), predicting(), 0, meter, Log("critical"), tracing)
+    without = TelemetryObserver(TelemetrySettings(), prediction_labels(), 0, meter, Log("critical"))
+    within = TelemetryObserver(
+        TelemetrySettings(trace_rate=1.0), prediction_labels(), 0, meter, Log("critical"), tracing
+    )
     asked = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"yes")
     unwanted = Call(1, lambda _body: b"{}", b"", 0, False, True, False, False, None, False, traceparent=b"no")
     assert without.begin(asked, b"id", b"", "", is_due=False) is None

@@ -51,7 +51,7 @@ class CallHandler:
         self._n_in_flight = 0
         self._is_idle = asyncio.Event()
         self._draining = False
-        self._held: asyncio.Event | None = None
+        self._resumed: asyncio.Event | None = None
 
     def answer_by(self, calls: Mapping[str, CallHandlers]) -> None:
         """Replace the calls, by path, for later messages; messages in progress keep theirs."""
@@ -69,22 +69,22 @@ class CallHandler:
                 if not isinstance(made, bytes):
                     made = await made
             except RefusedCallError as refused:
-                if self._held is not None:
-                    await self._held.wait()
+                if self._resumed is not None:
+                    await self._resumed.wait()
                 await refused.abort(context)
                 raise
-            if self._held is not None:
-                await self._held.wait()
+            if self._resumed is not None:
+                await self._resumed.wait()
             return made
 
         return self._counted(answer)
 
     def stream(
-        self, path: str, frame: Callable[[bytes], bytes], tell: Callable[[bytes, str], bytes] | None = None
+        self, path: str, frame: Callable[[bytes], bytes], encode_error: Callable[[bytes, str], bytes] | None = None
     ) -> _Answer:
         """Return the handler of a stream: it sends `frame` of each request's answer, in their order.
 
-        If a request is refused, `tell` makes a message from it and the error, and the stream continues; without `tell`, and
+        If a request is refused, `encode_error` makes a message from it and the error, and the stream continues; without it, and
         if the caller may not call at all, the stream ends.
         """
 
@@ -93,36 +93,36 @@ class CallHandler:
             try:
                 self._handler.check(path, caller)
                 while (body := await self._next(context, caller)) is not grpc.aio.EOF:
-                    await self._write(context, caller, await self._framed(path, caller, body, frame, tell))
+                    await self._write(context, caller, await self._framed(path, caller, body, frame, encode_error))
             except RefusedCallError as refused:
                 await refused.abort(context)
                 raise
 
         return self._counted(answer)
 
-    def watch(self, tell: Callable[[bytes, Any], Awaitable[None]]) -> _Answer:
-        """Return the handler of a call of one message with many answers, as `tell` writes them; its errors end the call."""
+    def watch(self, send_answers: Callable[[bytes, Any], Awaitable[None]]) -> _Answer:
+        """Return the handler of a call of one message with many answers that `send_answers` sends; its errors end the call."""
 
         async def answer(_requests: Any, context: Any) -> None:
             try:
                 body = await self._messages.read(context, is_stream=False)
                 if body is grpc.aio.EOF:
                     raise _cut_short()
-                await tell(body, context)
+                await send_answers(body, context)
             except Exception as fault:  # noqa: BLE001  whatever is raised, the client gets an answer
                 refused = self._handler.refusal(caller_of(context), fault)
                 await refused.abort(context)
 
         return self._counted(answer)
 
-    def hold(self) -> None:
-        """Hold back finished responses until `release`."""
-        self._held = asyncio.Event()
+    def pause_sending(self) -> None:
+        """Delay finished responses until `resume_sending`."""
+        self._resumed = asyncio.Event()
 
-    def release(self) -> None:
-        """Send the responses held back, and all later ones at once."""
-        if self._held is not None:
-            self._held.set()
+    def resume_sending(self) -> None:
+        """Send the delayed responses, and all later ones without delay."""
+        if self._resumed is not None:
+            self._resumed.set()
 
     def end_resting(self) -> None:
         """End streams that wait for a client message, now and later; the others end after their response."""
@@ -175,7 +175,7 @@ class CallHandler:
         caller: Caller,
         body: bytes,
         frame: Callable[[bytes], bytes],
-        tell: Callable[[bytes, str], bytes] | None,
+        encode_error: Callable[[bytes, str], bytes] | None,
     ) -> bytes:
         """Return the answer to one message of a stream; RefusedCallError ends the stream."""
         try:
@@ -183,9 +183,9 @@ class CallHandler:
             return frame(one if isinstance(one, bytes) else await one)
         except RefusedCallError as refused:
             # A key may permit predictions but not explanations: then the stream continues.
-            if tell is None or (refused.code in _OF_ACCESS and not self._handler.is_admitted(path, caller)):
+            if encode_error is None or (refused.code in _OF_ACCESS and not self._handler.is_admitted(path, caller)):
                 raise
-            return tell(body, refused.details)
+            return encode_error(body, refused.details)
 
     async def _write(self, context: Any, caller: Caller, content: bytes) -> None:
         try:

@@ -34,7 +34,7 @@ _PARAMETER = message("InferParameter")
 _VALUES = message("InferTensorContents")
 _CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
-"""Appended to a response's bytes, which merges it: tells clients of Triton that the request gets no other response."""
+"""Appended to a response's bytes, which merges it: says to clients of Triton that the request gets no other response."""
 _CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",

@@ -1,7 +1,7 @@
 """Bounds the metadata of a call, also of a client that never acknowledged the server's settings.
 
 grpcio's core refuses metadata over 16 KB, but only once the client has acknowledged the settings that say so. A header costs
-one byte on the wire (an index of HPACK's table) and grpcio makes a Python object of each before it calls any code of ours: a
+one byte on the wire (an index of HPACK's table) and grpcio makes a Python object of each before it calls any of mlrf's code: a
 megabyte took the event loop a second. What grpcio makes those objects of is replaced by a function that counts them.
 """
 
@@ -48,7 +48,7 @@ def limit_metadata() -> None:
     """Bound the metadata of all calls of this process; grpcio ends a call with more as UNKNOWN."""
     if not isinstance(cygrpc._Metadatum, _Counter):  # noqa: SLF001  there is no other place before the event loop is held
         cygrpc._Metadatum = _Counter(cygrpc._Metadatum)  # noqa: SLF001
-        # Where the core has ended such a call already, grpcio prints why it could not, beside the record that it logs.
+        # Where the core has ended such a call already, grpcio prints why it could not, in addition to the record that it logs.
         cygrpc.traceback = _SILENT
 
 

@@ -81,7 +81,7 @@ class GrpcServer:
         limit_metadata()
         times_s = limits.request_timeout_s, limits.idle_timeout_s
         self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
-        self._answering = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
+        self._calls = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
         self._access = access
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
@@ -95,7 +95,7 @@ class GrpcServer:
         paths[GRPC_CHECK] = simple(self._health.check)
         paths[GRPC_LIST] = simple(self._health.list)
         paths[GRPC_REFLECT] = simple(self._reflection.answer)
-        self._answering.answer_by(paths)
+        self._calls.answer_by(paths)
 
     async def start(self, host: str, port: int) -> None:
         """Start to listen; raises ConfigError if the port cannot be bound."""
@@ -118,19 +118,19 @@ class GrpcServer:
     async def drain(self, limit_s: float) -> None:
         """Accept no more calls, and let those in progress finish, for at most `limit_s`.
 
-        grpcio ends calls with CANCELLED that arrive once it stops, or that it has not handed over by then. So answers are held
+        grpcio ends calls with CANCELLED that arrive once it stops, or that it has not handed over by then. Answers are delayed
         for a moment, in which calls in transit arrive, and are sent after GOAWAY: a client that
         waits for an answer uses another worker next. Measured: of six clients that send call after call, five lost one when
         their worker was replaced; now none does.
         """
         self._health.end()
-        self._answering.hold()
+        self._calls.pause_sending()
         await asyncio.sleep(min(_SETTLE_S, limit_s))
         stopping = asyncio.create_task(self._server.stop(limit_s))
-        self._answering.end_resting()
+        self._calls.end_resting()
         await asyncio.sleep(_GOAWAY_S)
-        self._answering.release()
-        finishing = asyncio.create_task(self._answering.finish())
+        self._calls.resume_sending()
+        finishing = asyncio.create_task(self._calls.finish())
         await asyncio.wait((stopping, finishing), return_when=asyncio.FIRST_COMPLETED)
         # Answers have been sent; a client that ignores GOAWAY would keep its connection.
         await asyncio.wait((stopping,), timeout=_LINGER_S)
@@ -145,14 +145,14 @@ class GrpcServer:
         A call of one message is registered as a stream, because grpcio would read the message of any other before it calls the
         handler; on the wire they are the same.
         """
-        answering = self._answering
-        handlers = {each.path: grpc.stream_unary_rpc_method_handler(answering.unary(each.path)) for each in GRPC_CALLS}
-        inferring = answering.stream(GRPC_STREAM, streamed, streamed_fault)
-        reflecting = grpc.stream_stream_rpc_method_handler(answering.stream(GRPC_REFLECT, bytes))
-        handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(inferring)
-        handlers[f"/{HEALTH}/Watch"] = grpc.stream_stream_rpc_method_handler(answering.watch(self._health.watch))
+        calls = self._calls
+        handlers = {each.path: grpc.stream_unary_rpc_method_handler(calls.unary(each.path)) for each in GRPC_CALLS}
+        infer_stream = calls.stream(GRPC_STREAM, streamed, streamed_fault)
+        reflection_stream = grpc.stream_stream_rpc_method_handler(calls.stream(GRPC_REFLECT, bytes))
+        handlers[GRPC_STREAM] = grpc.stream_stream_rpc_method_handler(infer_stream)
+        handlers[f"/{HEALTH}/Watch"] = grpc.stream_stream_rpc_method_handler(calls.watch(self._health.watch))
         for service in (REFLECTION, REFLECTION_ALPHA):
-            handlers[f"/{service}/ServerReflectionInfo"] = reflecting
+            handlers[f"/{service}/ServerReflectionInfo"] = reflection_stream
         return handlers
 
 

@@ -138,12 +138,12 @@ class UnfinishedMessages:
             return
         self._sweeps_to_trim = _TRIMMING_SWEEPS
         footprint = footprint_bytes()
-        held_bytes = self._most_bytes()
+        buffered_bytes = self._most_bytes()
         if footprint:
             grown_bytes = footprint - min(self._footprints, default=0) - self._admission.unfinished_bytes
-            held_bytes = max(0, min(held_bytes, grown_bytes))
-        self._admission.elsewhere_bytes = held_bytes
-        if held_bytes > free_bytes:
+            buffered_bytes = max(0, min(buffered_bytes, grown_bytes))
+        self._admission.elsewhere_bytes = buffered_bytes
+        if buffered_bytes > free_bytes:
             host, n_reads = Counter(read.host for read in self._reads).most_common(1)[0]
             n_ended = math.ceil(n_reads / _EVICTED_SHARE)
             for read in [read for read in self._reads if read.host == host][:n_ended]:

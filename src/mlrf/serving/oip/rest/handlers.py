@@ -84,8 +84,8 @@ class RestHandlers:
         return _acting(lambda parameters: self._plane().unload(name, parameters))
 
 
-def _json(tell: Callable[[], Any]) -> Handler:
-    return lambda _body: msgspec.json.encode(tell())
+def _json(make: Callable[[], Any]) -> Handler:
+    return lambda _body: msgspec.json.encode(make())
 
 
 def _acting(act: Callable[[Mapping[str, Any]], Awaited]) -> Handler:

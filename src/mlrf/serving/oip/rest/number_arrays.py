@@ -13,7 +13,7 @@ from typing import NamedTuple
 from mlrf.serving.runtime.thresholds import JSON_PIECE_BYTES
 
 _KEY = b'"data"'
-_OPENING = re.compile(rb'"data"\s*:\s*\[')
+_DATA_ARRAY = re.compile(rb'"data"\s*:\s*\[')
 _TOKEN = token_hex(16).encode()
 """Random, so that no client can write the placeholder of an array."""
 
@@ -32,13 +32,13 @@ def cut(document: bytes) -> Cut:
     Infinity 1e999.
     """
     arrays: dict[bytes, bytes] = {}
-    parts, place, looked = [], 0, 0
-    while (found := document.find(_KEY, looked)) >= 0:
-        looked = found + len(_KEY)
-        opening = _OPENING.match(document, found)
-        if opening is None:
+    parts, copied_to, searched_to = [], 0, 0
+    while (found := document.find(_KEY, searched_to)) >= 0:
+        searched_to = found + len(_KEY)
+        match = _DATA_ARRAY.match(document, found)
+        if match is None:
             continue
-        start = opening.end() - 1
+        start = match.end() - 1
         # Numbers contain no quote or brace: the array ends with the last bracket before the first of them.
         quote = document.find(b'"', start)
         brace = document.find(b"}", start, len(document) if quote < 0 else quote)
@@ -47,6 +47,6 @@ def cut(document: bytes) -> Cut:
             continue
         name = b'"%b %d"' % (_TOKEN, len(arrays))
         arrays[name] = document[start:end].replace(b"NaN", b"null").replace(b"Infinity", b"1e999")
-        parts += [document[place:start], name]
-        place = looked = end
-    return Cut(b"".join([*parts, document[place:]]) if parts else document, arrays)
+        parts += [document[copied_to:start], name]
+        copied_to = searched_to = end
+    return Cut(b"".join([*parts, document[copied_to:]]) if parts else document, arrays)

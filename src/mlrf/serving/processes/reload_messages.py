@@ -119,7 +119,7 @@ class Page(Generic[M]):
         return self._seen[1] if self._seen is not None else self._kind()
 
 
-class ReloadBoard:
+class ReloadPages:
     """The pages of all processes, made before the fork."""
 
     def __init__(self, n_slots: int, n_models: int) -> None:

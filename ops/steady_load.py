@@ -13,7 +13,7 @@ from typing import Self
 
 import uvloop
 
-from mlrf.demo.connection import Response
+from mlrf.demo.load_connection import Response
 from mlrf.demo.open_loop import OpenLoop
 from raw_http import request
 

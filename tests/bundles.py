@@ -19,7 +19,7 @@ from mlrf.core.bundle_files import digest_file
 from mlrf.core.errors import BundleError, EngineError
 from mlrf.core.feature import Category, Feature, Kind
 from mlrf.core.forest import Forest
-from mlrf.core.golden_rows import encode_golden_rows
+from mlrf.core.golden_bin import encode_golden_rows
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.link import Link
 from mlrf.core.manifest import FORMAT, FileEntry, KeyFieldEntry, LinkEntry, Manifest, ModelFacts, RowsEntry, Task

@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 
-from mlrf.demo.connection import Response
+from mlrf.demo.load_connection import Response
 from mlrf.demo.open_loop import OpenLoop
 from raw_http import request
 

@@ -15,7 +15,7 @@ from mlrf.builder.parity.exports import run_onnx, run_trees
 from mlrf.builder.parity.gate import Exports, judge, judge_trees, prove
 from mlrf.builder.parity.golden_rows import golden_rows
 from mlrf.builder.parity.kept_rows import kept_rows
-from mlrf.builder.parity.reference import run_reference_library
+from mlrf.builder.parity.reference_runner import run_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.schema import Schema
 from models import data, train

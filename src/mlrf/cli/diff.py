@@ -17,7 +17,7 @@ from mlrf.core.bundle import Bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import ConfigError
 from mlrf.core.feature import Feature
-from mlrf.core.golden_rows import read_golden_rows
+from mlrf.core.golden_bin import read_golden_rows
 from mlrf.core.leniency import Leniency
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.core.named_bundle import open_bundle

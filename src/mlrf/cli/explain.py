@@ -18,7 +18,7 @@ from mlrf.cli.explanation_page import MOST_ROWS, ExplainedRow, explanation_page
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.row_files import STANDARD, leniency_of, read_file
 from mlrf.cli.terminal_text import harmless
-from mlrf.cli.waterfall import waterfall
+from mlrf.cli.waterfall_text import waterfall
 from mlrf.core.errors import ConfigError
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.selection import open_engine

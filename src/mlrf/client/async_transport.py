@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from mlrf.client.errors import ServerUnreachableError, error_of
-from mlrf.client.messages import Request, Response
+from mlrf.client.http_messages import Request, Response
 from mlrf.client.retries import RetryBudget, wait_s
 from mlrf.client.transport import LEAST_GZIP_BYTES, OK, UNAVAILABLE, parts_of, seconds_of
 from mlrf.core.errors import ConfigError, DeadlineExceededError, MlrfError

@@ -15,7 +15,7 @@ import numpy as np
 from mlrf.client.curves import read_curve
 from mlrf.client.errors import VersionChangedError
 from mlrf.client.frames import like
-from mlrf.client.messages import Request, Response
+from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel, class_names, read_served_model
 from mlrf.client.table_inference import TableInference
 from mlrf.client.tensors import Array

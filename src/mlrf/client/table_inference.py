@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 import numpy as np
 
-from mlrf.client.messages import Request, Response
+from mlrf.client.http_messages import Request, Response
 from mlrf.client.served_model import ServedModel
 from mlrf.client.tensors import Array, read_response, write_request
 from mlrf.core.errors import BatchTooLargeError, BodyTooLargeError, InvalidRequestError

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from mlrf.client.messages import Response
+from mlrf.client.http_messages import Response
 from mlrf.core.errors import MlrfError
 
 Array = npt.NDArray[np.float64]

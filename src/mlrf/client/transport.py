@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from urllib.parse import SplitResult, urlsplit
 
 from mlrf.client.errors import ServerUnreachableError, error_of
-from mlrf.client.messages import Request, Response
+from mlrf.client.http_messages import Request, Response
 from mlrf.client.retries import RetryBudget, wait_s
 from mlrf.core.errors import ConfigError, DeadlineExceededError, MlrfError
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import msgspec
 
 from mlrf.core.errors import ConfigError
-from mlrf.demo.connection import CONNECTION_LOST, Connection, Response
+from mlrf.demo.load_connection import CONNECTION_LOST, Connection, Response
 from mlrf.demo.load_report import LoadReport, percentile
 from mlrf.demo.pacing import Pacer
 

@@ -34,7 +34,7 @@ from mlrf.demo.request_rows import (
     predict_bodies,
 )
 from mlrf.demo.retail import Retail, read_retail
-from mlrf.demo.server import HOST, Server, serve_command
+from mlrf.demo.server_process import HOST, Server, serve_command
 from mlrf.demo.training import TREES, Trained, train
 
 MODEL_NAME = "department-revenue"

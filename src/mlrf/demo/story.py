@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mlrf.builder.bundle.writer import check_output
 from mlrf.core.errors import ConfigError, OutputExistsError
-from mlrf.demo.server import require_free_port
+from mlrf.demo.server_process import require_free_port
 
 if TYPE_CHECKING:
     from mlrf.demo.steps import DemoOptions

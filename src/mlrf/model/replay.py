@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlrf.core.errors import BundleError
-from mlrf.core.golden_rows import GoldenRows, read_golden_rows
+from mlrf.core.golden_bin import GoldenRows, read_golden_rows
 from mlrf.core.manifest import GOLDEN_ROWS
 from mlrf.engines.interface import Engine, Explainer, Interruptible
 from mlrf.model.row_predictor import RowPredictor

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mlrf.core.errors import ConfigError, InvalidRequestError
 from mlrf.core.leniency import UnknownCategories
-from mlrf.scoring.inputs import InputFile, find_inputs, open_input
+from mlrf.scoring.input_files import InputFile, find_inputs, open_input
 from mlrf.scoring.output import RUN_KEY, OutputDirectory
 from mlrf.scoring.scorer import Scorer
 

@@ -2,8 +2,7 @@
 
 A new route is a line of ROUTES; its path stands in route_paths.py if other modules refer to it. The router, access rules, both
 parts of the OpenAPI document, the page at /docs and the labels of metrics follow from it; a test compares
-docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; the data plane's calls (oip/grpc/calls.py) answer them by
-name.
+docs/reference/routes.md. gRPC calls are the lines of GRPC_CALLS; oip/grpc/inference_calls.py answers them by name.
 """
 
 from __future__ import annotations

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mlrf.testing.server import RunningServer, serving
+from mlrf.testing.server_process import RunningServer, serving
 
 __all__ = ["RunningServer", "serving"]

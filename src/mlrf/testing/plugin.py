@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlrf.testing.server import RunningServer, serving
+from mlrf.testing.server_process import RunningServer, serving
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import mlrf
 from mlrf.builder.bundle.golden_parquet import read_golden
 from mlrf.builder.detect import import_model
 from mlrf.builder.importers.imported_model import ImportedModel
-from mlrf.builder.parity.reference import run_reference_library
+from mlrf.builder.parity.reference_runner import run_reference_library
 from mlrf.cli import main
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import (
@@ -33,7 +33,7 @@ from mlrf.core.errors import (
     SampleError,
 )
 from mlrf.core.feature import Kind
-from mlrf.core.golden_rows import read_golden_rows
+from mlrf.core.golden_bin import read_golden_rows
 from once_a_run import once_a_run
 
 

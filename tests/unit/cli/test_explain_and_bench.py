@@ -12,7 +12,7 @@ import mlrf
 from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from mlrf.cli import main
 from mlrf.cli.engine_timing import FIGURES, rows_for
-from mlrf.cli.waterfall import waterfall
+from mlrf.cli.waterfall_text import waterfall
 from mlrf.core.bundle import read_bundle
 from mlrf.core.feature import Kind
 from mlrf.core.manifest import LinkEntry

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from mlrf.core.errors import ConfigError, MlrfError, OutputExistsError
 from mlrf.demo.request_rows import key_of, named_instances
-from mlrf.demo.server import Server, require_free_port, serve_command
+from mlrf.demo.server_process import Server, require_free_port, serve_command
 from mlrf.demo.steps import DemoOptions
 from mlrf.demo.story import _interrupted_once, run
 
@@ -176,7 +176,7 @@ def test_failed_server_start_shows_its_last_log_lines(port):
 
 
 def test_a_server_that_ignores_the_request_to_end_is_ended(port, monkeypatch, tmp_path):
-    monkeypatch.setattr("mlrf.demo.server._STOP_LIMIT_S", 0.3)
+    monkeypatch.setattr("mlrf.demo.server_process._STOP_LIMIT_S", 0.3)
     deaf = (
         "import signal, http.server as h; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "class Ready(h.BaseHTTPRequestHandler):\n"

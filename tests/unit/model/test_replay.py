@@ -12,7 +12,7 @@ import pytest
 from bundles import entry_of, write_bundle, write_manifest, write_tree_bundle
 from mlrf.core.bundle import read_bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.golden_rows import MAX_BYTES, MAX_ROWS, encode_golden_rows, n_kept, read_golden_rows
+from mlrf.core.golden_bin import MAX_BYTES, MAX_ROWS, encode_golden_rows, n_kept, read_golden_rows
 from mlrf.engines.selection import open_engine
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor

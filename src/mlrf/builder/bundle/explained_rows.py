@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrf.builder.bundle.key_columns import key_columns
 from mlrf.builder.bundle.keyed_rows import KeyedRows, Progress
+from mlrf.builder.bundle.parquet_keys import key_columns
 from mlrf.core.manifest import EXPLANATIONS, FOREST, CombinationEntry
 from mlrf.engines.interface import Explainer
 from mlrf.engines.selection import tree_engine

@@ -13,9 +13,9 @@ from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.importers.imported_model import ImportedModel
+from mlrf.builder.package_versions import library_versions
 from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
 from mlrf.builder.sample import schema_of
-from mlrf.builder.versions import library_versions
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.combination import Combination
 from mlrf.core.feature import Kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlrf.core.forest import F64
-from mlrf.core.golden_rows import encode_golden_rows, n_kept
+from mlrf.core.golden_bin import encode_golden_rows, n_kept
 
 _MIN_BYTES = 128 << 10
 

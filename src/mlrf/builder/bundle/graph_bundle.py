@@ -10,13 +10,13 @@ import numpy as np
 from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.importers.imported_model import ImportedGraph
+from mlrf.builder.importers.onnx_graph.graph_runner import GraphAnswers, run_graph_reference
 from mlrf.builder.importers.onnx_graph.inputs import that_may_be_missing
 from mlrf.builder.importers.onnx_graph.proof import GraphProof, Progress, prove_graph
-from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers, run_graph_reference
 from mlrf.builder.importers.onnx_graph.rows import graph_rows, rows_to_try
 from mlrf.builder.importers.onnx_graph.semantics import missing_answered, read_meaning
+from mlrf.builder.package_versions import library_versions
 from mlrf.builder.sample import schema_of
-from mlrf.builder.versions import library_versions
 from mlrf.core.manifest import FORMAT, GOLDEN, GOLDEN_ROWS, ONNX_MODEL, GraphEntry, LinkEntry, Manifest
 
 _SHOWN_OPERATORS = 3

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlrf.builder.bundle.key_columns import KEY_TYPES, key_columns
 from mlrf.builder.bundle.keyed_rows import KeyedRows, Progress
+from mlrf.builder.bundle.parquet_keys import KEY_TYPES, key_columns
 from mlrf.core.feature import Category, Kind
 from mlrf.core.manifest import FEATURES
 from mlrf.features.entity_key import KeyType

@@ -80,7 +80,7 @@ class ImportedModel:
     """An imported model: its trees, the meaning of its margins, and its columns.
 
     `source` is the model in the training library's own format, with which the parity gate runs the library in a child process
-    through the module `answers` (see parity/reference.py).
+    through the module `answers` (see parity/reference_runner.py).
     """
 
     forest: Forest

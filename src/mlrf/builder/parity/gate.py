@@ -11,10 +11,10 @@ from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.parity.comparison import MARGIN_LIMIT, PREDICTION_LIMITS, compare, refuse, report, rounding_limit
 from mlrf.builder.parity.exports import TreesRun, run_onnx, run_trees
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows, golden_rows_of
-from mlrf.builder.parity.infinities import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
+from mlrf.builder.parity.infinity_probe import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
 from mlrf.builder.parity.kept_rows import kept_rows
 from mlrf.builder.parity.node_probes import Coverage
-from mlrf.builder.parity.reference import Answers, InfiniteAnswers, run_reference_library
+from mlrf.builder.parity.reference_runner import Answers, InfiniteAnswers, run_reference_library
 from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64, Bool
 from mlrf.core.manifest import ParityRows

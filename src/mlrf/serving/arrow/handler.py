@@ -12,7 +12,7 @@ from mlrf.core.errors import UnsupportedMediaTypeError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
 from mlrf.model.row_predictor import RowPredictor
-from mlrf.serving.http.content_coding import unzip_whole
+from mlrf.serving.http.gzip_body import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, unzipping
 from mlrf.serving.native.response_builder import ResponseBuilder

@@ -21,7 +21,7 @@ from mlrf.core.errors import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
-from mlrf.serving.http.content_coding import unzip_short, unzip_whole
+from mlrf.serving.http.gzip_body import unzip_short, unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.runtime.deadlines import header_timeout_s
 from mlrf.serving.runtime.observer import ObservedRequest

@@ -19,7 +19,7 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
-from mlrf.serving.oip.outputs import Outputs
+from mlrf.serving.oip.output_tensors import Outputs
 from mlrf.serving.oip.row_lookup import (
     are_all_precomputed,
     contributions_of,

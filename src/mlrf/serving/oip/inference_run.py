@@ -7,7 +7,7 @@ from typing import Any
 
 from mlrf.serving.lookup.stored_rows import FoundRow
 from mlrf.serving.oip.messages import InferRequest, InferResponse
-from mlrf.serving.oip.outputs import RequestedOutputs
+from mlrf.serving.oip.output_tensors import RequestedOutputs
 from mlrf.serving.oip.row_lookup import Precomputed
 from mlrf.serving.oip.statistics import RequestTimes
 

@@ -7,7 +7,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
-from mlrf.serving.oip.outputs import Outputs
+from mlrf.serving.oip.output_tensors import Outputs
 from mlrf.serving.oip.tensor_reader import ONE_TENSOR
 
 _MAX_ROWS = (1 << 31) - 1

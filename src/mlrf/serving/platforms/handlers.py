@@ -7,7 +7,7 @@ from functools import partial
 
 from mlrf.core.errors import InvalidRequestError, UnsupportedMediaTypeError
 from mlrf.core.schema import Schema
-from mlrf.serving.http.content_coding import unzip_whole
+from mlrf.serving.http.gzip_body import unzip_whole
 from mlrf.serving.http.head import Head
 from mlrf.serving.http.router import JSON, Framed, check_json, unzipping
 from mlrf.serving.native.canonical_rows import RowWriter, batch_body

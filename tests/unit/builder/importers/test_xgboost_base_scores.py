@@ -9,7 +9,7 @@ import pytest
 import xgboost
 
 from mlrf.builder.detect import import_model
-from mlrf.builder.parity.reference import run_reference_library
+from mlrf.builder.parity.reference_runner import run_reference_library
 from mlrf.core.errors import UnsupportedModelError
 
 CLAMPS = tuple(map(int, xgboost.__version__.split(".")[:2])) >= (3, 1)

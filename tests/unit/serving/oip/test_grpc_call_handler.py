@@ -12,7 +12,7 @@ import pytest
 from mlrf.core.errors import MalformedRequestError
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.oip.grpc.call_handler import CallHandler
-from mlrf.serving.oip.grpc.calls import simple
+from mlrf.serving.oip.grpc.inference_calls import simple
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.routes import layout
 from mlrf.serving.runtime.request_runtime import RequestRuntime

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlrf.serving.oip.messages import OutputTensor
+from mlrf.serving.oip.output_tensors import _label_elements
 from mlrf.serving.oip.output_values import values_of
-from mlrf.serving.oip.outputs import _label_elements
 
 
 @pytest.mark.parametrize(

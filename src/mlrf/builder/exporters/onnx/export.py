@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from mlrf.builder.exporters.onnx.ensemble import ML_DOMAIN, ensemble_node, operator_covers, with_first_leaves
-from mlrf.builder.exporters.onnx.link import link_nodes
+from mlrf.builder.exporters.onnx.link_operators import link_nodes
 from mlrf.builder.exporters.onnx.tested_columns import tested_columns
 from mlrf.builder.exporters.onnx.threshold_ranks import threshold_ranks
 from mlrf.core.errors import UnsupportedModelError

@@ -1,6 +1,6 @@
 """The importer of CatBoost models (`.cbm`, JSON or objects); catboost itself is not needed for files.
 
-source (bytes of the given object), cbm_file with flatbuffers, and json_file (bytes to `Document`), document (the content of
+source (bytes of the given object), cbm_file with cbm_tables, and json_file (bytes to `Document`), document (the content of
 both), ctr (statistics of categories), tree_shapes, trees, ctr_tables and features (`Document` to the IR and the schema),
 objective (task and link of a loss), reader (combines them), reference (CatBoost itself, in a child process).
 """

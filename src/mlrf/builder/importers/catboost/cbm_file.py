@@ -22,6 +22,7 @@ from mlrf.builder.importers.catboost.cbm_fields import (
     OneHotField,
     TreesField,
 )
+from mlrf.builder.importers.catboost.cbm_tables import Table
 from mlrf.builder.importers.catboost.ctr import (
     COUNTERS,
     MEANS,
@@ -34,7 +35,6 @@ from mlrf.builder.importers.catboost.ctr import (
     make_table,
 )
 from mlrf.builder.importers.catboost.document import NO_COLUMN, Column, Document, Split, Tree, refuse_kind
-from mlrf.builder.importers.catboost.flatbuffers import Table
 from mlrf.builder.importers.catboost.tree_shapes import grow, oblivious_tree
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import F64, I64

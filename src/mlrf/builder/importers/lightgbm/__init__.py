@@ -1,6 +1,6 @@
 """The importer of LightGBM's text format (v2 to v4); LightGBM is not needed to read a model file.
 
-text (sections of the file) → tree (one block of fields) → forest (the IR); objective (task and link); features (names, kinds,
+text (sections of the file) → tree (one block of fields) → trees (the IR); objective (task and link); features (names, kinds,
 categories); `source` finds the text in a path, a Booster or a wrapper; `reader` combines them; `reference` runs LightGBM
 itself.
 """

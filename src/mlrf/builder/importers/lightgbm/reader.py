@@ -7,11 +7,11 @@ import numpy as np
 from mlrf.builder.class_labels import choose_labels
 from mlrf.builder.importers.imported_model import ImportedModel, ImportOptions
 from mlrf.builder.importers.lightgbm.features import feature_names, read_features
-from mlrf.builder.importers.lightgbm.forest import to_forest
 from mlrf.builder.importers.lightgbm.objective import Objective, read_objective
 from mlrf.builder.importers.lightgbm.source import model_text
 from mlrf.builder.importers.lightgbm.text import ModelText, split_text
 from mlrf.builder.importers.lightgbm.tree import read_tree
+from mlrf.builder.importers.lightgbm.trees import to_forest
 from mlrf.builder.model_source import Source
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import NUMERIC

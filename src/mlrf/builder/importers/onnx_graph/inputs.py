@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from mlrf.builder.category_lists import check_category_names
 from mlrf.builder.importers.imported_model import CategoryLists
-from mlrf.builder.importers.onnx_graph.columns import Column
+from mlrf.builder.importers.onnx_graph.known_columns import Column
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.feature import Feature, Kind
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from mlrf.builder.importers.onnx_trees.document import ML_DOMAIN
+from mlrf.builder.importers.onnx_trees.onnx_file import ML_DOMAIN
 from mlrf.core.errors import UnsupportedModelError
 
 _DOMAINS = ("", "ai.onnx", ML_DOMAIN)

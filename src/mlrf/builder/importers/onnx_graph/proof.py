@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from mlrf.builder.importers.imported_model import ImportedGraph
-from mlrf.builder.importers.onnx_graph.reference_process import (
+from mlrf.builder.importers.onnx_graph.graph_runner import (
     GraphAnswers,
     run_graph_reference,
     run_reference_evaluator,
@@ -19,8 +19,8 @@ from mlrf.builder.importers.onnx_graph.reference_process import (
 from mlrf.builder.importers.onnx_graph.semantics import Meaning, class_at_half
 from mlrf.builder.parity.comparison import compare, refuse, report
 from mlrf.builder.parity.golden_rows import KINDS, GoldenRows
-from mlrf.builder.parity.infinities import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
-from mlrf.builder.parity.reference import InfiniteAnswers
+from mlrf.builder.parity.infinity_probe import MAX_BACKGROUNDS, InfinityRows, infinity_rows, with_infinities
+from mlrf.builder.parity.reference_runner import InfiniteAnswers
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import ModelUnreadableError
 from mlrf.core.forest import F64, I64, Bool

@@ -6,12 +6,12 @@ import onnx
 from onnx import TensorProto
 
 from mlrf.builder.importers.imported_model import ImportedGraph, ImportOptions
-from mlrf.builder.importers.onnx_graph.columns import known_columns
 from mlrf.builder.importers.onnx_graph.inputs import read_features, read_inputs
+from mlrf.builder.importers.onnx_graph.known_columns import known_columns
 from mlrf.builder.importers.onnx_graph.operators import check_operators
 from mlrf.builder.importers.onnx_graph.outputs import read_output
-from mlrf.builder.importers.onnx_graph.trees import check_trees
-from mlrf.builder.importers.onnx_trees.document import TREE_OPERATORS, check
+from mlrf.builder.importers.onnx_graph.tree_operators import check_trees
+from mlrf.builder.importers.onnx_trees.onnx_file import TREE_OPERATORS, check
 
 _KNOWS_MISSING = frozenset(("Imputer", "IsNaN", *TREE_OPERATORS))
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedGraph
-from mlrf.builder.importers.onnx_graph.reference_process import GraphAnswers
+from mlrf.builder.importers.onnx_graph.graph_runner import GraphAnswers
 from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.forest import F64
 from mlrf.core.manifest import Task

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mlrf.builder.importers.imported_model import ClassLabel
-from mlrf.builder.importers.onnx_trees.document import ML_DOMAIN, TREE_OPERATORS
+from mlrf.builder.importers.onnx_trees.onnx_file import ML_DOMAIN, TREE_OPERATORS
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.link import LinkKind
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlrf.builder.importers.imported_model import ClassLabel
-from mlrf.builder.importers.onnx_trees.ensemble import Ensemble
+from mlrf.builder.importers.onnx_trees.tree_nodes import Ensemble
 from mlrf.core.errors import UnsupportedModelError
 from mlrf.core.link import Link, LinkKind
 from mlrf.core.manifest import Task

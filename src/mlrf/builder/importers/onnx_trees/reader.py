@@ -14,10 +14,10 @@ from mlrf.builder.importers.imported_model import CategoryLists, ImportedGraph, 
 from mlrf.builder.importers.join_trees import TreeArrays, join_trees
 from mlrf.builder.importers.onnx_graph.inputs import column_names
 from mlrf.builder.importers.onnx_graph.reader import read_graph_model
-from mlrf.builder.importers.onnx_trees.document import check, read_document
-from mlrf.builder.importers.onnx_trees.ensemble import Ensemble, read_ensemble
 from mlrf.builder.importers.onnx_trees.graph import Graph, Input, read_graph
 from mlrf.builder.importers.onnx_trees.objective import Kind, read_kind
+from mlrf.builder.importers.onnx_trees.onnx_file import check, read_document
+from mlrf.builder.importers.onnx_trees.tree_nodes import Ensemble, read_ensemble
 from mlrf.builder.importers.onnx_trees.trees import TreeReader, has_real_hits
 from mlrf.builder.model_source import Source
 from mlrf.core.errors import ModelUnreadableError, SampleError, UnsupportedModelError

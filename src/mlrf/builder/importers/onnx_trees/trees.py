@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlrf.builder.importers.join_trees import CategorySet, TreeArrays
-from mlrf.builder.importers.onnx_trees.ensemble import EQ, GT, GTE, LEAF, LT, MEMBER, NEQ, Nodes
+from mlrf.builder.importers.onnx_trees.tree_nodes import EQ, GT, GTE, LEAF, LT, MEMBER, NEQ, Nodes
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import LEAF as NO_FEATURE
 from mlrf.core.forest import NUMERIC, Precision, below32

@@ -1,6 +1,6 @@
 """The importer of XGBoost's JSON and UBJSON formats (1.0 and later); XGBoost is not needed to read a model file.
 
-ubjson (bytes → values), document (typed access) → forest (the IR), objective (task, link, base score), features (names, kinds,
+ubjson (bytes → values), document (typed access) → trees (the IR), objective (task, link, base score), features (names, kinds,
 categories); `reader` combines them; `reference` runs XGBoost itself, in a child process.
 """
 

@@ -11,8 +11,8 @@ from mlrf.builder.class_labels import choose_labels, fitted_labels
 from mlrf.builder.importers.imported_model import ClassLabel, ImportedModel, ImportOptions
 from mlrf.builder.importers.xgboost.document import Member, is_document, read_document
 from mlrf.builder.importers.xgboost.features import read_features
-from mlrf.builder.importers.xgboost.forest import to_forest
 from mlrf.builder.importers.xgboost.objective import Objective, read_base_score, read_objective
+from mlrf.builder.importers.xgboost.trees import to_forest
 from mlrf.builder.model_source import ModelFile, Source
 from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import LEAF, NUMERIC, Forest

@@ -23,7 +23,7 @@ from mlrf.core.errors import (
 from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.oip.grpc.caller import Caller, caller_of
-from mlrf.serving.oip.grpc.calls import CallHandlers
+from mlrf.serving.oip.grpc.inference_calls import CallHandlers
 from mlrf.serving.oip.grpc.message_handler import MessageHandler, RefusedCallError
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
 from mlrf.serving.runtime.request_runtime import RequestRuntime

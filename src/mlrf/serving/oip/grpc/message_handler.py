@@ -24,7 +24,7 @@ from mlrf.serving.auth.guard import Guard
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.error_status import ErrorStatus
 from mlrf.serving.oip.grpc.caller import Caller
-from mlrf.serving.oip.grpc.calls import CallHandlers
+from mlrf.serving.oip.grpc.inference_calls import CallHandlers
 from mlrf.serving.oip.grpc.message_codec import model_name_of
 from mlrf.serving.route_spec import ADMIN
 from mlrf.serving.routes import GRPC_CALLS, GrpcCall

@@ -25,9 +25,9 @@ from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.call_handler import CallHandler
-from mlrf.serving.oip.grpc.calls import calls_of, simple
 from mlrf.serving.oip.grpc.credentials import server_credentials
 from mlrf.serving.oip.grpc.health import HEALTH, Health
+from mlrf.serving.oip.grpc.inference_calls import calls_of, simple
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.metadata_limit import is_no_trouble, limit_metadata
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection

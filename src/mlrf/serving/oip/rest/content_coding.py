@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from mlrf.core.errors import BodyTooLargeError, MalformedRequestError, UnsupportedMediaTypeError
-from mlrf.serving.http.content_coding import unzip_whole
+from mlrf.serving.http.gzip_body import unzip_whole
 
 LEAST_BYTES = 1024
 """A shorter response is sent uncompressed: compressing it costs more than its bytes."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 
 from mlrf.builder.importers.onnx_graph.operators import nodes_of
-from mlrf.builder.importers.onnx_trees.document import ML_DOMAIN, TREE_OPERATORS
-from mlrf.builder.importers.onnx_trees.ensemble import LEAF, read_ensemble
+from mlrf.builder.importers.onnx_trees.onnx_file import ML_DOMAIN, TREE_OPERATORS
+from mlrf.builder.importers.onnx_trees.tree_nodes import LEAF, read_ensemble
 from mlrf.core.errors import ModelUnreadableError
 
 

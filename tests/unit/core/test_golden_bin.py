@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from mlrf.core.errors import BundleError
-from mlrf.core.golden_rows import encode_golden_rows, read_golden_rows
+from mlrf.core.golden_bin import encode_golden_rows, read_golden_rows
 
 ROWS, MARGINS = (1.0, 2.0, 3.0, 4.0), (0.5, 0.25)
 GOOD = encode_golden_rows(struct.pack("<4d", *ROWS), struct.pack("<2d", *MARGINS), 2)

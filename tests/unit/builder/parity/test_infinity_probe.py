@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mlrf.builder.parity.infinities import infinity_rows, with_infinities
+from mlrf.builder.parity.infinity_probe import infinity_rows, with_infinities
 from mlrf.builder.parity.reference_process import run_in_parts
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.infinities import Infinities, OnInfinity

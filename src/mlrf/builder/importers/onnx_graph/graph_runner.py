@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlrf.builder.importers.imported_model import ImportedGraph
-from mlrf.builder.parity.reference import InfiniteAnswers, Question, run_reference_process
+from mlrf.builder.parity.reference_runner import InfiniteAnswers, Question, run_reference_process
 from mlrf.core.errors import BuildError
 from mlrf.core.forest import F64
 

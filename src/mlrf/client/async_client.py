@@ -7,45 +7,25 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mlrf.client.async_transport import AsyncTransport
-from mlrf.client.calls import Call, Calls
+from mlrf.client.calls import Call
+from mlrf.client.configured_client import ConfiguredClient
+from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
-from mlrf.core.leniency import STRICT, Leniency
 from mlrf.model.curve import Curve
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(ConfiguredClient[AsyncTransport]):
     """A client of one server for one event loop; close it or use it in an `async with` block. Needs `mlrf[httpx]`.
+
+    The constructor's arguments, and what the methods return, are those of `Client`.
 
     Example:
         async with AsyncClient("http://localhost:8080") as client:
             await client.predict({"price": 3.5, "promo": True, "store": "a"})
 
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        model: str | None = None,
-        key: str | None = None,
-        timeout_s: float = 10.0,
-        retries: int = 3,
-        ca_file: str | None = None,
-        compress: bool = False,
-        leniency: Leniency = STRICT,
-    ) -> None:
-        """Store the settings; arguments as of `Client`. ConfigError if the URL is invalid, or httpx is not installed."""
-        self._url = url
-        self._model = model
-        self._calls = Calls(model, leniency)
-        self._transport = AsyncTransport(
-            url, key=key, timeout_s=timeout_s, ca_file=ca_file, compress=compress, retries=retries
-        )
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._url!r}, model={self._model!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,9 +76,13 @@ class AsyncClient:
         """As `Client.by_key`."""
         return await self._drive(self._calls.by_key(keys, overrides, explain), timeout_s)
 
+    @staticmethod
+    def _make_transport(url: str, settings: TransportSettings) -> AsyncTransport:
+        return AsyncTransport(url, settings)
+
     async def _drive(self, call: Call[T], timeout_s: float | None) -> T:
         """Make the requests that a call yields, before one deadline, and return its result."""
-        deadline_s = self._transport.deadline_s(timeout_s)
+        deadline_s = self._transport.settings.deadline_s(timeout_s)
         try:
             request = next(call)
             while True:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from mlrf.client.calls import Call, Calls
+from mlrf.client.calls import Call
+from mlrf.client.configured_client import ConfiguredClient
 from mlrf.client.transport import Transport
+from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import MlrfError
-from mlrf.core.leniency import STRICT, Leniency
 from mlrf.model.curve import Curve
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(ConfiguredClient[Transport]):
     """A client of one server; thread-safe; close it or use it in a `with` block.
 
     Example:
@@ -24,36 +25,6 @@ class Client:
             client.predict(frame)
 
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        model: str | None = None,
-        key: str | None = None,
-        timeout_s: float = 10.0,
-        retries: int = 3,
-        ca_file: str | None = None,
-        compress: bool = False,
-        leniency: Leniency = STRICT,
-    ) -> None:
-        """Store the settings; connections are opened by requests.
-
-        `model`: the name of a served model; without it the server's default. `key`: an API key, sent as a bearer token.
-        `timeout_s`: seconds for a whole call, including retries and chunks. `retries`: attempts after the first for a
-        request that could not be delivered or was answered with 503. `ca_file`: certificates to trust instead of the system's.
-        `compress`: send bodies of 1 KiB and more in gzip. `leniency`: how tables are read, as in `Model.predict`.
-        ConfigError if the URL is invalid.
-        """
-        self._url = url
-        self._model = model
-        self._calls = Calls(model, leniency)
-        self._transport = Transport(
-            url, key=key, timeout_s=timeout_s, ca_file=ca_file, compress=compress, retries=retries
-        )
-
-    def __repr__(self) -> str:
-        return f"Client({self._url!r}, model={self._model!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -122,9 +93,13 @@ class Client:
         """
         return self._drive(self._calls.by_key(keys, overrides, explain), timeout_s)
 
+    @staticmethod
+    def _make_transport(url: str, settings: TransportSettings) -> Transport:
+        return Transport(url, settings)
+
     def _drive(self, call: Call[T], timeout_s: float | None) -> T:
         """Make the requests that a call yields, before one deadline, and return its result."""
-        deadline_s = self._transport.deadline_s(timeout_s)
+        deadline_s = self._transport.settings.deadline_s(timeout_s)
         try:
             request = next(call)
             while True:

@@ -15,36 +15,27 @@ from urllib.parse import SplitResult, urlsplit
 from mlrf.client.errors import ServerUnreachableError, error_of
 from mlrf.client.http_messages import Request, Response
 from mlrf.client.retries import RetryBudget, wait_s
+from mlrf.client.transport_settings import TransportSettings
 from mlrf.core.errors import ConfigError, DeadlineExceededError, MlrfError
 
 OK = 200
 UNAVAILABLE = 503
 _MOST_IDLE = 8
-LEAST_GZIP_BYTES = 1024
 
 
 class Transport:
     """Sends requests to one server; thread-safe, because each request has its own connection."""
 
-    def __init__(
-        self, url: str, *, key: str | None, timeout_s: float, ca_file: str | None, compress: bool, retries: int
-    ) -> None:
+    def __init__(self, url: str, settings: TransportSettings) -> None:
         """ConfigError for a URL that is not `http://host[:port]` or `https://host[:port]`."""
         parts = parts_of(url)
         self._host, self._port = parts.hostname or "", parts.port
         self._prefix = parts.path.rstrip("/")
-        self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
-        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._timeout_s = timeout_s
-        self._compress = compress
-        self._retries = retries
+        self._tls = ssl.create_default_context(cafile=settings.ca_file) if parts.scheme == "https" else None
+        self.settings = settings
         self._budget = RetryBudget()
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
-
-    def deadline_s(self, timeout_s: float | None = None) -> float:
-        """Return the deadline (`time.monotonic`) of a call that starts now, from its own timeout or the client's."""
-        return monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
 
     def request(self, request: Request, deadline_s: float) -> Response:
         """Return the response with status 200; or raise the server's error, ServerUnreachableError or DeadlineExceededError.
@@ -53,18 +44,14 @@ class Transport:
         while the deadline and the budget of retries allow.
         """
         self._budget.earn()
-        method, path, body, headers = request
-        sent = {**self._headers, **headers}
-        if body is not None and self._compress and len(body) >= LEAST_GZIP_BYTES:
-            body = gzip.compress(body, 1)
-            sent["Content-Encoding"] = "gzip"
+        prepared = self.settings.prepared(request)
         attempt = 0
         while True:
-            failure, retry_after_s = self._attempt(method, path, body, sent, deadline_s)
+            failure, retry_after_s = self._attempt(prepared, deadline_s)
             if isinstance(failure, Response):
                 return failure
             pause_s = wait_s(attempt, retry_after_s)
-            may_retry = attempt < self._retries and monotonic() + pause_s < deadline_s and self._budget.spend()
+            may_retry = attempt < self.settings.retries and monotonic() + pause_s < deadline_s and self._budget.spend()
             if not may_retry:
                 raise failure
             attempt += 1
@@ -77,18 +64,16 @@ class Transport:
         for each in idle:
             each.close()
 
-    def _attempt(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline_s: float
-    ) -> tuple[Response | MlrfError, float]:
+    def _attempt(self, request: Request, deadline_s: float) -> tuple[Response | MlrfError, float]:
         """Return the response, or an error that a retry may resolve and the least seconds to wait; raise any other error."""
         while True:
             left_s = deadline_s - monotonic()
             if left_s <= 0.0:
                 raise DeadlineExceededError("the call's timeout passed before the server answered")
-            headers["X-Request-Timeout-Ms"] = str(max(1, int(left_s * 1e3)))
+            headers = {**request.headers, "X-Request-Timeout-Ms": str(max(1, int(left_s * 1e3)))}
             connection, is_reused = self._open(left_s)
             try:
-                connection.request(method, self._prefix + path, body, headers)
+                connection.request(request.method, self._prefix + request.path, request.body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
             except TimeoutError as error:

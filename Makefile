@@ -161,6 +161,9 @@ lock:  ## rewrite requirements/*.txt from pyproject.toml
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --no-emit-package mlrf --extra grpc --extra redis --extra otel --output-file src/mlrf/deploy/container/requirements.txt \
 	  pyproject.toml --upgrade
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --no-emit-package mlrf --extra grpc --extra redis --extra otel --extra onnx --output-file src/mlrf/deploy/container/requirements-onnx.txt \
+	  pyproject.toml --upgrade
 
 clean:  ## remove what the targets above created
 	rm -rf $(VENV) $(VENV)-clients $(VENV)-generators $(VENV)-conformance $(VENV)-lowest $(VENV)-lock build dist

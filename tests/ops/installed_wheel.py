@@ -15,11 +15,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlrf
-from bundles import ALL_KINDS, write_tree_bundle
+from bundles import ALL_KINDS, write_bundle, write_tree_bundle
 from running import START_LIMIT_S, Server, eventually
 
 ROOT = Path(__file__).parents[2]
-BUILDERS = {"lightgbm", "onnx", "pyarrow", "pandas", "polars", "cmake", "nanobind", "scikit-build-core"}
+EXTRAS = {
+    "lightgbm",
+    "onnx",
+    "onnxruntime",
+    "grpcio",
+    "redis",
+    "pyarrow",
+    "pandas",
+    "polars",
+    "cmake",
+    "nanobind",
+    "scikit-build-core",
+}
 
 
 def main(wheel: Path) -> None:
@@ -39,16 +51,14 @@ def main(wheel: Path) -> None:
         assert server.troubles == [], server.troubles
         for arguments in (["inspect", bundle], ["bench", bundle, "--rows", "100", "--json"]):
             run(programs, "mlrf", *map(str, arguments))
-        refused = subprocess.run(
-            [programs / "mlrf", "serve", bundle, "--grpc-port", "0"],
-            env=environment(programs),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=START_LIMIT_S,
-        )
-        assert refused.returncode == 2, refused
-        assert 'pip install "mlrf[grpc]"' in refused.stderr, refused
+        onnx = write_bundle(place / "onnx")
+        for arguments, remedy in (
+            (["serve", bundle, "--grpc-port", "0"], 'pip install "mlrf[grpc]"'),
+            (["serve", bundle, "--engine", "onnxruntime"], "pip install 'mlrf[onnx]'"),
+            (["serve", onnx], "pip install 'mlrf[onnx]'"),
+            (["inspect", onnx], "pip install 'mlrf[onnx]'"),
+        ):
+            assert remedy in refused(programs, *map(str, arguments)), arguments
     print(f"{wheel.name}: installs without a compiler, and answers as the working tree does")
 
 
@@ -61,7 +71,7 @@ def install(wheel: Path, place: Path) -> Path:
     listed = run(programs, "pip", "list", "--format", "freeze").lower()
     installed = {line.partition("==")[0] for line in listed.splitlines()}
     assert "mlrf" in installed
-    assert not BUILDERS & installed, BUILDERS & installed
+    assert not EXTRAS & installed, EXTRAS & installed
     return programs
 
 
@@ -76,6 +86,20 @@ def run(programs: Path, name: str, *arguments: str) -> str:
         timeout=300,
     )
     return done.stdout
+
+
+def refused(programs: Path, *arguments: str) -> str:
+    """Run a command that must be refused as wrong settings; return its message."""
+    done = subprocess.run(
+        [programs / "mlrf", *arguments],
+        env=environment(programs),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_LIMIT_S,
+    )
+    assert done.returncode == 2, done
+    return done.stderr
 
 
 def environment(programs: Path) -> dict[str, str]:

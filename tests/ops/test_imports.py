@@ -55,3 +55,17 @@ def test_a_worker_imports_no_builders_libraries():
         "google",
     }
     assert modules_after("import mlrf.serving.models.service, mlrf.engines.onnxruntime, mlrf.model") & heavy == set()
+
+
+def test_nothing_that_serves_trees_imports_onnx_or_onnx_runtime():
+    """Every module below the builder, except the three engines of ONNX models, in a process where both are hidden."""
+    statement = (
+        "import pkgutil, sys; sys.modules.update({'onnx': None, 'onnxruntime': None}); "
+        "from importlib import import_module; import mlrf; "
+        "layers = ('core', 'engines', 'model', 'serving'); "
+        "needing = ('mlrf.engines.onnx_graph', 'mlrf.engines.onnx_session', 'mlrf.engines.onnxruntime'); "
+        "names = [m.name for m in pkgutil.walk_packages(mlrf.__path__, 'mlrf.') if m.name.split('.')[1] in layers]; "
+        "[import_module(name) for name in names if name not in needing]"
+    )
+    found = modules_after(statement)
+    assert "mlrf" in found

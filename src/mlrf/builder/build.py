@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mlrf.builder.bundle.explained_rows import write_explanations
 from mlrf.builder.bundle.forest_bundle import ForestBundle
-from mlrf.builder.bundle.graph_bundle import GraphBundle
 from mlrf.builder.bundle.keyed_rows import check_rows_file, keyed_rows
 from mlrf.builder.bundle.keyed_rows_options import keyed_rows_options
 from mlrf.builder.bundle.rows_file import write_rows
@@ -28,6 +27,9 @@ from mlrf.core.feature import Category, Value
 from mlrf.core.json_schema import to_json_schema
 from mlrf.core.manifest import FOREST, NAME_PATTERN, NAME_RULE, SCHEMA
 from mlrf.core.schema import Schema
+
+if TYPE_CHECKING:
+    from mlrf.builder.bundle.graph_bundle import GraphBundle
 
 _INDENTED_FEATURES = 1_000
 Progress = Callable[[str, float], None]
@@ -126,6 +128,8 @@ def _ignore_progress(_step: str, _done: float) -> None:
 
 def _part(imported: ImportedModel | ImportedGraph, sample: Any, report: Progress) -> ForestBundle | GraphBundle:
     if isinstance(imported, ImportedGraph):
+        from mlrf.builder.bundle.graph_bundle import GraphBundle  # noqa: PLC0415  with the package onnx, which is an extra
+
         return GraphBundle(imported, sample, report)
     return ForestBundle(imported, sample, report)
 

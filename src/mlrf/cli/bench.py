@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +16,11 @@ from rich.table import Table
 
 import mlrf
 from mlrf.cli.bundle_argument import BUNDLE_HELP
-from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for
+from mlrf.cli.engine_timing import FIGURES, Figures, race, rows_for, timeable_engines
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
-from mlrf.core.manifest import FOREST, ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 
-_FILES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 _LIBRARIES = ("numpy", "onnxruntime")
 
 
@@ -30,7 +29,7 @@ def bench(
     rows: Annotated[int, typer.Option(min=100, help="Rows of the largest batch.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Time the engines that a bundle has files for, side by side.
+    """Time the engines that a bundle has files for, side by side; ONNX Runtime only if it is installed.
 
     Figures are processor time of one thread, the best of several rounds. The engines alternate in each round, so that other
     load on the machine affects all alike. Rows are drawn from the bundle's golden rows, or made from its schema if pyarrow is
@@ -40,7 +39,7 @@ def bench(
     """
     found = open_bundle(bundle)
     table, source = rows_for(found, rows)
-    engines = [name for name, file in _FILES.items() if file in found.manifest.files]
+    engines = timeable_engines(found)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -97,8 +96,17 @@ def _machine() -> dict[str, Any]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "libraries": {"mlrf": mlrf.__version__} | {name: version(name) for name in _LIBRARIES},
+        "libraries": {"mlrf": mlrf.__version__} | _installed(),
     }
+
+
+def _installed() -> dict[str, str]:
+    """Return the versions of the libraries that are installed."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _processor() -> str:

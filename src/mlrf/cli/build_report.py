@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlrf.cli.engine_timing import Figures, race, rows_for
+from mlrf.cli.engine_timing import Figures, race, rows_for, timeable_engines
 from mlrf.cli.terminal_text import harmless
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Kind
@@ -25,7 +25,6 @@ _ORIGINS = {
 _RACE_ROWS = 1000
 _RACE_TURNS = 2
 _SHOWN_NAMES = 10
-_ENGINES = {"trees": FOREST, "onnxruntime": ONNX_MODEL}
 
 
 def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
@@ -45,15 +44,14 @@ def print_build_report(console: Console, bundle: Bundle, out: Path) -> None:
             say(_table_entries(cover))
     if (rows := manifest.rows) is not None:
         say(rows_sentence(rows))
-    names = [name for name, file in _ENGINES.items() if file in manifest.files]
     table, _ = rows_for(bundle, _RACE_ROWS)
-    for name, figures in race(bundle, names, table, lambda _: None, turns=_RACE_TURNS).items():
+    for name, figures in race(bundle, timeable_engines(bundle), table, lambda _: None, turns=_RACE_TURNS).items():
         say(f"{name} on this machine: {_speed(figures)}")
     size = sum(entry.size_bytes for entry in manifest.files.values())
     parts = ", ".join(
         f"{harmless(name)} {_megabytes(entry.size_bytes)}"
         for name, entry in manifest.files.items()
-        if name in _ENGINES.values()
+        if name in (FOREST, ONNX_MODEL)
     )
     say(f"{out}  {_megabytes(size)} MB ({parts})  version {bundle.short_version}")
     say(f"next: mlrf serve {out}")

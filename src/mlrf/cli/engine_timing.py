@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
-from mlrf.core.manifest import GOLDEN
+from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
 from mlrf.engines.interface import Engine, Explainer, Row
-from mlrf.engines.selection import open_engine
+from mlrf.engines.selection import ONNX_RUNTIME, TREES, check_package, onnx_runtime_is_installed, open_engine
 
 Rows = npt.NDArray[np.float64]
 Figures = dict[str, float | None]
@@ -35,6 +35,15 @@ _SINGLE_ROWS = 1000
 _MISSING_SHARE = 0.05
 _OPEN_CODES = 10
 _SEED = 5
+
+
+def timeable_engines(bundle: Bundle) -> list[str]:
+    """Return the engines that a bundle has files for and that are installed; ConfigError when that is none."""
+    names = [TREES] * (FOREST in bundle.manifest.files)
+    if ONNX_MODEL in bundle.manifest.files and (onnx_runtime_is_installed() or not names):
+        check_package(bundle, ONNX_RUNTIME)
+        names.append(ONNX_RUNTIME)
+    return names
 
 
 def rows_for(bundle: Bundle, n_rows: int) -> tuple[Rows, str]:

@@ -17,7 +17,7 @@ from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
 from mlrf.core.named_bundle import open_bundle
 from mlrf.engines.interface import Explainer
-from mlrf.engines.selection import open_engine
+from mlrf.engines.selection import ONNX_EXTRA, ONNX_RUNTIME, TREES, onnx_runtime_is_installed, open_engine
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 from mlrf.model.replay import replay
 from mlrf.model.row_predictor import RowPredictor
@@ -37,7 +37,8 @@ def verify(
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
 
     Run it where the bundle will be served: another machine or another version of ONNX Runtime must reproduce the training
-    library's predictions. The exit status is 3 when a digest or a prediction differs.
+    library's predictions. The exit status is 3 when a digest or a prediction differs. Where ONNX Runtime is not installed, the
+    digest of model.onnx is checked, but not its predictions.
 
     Example: mlrf verify sales
     """
@@ -48,7 +49,7 @@ def verify(
     found = open_bundle(bundle)
     model = RowPredictor(found, open_engine(found, engine))
     replay(model)
-    _check_other_engine(found, model.engine.name)
+    note = _check_other_engine(found, model.engine.name)
     golden = read_golden(found.file(GOLDEN))
     if golden.rows.shape[1] != found.manifest.n_features or golden.margins.shape[1] != found.manifest.n_outputs:
         raise BundleError(f"{bundle}: its golden rows do not match its model", file=GOLDEN)
@@ -81,13 +82,24 @@ def verify(
         f"{found.name} {found.short_version}: {len(found.manifest.files)} files intact, {len(golden.rows)} golden rows "
         f"predicted as in training by {model.engine.name}, {equal} of them equal to the bit"
     )
+    if note:
+        typer.echo(note)
 
 
-def _check_other_engine(bundle: Bundle, checked: str) -> None:
-    """Replay the golden rows through the other engine that the bundle has a file for; BundleError when it is damaged."""
-    other, file = ("onnxruntime", ONNX_MODEL) if checked == "trees" else ("trees", FOREST)
-    if file in bundle.manifest.files and bundle.manifest.graph is None:
-        replay(RowPredictor(bundle, open_engine(bundle, other)))
+def _check_other_engine(bundle: Bundle, checked: str) -> str | None:
+    """Replay the golden rows through the other engine that the bundle has a file for, or return why that was not possible.
+
+    BundleError when the file is damaged.
+    """
+    other, file = (ONNX_RUNTIME, ONNX_MODEL) if checked == TREES else (TREES, FOREST)
+    if file not in bundle.manifest.files or bundle.manifest.graph is not None:
+        return None
+    if other == ONNX_RUNTIME and not onnx_runtime_is_installed():
+        return (
+            f"the predictions of {ONNX_MODEL} were not checked, because {ONNX_RUNTIME} is not installed: {ONNX_EXTRA}"
+        )
+    replay(RowPredictor(bundle, open_engine(bundle, other)))
+    return None
 
 
 def _check_batch(bundle: Path, model: RowPredictor, golden: Golden) -> None:

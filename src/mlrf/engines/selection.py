@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from mlrf.core.bundle import Bundle
@@ -9,15 +10,18 @@ from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import FOREST, ONNX_MODEL, CombinationEntry, GraphEntry
 from mlrf.engines.interface import Engine
 
-ENGINES = ("trees", "onnxruntime")
+TREES, ONNX_RUNTIME = ENGINES = ("trees", "onnxruntime")
+ONNX_EXTRA = "pip install 'mlrf[onnx]'"
 
 
 def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
     """Start the named engine for a bundle, or the best one that it has files for.
 
-    ConfigError for an unknown name; BundleError when the bundle's file for it is missing, refused, or of another shape.
+    ConfigError for an unknown name, or when the engine's package is not installed; BundleError when the bundle's file for it is
+    missing, refused, or of another shape.
     """
     check_engine(bundle, name)
+    check_package(bundle, name)
     graph = bundle.manifest.graph
     engine = _start(bundle, name) if graph is None else _start_graph(bundle, graph)
     expected = (bundle.manifest.n_features, bundle.manifest.n_outputs)
@@ -25,7 +29,7 @@ def open_engine(bundle: Bundle, name: str | None = None) -> Engine:
         raise BundleError(
             f"{bundle.path}: the {engine.name} engine's model has {engine.n_features} features and {engine.n_outputs} outputs, "
             f"the manifest says {expected[0]} and {expected[1]}",
-            file=FOREST if engine.name == "trees" else ONNX_MODEL,
+            file=FOREST if engine.name == TREES else ONNX_MODEL,
         )
     return engine
 
@@ -34,22 +38,43 @@ def check_engine(bundle: Bundle, name: str | None) -> None:
     """Raise ConfigError when no engine has this name, or the named one cannot serve a bundle of this kind."""
     if name not in (None, *ENGINES):
         raise ConfigError(f"unknown engine {name!r}; choose one of {', '.join(ENGINES)}", option="engine")
-    if bundle.manifest.graph is not None and name == "trees":
+    if bundle.manifest.graph is not None and name == TREES:
         raise ConfigError(
-            f"{bundle.name} is a graph of operators, not a forest; use the engine onnxruntime", option="engine"
+            f"{bundle.name} is a graph of operators, not a forest; use the engine {ONNX_RUNTIME}", option="engine"
         )
-    if name == "onnxruntime" and ONNX_MODEL not in bundle.manifest.files and name not in bundle.manifest.parity:
+    if name == ONNX_RUNTIME and ONNX_MODEL not in bundle.manifest.files and name not in bundle.manifest.parity:
         raise ConfigError(
-            f"{bundle.name} was built without {ONNX_MODEL} (`mlrf inspect` says why); use the engine trees",
+            f"{bundle.name} was built without {ONNX_MODEL} (`mlrf inspect` says why); use the engine {TREES}",
             option="engine",
         )
+
+
+def check_package(bundle: Bundle, name: str | None) -> None:
+    """Raise ConfigError when the engine of a bundle is ONNX Runtime and that is not installed. It is not imported."""
+    if engine_file(bundle, name) != ONNX_MODEL or onnx_runtime_is_installed():
+        return
+    if bundle.manifest.graph is not None:
+        reason = f"{bundle.name} is a graph of operators, which ONNX Runtime computes"
+    elif name is None:
+        reason = f"{bundle.name} has only {ONNX_MODEL}, which ONNX Runtime computes"
+    else:
+        reason = f"the engine {name} was requested for {bundle.name}"
+    raise ConfigError(f"{reason}, but the package {ONNX_RUNTIME} is not installed: {ONNX_EXTRA}", option="engine")
+
+
+def onnx_runtime_is_installed() -> bool:
+    """Return whether ONNX Runtime can be imported, without importing it."""
+    try:
+        return find_spec(ONNX_RUNTIME) is not None
+    except ValueError:  # it is hidden in sys.modules
+        return False
 
 
 def engine_file(bundle: Bundle, name: str | None = None) -> str:
     """Return the name of the file that the engine of a bundle reads."""
     is_graph = bundle.manifest.graph is not None
     return (
-        FOREST if name == "trees" or (name is None and FOREST in bundle.manifest.files and not is_graph) else ONNX_MODEL
+        FOREST if name == TREES or (name is None and FOREST in bundle.manifest.files and not is_graph) else ONNX_MODEL
     )
 
 

@@ -223,24 +223,23 @@ def test_invalid_golden_rows_are_refused(tmp_path):
 def test_reading_a_model_does_not_import_lightgbm(model_file):
     script = (
         "import sys, mlrf; from mlrf.builder.detect import import_model; import_model(sys.argv[1]);"
-        "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert 'onnx' in sys.modules"
+        "assert 'lightgbm' not in sys.modules; assert callable(mlrf.build); assert not {'onnx', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, model_file], check=True)
     with pytest.raises(AttributeError, match="nothing_such"):
         mlrf.nothing_such  # noqa: B018
 
 
-@pytest.mark.parametrize("absent", ["onnx", "pyarrow"])
-def test_missing_builder_package_names_the_pip_command(absent, model_file, tmp_path):
+def test_missing_builder_package_names_the_pip_command(model_file, tmp_path):
     script = (
-        "import sys; absent, model, out = sys.argv[1:]; sys.modules[absent] = None\n"
+        "import sys; model, out = sys.argv[1:]; sys.modules['pyarrow'] = None\n"
         "import mlrf; from mlrf.core.errors import ConfigError; mlrf.load\n"
         "try: mlrf.build(model, out, name='m')\n"
         "except ConfigError as error: print(error)"
     )
-    command = [sys.executable, "-c", script, absent, model_file, tmp_path / "b"]
+    command = [sys.executable, "-c", script, model_file, tmp_path / "b"]
     stdout = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert stdout == f"building needs {absent}: pip install 'mlrf[build]'\n"
+    assert stdout == "building needs pyarrow: pip install 'mlrf[build]'\n"
 
 
 def test_the_order_of_columns_in_a_sample_does_not_matter(booster, frame, tmp_path):

@@ -11,10 +11,10 @@ from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
 from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.exporters.forest_file.encode import encode_forest
-from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.builder.importers.imported_model import ImportedModel
 from mlrf.builder.package_versions import library_versions
 from mlrf.builder.parity.gate import Exports, Progress, Proof, prove
+from mlrf.builder.required_packages import why_no_onnx_export
 from mlrf.builder.sample import schema_of
 from mlrf.core.category_hash import HASHED_CODE
 from mlrf.core.combination import Combination
@@ -55,8 +55,8 @@ class ForestBundle:
         self.unexplained = _why_unexplained(self._imported)
         """Why the model cannot be explained; None if it can."""
         progress("exporting", 0.0)
-        has_onnx = imported.forest.tables is None and imported.combination is None
-        onnx = export_onnx(imported.forest, imported.link) if has_onnx else None
+        self._why_no_onnx = _why_no_onnx(imported)
+        onnx = None if self._why_no_onnx else _export_onnx(imported)
         self._exports = Exports(onnx, encode_forest(self._imported.forest))
         progress("exporting", 1.0)
 
@@ -104,16 +104,23 @@ class ForestBundle:
             precision=forest.rounding,
             covers=imported.covers,
             library=imported.library,
-            notes=[*imported.notes, *self._without_onnx()],
+            notes=[*imported.notes, *([self._why_no_onnx] if self._why_no_onnx else [])],
             coverage=CoverageEntry(**asdict(proof.coverage)),
             files={},
         )
 
-    def _without_onnx(self) -> list[str]:
-        """Return why the bundle has no model.onnx; nothing if it has one."""
-        if self._exports.onnx is not None:
-            return []
-        return [_NO_ONNX if self._imported.combination is None else _NO_ONNX_COMBINATION]
+
+def _why_no_onnx(imported: ImportedModel) -> str | None:
+    """Return why the bundle has no model.onnx; None if it has one."""
+    if imported.combination is not None:
+        return _NO_ONNX_COMBINATION
+    return _NO_ONNX if imported.forest.tables is not None else why_no_onnx_export()
+
+
+def _export_onnx(imported: ImportedModel) -> bytes:
+    from mlrf.builder.exporters.onnx.export import export_onnx  # noqa: PLC0415  with the package onnx, which is an extra
+
+    return export_onnx(imported.forest, imported.link)
 
 
 def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mlrf.builder.importers.onnx_graph.semantics import TASKS
 from mlrf.core.errors import SampleError
 from mlrf.core.manifest import Task
 from mlrf.core.repeated_names import first_repeated
+
+TASKS: tuple[Task, ...] = ("regression", "binary", "multiclass", "raw")
 
 
 def read_names(names: Any) -> tuple[str, ...] | None:

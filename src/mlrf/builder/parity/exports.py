@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 
-from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION
 from mlrf.builder.parity.sparse_rows import SparseRows, as_sparse
 from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.errors import BuildError
@@ -24,6 +22,10 @@ def run_onnx(
     model: bytes, rows: F64 | SparseRows, progress: Callable[[float], None] = lambda _: None
 ) -> tuple[F64, F64]:
     """Return margins and predictions [n, K] of rows [n, F]; BuildError if ONNX Runtime refuses the model."""
+    import onnxruntime as ort  # noqa: PLC0415  it is an extra
+
+    from mlrf.builder.exporters.onnx.export import INPUT, MARGIN, PREDICTION  # noqa: PLC0415  with the package onnx
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

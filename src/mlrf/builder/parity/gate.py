@@ -19,7 +19,7 @@ from mlrf.core.errors import ParityError
 from mlrf.core.forest import F64, I64, Bool
 from mlrf.core.manifest import ParityRows
 from mlrf.core.schema import Schema
-from mlrf.engines.onnxruntime import OnnxRuntimeEngine
+from mlrf.engines.selection import ONNX_RUNTIME
 from mlrf.engines.tree_kernel import TreeEngine
 from mlrf.model.explanation import ADDITIVITY_LIMIT, additivity_gap
 
@@ -77,7 +77,7 @@ def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F6
     else:
         got = run_onnx(exports.onnx, golden.rows, lambda done: progress("running ONNX Runtime", done))
         progress("running ONNX Runtime", 1.0)
-        parity[OnnxRuntimeEngine.name] = judge(model, schema, golden, kept, answers, got)
+        parity[ONNX_RUNTIME] = judge(model, schema, golden, kept, answers, got)
     # Rows of one background are consecutive: their file stores the differences from the row before.
     order = np.argsort(golden.rows.start[kept], kind="stable")
     stored = golden.take(kept[order])

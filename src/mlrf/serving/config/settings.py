@@ -11,7 +11,7 @@ from mlrf.core.errors import ConfigError
 from mlrf.core.leniency import Leniency, UnknownCategories
 from mlrf.core.local_path import scheme_of
 from mlrf.core.manifest import NAME_PATTERN, NAME_RULE
-from mlrf.engines.selection import ENGINES
+from mlrf.engines.selection import ENGINES, ONNX_EXTRA, ONNX_RUNTIME, onnx_runtime_is_installed
 from mlrf.features.store_location import default_state_dir, wrong_in_address
 from mlrf.serving.auth.settings import AuthSettings
 from mlrf.serving.cache.settings import MIN_WORKER_BYTES, CacheSettings
@@ -206,6 +206,8 @@ class ServeSettings:
                 f"--cache: {self.caching.cache} is too small for {self.workers} workers; give {least} bytes or more, or 0",
                 option="--cache",
             )
+        if self.engine == ONNX_RUNTIME and not onnx_runtime_is_installed():
+            raise ConfigError(f"--engine {ONNX_RUNTIME}: needs `{ONNX_EXTRA}`", option="--engine")
         for flag, url in (("--features", self.features), ("--shared-cache", self.caching.shared_cache)):
             if url is not None and find_spec("redis") is None:
                 raise ConfigError(f"{flag}: needs `pip install 'mlrf[redis]'`", option=flag)

@@ -19,7 +19,7 @@ import msgspec
 from mlrf.core.bundle import Bundle, describe_bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.repository import ModelDirectory, Version, model_directories
-from mlrf.engines.selection import check_engine
+from mlrf.engines.selection import check_engine, check_package
 from mlrf.model.replay_process import failed_replays
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.models.refused_version import RefusedVersion
@@ -66,6 +66,7 @@ class ModelsAtStart:
             if not found:
                 bundle = read_alone(path, settings)
                 check_engine(bundle, settings.engine)
+                check_package(bundle, settings.engine)
                 alone[bundle.name] = pin_model(bundle, settings.engine)
                 names = [bundle.name]
             self.model_directories |= {each.name: each for each in found}

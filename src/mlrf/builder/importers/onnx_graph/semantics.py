@@ -13,7 +13,6 @@ from mlrf.core.errors import SampleError, UnsupportedModelError
 from mlrf.core.forest import F64
 from mlrf.core.manifest import Task
 
-TASKS: tuple[Task, ...] = ("regression", "binary", "multiclass", "raw")
 _ROUNDING = 1e-6
 _TWO = 2
 

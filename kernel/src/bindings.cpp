@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -62,6 +63,29 @@ public:
         const Forest& f = engine_.forest();
         return with_rows(rows, threads, std::size_t{f.n_features} * f.n_outputs,
                          [&](const mlrf::Rows& r, unsigned n, double* out) { engine_.contributions_many(r, n, out); });
+    }
+
+    nb::object margins_from(nb::handle rows, nb::handle starts) const {
+        const std::size_t k = engine_.forest().n_outputs;
+        const Buffer buffer(starts.ptr(), PyBUF_FORMAT | PyBUF_C_CONTIGUOUS);
+        std::vector<unsigned char> aligned;
+        const Numbers numbers = read_numbers(starts.ptr(), buffer.view(), aligned);
+        if (numbers.is_float32) throw nb::type_error("starts must be float64 numbers");
+        return with_rows(rows, 1, k, [&](const mlrf::Rows& r, unsigned, double* out) {
+            if (numbers.count != r.n_rows * k) throw std::invalid_argument("each row needs a start for each output");
+            engine_.margins_from(r, static_cast<const double*>(numbers.values), out);
+        });
+    }
+
+    nb::object leaves(nb::handle rows, nb::handle trees, nb::handle numbers) const {
+        const Forest& f = engine_.forest();
+        const mlrf::Indices chosen(trees.ptr()), listed(numbers.ptr());
+        if (listed.count() != f.leaf_values.count) throw nb::value_error("each leaf of the forest needs a number");
+        for (std::size_t i = 0; i < chosen.count(); ++i)
+            if (chosen.data()[i] >= f.n_trees) throw nb::index_error("the forest has no tree of this number");
+        return with_rows(rows, 1, chosen.count(), [&](const mlrf::Rows& r, unsigned, double* out) {
+            engine_.leaves(r, chosen.data(), chosen.count(), listed.data(), out);
+        });
     }
 
     nb::object cuts(std::int64_t feature) const {
@@ -231,6 +255,8 @@ NB_MODULE(_kernel, m) {
         .def("margins", &PythonForest::margins, nb::arg("rows"), nb::arg("threads") = 1)
         .def("contributions", &PythonForest::contributions, nb::arg("row"))
         .def("contributions_many", &PythonForest::contributions_many, nb::arg("rows"), nb::arg("threads") = 1)
+        .def("margins_from", &PythonForest::margins_from, nb::arg("rows"), nb::arg("starts"))
+        .def("leaves", &PythonForest::leaves, nb::arg("rows"), nb::arg("trees"), nb::arg("numbers"))
         .def("cuts", &PythonForest::cuts, nb::arg("feature"))
         .def_prop_ro("base", &PythonForest::base)
         .def_prop_ro("n_features", &PythonForest::n_features)

@@ -56,6 +56,25 @@ inline Numbers read_numbers(PyObject* object, const Py_buffer& view, std::vector
     return {values, is_float32, size_bytes / value_bytes};
 }
 
+// 32-bit indices in a buffer of their bytes, aligned to their size.
+class Indices {
+public:
+    explicit Indices(PyObject* object) : buffer_(object, PyBUF_C_CONTIGUOUS) {
+        const Py_buffer& view = buffer_.view();
+        const std::size_t size_bytes = static_cast<std::size_t>(view.len);
+        if (size_bytes % sizeof(std::uint32_t) != 0) throw nb::value_error("indices end in the middle of a number");
+        if (reinterpret_cast<std::uintptr_t>(view.buf) % sizeof(std::uint32_t) != 0)
+            throw nb::value_error("indices must be aligned to 4 bytes");
+        count_ = size_bytes / sizeof(std::uint32_t);
+    }
+    const std::uint32_t* data() const { return static_cast<const std::uint32_t*>(buffer_.view().buf); }
+    std::size_t count() const { return count_; }
+
+private:
+    Buffer buffer_;
+    std::size_t count_ = 0;
+};
+
 // An array.array('d') of n zeros and its memory.
 class Answer {
 public:

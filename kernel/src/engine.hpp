@@ -39,7 +39,15 @@ public:
     void margins(const Rows& rows, unsigned threads, double* margins) const;
     void contributions_many(const Rows& rows, unsigned threads, double* contributions) const;
 
+    // Margins [n][K] of sums that start at starts [n][K] and not at the model's base.
+    void margins_from(const Rows& rows, const double* starts, double* margins) const;
+    // The leaf that each row reaches in each of n_trees trees, [n][n_trees]: numbers[i] for leaf i of the file's leaf values.
+    void leaves(const Rows& rows, const std::uint32_t* trees, std::size_t n_trees, const std::uint32_t* numbers,
+                double* leaves) const;
+
 private:
+    template <typename Work>
+    void each_row(const Rows& rows, const Work& work) const;
     void margins_of_inputs(const Rows& rows, unsigned threads, double* margins) const;
     void contributions_of_inputs(const Rows& rows, unsigned threads, double* contributions) const;
     void walked_margins(const Rows& rows, unsigned threads, double* margins) const;

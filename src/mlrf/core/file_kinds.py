@@ -75,6 +75,7 @@ def _varint(file: BinaryIO) -> int | None:
 _CHECKS: dict[str, Callable[[BinaryIO, int], str | None]] = {
     "forest.bin": _starts_with(b"MLRFTREE", "forest file"),
     "golden.bin": _starts_with(b"MLRFGOLD", "file of golden rows"),
+    "leaves.bin": _starts_with(b"MLRFLEAF", "file of leaf numbers"),
     "model.onnx": _onnx,
     "golden.parquet": _parquet,
     "features.parquet": _parquet,

@@ -107,6 +107,11 @@ class Forest:
     no_code_up_to: float = TRUNCATED
     """TRUNCATED or NOT_NEGATIVE."""
     tables: TableColumns | None = None
+    leaf_numbers: I32 | None = None
+    """[N] the training library's own number of each leaf within its tree; None where the library numbers no leaves."""
+    leaf_trees: I64 | None = None
+    """[C] the trees that the library has leaf numbers for: of K trees that share a leaf of K values, the first. With
+    `leaf_numbers` alone."""
 
     @property
     def n_inputs(self) -> int:
@@ -217,6 +222,9 @@ class Forest:
         _require(bool(np.all(np.isfinite(self.base))), "a base value is not finite")
         _require(math.isfinite(self.divisor) and self.divisor > 0, "the divisor is not positive")
         _require(math.isfinite(self.scale) and self.scale != 0, "the scale is zero or not finite")
+        if self.leaf_numbers is not None and self.leaf_trees is not None:
+            _require(bool(np.all(self.leaf_numbers[leaves] >= 0)), "a leaf has no number")
+            _require(bool(np.all((self.leaf_trees >= 0) & (self.leaf_trees < self.n_trees))), "a tree does not exist")
         _require(self.no_code_up_to in (TRUNCATED, NOT_NEGATIVE), "the rule of fractional codes is unknown")
         if self.inputs == "float32":
             with np.errstate(over="ignore"):

@@ -11,9 +11,10 @@ RESERVED_NAMES = frozenset(
     (
         "features", "key", "overrides",
         "unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "vary",
+        "leaves", "base_margin", "init_score",
         "instances", "inputs", "columns", "index", "data", "dataframe_split", "dataframe_records",
         # Kept for later.
-        "base_margin", "defaults", "init_score", "leaves", "options", "parameters", "params", "rows", "signature_name",
+        "defaults", "options", "parameters", "params", "rows", "signature_name",
     )
 )  # fmt: skip
 

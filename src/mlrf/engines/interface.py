@@ -65,6 +65,22 @@ class PiecewiseConstant(Protocol):
 
 
 @runtime_checkable
+class WalksTrees(Engine, Protocol):
+    """An engine that knows the leaf that a row reaches in each tree, and can start the sum of their values elsewhere."""
+
+    def leaves(self, rows: Rows, trees: Rows, numbers: Rows) -> array[float]:
+        """Return `numbers[leaf]` of the leaf that each of n rows reaches in each of t trees, [n, t].
+
+        `trees` [t] and `numbers` [leaves] are u32. ValueError or IndexError when they are not those of the forest.
+        """
+        ...
+
+    def margins_from(self, rows: Rows, starts: Rows) -> array[float]:
+        """Return the margins [n, K] of sums that start at `starts` [n, K]; from any thread."""
+        ...
+
+
+@runtime_checkable
 class Interruptible(Protocol):
     """An engine whose computation may never end and can be interrupted from another thread."""
 

@@ -46,7 +46,7 @@ class Explanation:
     values: npt.NDArray[np.float64]
     """[n, F], or [n, F, K] for a multiclass model."""
     base: float | npt.NDArray[np.float64]
-    """The expected margin over the training rows; [K] for a multiclass model."""
+    """The expected margin over the training rows; [K] for a multiclass model. [n], or [n, K], where rows have base margins."""
     data: npt.NDArray[np.float64]
     """[n, F] the rows explained: categories as codes, missing as NaN."""
     feature_names: list[str]
@@ -60,7 +60,8 @@ class Explanation:
 
     def __getitem__(self, rows: Any) -> Explanation:
         kept: Any = [rows] if isinstance(rows, int | np.integer) else rows
-        return replace(self, values=self.values[kept], data=self.data[kept])
+        base = self.base[kept] if self._bases_differ() else self.base  # type: ignore[index]
+        return replace(self, values=self.values[kept], base=base, data=self.data[kept])
 
     def display_data(self) -> npt.NDArray[Any]:
         """Return the rows explained as an array of objects [n, F]: category names, True and False, None for missing."""
@@ -79,7 +80,9 @@ class Explanation:
         except ImportError as error:
             raise ConfigError("shap is not installed; pip install shap") from error
         n_rows = len(self.values)
-        base: Any = np.full(n_rows, self.base) if isinstance(self.base, float) else np.tile(self.base, (n_rows, 1))
+        base: Any = self.base
+        if not self._bases_differ():
+            base = np.full(n_rows, base) if isinstance(base, float) else np.tile(base, (n_rows, 1))
         return shap.Explanation(
             self.values,
             base_values=base,
@@ -113,16 +116,24 @@ class Explanation:
     def row_contributions(self, row: int, output: int = 0) -> RowContributions:
         """Return the contributions to one output of one row, as drawings take them."""
         values = self.values[row] if self.values.ndim == 2 else self.values[row, :, output]  # noqa: PLR2004
-        base = float(np.atleast_1d(self.base)[output])
+        base = float(self._bases_of(row)[output])
         return RowContributions(
             base, values.tolist(), base + float(values.sum()), self._instance(self.data[row].tolist())
         )
 
+    def _bases_differ(self) -> bool:
+        """Return whether each row has a base of its own."""
+        return np.ndim(self.base) == self.values.ndim - 1
+
+    def _bases_of(self, row: int) -> npt.NDArray[np.float64]:
+        """Return the bases [K] of a row."""
+        return np.atleast_1d(self.base[row] if self._bases_differ() else self.base)  # type: ignore[index]
+
     def _output(self, row: int, output: int | None) -> int:
         """Return the output to show, after checking that it and the row exist."""
-        bases = np.atleast_1d(self.base)
         if not -len(self) <= row < len(self):
             raise InvalidRequestError(f"row {row}: the explanation has {len(self)} rows, numbered from 0")
+        bases = self._bases_of(row)
         if output is None:
             return int(np.argmax(bases + self.values[row].reshape(-1, len(bases)).sum(axis=0)))
         if not 0 <= output < len(bases):

@@ -9,11 +9,15 @@ import math
 from array import array
 from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import NonFiniteResultError, NotExplainableError
 from mlrf.core.feature import Category
-from mlrf.engines.interface import Engine, Explainer, Row
+from mlrf.engines.interface import Engine, Explainer, Row, Rows
+
+if TYPE_CHECKING:
+    from mlrf.model.leaves import Leaves
 
 Prediction = float | list[float]
 """The prediction of a row, as the training library's `predict` returns it: a number, or K numbers for a multiclass model."""
@@ -36,6 +40,7 @@ class RowPredictor:
         explains = bundle.manifest.graph is None and bundle.manifest.covers != "none"
         # Once: asking whether an object implements a protocol takes some 3 us.
         self._explainer = engine if explains and isinstance(engine, Explainer) else None
+        self._leaves: Leaves | None = None
 
     @property
     def name(self) -> str:
@@ -83,6 +88,20 @@ class RowPredictor:
         except TypeError:  # a missing value as None
             nan = math.nan
             return array("d", [nan if x is None else x for row in rows for x in row])
+
+    def leaves(self) -> Leaves:
+        """Return what finds the leaves that rows reach; InvalidRequestError for a model without leaf numbers."""
+        if self._leaves is None:
+            from mlrf.model.leaves import Leaves  # noqa: PLC0415  few callers ask
+
+            self._leaves = Leaves(self.bundle, self.engine)
+        return self._leaves
+
+    def margins_from(self, rows: Rows, base_margins: Sequence[float]) -> array[float]:
+        """Return margins [n, K] that start at base margins [n, K]; errors as of `base_margins.margins_from`."""
+        from mlrf.model.base_margins import margins_from  # noqa: PLC0415  few callers ask
+
+        return margins_from(self.bundle, self.engine, rows, base_margins)
 
     def explainer(self) -> Explainer:
         """Return the engine, typed as one that explains; NotExplainableError when it is none or covers are missing."""

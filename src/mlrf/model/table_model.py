@@ -55,19 +55,19 @@ class TableModel:
         *,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
+        base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return the raw margins of rows, [n] or [n, K].
 
         `rows` is a NumPy array [n, F] (categories as codes), a pandas, Polars or Arrow table, anything that exports Arrow's C
         stream, or a list of instances (tables and named instances align by name, categories by value). A value that its feature
         does not accept raises InvalidRequestError, which names row, feature and value. `unknown_features="ignore"` skips
-        columns that are not features; `unknown_categories="missing"` treats an unknown category as missing.
+        columns that are not features; `unknown_categories="missing"` treats an unknown category as missing. `base_margin` [n]
+        or [n, K], or a number for all rows, is where the margins start: XGBoost's `DMatrix(base_margin=…)`, LightGBM's
+        `init_score`; models of other libraries have none.
         """
-        import numpy as np  # noqa: PLC0415
-
         table = self._read(rows, leniency, unknown_features, unknown_categories)
-        margins = np.frombuffer(self.engine.margins(table.data), dtype=np.float64).reshape(-1, self._n_outputs)
-        return margins[:, 0] if self._n_outputs == 1 else margins
+        return self._margins(table, base_margin)
 
     def predict(
         self,
@@ -76,11 +76,18 @@ class TableModel:
         *,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
+        base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return what the training library's `predict` returns for rows, [n] or [n, K]; arguments as of `margin`."""
         import numpy as np  # noqa: PLC0415
 
-        margins = self.margin(rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories)
+        margins = self.margin(
+            rows,
+            leniency,
+            unknown_features=unknown_features,
+            unknown_categories=unknown_categories,
+            base_margin=base_margin,
+        )
         if self._one is not None:
             return np.array([self._one(m) for m in margins.tolist()], dtype=np.float64)
         return np.array([self._many(row) for row in margins.tolist()], dtype=np.float64).reshape(margins.shape)
@@ -92,6 +99,7 @@ class TableModel:
         *,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
+        base_margin: Any = None,
     ) -> npt.NDArray[np.float64]:
         """Return the probability of each class, [n, classes] in the order of `classes`; arguments as of `margin`.
 
@@ -101,7 +109,11 @@ class TableModel:
 
         classes = self._known_classes()
         predictions = self.predict(
-            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+            rows,
+            leniency,
+            unknown_features=unknown_features,
+            unknown_categories=unknown_categories,
+            base_margin=base_margin,
         )
         return np.array([self._rows.probabilities_of(each) for each in predictions.tolist()]).reshape(-1, len(classes))
 
@@ -112,11 +124,16 @@ class TableModel:
         *,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
+        base_margin: Any = None,
     ) -> list[Category]:
         """Return the predicted class of each row; arguments and errors as of `probabilities`."""
         classes = self._known_classes()
         predictions = self.predict(
-            rows, leniency, unknown_features=unknown_features, unknown_categories=unknown_categories
+            rows,
+            leniency,
+            unknown_features=unknown_features,
+            unknown_categories=unknown_categories,
+            base_margin=base_margin,
         )
         return [classes[index] for index in self._rows.class_indices(predictions.tolist())]
 
@@ -128,6 +145,7 @@ class TableModel:
         threads: int = 1,
         unknown_features: OnUnknownFeature | None = None,
         unknown_categories: UnknownCategories | None = None,
+        base_margin: Any = None,
     ) -> Explanation:
         """Return the contributions of every feature to the raw margin of each row; arguments as of `margin`.
 
@@ -141,9 +159,32 @@ class TableModel:
         table = self._read(rows, leniency, unknown_features, unknown_categories)
         values = np.frombuffer(explainer.contributions_many(table.data, threads), dtype=np.float64)
         shape = (*table.shape, self._n_outputs) if self._n_outputs > 1 else table.shape
-        base = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+        base: Any = np.array(explainer.base) if self._n_outputs > 1 else explainer.base[0]
+        if base_margin is not None:
+            # The base of each row moves by as much as its margin.
+            base = base + (self._margins(table, base_margin) - self._margins(table, None))
         classes = self.classes if self._n_outputs > 1 else None
         return Explanation(values.reshape(shape), base, table, list(self.schema.names), self.schema, classes)
+
+    def leaves(
+        self,
+        rows: Any,
+        leniency: Leniency = STRICT,
+        *,
+        unknown_features: OnUnknownFeature | None = None,
+        unknown_categories: UnknownCategories | None = None,
+    ) -> npt.NDArray[np.int32]:
+        """Return the number of the leaf that each row reaches in each tree, [n, trees], as the training library numbers them.
+
+        That is LightGBM's and XGBoost's `predict(pred_leaf=True)`, scikit-learn's `apply` (its last two axes as one) and
+        CatBoost's `calc_leaf_indexes`. Arguments as of `margin`; InvalidRequestError for a model whose library numbers no
+        leaves.
+        """
+        import numpy as np  # noqa: PLC0415
+
+        leaves = self._rows.leaves()
+        table = self._read(rows, leniency, unknown_features, unknown_categories)
+        return np.frombuffer(leaves.flat(table.data), dtype=np.float64).astype(np.int32).reshape(-1, leaves.n_trees)
 
     def curve(self, row: Any, features: str | Sequence[str], leniency: Leniency = STRICT) -> Curve:
         """Return what the model answers for a row while one feature, or each pair of values of two, takes every value.
@@ -156,6 +197,19 @@ class TableModel:
         (values,) = self._read([row], leniency, None, None).tolist()
         names = [features] if isinstance(features, str) else list(features)
         return score_sweep(self._rows, plan_sweep(self._rows, values, names, replace(leniency, caller="python")))
+
+    def _margins(self, table: npt.NDArray[np.float64], base_margin: Any) -> npt.NDArray[np.float64]:
+        """Return the margins of a table, [n] or [n, K]."""
+        import numpy as np  # noqa: PLC0415
+
+        if base_margin is None:
+            found = self.engine.margins(table.data)
+        else:
+            from mlrf.model.base_margins import starts_of  # noqa: PLC0415
+
+            found = self._rows.margins_from(table.data, starts_of(base_margin, len(table), self._n_outputs))
+        margins = np.frombuffer(found, dtype=np.float64).reshape(-1, self._n_outputs)
+        return margins[:, 0] if self._n_outputs == 1 else margins
 
     def _read(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlrf.builder.bundle.golden_file import golden_file
 from mlrf.builder.bundle.golden_parquet import Golden, encode_golden
+from mlrf.builder.bundle.leaf_file import leaf_file
 from mlrf.builder.covers import NO_COVERS, with_covers
 from mlrf.builder.exporters.forest_file.encode import encode_forest
 from mlrf.builder.importers.imported_model import ImportedModel
@@ -25,6 +26,7 @@ from mlrf.core.manifest import (
     FORMAT,
     GOLDEN,
     GOLDEN_ROWS,
+    LEAVES,
     ONNX_MODEL,
     CoverageEntry,
     LinkEntry,
@@ -75,6 +77,8 @@ class ForestBundle:
         }
         if self._exports.onnx is not None:
             files[ONNX_MODEL] = self._exports.onnx
+        if (leaves := leaf_file(self._imported.forest)) is not None:
+            files[LEAVES] = leaves
         return files, self._manifest(name, proof)
 
     def _manifest(self, name: str, proof: Proof) -> Manifest:

@@ -38,6 +38,8 @@ class TreeArrays:
     """[K] the outputs that the columns of `values` add to."""
     category_set: I32 | None = None
     """[m] index in the forest's category sets, NUMERIC elsewhere; None if no node tests a category."""
+    leaf_numbers: I32 | None = None
+    """[m] the library's own number of each leaf; None where it has none."""
 
 
 def join_trees(
@@ -75,6 +77,7 @@ def join_trees(
     feature = np.concatenate([tree.feature for tree, _ in single]).astype(np.int32)
     inner = feature != LEAF
     category_set = np.concatenate([_sets(tree) for tree, _ in single])
+    numbers = [tree.leaf_numbers for tree, _ in single if tree.leaf_numbers is not None]
     missing: U8 = np.where(inner, int(Missing.NAN), int(Missing.NONE)).astype(np.uint8)
     forest = Forest(
         n_features=n_features,
@@ -99,6 +102,8 @@ def join_trees(
         scale=scale,
         base_order=base_order,
         tables=tables,
+        leaf_numbers=np.concatenate(numbers).astype(np.int32) if len(numbers) == len(single) else None,
+        leaf_trees=np.flatnonzero([place == 0 for _, place in single]),
     )
     forest.validate()
     return forest

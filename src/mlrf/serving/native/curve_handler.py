@@ -70,6 +70,8 @@ class CurveHandler:
         row, explain, details = self._decoder.row(b"{" + rest + b"}")
         if explain is not False:
             raise InvalidRequestError("a curve has no explanation; leave explain out, or ask /explain", field="explain")
+        if details is not None and details.needs_trees:
+            raise InvalidRequestError("a curve has no leaves and no base_margin; leave them out", field="leaves")
         return names, row, details
 
     def _answer(

@@ -22,23 +22,30 @@ class ExplanationWriter:
         self._class_names = [c if isinstance(c, str) else str(c) for c in classes or range(len(base))]
 
     def write(
-        self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source = "live"
+        self,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        explain: ExplainOption,
+        source: Source = "live",
+        base: Sequence[float] | None = None,
     ) -> dict[str, Any]:
         """Return an explanation.
 
         `margins` [K]; `contributions` [F, K] row-major; `explain` True for all features in schema order, or k for the
-        k largest by magnitude, in descending order (for K > 1: largest in the class of the largest margin).
+        k largest by magnitude, in descending order (for K > 1: largest in the class of the largest margin); `base` [K] for a
+        row whose base is not the model's.
         """
-        k_outputs = len(self._base)
+        base = self._base if base is None else base
+        k_outputs = len(base)
         ranked = max(range(k_outputs), key=margins.__getitem__)
         shown = self._chosen(contributions[ranked::k_outputs], explain)
         each = [self._named(contributions[output::k_outputs], shown) for output in range(k_outputs)]
         if k_outputs == 1:
             named, other = each[0]
-            return _explanation(margins[0], self._base[0], named, other, source)
+            return _explanation(margins[0], base[0], named, other, source)
         by_class = dict(zip(self._class_names, (named for named, _ in each), strict=True))
         others = dict(zip(self._class_names, (other for _, other in each), strict=True))
-        return _explanation(list(margins), list(self._base), by_class, others, source)
+        return _explanation(list(margins), list(base), by_class, others, source)
 
     def _chosen(self, weights: Sequence[float], explain: ExplainOption) -> Sequence[int]:
         if explain is True or explain >= len(weights):

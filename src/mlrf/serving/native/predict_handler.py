@@ -21,7 +21,7 @@ from mlrf.serving.native.response_builder import ResponseBuilder
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.results import Awaited, Deferred
 from mlrf.serving.runtime.stages import DECODE, FEATURES, REST, recording
-from mlrf.serving.runtime.thresholds import MAX_LOOP_S, STRICT_JSON_BYTES
+from mlrf.serving.runtime.thresholds import LEAF_S, MAX_LOOP_S, STRICT_JSON_BYTES
 
 _A = TypeVar("_A", ParsedRequest, list[ParsedRequest])
 _Counts = list[tuple[int, int]]
@@ -49,6 +49,8 @@ class PredictHandler:
         self._costs = costs
         self._is_slow = costs.of(1) > MAX_LOOP_S
         self._write_s = self._responses.explanation_s()
+        facts = model.bundle.manifest.facts
+        self._trees_s = 0.0 if facts is None else facts.trees * LEAF_S
 
     def one(self, body: bytes) -> bytes | Deferred | Awaited:
         """Answer `POST /predict`."""
@@ -233,6 +235,8 @@ class PredictHandler:
         precomputed = self._precomputed(explained, found)
         counted = partial(self._count, len(parsed), len(explained))
         cost_s = self._costs.of(len(parsed), len(explained) - len(precomputed)) + len(explained) * self._write_s
+        detailed = [details for _, _, details in parsed if details is not None]
+        cost_s += sum(each.needs_trees for each in detailed) * self._trees_s
         if counts is not None:
             counted(counts)
             return Deferred(lambda: self._responses.batch(parsed, found, explained, precomputed))

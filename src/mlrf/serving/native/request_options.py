@@ -14,7 +14,10 @@ from mlrf.serving.lookup.by_key import OnStale
 from mlrf.serving.native.json_scanner import value_of
 from mlrf.serving.native.requests import FEATURES, MAX_EXPLAINED, Details, ExplainOption
 
-OPTION_NAMES = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features")
+OPTION_NAMES = ("unknown_categories", "explain", "return_features", "max_feature_age", "stale_features", "leaves")
+"""Of a request and of a batch."""
+BASE_MARGIN_NAMES = ("base_margin", "init_score")
+"""Of a request alone, for a base margin is its row's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def read_options(members: Mapping[str, msgspec.Raw], leniency: Leniency) -> Opti
     return Options(
         leniency=_leniency(members, leniency),
         explain=_explain(members),
-        details=FEATURES if _return_features(members) else None,
+        details=_details(members),
         max_age_s=_max_age_s(members),
         on_stale=_on_stale(members),
     )
@@ -69,14 +72,39 @@ def _explain(members: Mapping[str, msgspec.Raw]) -> ExplainOption:
     )
 
 
-def _return_features(members: Mapping[str, msgspec.Raw]) -> bool:
-    raw = members.get("return_features")
+def _details(members: Mapping[str, msgspec.Raw]) -> Details | None:
+    features, leaves, start = _flag(members, "return_features"), _flag(members, "leaves"), _base_margin(members)
+    if not leaves and start is None:
+        return FEATURES if features else None
+    return Details(features, leaves=leaves, base_margin=start)
+
+
+def _flag(members: Mapping[str, msgspec.Raw], name: str) -> bool:
+    raw = members.get(name)
     if raw is None:
         return False
-    chosen = value_of(raw, "return_features")
+    chosen = value_of(raw, name)
     if isinstance(chosen, bool):
         return chosen
-    raise InvalidRequestError(f"return_features must be true or false, not {shown(chosen)}", field="return_features")
+    raise InvalidRequestError(f"{name} must be true or false, not {shown(chosen)}", field=name)
+
+
+def _base_margin(members: Mapping[str, msgspec.Raw]) -> list[float] | None:
+    given = [name for name in BASE_MARGIN_NAMES if name in members]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise InvalidRequestError("base_margin and init_score are two names of one member; send one", field=given[1])
+    chosen = value_of(members[given[0]], given[0])
+    numbers = chosen if isinstance(chosen, list) else [chosen]
+    if not numbers or not all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers):
+        raise InvalidRequestError(
+            f"{given[0]} must be a number, or an array of one for each output, not {shown(chosen)}", field=given[0]
+        )
+    try:
+        return [float(each) for each in numbers]
+    except OverflowError as error:
+        raise InvalidRequestError(f"{given[0]} must be in the range of float64", field=given[0]) from error
 
 
 def _max_age_s(members: Mapping[str, msgspec.Raw]) -> float | None:

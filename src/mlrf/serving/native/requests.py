@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -23,9 +23,19 @@ class Details(msgspec.Struct, frozen=True, gc=False):
     """Every feature by name."""
     defaults: Mapping[str, Value] | None = None
     """The defaults that stand in place of absent features, by name."""
+    leaves: bool = False
+    """The leaf reached in each tree."""
+    base_margin: Sequence[float] | None = None
+    """[K] where the margins start, in the place of the model's own base."""
+
+    @property
+    def needs_trees(self) -> bool:
+        """Whether the trees must be walked apart from the prediction: never on the event loop's fast path."""
+        return self.leaves or self.base_margin is not None
 
 
 FEATURES = Details(features=True)
+_NOTHING = Details()
 ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
 """The row or the key to look it up by, whether an explanation is requested, and what else the answer holds."""
 
@@ -49,10 +59,12 @@ def with_defaults(details: Details | None, defaults: Mapping[str, Value]) -> Det
     """Return the details of a row that has these defaults in place of absent features."""
     if not defaults:
         return details
-    return Details(details is not None and details.features, defaults)
+    return msgspec.structs.replace(details or _NOTHING, defaults=defaults)
 
 
 def _joined(own: Details | None, of_batch: Details | None) -> Details | None:
     if own is None or of_batch is None:
         return own or of_batch
-    return Details(own.features or of_batch.features, own.defaults)
+    return msgspec.structs.replace(
+        own, features=own.features or of_batch.features, leaves=own.leaves or of_batch.leaves
+    )

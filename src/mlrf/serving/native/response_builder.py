@@ -6,6 +6,7 @@ The predict handler decides on which thread: `off_loop` and `batch` may run in a
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlrf.engines.interface import Explainer, Row
 from mlrf.model.row_predictor import Prediction, RowPredictor
 from mlrf.serving.cache.keyed_answer import KeyedAnswer
 from mlrf.serving.lookup.stored_rows import FoundRow
+from mlrf.serving.native.base_and_leaves import leaves_of, move_margins
 from mlrf.serving.native.explanation_writer import ExplanationWriter, Source
 from mlrf.serving.native.requests import Details, ExplainOption, ParsedRequest
 from mlrf.serving.runtime.cost_model import shortest
@@ -60,12 +62,17 @@ class ResponseBuilder:
         return answer + self.origin
 
     def explanation(
-        self, margins: Sequence[float], contributions: Sequence[float], explain: ExplainOption, source: Source
+        self,
+        margins: Sequence[float],
+        contributions: Sequence[float],
+        explain: ExplainOption,
+        source: Source,
+        base: Sequence[float] | None = None,
     ) -> bytes:
-        """Return an explanation as JSON; safe in any thread."""
+        """Return an explanation as JSON, of a row with a base of its own or of the model's; safe in any thread."""
         if self._writer is None:
             raise AssertionError("an explanation was computed by an engine that has none")
-        return _encode(self._writer.write(margins, contributions, explain, source))
+        return _encode(self._writer.write(margins, contributions, explain, source, base))
 
     def explanation_s(self) -> float:
         """Return the seconds that writing a full explanation takes; 0 for a model without explanations.
@@ -80,6 +87,8 @@ class ResponseBuilder:
 
     def one(self, row: Row, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance; on the event loop."""
+        if details is not None and details.needs_trees:
+            return self.off_loop(row, False, details, found)
         margins = staged(ENGINE, self.model.engine.margin, row)
         return self.whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
 
@@ -92,6 +101,8 @@ class ResponseBuilder:
         precomputed: Sequence[float] | None,
     ) -> bytes:
         """Return the response to one instance with its explanation, on the event loop; `precomputed` come from the bundle."""
+        if details is not None and details.needs_trees:
+            return self.off_loop(row, explain, details, found)
         margins = staged(ENGINE, self.model.engine.margin, row)
         if precomputed is not None:
             return self._with_explanation(margins, precomputed, row, explain, details, found, "precomputed")
@@ -101,11 +112,11 @@ class ResponseBuilder:
     def off_loop(self, row: Row, explain: ExplainOption, details: Details | None, found: FoundRow | None) -> bytes:
         """Return the response to one instance, in any thread; uses the batch engine, as one-row scoring is not thread-safe."""
         table = self.model.table([row])
-        margins = staged(ENGINE, self.model.engine.margins, table)
+        margins, bases = self._margins(table, [row], [details])
         if explain is False:
             return self.whole(self.prediction(self.model.prediction(margins)), row, details, found, b"}")
         contributions = staged(EXPLAIN, self.model.explainer().contributions_many, table)
-        return self._with_explanation(margins, contributions, row, explain, details, found, "live")
+        return self._with_explanation(margins, contributions, row, explain, details, found, "live", bases.get(0))
 
     def batch(
         self,
@@ -118,7 +129,8 @@ class ResponseBuilder:
         rows: list[Any] = [row for row, _, _ in parsed]
         for index, each in found.items():
             rows[index] = each.row
-        margins = staged(ENGINE, self.model.engine.margins, self.model.table(rows))
+        details = [each for _, _, each in parsed]
+        margins, bases = self._margins(self.model.table(rows), rows, details)
         answer = self.predictions(self.model.predictions(margins))
         if found:
             as_of = [found[i].as_of if i in found else b"null" for i in range(len(parsed))]
@@ -126,10 +138,10 @@ class ResponseBuilder:
             if any(each.is_stale for each in found.values()):
                 stale = [i in found and found[i].is_stale for i in range(len(parsed))]
                 answer += b',"features_stale":%b' % _encode(stale)
-        if any(details := [each for _, _, each in parsed]):
+        if any(details):
             answer += self._batch_details(rows, details)
         if explained:
-            written = self._explanations(parsed, rows, margins, explained, precomputed)
+            written = self._explanations(parsed, rows, margins, bases, explained, precomputed)
             answer += b',"explanations":[%b]' % b",".join(written)
         answer += b"}"
         if not found:
@@ -137,8 +149,17 @@ class ResponseBuilder:
         fresh_until_s = -math.inf if self._never_again else min(each.fresh_until_s for each in found.values())
         return KeyedAnswer(answer, min(each.stored.transaction for each in found.values()), fresh_until_s)
 
+    def _margins(
+        self, table: array[float], rows: Sequence[Row], details: Sequence[Details | None]
+    ) -> tuple[array[float], Mapping[int, Sequence[float]]]:
+        """Return the margins of rows, and by index the bases of those that start elsewhere."""
+        margins = staged(ENGINE, self.model.engine.margins, table)
+        if not any(each is not None and each.base_margin is not None for each in details):
+            return margins, {}
+        return move_margins(self.model, rows, margins, details)
+
     def _batch_details(self, rows: list[Any], details: list[Details | None]) -> bytes:
-        """Return the members `features` and `defaults` of a batch, where an instance has them."""
+        """Return the members `features`, `defaults` and `leaves` of a batch, where an instance has them."""
         members = b""
         if any(each is not None and each.features for each in details):
             instances = (
@@ -148,6 +169,8 @@ class ResponseBuilder:
             members += b',"features":[%b]' % b",".join(instances)
         if any(each is not None and each.defaults for each in details):
             members += b',"defaults":%b' % _encode([None if each is None else each.defaults for each in details])
+        if any(each is not None and each.leaves for each in details):
+            members += b',"leaves":%b' % _encode(leaves_of(self.model, rows, details))
         return members
 
     def _with_explanation(
@@ -159,9 +182,10 @@ class ResponseBuilder:
         details: Details | None,
         found: FoundRow | None,
         source: Source,
+        base: Sequence[float] | None = None,
     ) -> bytes:
         answer = self.prediction(self.model.prediction(margins))
-        explanation = self.explanation(margins, contributions, explain, source)
+        explanation = self.explanation(margins, contributions, explain, source, base)
         return self.whole(answer, row, details, found, b',"explanation":%b}' % explanation)
 
     def _explanations(
@@ -169,6 +193,7 @@ class ResponseBuilder:
         parsed: list[ParsedRequest],
         rows: Sequence[Row],
         margins: Sequence[float],
+        bases: Mapping[int, Sequence[float]],
         explained: Sequence[int],
         precomputed: Mapping[int, Sequence[float]],
     ) -> list[bytes]:
@@ -180,7 +205,9 @@ class ResponseBuilder:
         written = [b"null"] * len(parsed)
         for index, contributions in precomputed.items():
             its_margins = margins[index * k : (index + 1) * k]
-            written[index] = self.explanation(its_margins, contributions, parsed[index][1], "precomputed")
+            written[index] = self.explanation(
+                its_margins, contributions, parsed[index][1], "precomputed", bases.get(index)
+            )
         live = [index for index in explained if index not in precomputed]
         if not live:
             return written
@@ -190,7 +217,9 @@ class ResponseBuilder:
         for position, index in enumerate(live):
             its_margins = margins[index * k : (index + 1) * k]
             its_contributions = contributions[position * width : (position + 1) * width]
-            written[index] = self.explanation(its_margins, its_contributions, parsed[index][1], "live")
+            written[index] = self.explanation(
+                its_margins, its_contributions, parsed[index][1], "live", bases.get(index)
+            )
         return written
 
     def whole(self, answer: bytes, row: Row, details: Details | None, found: FoundRow | None, end: bytes) -> bytes:
@@ -204,7 +233,9 @@ class ResponseBuilder:
 
     def _details(self, details: Details, row: Row) -> bytes:
         features = b',"features":%b' % self._instance(row) if details.features else b""
-        return features if details.defaults is None else features + b',"defaults":%b' % _encode(details.defaults)
+        defaults = b"" if details.defaults is None else b',"defaults":%b' % _encode(details.defaults)
+        leaves = b',"leaves":%b' % _encode(leaves_of(self.model, [row], [details])[0]) if details.leaves else b""
+        return features + defaults + leaves
 
     def _instance(self, row: Row) -> bytes:
         return _encode(encoded_infinities(self.model.schema.instance(self.model.table([row]))))

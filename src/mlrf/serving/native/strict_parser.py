@@ -25,12 +25,12 @@ from mlrf.serving.lookup.by_key import ByKey
 from mlrf.serving.native import json_scanner
 from mlrf.serving.native.json_scanner import begins_with, feature_value, key_value, members_of, value_of
 from mlrf.serving.native.natural_bodies import Members, NaturalBodies, check_members
-from mlrf.serving.native.request_options import OPTION_NAMES, read_options
+from mlrf.serving.native.request_options import BASE_MARGIN_NAMES, OPTION_NAMES, read_options
 from mlrf.serving.native.requests import ParsedRequest, in_batch, with_defaults
 
 _UNLISTED_COMMAS = 32
 """Most commas in an unlisted (hashed) category."""
-_ONE = ("features", "key", "overrides", *OPTION_NAMES)
+_ONE = ("features", "key", "overrides", *OPTION_NAMES, *BASE_MARGIN_NAMES)
 _MANY = ("instances", *OPTION_NAMES)
 _MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
@@ -94,6 +94,10 @@ class StrictParser:
             )
         members, instances = (members_of(raw, "the body"), None) if self._natural is None else self._natural.batch(raw)
         for name in members:
+            if name in BASE_MARGIN_NAMES:
+                raise InvalidRequestError(
+                    f'"{name}" belongs to a row: send {{"instances": [{{"features": …, "{name}": …}}, …]}}', field=name
+                )
             if name not in _MANY:
                 raise InvalidRequestError(
                     f"the body has no member {shown_name(name)}: {_MANY_CONTRACT}", field=clip(name)

@@ -14,6 +14,7 @@ from typing import Any
 from mlrf.core.bundle import Bundle
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.json_schema import to_json_schema
+from mlrf.model.base_margins import TAKE_BASE_MARGINS
 from mlrf.serving import route_paths as paths
 from mlrf.serving.native.requests import MAX_EXPLAINED
 from mlrf.serving.pages.openapi_content import Content, json_content, nullable, object_of, reference, values_of
@@ -50,6 +51,11 @@ SHARED = {
 }
 """The schemas that the requests of all models share, by name."""
 _DEFAULTS = {"type": "object", "description": "The defaults that stand for features which the request leaves out"}
+_LEAVES = {
+    "type": "array",
+    "items": {"type": "integer"},
+    "description": "The training library's number of the leaf reached in each tree",
+}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _OPTIONS = {
     "unknown_categories": reference("UnknownCategories"),
@@ -61,6 +67,10 @@ _OPTIONS = {
         "description": "Greatest age of a stored row in seconds, if the server does not set a lower limit",
     },
     "stale_features": reference("StaleFeatures"),
+    "leaves": {
+        "type": "boolean",
+        "description": "Whether the response holds the leaf that the row reaches in each tree",
+    },
 }
 
 
@@ -116,11 +126,12 @@ class NativeSchemas:
 
         `more` has further members, all required.
         """
-        members = {"features": {"anyOf": [self._features, self._row]}, **_OPTIONS, **more}
+        more_options = _base_margin(self._bundle)
+        members = {"features": {"anyOf": [self._features, self._row]}, **_OPTIONS, **more_options, **more}
         by_features = object_of(members, required=["features", *more]) | {"description": _OTHER_ROWS}
         if self._bundle.manifest.rows is None:
             return self._named(name, by_features)
-        members = {"key": self._key, "overrides": self._overrides, **_OPTIONS, **more}
+        members = {"key": self._key, "overrides": self._overrides, **_OPTIONS, **more_options, **more}
         by_key = object_of(members, required=["key", *more])
         forms = [self._named(f"{name}ByFeatures", by_features), self._named(f"{name}ByKey", by_key)]
         return self._named(name, {"oneOf": forms})
@@ -140,7 +151,7 @@ class NativeSchemas:
 
     def _of_the_row(self) -> dict[str, Any]:
         """Describe the members of a response about its row, where requested or found by key."""
-        properties: dict[str, Any] = {"features": self._features}
+        properties: dict[str, Any] = {"features": self._features, "leaves": _LEAVES}
         if _has_defaults(self._bundle):
             properties["defaults"] = _DEFAULTS
         if self._bundle.manifest.rows is not None:
@@ -163,6 +174,7 @@ class NativeSchemas:
             "items": nullable(self._explanation),
         }
         answers["features"] = {"type": "array", "items": nullable(self._features)}
+        answers["leaves"] = {"type": "array", "items": nullable(_LEAVES)}
         if _has_defaults(self._bundle):
             answers["defaults"] = {"type": "array", "items": nullable(_DEFAULTS)}
         if self._bundle.manifest.rows is not None:
@@ -184,6 +196,13 @@ def _by_name(bundle: Bundle) -> dict[str, Any]:
             described = values_of(feature.categories, is_nullable=feature.nullable) | described
         properties[feature.name] = described
     return schema | {"properties": properties}
+
+
+def _base_margin(bundle: Bundle) -> dict[str, Any]:
+    """Describe where the margins of a row start, for models that can be told so."""
+    if bundle.manifest.library not in TAKE_BASE_MARGINS:
+        return {}
+    return {"base_margin": _value(bundle) | {"description": "The margin that the sum of the trees starts at"}}
 
 
 def _has_defaults(bundle: Bundle) -> bool:

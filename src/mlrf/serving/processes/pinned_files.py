@@ -20,7 +20,7 @@ import msgspec
 
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError
-from mlrf.core.manifest import GOLDEN_ROWS, MANIFEST, SCHEMA
+from mlrf.core.manifest import FOREST, GOLDEN_ROWS, LEAVES, MANIFEST, SCHEMA
 from mlrf.engines.selection import engine_file
 
 _CHUNK_BYTES = 1 << 20
@@ -34,7 +34,7 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
     """
     pinned: dict[str, int] = {}
     try:
-        for name in (engine_file(bundle, engine), GOLDEN_ROWS):
+        for name in (*_served_files(bundle, engine), GOLDEN_ROWS):
             bundle.file(name)
             pinned[name] = _copy(bundle, name)
     except BundleError:
@@ -55,7 +55,7 @@ def pin_bundle(bundle: Bundle, engine: str | None) -> dict[str, int]:
     """Return descriptors, by name, of copies of all files that a worker needs; errors as in `pin_model`."""
     pinned: dict[str, int] = {}
     try:
-        for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, engine_file(bundle, engine)):
+        for name in (MANIFEST, SCHEMA, GOLDEN_ROWS, *_served_files(bundle, engine)):
             if name == MANIFEST or name in bundle.manifest.files:
                 pinned[name] = _copy(bundle, name)
     except BundleError:
@@ -82,6 +82,12 @@ def close_descriptors(pinned: Mapping[str, int]) -> None:
     """Close descriptors; the memory is freed when no process has it open or mapped."""
     for descriptor in pinned.values():
         os.close(descriptor)
+
+
+def _served_files(bundle: Bundle, engine: str | None) -> list[str]:
+    """Return the engine's file, and the leaf numbers where the bundle has them for it."""
+    name = engine_file(bundle, engine)
+    return [name, LEAVES] if name == FOREST and LEAVES in bundle.manifest.files else [name]
 
 
 def _copy(bundle: Bundle, name: str) -> int:

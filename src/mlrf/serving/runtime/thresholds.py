@@ -20,6 +20,8 @@ NUMBER_S = 1e-6
 
 FAST_JSON_BYTES = 256 << 10
 """Native JSON: the fast parser decodes bodies up to this size in one call; longer ones are left to the strict parser."""
+LEAF_S = 100e-9
+"""Estimated time of a tree whose leaf a response reports, or whose sum starts at a base margin."""
 STRICT_JSON_BYTES = 16 << 10
 """Native JSON: a body that the fast parser does not accept is read in the worker's thread if it is longer."""
 INFLATED_BYTES = 64 << 10

@@ -290,4 +290,5 @@ class _Reader:
         if np.any(rows >= len(leaves)):
             raise ModelUnreadableError("the .cbm file has a tree without a leaf value")
         number = (np.cumsum(split < 0) - 1).astype(np.int32)
-        return Tree(split, left, right, number, leaves[rows], weights[rows])
+        own_numbers = (rows - rows.min()).astype(np.int32)
+        return Tree(split, left, right, number, leaves[rows], weights[rows], own_numbers)

@@ -52,6 +52,8 @@ class Tree:
     """[L, K]"""
     weights: F64
     """[L]"""
+    numbers: I32 | None = None
+    """[L] CatBoost's own numbers of the leaves; None where they are 0, 1, …"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,6 +50,7 @@ def to_trees(
         by_category = category_set[tree.split] != NUMERIC
         is_leaf = tree.split == NO_SPLIT
         row: I32 = np.where(is_leaf, tree.leaf, 0).astype(np.int32)
+        numbers = row if tree.numbers is None else tree.numbers[row]
         return TreeArrays(
             feature=feature[tree.split],
             threshold=border[tree.split],
@@ -60,6 +61,7 @@ def to_trees(
             cover=_covers(tree),
             outputs=outputs,
             category_set=category_set[tree.split],
+            leaf_numbers=np.where(is_leaf, numbers, LEAF).astype(np.int32),
         )
 
     return [convert(tree) for tree in document.trees], list(sets)

@@ -43,6 +43,8 @@ def to_forest(trees: Sequence[Tree], *, n_features: int, n_outputs: int, divisor
         set_codes=np.array([code for codes in sets for code in codes], np.int32),
         base=np.zeros(n_outputs),
         divisor=divisor,
+        leaf_numbers=np.array(columns.leaf_number, np.int32),
+        leaf_trees=np.arange(len(trees)),
     )
     forest.validate()
     return forest
@@ -61,6 +63,7 @@ class _Columns:
         self.category_set: list[int] = []
         self.value: list[float] = []
         self.cover: list[float] = []
+        self.leaf_number: list[int] = []
         self.sets: dict[tuple[int, ...], int] = {}
 
     def append_tree(self, tree: Tree, index: int) -> None:
@@ -94,6 +97,7 @@ class _Columns:
         if leaf >= len(tree.leaf_values):
             raise ModelUnreadableError(f"the model file is damaged: tree {index} has no leaf {leaf}")
         self._append(LEAF, 0.0, 0, False, NUMERIC, tree.leaf_values[leaf], tree.leaf_counts[leaf])
+        self.leaf_number[-1] = leaf
 
     def _append_node(self, node: Node) -> None:
         if node.feature < 0:
@@ -120,6 +124,7 @@ class _Columns:
         self.category_set.append(number)
         self.value.append(value)
         self.cover.append(cover)
+        self.leaf_number.append(LEAF)
 
 
 def _moved(threshold: float) -> float:

@@ -109,6 +109,7 @@ class _Copier:
             category_set=old.category_set[source],
             value=old.value[source],
             cover=self._covers(source, children),
+            leaf_numbers=None if old.leaf_numbers is None else old.leaf_numbers[source],
         )
 
     def _copy_tree(self, root: int) -> None:

@@ -18,6 +18,8 @@ from mlrf.core.errors import ModelUnreadableError, UnsupportedModelError
 from mlrf.core.forest import F64, LEAF, Bool, floor32
 
 _SHARES_TOLERANCE = 1e-6
+_NUMBERED = ("tree", "forest", "boosting")
+"""Families whose estimators have `apply`, which numbers a leaf as the node that it is."""
 
 
 def read_trees(estimator: Any, kind: Kind) -> tuple[list[TreeArrays], float]:
@@ -92,6 +94,7 @@ def _read_tree(
         values=values,
         cover=np.asarray(tree.weighted_n_node_samples, np.float64),
         outputs=outputs,
+        leaf_numbers=np.arange(len(feature), dtype=np.int32) if kind.family in _NUMBERED else None,
     )
 
 

@@ -17,7 +17,7 @@ from mlrf.core.forest import LEAF, NOT_NEGATIVE, NUMERIC, Forest, Missing, below
 I64 = npt.NDArray[np.int64]
 _CATEGORICAL = 1
 _MAX_CATEGORY = 1 << 24
-_NODE_COLUMNS = ("feature", "threshold", "left", "right", "default_left", "category_set", "value", "cover")
+_NODE_COLUMNS = ("feature", "threshold", "left", "right", "default_left", "category_set", "value", "cover", "number")
 _Part = dict[str, npt.NDArray[np.generic]]
 
 
@@ -64,6 +64,8 @@ def to_forest(
             rounding="float32",
             inputs="float32",
             no_code_up_to=NOT_NEGATIVE,
+            leaf_numbers=joined["number"].astype(np.int32),
+            leaf_trees=np.arange(len(trees)),
         )
     forest.validate()
     return forest
@@ -103,6 +105,7 @@ def _read_tree(tree: Member, first: int, sets: dict[tuple[int, ...], int]) -> _P
         "category_set": np.array([categories.get(node, NUMERIC) for node in order.tolist()], np.int64),
         "value": np.where(is_leaf, condition[order], np.float32(0)),
         "cover": cover[order],
+        "number": order,
     }
 
 

@@ -1,0 +1,85 @@
+// What few callers ask of a row besides its margin: the leaves that it reaches, and its margin from a start of its own.
+//
+// Both score the row first and read the scratch memory of that: twice the work, and no further kernel for each instruction set.
+#include <vector>
+
+#include "engine.hpp"
+#include "engine_scratch.hpp"
+#include "tables.hpp"
+
+namespace mlrf {
+namespace {
+
+// Return the index, among the leaves of its tree, of the leaf that a row's columns lead to.
+template <typename Node, typename Column>
+std::uint32_t reached_leaf(const Forest& f, const unsigned char* columns, const TreeRecord& tree) {
+    const Node* nodes = static_cast<const Node*>(f.walk_nodes);
+    const Column* values = reinterpret_cast<const Column*>(columns);
+    std::uint32_t at = tree.root;
+    // A leaf is its own child.
+    while (nodes[at].child != at) at = nodes[at].child + static_cast<std::uint32_t>(values[nodes[at].column] > nodes[at].rank);
+    return nodes[at].rank;
+}
+
+// Return a sum as it is served: divided, scaled and with the base of forests that add it last, each step in the file's precision.
+template <typename Number>
+double finished(const Forest& f, std::size_t k, Number sum) {
+    // Volatile prevents a fused multiply-add, which would round once where the libraries round twice.
+    const volatile Number scaled = sum / static_cast<Number>(f.divisor) * static_cast<Number>(f.scale);
+    if (!f.adds_base_last) return scaled;
+    return scaled + static_cast<Number>(f.base[k]);
+}
+
+template <typename Number>
+void sum_leaves(const Forest& f, const double* leaf_of_tree, const double* starts, double* margins) {
+    std::vector<Number> sums(f.n_outputs);
+    for (std::size_t k = 0; k < f.n_outputs; ++k) sums[k] = static_cast<Number>(starts[k]);
+    for (std::size_t t = 0; t < f.n_trees; ++t) sums[f.trees[t].output] += static_cast<Number>(leaf_of_tree[t]);
+    for (std::size_t k = 0; k < f.n_outputs; ++k) margins[k] = finished<Number>(f, k, sums[k]);
+}
+
+}  // namespace
+
+template <typename Work>
+void Engine::each_row(const Rows& rows, const Work& work) const {
+    const auto scratch = rows_.take([&] { return std::make_unique<RowScratch>(forest_); });
+    std::vector<double> margins(forest_.n_outputs);
+    const std::size_t value_bytes = rows.is_float32 ? sizeof(float) : sizeof(double);
+    for (std::size_t row = 0; row < rows.n_rows; ++row) {
+        const void* values = static_cast<const unsigned char*>(rows.values) + row * forest_.n_features * value_bytes;
+        bool is_float32 = rows.is_float32;
+        if (forest_.tables.count > 0) {
+            fill_inputs(forest_, values, is_float32, 1, scratch->lookup, scratch->inputs.data());
+            values = scratch->inputs.data();
+            is_float32 = false;
+        }
+        level_.score_row(forest_, values, is_float32, scratch->columns.data(), scratch->leaf_of_tree.data(), margins.data());
+        work(row, *scratch);
+    }
+}
+
+void Engine::margins_from(const Rows& rows, const double* starts, double* margins) const {
+    const Forest& f = forest_;
+    each_row(rows, [&](std::size_t row, const RowScratch& scratch) {
+        const std::size_t first = row * f.n_outputs;
+        if (f.sums_in_float32)
+            sum_leaves<float>(f, scratch.leaf_of_tree.data(), starts + first, margins + first);
+        else
+            sum_leaves<double>(f, scratch.leaf_of_tree.data(), starts + first, margins + first);
+    });
+}
+
+void Engine::leaves(const Rows& rows, const std::uint32_t* trees, std::size_t n_trees, const std::uint32_t* numbers,
+                    double* leaves) const {
+    const Forest& f = forest_;
+    each_row(rows, [&](std::size_t row, const RowScratch& scratch) {
+        for (std::size_t i = 0; i < n_trees; ++i) {
+            const TreeRecord& tree = f.trees[trees[i]];
+            const std::uint32_t leaf = f.is_wide ? reached_leaf<WideNode, std::uint32_t>(f, scratch.columns.data(), tree)
+                                                 : reached_leaf<NarrowNode, std::uint16_t>(f, scratch.columns.data(), tree);
+            leaves[row * n_trees + i] = numbers[tree.first_value + leaf];
+        }
+    });
+}
+
+}  // namespace mlrf

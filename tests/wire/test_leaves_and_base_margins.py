@@ -1,0 +1,135 @@
+"""`leaves` and `base_margin` in requests of models of real libraries: to the bit, cached apart, refused by name elsewhere."""
+
+from __future__ import annotations
+
+import lightgbm as lgb
+import numpy as np
+import pytest
+import xgboost as xgb
+
+import mlrf
+from bundles import write_tree_bundle
+from running import serving
+
+RANDOM = np.random.default_rng(3)
+ROWS = RANDOM.normal(size=(200, 4)).round(1)
+NUMBERS = ROWS[:, 0] + ROWS[:, 1] ** 2
+CLASSES = np.digitize(NUMBERS, [0.5, 1.5])
+
+
+@pytest.fixture(scope="module")
+def three():
+    return xgb.train({"objective": "multi:softprob", "num_class": 3, "max_depth": 4}, xgb.DMatrix(ROWS, CLASSES), 5)
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return lgb.train({"objective": "poisson", "verbose": -1, "num_threads": 1}, lgb.Dataset(ROWS, CLASSES), 5)
+
+
+@pytest.fixture(scope="module")
+def server(three, counts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("leaves")
+    bundles = [mlrf.build(model, folder / name, name=name) for name, model in (("three", three), ("counts", counts))]
+    with serving(*bundles, write_tree_bundle(folder / "plain", name="plain")) as server:
+        server.bundles = bundles
+        yield server
+        assert server.troubles == []
+
+
+def ask(server, path, body, status=200):
+    answer = server.ask("POST", path, body)
+    assert answer.status == status, answer.json
+    return answer.json
+
+
+def test_leaves_come_where_they_are_asked_for(server, three):
+    expected = three.predict(xgb.DMatrix(ROWS[:3]), pred_leaf=True).tolist()
+    row = {"features": ROWS[0].tolist()}
+    assert ask(server, "/models/three/predict", row | {"leaves": True})["leaves"] == expected[0]
+    assert "leaves" not in ask(server, "/models/three/predict", row | {"leaves": False})
+    explained = ask(server, "/models/three/explain", row | {"leaves": True})
+    assert explained["leaves"] == expected[0]
+    assert explained["explanation"] == ask(server, "/models/three/explain", row)["explanation"]
+    instances = [{"features": each.tolist()} for each in ROWS[:3]]
+    whole = ask(server, "/models/three/predict/batch", {"instances": instances, "leaves": True})
+    assert whole["leaves"] == expected
+    some = ask(server, "/models/three/predict/batch", {"instances": [instances[0], instances[1] | {"leaves": True}]})
+    assert some["leaves"] == [None, expected[1]]
+    named = {"columns": [f"f{i}" for i in range(4)], "data": ROWS[:3].tolist(), "leaves": True}
+    assert ask(server, "/models/three/predict/batch", named)["leaves"] == expected
+
+
+def test_margins_start_at_base_margins_as_in_xgboost(server, three):
+    starts = RANDOM.normal(size=(3, 3))
+    margins = three.predict(xgb.DMatrix(ROWS[:3], base_margin=starts), output_margin=True)
+    probabilities = mlrf.load(server.bundles[0]).predict(ROWS[:3], base_margin=starts)
+    instances = [
+        {"features": row.tolist(), "base_margin": start.tolist()} for row, start in zip(ROWS, starts, strict=False)
+    ]
+    answer = ask(server, "/models/three/predict/batch", {"instances": instances, "explain": True})
+    assert answer["predictions"] == probabilities.tolist()
+    for row, (explanation, margin) in enumerate(zip(answer["explanations"], margins.tolist(), strict=True)):
+        assert explanation["margin"] == margin
+        shares = np.array([list(each.values()) for each in explanation["contributions"].values()])
+        np.testing.assert_allclose(explanation["base"] + shares.sum(axis=1), margin, rtol=0, atol=1e-12)
+        alone = ask(server, "/models/three/explain", instances[row])
+        np.testing.assert_allclose(alone["explanation"]["base"], explanation["base"], rtol=1e-12)
+        assert alone["explanation"]["margin"] == margin
+        assert alone["prediction"] == answer["predictions"][row]
+    library = three.predict(xgb.DMatrix(ROWS[:3], base_margin=starts), pred_contribs=True)[:, :, -1]
+    np.testing.assert_allclose([each["base"] for each in answer["explanations"]], library, atol=1e-5)
+
+
+def test_instances_without_base_margins_keep_the_model_s_own(server):
+    rows = [{"features": row.tolist()} for row in ROWS[:3]]
+    plain = ask(server, "/models/three/predict/batch", {"instances": rows})["predictions"]
+    mixed = [rows[0], rows[1] | {"base_margin": [9.0, 0.0, 0.0]}, rows[2]]
+    answer = ask(server, "/models/three/predict/batch", {"instances": mixed})["predictions"]
+    assert (answer[0], answer[2]) == (plain[0], plain[2])
+    assert answer[1][0] > 0.99
+
+
+@pytest.mark.parametrize("name", ["base_margin", "init_score"])
+def test_an_initial_score_is_added_as_lightgbm_says(server, counts, name):
+    raw = counts.predict(ROWS[:1], raw_score=True)[0]
+    body = {"features": ROWS[0].tolist(), name: 0.75}
+    answer = ask(server, "/models/counts/explain", body)
+    assert answer["explanation"]["margin"] == raw + 0.75
+    assert answer["prediction"] == pytest.approx(np.exp(raw + 0.75), rel=1e-15)
+
+
+def test_answers_are_cached_by_base_margin(server):
+    def predict(start):
+        return ask(server, "/models/counts/predict", {"features": ROWS[7].tolist(), "base_margin": start})
+
+    answers = [predict(start) for start in (0.5, 0.5, 0.5, 0.75, 0.75, 0.75)]
+    assert [each["cached"] for each in answers] == [False, False, True, False, False, True]
+    assert len({each["prediction"] for each in answers}) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "message"),
+    [
+        ("plain/predict", {"leaves": True}, "has no leaf numbers"),
+        ("plain/predict", {"base_margin": 0.5}, "takes no base_margin"),
+        ("three/predict", {"base_margin": 0.5}, "each of the model's 3 outputs, not 1"),
+        ("three/predict", {"base_margin": [1e39, 0, 0]}, "finite numbers of float32"),
+        ("three/predict", {"base_margin": ["1", 0, 0]}, "must be a number"),
+        ("three/predict", {"base_margin": True}, "must be a number"),
+        ("three/predict", {"base_margin": 10**400}, "range of float64"),
+        ("three/predict", {"base_margin": [0, 0, 0], "init_score": [0, 0, 0]}, "two names of one member"),
+        ("three/predict", {"leaves": 1}, "must be true or false"),
+        ("three/curve", {"leaves": True, "vary": "f0"}, "no leaves and no base_margin"),
+    ],
+)
+def test_what_has_no_meaning_is_refused_by_name(server, path, members, message):
+    row = server.ask("GET", "/models").json["models"]
+    example = next(each["example"] for each in row if each["name"] == path.partition("/")[0])
+    answer = ask(server, f"/models/{path}", {"features": example} | members, 422)
+    assert message in answer["error"]
+
+
+def test_a_batch_has_no_base_margin_of_its_own(server):
+    body = {"instances": [{"features": ROWS[0].tolist()}], "base_margin": [0.5]}
+    assert "belongs to a row" in ask(server, "/models/counts/predict/batch", body, 422)["error"]

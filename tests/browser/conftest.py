@@ -26,6 +26,9 @@ def paths(tmp_path_factory):
     numbers = Schema(tuple(Feature(f"x{i}", example=0.5) for i in range(4)))
     return {
         "trees": write_tree_bundle(folder / "trees", name="trees", link=LinkEntry("exp"), key={"id": "integer"}),
+        "next": write_tree_bundle(
+            folder / "next", name="next", link=LinkEntry("exp"), seed=8, n_trees=20, key={"id": "integer"}
+        ),
         "binary": write_tree_bundle(
             folder / "binary", name="binary", task="binary", link=LinkEntry("sigmoid"), classes=["no", "yes"], n_trees=8
         ),

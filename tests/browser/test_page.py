@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -153,7 +154,9 @@ def test_nearest_change_reaches_the_target_and_is_nearest(visit, server, models)
     reaching = {name for name, each in curves.items() if max(each) >= target}
     page.select_option("#goal", "at least")
     page.fill("#target", str(target))
-    page.click("#nearest button")
+    page.click("#changeable > summary")
+    page.check("#may-be-missing")
+    page.click("#nearest button:text-is('Find')")
     page.wait_for_selector("#found li")
     items = page.locator("#found li")
     assert items.count() == min(5, len(reaching))
@@ -162,25 +165,74 @@ def test_nearest_change_reaches_the_target_and_is_nearest(visit, server, models)
     assert json.loads(page.get_attribute("#prediction", "title")) >= target
 
 
-def test_label_is_flipped_by_one_and_by_two_features(visit, server):
+def search(visit, how: str, *features: str) -> int:
+    """Search for a change of these features, or of all, and return how many were found."""
+    page = visit.page
+    page.select_option("#how-many", how)
+    if features:
+        if page.locator("#changeable").get_attribute("open") is None:
+            page.click("#changeable > summary")
+        page.click("#change-none")
+        for name in features:
+            page.get_by_role("checkbox", name=name, exact=True).check()
+    page.click("#nearest button:text-is('Find')")
+    page.locator("#found").filter(has_not_text="Searching").filter(has_text=re.compile(r"\w")).wait_for()
+    return page.locator("#found li").count()
+
+
+def test_label_is_flipped_by_two_features(visit, server):
     page = visit.open("binary")
-    page.wait_for_selector("#curves figure")
-    visit.settle()
     label = explained(server, ALL_KINDS.example(), "binary")["label"]
     other = "yes" if label == "no" else "no"
-    page.select_option("#goal", str(["no", "yes"].index(other)))
-    page.select_option("#how-many", "2")
-    page.select_option("#heat-x", "depth")
-    page.select_option("#heat-y", "price")
-    page.click("#nearest button")
-    page.wait_for_selector("#found:not(:empty)")
+    assert page.input_value("#goal") == str(["no", "yes"].index(other)), "another class is what one asks for"
     grid = server.ask(
         "POST", "/models/binary/curve", {"features": ALL_KINDS.example(), "vary": ["depth", "price"]}
     ).json
-    assert (page.locator("#found li").count() > 0) == (other in grid["labels"])
-    if other in grid["labels"]:
-        page.locator("#found li button").first.click()
-        visit.until("#prediction", other)
+    missing = grid["axes"][1]["values"].index(None), len(grid["axes"][1]["values"])
+    reached = [i for i, found in enumerate(grid["labels"]) if found == other and i % missing[1] != missing[0]]
+    assert (search(visit, "2", "depth", "price") > 0) == bool(reached)
+    assert search(visit, "2") > 0
+    page.locator("#found li button").first.click()
+    visit.until("#prediction", other)
+
+
+def test_change_keeps_to_declared_features_and_bounds(visit, server, models):
+    page = visit.open("trees")
+    curve = models["trees"].curve(ALL_KINDS.example(), "depth")
+    now = curve.predictions[curve.axes[0].at]
+    target = (now + max(curve.predictions)) / 2
+    page.select_option("#goal", "at least")
+    page.fill("#target", str(target))
+    assert search(visit, "1", "depth") == 1
+    text = page.inner_text("#found li")
+    assert text.startswith("depth:")
+    reaching = [
+        (low, high)
+        for low, high, found in zip([-9, *curve.axes[0].cuts], [*curve.axes[0].cuts, 9], curve.predictions, strict=True)
+        if found >= target
+    ]
+    low, high = max(reaching)
+    page.get_by_label("depth, not below").fill(str((low + high) / 2))
+    assert search(visit, "1") == 1
+    assert str((low + high) / 2) in page.inner_text("#found li"), "the bound is within the interval that reaches"
+    page.get_by_label("depth, not below").fill("8")
+    page.get_by_label("depth, not above").fill("much")
+    search(visit, "1")
+    assert "is not a number" in page.inner_text("#found")
+    page.get_by_label("depth, not above").fill("7")
+    assert search(visit, "1") == 0
+    assert "No value of any one of 1 feature" in page.inner_text("#found")
+
+
+def test_several_features_are_searched_and_called_a_search(visit):
+    page = visit.open("trees")
+    page.select_option("#goal", "at most")
+    page.fill("#target", str(json.loads(page.get_attribute("#prediction", "title")) / 20))
+    assert search(visit, "3") == 1
+    assert "a smaller change may exist" in page.inner_text("#found")
+    page.click("#found li button")
+    visit.settle()
+    assert json.loads(page.get_attribute("#prediction", "title")) <= float(page.input_value("#target"))
 
 
 def test_two_features_are_drawn_together(visit):

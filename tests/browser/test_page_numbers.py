@@ -33,7 +33,7 @@ def test_bars_are_those_of_the_drawing_in_python(call, models):
     row = RowContributions(explanation.base, contributions, 0.0, values)
     for top in (1, 10, 999, 2000):
         named = dict(zip(explanation.feature_names, contributions, strict=True))
-        bars = call("svg.js", "(m, g) => m.largest(g[0], g[1])", [named, top])
+        bars = call("waterfall.js", "(m, g) => m.largest(g[0], g[1])", [named, top])
         expected = largest_bars(row, top)
         assert [bar["contribution"] for bar in bars] == pytest.approx([e.contribution for e in expected], rel=1e-12)
         assert [b["names"][0] for b in bars if "isRest" not in b] == [e.name for e in expected if "other" not in e.name]

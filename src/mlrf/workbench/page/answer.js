@@ -1,7 +1,8 @@
 // The answer to a row, and why: prediction, waterfall, table.
 import { $, make, options, tableRow } from "./dom.js";
-import { LINK_NAMES, linkOf, short, shown, signed } from "./numbers.js";
-import { largest, save, waterfall } from "./svg.js";
+import { full, LINK_NAMES, linkOf, short, shown, signed, wholeText } from "./numbers.js";
+import { save } from "./svg.js";
+import { byMagnitude, largest, waterfall } from "./waterfall.js";
 
 let view = null;
 
@@ -14,21 +15,26 @@ export function ofOutput(explanation, names, k) {
   return { base: explanation.base[k], margin: explanation.margin[k], contributions: explanation.contributions[name] };
 }
 
-// Show an answer beside the one it is compared with; `explanation` may be missing.
+// The prediction in the model's own terms, as a text.
+export function predictionText(model, { prediction, label, probabilities }) {
+  if (label === undefined) return Array.isArray(prediction) ? prediction.map(short).join(", ") : short(prediction);
+  return `${shown(label)} (probability ${short(probabilities[model.classes.findIndex((c) => c === label)])})`;
+}
+
+// Show an answer and the one it is compared with; `explanation` may be missing.
 export function showAnswer(model, values, answer, reference) {
   view = { model, values, answer, reference };
-  const { prediction, label, probabilities } = answer, names = classNames(model);
-  if (label !== undefined) {
-    const chance = probabilities[model.classes.findIndex((c) => c === label)];
-    $("prediction").textContent = `${shown(label)} (probability ${short(chance)})`;
-  } else $("prediction").textContent = Array.isArray(prediction) ? prediction.map(short).join(", ") : short(prediction);
+  const { prediction, probabilities } = answer, names = classNames(model);
+  $("prediction").textContent = predictionText(model, answer);
   $("prediction").title = JSON.stringify(prediction);
+  $("predicted").textContent = `${model.name} predicts`;
   $("probabilities").hidden = probabilities === undefined;
-  if (probabilities) $("probabilities").tBodies[0].replaceChildren(...probabilities.map((p, i) => tableRow(names[i], String(p))));
+  if (probabilities) $("probabilities").tBodies[0].replaceChildren(...probabilities.map((p, i) => tableRow(names[i], full(p))));
   const k = Array.isArray(answer.explanation?.margin) ? answer.explanation.margin.length : 1;
   $("class-label").hidden = k === 1;
   if (k > 1 && $("class").options.length !== k) {
-    options($("class"), Array.from({ length: k }, (_, i) => [String(i), names[i] ?? `output ${i}`]), String(prediction.indexOf(Math.max(...prediction))));
+    const likeliest = String(prediction.indexOf(Math.max(...prediction)));
+    options($("class"), Array.from({ length: k }, (_, i) => [String(i), names[i] ?? `output ${i}`]), likeliest);
   }
   showChange();
   drawWhy();
@@ -45,11 +51,18 @@ function showChange() {
   $("change").textContent = before === null || before === now ? "" : `Before ${short(before)}, now ${short(now)}: ${signed(now - before)}`;
 }
 
+function whyText(own, model, heaviest) {
+  const driven = heaviest.length ? `What moves it most: ${heaviest.join(" and ")}. ` : "";
+  const link = model.link.kind === "identity" ? "The sum is the prediction."
+    : `The prediction is made from the sum: ${LINK_NAMES[model.link.kind] ?? model.link.kind}.`;
+  return `${driven}The model starts at its average, ${short(own.base)}, and each feature moves the sum up or down, to ${short(own.margin)}. ${link}`;
+}
+
 export function drawWhy() {
   if (!view) return;
   const { model, values, answer, reference } = view, box = $("waterfall"), k = output(), names = classNames(model);
   if (!answer.explanation) {
-    $("why").textContent = "This model is not made of trees that can be explained, so there are only its predictions.";
+    $("why").textContent = "This model cannot be explained, or the key may not ask it to be, so there are only its predictions.";
     box.replaceChildren();
     $("numbers").hidden = true;
     return;
@@ -57,35 +70,44 @@ export function drawWhy() {
   const own = ofOutput(answer.explanation, names, k);
   const ghost = reference?.answer.explanation && reference.answer !== answer ? ofOutput(reference.answer.explanation, names, k) : null;
   const top = Math.max(1, Math.floor(Number($("top").value)) || 10), bars = largest(own.contributions, top);
-  const link = linkOf(model.link), heaviest = bars.filter((b) => !b.isRest).slice(0, 2).map((b) => b.names[0]);
-  $("why").textContent = `The model starts at its average, ${short(own.base)}, and each feature moves the sum up or down, to ${short(own.margin)}. `
-    + (heaviest.length ? `What moves it most: ${heaviest.join(" and ")}. ` : "")
-    + (model.link.kind === "identity" ? "The sum is the prediction." : `The prediction is made from the sum: ${LINK_NAMES[model.link.kind] ?? model.link.kind}.`);
-  const drawing = waterfall({
-    width: Math.max(300, Math.min(760, box.clientWidth || 760)), bars, values: Object.fromEntries(values), base: own.base, margin: own.margin,
-    ghost, link, linkName: model.link.kind,
-  });
-  box.replaceChildren(drawing);
+  const heaviest = bars.filter((b) => !b.isRest).slice(0, 2).map((b) => `${b.names[0]} (${signed(b.contribution)})`);
+  $("why").textContent = whyText(own, model, heaviest);
+  const link = linkOf(model.link);
+  box.replaceChildren(waterfall({
+    width: Math.max(300, Math.min(760, box.clientWidth || 760)), bars, values: Object.fromEntries(values),
+    base: own.base, margin: own.margin, ghost, link, linkName: model.link.kind,
+  }));
   showNumbers(own, ghost, values);
+}
+
+// The lines of the table: name, value, contribution, and those of the row before.
+function lines(own, ghost, values) {
+  const line = (name, value, now, before) => [name, value, full(now), ghost ? full(before) : "", ghost ? full(now - before) : ""];
+  return [
+    line("average (base)", "", own.base, ghost?.base),
+    ...byMagnitude(own.contributions).map((name) => line(name, wholeText(values.get(name)), own.contributions[name], ghost?.contributions[name])),
+    line("this row (margin)", "", own.margin, ghost?.margin),
+  ];
 }
 
 function showNumbers(own, ghost, values) {
   $("numbers").hidden = false;
-  if (!$("numbers").open) return;
-  const order = Object.keys(own.contributions).sort((a, b) => Math.abs(own.contributions[b]) - Math.abs(own.contributions[a]));
-  $("numbers").querySelector("tbody").replaceChildren(
-    tableRow("average (base)", "", String(own.base), ghost ? String(ghost.base) : "", ""),
-    ...order.map((name) => {
-      const phi = own.contributions[name], before = ghost?.contributions[name];
-      return tableRow(name, valueText(values.get(name)), String(phi), ghost ? String(before) : "", ghost ? String(phi - before) : "");
-    }),
-    tableRow("this row (margin)", "", String(own.margin), ghost ? String(ghost.margin) : "", ghost ? String(own.margin - ghost.margin) : ""));
+  if ($("numbers").open) $("numbers").querySelector("tbody").replaceChildren(...lines(own, ghost, values).map((each) => tableRow(...each)));
 }
 
-const valueText = (value) => (value === null || value === undefined ? "missing" : String(value));
+// Copy the table for a spreadsheet: columns separated by tabs.
+export async function copyTable() {
+  const table = $("numbers").querySelector("table");
+  const text = [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.replace(/[\t\n]/g, " ")).join("\t")).join("\n");
+  try {
+    await navigator.clipboard.writeText(text);
+    $("table-copied").textContent = "Copied.";
+  } catch {
+    $("table-copied").replaceChildren(make("textarea", { value: text, readOnly: true, rows: 6, attributes: { "aria-label": "The table, to copy" } }));
+  }
+}
 
 export function saveWhy(asPng) {
   const drawing = $("waterfall").querySelector("svg");
-  if (drawing) return save(drawing, `${view.model.name}-why`, asPng);
-  return undefined;
+  return drawing ? save(drawing, `${view.model.name}-why`, asPng) : undefined;
 }

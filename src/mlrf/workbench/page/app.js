@@ -1,13 +1,23 @@
-// The page: what is asked, the answer that it stands beside, and which part is drawn when.
-import { drawWhy, ofOutput, output, classNames, saveWhy, showAnswer } from "./answer.js";
-import { ask, latest, ofModel, useKey } from "./api.js";
-import { drawCurves, moreCurves, showCurves } from "./curves.js";
-import { $, make, options } from "./dom.js";
+// The page: the row, its answer, and which part is drawn when.
+import { classNames, copyTable, drawWhy, ofOutput, output, predictionText, saveWhy, showAnswer } from "./answer.js";
+import { ask, askWhy, latest, ofModel, pause, SUPERSEDED, useKey } from "./api.js";
+import { startChangeable } from "./changeable.js";
+import { chooseOther, compareRow, drawCompared, showNearer } from "./compare.js";
+import { clearCurves, drawCurves, moreCurves, showCurves } from "./curves.js";
+import { $, guardedBy, make, options } from "./dom.js";
 import { filterFields, makeForm, refuse, showValues } from "./form.js";
+import { drawHeat } from "./heat.js";
+import { keyText, makeKeyFields } from "./keys.js";
+import { readLive, startLive } from "./live.js";
+import { askFile, cancelFile, clearMany, drawMany, drawRows, drawScatter } from "./many.js";
+import { noteRow } from "./recent.js";
 import { parseRow } from "./rows.js";
-import { drawHeat, findNearest, makeWhatIf } from "./whatif.js";
+import { currentView, onOpen, openView, startViews } from "./views.js";
+import { findNearest, makeWhatIf, suggestGoal } from "./whatif.js";
 
-const state = { models: [], model: null, values: new Map(), answer: null, reference: null };
+// A slider that moves is answered at once; curves follow when it rests.
+const CURVES_AFTER_MS = 120;
+const state = { models: [], model: null, values: new Map(), answer: null, answered: null, reference: null };
 const link = readFragment();
 
 function readFragment() {
@@ -19,6 +29,7 @@ function readFragment() {
 }
 
 function say(error) {
+  if (error.code === SUPERSEDED) return;
   const box = $("problem");
   let text = error.message;
   if (error.status === 401) text = `${error.message}. Enter a key above.`;
@@ -31,50 +42,40 @@ function say(error) {
 }
 
 const clear = () => ($("problem").hidden = true);
-
-// Run work of an event; what goes wrong is said on the page.
-const guarded = (work) => async (event) => {
-  event?.preventDefault?.();
-  try {
-    await work(event);
-  } catch (error) {
-    say(error);
-  }
-};
+const guarded = guardedBy(say);
 
 const answerNow = latest(guarded(async () => {
-  const { model, values } = state, row = new Map(values), body = { features: Object.fromEntries(row) };
-  let answer;
-  try {
-    answer = await ask("POST", ofModel(model.name, "/explain"), body);
-  } catch (error) {
-    // A key without the scope `explain`, or a model that cannot be explained, still predicts.
-    if (error.code !== "NOT_EXPLAINABLE" && error.status !== 403) throw error;
-    answer = await ask("POST", ofModel(model.name, "/predict"), body);
-  }
+  const { model, values } = state, row = new Map(values), answer = await askWhy(model, row);
   if (model !== state.model) return;
   clear();
-  state.answer = answer;
-  state.answered = row;
+  Object.assign(state, { answer, answered: row });
   state.reference ??= { values: row, answer };
   $("version").textContent = `version ${answer.version}`;
   showAnswer(model, row, answer, state.reference);
-  void curvesSoon();
+  suggestGoal(model, answer);
+  noteRow({ model, values: row, prediction: predictionText(model, answer) }, (entry) => choose(entry.model.name, Object.fromEntries(entry.values)));
+  if (currentView() === "compare") void compareNow();
+  else void curvesNow();
 }));
 
-const curvesSoon = latest(async () => {
-  const { model, answer, answered } = state;
-  if (!answer) return;
+const compareNow = guarded(() => compareRow(state));
+
+const curvesNow = latest(guarded(async () => {
+  await pause(CURVES_AFTER_MS);
+  const { model, answer, answered } = state, isCurrent = () => answer === state.answer && currentView() === "row";
+  if (!answer || !isCurrent()) return;
   const names = model.features.map((f) => f.name);
   if (answer.explanation) {
     const { contributions } = ofOutput(answer.explanation, classNames(model), output());
     names.sort((a, b) => Math.abs(contributions[b]) - Math.abs(contributions[a]));
   }
-  await showCurves(model, answered, names, (error) => {
-    if (error.code === "NO_THRESHOLDS") $("curves").replaceChildren("This model has no thresholds, so there are no exact curves of it.");
-    else say(error);
-  });
-});
+  try {
+    await showCurves(model, answered, names, answer.label, isCurrent);
+  } catch (error) {
+    clearCurves(error.code === "NO_THRESHOLDS" ? "This model has no thresholds, so there are no exact curves of it." : "");
+    if (error.code !== "NO_THRESHOLDS") throw error;
+  }
+}));
 
 function changed(name, value) {
   state.values.set(name, value);
@@ -88,60 +89,36 @@ function fill(values) {
 }
 
 function choose(name, values) {
-  const model = state.models.find((each) => each.name === name) ?? state.models[0];
-  const row = values ?? model.example;
+  const model = state.models.find((each) => each.name === name) ?? state.models[0], row = values ?? model.example;
+  const isOther = model !== state.model;
   Object.assign(state, { model, values: new Map(model.features.map((f) => [f.name, row[f.name] ?? null])), reference: null, answer: null });
-  $("class").replaceChildren();
-  makeForm(model.features, state.values, changed);
-  makeWhatIf(model);
-  makeKeyFields(model);
+  $("model").value = model.name;
+  if (isOther) {
+    $("class").replaceChildren();
+    makeForm(model.features, state.values, changed);
+    makeWhatIf(model);
+    makeKeyFields(model);
+    clearMany();
+  } else showValues(state.values);
   return answerNow();
 }
 
-function makeKeyFields(model) {
-  $("by-key").hidden = !model.key;
-  const types = { integer: "number", date: "date" };
-  $("key-fields").replaceChildren(
-    ...Object.entries(model.key ?? {}).map(([name, type]) => make("p", {}, make("label", {}, `${name} (${type}) `,
-      make("input", { name, type: type === "boolean" ? "checkbox" : types[type] ?? "text", attributes: { "data-type": type } })))),
-    make("button", { textContent: "Look up" }));
-}
-
-function keyOfForm() {
-  return Object.fromEntries([...$("key-fields").querySelectorAll("input")].map((input) => {
-    const type = input.dataset.type;
-    return [input.name, type === "boolean" ? input.checked : type === "integer" ? Number(input.value) : input.value];
-  }));
-}
-
 async function lookUp(key) {
-  const answer = await ask("POST", ofModel(state.model.name, "/predict"), { key, return_features: true });
+  const answer = await ask("POST", ofModel(state.model.name, "/predict"), `{"key":${key},"return_features":true}`);
   state.reference = null;
   await fill(new Map(Object.entries(answer.features)));
 }
 
 async function start() {
   clear();
-  const document_ = await ask("GET", "/models");
-  state.models = document_.models;
-  options($("model"), state.models.map((m) => [m.name, m.name]), link.model ?? document_.default);
-  await choose($("model").value || document_.default, link.features);
-  if (link.key && state.model.key) await lookUp(link.key);
+  const served = await ask("GET", "/models");
+  state.models = served.models;
+  options($("model"), state.models.map((m) => [m.name, m.name]), link.model ?? served.default);
+  await choose($("model").value || served.default, link.features);
+  if (link.key && state.model.key) await lookUp(JSON.stringify(link.key));
 }
 
-$("model").addEventListener("change", guarded(() => choose($("model").value)));
-$("key-form").addEventListener("submit", guarded(() => {
-  useKey($("key").value.trim());
-  return state.models.length ? answerNow() : start();
-}));
-$("key-fields").addEventListener("submit", guarded(() => lookUp(keyOfForm())));
-$("paste-form").addEventListener("submit", guarded(() => {
-  clear();
-  return fill(parseRow(state.model.features, $("paste").value));
-}));
-$("row").addEventListener("submit", (event) => event.preventDefault());
-$("find").addEventListener("input", () => filterFields($("find").value));
-$("copy-link").addEventListener("click", guarded(async () => {
+async function copyLink() {
   const fragment = encodeURIComponent(JSON.stringify({ model: state.model.name, features: Object.fromEntries(state.values) }));
   const address = `${location.origin}${location.pathname}#${fragment}`;
   try {
@@ -150,29 +127,93 @@ $("copy-link").addEventListener("click", guarded(async () => {
   } catch {
     $("copied").replaceChildren(make("a", { href: address, textContent: "This link opens this row" }));
   }
-}));
-$("top").addEventListener("input", drawWhy);
-$("class").addEventListener("change", () => {
-  showAnswer(state.model, state.answered, state.answer, state.reference);
-  drawCurves();
+}
+
+const askFiles = guarded(async (files) => {
+  clear();
+  if (!files.length) return;
+  await askFile(state.model, files[0], (values) => {
+    openView("row");
+    $("answer").scrollIntoView();
+    $("answer").focus();
+    return choose(state.model.name, Object.fromEntries(values));
+  });
 });
-$("numbers").addEventListener("toggle", drawWhy);
-$("save-svg").addEventListener("click", guarded(() => saveWhy(false)));
-$("save-png").addEventListener("click", guarded(() => saveWhy(true)));
-$("begin-here").addEventListener("click", guarded(() => {
-  state.reference = { values: new Map(state.answered), answer: state.answer };
-  showAnswer(state.model, state.answered, state.answer, state.reference);
-}));
-$("go-back").addEventListener("click", guarded(() => fill(state.reference.values)));
-$("more-curves").addEventListener("click", guarded(() => {
-  moreCurves();
-  return curvesSoon();
-}));
-$("nearest").addEventListener("submit", guarded(() => findNearest(state.model, state.answered, state.answer, (changes) => fill(changes))));
-$("heat-form").addEventListener("submit", guarded(() => drawHeat(state.model, state.answered)));
-addEventListener("resize", drawWhy);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  drawWhy();
-  drawCurves();
-});
+
+const on = (id, event, work) => $(id).addEventListener(event, guarded(work));
+
+function startRow() {
+  on("model", "change", () => choose($("model").value));
+  on("key-form", "submit", () => {
+    useKey($("key").value.trim());
+    if (currentView() === "live") void readLive();
+    return state.models.length ? answerNow() : start();
+  });
+  on("key-fields", "submit", () => lookUp(keyText()));
+  on("paste-form", "submit", () => {
+    clear();
+    return fill(parseRow(state.model.features, $("paste").value));
+  });
+  on("row", "submit", () => {});
+  $("find").addEventListener("input", () => filterFields($("find").value));
+  on("copy-link", "click", copyLink);
+  $("top").addEventListener("input", drawWhy);
+  on("class", "change", () => {
+    showAnswer(state.model, state.answered, state.answer, state.reference);
+    drawCurves();
+  });
+  $("numbers").addEventListener("toggle", drawWhy);
+  on("copy-table", "click", copyTable);
+  on("save-svg", "click", () => saveWhy(false));
+  on("save-png", "click", () => saveWhy(true));
+  on("begin-here", "click", () => {
+    state.reference = { values: new Map(state.answered), answer: state.answer };
+    showAnswer(state.model, state.answered, state.answer, state.reference);
+  });
+  on("go-back", "click", () => fill(state.reference.values));
+  on("more-curves", "click", () => {
+    moreCurves();
+    return curvesNow();
+  });
+  on("nearest", "submit", () => findNearest(state.model, state.answered, state.answer, fill));
+  on("heat-form", "submit", () => drawHeat(state.model, state.answered));
+}
+
+function startOthers() {
+  onOpen("row", () => state.answer && curvesNow());
+  onOpen("compare", () => state.answer && compareNow());
+  onOpen("live", readLive);
+  on("other", "change", chooseOther);
+  $("actual").addEventListener("input", showNearer);
+  $("actual-class").addEventListener("change", showNearer);
+  $("many-file").addEventListener("change", () => askFiles([...$("many-file").files]));
+  $("many-drop").addEventListener("dragover", (event) => event.preventDefault());
+  $("many-drop").addEventListener("drop", (event) => {
+    event.preventDefault();
+    void askFiles([...event.dataTransfer.files]);
+  });
+  on("many-cancel", "click", cancelFile);
+  $("many-class").addEventListener("change", drawMany);
+  $("many-feature").addEventListener("change", drawScatter);
+  $("many-order").addEventListener("change", () => drawRows());
+  $("many-previous").addEventListener("click", () => drawRows(-1));
+  $("many-next").addEventListener("click", () => drawRows(1));
+  startChangeable();
+  startLive();
+  startViews();
+}
+
+function redraw() {
+  if (currentView() === "row") {
+    drawWhy();
+    drawCurves();
+  } else if (currentView() === "compare") drawCompared();
+  else if (currentView() === "many") drawMany();
+}
+
+startRow();
+startOthers();
+openView("row");
+addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 void guarded(start)();

@@ -1,61 +1,68 @@
 // Response curves: fetched by feature, drawn as small multiples, the largest effects first.
 import { numberOf } from "./answer.js";
-import { ask, ofModel } from "./api.js";
+import { askCurve } from "./api.js";
 import { $, make } from "./dom.js";
 import { addSlider } from "./form.js";
-import { short } from "./numbers.js";
-import { steps } from "./svg.js";
+import { nearestPoint, pointText } from "./nearest.js";
+import { short, shown } from "./numbers.js";
+import { eachOf } from "./search.js";
+import { steps } from "./steps.js";
+import { colour } from "./svg.js";
 
-const AT_ONCE = 4, FIRST = 24;
-let order = [], wanted = FIRST, curves = new Map(), run = 0;
+const FIRST = 24;
+let order = [], most = FIRST, curves = new Map(), label;
 
-export const currentCurves = () => curves;
+// Fetch the curves of one feature each of a row; `isCurrent()` is called between requests and ends them.
+export async function fetchCurves(model, values, names, isCurrent = () => true) {
+  const found = await eachOf(names, async (name) => {
+    if (!isCurrent()) return null;
+    const answer = await askCurve(model, values, name);
+    answer.axes[0].x = values.get(name);
+    return [name, answer];
+  });
+  return isCurrent() ? new Map(found) : null;
+}
 
-// Forget the curves of another row, and fetch those of `names` in their order.
-export async function showCurves(model, values, names, failed) {
-  const mine = ++run, row = Object.fromEntries(values), found = new Map();
+// Draw the curves of a row; `names` are in the order in which they are fetched, `ownLabel` is the row's own class.
+export async function showCurves(model, values, names, ownLabel, isCurrent) {
   order = names;
-  const queue = names.slice(0, wanted);
-  const work = async () => {
-    while (queue.length && mine === run) {
-      const name = queue.shift();
-      const answer = await ask("POST", ofModel(model.name, "/curve"), { features: row, vary: name });
-      if (mine !== run) return;
-      Object.defineProperty(answer.axes[0], "x", { value: row[name] });
-      found.set(name, answer);
-      addSlider(name, answer.axes[0].cuts);
-    }
-  };
-  try {
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
-  } catch (error) {
-    if (mine === run) {
-      curves = new Map();
-      $("curves").replaceChildren();
-      failed(error);
-    }
-    return;
-  }
-  if (mine !== run) return;
-  curves = found;
+  const found = await fetchCurves(model, values, names.slice(0, most), isCurrent);
+  if (!found) return;
+  for (const [name, answer] of found) addSlider(name, answer.axes[0].cuts);
+  [curves, label] = [found, ownLabel];
   drawCurves();
 }
 
+export function clearCurves(text) {
+  curves = new Map();
+  $("curves").replaceChildren(text);
+  $("more-curves").hidden = true;
+}
+
 export function drawCurves() {
-  const span = (answer) => {
+  const drawn = [...curves].map(([name, answer]) => {
     const ys = answer.predictions.map(numberOf);
-    return Math.max(...ys) - Math.min(...ys);
-  };
-  const sorted = [...curves].map(([name, answer]) => [name, answer, span(answer)]).sort((a, b) => b[2] - a[2]);
-  $("curves").replaceChildren(...sorted.map(([name, answer, width]) => {
-    const ys = answer.predictions.map(numberOf);
-    const drawing = steps({ width: 240, height: 120, axis: answer.axes[0], ys, title: `Answer as ${name} changes` });
-    return make("figure", { attributes: { "data-feature": name, "data-span": String(width) } }, make("figcaption", {}, make("strong", { textContent: name }),
-      `: ${width ? `moves the answer by ${short(width)}` : "changes nothing for this row"}`), drawing);
-  }));
+    return { name, answer, ys, span: ys.reduce((a, b) => Math.max(a, b)) - ys.reduce((a, b) => Math.min(a, b)) };
+  });
+  $("curves").replaceChildren(...drawn.sort((a, b) => b.span - a.span).map(figure));
   $("more-curves").hidden = order.length <= curves.size;
 }
 
+function figure({ name, answer, ys, span }) {
+  const axis = answer.axes[0], series = [{ ys, stroke: colour("--accent") }];
+  const drawing = steps({ width: 240, height: 120, axis, series, title: `Answer as ${name} changes` });
+  const text = span ? `moves the answer by ${short(span)}` : "changes nothing for this row";
+  const caption = make("figcaption", {}, make("strong", { textContent: name }), `: ${text}${flipText(answer)}`);
+  return make("figure", { attributes: { "data-feature": name, "data-span": String(span) } }, caption, drawing);
+}
+
+// Where the nearest other class of a classifier begins.
+function flipText(answer) {
+  if (!answer.labels) return "";
+  const axis = answer.axes[0], best = nearestPoint(answer, [axis.x], (_prediction, found) => found !== label);
+  return best ? `; becomes ${shown(best.label)} at ${pointText(axis, best.points[0], axis.x)}` : `; stays ${shown(label)}`;
+}
+
 export function moreCurves() {
-  wanted += FIRST;
+  most += FIRST;
 }

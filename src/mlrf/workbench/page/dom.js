@@ -17,3 +17,13 @@ export function options(select, entries, chosen) {
   select.replaceChildren(...entries.map(([value, text]) => make("option", { value, textContent: text })));
   if (chosen !== undefined) select.value = chosen;
 }
+
+// Run work of an event; `say(error)` shows what goes wrong.
+export const guardedBy = (say) => (work) => async (event) => {
+  event?.preventDefault?.();
+  try {
+    await work(event);
+  } catch (error) {
+    say(error);
+  }
+};

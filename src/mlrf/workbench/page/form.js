@@ -1,10 +1,14 @@
 // The form of a row: one field for each feature, made from the schema.
 import { $, make } from "./dom.js";
+import { full, toNumber } from "./numbers.js";
 import { categoryText, parseValue } from "./rows.js";
 
 let fields = new Map();
 
-const asText = (feature, value) => (value === null || value === undefined ? "" : feature.categories ? categoryText(value) : String(value));
+function asText(feature, value) {
+  if (value === null || value === undefined) return "";
+  return feature.categories ? categoryText(value) : full(value);
+}
 
 // Make the fields; `changed(name, value)` is called with each valid value that a person enters.
 export function makeForm(features, values, changed) {
@@ -86,18 +90,19 @@ export function addSlider(name, cuts) {
   if (!entry || entry.slider || !cuts || !cuts.length) return;
   const whole = entry.feature.kind !== "numeric", span = cuts.at(-1) - cuts[0];
   if (!Number.isFinite(span)) return;
-  const room = Math.max(span * 0.05, whole ? 1 : Math.abs(cuts[0]) * 0.05 || 0.5);
-  const min = whole ? Math.floor(cuts[0] - room) : cuts[0] - room, max = whole ? Math.ceil(cuts.at(-1) + room) : cuts.at(-1) + room;
+  const beyond = Math.max(span * 0.05, whole ? 1 : Math.abs(cuts[0]) * 0.05 || 0.5);
+  const min = whole ? Math.floor(cuts[0] - beyond) : cuts[0] - beyond, max = whole ? Math.ceil(cuts.at(-1) + beyond) : cuts.at(-1) + beyond;
   entry.slider = make("input", { type: "range", min, max, step: whole ? 1 : "any", attributes: { "aria-label": `${name}, slider` } });
-  entry.slider.value = entry.input.value === "" ? (min + max) / 2 : entry.input.value;
+  entry.slider.value = entry.input.value === "" ? (min + max) / 2 : toNumber(entry.input.value);
   entry.slider.addEventListener("input", () => {
-    entry.input.value = whole ? entry.slider.value : String(Number(Number(entry.slider.value).toPrecision(6)));
+    const number = Number(entry.slider.value);
+    entry.input.value = full(whole ? number : Number(number.toPrecision(6)));
     read(entry);
   });
   entry.field.append(entry.slider);
 }
 
 export function filterFields(text) {
-  const wanted = text.toLowerCase();
-  for (const [name, entry] of fields) entry.field.hidden = !name.toLowerCase().includes(wanted);
+  const part = text.toLowerCase();
+  for (const [name, entry] of fields) entry.field.hidden = !name.toLowerCase().includes(part);
 }

@@ -1,14 +1,30 @@
-// Numbers as text, the links between margins and predictions, and float64 neighbours.
-export const short = (x) => (typeof x === "number" ? String(Number(x.toPrecision(6))) : String(x));
+// Numbers as text and text as numbers in the reader's locale, the links between margins and predictions, float64 neighbours.
+const POINT = new Intl.NumberFormat().formatToParts(0.5).find((part) => part.type === "decimal")?.value ?? ".";
+const local = (text) => text.replace(".", POINT);
+
+// Every digit of a number: the shortest text that stands for it alone.
+export const full = (x) => (typeof x === "number" ? local(String(x)) : String(x));
+export const short = (x) => (typeof x === "number" ? local(String(Number(x.toPrecision(6)))) : String(x));
 export const signed = (x) => (x >= 0 ? "+" : "−") + short(Math.abs(x));
 
 // Few enough digits for a mark of a scale.
-export const brief = (x) => (x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e6) ? x.toExponential(1) : String(Number(x.toPrecision(4))));
+export function brief(x) {
+  return local(x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e6) ? x.toExponential(1) : String(Number(x.toPrecision(4))));
+}
+
+// The number of a text, with the decimal sign of the reader's locale or a point; NaN where it is none.
+export function toNumber(text) {
+  const trimmed = text.trim();
+  if (trimmed === "") return NaN;
+  return Number(POINT !== "." && !trimmed.includes(".") ? trimmed.replace(POINT, ".") : trimmed);
+}
 
 export function shown(value) {
   if (value === null || value === undefined) return "missing";
   return typeof value === "number" ? short(value) : String(value);
 }
+
+export const wholeText = (value) => (value === null || value === undefined ? "missing" : full(value));
 
 export function linkOf({ kind, scale }) {
   switch (kind) {
@@ -23,6 +39,7 @@ export function linkOf({ kind, scale }) {
 export const LINK_NAMES = {
   sigmoid: "a probability; the scale below is its log-odds",
   exp: "e to the power of the sum; the scale below is its logarithm",
+  softmax: "probabilities of the classes, by the softmax of their sums",
   signed_square: "the signed square of the sum",
   log1p_exp: "log(1 + e to the power of the sum)",
 };

@@ -1,106 +1,89 @@
-// What-if: the nearest change that reaches a goal, and two features together as a map.
+// What-if: the nearest change that reaches a goal, as a list of changes to try.
 import { classNames, numberOf } from "./answer.js";
-import { ask, ofModel } from "./api.js";
-import { currentCurves } from "./curves.js";
+import { SUPERSEDED, superseding } from "./api.js";
+import { boundsOfChange, makeChangeable } from "./changeable.js";
 import { $, make, options } from "./dom.js";
-import { nearestPoint, nearestValue, pointText } from "./nearest.js";
-import { short, shown } from "./numbers.js";
+import { clearHeat } from "./heat.js";
+import { pointText } from "./nearest.js";
+import { short, shown, toNumber } from "./numbers.js";
+import { oneFeature, SearchError, severalFeatures, twoFeatures } from "./search.js";
 
-const AT_LEAST = "at least", AT_MOST = "at most";
+const AT_LEAST = "at least", AT_MOST = "at most", MOST_SHOWN = 5;
+const next = superseding();
 
 export function makeWhatIf(model) {
   const names = model.features.map((f) => [f.name, f.name]), labels = classNames(model);
   options($("heat-x"), names, names[0][0]);
   options($("heat-y"), names, (names[1] ?? names[0])[0]);
-  options($("goal"), labels.length ? labels.map((text, i) => [String(i), `the class ${text}`]) : [[AT_LEAST, "at least"], [AT_MOST, "at most"]]);
+  options($("goal"), labels.length ? labels.map((text, i) => [String(i), `the class ${text}`]) : [[AT_LEAST, AT_LEAST], [AT_MOST, AT_MOST]]);
   $("target-label").hidden = labels.length > 0;
+  makeChangeable(model);
+  next();
   $("found").replaceChildren();
-  $("heat").replaceChildren();
+  clearHeat();
+}
+
+// Until a person chooses a class to reach, it is the likeliest one that the row has not.
+export function suggestGoal(model, answer) {
+  if (!model.classes || $("goal").dataset.model === model.name) return;
+  $("goal").dataset.model = model.name;
+  const own = model.classes.indexOf(answer.label), order = model.classes.map((_, i) => i).filter((i) => i !== own);
+  if (order.length) $("goal").value = String(order.reduce((a, b) => (answer.probabilities[b] > answer.probabilities[a] ? b : a)));
 }
 
 function goalOf(model) {
   const goal = $("goal").value;
   if (model.classes) {
-    const label = model.classes[Number(goal)];
-    return (_prediction, found) => found === label;
+    const k = Number(goal), label = model.classes[k];
+    const score = (prediction) => (Array.isArray(prediction) ? prediction[k] : k === 1 ? prediction : -prediction);
+    return { reaches: (_prediction, found) => found === label, score };
   }
-  const target = Number($("target").value);
-  if ($("target").value.trim() === "" || !Number.isFinite(target)) throw new Error("Give the number to reach");
-  return (prediction) => (goal === AT_LEAST ? numberOf(prediction) >= target : numberOf(prediction) <= target);
+  const target = toNumber($("target").value);
+  if (!Number.isFinite(target)) throw new SearchError("Give the number to reach");
+  const sign = goal === AT_LEAST ? 1 : -1;
+  return { reaches: (prediction) => sign * (numberOf(prediction) - target) >= 0, score: (prediction) => sign * numberOf(prediction) };
 }
 
 const sayFound = (...nodes) => $("found").replaceChildren(...nodes);
 
-// Find the nearest change and ask the server about the row it makes; `apply` puts it into the form.
+// Find the nearest changes and list them; `apply` puts one into the form. A search that is still under way is given up.
 export async function findNearest(model, values, answer, apply) {
-  let reaches;
+  const signal = next(), how = $("how-many").value;
   try {
-    reaches = goalOf(model);
+    const goal = goalOf(model), bounds = boundsOfChange();
+    if (goal.reaches(answer.prediction, answer.label)) return sayFound("This row is there already.");
+    if (bounds.size < Number(how)) return sayFound("Choose more features that may change.");
+    sayFound("Searching…");
+    const task = { model, row: values, bounds, goal, signal, now: goal.score(answer.prediction) };
+    const found = how === "1" ? await oneFeature(task)
+      : how === "2" ? await twoFeatures(task, (progress) => sayFound(`Searching… ${progress}`)) : await severalFeatures(task);
+    sayFound(...(found.length ? listOf(found, how, apply) : [noneText(bounds.size, how)]));
   } catch (error) {
-    sayFound(error.message);
-    return;
+    if (error.code === SUPERSEDED) return undefined;
+    sayFound(error instanceof SearchError || error.status === undefined ? error.message : "");
+    if (error.status !== undefined) throw error;
   }
-  if (reaches(answer.prediction, answer.label)) {
-    sayFound("This row is there already.");
-    return;
-  }
-  let candidates = [...currentCurves()];
-  if ($("how-many").value === "2") {
-    const both = [$("heat-x").value, $("heat-y").value];
-    if (both[0] === both[1]) {
-      sayFound("Choose two different features below.");
-      return;
-    }
-    candidates = [[both.join(" and "), await ask("POST", ofModel(model.name, "/curve"), { features: Object.fromEntries(values), vary: both })]];
-  }
-  const found = [];
-  for (const [, curve] of candidates) {
-    const xs = curve.axes.map((axis) => values.get(axis.feature)), best = nearestPoint(curve, xs, reaches);
-    if (best) found.push({ ...best, axes: curve.axes, xs });
-  }
-  found.sort((a, b) => a.cost - b.cost);
-  if (!found.length) {
-    sayFound(`No value of ${candidates.length === 1 ? candidates[0][0] : `any one of ${candidates.length} features`} reaches it.`);
-    return;
-  }
-  const list = make("ol", {});
-  for (const each of found.slice(0, 5)) {
-    const changes = new Map(each.axes.map((axis, i) => [axis.feature, nearestValue(axis, each.points[i], each.xs[i])]));
-    const text = each.axes.map((axis, i) => `${axis.feature}: ${shown(each.xs[i])} → ${pointText(axis, each.points[i], each.xs[i])}`).join(", ");
-    const result = each.label === undefined ? short(numberOf(each.prediction)) : shown(each.label);
-    const button = make("button", { type: "button", textContent: "Try it", attributes: { "aria-label": `Try ${text}` } });
-    button.addEventListener("click", () => apply(changes));
-    list.append(make("li", {}, `${text} gives ${result} `, button));
-  }
-  sayFound(list);
+  return undefined;
 }
 
-export async function drawHeat(model, values) {
-  const vary = [$("heat-y").value, $("heat-x").value];
-  if (vary[0] === vary[1]) {
-    $("heat").replaceChildren("Choose two different features.");
-    return;
+function noneText(n, how) {
+  if (how === "1") return `No value of any one of ${n} features that may change reaches it.`;
+  if (how === "2") return `No two values of any two of ${n} features that may change reach it.`;
+  return "The search found no change that reaches it; one may exist nevertheless.";
+}
+
+function listOf(found, how, apply) {
+  const list = make("ol", {});
+  for (const each of found.slice(0, MOST_SHOWN)) {
+    const parts = each.steps
+      ? each.steps.map((step) => [step.feature, step.x, pointText(step.axis, step.points[0], step.x, step.bounds)])
+      : each.axes.map((axis, i) => [axis.feature, each.xs[i], pointText(axis, each.points[i], each.xs[i], each.bounds[i])]).filter((_, i) => each.values[i] !== each.xs[i]);
+    const names = each.steps ? each.steps.map((step) => step.feature) : each.axes.map((axis) => axis.feature);
+    const text = parts.map(([name, from, to]) => `${name}: ${shown(from)} → ${to}`).join(", ");
+    const result = each.label === undefined ? short(numberOf(each.prediction)) : shown(each.label);
+    const button = make("button", { type: "button", textContent: "Try it", attributes: { "aria-label": `Try ${text}` } });
+    button.addEventListener("click", () => apply(new Map(names.map((name, i) => [name, each.values[i]]))));
+    list.append(make("li", {}, `${text} gives ${result} `, button));
   }
-  const answer = await ask("POST", ofModel(model.name, "/curve"), { features: Object.fromEntries(values), vary });
-  const [up, across] = answer.axes, ys = answer.predictions.map(numberOf);
-  const rows = up.values.length, columns = across.values.length;
-  const low = ys.reduce((a, b) => Math.min(a, b)), high = ys.reduce((a, b) => Math.max(a, b));
-  const canvas = make("canvas", { width: columns, height: rows, attributes: { role: "img", "aria-label": `Answers from ${low} to ${high} over ${across.feature} and ${up.feature}` } });
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
-  ys.forEach((v, i) => {
-    const row = rows - 1 - Math.floor(i / columns), at = 4 * (row * columns + (i % columns)), share = high > low ? (v - low) / (high - low) : 0.5;
-    image.data.set([40 + 200 * share, 70 + 110 * (1 - Math.abs(2 * share - 1)), 220 - 180 * share, 255], at);
-  });
-  context.putImageData(image, 0, 0);
-  const say = make("p", { attributes: { role: "status" } });
-  const at = (row, column) => {
-    say.textContent = `${across.feature} ${pointText(across, column, values.get(across.feature))}, ${up.feature} ${pointText(up, row, values.get(up.feature))}: ${short(ys[row * columns + column])}`;
-  };
-  canvas.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect();
-    const column = Math.min(columns - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * columns)));
-    at(rows - 1 - Math.min(rows - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * rows))), column);
-  });
-  at(up.at, across.at);
-  $("heat").replaceChildren(make("p", {}, `Blue is ${short(low)}, orange is ${short(high)}. Each cell is one interval between thresholds, or one category; ${across.feature} goes across, ${up.feature} goes up.`), canvas, say);
+  return how === "3" ? [make("p", { textContent: "Found by a search, step by step: a smaller change may exist." }), list] : [list];
 }

@@ -11,6 +11,7 @@ _VENV = Path(__file__).parents[1] / os.environ.get("VENV", ".venv")
 PYTHON = _VENV.with_name(f"{_VENV.name}-clients") / "bin/python"
 GENERATORS = _VENV.with_name(f"{_VENV.name}-generators") / "bin"
 """Where the programs are that generate clients of the OpenAPI document."""
+MODEL_SIGNING = _VENV.with_name(f"{_VENV.name}-conformance") / "model-signing/bin/python"
 
 
 def needs_clients(test):
@@ -21,6 +22,11 @@ def needs_clients(test):
 def needs_generators(test):
     """Mark a test that runs `GENERATORS`, as `needs_clients` does."""
     return _needs(GENERATORS, test)
+
+
+def needs_model_signing(test):
+    """Mark a test that runs `MODEL_SIGNING`, as `needs_clients` does."""
+    return _needs(MODEL_SIGNING, test)
 
 
 def _needs(path, test):

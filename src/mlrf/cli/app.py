@@ -16,11 +16,13 @@ from mlrf.cli.explain import explain
 from mlrf.cli.features import features
 from mlrf.cli.image import image
 from mlrf.cli.inspect import inspect
+from mlrf.cli.keygen import keygen
 from mlrf.cli.keys import keys
 from mlrf.cli.predict import predict
 from mlrf.cli.publish import publish, rollback
 from mlrf.cli.score import score
 from mlrf.cli.serve_completion import ServeCommand
+from mlrf.cli.sign import sign
 from mlrf.cli.verify import verify
 from mlrf.cli.versions import versions
 
@@ -84,6 +86,8 @@ def _serve(_context: typer.Context) -> None:
 app.command()(build)
 app.command()(inspect)
 app.command()(verify)
+app.command()(sign)
+app.command()(keygen)
 app.command()(predict)
 app.command()(score)
 app.command()(keys)

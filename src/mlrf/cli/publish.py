@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
+from mlrf.cli.sign import check_identity
 from mlrf.core import publishing
 from mlrf.core.bundle import Bundle
 from mlrf.core.named_bundle import open_model_directory
@@ -18,6 +20,10 @@ from mlrf.model.row_predictor import RowPredictor
 
 REPLAY_LIMIT_S = 30.0
 """Seconds that the replay of golden rows may take."""
+
+_IDENTITY = typer.Option(
+    parser=some_path, metavar="KEY", help="Public key (PEM) that must have signed it; repeat for any of several."
+)
 
 
 def publish(
@@ -31,6 +37,7 @@ def publish(
             "--allow-schema-change", help="Publish even if the schema changed so that clients have to change."
         ),
     ] = False,
+    identity: Annotated[list[Path] | None, _IDENTITY] = None,
 ) -> None:
     """Copy a bundle into a model repository as the next version of its model, and point to it.
 
@@ -42,19 +49,22 @@ def publish(
     Example: mlrf publish sales-bundle models
     """
     model_directory, version = publishing.publish(
-        bundle, repository, allow_schema_change=allow_schema_change, prove=_prove
+        bundle, repository, allow_schema_change=allow_schema_change, prove=partial(_prove, identity=identity)
     )
     typer.echo(f"{model_directory.path}: version {version} is current")
 
 
-def _prove(bundle: Bundle) -> None:
-    """Replay the golden rows through the engine that would serve; BundleError when a prediction differs."""
+def _prove(bundle: Bundle, identity: list[Path] | None) -> None:
+    """Check the signature, and replay the golden rows through the engine that would serve; BundleError when either fails."""
+    if identity:
+        check_identity(bundle, identity, quiet=True)
     replay(RowPredictor(bundle, open_engine(bundle)), limit_s=REPLAY_LIMIT_S)
 
 
 def rollback(
     model: Annotated[Path, typer.Argument(help="A model of a repository: REPOSITORY/NAME.", parser=some_path)],
     to: Annotated[str | None, typer.Option("--to", help="A number or the first digits of a digest.")] = None,
+    identity: Annotated[list[Path] | None, _IDENTITY] = None,
 ) -> None:
     """Point a model of a repository to the version that was current before, or to another one.
 
@@ -62,5 +72,5 @@ def rollback(
 
     Example: mlrf rollback models/sales
     """
-    version = publishing.rollback(open_model_directory(model), to, prove=_prove)
+    version = publishing.rollback(open_model_directory(model), to, prove=partial(_prove, identity=identity))
     typer.echo(f"{model}: version {version} is current")

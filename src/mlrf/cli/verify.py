@@ -12,6 +12,7 @@ from rich.progress import track
 from mlrf.cli.bundle_argument import BUNDLE_HELP
 from mlrf.cli.path_arguments import some_path
 from mlrf.cli.progress import progress_console
+from mlrf.cli.sign import check_identity
 from mlrf.core.bundle import Bundle
 from mlrf.core.errors import BundleError, ConfigError
 from mlrf.core.manifest import FOREST, GOLDEN, ONNX_MODEL
@@ -33,12 +34,20 @@ def verify(
     engine: Annotated[
         str | None, typer.Option(help="Engine to check (default: the one that `mlrf serve` would use).")
     ] = None,
+    identity: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=some_path,
+            metavar="KEY",
+            help="Public key (PEM) that must have signed it; repeat for any of several.",
+        ),
+    ] = None,
 ) -> None:
     """Check a bundle's digests and replay its golden rows through the engine that would serve it.
 
     Run it where the bundle will be served: another machine or another version of ONNX Runtime must reproduce the training
-    library's predictions. The exit status is 3 when a digest or a prediction differs. Where ONNX Runtime is not installed, the
-    digest of model.onnx is checked, but not its predictions.
+    library's predictions. The exit status is 3 when a digest or a prediction differs, or none of the keys of --identity signed
+    it. Where ONNX Runtime is not installed, the digest of model.onnx is checked, but not its predictions.
 
     Example: mlrf verify sales
     """
@@ -47,6 +56,8 @@ def verify(
     except ImportError as error:
         raise ConfigError(f"reading golden rows needs pyarrow: pip install 'mlrf[build]' ({error})") from error
     found = open_bundle(bundle)
+    if identity:
+        check_identity(found, identity)
     model = RowPredictor(found, open_engine(found, engine))
     replay(model)
     note = _check_other_engine(found, model.engine.name)

@@ -2,6 +2,7 @@
 
 1. `manifest.json` lists every other file with its size and digest; the sha256 of the manifest is the bundle's version.
    Two bundles of one version have the same content.
+   The signature, `model.sig`, is not listed: a bundle is signed without becoming another version (`mlrf.signing`).
 2. Reading checks all of it. A file that is missing, altered, not listed, or a link makes the bundle invalid. Links are followed
    where the caller allows it; the digests hold all the same.
 3. Nothing in a bundle is ever unpickled.

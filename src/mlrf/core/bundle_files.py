@@ -9,10 +9,12 @@ from pathlib import Path
 
 from mlrf.core.errors import BundleError
 from mlrf.core.file_kinds import wrong_content
-from mlrf.core.manifest import MANIFEST, FileEntry, Manifest
+from mlrf.core.manifest import MANIFEST, SIGNATURE, FileEntry, Manifest
 
 MAX_MANIFEST_BYTES = 64 << 20
+MAX_SIGNATURE_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+_SIGNATURE_IN_WORK = f".{SIGNATURE}.writing-"
 
 
 def digest_file(path: Path) -> str:
@@ -32,10 +34,14 @@ def check_files(root: Path, manifest: Manifest, *, allow_links: bool = False) ->
         present = {entry.name: entry for entry in entries if not (allow_links and entry.name.startswith(".."))}
     except OSError as error:
         raise BundleError(f"{root}: cannot be read: {error.strerror}") from error
+    if SIGNATURE in present:
+        _check_signature_file(root, present.pop(SIGNATURE), allow_links=allow_links)
+    # A signature that is being written, or whose writer was killed, is no part of the bundle.
+    present = {name: entry for name, entry in present.items() if not name.startswith(_SIGNATURE_IN_WORK)}
     if extra := sorted(present.keys() - manifest.files.keys() - {MANIFEST}):
         raise BundleError(f"{root}: {extra[0]} is in the directory but not in the manifest; remove it", file=extra[0])
     for name, listed in manifest.files.items():
-        if "/" in name or name in ("", ".", "..", MANIFEST):
+        if "/" in name or name in ("", ".", "..", MANIFEST, SIGNATURE):
             raise BundleError(f"{root}: the manifest lists {name!r}, which is not a file name", file=name)
         if name not in present:
             raise BundleError(f"{root}: {name} is missing", file=name)
@@ -58,6 +64,18 @@ def _check_file(root: Path, entry: os.DirEntry[str], listed: FileEntry, *, allow
         )
     if (wrong := wrong_content(root / name)) is not None:
         raise BundleError(f"{root}: {name} {wrong}; build it again", file=name)
+
+
+def _check_signature_file(root: Path, entry: os.DirEntry[str], *, allow_links: bool) -> None:
+    """Check the kind and size of the signature; whoever requires one reads it."""
+    try:
+        found = entry.stat(follow_symlinks=allow_links)
+    except OSError as error:
+        raise BundleError(f"{root}: {SIGNATURE} cannot be read: {error.strerror}", file=SIGNATURE) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _not_regular(root, SIGNATURE, found)
+    if found.st_size > MAX_SIGNATURE_BYTES:
+        raise BundleError(f"{root}: {SIGNATURE} has {found.st_size} bytes, too many for a signature", file=SIGNATURE)
 
 
 def _not_regular(root: Path, name: str, found: os.stat_result) -> BundleError:

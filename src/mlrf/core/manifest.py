@@ -17,6 +17,8 @@ FEATURES = "features.parquet"
 EXPLANATIONS = "explanations.parquet"
 GOLDEN_ROWS = "golden.bin"
 LEAVES = "leaves.bin"
+SIGNATURE = "model.sig"
+"""The detached signature, which no manifest lists; the name that OpenSSF Model Signing gives it."""
 NAME_PATTERN = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 """Pattern of a model's name. The name is part of URL paths, in which `.` and `..` have a meaning of their own."""
 NAME_RULE = "1 to 64 of A-Z a-z 0-9 . _ - (not dots alone)"

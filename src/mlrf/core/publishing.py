@@ -14,7 +14,7 @@ from mlrf.core.atomic_files import RENAME_NOREPLACE, is_abandoned, rename, repla
 from mlrf.core.bundle import Bundle, read_bundle
 from mlrf.core.compatibility import contract_changes
 from mlrf.core.errors import BundleError, RepositoryError, SchemaChangedError
-from mlrf.core.manifest import MANIFEST
+from mlrf.core.manifest import MANIFEST, SIGNATURE
 from mlrf.core.named_bundle import open_bundle
 from mlrf.core.repository import POINTER, ModelDirectory, Pointer, Version
 
@@ -34,10 +34,11 @@ def publish(
 ) -> tuple[ModelDirectory, Version]:
     """Copy a bundle into a repository as the next version of its model, and point to it.
 
-    A bundle that is already there keeps its number; servers that refused it try it again. `prove` makes further checks (the
-    command line replays golden rows) and raises BundleError. BundleError when the bundle is damaged; SchemaChangedError when it
-    is incompatible with its clients and that is not allowed; RepositoryError when the repository cannot be written. The pointer
-    always names a complete version. A damaged version or pointer does not prevent publishing a good version.
+    A bundle that is already there keeps its number and gets the signature that comes with this one; servers that refused it try
+    it again. `prove` makes further checks (the command line replays golden rows) and raises BundleError. BundleError when the
+    bundle is damaged; SchemaChangedError when it is incompatible with its clients and that is not allowed; RepositoryError when
+    the repository cannot be written. The pointer always names a complete version. A damaged version or pointer does not prevent
+    publishing a good version.
     """
     bundle = open_bundle(source)
     prove(bundle)
@@ -53,7 +54,11 @@ def publish(
         model_directory.path.mkdir(parents=True, exist_ok=True)
         sync_directory(model_directory.path.parent)
         _sweep(model_directory)
-        version = _undamaged_version(model_directory, bundle) or _add(model_directory, bundle)
+        version = _undamaged_version(model_directory, bundle)
+        if version is None:
+            version = _add(model_directory, bundle)
+        elif (bundle.path / SIGNATURE).exists():
+            _replace_signature(bundle, model_directory.path / str(version.number))
         _point(model_directory, version, before)
     except OSError as error:
         raise RepositoryError(
@@ -138,7 +143,8 @@ def _add(model_directory: ModelDirectory, bundle: Bundle) -> Version:
     work = model_directory.path / f"{_WORK}{os.getpid()}"
     try:
         work.mkdir()
-        for name in (*bundle.manifest.files, MANIFEST):
+        signature = [SIGNATURE] * (bundle.path / SIGNATURE).exists()
+        for name in (*bundle.manifest.files, MANIFEST, *signature):
             _copy(bundle.path / name, work / name)
         sync_directory(work)
         # The source may have changed while it was copied.
@@ -156,6 +162,14 @@ def _add(model_directory: ModelDirectory, bundle: Bundle) -> Version:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Version(number, bundle.version)
+
+
+def _replace_signature(bundle: Bundle, directory: Path) -> None:
+    """Copy the signature to a version that is there already; nothing else of it changes."""
+    content = (bundle.path / SIGNATURE).read_bytes()
+    target = directory / SIGNATURE
+    if not target.exists() or not target.samefile(bundle.path / SIGNATURE):
+        replace_file(target, content)
 
 
 def _copy(source: Path, target: Path) -> None:

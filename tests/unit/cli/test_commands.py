@@ -36,6 +36,7 @@ from mlrf.core.errors import (
 from mlrf.core.feature import Feature, Kind
 from mlrf.core.schema import Schema
 from once_a_run import once_a_run
+from signed_bundles import make_pair, signed
 
 
 @pytest.fixture(scope="session")
@@ -181,6 +182,20 @@ def test_verify_replays_the_golden_rows_and_finds_what_is_off(capsys, bundle, tm
     status, _, error = run(capsys, "verify", copied)
     assert status == 3
     assert "model.onnx was altered" in error
+
+
+def test_verify_checks_who_signed_before_what_is_predicted(capsys, bundle, tmp_path):
+    copied = tmp_path / "b"
+    subprocess.run(["cp", "-r", bundle, copied], check=True)
+    key, public = make_pair(tmp_path)
+    _, foreign = make_pair(tmp_path, "foreign")
+    signed(copied, key, built_by="run 12", sources=[copied / "schema.json"])
+    status, stdout, error = run(capsys, "verify", copied, "--identity", public)
+    assert (status, error) == (0, "")
+    for expected in ("signed with key", "built by run 12", "from schema.json, sha256 ", "lightgbm 4.", "golden rows"):
+        assert expected in stdout
+    status, stdout, error = run(capsys, "verify", copied, "--identity", foreign)
+    assert (status, stdout, "is signed with another key" in error) == (3, "", True)
 
 
 def test_verify_refuses_answers_that_differ_from_the_library(capsys, bundle, tmp_path):

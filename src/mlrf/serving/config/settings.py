@@ -183,6 +183,13 @@ class ServeSettings:
     )
     grpc: GrpcSettings = field(default_factory=GrpcSettings)
     access: AuthSettings = field(default_factory=AuthSettings)
+    require_signature: tuple[Path, ...] = option(
+        (),
+        "public key (PEM) of which a bundle must have a signature to be served; may be repeated, any of the keys will do",
+        group=Group.ACCESS,
+        kind=Path,
+        metavar="KEY",
+    )
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "lowest level of events that are logged", group=Group.TELEMETRY, choices=tuple(LEVELS)[:4]
@@ -198,6 +205,8 @@ class ServeSettings:
             raise ConfigError(
                 "--build-at-start: a model file has no name; give one with --model-name", option="--build-at-start"
             )
+        if self.require_signature:
+            self._check_signing()
         if self.caching.shared_cache and not self.caching.size_bytes:
             raise ConfigError("--shared-cache: needs --cache above 0", option="--shared-cache")
         least = MIN_WORKER_BYTES * self.workers
@@ -214,6 +223,13 @@ class ServeSettings:
         check_platform_paths(self.platforms)
         self.access.check()
         self.grpc.check()
+
+    def _check_signing(self) -> None:
+        flag = "--require-signature"
+        if find_spec("cryptography") is None:
+            raise ConfigError(f"{flag}: needs `pip install 'mlrf[signing]'`", option=flag)
+        if self.build_at_start:
+            raise ConfigError(f"{flag}: what --build-at-start builds is not signed; use one of them", option=flag)
 
     @property
     def leniency(self) -> Leniency:

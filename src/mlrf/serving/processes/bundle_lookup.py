@@ -19,6 +19,7 @@ from mlrf.core.repository import Version, is_digest_prefix
 from mlrf.serving.config.settings import ServeSettings
 from mlrf.serving.processes.pinned_files import close_descriptors, open_descriptors, pin_bundle
 from mlrf.serving.processes.reload_messages import Plan
+from mlrf.serving.processes.signature_check import check_signature
 from mlrf.serving.processes.worker_boot import WorkerBoot
 
 
@@ -101,6 +102,7 @@ def read_alone(path: Path, settings: ServeSettings) -> Bundle:
     REPOSITORY/NAME@VERSION is such a bundle too: that version, whatever the repository points to.
     """
     bundle = read_bundle(version_directory(path), allow_links=settings.allow_links)
+    check_signature(bundle, settings.require_signature)
     return msgspec.structs.replace(bundle, served_name=settings.model_name)
 
 

@@ -26,6 +26,7 @@ from mlrf.serving.models.refused_version import RefusedVersion
 from mlrf.serving.models.service import default_name
 from mlrf.serving.processes.bundle_lookup import read_alone
 from mlrf.serving.processes.pinned_files import pin_model, release_golden_rows
+from mlrf.serving.processes.signature_check import check_keys, check_signature
 
 
 class _Candidate(NamedTuple):
@@ -43,6 +44,7 @@ class ModelsAtStart:
 
         `built`: bundles that stand for the model files in the settings.
         """
+        check_keys(settings.require_signature)
         self._settings = settings
         self.bundles: list[Bundle] = []
         self.model_directories: dict[str, ModelDirectory] = {}
@@ -116,6 +118,7 @@ class ModelsAtStart:
     def _readable(self, directory: ModelDirectory, version: Version) -> Sequence[_Candidate]:
         try:
             bundle = directory.read(version)
+            check_signature(bundle, self._settings.require_signature)
             check_engine(bundle, self._settings.engine)
             return [_Candidate(version, bundle)]
         except BundleError as error:

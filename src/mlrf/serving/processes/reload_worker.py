@@ -25,6 +25,7 @@ from mlrf.serving.models.loaded_model import LoadedModel
 from mlrf.serving.models.service import Service
 from mlrf.serving.processes.bundle_lookup import opened
 from mlrf.serving.processes.reload_messages import Attempt, Plan, Report, clipped
+from mlrf.serving.processes.signature_check import check_signature
 from mlrf.serving.processes.worker_boot import WorkerBoot
 from mlrf.serving.telemetry.logs import Log
 
@@ -128,6 +129,8 @@ class WorkerReload:
 
     def _prove(self, old: Bundle, attempt: Attempt) -> LoadedModel:
         with opened(self._boot, attempt.model, attempt.version, attempt.pinned) as bundle:
+            if not attempt.pinned:  # else it was checked when it was pinned
+                check_signature(bundle, self._boot.settings.require_signature)
             # Nothing is known about a model that could not be read at the start: callers were promised no schema.
             if old.version and not attempt.allow_schema_change:
                 check_contract(old, bundle)

@@ -21,6 +21,7 @@ FIXED = frozenset(
         "admin",
         "engine",
         "on_bad_model",
+        "require_signature",
     )
 )
 """Options, by key, that decide what the arbiter binds, reads and lays out before the first fork."""

@@ -279,7 +279,9 @@ def test_invalid_host_is_refused_by_name(host):
         bind_listeners(host, 0, 1, 10)
 
 
-@pytest.mark.parametrize("name", ["MLRF_KEYS", "MLRF_TLS_CERT", "MLRF_TLS_CLIENT_CA", "MLRF_CORS_ORIGIN"])
+@pytest.mark.parametrize(
+    "name", ["MLRF_KEYS", "MLRF_TLS_CERT", "MLRF_TLS_CLIENT_CA", "MLRF_CORS_ORIGIN", "MLRF_REQUIRE_SIGNATURE"]
+)
 def test_empty_access_variable_is_refused(name):
     with pytest.raises(ConfigError, match=f"{name}: the variable is set but empty"):
         read_settings(["bundle"], {name: ""})

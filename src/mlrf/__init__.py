@@ -1,4 +1,7 @@
-"""mlrf: serve gradient-boosted trees at the speed of a second codebase, with reasons and proof."""
+"""mlrf: builds bundles from gradient-boosted tree models, and serves them with exact explanations.
+
+The public names are imported on first use: a server must not import the builder, nor the builder an engine.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Model", "__version__", "build", "load", "score"]
 
-# Imported when asked for: a server must not pay for the builder, nor a builder for an engine.
 _LAZY = {"Model": "mlrf.model", "build": "mlrf.builder.build", "load": "mlrf.model", "score": "mlrf.scoring"}
 
 

@@ -5,10 +5,10 @@ from typing import TypeAlias
 Row: TypeAlias = Sequence[float | None]
 Rows: TypeAlias = bytes | bytearray | memoryview | array  # type: ignore[type-arg]
 
-# The file is not a forest file, not of this version, or not sound.
+# The file is not a forest file, has another version, or is damaged.
 class ForestFileError(ValueError): ...
 
-# A forest file, mapped: scores and SHAP values of its rows.
+# A forest file in mapped memory: computes margins and SHAP values of rows.
 class Forest:
     def __init__(self, path: str, level: str | None = None) -> None: ...
     # Return the K raw margins of one row: a list, a tuple, or a buffer of float64 or float32.
@@ -19,13 +19,13 @@ class Forest:
     def contributions(self, row: Row | Rows) -> array[float]: ...
     # Return the SHAP values of n rows, [n, F, K] row-major; within 1e-12 of `contributions` of each.
     def contributions_many(self, rows: Rows, threads: int = 1) -> array[float]: ...
-    # Return the margins [n, K] of sums that start at `starts` [n, K], float64, and not at the model's base.
+    # Return the margins [n, K] of sums that start at `starts` (float64 [n, K]) instead of the model's base score.
     def margins_from(self, rows: Rows, starts: Rows) -> array[float]: ...
-    # Return `numbers[leaf]` of the leaf that each row reaches in each of `trees`, [n, trees]; both are u32, `numbers` one for
-    # each leaf of the file.
+    # Return [n, trees]: for each row and each tree of `trees`, the element of `numbers` for the leaf that the row reaches.
+    # Both are u32; `numbers` has an element for each leaf of the file.
     def leaves(self, rows: Rows, trees: Rows, numbers: Rows) -> array[float]: ...
-    # Return the finite cut points of a feature, ascending: between two of them no margin changes with it (cut < x <= next cut,
-    # in float64). Categories are cut as the numbers that their codes are.
+    # Return the finite cut points of a feature, ascending: for all x with cut < x <= next cut (in float64) the margins are the
+    # same. Categories are treated as numbers, their codes.
     def cuts(self, feature: int) -> array[float]: ...
     # The expected raw margin, [K].
     @property
@@ -36,23 +36,24 @@ class Forest:
     def n_outputs(self) -> int: ...
     @property
     def n_trees(self) -> int: ...
-    # The instruction set that answers: baseline, avx2 or avx512.
+    # The instruction set in use: baseline, avx2 or avx512.
     @property
     def level(self) -> str: ...
     # How the file is laid out: narrow (swept in bytes, in words, or walked) or wide.
     @property
     def layout(self) -> str: ...
 
-# Columns of a row that hold whole numbers alone: the index, the least and the most number of each. Minus zero is none.
+# Checks the columns of a row that must hold whole numbers; `columns` has the index, least and greatest number of each. Minus
+# zero does not count as a whole number.
 class WholeColumns:
     def __init__(self, columns: Sequence[tuple[int, float, float]]) -> None: ...
-    # Return whether every such column of a row, a tuple or a list, holds a whole number in its range, or None.
+    # Return whether every such column of a row (a tuple or a list) holds None or a whole number in its range.
     def admit(self, row: Sequence[float | None]) -> bool: ...
 
-# Return how many inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields a ModelInferRequest in
-# protobuf holds, up to the first field beyond `most_fields`; what is no protobuf ends the count too.
+# Return the numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields in a ModelInferRequest
+# in protobuf. The count ends at the first field beyond `most_fields`, and at the first bytes that are not valid protobuf.
 def count_wire(message: bytes, most_fields: int) -> tuple[int, int, int, int, int, int, int, int]: ...
 
-# Return the place of the first value of a float64 table [n, F] that its column's rule does not admit; None where there is none.
-# `rules` holds least, most, whole (0 or 1) and may miss (0 or 1) of each column: float64 [F, 4].
+# Return the flat index of the first value of a float64 table [n, F] that its column's rule does not admit; None if all pass.
+# `rules` (float64 [F, 4]) has for each column: least, greatest, whether whole (0 or 1), whether it may be missing (0 or 1).
 def first_outside(rows: Rows, rules: Rows) -> int | None: ...

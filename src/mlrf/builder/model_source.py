@@ -110,7 +110,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         what = "a pickle"
         if content.startswith(_LZ4):
-            what = "compressed with LZ4, as joblib compresses pickles (decompress it first if it is none)"
+            what = "compressed with LZ4, as joblib compresses pickles (if it is not a pickle, decompress it first)"
         raise UnsupportedModelError(
             f"the model file {path} is {what}, and reading a pickle runs any code in it; save the model in its "
             "library's own format (or with skops), or, if you trust whoever made the file, allow it with --allow-pickle",

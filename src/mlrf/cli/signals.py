@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as an exception of our own, so that every `with` and `finally` block cleans up."""
+"""Turns SIGINT (Ctrl-C) and SIGTERM into an exception, so that every `with` and `finally` block cleans up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a feature does with infinities: what the training library did when the build asked it.
+"""How a feature treats infinities: refused, as a number, or as missing, as the training library did when the bundle was built.
 
-A library that computes in float32 has an infinity for every number beyond float32 too. A bundle without a record refuses
-infinities and takes every float64.
+For a library that computes in float32, every number beyond the range of float32 is an infinity too. A bundle that records
+nothing about a feature refuses infinities and accepts every finite float64.
 """
 
 from __future__ import annotations

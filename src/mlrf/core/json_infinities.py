@@ -1,4 +1,7 @@
-"""Infinities in JSON, which has no word for one: a number beyond float64, as 1e999, is one, as to JavaScript and Python."""
+"""Reads and writes infinities in JSON, which has no literal for them.
+
+A number beyond the range of float64, such as 1e999, is infinity, as in the JSON parsers of JavaScript and Python.
+"""
 
 from __future__ import annotations
 

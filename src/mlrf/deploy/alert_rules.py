@@ -1,4 +1,4 @@
-"""The alert rules, which stand in one file, for manifests that hold them too."""
+"""Inserts the alert rules of `monitoring/alerts.yml` into the manifests that contain them too."""
 
 from __future__ import annotations
 

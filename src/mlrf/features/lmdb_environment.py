@@ -45,7 +45,7 @@ class Environment:
         self.write_limit_s = WRITE_LIMIT_S
         self._env, self.is_writable = self._open()
         self.reading = threading.Lock()
-        """Held during a read: the map does not move while it is held."""
+        """Acquired for each read: the memory map is not moved meanwhile."""
         self._writing = threading.Lock()
         self.holders = 1
         self.check_readers()

@@ -1,7 +1,7 @@
 """`golden.parquet`: the golden rows of a bundle, with the training library's predictions.
 
-A row is stored as what it changes of the row before it (of zeros, the first): `columns`, ascending, and their `values`. A value
-is changed where its bits are: a NaN after the same NaN is none.
+A row is stored as its differences from the row before it, the first as its differences from zeros: the indices of the `columns`
+that differ, ascending, and their `values`. Values are compared bit by bit, so a NaN equals the same NaN.
 """
 
 from __future__ import annotations

@@ -38,15 +38,15 @@ class Proof:
     coverage: Coverage
     library_version: str
     kinds: list[str]
-    """[m] of the rows that are kept"""
+    """[m] The kind of each golden row that the bundle stores."""
     rows: F64
-    """[m, F]"""
+    """[m, F] The stored rows."""
     margins: F64
-    """[m, K] the library's"""
+    """[m, K] The library's margins of them."""
     predictions: F64
-    """[m, K] the library's"""
+    """[m, K] The library's predictions of them."""
     schema: Schema
-    """With what the library does with infinities."""
+    """The model's schema, with how the library treats infinities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,10 @@ class Exports:
 
 
 def prove(model: ImportedModel, exports: Exports, schema: Schema, *, sampled: F64 | None, progress: Progress) -> Proof:
-    """Compare both exports with the training library; ParityError names the rows that differ."""
+    """Return the proof that both exports agree with the training library; ParityError names the rows that differ.
+
+    `sampled` are rows [n, F] of the caller's `--sample`, or None.
+    """
     golden = golden_rows_of(model, sampled, lambda done: progress("golden rows", done))
     progress("golden rows", 1.0)
     kept = kept_rows(
@@ -102,7 +105,7 @@ def _with_infinities(
     *,
     is_single: bool,
 ) -> Schema:
-    """Return the schema with what the library does with infinities, where both engines do the same."""
+    """Return the schema with how the library treats infinities; where an engine differs, infinities are refused."""
     refused = np.zeros(len(probed.rows), np.bool_)
     if found is None or found.margins.shape[1] != model.forest.n_outputs:
         return with_infinities(schema, probed, refused, lambda _: refused, is_single=is_single)

@@ -1,8 +1,8 @@
-"""What the training library does with infinities, asked feature by feature.
+"""Finds out, for each feature, what the training library does with infinities, by predicting rows that contain them.
 
-A feature's infinity counts as a number, or as missing, only where the library answered every row that holds one and each engine
-that may serve answers the same. Everything else is refused: what the library refuses, what an engine answers otherwise, and
-what is not asked because the library has refused too much already.
+An infinity of a feature is served, as a number or as missing, only if the library answered every row with one and each engine
+that may serve gives the same answers. Otherwise it is refused: if the library refuses it, if an engine's answer differs, or if
+the feature was not tried because the library had refused too many rows already.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ _MAX_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8192
 _FREE_CHUNKS = 1024
 _LEAST_CHUNK_BYTES = 256
-"""Average size required of chunks beyond the free ones: one-byte chunks cost a thousand times more a byte than long ones."""
+"""Average size required of the chunks after the first `_FREE_CHUNKS`: a byte sent as a chunk of its own costs a thousand times
+more than one in a long chunk."""
 
 
 class ChunkedBody:

@@ -34,7 +34,7 @@ class Connection(LimitedConnection):
         self._needed = 0
         """Bytes the buffer must hold before it is worth parsing again."""
         self._rested: tuple[bytes, int] | None = None
-        """Received data and the index to continue at, while this connection waits for its next turn; reading is paused."""
+        """Received data and the index at which to continue, while this connection waits for its next turn and does not read."""
         self._has_turn = False
         """Whether the requests being read have already waited in the run queue."""
         self._slice_s = 0.0

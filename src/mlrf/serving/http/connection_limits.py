@@ -13,7 +13,8 @@ from mlrf.serving.http.server import DRAIN_IDLE_S, HttpServer
 _DROPPED_BYTES = 1 << 20
 """Most bytes of a refused request's body that are read and discarded to keep the connection open."""
 _LINGER_S = 1.0
-"""Seconds a client refused midway may go on sending, so that it reads the response instead of a reset."""
+"""Seconds for which a client may go on sending after its request was refused, so that it reads the response instead of a
+reset."""
 _IDLE_S = 1.0
 """Seconds of idleness after which a connection may be evicted for a new one."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 _SPARE = 128
-"""Descriptors kept for the listener, engines, logs, stores and reloads, however many clients connect."""
+"""Descriptors reserved for the listener, engines, logs, stores and reloads, however many clients connect."""
 OVER_LIMIT = 64
 """Connections beyond the limit that may be open briefly, to get a 503 or to use a route that always answers."""
 

@@ -1,6 +1,6 @@
-"""Connections accepted beyond `--max-connections`: each stays open briefly, so that health probes get through, then gets a 503.
+"""Connections accepted beyond `--max-connections`: each stays open briefly, for health probes, and then gets a 503.
 
-Their number is bounded too: one more closes the oldest. A client that sends its request at once is answered before that.
+Their number is bounded too: one more closes the oldest, which by then has been answered if its client sent a request at once.
 """
 
 from __future__ import annotations

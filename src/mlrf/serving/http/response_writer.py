@@ -92,8 +92,8 @@ class ResponseWriter(asyncio.Protocol):
             if self._transport.is_closing():
                 return
             if isinstance(fault, Exception):
-                # Not raised again: this frame would then be part of the error's traceback, and the error of this frame, a cycle
-                # that keeps the request's body until the next full collection.
+                # Not raised again: the error's traceback would then refer to this frame, and this frame to the error, a
+                # reference cycle that keeps the request's body until the next full collection.
                 self._send_refusal(call, identity, started, fault)
             else:
                 content: Result = b""
@@ -168,8 +168,9 @@ class ResponseWriter(asyncio.Protocol):
     def _write(self, answer: bytes) -> None:
         """Write to the socket directly, and hand the transport what the socket does not accept.
 
-        The transport writes only after all other ready connections have been read: with 2,000 busy connections a response
-        waits for a thousand of them, and the socket has left the processor cache (measured: 9 % of the time).
+        The transport would write only after all other ready connections have been read. With 2,000 busy connections a response
+        would wait for a thousand of them, and the socket would no longer be in the processor's cache (measured: 9 % of the
+        time).
         """
         transport = self._transport
         was_read = not transport.get_write_buffer_size()

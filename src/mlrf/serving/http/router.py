@@ -43,9 +43,10 @@ class Framed(bytes):
 
 
 Fit = Callable[[Handler, Head, int], Handler | None]
-"""Takes a handler, a head and the body limit in bytes; returns the handler for bodies declared by that head, None for JSON."""
+"""Takes a handler, a head and the body limit in bytes; returns a handler for the kind of body that the head declares, None for
+JSON."""
 Wrap = Callable[[Handler], Handler]
-"""Wraps a handler for one caller (say, to enforce its scopes)."""
+"""Wraps a handler for one caller, for example to enforce the scopes of its key."""
 Authorize = Callable[[Head, int], Wrap | None]
 """Authorizes a head for a route number; raises UnauthenticatedError or NotPermittedError."""
 
@@ -69,7 +70,7 @@ class Route:
     handlers: Mapping[bytes, Handler]
     content_type: bytes = JSON
     always: bool = False
-    """Whether it is exempt from overload refusals, as health and metrics must be."""
+    """Whether it answers even when the server is overloaded, as health and metrics must."""
     fit: Fit | None = None
     """Adapts the handler to other content types; None accepts JSON, plain or gzip."""
     bodiless: bool = False
@@ -118,8 +119,8 @@ class Router:
         """Return the call for a head, if `authorize` permits it.
 
         An error that leaves the connection usable (no route, wrong method or type) becomes a call that raises it once the body
-        is read. Raised here are BodyTooLargeError and LengthRequiredError, after which the connection cannot be read, errors of
-        authorization, and any error while the client waits for 100 Continue (RFC 9110, 10.1.1).
+        is read. Raised here are BodyTooLargeError and LengthRequiredError, after which the connection cannot be used, errors of
+        authorization, and any error if the client waits for 100 Continue (RFC 9110, 10.1.1).
         """
         if head.content_length is not None and head.content_length > self.max_body_bytes:
             raise BodyTooLargeError(

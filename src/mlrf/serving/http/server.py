@@ -115,7 +115,7 @@ class HttpServer(RequestRuntime):
         self.draining_since: float | None = None
         self.calls: dict[bytes, Call] = {}
         self._connections: OrderedDict[Connected, None] = OrderedDict()
-        """In eviction order: connections found busy are moved behind those not examined yet."""
+        """In the order in which they are examined for eviction: a connection found busy moves to the end."""
         self._handshakes: WeakSet[Connected] = WeakSet()
         """Connections in a TLS handshake. Weak, because asyncio does not report a failed one."""
         self._keys_due_s = 0.0

@@ -1,4 +1,4 @@
-"""Limits of HTTP connections and requests: bytes, header fields and seconds."""
+"""Options that limit HTTP connections and requests: bytes, header fields and seconds."""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ from mlrf.serving.http.connection import Connection
 from mlrf.serving.http.server import HttpServer
 
 _WRITE_BYTES = 128 << 10
-"""Most bytes written at once. What is encrypted goes to the socket's own transport, whose buffer the one of TLS does not count:
-a response written whole was neither unsent nor unread, whatever its length, and `--write-timeout` did not end it. Pieces above
-that transport's limit (64 KiB) are sent at once, and the first that the socket does not take makes it pause."""
+"""Most bytes written at once. The TLS transport passes encrypted bytes to the socket's transport and does not count what waits
+in that one's buffer. A response written at once therefore never counted as unread, however long it was, and `--write-timeout`
+did not end it. Of pieces that are longer than the buffer limit of the socket's transport (64 KiB), the first that the socket
+does not accept makes that transport pause writing."""
 
 
 class TlsConnection(Connection):

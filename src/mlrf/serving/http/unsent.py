@@ -1,10 +1,11 @@
-"""The memory that responses take which clients have not read yet.
+"""Bounds the memory of responses that clients have not read yet.
 
-1. It is bounded over all connections of a worker: beyond the bound the one that has waited longest is cut, then the next.
-2. A response that the socket takes at once is never counted.
+1. The bound is for all connections of a worker. When it is exceeded, the connection that has waited longest is closed, then the
+   next.
+2. A response that the socket accepts at once is never counted.
 
-Without a bound, a request of a hundred bytes for a long response (a curve, explained rows), sent on many connections that read
-nothing, made a worker grow by gigabytes before `--write-timeout` ended the first of them.
+Without a bound, many connections that each send a hundred bytes for a long response (a curve, explained rows) and read nothing
+made a worker grow by gigabytes before `--write-timeout` ended the first of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Protocol
 
 MAX_UNSENT_BYTES = 128 << 20
 _KEPT_SHARE = 0.75
-"""How much of the bound stays after connections were cut, so that not every further response looks at all of them."""
+"""Connections are closed until this share of the bound is left, so that the next responses need not examine all of them
+again."""
 
 
 class Reader(Protocol):
@@ -29,7 +31,7 @@ class Reader(Protocol):
 
 
 class UnsentResponses:
-    """The connections of one worker that hold responses, those that have done so longest first."""
+    """The connections of one worker with unread responses, the longest waiting first."""
 
     def __init__(self, max_bytes: int = MAX_UNSENT_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -37,7 +39,7 @@ class UnsentResponses:
         self._n_bytes = 0
 
     def note(self, reader: Reader, n_bytes: int, *, was_read: bool = False) -> None:
-        """Record what a connection holds now; `was_read`: it held nothing before. May cut this or another connection."""
+        """Record the unsent bytes of a connection; `was_read`: it had none before. May close this or another connection."""
         if was_read:
             self.forget(reader)
         self._n_bytes += n_bytes - self._unsent.get(reader, 0)
@@ -50,7 +52,7 @@ class UnsentResponses:
         self._n_bytes -= self._unsent.pop(reader, 0)
 
     def _cut_slow_readers(self) -> None:
-        # What clients have read meanwhile was not reported: look before a connection is cut.
+        # What clients have read meanwhile was not reported, so ask each connection before it is closed.
         unsent = {reader: n_bytes for reader in self._unsent if (n_bytes := reader.unsent_bytes())}
         self._unsent, self._n_bytes = unsent, sum(unsent.values())
         if self._n_bytes <= self._max_bytes:

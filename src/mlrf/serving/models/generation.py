@@ -1,7 +1,7 @@
 """A generation: what one worker serves at one time, and the routes to it.
 
-A generation never changes. Putting another version into service, or taking a model out, makes the next generation from it and
-what else is served. Requests in flight keep the generation they started with; it is freed with the last of them.
+A generation is immutable. Loading another version or unloading a model creates the next generation. Requests in flight keep the
+generation that they started with, which is freed after the last of them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Generation:
         repository: Repository = ALONE,
         refused: Mapping[str, RefusedVersion] = MappingProxyType({}),
     ) -> None:
-        """Make the routes; `check_serving` raises NotReadyError while the worker must not get more requests.
+        """Create the routes; `check_serving` raises NotReadyError while the worker must not get more requests.
 
-        `refused` are the versions that the start of the server refused, by model.
+        `refused` are the versions that the server refused at its start, by model.
         """
         self._refused = dict(refused)
         self._layout = layout
@@ -107,7 +107,7 @@ class Generation:
         )
 
     def page_file(self, name: str) -> Handler | None:
-        """Return the handler of a file of the page; None where the page is off."""
+        """Return the handler of a file of the page at /ui; None with `--ui off`."""
         return ui.file_handler(name) if self._settings.ui == "on" else None
 
     @property
@@ -127,7 +127,7 @@ class Generation:
     def release(self) -> None:
         """Release the models once no router refers to this generation.
 
-        The routes refer to what made them: a reference cycle, which the collector does not find in a frozen heap.
+        Routes and generation refer to each other, and the collector does not find such a cycle in a frozen heap.
         """
         self.routes.clear()
         self._served.clear()
@@ -148,7 +148,7 @@ class Generation:
                 version, rest = split_path(path, fill(paths.V2_VERSION, name=name))
                 model = self.plane.find(name, version)
                 if version:
-                    # Fewer digits of its digest than the route uses.
+                    # The path has fewer digits of the version's digest than the route.
                     return self.routes.get(fill(paths.V2_VERSION, name=name, version=model.version) + rest)
         except (ModelNotFoundError, NotReadyError) as error:
             return error

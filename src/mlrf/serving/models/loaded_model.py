@@ -52,10 +52,10 @@ class LoadedModel:
     ) -> None:
         """Open the model and its rows; BundleError, EngineError or ConfigError if one of them cannot be used.
 
-        `prove` gets the model before any request, and raises BundleError if it must not serve.
+        `prove` is called with the model before any request, and raises BundleError if it must not serve.
         """
         engine = open_engine(bundle, settings.engine)
-        # The engine has opened its file by now: the pinned descriptors can be released.
+        # The engine has opened its file, so the pinned descriptors are no longer needed.
         self.bundle = bundle = msgspec.structs.replace(bundle, pinned={})
         self.number = number
         self.model = RowPredictor(bundle, engine)
@@ -83,7 +83,7 @@ class LoadedModel:
             paths.EXPLAIN: predict_handler.explained,
             paths.CURVE: CurveHandler(self.model, decoder, costs, self.rows),
         }
-        """By the label of their route."""
+        """The handlers of the native routes, by path."""
         if self._partitions is not None:
             for label, handler in self.handlers.items():
                 self.handlers[label] = self._partitions.keep(handler, label)
@@ -97,7 +97,8 @@ class LoadedModel:
         )
         self.batch = BatchHandler(self.handlers[paths.PREDICT_BATCH], arrow)
         """The handler of `/predict/batch`: JSON, and Arrow."""
-        # Platforms send whole files: they have the row limit of the inference protocol, and answers of their own in the cache.
+        # Platforms send whole files, so the row limit of the inference protocol applies, and their answers have their own
+        # cache.
         large = RowDecoder(self.model.schema, settings.leniency, settings.max_infer_rows, key)
         platform_batch: Handler = PredictHandler(self.model, large, *counters, costs, self.rows).many
         if self._partitions is not None:
@@ -178,7 +179,7 @@ def _answers_of(bundle: Bundle, settings: ServeSettings) -> AnswersOf:
 
 
 def _transaction(rows: StoredRows | None) -> Callable[[], int] | None:
-    """Return a function of the last transaction of the rows; None without rows, and for a shared store, which has none."""
+    """Return a function that returns the number of the rows' last transaction; None without rows or for a shared store."""
     return None if rows is None or rows.local is None else rows.local.transaction
 
 

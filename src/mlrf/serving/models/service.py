@@ -1,7 +1,7 @@
-"""What one worker serves: a generation of models behind the routes of the contract, replaced as a whole.
+"""The service of one worker: its current generation of models, which is replaced as a whole.
 
-The routes' labels follow from the route table alone, so the arbiter can lay out the control block before any model is loaded;
-models are opened after the fork.
+Labels of routes come from the route table alone, so that the arbiter can lay out the control block before any model is loaded.
+Models are opened after the fork.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Service:
         """Open every model except those that are `unloaded`.
 
         BundleError if one cannot be opened, EngineError if one cannot answer its example. `numbers` are the versions of models
-        from a repository, by name; `loader` loads and unloads them in all workers; `refused` are the versions that the start of
-        the server refused, by model.
+        from a repository, by name; `loader` loads and unloads them in all workers; `refused` are the versions that the server
+        refused at its start, by model.
         """
         self._settings = settings
         self._meter = meter

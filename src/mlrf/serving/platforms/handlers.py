@@ -145,7 +145,8 @@ class PlatformHandlers:
     def _accepted(self, accept: bytes | None, like_body: Shape | None) -> Shape | None:
         """Return the shape that an Accept header names first; UnsupportedMediaTypeError for no supported one.
 
-        `like_body` answers any; it is None for a JSON body, which is answered with an array or an object as it is one.
+        `like_body` is the shape for `*/*`. It is None for a JSON body, whose answer is an array if the body is one, and
+        otherwise an object.
         """
         kinds = [part.partition(b";")[0].strip().lower() for part in (accept or b"*/*").split(b",")]
         for kind in kinds:

@@ -1,1 +1,1 @@
-"""The processes of a server: one arbiter, which answers no requests, and workers with a listener each."""
+"""The processes of a server: one arbiter, which answers no requests, and workers, each with its own listener."""

@@ -1,8 +1,8 @@
-"""The arbiter: gunicorn's, with worker slots.
+"""The arbiter: gunicorn's arbiter, extended with worker slots.
 
-Added to gunicorn: one listener per slot, back-off for a slot whose workers keep dying, a boot failure that ends the service
-only if no worker has ever answered, versions and settings that change while serving, and no signal that would change the
-number of listeners. It imports neither NumPy nor an engine: both start threads, and it forks.
+It adds to gunicorn: one listener per slot; a back-off for slots whose workers keep dying; a start that ends the service only if
+no worker has ever answered; reloads of versions and settings. It ignores the signals that would change the number of listeners.
+It imports neither NumPy nor an engine, because these start threads and the arbiter forks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from mlrf.serving.processes.worker_slots import Slot, boot_failure_status
 from mlrf.serving.telemetry.metric_layout import clear_gauges
 
 _NO_LOOK_S = 2.0
-"""If the arbiter has not checked for this long, it was delayed, and its workers too: they get the same time again."""
+"""If the arbiter has not checked its workers for this long, the machine was stalled and they may have been too, so their
+heartbeats get the same time again."""
 
 
 class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
@@ -103,7 +104,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)
 
     def _not_started(self, number: int, error: OSError) -> None:
-        """Try again later: a shortage (file descriptors, processes, memory) must cost a worker, not the service."""
+        """Try again later: a shortage (of file descriptors, processes, memory) must cost one worker, not the service."""
         if os.getpid() != self._boot.arbiter:
             raise error
         os.umask(self._umask)  # gunicorn sets another umask while it creates the heartbeat file
@@ -196,7 +197,7 @@ class SlotArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         super().stop(graceful)
 
     def kill_workers(self, sig: int) -> None:
-        """Send a signal to every worker; at exit, SIGKILL goes last to those that are still running."""
+        """Send a signal to every worker; at exit, gunicorn last sends SIGKILL to those that are still running."""
         for pid, worker in self.WORKERS.items() if sig == signal.SIGKILL else ():
             self._boot.log.error("worker hangs", slot=worker.slot, worker_pid=pid, at_exit=True)
         super().kill_workers(sig)

@@ -1,7 +1,7 @@
-"""Bundles built from model files when a server starts (`--build-at-start`), by a process of its own.
+"""Builds bundles from model files when a server starts (`--build-at-start`), in a child process.
 
-A server builds nothing itself and imports no training library. The child process has limits of time and memory; what it makes
-is proven as ever, lies under the state directory by the digest of the model file, and is built once.
+The server itself imports no builder and no training library. The child process has limits of time and memory and runs the usual
+parity gate. Its bundle is stored under the state directory, named by the digest of the model file, and is built only once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _bundle_of(file: Path, settings: ServeSettings) -> Path:
 
 
 def model_file(path: Path) -> Path | None:
-    """Return the file that a path names, or the only one in its directory, or in the only directory there; None for another."""
+    """Return the file at a path, or the only one in that directory or in its only subdirectory; None if there is none."""
     for _ in range(3):
         if path.is_file():
             return path
@@ -74,7 +74,7 @@ def _built(file: Path, out: Path, log: Log) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"--state-dir: {out.parent}, for what --build-at-start builds, cannot be made: {error.strerror}",
+            f"--state-dir: the directory {out.parent} for bundles of --build-at-start cannot be created: {error.strerror}",
             option="--state-dir",
         ) from error
     _build(file, out, name)
@@ -103,7 +103,7 @@ def _is_sound(out: Path, log: Log) -> bool:
 def _build(file: Path, out: Path, name: str) -> None:
     arbiter = os.getpid()
     command = [sys.executable, "-m", "mlrf", "build", str(file), "--out", str(out), "--name", name]
-    # Options of the server are none of the builder's; libraries want a folder to write caches to.
+    # The server's MLRF_ variables are not options of the builder; training libraries need a folder for their caches.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLRF_")}
     environment.setdefault("HOME", str(out.parent))
     with subprocess.Popen(

@@ -25,7 +25,7 @@ from mlrf.serving.processes.worker_boot import WorkerBoot
 
 @contextmanager
 def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
-    """Yield the bundles of a plan: those that the arbiter read, or for a later worker and another version those on disk now.
+    """Yield the bundles of a plan: those that the arbiter read, or, for versions loaded since then, those on disk.
 
     Open them immediately: the arbiter's descriptors, which this process inherited, are closed afterwards.
     """
@@ -40,7 +40,7 @@ def bundles_of(boot: WorkerBoot, plan: Plan) -> Iterator[list[Bundle]]:
 def _of_plan(boot: WorkerBoot, plan: Plan, bundle: Bundle) -> Bundle:
     name, in_repository = bundle.name, bundle.name in boot.model_directories
     if name in plan.unloaded:
-        # It may be gone from disk; it is only needed for the schema that callers were promised.
+        # It may no longer be on disk; only its schema is needed, which callers were promised.
         last = plan.unloaded[name]
         if in_repository and last.digest != bundle.version:
             with suppress(BundleError):

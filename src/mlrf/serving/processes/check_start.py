@@ -1,9 +1,9 @@
-"""What `--print-config` checks: all that a start would refuse on this machine, without listening, building or writing.
+"""Checks settings for `--print-config`: everything that a start would refuse on this machine, without listening or writing.
 
 1. Models are read and their golden rows replayed, as a start does. A model file that `--build-at-start` would build is not
-   built: only whether its bundle could be written is judged.
-2. Whether a port or socket is free now is not asked: a server with these settings may be running.
-3. A directory that does not exist is judged by the nearest one that does.
+   built; the check only tests whether its bundle could be written.
+2. It does not test whether a port or socket is free, because a server with these settings may be running.
+3. For a directory that does not exist, it tests the nearest parent that does.
 """
 
 from __future__ import annotations

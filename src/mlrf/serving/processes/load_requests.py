@@ -22,7 +22,7 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _MARGIN_S = 15.0
 """Seconds to wait for the arbiter's reply beyond the limit of the reload itself."""
 Find = Callable[[str, str | None], tuple[Version, dict[str, int]]]
-"""Returns the version and its pinned files for a model's name and a caller's name of a version (None: the current one)."""
+"""Takes the names of a model and of a version (None: the current one); returns the version and its pinned files."""
 
 
 class LoadRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,9 +74,9 @@ class ModelLoader:
             self._answered.set()
 
     async def load(self, name: str, requested: LoadRequest | None = None) -> bytes:
-        """Load a version of a model (the current one by default) and return what is served afterwards.
+        """Load a version of a model (the current one by default) and return the response body: what is served afterwards.
 
-        ReloadRefusedError or SchemaChangedError says why it is not.
+        ReloadRefusedError or SchemaChangedError if the version was not put into service.
         """
         requested = requested or LoadRequest()
         version_name = None if requested.version is None else str(requested.version)
@@ -103,9 +103,9 @@ class ModelLoader:
         )
 
     async def unload(self, name: str) -> bytes:
-        """Unload a model and return what is served afterwards.
+        """Unload a model and return the response body: what is served afterwards.
 
-        ReloadRefusedError says why that is not certain.
+        ReloadRefusedError if the workers did not confirm it.
         """
         try:
             async with asyncio.timeout(self._limit_s), self._turn:

@@ -1,9 +1,9 @@
-"""The models that a server starts with: read, checked, and golden rows replayed, before any socket listens.
+"""Reads and checks the models that a server starts with, and replays their golden rows, before any socket listens.
 
-1. A bundle in a directory of its own is pinned in memory from here on, and must pass: otherwise the server does not start.
-2. A repository means each of its models. A model whose current version does not pass falls back to the newest earlier
-   version that does; a model without one is answered with 503 until a valid version is published.
-3. `--on-bad-model exit` makes (2) as strict as (1). A server that would have no model at all does not start either.
+1. A bundle directory that is named on the command line is pinned in memory and must pass; otherwise the server does not start.
+2. Of a repository every model is served. A model whose current version does not pass falls back to the newest earlier version
+   that does; if there is none, its requests get 503 until a valid version is published.
+3. With `--on-bad-model exit` a model as in (2) prevents the start too. A server without any model does not start either.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ModelsAtStart:
         self.bundles = [chosen[name] for name in order]
 
     def _choose(self, alone: dict[str, Bundle]) -> dict[str, Bundle]:
-        """Return the bundle of each model that is served, and for each other model what could be read of it."""
+        """Return a bundle for each model: the one to serve, or, if no version can be served, what could be read of one."""
         chosen: dict[str, Bundle] = {}
         trials = {name: iter([_Candidate(Version(1, bundle.version), bundle)]) for name, bundle in alone.items()}
         trials |= {name: self._candidates(directory) for name, directory in self.model_directories.items()}

@@ -1,12 +1,12 @@
-"""Model files pinned in memory, so that every worker, even one started later, serves the checked bytes.
+"""Pins model files in memory, so that every worker, even one started later, serves the bytes that were checked.
 
-A worker opens its engine long after the digests were checked, and again whenever one is replaced; by then the bundle may have
-been rebuilt under the same path, or overwritten. So the process that reads the bundle (the arbiter at its start, later a worker
-that loads it on request) copies the engine's file into sealed memory once and checks the copy. Workers map that memory: one
-copy for all, which nothing can change or truncate.
+A worker opens its engine long after the digests were checked, and a replacement opens it later still. By then the bundle may
+have been overwritten, or rebuilt at the same path. Therefore the process that reads the bundle (the arbiter at the start, a
+worker that loads it on request) copies the engine's file into sealed memory once and checks the copy. All workers map that one
+copy, which cannot be changed or truncated.
 
-The arbiter keeps the descriptors for workers started later. A process opens another's descriptor by its number under /proc:
-nothing needs to be sent, and nothing blocks.
+The arbiter keeps the descriptors for workers started later. A process opens another process's descriptor by its number under
+/proc, so nothing has to be sent and nothing blocks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def pin_model(bundle: Bundle, engine: str | None) -> Bundle:
 
 
 def release_golden_rows(bundle: Bundle) -> Bundle:
-    """Return the bundle without the golden rows that `pin_model` pinned, which have been replayed by now."""
+    """Return the bundle without its pinned golden rows, to be called once they have been replayed."""
     if GOLDEN_ROWS in bundle.pinned:
         os.close(bundle.pinned[GOLDEN_ROWS])
     pinned = {name: descriptor for name, descriptor in bundle.pinned.items() if name != GOLDEN_ROWS}

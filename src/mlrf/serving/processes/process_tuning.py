@@ -19,7 +19,7 @@ def settle() -> None:
     """Prepare a process that has loaded its models for serving."""
     # The worker thread must not keep the GIL for the default 5 ms when the event loop needs it.
     sys.setswitchinterval(_SWITCH_S)
-    # Loaded objects are permanent: freezing them spares the collector, and keeps shared pages unwritten.
+    # Loaded objects are permanent: once frozen, the collector skips them, and so does not write to shared pages.
     gc.collect()
     gc.freeze()
 

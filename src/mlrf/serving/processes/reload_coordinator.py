@@ -1,11 +1,11 @@
 """Coordinates reloads in the arbiter: one attempt at a time, applied by every worker or by none.
 
     idle ──► one worker prepares ──► all prepare ──► the plan changes ──► all have switched ──► acknowledged
-                        └── a failure, a death, the time limit: the plan stays, the error is reported ──► idle
+                        └── an error, a crash, the time limit: the plan stays, the error is reported ──► idle
 
-One worker goes first: a version that crashes the worker which opens it costs one worker. Unloading needs no preparation: the
-plan changes at once. Nothing here blocks, opens a bundle or answers a request: `step` reads the pages and writes the plan,
-whenever a worker signals a change, and once a second.
+One worker prepares first, so that a version that crashes its worker costs only one. Unloading needs no preparation: the plan
+changes at once. Nothing here blocks, opens a bundle or answers a request: `step` reads the pages and writes the plan, once a
+second and whenever a worker signals a change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from mlrf.serving.processes.pinned_files import close_descriptors, open_descript
 from mlrf.serving.processes.reload_messages import Attempt, LoadCommand, LoadOutcome, Plan, ReloadPages, clipped
 
 SWITCH_LIMIT_S = 5.0
-"""Switching takes microseconds: a worker that has not switched by then is hung, and could answer from the old version."""
+"""Seconds after which a worker that has not switched is killed: switching takes microseconds, so it hangs, and it could later
+answer from the old version."""
 
 
 class Log(Protocol):
@@ -84,7 +85,7 @@ class ReloadCoordinator:
     """By model, the state of the pointer file when it was last read."""
 
     def begin(self, versions: dict[str, Version], unavailable: Mapping[str, Version] = MappingProxyType({})) -> None:
-        """Set what is served from the start, and what is not; a pointer that has moved since then is followed."""
+        """Set what is served from the start, and what is not; pointers that have moved since then are followed."""
         for name, model_directory in self.model_directories.items():
             looks = _looks(model_directory)
             with suppress(BundleError):
@@ -147,7 +148,7 @@ class ReloadCoordinator:
         self, now_s: float, ready: set[int], model: str, version: Version, requester: tuple[int, LoadCommand] | None
     ) -> None:
         self._attempts += 1
-        # Not the worker that received the request: it must live to report the result.
+        # Not the worker that received the request, because it must survive to report the result.
         first = min(ready) if requester is None else min(ready, key=lambda slot: (slot == requester[0], slot))
         allowed = self.allow_schema_change or (requester is not None and requester[1].allow_schema_change)
         attempt = Attempt(self._attempts, model, version, allowed, first)

@@ -1,8 +1,8 @@
-"""Messages between arbiter and workers about versions: a page of shared memory with one writer for each process.
+"""Messages between arbiter and workers about versions, in pages of shared memory that each have one writer.
 
-The arbiter writes the plan (what is served, what is to be prepared) and a reply for each slot; the worker of a slot writes
-its report and an operator's request. A page has one numbered message; the number is 0 while the message changes, so that a
-reader gets either a complete message or the previous one. Signals only announce a change.
+The arbiter writes the plan (what to serve, what to prepare) and a reply for each slot; the worker of a slot writes its report
+and an operator's request. A page has one numbered message. The number is 0 while the message is written, so that a reader gets
+either the complete new message or the previous one. Signals only announce a change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlrf.core.repository import Version
 from mlrf.serving.runtime.control_block import ControlBlock
 
 WAKE = signal.SIGURG
-"""The signal that a page has changed. Its default is to be ignored, so processes without a handler are safe."""
+"""The signal that a page has changed. By default it is ignored, so it does not end processes without a handler."""
 _WORD_BYTES = 8
 _MESSAGE_BYTES = 4096
 _PLAN_BYTES_A_MODEL = 512

@@ -34,7 +34,7 @@ _RELEASE_PAUSE_S = 0.5
 
 
 class WorkerReload:
-    """Follows the plan; this worker's report says how far it has come."""
+    """Makes a worker follow the plan, and reports its progress to the arbiter."""
 
     def __init__(self, boot: WorkerBoot, slot: int, service: Service, plan: Plan, route: Callable[[], None]) -> None:
         """`plan` is the plan that the service was made from; `route` makes the server use the service's current generation."""
@@ -57,7 +57,7 @@ class WorkerReload:
         return self._boot.log
 
     def is_behind(self) -> bool:
-        """Whether the plan serves another generation than this worker, which has prepared nothing yet."""
+        """Whether the plan has another generation than this worker, and the worker has not prepared it."""
         return self._boot.reload_pages.plan.read().generation != self._plan.generation
 
     async def catch_up(self, notify: Callable[[], None]) -> None:

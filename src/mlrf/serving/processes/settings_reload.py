@@ -1,4 +1,4 @@
-"""SIGHUP: reloads settings. What a worker reads at its start may change; what was bound before the fork may not."""
+"""Merges settings on SIGHUP: options that a worker reads at its start may change, those used before the fork may not."""
 
 from __future__ import annotations
 

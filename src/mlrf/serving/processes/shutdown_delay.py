@@ -1,4 +1,4 @@
-"""The time between SIGTERM and the end of accepting, in which load balancers learn from `/readyz` of the stop."""
+"""The shutdown delay: after SIGTERM `/readyz` fails, so that load balancers stop sending, but requests are still accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start of a server: open what it serves, bind its listeners, and hand over to the arbiter, which forks the workers."""
+"""Starts a server: reads what it serves, binds its listeners and runs the arbiter, which forks the workers."""
 
 from __future__ import annotations
 

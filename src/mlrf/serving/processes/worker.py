@@ -42,7 +42,7 @@ BLOCKED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Signals blocked by the arbiter across the fork, and unblocked by the worker once it has its own handlers."""
 _MAX_BOOT_S = 300.0
 _CONNECT_S = 0.25
-"""How long a worker waits at its start for a shared store: without a connection its first request would be late."""
+"""Seconds that a worker waits at its start for a shared store, so that its first request finds a connection."""
 _GRPC = "mlrf.serving.oip.grpc.server"
 
 
@@ -54,7 +54,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     siblings: Mapping[int, socket.socket]
     """The listeners of other slots, which this process accepts from while they have no worker."""
     plan: Plan
-    """The plan from which the models are opened, from the moment when the arbiter held the descriptors in `boot.keeping`."""
+    """The plan from which the models are opened; `boot.pinned` has the descriptors that belong to it."""
 
     def init_signals(self) -> None:
         """Leave signals to the event loop; until it runs, they have their default effect."""
@@ -66,7 +66,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Open the models, then serve until stopped."""
-        # One that still loads has nothing to finish; one that serves looks for the arbiter itself, and finishes its answers.
+        # Until it serves: a worker that serves notices the arbiter's death itself, and finishes its answers first.
         die_with_parent(self.ppid)
         self.init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)

@@ -21,8 +21,8 @@ from mlrf.serving.telemetry.logs import Log
 from mlrf.serving.telemetry.metric_layout import Layout
 
 BOOT_WORDS = 4
-"""Words in a slot's row in addition to the metrics: why its last worker could not start, whether one was ever ready, whether it
-exited in order; and, in the first slot's row, whether the server was asked to stop."""
+"""Words in a slot's row in addition to the metrics: why its last worker could not start, whether a worker was ever ready,
+whether the last one exited in order, and, in the first slot's row only, whether the server was told to stop."""
 _FAILURE, _ANSWERED, _LEAVING, _SHUTDOWN = range(BOOT_WORDS)
 _EXIT_FAILED, _EXIT_CONFIG, _EXIT_BUNDLE = 1, 2, 3
 
@@ -49,7 +49,7 @@ class WorkerBoot:
     arbiter: int = 0
     """The arbiter's process id."""
     pinned: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By model, the arbiter's descriptors of its pinned files; a worker has those of the moment of its fork."""
+    """By model, the arbiter's descriptors of its pinned files, as they were when this worker was forked."""
 
     def wake_arbiter(self) -> None:
         """Wake the arbiter, which then reads the shared memory."""

@@ -23,7 +23,7 @@ class Slot:
 
     listener: socket.socket
     exit_code: int = 0
-    """Why its last worker could not start, as the exit code of a service that ends for it."""
+    """The exit code of the service if it ends because this slot's last worker could not start; 0 if that worker started."""
     failures: int = 0
     started_s: float = 0.0
     due_s: float = 0.0

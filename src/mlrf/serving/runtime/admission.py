@@ -1,13 +1,13 @@
 """Admission control: admits the requests that can be answered before their deadline.
 
 1. The limit is the one the client sent (`X-Request-Timeout-Ms`, a gRPC deadline), else `--max-wait`.
-2. A request waits for the event loop (`RunQueue`) or for the worker's thread (`Executor`). Both waits are predicted from what
-   is queued and what such work took lately; a request that would wait longer than its client does is refused, before its body
-   is read where that is possible.
-3. The queue is bounded in bytes and in number too.
+2. A request waits for the event loop (`RunQueue`) or for the worker's thread (`Executor`). Both waits are predicted from the
+   queue and from how long such work took lately. A request that would wait longer than its limit is refused, if possible before
+   its body is read.
+3. The queue is also bounded in bytes and in number.
 
-A burst that the worker answers in time is not overload, however many requests it holds; nor are many clients that each wait
-for their answer.
+A burst that the worker answers in time is not overload, however many requests it holds, and many clients that each wait for one
+answer are not either.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MAX_BODY_BYTES = 128 << 20
 _STRAINED_S = 0.01
 """Shorter waits than this do not refuse a request before its body is read."""
 _MARGIN_S, _MARGIN_SHARE = 0.01, 0.2
-"""How much sooner than its client's own deadline an answer is to be predicted, at most this share of it (ADR 9)."""
+"""An answer must be predicted this many seconds before its client's deadline, but at most this share of it earlier (ADR 9)."""
 _SMOOTHING = 0.1
 _FORGET_S = 0.1
-"""How long a route's shortest body that was work for the thread stands for others of its length."""
+"""Seconds for which bodies at least as long as one that ran in the thread are expected to run there too (see `refusal`)."""
 
 
 class Admission:
@@ -66,13 +66,13 @@ class Admission:
         self.unfinished_bytes = 0
         """Bytes of incomplete bodies."""
         self.elsewhere_bytes = 0
-        """Bytes of incomplete requests of another transport (gRPC), which counts them itself."""
+        """Bytes of incomplete gRPC requests, which that transport counts itself."""
 
     def refusal(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> OverloadedError | None:
         """Return the error to refuse a request with before its body of `n_bytes` is read, None to admit it.
 
-        Whether a body is work for the thread is not known before it is decoded, and decoding what is then refused would be at
-        the cost of what is answered: those at least as long as one of the same route that lately was such work count as it.
+        Only decoding shows whether a body is work for the thread, and decoding bodies to refuse them would take time from those
+        that are answered. So a body counts as such work if a body of the same route that was not longer lately was.
         """
         limit_s = timeout_s or self.max_wait_s
         if self._loop_wait_s > limit_s:
@@ -98,7 +98,8 @@ class Admission:
     def enter(self, route: int, n_bytes: int, timeout_s: float = 0.0) -> float:
         """Admit work to the thread's queue and return the seconds that it is expected to take.
 
-        OverloadedError when it would not begin within `max_wait_s`, or not be done within `timeout_s` where that is not 0.
+        OverloadedError if it is expected to begin later than `max_wait_s` from now, or, with a `timeout_s`, to end later than
+        that.
         """
         self._thread_bodies[route] = min(n_bytes, self._thread_bodies.get(route, n_bytes))
         cost_s = self._cost_of(route, n_bytes)

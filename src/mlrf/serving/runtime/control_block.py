@@ -1,7 +1,7 @@
 """The control block: memory that the arbiter and all workers share, made before the fork.
 
-A row of u64 a worker slot, each with one writer at a time; a replacement goes on counting in its predecessor's row, so
-totals never fall. Writing is one store (measured: 0.1 µs a counter), reading a sum over rows.
+It has one row of u64 words for each worker slot. Only the slot's worker writes to the row, and a replacement continues with its
+predecessor's values, so totals never fall. Writing is one store (measured: 0.1 µs a counter); reading sums over the rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class ControlBlock:
     """`n_slots` rows of `n_words` u64, zero at first."""
 
     def __init__(self, n_slots: int, n_words: int) -> None:
-        # Rows on pages of their own: two workers must not write to one cache line.
+        # Each row has pages of its own, because two workers must not write to the same cache line.
         row_bytes = -(-n_words * _WORD_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
         self._memory = mmap.mmap(-1, n_slots * row_bytes)
         self._words = memoryview(self._memory).cast("Q")

@@ -1,8 +1,8 @@
 """Request deadlines: parses the three ways a client can set one, and the error when it has passed.
 
-HTTP has `X-Request-Timeout-Ms`, the Open Inference Protocol the request parameter `timeout` (microseconds, as Triton reads
-it), gRPC a deadline of its own, which its library reads. Here each is in seconds, and a deadline is a time of `perf_counter`;
-0 stands for none.
+HTTP has `X-Request-Timeout-Ms`, the Open Inference Protocol has the request parameter `timeout` (microseconds, as in Triton),
+and gRPC has deadlines, which its library reads. This module returns timeouts in seconds and deadlines as times of
+`perf_counter`; 0 means none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def parameter_timeout_s(value: object) -> float:
 
 
 def parameter_deadline_s(value: object, began_s: float) -> float:
-    """Return the deadline of a request with the parameter `timeout` that began then, 0 for none; raises if it has passed."""
+    """Return the deadline that the parameter `timeout` gives a request that began at `began_s`; 0 for none.
+
+    Raises DeadlineExceededError if it has passed.
+    """
     timeout_s = parameter_timeout_s(value)
     if not timeout_s:
         return 0.0
@@ -55,6 +58,6 @@ def earliest(one_s: float, other_s: float) -> float:
 def too_late() -> DeadlineExceededError:
     """Return the error of a request whose deadline has passed."""
     return DeadlineExceededError(
-        "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the deadline over gRPC) ended "
+        "the time that the caller allows (X-Request-Timeout-Ms, the parameter timeout, or the gRPC deadline) ended "
         "before the answer was computed"
     )

@@ -1,7 +1,7 @@
 """The executor: runs work in the worker thread, or as a coroutine that waits for a store or other workers.
 
-Both are bounded in number and bytes, and the thread's in time: see `Admission`. Work whose clients have all gone, or whose time
-is over, leaves the queue.
+Both are bounded in number and bytes, and work for the thread also in time (`Admission`). Work leaves the queue when its last
+client has disconnected or its deadline has passed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Executor:
         self._n_awaited_bytes = 0
 
     def start(self, work: Deferred | Awaited, route: int, n_bytes: int, deadline_s: float) -> asyncio.Future[Result]:
-        """Return a future of the result of work for a body of `n_bytes`; the same work runs once for all that ask for it.
+        """Return a future of the result of work for a body of `n_bytes`; work that several requests start runs once.
 
-        `deadline_s` is the time of `perf_counter` until which the client waits for the result, or 0: then the future ends with
-        DeadlineExceededError. OverloadedError where the work is not expected to be done by then or, without a deadline, to
-        begin within `Admission.max_wait_s`; also from the future, where it turned out not to.
+        `deadline_s` is a time of `perf_counter`, or 0 for none; the future fails with DeadlineExceededError when it passes.
+        OverloadedError, raised here or by the future, if the work is not expected to end before the deadline or, without one,
+        to begin within `Admission.max_wait_s`.
         """
         in_flight = self._in_flight.get(work)
         if in_flight is None:
@@ -55,7 +55,7 @@ class Executor:
 
     def n_in_flight(self) -> tuple[int, int]:
         """Return how many results are queued or running in the thread, and how many coroutines are waiting."""
-        # A cancelled coroutine has left `in flight`, but counts until it has ended.
+        # A cancelled coroutine is no longer in flight, but counts until it has ended.
         return sum(isinstance(work, Deferred) for work in self._in_flight), self._n_awaited
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class Executor:
     def _enqueue(self, work: Deferred, route: int, n_bytes: int, deadline_s: float) -> InFlight:
         """Queue work for the worker's thread."""
         admission = self._admission
-        # At least a nanosecond: 0 stands for no limit of its own.
+        # At least a nanosecond, because 0 means no limit.
         timeout_s = max(deadline_s - perf_counter(), 1e-9) if deadline_s else 0.0
         cost_s = admission.enter(route, n_bytes, timeout_s)
         run = _Run(record_in_thread(work.recorder, work.run))
@@ -133,8 +133,8 @@ class _Run:
 
     def __call__(self) -> Result:
         self.began_s = perf_counter()
-        # An error's traceback holds this object: if it held the future, the error that the future gets would be in a cycle, and
-        # keep the request's body until the next full collection.
+        # An error's traceback refers to this object. If this object referred to the future that gets the error, both would be
+        # in a reference cycle that keeps the request's body until the next full collection.
         in_flight, self.in_flight = self.in_flight, None
         until_s = 0.0 if in_flight is None else in_flight.until_s
         del in_flight

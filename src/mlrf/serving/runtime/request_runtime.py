@@ -39,7 +39,7 @@ class RequestRuntime:
         max_wait_s: float,
         observer: RequestObserver | None = None,
     ) -> None:
-        """`heartbeat` shows the arbiter that the worker lives; `max_wait_s` bounds the wait of requests without a deadline."""
+        """`heartbeat` tells the arbiter that the worker lives; `max_wait_s` limits the wait of requests without a deadline."""
         self.request_meter = meter
         self._heartbeat = heartbeat
         self.due_s = 0.0
@@ -78,8 +78,8 @@ class RequestRuntime:
     def on_due(self, now_s: float) -> None:
         """Run the periodic work of a busy loop: bound its turn, send the heartbeat.
 
-        Called between responses: with a thousand busy connections the loop polls repeatedly without running its timers, and
-        a worker that was answering was taken for hung.
+        Called between responses, not by a timer: with a thousand busy connections the loop polls repeatedly without running its
+        timers, and the arbiter took a worker that was answering for hung.
         """
         self.due_s = now_s + TURN_S
         if self._bounds_turns:

@@ -13,28 +13,27 @@ from mlrf.serving.runtime.stages import QUEUE, Recorder, record, recording
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Deferred:
-    """An answer that takes too long for the event loop: `run` makes it in a thread of its own, then the loop calls `after`.
+    """An answer that takes too long for the event loop: `run` computes it in the worker thread, then the loop calls `after`.
 
-    `after` is called once `run` has ended, with an answer or a fault; not for what was never begun. Several requests may wait
-    for the same object: it is made once.
-    What `run` makes may turn out to wait for others.
+    `after` is called when `run` has returned or raised; it is not called if `run` was never begun. Several requests may wait
+    for one object, and `run` is called once for all of them. `run` may return an `Awaited`.
     """
 
     run: Callable[[], bytes | Awaited]
     after: Callable[[], None] = lambda: None
     transaction: int | None = None
-    """The feature store's last transaction when the rows were read that it answers from; None where it needs none."""
+    """The feature store's last transaction when the rows for the answer were read; None if it needs no rows."""
     fresh_until_s: float = math.inf
-    """When one of those rows becomes too old for this answer, in seconds of `time.time`."""
+    """When the first of those rows becomes too old for this answer (`time.time`)."""
     recorder: Recorder | None = field(default_factory=recording)
-    """Of the request that it was made for, where that is sampled."""
+    """The recorder of the request that it was made for; None if that is not sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Awaited:
-    """An answer that waits for others (a store on another machine, the other workers): a coroutine on the event loop.
+    """An answer that waits for another machine or for the other workers: a coroutine on the event loop.
 
-    What it makes may turn out to take too long for the loop, or to wait again.
+    The coroutine may return a `Deferred` or another `Awaited`.
     """
 
     run: Callable[[], Coroutine[Any, Any, Result]]
@@ -44,12 +43,13 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """Work whose outcome is not an answer yet: the loop hands it to `then`, for each request that waits for the same work."""
+    """Work whose outcome is not the answer yet: the loop passes it to `then`, once for each request that waits for the work."""
 
     work: Deferred | Awaited
     then: Callable[[bytes], Result]
     deadline_s: float = 0.0
-    """Until when (`perf_counter`) this request waits, 0 for as long as any; others that wait for the work have their own."""
+    """When this request stops waiting (`perf_counter`), 0 for never; other requests for the same work have their own
+    deadline."""
 
 
 Result: TypeAlias = bytes | Deferred | Awaited | Continued

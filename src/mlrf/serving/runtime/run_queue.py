@@ -1,12 +1,12 @@
 """A FIFO queue of requests that wait for the event loop, used while one turn of the loop would take too long.
 
-A turn is what the loop does between two looks at its sockets. Without a bound, a new connection, or a probe of `/healthz`,
-waits for the requests of every other connection that is ready: 64 clients with a request of 1 ms each make a turn of 64 ms,
-a thousand that pipeline one of seconds. So
+A turn is what the loop does between two polls of its sockets. Without a bound, a new connection, or a probe of `/healthz`,
+waits for the requests of every connection that is ready: 64 clients with a request of 1 ms each make a turn of 64 ms, a
+thousand that pipeline requests a turn of seconds. Therefore:
 
-1. once a turn has taken `TURN_S` to twice that, what is read further waits here;
-2. what waits runs for `TURN_S` a turn, between two looks at the sockets;
-3. while anything waits, what comes queues behind it, but for routes that always answer.
+1. Once a turn has lasted between one and two `TURN_S`, further requests wait here.
+2. Waiting requests run for `TURN_S`, then the loop polls its sockets, and so on.
+3. While any request waits, new ones queue behind it, except those to routes that always answer.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RunQueue:
         self._seen_s = 0.0
         self._mean_s = 0.0
         self._went_on_s = 0.0
-        """When the last turn ended, where more waited."""
+        """When the last turn ended, if requests still waited then; otherwise 0."""
 
     def on_due(self, now_s: float) -> None:
         """Check the length of this turn; call it every `TURN_S` between responses."""
@@ -83,7 +83,7 @@ class RunQueue:
         return turn
 
     def slice_s(self, n: int) -> float:
-        """Return how long one of `n` connections may go on in one turn."""
+        """Return how many seconds each of `n` connections may run in one turn."""
         return max(_MIN_SLICE_S, 0.4 * TURN_S / max(n, 1))
 
     def lag_s(self, now_s: float) -> float:
@@ -105,7 +105,7 @@ class RunQueue:
             if self._turns and not self._is_scheduled:
                 self._schedule(perf_counter())
         if n_done:
-            # From the end of the last turn: looking at sockets is part of what the next ones wait for.
+            # From the end of the last turn, because those that still wait also wait while the loop polls its sockets.
             elapsed_s = ended_s - (self._went_on_s or began_s)
             self._mean_s += (elapsed_s / n_done - self._mean_s) * (_SMOOTHING if self._mean_s else 1.0)
         self._went_on_s = ended_s if self._turns else 0.0

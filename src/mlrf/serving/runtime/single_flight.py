@@ -18,11 +18,11 @@ class InFlight:
         self._cancel_work = cancel_work
         self._waiting: set[asyncio.Future[Result]] = set()
         self.until_s = 0.0
-        """Until when (`perf_counter`) any request that joined waits for the work to begin."""
+        """The latest time (`perf_counter`) at which a request that joined stops waiting for the work to begin."""
         work.add_done_callback(self._complete)
 
     def join(self, until_s: float) -> asyncio.Future[Result]:
-        """Return a future of the result for one more request; cancelling it leaves the others' alone."""
+        """Return a future of the result for one more request; cancelling it does not affect the other requests."""
         self.until_s = max(until_s, self.until_s)
         joined: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.add(joined)

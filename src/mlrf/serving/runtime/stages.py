@@ -1,8 +1,8 @@
 """The time that the stages of a request take, for the requests that are sampled.
 
 1. A sampled request has a Recorder; for any other `recording()` returns None, and a stage costs one comparison.
-2. Code that begins a stage calls `enter` where the work is done, and again when other work begins. One stage is current at
-   any time, so a stage is never counted twice and together they are the whole time of the request.
+2. Code that does the work of a stage calls `enter` with its name, and the code that continues calls it with the next. Exactly
+   one stage is current at any time, so none is counted twice and their sum is the whole time of the request.
 3. The recorder follows the request: through the worker's thread, through coroutines and back to the loop (results.py).
 """
 
@@ -53,7 +53,7 @@ class Recorder:
 
 _current: ContextVar[Recorder | None] = ContextVar("mlrf_stages", default=None)
 recording = _current.get
-"""Return the recorder of the request that is worked on; None unless it is sampled."""
+"""Return the recorder of the current request; None if it is not sampled."""
 
 
 def staged(name: str, work: Callable[[_G], _T], given: _G) -> _T:

@@ -213,7 +213,7 @@ def _counts(table: CtrTableRecord, kind: CtrType) -> CtrTable:
     except (ValueError, OverflowError) as error:
         raise ModelUnreadableError("the model has a CTR table with a key or a count that is not a number") from error
     if kind in MEANS:
-        # CatBoost's own reader takes a sum for an integer, and what is none for 0.
+        # CatBoost's own reader expects an integer here, and reads any other number as 0.
         counts[counts != np.trunc(counts)] = 0.0
     if len(found) != len(counts):
         raise ModelUnreadableError("the model has a CTR table with a key that is not text")

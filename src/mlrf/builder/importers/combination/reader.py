@@ -1,4 +1,4 @@
-"""A combination of models, whole: a meta-estimator or a skops file in, `ImportedModel` out."""
+"""Reader of combinations of models: from a meta-estimator or a skops file to an `ImportedModel`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a meta-estimator is made of: its members, and how their answers become its margins and predictions."""
+"""The recipe of a meta-estimator: its members, and how their answers are combined into its margins and predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TWO = 2
 
 @dataclass(frozen=True, slots=True)
 class MemberRecipe:
-    """A member, and what of it the combination takes."""
+    """A member of a meta-estimator, and which of its answers are combined."""
 
     estimator: Any
     response: Response

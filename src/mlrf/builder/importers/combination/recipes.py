@@ -1,4 +1,4 @@
-"""The recipe of each meta-estimator that mlrf serves, by the name of its class."""
+"""Returns the recipe of each meta-estimator that mlrf serves, by the name of its class."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the operators of a graph know of its columns: the categories of an encoder, the middle and the width of a scaler.
+"""Finds out about the columns of a graph from its operators: the categories of an encoder, the centre and spread of a scaler.
 
-Columns are followed from the inputs through the operators that only rearrange them. A column that cannot be followed is
-just unknown: a string then needs its categories from the caller.
+Columns are followed from the inputs through operators that only rearrange them. Nothing is known of a column that cannot be
+followed; if it holds strings, the caller must give its categories.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _encoder_categories(estimator: Any, count: int) -> dict[int, list[Category]]
 
 
 def _plain(categories: Any) -> list[Category]:
-    """Return an encoder's categories as plain values; a missing one, always the last, is none."""
+    """Return an encoder's categories as plain values, without its missing category, which is always the last."""
     values = [value.item() if hasattr(value, "item") else value for value in categories]
     kept = [v for v in values if v is not None and not (isinstance(v, float) and math.isnan(v))]
     if bad := [v for v in kept if not isinstance(v, str | int | float)]:

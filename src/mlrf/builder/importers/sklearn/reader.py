@@ -1,4 +1,4 @@
-"""A scikit-learn model, whole: an estimator or a skops file, read to an `ImportedModel`."""
+"""Reader of scikit-learn models: from an estimator or a skops file to an `ImportedModel`."""
 
 from __future__ import annotations
 

@@ -81,10 +81,10 @@ def build(
     for what, path in (("model", model), ("out", out)):
         if isinstance(path, str | bytes) and not path:
             raise ConfigError(f"{what} is an empty path")
-    wanted = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
+    rows_options = keyed_rows_options(features, key, as_of_column, partial=partial, explain=explain)
     optional = read_defaults(defaults)
-    place = Path(out)
-    check_output(place, force=force)
+    target = Path(out)
+    check_output(target, force=force)
     report("reading the model", 0.0)
     try:
         import_options = ImportOptions(
@@ -100,20 +100,20 @@ def build(
         with_defaults(part.schema, optional)  # refuses what does not fit before anything takes long
         if explain and part.unexplained is not None:
             raise SampleError(f"--explain: {part.unexplained}")
-        check_rows_file(wanted, part.schema)
-        with side_folder(place) as folder:
+        check_rows_file(rows_options, part.schema)
+        with side_folder(target) as folder:
             proven, manifest = part.prove(name, report)
-            # The proof completes the schema, to which the rows are held.
+            # The proof completes the schema, against which the rows are checked.
             schema = with_defaults(part.schema, optional)
             files: dict[str, bytes | Path] = {**proven, SCHEMA: _schema_file(schema)}
-            with keyed_rows(wanted, part.schema, folder, report) as rows:
+            with keyed_rows(rows_options, part.schema, folder, report) as rows:
                 if rows is not None:
                     files |= write_rows(rows, folder, report)
                     if explain:
                         files |= write_explanations(rows, proven[FOREST], manifest.combination, folder, report)
                     manifest = msgspec.structs.replace(manifest, rows=rows.entry(explained=explain))
             report("writing", 0.0)
-            path = write_bundle(place, manifest, files, force=force)
+            path = write_bundle(target, manifest, files, force=force)
             report("writing", 1.0)
     except MemoryError as error:
         raise BuildError(

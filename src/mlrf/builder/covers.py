@@ -54,8 +54,10 @@ def goes_left(forest: Forest, node: int, values: F64) -> Bool:
     missing, default = np.isnan(values), bool(forest.default_left[node])
     if forest.category_set[node] != NUMERIC:
         codes = np.trunc(values)
-        held = np.isin(codes, forest.category_codes(int(forest.category_set[node]))) & (values > forest.no_code_up_to)
-        return np.where(missing, default, held)
+        contained = np.isin(codes, forest.category_codes(int(forest.category_set[node]))) & (
+            values > forest.no_code_up_to
+        )
+        return np.where(missing, default, contained)
     rule = forest.missing[node]
     if rule == Missing.NONE:
         values = np.where(missing, 0.0, values)

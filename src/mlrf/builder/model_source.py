@@ -123,7 +123,7 @@ def _unpickle(path: Path, content: bytes, *, allow_pickle: bool) -> Any:
     try:
         if joblib is not None:
             return joblib.load(io.BytesIO(content))
-        return pickle.loads(content)  # noqa: S301  asked for by name
+        return pickle.loads(content)  # noqa: S301  requested by name
     except Exception as error:  # a pickle may raise anything
         reason = " ".join(str(error).split())[:_SHOWN_CHARS]  # errors of other packages may have several lines
         raise ModelUnreadableError(

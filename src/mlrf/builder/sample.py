@@ -187,12 +187,12 @@ def _numbers(schema: Schema, index: int, column: pa.ChunkedArray, *, by_code: bo
     if not pa.types.is_dictionary(column.type) and schema.codes[index] is None and _is_number(column.type):
         return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
     numbers = []
-    for place, value in enumerate(column.to_pylist()):
+    for row, value in enumerate(column.to_pylist()):
         try:
             missing = isinstance(value, float) and value != value  # noqa: PLR0124  NaN is missing in a column of floats
             numbers.append(schema.number(index, None if missing else value, _LENIENT, by_code=by_code))
         except RequestError as error:
-            raise SampleError(f"the sample's row {place}: {error}", row=place, **error.details) from error
+            raise SampleError(f"the sample's row {row}: {error}", row=row, **error.details) from error
     if schema.codes[index] is not None and all(map(math.isnan, numbers)) and column.null_count < len(column):
         raise SampleError(
             f"the sample's column {schema.names[index]!r} contains none of the feature's categories, but values such as "

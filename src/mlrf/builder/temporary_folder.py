@@ -30,9 +30,9 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
     for path in parent.glob(f"{prefix}*-*"):
         owner = path.name.removeprefix(prefix).partition("-")[0]
         try:
-            is_ours = path.lstat().st_uid == os.getuid()
+            is_own = path.lstat().st_uid == os.getuid()
         except OSError:
             # Another build has removed it in the meantime.
             continue
-        if is_ours and is_abandoned(owner):
+        if is_own and is_abandoned(owner):
             shutil.rmtree(path, ignore_errors=True)

@@ -61,8 +61,8 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"mlrf {mlrf.__version__}")
         raise typer.Exit
 

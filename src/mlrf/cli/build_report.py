@@ -132,10 +132,10 @@ def _short(number: float) -> str:
 def rows_sentence(rows: RowsEntry) -> str:
     """Return a sentence about the rows that a bundle serves by key."""
     fields = ", ".join(harmless(f"{field.name} ({field.type})") for field in rows.key)
-    held = f"{rows.count} rows" if rows.count else "rows to be loaded"
+    content = f"{rows.count} rows" if rows.count else "rows to be loaded"
     explained = f", {rows.explained} with their contributions" if rows.explained else ""
     as_of = f", true as of {harmless(rows.as_of_column)}" if rows.as_of_column else ""
-    return f"{held} by {fields}{as_of}{explained}"
+    return f"{content} by {fields}{as_of}{explained}"
 
 
 def parity_table(bundle: Bundle) -> Table:

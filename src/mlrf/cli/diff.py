@@ -99,7 +99,7 @@ def _exceeded(found: dict[str, Any] | None, limit: float) -> list[str]:
 def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
     """Return the facts in which both manifests differ, as [old, new]."""
     facts: dict[str, Any] = {}
-    for bundle, place in ((before, 0), (after, 1)):
+    for bundle, side in ((before, 0), (after, 1)):
         flat = {
             "name": bundle.name,
             "objective": bundle.manifest.objective,
@@ -109,7 +109,7 @@ def _made(before: Bundle, after: Bundle) -> dict[str, Any]:
             **{f"made with {name}": version for name, version in bundle.manifest.libraries.items()},
         }
         for key, value in flat.items():
-            facts.setdefault(key, [None, None])[place] = value
+            facts.setdefault(key, [None, None])[side] = value
     return {key: pair for key, pair in facts.items() if pair[0] != pair[1]}
 
 

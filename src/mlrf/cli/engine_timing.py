@@ -88,9 +88,9 @@ def race(
     }
     best = dict.fromkeys(works, float("inf"))
     for turn in range(turns):
-        for place, (which, (work, scale)) in enumerate(works.items()):
+        for index, (which, (work, scale)) in enumerate(works.items()):
             best[which] = min(best[which], scale * _seconds_a_call(work))
-            progress((turn + (place + 1) / len(works)) / turns)
+            progress((turn + (index + 1) / len(works)) / turns)
     return {name: {key: best.get((name, key)) for key, _, _ in FIGURES} for name in names}
 
 

@@ -157,8 +157,8 @@ def _check_url(url: str | None) -> None:
         raise ConfigError(f"--features: {wrong}")
 
 
-def _query_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: Callable[[FeatureStore], Any]) -> Any:
-    """Return the result of `ask` on the bundle's store, after importing the bundle's own rows."""
+def _query_store(bundle: Bundle, state_dir: Path | None, url: str | None, query: Callable[[FeatureStore], Any]) -> Any:
+    """Return the result of `query` on the bundle's store, after importing the bundle's own rows."""
     from mlrf.features.open_stores import open_store  # noqa: PLC0415  --help needs no LMDB
 
     _check_url(url)
@@ -168,7 +168,7 @@ def _query_store(bundle: Bundle, state_dir: Path | None, url: str | None, ask: C
 
     async def whole() -> Any:
         try:
-            return await ask(store)
+            return await query(store)
         finally:
             await store.close()
 
@@ -181,14 +181,14 @@ def _load_here(
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415
 
-    place = store_location(state_dir or default_state_dir(), bundle, rows)
-    store = LmdbStore(place.rows, rows)
+    location = store_location(state_dir or default_state_dir(), bundle, rows)
+    store = LmdbStore(location.rows, rows)
     try:
         loaded = load_rows(store, file, file.path.name, progress)
     finally:
         store.release()
     # The loaded rows replace those of the bundle, which must not be imported later.
-    mark_seeded(place.rows)
+    mark_seeded(location.rows)
     return loaded
 
 

@@ -38,6 +38,6 @@ def image(
     shutil.copytree(source.path, copy, copy_function=shutil.copyfile)
     copy.chmod(_DIRECTORY_MODE)
     for file in copy.iterdir():
-        # Whoever runs in the container reads it, and is not the user who built it.
+        # The container's user reads it, and is not the user who built it.
         file.chmod(_FILE_MODE)
     typer.echo(f"{out}: an image of {source.name} {source.short_version}; build it with `podman build {out}`")

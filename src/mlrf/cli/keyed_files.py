@@ -70,11 +70,11 @@ def _parquet(path: Path, rows: RowFormat, *, as_of_column: str | None, partial: 
 
 
 def _documents(documents: Iterator[Any], path: Path, rows: RowFormat, *, partial: bool) -> Iterator[tuple[Key, Record]]:
-    for place, document in enumerate(documents):
+    for index, document in enumerate(documents):
         try:
             yield read_document(document, rows, partial=partial)
         except InvalidRequestError as error:
-            raise RowsError(f"{path}: row {place}: {error}", **{"row": place, **error.details}) from error
+            raise RowsError(f"{path}: row {index}: {error}", **{"row": index, **error.details}) from error
 
 
 def _json(path: Path) -> Iterator[Any]:
@@ -97,7 +97,7 @@ def _csv(path: Path, rows: RowFormat, as_of_column: str | None) -> Iterator[Any]
                 )
             document: dict[str, Any] = {
                 "key": {f.name: _key_value(f.type, cells[header.index(f.name)]) for f in rows.key.fields},
-                "features": {name: read_cell(by_name[name], cells[place]) for name, place in columns.items()},
+                "features": {name: read_cell(by_name[name], cells[index]) for name, index in columns.items()},
             }
             if as_of_column is not None:
                 document["as_of"] = cells[header.index(as_of_column)] or None

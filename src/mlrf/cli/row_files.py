@@ -91,14 +91,14 @@ def _with_features_names(instances: list[Any], schema: Schema) -> list[Any]:
     """Return the instances with their keys as the model spells them."""
     spelled: dict[tuple[str, ...], dict[str, int]] = {}
     renamed = []
-    for place, instance in enumerate(instances):
+    for index, instance in enumerate(instances):
         if isinstance(instance, dict):
             keys = tuple(instance)
             if keys not in spelled:
                 try:
                     spelled[keys] = find_columns(schema.names, keys)
                 except InvalidRequestError as error:
-                    raise InvalidRequestError(f"row {place}: {error}", row=place, **error.details) from error
+                    raise InvalidRequestError(f"row {index}: {error}", row=index, **error.details) from error
             renamed.append({name: instance[keys[at]] for name, at in spelled[keys].items()})
         else:
             renamed.append(instance)
@@ -117,7 +117,7 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
             strict=True,
         )
         header = next(lines, [])
-        if twice := [name for place, name in enumerate(header) if name and name in header[:place]]:
+        if twice := [name for index, name in enumerate(header) if name and name in header[:index]]:
             raise InvalidRequestError(f"{path} has two columns {twice[0]!r} in its header")
         rows: list[list[str]] = []
         for cells in filter(None, lines):
@@ -130,10 +130,10 @@ def _csv(raw: bytes, path: Path, schema: Schema) -> list[Any]:
         raise InvalidRequestError(f"{path} is not CSV in UTF-8: {error}") from error
     by_name = {feature.name: feature for feature in schema.features}
     columns = {
-        name: _column(by_name[name], [cells[place] for cells in rows])
-        for name, place in find_columns(schema.names, header).items()
+        name: _column(by_name[name], [cells[index] for cells in rows])
+        for name, index in find_columns(schema.names, header).items()
     }
-    return [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
+    return [{name: column[index] for name, column in columns.items()} for index in range(len(rows))]
 
 
 def _column(feature: Feature, texts: Sequence[str]) -> list[Any]:

@@ -127,8 +127,8 @@ def _check_batch(bundle: Path, model: RowPredictor, golden: Golden) -> None:
         return
     if not np.allclose(engine.base, model.bundle.manifest.base, rtol=ADDITIVITY_LIMIT, atol=ADDITIVITY_LIMIT):
         raise BundleError(f"{bundle}: the expected margin in {FOREST} differs from the manifest's", file=FOREST)
-    reasons = np.frombuffer(engine.contributions_many(table.data), dtype=np.float64)
-    gap = additivity_gap(margins, reasons.reshape(len(table), table.shape[1], -1), engine.base)
+    contributions = np.frombuffer(engine.contributions_many(table.data), dtype=np.float64)
+    gap = additivity_gap(margins, contributions.reshape(len(table), table.shape[1], -1), engine.base)
     if gap > ADDITIVITY_LIMIT:
         raise BundleError(
             f"{bundle}: the contributions of golden rows differ from their margins by {gap:.3g} of their size",

@@ -31,7 +31,7 @@ class AsyncTransport:
         self._url = url.rstrip("/")
         limits = httpx.Limits(max_keepalive_connections=_MOST_IDLE, max_connections=None)
         verify = ssl.create_default_context(cafile=settings.ca_file) if url.startswith("https") else False
-        # As the other client, it asks the server itself: the environment's proxies are not for it.
+        # As the other client, it calls the server directly: the environment's proxies are not for it.
         self._client: Any = httpx.AsyncClient(verify=verify, trust_env=False, limits=limits)
         self.settings = settings
         self._budget = RetryBudget()

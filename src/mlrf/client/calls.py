@@ -1,7 +1,7 @@
 """The calls of a client without its input and output: each is a generator that yields requests and is sent their responses.
 
-`Client` and `AsyncClient` drive them, over sockets of the standard library and over httpx; what is asked, and what is made of
-the answers, is here alone. An error of a request is raised at its `yield`.
+`Client` and `AsyncClient` drive them, over sockets of the standard library and over httpx; what is requested, and what is made
+of the answers, is here alone. An error of a request is raised at its `yield`.
 """
 
 from __future__ import annotations

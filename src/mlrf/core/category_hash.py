@@ -97,7 +97,7 @@ def _up_to_64(data: bytes, size: int) -> int:
 
 
 def _weak(data: bytes, at: int, a: int, b: int) -> tuple[int, int]:
-    w, x, y, z = (_word(data, at + 8 * place) for place in range(4))
+    w, x, y, z = (_word(data, at + 8 * index) for index in range(4))
     a += w
     b = _turn(b + a + z, 21)
     kept = a

@@ -18,7 +18,7 @@ def find_columns(features: Sequence[str], columns: Sequence[str]) -> dict[str, i
     """
     known = frozenset(features)
     found: dict[str, int] = {}
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         name = column if column in known else column.replace(" ", "_")
         if name not in known:
             continue
@@ -26,5 +26,5 @@ def find_columns(features: Sequence[str], columns: Sequence[str]) -> dict[str, i
             first = columns[found[name]]
             reason = f"two columns {name!r}" if first == column else f"the columns {first!r} and {column!r}"
             raise InvalidRequestError(f"there are {reason} for the feature {name!r}; keep one of them", feature=name)
-        found[name] = place
+        found[name] = index
     return found

@@ -1,7 +1,7 @@
 """Tables of a FlatBuffers buffer, read field by field; every offset is checked against the buffer.
 
 The wire format is FlatBuffers' own (internals, "FlatBuffer binary format"): a table begins with the distance back to its
-vtable, which holds the place of each field, 0 where a field has its default; strings, vectors and tables lie behind
+vtable, which holds the offset of each field, 0 where a field has its default; strings, vectors and tables lie behind
 unsigned distances.
 """
 
@@ -43,12 +43,12 @@ class Table:
 
     def number(self, field: int, code: str, default: Any) -> Any:
         """Return a scalar field, `code` as in `struct`."""
-        place = self._place(field)
-        return default if place is None else self._read("<" + code, place)
+        position = self._position_of(field)
+        return default if position is None else self._read("<" + code, position)
 
     def text(self, field: int) -> str:
         """Return a string field, empty if it is absent."""
-        return self._text_at(self._place(field))
+        return self._text_at(self._position_of(field))
 
     def items(self, field: int, item_bytes: int) -> bytes | memoryview:
         """Return the bytes of a vector of numbers or of packed structs."""
@@ -59,38 +59,38 @@ class Table:
 
     def table(self, field: int) -> Self | None:
         """Return a table field, None if it is absent."""
-        place = self._place(field)
-        return None if place is None else type(self)(self._buffer, place + self._read("<I", place))
+        position = self._position_of(field)
+        return None if position is None else type(self)(self._buffer, position + self._read("<I", position))
 
     def tables(self, field: int) -> Iterator[Self]:
         """Yield the tables of a vector."""
         start, count = self._vector(field)
-        for place in range(start, start + 4 * count, 4):
-            yield type(self)(self._buffer, place + self._read("<I", place))
+        for position in range(start, start + 4 * count, 4):
+            yield type(self)(self._buffer, position + self._read("<I", position))
 
     def texts(self, field: int) -> list[str]:
         """Return a vector of strings."""
         start, count = self._vector(field)
-        return [self._text_at(place) for place in range(start, start + 4 * count, 4)]
+        return [self._text_at(position) for position in range(start, start + 4 * count, 4)]
 
     def count(self, field: int) -> int:
         """Return the number of items of a vector."""
         return self._vector(field)[1]
 
     def _vector(self, field: int) -> tuple[int, int]:
-        place = self._place(field)
-        if place is None:
+        position = self._position_of(field)
+        if position is None:
             return 0, 0
-        start = place + self._read("<I", place)
+        start = position + self._read("<I", position)
         count = self._read("<I", start)
         if start + 4 + count > len(self._buffer):  # an item takes a byte at least
             raise self.damaged("it points outside itself")
         return start + 4, count
 
-    def _text_at(self, place: int | None) -> str:
-        if place is None:
+    def _text_at(self, position: int | None) -> str:
+        if position is None:
             return ""
-        start = place + self._read("<I", place)
+        start = position + self._read("<I", position)
         size = self._read("<I", start)
         if start + 4 + size > len(self._buffer):
             raise self.damaged("it points outside itself")
@@ -99,7 +99,7 @@ class Table:
         except UnicodeDecodeError as error:
             raise self.damaged(f"it holds a text that is not UTF-8: {error.reason}") from error
 
-    def _place(self, field: int) -> int | None:
+    def _position_of(self, field: int) -> int | None:
         if field >= self._n_fields:
             return None
         distance = self._read("<H", self._vtable + 4 + 2 * field)

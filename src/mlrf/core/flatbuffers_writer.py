@@ -72,8 +72,8 @@ class FlatBufferWriter:
         self._buffer += struct.pack("<I", len(items)) + b"".join(struct.pack("<" + code, *item) for item in items)
         return position
 
-    def _refer(self, place: int, child: Child) -> None:
-        struct.pack_into("<I", self._buffer, place, child(self) - place)
+    def _refer(self, position: int, child: Child) -> None:
+        struct.pack_into("<I", self._buffer, position, child(self) - position)
 
     def _align(self, to: int, before: int = 0) -> None:
         """Pad so that what follows `before` more bytes is aligned."""

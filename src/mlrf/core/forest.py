@@ -10,7 +10,7 @@ only module of `core` that may use NumPy. The IR's decision rules are exact:
   `no_code_up_to` is in no set; NaN goes to the default side.
 
 Where `inputs` is "float32" every x is rounded to float32 first, and thresholds are float32 numbers. Libraries whose rule
-differs (`x < t`, a float64 threshold beside a float32 x, values near zero read as zero) have their thresholds moved by the
+differs (`x < t`, a float64 threshold with a float32 x, values near zero read as zero) have their thresholds moved by the
 importer, `floor32` and `below32` do it, so that these rules give the same branch for every float64. A leaf with K values is
 K trees in a row that share all but values and output. Where a forest has `tables`, their columns are tested as features behind
 its own (`table_columns`).

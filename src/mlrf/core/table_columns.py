@@ -106,8 +106,8 @@ class TableColumns:
 
     def owners(self, n_features: int) -> I64:
         """Return for each column its feature, or `n_features` plus the index of its group."""
-        place = {group: n_features + index for index, group in enumerate(self.groups())}
-        owner = [place.get(table.owners, table.owners[0]) for table in self.tables]
+        group_index = {group: n_features + index for index, group in enumerate(self.groups())}
+        owner = [group_index.get(table.owners, table.owners[0]) for table in self.tables]
         return np.repeat(np.array(owner, np.int64), [table.n_columns for table in self.tables])
 
 
@@ -135,10 +135,10 @@ def find_entries(table: LookupTable, hashes: Mapping[int, npt.NDArray[np.uint32]
         key = MULTIPLIER * (key + MULTIPLIER * bits)
     order = np.argsort(table.keys)
     ascending = table.keys[order]
-    place = np.minimum(np.searchsorted(ascending, key), max(0, len(ascending) - 1))
+    position = np.minimum(np.searchsorted(ascending, key), max(0, len(ascending) - 1))
     if not len(ascending):
         return np.zeros(count, np.int64)
-    return np.where(has_key & (ascending[place] == key), order[place], len(ascending))
+    return np.where(has_key & (ascending[position] == key), order[position], len(ascending))
 
 
 def category_hashes(hashes: npt.NDArray[np.uint32], codes: F64) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:

@@ -179,7 +179,7 @@ def print_curl_lines(
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def tell_page(console: Console, port: int, model: str, key: dict[str, Any]) -> None:
+def print_page(console: Console, port: int, model: str, key: dict[str, Any]) -> None:
     """Print the address of the server's page with the row of a key opened."""
     opened = quote(json.dumps({"model": model, "key": key}))
     console.print("Or see why on a page, that row opened:")

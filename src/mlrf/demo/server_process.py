@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 _READY_LIMIT_S = 30.0
 _STOP_LIMIT_S = 15.0
-_ASK_LIMIT_S = 10.0
+_REQUEST_LIMIT_S = 10.0
 _LOG_TAIL_BYTES = 2_000
 
 
@@ -50,7 +50,7 @@ def require_free_port(port: int) -> None:
 
 
 class Server:
-    """A server process for a `with` block; `ask` sends a request with a JSON answer."""
+    """A server process for a `with` block; `request` sends a request with a JSON answer."""
 
     def __init__(self, command: Sequence[str], port: int) -> None:
         self._command = list(command)
@@ -92,7 +92,7 @@ class Server:
         """Whether the process still runs."""
         return self._process is not None and self._process.poll() is None
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         """Send one request and return the JSON object of the answer; raises MlrfError for any other answer."""
         status, content = self._exchange(method, path, body)
         if status != http.client.OK:
@@ -122,7 +122,7 @@ class Server:
         raise MlrfError(f"the server was not ready within {_READY_LIMIT_S:.0f} s:\n{self.log_tail()}")
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=_ASK_LIMIT_S)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=_REQUEST_LIMIT_S)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()

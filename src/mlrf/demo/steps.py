@@ -1,4 +1,4 @@
-"""The steps of the demo in order: read → panel → train → build → serve → ask → load → stay up."""
+"""The steps of the demo in order: read → panel → train → build → serve → predict → load → stay up."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class DemoRun:
             console.print_curl_lines(
                 self._console, self._port, named_instances(shown)[0], positional_instances(shown)[0], key
             )
-            console.tell_page(self._console, self._port, MODEL_NAME, key)
+            console.print_page(self._console, self._port, MODEL_NAME, key)
             status = 1 if report.error_count else 0
             if not once:
                 self._stay_up(server)
@@ -134,7 +134,7 @@ class DemoRun:
     def _predict_example(self, server: Server, trained: Trained, row: int) -> Example:
         one = trained.hold_out.features.iloc[row : row + 1]
         instance = named_instances(one)[0]
-        answer = server.ask("POST", "/predict", predict_bodies([instance])[0])
+        answer = server.request("POST", "/predict", predict_bodies([instance])[0])
         return Example(
             day=str(trained.hold_out.day[row].date()),
             store=instance["store_id"],
@@ -146,7 +146,7 @@ class DemoRun:
 
     def _predict_by_key(self, server: Server, key: dict[str, Any]) -> dict[str, Any]:
         body = {"key": key, "explain": console.N_CONTRIBUTIONS, "return_features": True}
-        return server.ask("POST", "/predict", msgspec.json.encode(body))
+        return server.request("POST", "/predict", msgspec.json.encode(body))
 
     def _drive(self, hold_out: Panel, *, rate: int, seconds: int) -> LoadReport:
         # The most recent rows, and as many different ones as there are requests if possible: an

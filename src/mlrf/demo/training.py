@@ -1,4 +1,4 @@
-"""Train on the year, hold out its last weeks, and say how far off the model is beside the plainest forecast there is."""
+"""Train on the year, hold out its last weeks, and print its error next to that of the plainest forecast."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARAMETERS: dict[str, Any] = {
     "seed": 84,
     "deterministic": True,
     "force_row_wise": True,  # LightGBM would otherwise time both layouts and choose, differently from run to run
-    # One thread takes 7 s whatever else runs. Two took 4 s on two idle cores, and 72 s beside a busy neighbour: LightGBM's
+    # One thread takes 7 s whatever else runs. Two took 4 s on two idle cores, and 72 s next to a busy process: LightGBM's
     # threads spin at their barriers while the one they wait for is not scheduled. The model is the same bits either way.
     "num_threads": 1,
     "verbosity": -1,

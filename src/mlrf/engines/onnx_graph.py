@@ -71,7 +71,9 @@ class GraphEngine(InterruptibleRuns):
         super().__init__()
         self._session = start_session(model)
         self.n_features, self.n_outputs = shape
-        self._askers = [(each.name, _asker(each, categories)) for each in read_inputs(self._session, shape[0], model)]
+        self._input_makers = [
+            (each.name, _input_maker(each, categories)) for each in read_inputs(self._session, shape[0], model)
+        ]
         self._answer = answer
         self._outputs = [answer.output]
         if answer.output not in {output.name for output in self._session.get_outputs()}:
@@ -82,7 +84,7 @@ class GraphEngine(InterruptibleRuns):
         try:
             # A number beyond float32 becomes an infinity; NumPy need not warn of it.
             with np.errstate(over="ignore"):
-                feed = {name: ask(row) for name, ask in self._askers}
+                feed = {name: make(row) for name, make in self._input_makers}
             (found,) = self._session.run(self._outputs, feed, self.run_options)
             numbers = read_answer(found, self._answer)
         except Exception:  # noqa: BLE001  ONNX Runtime has no error class of its own to catch
@@ -121,7 +123,7 @@ def read_answer(found: Any, answer: GraphEntry) -> list[float]:
     return numbers if answer.column is None else numbers[answer.column : answer.column + 1]
 
 
-def _asker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Callable[[Row], npt.NDArray[Any]]:
+def _input_maker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Callable[[Row], npt.NDArray[Any]]:
     """Return a function that makes an input from a row; it raises ValueError or another error of conversion."""
     first, last = each.first, each.first + each.width
     dtype = _FLOATS.get(each.kind) or _OTHERS[each.kind]
@@ -131,11 +133,11 @@ def _asker(each: GraphInput, categories: Mapping[int, Sequence[Category]]) -> Ca
         return lambda row: np.array([row[first:last]], dtype)
     readers = [_reader(each.kind, categories.get(column)) for column in range(first, last)]
 
-    def ask(row: Row) -> npt.NDArray[Any]:
+    def make(row: Row) -> npt.NDArray[Any]:
         values = [read(x) for read, x in zip(readers, row[first:last], strict=True)]
         return np.array(values if each.is_flat else [values], dtype)
 
-    return ask
+    return make
 
 
 def _reader(kind: str, categories: Sequence[Category] | None) -> Callable[[float | None], Any]:

@@ -88,13 +88,13 @@ class EntityKey:
     def decode(self, raw: bytes) -> dict[str, KeyValue]:
         """Return the fields and values of a key's bytes; ValueError when they are not from `encode`."""
         values: dict[str, KeyValue] = {}
-        place = 0
+        offset = 0
         try:
             for each in self.fields:
-                values[each.name], place = _DECODERS[each.type](raw, place)
+                values[each.name], offset = _DECODERS[each.type](raw, offset)
         except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
             raise ValueError("the bytes are not a key of these fields") from error
-        if place != len(raw):
+        if offset != len(raw):
             raise ValueError("more bytes than a key of these fields has")
         return values
 
@@ -220,28 +220,28 @@ _ENCODERS: dict[KeyType, Callable[[Any], bytes]] = {
 }
 
 
-def _decode_string(raw: bytes, place: int) -> tuple[KeyValue, int]:
-    end = place
+def _decode_string(raw: bytes, offset: int) -> tuple[KeyValue, int]:
+    end = offset
     while True:
         end = raw.find(_NUL, end)
         follows = raw[end : end + 2]
         if follows == _END:
-            return raw[place:end].replace(_ESCAPED_NUL, _NUL).decode(), end + len(_END)
+            return raw[offset:end].replace(_ESCAPED_NUL, _NUL).decode(), end + len(_END)
         if follows != _ESCAPED_NUL:
             raise IndexError
         end += len(_ESCAPED_NUL)
 
 
-def _decode_integer(raw: bytes, place: int) -> tuple[KeyValue, int]:
-    return _INTEGER.unpack_from(raw, place)[0] - _SIGN, place + _INTEGER.size
+def _decode_integer(raw: bytes, offset: int) -> tuple[KeyValue, int]:
+    return _INTEGER.unpack_from(raw, offset)[0] - _SIGN, offset + _INTEGER.size
 
 
-def _decode_date(raw: bytes, place: int) -> tuple[KeyValue, int]:
-    return dt.date.fromordinal(_DATE.unpack_from(raw, place)[0]).isoformat(), place + _DATE.size
+def _decode_date(raw: bytes, offset: int) -> tuple[KeyValue, int]:
+    return dt.date.fromordinal(_DATE.unpack_from(raw, offset)[0]).isoformat(), offset + _DATE.size
 
 
-def _decode_boolean(raw: bytes, place: int) -> tuple[KeyValue, int]:
-    return raw[place] == 1, place + 1
+def _decode_boolean(raw: bytes, offset: int) -> tuple[KeyValue, int]:
+    return raw[offset] == 1, offset + 1
 
 
 _DECODERS: dict[KeyType, Callable[[bytes, int], tuple[KeyValue, int]]] = {

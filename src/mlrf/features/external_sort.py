@@ -38,7 +38,7 @@ def in_order(rows: Iterable[list[tuple[Key, Record]]], folder: Path) -> Iterator
 
 def _write_run(rows: list[tuple[Key, Record]], folder: Path) -> IO[bytes]:
     rows.sort()
-    run = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by whoever merges
+    run = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by the merge
     run.writelines(_LENGTHS.pack(len(key), len(record)) + key + record for key, record in rows)
     run.seek(0)
     return run

@@ -47,21 +47,21 @@ def encode_keys(key: EntityKey, columns: dict[str, pa.Array], first_row: int) ->
     keys = parts[0] if len(parts) == 1 else list(map(b"".join, zip(*parts, strict=True)))
     longest = max(map(len, keys), default=0)
     if longest > MAX_KEY_BYTES:
-        place = next(place for place, raw in enumerate(keys) if len(raw) > MAX_KEY_BYTES)
-        raise RowsError(f"row {first_row + place}: the key is longer than {MAX_KEY_BYTES} bytes", row=first_row + place)
+        index = next(index for index, raw in enumerate(keys) if len(raw) > MAX_KEY_BYTES)
+        raise RowsError(f"row {first_row + index}: the key is longer than {MAX_KEY_BYTES} bytes", row=first_row + index)
     return keys
 
 
 def _field_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes]:
     if column.null_count:
-        place = int(np.flatnonzero(np.asarray(column.is_null()))[0])
-        raise _refused(field, first_row + place, None)
+        index = int(np.flatnonzero(np.asarray(column.is_null()))[0])
+        raise _refused(field, first_row + index, None)
     kind = column.type
     if field.type is KeyType.INTEGER and pa.types.is_integer(kind):
         numbers = column.to_numpy(zero_copy_only=False)
         if numbers.dtype == np.uint64 and len(numbers) and numbers.max() > _MAX_INT64:
-            place = int(np.argmax(numbers > _MAX_INT64))
-            raise _refused(field, first_row + place, int(numbers[place]))
+            index = int(np.argmax(numbers > _MAX_INT64))
+            raise _refused(field, first_row + index, int(numbers[index]))
         return _voids((numbers.astype(np.int64).view(np.uint64) ^ _SIGN).astype(">u8"))
     if field.type is KeyType.BOOLEAN and pa.types.is_boolean(kind):
         return _voids(column.cast(pa.uint8()).to_numpy(zero_copy_only=False))
@@ -78,20 +78,20 @@ def _date_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[bytes
         unit = _UNITS_A_DAY["ms" if pa.types.is_date64(kind) else kind.unit]
         days, rest = np.divmod(column.cast(pa.int64()).to_numpy(zero_copy_only=False), unit)
         if rest.any():
-            place = int(np.flatnonzero(rest)[0])
+            index = int(np.flatnonzero(rest)[0])
             raise RowsError(
-                f"row {first_row + place}: the key's column {field.name!r} is a date, but contains {column[place]}, which is "
+                f"row {first_row + index}: the key's column {field.name!r} is a date, but contains {column[index]}, which is "
                 "not midnight in UTC; remove the time, or convert it to a string",
-                row=first_row + place,
+                row=first_row + index,
                 column=field.name,
             )
     ordinals = days + _EPOCH_ORDINAL
     outside = (ordinals < 1) | (ordinals > _MAX_ORDINAL)
     if outside.any():
-        place = int(np.flatnonzero(outside)[0])
+        index = int(np.flatnonzero(outside)[0])
         raise RowsError(
-            f"row {first_row + place}: the key's column {field.name!r} contains a date outside the years 1 to 9999",
-            row=first_row + place,
+            f"row {first_row + index}: the key's column {field.name!r} contains a date outside the years 1 to 9999",
+            row=first_row + index,
             column=field.name,
         )
     return _voids(ordinals.astype(">u4"))
@@ -107,11 +107,11 @@ def _distinct_bytes(field: KeyField, column: pa.Array, first_row: int) -> list[b
             known.append(encode_value(field.type, value))
         except ValueError:
             known.append(None)
-    places = encoded.indices.to_pylist()
-    parts = [known[place] for place in places]
+    indices = encoded.indices.to_pylist()
+    parts = [known[index] for index in indices]
     if None in parts:
         row = parts.index(None)
-        raise _refused(field, first_row + row, values[places[row]])
+        raise _refused(field, first_row + row, values[indices[row]])
     return parts
 
 

@@ -42,6 +42,6 @@ def open_explanations(bundle: Bundle, state_dir: Path) -> ExplanationStore | Non
     take_rows(bundle, state_dir, shared=True)
     from mlrf.features.explanation_store import EmbeddedExplanations, model_digest  # noqa: PLC0415  as above
 
-    place = store_location(state_dir, bundle, rows).explanations
+    path = store_location(state_dir, bundle, rows).explanations
     n_values = bundle.manifest.n_features * bundle.manifest.n_outputs
-    return None if place is None else EmbeddedExplanations(place, rows, model_digest(bundle), n_values)
+    return None if path is None else EmbeddedExplanations(path, rows, model_digest(bundle), n_values)

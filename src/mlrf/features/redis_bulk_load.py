@@ -27,13 +27,13 @@ async def load_shared(
     """Replace all rows of a shared store by those of a file, as `load_rows` does for the embedded one."""
     is_over = False
 
-    def tell(n_rows: int) -> None:
+    def report(n_rows: int) -> None:
         if is_over:
             raise asyncio.CancelledError
         progress(n_rows)
 
     with tempfile.TemporaryDirectory() as folder:
-        merged = _Merged(store, in_order(counted_rows(rows, tell), Path(folder)))
+        merged = _Merged(store, in_order(counted_rows(rows, report), Path(folder)))
         token = await store.begin_load()
         try:
             singles = iter(merged)
@@ -54,13 +54,13 @@ async def load_shared(
 async def _renewed(store: RedisStore, token: bytes) -> AsyncIterator[None]:
     """Keep a load alive at intervals; failures are left to the calls that add rows."""
 
-    async def say() -> None:
+    async def renew() -> None:
         while True:
             await asyncio.sleep(LOAD_TTL_S / 4)
             with suppress(FeaturesUnavailableError):
                 await store.add(token, [])
 
-    saying = asyncio.create_task(say())
+    saying = asyncio.create_task(renew())
     try:
         yield
     finally:

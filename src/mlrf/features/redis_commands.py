@@ -60,7 +60,7 @@ class RoundTrips:
         self._connecting: set[asyncio.Task[None]] = set()
         self.breaker = ProbingBreaker(self._ping, CONNECT_LIMIT_S)
 
-    async def ask(self, *command: Any, limit_s: float) -> Any:
+    async def execute(self, *command: Any, limit_s: float) -> Any:
         """Return the server's response to a command; FeaturesUnavailableError when there is none within the limit.
 
         Fails at once while the breaker is open.
@@ -92,7 +92,7 @@ class RoundTrips:
                 await _drop(free)
 
     async def _within(self, limit_s: float, *command: Any) -> Any:
-        task = asyncio.ensure_future(self._ask(*command))
+        task = asyncio.ensure_future(self._execute(*command))
         try:
             done, _ = await asyncio.wait({task}, timeout=limit_s)
             if not done:
@@ -103,7 +103,7 @@ class RoundTrips:
             raise _NoAnswerError(f"no response within {limit_s * 1e3:g} ms")
         return task.result()
 
-    async def _ask(self, *command: Any) -> Any:
+    async def _execute(self, *command: Any) -> Any:
         client = await self._connection()
         try:
             answer: Any = await client.execute_command(*command)  # type: ignore[no-untyped-call]

@@ -139,7 +139,7 @@ class RedisStore:
             )
         flat = [part for key, record in given for part in (key, record + _digest(key, record))]
         names = (self._rows, self._loading, self._pending)
-        written = await self._trips.ask("EVAL", _PUSH, len(names), *names, *flat, limit_s=SLOW_S)
+        written = await self._trips.execute("EVAL", _PUSH, len(names), *names, *flat, limit_s=SLOW_S)
         return Pushed(written, len(given) - written, 0)
 
     async def stats(self) -> StoreStats:
@@ -185,7 +185,7 @@ class RedisStore:
         """Make a bulk load of `n_rows`, and the rows pushed meanwhile, current in one step."""
         names = (self._rows, self._loading, self._pending, self._next, self._meta)
         arguments = (token, self.format.digest, source, n_rows)
-        done = await self._trips.ask("EVAL", _FINISH, len(names), *names, *arguments, limit_s=6 * SLOW_S)
+        done = await self._trips.execute("EVAL", _FINISH, len(names), *names, *arguments, limit_s=6 * SLOW_S)
         if done == 0:
             raise _cancelled_load()
         if done < 0:
@@ -216,7 +216,7 @@ class RedisStore:
     async def _answer(self, waiting: Sequence[_Waiting]) -> None:
         keys = [key for each, _ in waiting for key in each]
         try:
-            values = await self._trips.ask("HMGET", self._rows, *keys, limit_s=self._timeout_s)
+            values = await self._trips.execute("HMGET", self._rows, *keys, limit_s=self._timeout_s)
             if not isinstance(values, list) or len(values) != len(keys):
                 raise FeaturesUnavailableError("the feature store does not respond as Redis does")
         except FeaturesUnavailableError as error:
@@ -224,10 +224,10 @@ class RedisStore:
                 if not future.done():
                     future.set_exception(FeaturesUnavailableError(str(error)))
             return
-        place = 0
+        start = 0
         for each, future in waiting:
-            own = values[place : place + len(each)]
-            place += len(each)
+            own = values[start : start + len(each)]
+            start += len(each)
             if not future.done():
                 try:
                     future.set_result([self._row(key, value) for key, value in zip(each, own, strict=True)])
@@ -245,7 +245,7 @@ class RedisStore:
         return self.format.unpack(key, record, 0)
 
     async def _slowly(self, *command: Any) -> Any:
-        return await self._trips.ask(*command, limit_s=SLOW_S)
+        return await self._trips.execute(*command, limit_s=SLOW_S)
 
 
 def _cancelled_load() -> FeaturesUnavailableError:

@@ -104,8 +104,8 @@ class RowFormat:
 
     def _unpack_partial(self, key: Key, record: bytes, transaction: int) -> StoredRow:
         n_features = len(self.schema.features)
-        is_ours = record[:2] == bytes((FORMAT, _PARTIAL)) and record[2:_PREFIX_BYTES] == self.prefix[2:]
-        if not is_ours or len(record) != self._row_bytes + (n_features + 7) // 8:
+        is_own = record[:2] == bytes((FORMAT, _PARTIAL)) and record[2:_PREFIX_BYTES] == self.prefix[2:]
+        if not is_own or len(record) != self._row_bytes + (n_features + 7) // 8:
             raise self.invalid(key, "the bytes are not a row of this model's schema and key")
         bits = int.from_bytes(record[self._row_bytes :], "little")
         if bits >> n_features:

@@ -86,7 +86,7 @@ class RowsFile:
                 missing=absent[:20],
             )
         self.absent = tuple(index for index, name in enumerate(rows.schema.names) if name not in found)
-        self._columns = {name: names[place] for name, place in found.items()}
+        self._columns = {name: names[index] for name, index in found.items()}
         self._read = sorted({*self._columns.values(), *needed})
 
     @property
@@ -154,8 +154,8 @@ def read_column(schema: Schema, index: int, column: pa.Array, first_row: int) ->
         outside |= ~np.isnan(numbers) & (numbers != np.floor(numbers))
     if not rule.may_miss:
         outside |= np.isnan(numbers)
-    for place in np.flatnonzero(outside).tolist():
-        numbers[place] = _number(schema, index, column[place].as_py(), first_row + place)
+    for position in np.flatnonzero(outside).tolist():
+        numbers[position] = _number(schema, index, column[position].as_py(), first_row + position)
     return numbers
 
 
@@ -180,19 +180,19 @@ def _distinct(schema: Schema, index: int, column: pa.Array, first_row: int) -> C
         name = schema.names[index]
         raise RowsError(f"feature {name!r} contains {column.type}, not single values; convert the column", feature=name)
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    places = encoded.indices.to_numpy(zero_copy_only=False)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
     missing = np.asarray(encoded.indices.is_null())
-    places = np.where(missing, 0, places).astype(np.int64)
+    codes = np.where(missing, 0, codes).astype(np.int64)
     values = encoded.dictionary.to_pylist()
     numbers = np.full(len(values) + 1, np.nan)
     used = np.zeros(len(values) + 1, bool)
-    used[places] = ~missing if len(places) else False
-    for place in np.unique(places[~missing]).tolist():
-        row = first_row + int(np.argmax((places == place) & ~missing))
-        numbers[place] = _number(schema, index, values[place], row)
+    used[codes] = ~missing if len(codes) else False
+    for code in np.unique(codes[~missing]).tolist():
+        row = first_row + int(np.argmax((codes == code) & ~missing))
+        numbers[code] = _number(schema, index, values[code], row)
     if missing.any():
         _number(schema, index, None, first_row + int(np.argmax(missing)))
-    return np.where(missing, np.nan, numbers[places])
+    return np.where(missing, np.nan, numbers[codes])
 
 
 def _number(schema: Schema, index: int, value: Any, row: int) -> float:
@@ -231,11 +231,11 @@ def _times(name: str, column: pa.Array, first_row: int) -> npt.NDArray[np.int64]
     else:
         values = column.to_pylist()
         times = np.zeros(len(values), np.int64)
-        for place, value in enumerate(values):
+        for index, value in enumerate(values):
             try:
-                times[place] = NO_TIME if value is None else read_as_of(value)
+                times[index] = NO_TIME if value is None else read_as_of(value)
             except ValueError as error:
-                row = first_row + place
+                row = first_row + index
                 raise RowsError(f"row {row}: the as-of column {name!r}: {error}", row=row, column=name) from error
     return np.where(missing, NO_TIME, times)
 

@@ -90,8 +90,8 @@ def mark_seeded(folder: Path) -> None:
         (folder / SEEDED).touch()
 
 
-def _take(bundle: Bundle, rows: RowFormat, place: StoreLocation, *, shared: bool) -> None:
-    folder = place.rows.parent
+def _take(bundle: Bundle, rows: RowFormat, location: StoreLocation, *, shared: bool) -> None:
+    folder = location.rows.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "seeding.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -100,21 +100,21 @@ def _take(bundle: Bundle, rows: RowFormat, place: StoreLocation, *, shared: bool
     try:
         # The parent kills a process that waits here too long.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not shared and not place.has_rows(bundle):
-            _take_rows(bundle, rows, place)
-        if place.explanations is not None and not place.has_explanations():
-            _take_explanations(bundle, rows, place.explanations)
+        if not shared and not location.has_rows(bundle):
+            _take_rows(bundle, rows, location)
+        if location.explanations is not None and not location.has_explanations():
+            _take_explanations(bundle, rows, location.explanations)
     finally:
         os.close(descriptor)
 
 
-def _take_rows(bundle: Bundle, rows: RowFormat, place: StoreLocation) -> None:
+def _take_rows(bundle: Bundle, rows: RowFormat, location: StoreLocation) -> None:
     from mlrf.features.bulk_load import load_rows  # noqa: PLC0415
     from mlrf.features.lmdb_store import LmdbStore  # noqa: PLC0415  the arbiter imports this module, but not LMDB
     from mlrf.features.rows_parquet import RowsFile  # noqa: PLC0415
 
     entry = bundle.manifest.rows
-    store = LmdbStore(place.rows, rows)
+    store = LmdbStore(location.rows, rows)
     try:
         if store.count().loaded_from is None:
             as_of = None if entry is None else entry.as_of_column
@@ -124,7 +124,7 @@ def _take_rows(bundle: Bundle, rows: RowFormat, place: StoreLocation) -> None:
         raise BundleError(str(error), file=FEATURES) from error
     finally:
         store.release()
-    mark_seeded(place.rows)
+    mark_seeded(location.rows)
 
 
 def _take_explanations(bundle: Bundle, rows: RowFormat, folder: Path) -> None:

@@ -78,9 +78,11 @@ def _whole_fit(schema: Schema, columns: list[int], values: Table) -> bool:
 def _by_value(schema: Schema, rows: npt.NDArray[Any], leniency: Leniency) -> Table:
     """Return the rows, checked value by value; InvalidRequestError for the first invalid value, in row order."""
     table = np.empty(rows.shape)
-    for place, row in enumerate(rows.tolist()):
+    for row_index, row in enumerate(rows.tolist()):
         try:
-            table[place] = [number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(row)]
+            table[row_index] = [
+                number_of(schema, index, value, leniency, by_code=True) for index, value in enumerate(row)
+            ]
         except InvalidRequestError as error:
-            raise at_row(error, place) from error
+            raise at_row(error, row_index) from error
     return table

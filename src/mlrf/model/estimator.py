@@ -22,7 +22,7 @@ from mlrf.model.row_predictor import RowPredictor
 from mlrf.model.table_model import TableModel
 
 _LINKS_AT_ZERO = ("sigmoid", "softmax", "sigmoid_each")
-"""Links whose classes are told apart by margins: a margin above 0, or the largest. Forests sum probabilities instead."""
+"""Links whose classes follow from margins: a margin above 0, or the largest. Forests sum probabilities instead."""
 
 
 class BundleEstimator(BaseEstimator):  # type: ignore[misc]
@@ -100,10 +100,10 @@ class BundleClassifier(ClassifierMixin, BundleEstimator):  # type: ignore[misc]
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _margins_tell_classes(self) -> bool:
+    def _classes_follow_from_margins(self) -> bool:
         return self.model.bundle.link.kind in _LINKS_AT_ZERO
 
-    @available_if(_margins_tell_classes)  # type: ignore[untyped-decorator]
+    @available_if(_classes_follow_from_margins)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Return the raw margins: [n] for two classes (the second above 0), else [n, K]; errors as of `predict`.
 

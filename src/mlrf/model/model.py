@@ -19,7 +19,7 @@ class Model(TableModel):
     """A bundle, ready to predict tables of rows: what `mlrf.load` returns.
 
     `schema` names the features in their order; `classes` are a classifier's labels in the order of its outputs, else None;
-    `bundle` and `engine` tell what is loaded. It can be shown in a notebook, pickled, and used as a scikit-learn estimator.
+    `bundle` and `engine` say what is loaded. It can be shown in a notebook, pickled, and used as a scikit-learn estimator.
     """
 
     def __repr__(self) -> str:

@@ -32,11 +32,11 @@ def failed_replays(bundles: Sequence[Bundle], engine: str | None = None, limit_s
     failures: dict[str, str] = {}
     waiting = list(bundles)
     while waiting:
-        reasons, end = _in_a_child(waiting, engine, limit_s)
-        if len(reasons) < len(waiting):
-            reasons.append(end)
-        failures |= {bundle.name: reason for bundle, reason in zip(waiting, reasons, strict=False) if reason}
-        waiting = waiting[len(reasons) :]
+        results, end = _in_a_child(waiting, engine, limit_s)
+        if len(results) < len(waiting):
+            results.append(end)
+        failures |= {bundle.name: reason for bundle, reason in zip(waiting, results, strict=False) if reason}
+        waiting = waiting[len(results) :]
     return failures
 
 
@@ -52,7 +52,7 @@ def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -
     os.close(writing)
     try:
         with os.fdopen(reading, encoding="utf-8") as lines:
-            reasons = [json.loads(line) for line in lines if line.endswith("\n")]
+            results = [json.loads(line) for line in lines if line.endswith("\n")]
         _, status = os.waitpid(child, 0)
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -60,9 +60,9 @@ def _in_a_child(bundles: Sequence[Bundle], engine: str | None, limit_s: float) -
         raise
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM:
-        return reasons, f"the replay of its golden rows took longer than {limit_s:g} s"
+        return results, f"the replay of its golden rows took longer than {limit_s:g} s"
     named = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-    return reasons, f"the process that replayed its golden rows ended with {named}"
+    return results, f"the process that replayed its golden rows ended with {named}"
 
 
 def _replay_all(bundles: Sequence[Bundle], engine: str | None, limit_s: float, writing: int) -> None:

@@ -114,7 +114,7 @@ class RowPredictor:
         if self.bundle.manifest.combination is not None and not isinstance(self.engine, Explainer):
             raise NotExplainableError(
                 f"{self.name} combines its members by functions that are not linear, so their Shapley values do not add up to "
-                "its answer; ask without explanations"
+                "its answer; send the request without explanations"
             )
         if self.bundle.manifest.covers == "none":
             raise NotExplainableError(

@@ -25,7 +25,7 @@ class TableModel:
     """A bundle and an engine, ready to predict tables of rows.
 
     `schema` names the features in their order; `classes` are a classifier's labels in the order of its outputs, else None;
-    `bundle` and `engine` tell what is loaded.
+    `bundle` and `engine` say what is loaded.
     """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:

@@ -112,7 +112,7 @@ def test_incomplete_responses_are_not_answers(server, fault):
         trips, name = store._trips, store._rows
 
         async def ask(*command):
-            return await trips.ask(*command, limit_s=5.0)
+            return await trips.execute(*command, limit_s=5.0)
 
         value = await ask("HGET", name, key(1))
         match fault:
@@ -162,8 +162,8 @@ def test_a_full_server_refuses_a_push_and_answers_on(tmp_path):
 def test_read_only_replica_refuses_a_push_and_keeps_serving(server):
     async def story(store):
         await store.push([(key(1), record(1.0))])
-        await store._trips.ask("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
-        await store._trips.ask("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
+        await store._trips.execute("CONFIG", "SET", "replica-serve-stale-data", "yes", limit_s=5.0)
+        await store._trips.execute("REPLICAOF", "127.0.0.1", "1", limit_s=5.0)
         for _ in range(5):
             with pytest.raises(FeaturesUnavailableError, match=r"refused the command: .*read only replica"):
                 await store.push([(key(1), record(2.0))])
@@ -231,7 +231,7 @@ def test_lookups_of_one_iteration_are_one_command(server):
         await store.push([(key(i), record(float(i))) for i in range(50)])
 
         async def commands() -> int:
-            found = await store._trips.ask("INFO", "commandstats", limit_s=5.0)
+            found = await store._trips.execute("INFO", "commandstats", limit_s=5.0)
             return next((v["calls"] for k, v in found.items() if k.lower() == "cmdstat_hmget"), 0)
 
         before = await commands()
@@ -262,7 +262,7 @@ def test_closed_store_abandons_its_pending_connection():
 
     async def story(url):
         trips = RoundTrips(url)
-        asking = asyncio.create_task(trips.ask("PING", limit_s=5.0))
+        asking = asyncio.create_task(trips.execute("PING", limit_s=5.0))
         await asyncio.sleep(0.1)
         (connecting,) = trips._connecting
         await trips.close()

@@ -129,7 +129,7 @@ def _export_onnx(imported: ImportedModel) -> bytes:
 
 def _nameable(schema: Schema, rows: F64 | None) -> F64 | None:
     """Return the rows whose categories all have names: the library cannot predict for a hash."""
-    hashing = [place for place, feature in enumerate(schema.features) if feature.hashing is not None]
+    hashing = [index for index, feature in enumerate(schema.features) if feature.hashing is not None]
     if rows is None or not hashing:
         return rows
     kept = rows[~np.any(rows[:, hashing] >= HASHED_CODE, axis=1)]

@@ -29,51 +29,51 @@ Progress = Callable[[str, float], None]
 
 @contextmanager
 def keyed_rows(
-    wanted: KeyedRowsOptions | None, schema: Schema, folder: Path, progress: Progress
+    options: KeyedRowsOptions | None, schema: Schema, folder: Path, progress: Progress
 ) -> Iterator[KeyedRows | None]:
     """Yield the rows of a build, read and checked; None if it has none."""
-    if wanted is None:
+    if options is None:
         yield None
         return
-    rows = KeyedRows(wanted, schema, folder, progress)
+    rows = KeyedRows(options, schema, folder, progress)
     try:
         yield rows
     finally:
         rows.release()
 
 
-def check_rows_file(wanted: KeyedRowsOptions | None, schema: Schema) -> None:
+def check_rows_file(options: KeyedRowsOptions | None, schema: Schema) -> None:
     """Raise the error of a key or of a file's columns that do not fit, before anything takes long."""
-    if wanted is None:
+    if options is None:
         return
-    rows = RowFormat(schema, read_key(wanted))
-    _check_as_of(wanted, rows)
-    if wanted.file is not None:
-        RowsFile(wanted.file, rows, as_of_column=wanted.as_of_column, partial=wanted.partial)
+    rows = RowFormat(schema, read_key(options))
+    _check_as_of(options, rows)
+    if options.file is not None:
+        RowsFile(options.file, rows, as_of_column=options.as_of_column, partial=options.partial)
 
 
 class KeyedRows:
     """The rows of a build, checked and sorted; `release` closes their temporary store."""
 
-    def __init__(self, wanted: KeyedRowsOptions, schema: Schema, folder: Path, progress: Progress) -> None:
+    def __init__(self, options: KeyedRowsOptions, schema: Schema, folder: Path, progress: Progress) -> None:
         """Read and check the rows; RowsError names the invalid row, BuildError if the disk is full."""
-        self.format = RowFormat(schema, read_key(wanted))
-        self._wanted = wanted
-        _check_as_of(wanted, self.format)
+        self.format = RowFormat(schema, read_key(options))
+        self._options = options
+        _check_as_of(options, self.format)
         self._store = LmdbStore(folder / "sorted", self.format, durable=False)
         self.loaded = Loaded(0, 0, 0)
         self.absent: tuple[int, ...] = ()
         try:
-            if wanted.file is not None:
-                self._load(wanted, wanted.file, progress)
+            if options.file is not None:
+                self._load(options, options.file, progress)
         except BaseException:
             self.release()
             raise
 
-    def _load(self, wanted: KeyedRowsOptions, path: Path, progress: Progress) -> None:
-        file = RowsFile(path, self.format, as_of_column=wanted.as_of_column, partial=wanted.partial)
+    def _load(self, options: KeyedRowsOptions, path: Path, progress: Progress) -> None:
+        file = RowsFile(path, self.format, as_of_column=options.as_of_column, partial=options.partial)
         self.absent = file.absent
-        if wanted.explain and self.absent:
+        if options.explain and self.absent:
             names = ", ".join(repr(self.format.schema.names[index]) for index in self.absent)
             raise ConfigError(
                 f"--explain: the rows lack the features {names}, so they cannot be explained yet; add the columns, or leave "
@@ -103,12 +103,12 @@ class KeyedRows:
     def entry(self, *, explained: bool) -> RowsEntry:
         """Return the manifest's entry about the rows."""
         key = [KeyFieldEntry(field.name, field.type.value) for field in self.format.key.fields]
-        return RowsEntry(key, self._wanted.as_of_column, self.loaded.rows, self.loaded.rows if explained else 0)
+        return RowsEntry(key, self._options.as_of_column, self.loaded.rows, self.loaded.rows if explained else 0)
 
     @property
     def as_of_column(self) -> str | None:
         """The column of as-of times."""
-        return self._wanted.as_of_column
+        return self._options.as_of_column
 
     def release(self) -> None:
         """Close the temporary store."""
@@ -120,8 +120,8 @@ def _values(batch: Batch, n_features: int) -> npt.NDArray[np.float64]:
     return np.ascontiguousarray(raw[:, HEAD_BYTES : HEAD_BYTES + 8 * n_features]).view("<f8")
 
 
-def _check_as_of(wanted: KeyedRowsOptions, rows: RowFormat) -> None:
-    if wanted.as_of_column is not None and wanted.as_of_column in rows.schema.names:
+def _check_as_of(options: KeyedRowsOptions, rows: RowFormat) -> None:
+    if options.as_of_column is not None and options.as_of_column in rows.schema.names:
         raise ConfigError(
-            f"--as-of-column: {wanted.as_of_column!r} is a feature of the model; name a column that is only a time"
+            f"--as-of-column: {options.as_of_column!r} is a feature of the model; name a column that is only a time"
         )

@@ -45,22 +45,23 @@ def keyed_rows_options(
     )
 
 
-def read_key(wanted: KeyedRowsOptions) -> EntityKey:
+def read_key(options: KeyedRowsOptions) -> EntityKey:
     """Return the key that the options name; a field without a type has the type of its column in the file.
 
     ConfigError for fields that cannot be a key; RowsError for columns that cannot be one.
     """
-    key_fields = [field.partition(":") for field in wanted.key]
-    types = {} if wanted.file is None else column_types(wanted.file)
+    key_fields = [field.partition(":") for field in options.key]
+    types = {} if options.file is None else column_types(options.file)
     fields = []
     for name, _, kind in key_fields:
         if not name:
-            raise ConfigError(f"--key {','.join(wanted.key)}: a field has no name")
-        if not kind and wanted.file is None:
+            raise ConfigError(f"--key {','.join(options.key)}: a field has no name")
+        if not kind and options.file is None:
             raise ConfigError(f"--key {name}: without --features its type must be given, as in {name}:date")
         if not kind and name not in types:
             raise RowsError(
-                f"{wanted.file} has no column {name!r} of strings, integers, dates or booleans for the key", column=name
+                f"{options.file} has no column {name!r} of strings, integers, dates or booleans for the key",
+                column=name,
             )
         if kind and kind not in tuple(KeyType):
             raise ConfigError(f"--key {name}: {kind!r} is not one of {', '.join(KeyType)}")

@@ -59,7 +59,7 @@ def join_trees(
 
     ModelUnreadableError if the trees are invalid; UnsupportedModelError if there are more nodes than 32 bits can number.
     """
-    single = [(tree, place) for tree in trees for place in range(len(tree.outputs))]
+    single = [(tree, index) for tree in trees for index in range(len(tree.outputs))]
     offsets = np.cumsum([0, *(len(tree.feature) for tree, _ in single)], dtype=np.int64)
     if offsets[-1] > _MAX_NODES:
         raise UnsupportedModelError(
@@ -83,7 +83,7 @@ def join_trees(
         n_features=n_features,
         n_outputs=len(base),
         tree_offsets=offsets,
-        tree_output=np.array([tree.outputs[place] for tree, place in single], np.int32),
+        tree_output=np.array([tree.outputs[index] for tree, index in single], np.int32),
         feature=feature,
         threshold=np.where(inner, np.concatenate([tree.threshold for tree, _ in single]), 0.0),
         left=children("left"),
@@ -91,7 +91,7 @@ def join_trees(
         missing=missing,
         default_left=np.concatenate([tree.default_left for tree, _ in single]).astype(np.bool_) & inner,
         category_set=np.where(inner, category_set, NUMERIC).astype(np.int32),
-        value=np.where(inner, 0.0, np.concatenate([tree.values[:, place] for tree, place in single])),
+        value=np.where(inner, 0.0, np.concatenate([tree.values[:, index] for tree, index in single])),
         cover=np.concatenate([tree.cover for tree, _ in single]).astype(np.float64),
         set_offsets=np.cumsum([0, *map(len, category_sets)], dtype=np.int64),
         set_codes=np.array([code for codes in category_sets for code in codes], np.int32),
@@ -103,7 +103,7 @@ def join_trees(
         base_order=base_order,
         tables=tables,
         leaf_numbers=np.concatenate(numbers).astype(np.int32) if len(numbers) == len(single) else None,
-        leaf_trees=np.flatnonzero([place == 0 for _, place in single]),
+        leaf_trees=np.flatnonzero([index == 0 for _, index in single]),
     )
     forest.validate()
     return forest

@@ -21,8 +21,8 @@ def next_number(x: float, toward: float, inputs: Precision) -> float:
     if inputs == "float64":
         return math.nextafter(x, toward)
     with np.errstate(over="ignore"):
-        beside = float(np.nextafter(np.float32(x), np.float32(toward)))
-    return x if math.isinf(beside) else beside
+        neighbour = float(np.nextafter(np.float32(x), np.float32(toward)))
+    return x if math.isinf(neighbour) else neighbour
 
 
 @dataclass(frozen=True, slots=True)

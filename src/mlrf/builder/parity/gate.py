@@ -137,8 +137,8 @@ def judge(
     if np.any(verdict.off):
         raise refuse("margin", model.library, golden, verdict, answers.margins, margins, schema)
     # Both links: the one in the export, and the one that serves.
-    for ours in (predictions[kept], _linked(model, margins[kept])):
-        _check_predictions(model, schema, golden, kept, answers, ours)
+    for exported in (predictions[kept], _linked(model, margins[kept])):
+        _check_predictions(model, schema, golden, kept, answers, exported)
     return report(golden, verdict)
 
 
@@ -147,13 +147,13 @@ def _linked(model: ImportedModel, margins: F64) -> F64:
 
 
 def _check_predictions(
-    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, ours: F64
+    model: ImportedModel, schema: Schema, golden: GoldenRows, kept: I64, answers: Answers, exported: F64
 ) -> None:
     """Raise ParityError if predictions of the kept rows differ from the library's."""
-    held = compare(answers.predictions, ours, relative=PREDICTION_LIMITS[model.forest.rounding])
-    if np.any(held.off):
+    verdict = compare(answers.predictions, exported, relative=PREDICTION_LIMITS[model.forest.rounding])
+    if np.any(verdict.off):
         part = golden.take(kept)
-        raise refuse("prediction", model.library, part, held, answers.predictions, ours, schema)
+        raise refuse("prediction", model.library, part, verdict, answers.predictions, exported, schema)
 
 
 def judge_trees(

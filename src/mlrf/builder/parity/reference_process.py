@@ -1,12 +1,12 @@
 """The training library's margins and predictions, from a child process: `python -m` with MODULE FOLDER THREADS PARENT UNUSED.
 
-MODULE is the `reference` module of an importer. Its `answer(model, rows, wanted, settings, threads)` takes the path of the
-model in the library's own format, rows [n, F], the rows to predict too [w, F], and the importer's settings; it returns
+MODULE is the `reference` module of an importer. Its `answer(model, rows, prediction_rows, settings, threads)` takes the path
+of the model in the library's own format, rows [n, F], the rows to predict too [w, F], and the importer's settings; it returns
 margins [n, K], predictions [w, K] and the library's version. FOLDER holds `model`, `settings.json` and the arrays; UNUSED names
 packages that the library can do without, separated by commas. A crash, a hang or a library that is not installed ends this
 process and no other.
 
-Rows that hold infinities are asked last, and in groups: a library refuses a table for one row of it.
+Rows that hold infinities are predicted last, and in groups: a library refuses a table for one row of it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mlrf.core.parent_death import die_with_parent
 NOT_INSTALLED, REFUSED, OUT_OF_MEMORY = 65, 66, 67
 """Exit statuses: the library cannot be imported, it raised an error, memory ran out."""
 INFINITE_ROWS, INFINITE_ANSWERS, VERSION = "infinite.npy", "infinite_answers.npz", "version"
-"""The files of rows that hold infinities and of their answers, and of the library's version, written before they are asked."""
+"""The files of rows that hold infinities and of their answers, and of the library's version, written before these answers."""
 _MOST_CALLS = 48
-"""Calls for the rows of infinities: what is refused and not asked again counts as refused."""
+"""Calls for the rows of infinities: what is refused and not tried again counts as refused."""
 
 
 def main(argv: list[str]) -> int:
@@ -76,11 +76,11 @@ def import_without(module: str, packages: Sequence[str]) -> ModuleType:
 def _answer_rows(answer: Any, folder: Path, threads: int) -> str:
     """Write the answers to the rows of a folder, block by block; return the library's version."""
     rows = SparseRows.load(folder)
-    wanted = np.load(folder / "wanted.npy", allow_pickle=False)
+    prediction_indices = np.load(folder / "prediction_indices.npy", allow_pickle=False)
     settings = json.loads((folder / "settings.json").read_bytes())
     margins, predictions = [], []
     for first, table in rows.blocks():
-        chosen = wanted[(wanted >= first) & (wanted < first + len(table))] - first
+        chosen = prediction_indices[(prediction_indices >= first) & (prediction_indices < first + len(table))] - first
         # Libraries do not accept tables without rows.
         subset = table[chosen] if len(chosen) else table[:1]
         some, of_chosen, version = answer(folder / "model", table, subset, settings, threads)
@@ -96,40 +96,40 @@ def _answer_infinities(answer: Any, folder: Path, threads: int) -> None:
     rows = np.load(folder / INFINITE_ROWS, allow_pickle=False)
     settings = json.loads((folder / "settings.json").read_bytes())
 
-    def ask(part: F64) -> F64 | None:
+    def predict(part: F64) -> F64 | None:
         try:
             return np.reshape(answer(folder / "model", part, part[:1], settings, threads)[0], (len(part), -1))
         except Exception:  # noqa: BLE001  whatever it raises, it refuses the rows
             return None
 
-    answered, margins = run_in_parts(ask, rows)
+    answered, margins = run_in_parts(predict, rows)
     np.savez(folder / INFINITE_ANSWERS, answered=answered, margins=margins)
 
 
-def run_in_parts(ask: Callable[[F64], F64 | None], rows: F64, most_calls: int = _MOST_CALLS) -> tuple[Bool, F64]:
-    """Return which rows [n, F] are answered [n] and their margins [n, K]; `ask` returns None for a table that it refuses."""
+def run_in_parts(predict: Callable[[F64], F64 | None], rows: F64, most_calls: int = _MOST_CALLS) -> tuple[Bool, F64]:
+    """Return which rows [n, F] are answered [n] and their margins [n, K]; `predict` returns None for a refused table."""
     answered = np.zeros(len(rows), np.bool_)
     margins = np.full((len(rows), 1), np.nan)
     calls = 0
     waiting = [np.arange(len(rows))]
     while waiting and calls < most_calls:
         part = waiting.pop(0)
-        found = ask(rows[part])
+        found = predict(rows[part])
         calls += 1
         if found is not None:
             if margins.shape[1] != found.shape[1]:
                 margins = np.full((len(rows), found.shape[1]), np.nan)
             margins[part], answered[part] = found, True
         elif len(part) > 1:
-            if calls == 1 and not _answers_one_of(ask, rows, part[[0, len(part) // 2, -1]]):
+            if calls == 1 and not _answers_one_of(predict, rows, part[[0, len(part) // 2, -1]]):
                 break
             waiting += np.array_split(part, 2)
     return answered, margins
 
 
-def _answers_one_of(ask: Callable[[F64], F64 | None], rows: F64, some: Any) -> bool:
+def _answers_one_of(predict: Callable[[F64], F64 | None], rows: F64, some: Any) -> bool:
     """Whether one of some rows is answered alone: a library that refuses all of them refuses every infinity."""
-    return any(ask(rows[[row]]) is not None for row in some.tolist())
+    return any(predict(rows[[row]]) is not None for row in some.tolist())
 
 
 if __name__ == "__main__":

@@ -64,12 +64,12 @@ class Question:
 def run_reference_library(
     model: ImportedModel,
     rows: F64 | SparseRows,
-    wanted: I64,
+    prediction_indices: I64,
     infinite: F64 | None = None,
     *,
     time_limit_s: float = TIME_LIMIT_S,
 ) -> Answers:
-    """Return the training library's answers to rows [n, F], and its predictions for the rows numbered `wanted` [w].
+    """Return the training library's answers to rows [n, F], and predictions for those at `prediction_indices` [w].
 
     `infinite` are rows that the library may refuse.
 
@@ -78,7 +78,7 @@ def run_reference_library(
     found = run_reference_process(
         Question(model.library, model.answers, model.source, model.settings, model.unused_packages),
         rows,
-        wanted,
+        prediction_indices,
         time_limit_s,
         infinite,
     )
@@ -91,9 +91,13 @@ def run_reference_library(
 
 
 def run_reference_process(
-    question: Question, rows: F64 | SparseRows, wanted: I64, time_limit_s: float, infinite: F64 | None = None
+    question: Question,
+    rows: F64 | SparseRows,
+    prediction_indices: I64,
+    time_limit_s: float,
+    infinite: F64 | None = None,
 ) -> Answers:
-    """Return a child process's margins of rows [n, F], and its predictions for the rows numbered `wanted` [w], ascending.
+    """Return a child process's margins of rows [n, F], and its predictions for those at `prediction_indices` [w], ascending.
 
     Errors as `run_reference_library`.
     """
@@ -102,7 +106,7 @@ def run_reference_process(
             (folder / "model").write_bytes(question.source)
             (folder / "settings.json").write_text(json.dumps(dict(question.settings)), encoding="utf-8")
             as_sparse(rows).save(folder)
-            np.save(folder / "wanted.npy", wanted, allow_pickle=False)
+            np.save(folder / "prediction_indices.npy", prediction_indices, allow_pickle=False)
             if infinite is not None and len(infinite):
                 np.save(folder / INFINITE_ROWS, infinite, allow_pickle=False)
             version = _run(question, folder, time_limit_s)
@@ -112,7 +116,7 @@ def run_reference_process(
             answers_to_infinite = _infinite_answers(folder)
         except OSError as error:
             raise BuildError(f"the parity check cannot use {folder}: {error.strerror}; set TMPDIR") from error
-    if len(margins) != len(rows) or len(predictions) != len(wanted):
+    if len(margins) != len(rows) or len(predictions) != len(prediction_indices):
         raise ModelUnreadableError(f"{question.library} returned {len(margins)} answers for {len(rows)} rows")
     return Answers(margins.astype(np.float64), predictions.astype(np.float64), version, answers_to_infinite)
 

@@ -92,9 +92,9 @@ def lay_out_columns(forest: Forest) -> Columns:
     thresholds = ascending[is_new]
     of_feature = feature[order][is_new]
     features, firsts, counts = np.unique(of_feature, return_index=True, return_counts=True)
-    place = np.empty(len(numeric), dtype=np.int64)
-    place[order] = np.cumsum(is_new) - 1
-    node_rank[numeric] = place - firsts[np.searchsorted(features, feature)]
+    rank = np.empty(len(numeric), dtype=np.int64)
+    rank[order] = np.cumsum(is_new) - 1
+    node_rank[numeric] = rank - firsts[np.searchsorted(features, feature)]
 
     table = np.zeros((max(Missing) + 1, 2), dtype=np.int64)
     for (missing, default_left), rule in RULES.items():
@@ -157,8 +157,8 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
         key = (int(forest.feature[node]), size, index, int(not forest.default_left[node]))
         keys.setdefault(key, []).append(node)
     columns = sorted(keys)
-    for place, key in enumerate(columns):
-        node_column[keys[key]] = first_column + place
+    for index, key in enumerate(columns):
+        node_column[keys[key]] = first_column + index
 
     features = np.unique(np.array([key[0] for key in columns], dtype=np.int64))
     records = np.zeros(len(features), dtype=CATEGORY_FEATURE)
@@ -169,15 +169,15 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
     set_bits = np.zeros((len(columns), SET_BYTES), dtype=np.uint8)
     first_code = first_word = 0
     of_column = np.array([key[0] for key in columns], dtype=np.int64)
-    for place, feature in enumerate(features.tolist()):
+    for index, feature in enumerate(features.tolist()):
         begin, end = (int(bound) for bound in np.searchsorted(of_column, [feature, feature + 1]))
         sets = [forest.category_codes(key[2]).astype(np.int64) for key in columns[begin:end]]
         own = np.unique(np.concatenate(sets))
-        records[place] = (feature, first_code, len(own), first_column + begin, end - begin, first_word)
-        places = [np.searchsorted(own, one) for one in sets]
-        set_codes.extend(first_code + one for one in places)
+        records[index] = (feature, first_code, len(own), first_column + begin, end - begin, first_word)
+        indices = [np.searchsorted(own, one) for one in sets]
+        set_codes.extend(first_code + one for one in indices)
         if len(own) <= DENSE_CODES:
-            set_bits[begin:end], rows = _pack_bits(places, len(own), defaults[begin:end])
+            set_bits[begin:end], rows = _pack_bits(indices, len(own), defaults[begin:end])
             words.append(rows)
             first_word += len(rows)
         codes.append(own)
@@ -198,13 +198,13 @@ def _lay_out_categories(forest: Forest, node_column: I64, first_column: int) -> 
     )
 
 
-def _pack_bits(places: list[I64], n_codes: int, defaults: U8) -> tuple[U8, npt.NDArray[np.uint16]]:
+def _pack_bits(indices: list[I64], n_codes: int, defaults: U8) -> tuple[U8, npt.NDArray[np.uint16]]:
     """Return the sides of a dense feature, 1 right, as bits by set [sets, 16] and as 16-bit words by code.
 
     After the codes come the side of a code that is in no set, and that of NaN.
     """
-    goes_right = np.ones((len(places), 8 * SET_BYTES), dtype=np.bool_)
-    for one, row in zip(places, goes_right, strict=True):
+    goes_right = np.ones((len(indices), 8 * SET_BYTES), dtype=np.bool_)
+    for one, row in zip(indices, goes_right, strict=True):
         row[one] = False
     goes_right[:, n_codes + 1] = defaults
     by_set = np.packbits(goes_right, axis=1, bitorder="little")

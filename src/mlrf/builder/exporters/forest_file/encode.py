@@ -164,12 +164,12 @@ def _lay_out_walk(forest: Forest, shape: Shape, columns: Columns, layout: _Layou
     inner = forest.feature != LEAF
     # Level by level, from left to right: siblings are neighbours, for nothing of their level lies between their leaves.
     by_level = np.lexsort((shape.first_leaf, shape.depth, shape.tree))
-    place = np.empty(n_nodes, dtype=np.int64)
-    place[by_level] = np.arange(n_nodes)
+    position = np.empty(n_nodes, dtype=np.int64)
+    position[by_level] = np.arange(n_nodes)
     nodes = np.zeros(n_nodes, dtype=NARROW_NODE if layout.is_narrow else WIDE_NODE)
-    nodes["column"][place] = np.where(inner, columns.node_column, 0)
-    nodes["rank"][place] = np.where(inner, columns.node_rank, shape.first_leaf)
-    nodes["child"][place] = np.where(inner, place[np.where(inner, forest.left, 0)], place)
+    nodes["column"][position] = np.where(inner, columns.node_column, 0)
+    nodes["rank"][position] = np.where(inner, columns.node_rank, shape.first_leaf)
+    nodes["child"][position] = np.where(inner, position[np.where(inner, forest.left, 0)], position)
 
     leaves = np.flatnonzero(~inner)
     leaves = leaves[np.lexsort((shape.first_leaf[leaves], shape.tree[leaves]))]

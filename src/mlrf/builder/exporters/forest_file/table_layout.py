@@ -65,14 +65,14 @@ def lay_out_tables(forest: Forest) -> list[Section]:
 
 
 def _lay_out(tables: TableColumns, features: list[int]) -> tuple[Section, Section, Section, Section]:
-    place = {feature: index for index, feature in enumerate(features)}
+    position = {feature: index for index, feature in enumerate(features)}
     parts, slots, values = [np.zeros(0, KEY_PART)], [np.zeros(0, SLOT)], [np.zeros(0, "<f4")]
     records = np.zeros(len(tables.tables), TABLE)
     first_part = first_slot = first_value = first_column = 0
     for index, table in enumerate(tables.tables):
         own = np.zeros(len(table.parts), KEY_PART)
         for number, part in enumerate(table.parts):
-            source = part.feature if part.kind is PartKind.ABOVE else place[part.feature]
+            source = part.feature if part.kind is PartKind.ABOVE else position[part.feature]
             own[number] = (int(part.kind), source, part.hash, int(part.nan_is_above), part.border)
         parts.append(own)
         slots.append(_slots(table))
@@ -93,10 +93,10 @@ def _slots(table: LookupTable) -> Section:
     """Return a table of at least twice as many slots as keys: the first key of a slot is stored there, others after it."""
     bits = max(1, (2 * len(table.keys)).bit_length())
     slots = np.zeros(1 << bits, SLOT)
-    wanted = ((table.keys * _SPREAD) >> np.uint64(64 - bits)).tolist()
+    home_slots = ((table.keys * _SPREAD) >> np.uint64(64 - bits)).tolist()
     used = [False] * len(slots)
     at = []
-    for slot in wanted:
+    for slot in home_slots:
         while used[slot]:
             slot = (slot + 1) & (len(used) - 1)  # noqa: PLW2901  the search goes on from there
         used[slot] = True

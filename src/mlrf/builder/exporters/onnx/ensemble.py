@@ -58,19 +58,19 @@ def ensemble_node(
     number = np.dtype(precision)
     trees = _without_bare_leaves(trees)
     is_leaf = trees.feature == LEAF
-    place, inner, leaves = _numbers(trees)
+    node_id, inner, leaves = _numbers(trees)
     left, right = trees.left[inner], trees.right[inner]
     attributes = {
         "aggregate_function": _SUM,
         "post_transform": _NO_TRANSFORM,
         "n_targets": n_outputs,
-        "tree_roots": place[trees.roots].tolist(),
+        "tree_roots": node_id[trees.roots].tolist(),
         "nodes_featureids": trees.feature[inner].tolist(),
         "nodes_modes": numpy_helper.from_array(np.full(len(inner), _BRANCH_LEQ, np.uint8), "nodes_modes"),
         "nodes_splits": numpy_helper.from_array(trees.threshold[inner].astype(number), "nodes_splits"),
-        "nodes_truenodeids": place[left].tolist(),
+        "nodes_truenodeids": node_id[left].tolist(),
         "nodes_trueleafs": is_leaf[left].astype(np.int64).tolist(),
-        "nodes_falsenodeids": place[right].tolist(),
+        "nodes_falsenodeids": node_id[right].tolist(),
         "nodes_falseleafs": is_leaf[right].astype(np.int64).tolist(),
         "nodes_missing_value_tracks_true": trees.nan_left[inner].astype(np.int64).tolist(),
         "leaf_targetids": trees.output[leaves].tolist(),

@@ -58,7 +58,7 @@ def tested_columns(forest: Forest, features: str) -> Columns:
         nodes += _rank_nodes(ranks, features, constants)
         nodes.append(helper.make_node("Concat", [output, "ranks"], ["tested"], axis=1))
         output = "tested"
-    copies = {feature: forest.n_features + place for place, feature in enumerate(mixed)}
+    copies = {feature: forest.n_features + index for index, feature in enumerate(mixed)}
     trees = _flat(forest, copies, ranks, first_rank=forest.n_features + len(mixed))
     return Columns(nodes, constants, output, trees)
 
@@ -90,10 +90,10 @@ def _flat(forest: Forest, copies: dict[int, int], ranks: RankColumns | None, *, 
     if ranks is not None:
         for node in np.flatnonzero(forest.category_set != NUMERIC):
             key = (int(feature[node]), int(forest.category_set[node]), bool(forest.default_left[node]))
-            place = ranks.tests[key]
-            feature[node], threshold[node] = first_rank + place.column, place.position
+            test = ranks.tests[key]
+            feature[node], threshold[node] = first_rank + test.column, test.position
             nan_left[node] = False  # a rank is never NaN
-            if place.flipped:
+            if test.flipped:
                 left[node], right[node] = right[node], left[node]
     return FlatTrees(
         roots=forest.tree_offsets[:-1],

@@ -26,11 +26,11 @@ def threshold_ranks(
     columns = np.unique(trees.feature[inner])
     threshold, feature = trees.threshold.copy(), trees.feature.copy()
     builder = _RankTrees()
-    for place, column in enumerate(columns.tolist()):
+    for index, column in enumerate(columns.tolist()):
         tests = inner & (trees.feature == column)
         edges, ranks = np.unique(trees.threshold[tests] + 0.0, return_inverse=True)
-        threshold[tests], feature[tests] = ranks.reshape(-1), place
-        builder.add(column, edges, place)
+        threshold[tests], feature[tests] = ranks.reshape(-1), index
+        builder.add(column, edges, index)
     if not len(columns):
         return [], [], source, trees
     constants = [

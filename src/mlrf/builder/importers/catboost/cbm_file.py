@@ -177,21 +177,21 @@ class _Reader:
 
     def read_tables(self, part: memoryview) -> None:
         """Read the counts from which CTR features are computed: the number of tables, then each table after its size."""
-        place = 0
+        offset = 0
 
         def number() -> int:
-            nonlocal place
-            place += 4
-            if place > len(part):
+            nonlocal offset
+            offset += 4
+            if offset > len(part):
                 raise ModelUnreadableError("the .cbm file is cut off within its CTR tables; copy it again")
-            return int.from_bytes(part[place - 4 : place], "little")
+            return int.from_bytes(part[offset - 4 : offset], "little")
 
         for _ in range(number()):
             size = number()
-            if size > len(part) - place:
+            if size > len(part) - offset:
                 raise ModelUnreadableError("the .cbm file is cut off within its CTR tables; copy it again")
-            table = Table.root(part[place : place + size])
-            place += size
+            table = Table.root(part[offset : offset + size])
+            offset += size
             table_id = self._table_id(table.table(CtrTableField.BASE))
             self._tables[table_id] = _counts(table, table_id.type)
 
@@ -277,16 +277,16 @@ class _Reader:
         def children(node: tuple[int, bool]) -> tuple[int, tuple[int, bool], tuple[int, bool]] | None:
             nonlocal visited
             visited += 1
-            place, has_ended = node
-            if not first <= place < end or visited > 4 * (end - first):
+            index, has_ended = node
+            if not first <= index < end or visited > 4 * (end - first):
                 raise ModelUnreadableError("the .cbm file has a tree with a branch outside the tree")
-            left, right = distances[0][place], distances[1][place]
+            left, right = distances[0][index], distances[1][index]
             if has_ended or (left == 0 and right == 0):
                 return None
-            return self._check(int(splits[place])), (place + left, left == 0), (place + right, right == 0)
+            return self._check(int(splits[index])), (index + left, left == 0), (index + right, right == 0)
 
         split, left, right, ends = grow((first, False), children)
-        rows = leaf_of[[place for place, _ in ends]] // n_outputs
+        rows = leaf_of[[index for index, _ in ends]] // n_outputs
         if np.any(rows >= len(leaves)):
             raise ModelUnreadableError("the .cbm file has a tree without a leaf value")
         number = (np.cumsum(split < 0) - 1).astype(np.int32)

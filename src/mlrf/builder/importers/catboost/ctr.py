@@ -1,7 +1,7 @@
 """CatBoost's CTR features: statistics of the target by category, or by a combination of categories and conditions.
 
 A model keeps, by the hash of a combination, how often training saw it and with which targets; the statistic is made of those
-counts and of a prior, in float32, when a row is asked. Here it is made of each entry once, when the model is read.
+counts and of a prior, in float32, when a row is predicted. Here it is made of each entry once, when the model is read.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def ctr_values(ctr: Ctr, table: CtrTable) -> F32:
         if ctr.table.type is CtrType.Buckets:
             good = counts[:, ctr.target_border]
         else:
-            # CatBoost asks tables of two classes for the second, whatever the border.
+            # CatBoost reads the second class of tables of two classes, whatever the border.
             first = ctr.target_border + 1 if counts.shape[1] > 2 else 1  # noqa: PLR2004
             good = counts[:, first:].sum(axis=1)
     # Each step in float32, as CatBoost computes it.

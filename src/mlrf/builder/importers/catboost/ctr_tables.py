@@ -19,7 +19,7 @@ class CtrColumns:
 
     tables: TableColumns | None
     """None for a model that does not split by CTR features."""
-    place: dict[Ctr, int]
+    index: dict[Ctr, int]
 
 
 def read_ctr_columns(document: Document, columns: Columns) -> CtrColumns:
@@ -35,7 +35,7 @@ def read_ctr_columns(document: Document, columns: Columns) -> CtrColumns:
     in_order = [ctr for ctrs in by_combination.values() for ctr in ctrs]
     hashed = {part.feature for table in tables for part in table.parts if part.kind is not PartKind.ABOVE}
     hashes = {feature: np.array(columns.hashes[feature], np.uint32) for feature in sorted(hashed)}
-    return CtrColumns(TableColumns(hashes, tuple(tables)), {ctr: place for place, ctr in enumerate(in_order)})
+    return CtrColumns(TableColumns(hashes, tuple(tables)), {ctr: index for index, ctr in enumerate(in_order)})
 
 
 def _table(document: Document, combination: Combination, ctrs: list[Ctr], large: set[int]) -> LookupTable:

@@ -1,8 +1,8 @@
 """Decimal numbers of a JSON model, read to the same bits as by CatBoost.
 
 CatBoost's own reader (RapidJSON without full precision) collects the digits in an integer while that stays below 2^53, then in
-a double, and multiplies or divides once by a power of ten. One leaf value in sixteen comes out a unit in the last place beside
-the nearest double; a model that was loaded from JSON answers with these.
+a double, and multiplies or divides once by a power of ten. One leaf value in sixteen comes out a unit in the last place
+different from the nearest double; a model that was loaded from JSON answers with these.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def _collect(whole: bytes, fraction: bytes) -> tuple[float, int]:
             counted += collected != 0
         else:
             number = number * 10.0 + (digit - ord("0"))
-    place = 0
+    position = 0
     if number is None:
-        while place < len(fraction) and collected < _EXACT:
-            collected = collected * 10 + fraction[place] - ord("0")
+        while position < len(fraction) and collected < _EXACT:
+            collected = collected * 10 + fraction[position] - ord("0")
             counted += collected != 0
-            place += 1
+            position += 1
         number = float(collected)
-    taken = place
-    for digit in fraction[place:]:
+    taken = position
+    for digit in fraction[position:]:
         if counted >= _DIGITS:
             break
         number = number * 10.0 + (digit - ord("0"))

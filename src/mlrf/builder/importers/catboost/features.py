@@ -56,16 +56,16 @@ class _Use:
 
 def used_ctrs(document: Document) -> list[Ctr]:
     """Return the CTR features that occur in splits, in the order of the splits."""
-    used = sorted({place for tree in document.trees for place in set(tree.split[tree.split >= 0].tolist())})
-    ctrs = (document.splits[place].ctr for place in used)
+    used = sorted({index for tree in document.trees for index in set(tree.split[tree.split >= 0].tolist())})
+    ctrs = (document.splits[index].ctr for index in used)
     return list(dict.fromkeys(ctr for ctr in ctrs if ctr is not None))
 
 
 def read_columns(document: Document, names: CategoryNames) -> Columns:
     """Return the columns; SampleError if a feature's categories are needed but not given, or wrong ones are given."""
-    by_place = _places(document)
-    uses = _uses(document, by_place)
-    feature_names = [by_place[place].name or str(place) for place in range(len(by_place))]
+    by_index = _columns_by_index(document)
+    uses = _uses(document, by_index)
+    feature_names = [by_index[index].name or str(index) for index in range(len(by_index))]
     if len(set(feature_names)) != len(feature_names):
         raise ModelUnreadableError("two features of the model have the same name")
     check_category_names(names.lists, feature_names)
@@ -73,8 +73,8 @@ def read_columns(document: Document, names: CategoryNames) -> Columns:
     codes: dict[tuple[int, int], tuple[int, ...]] = {}
     hashes: dict[int, list[int]] = {}
     notes: list[str] = []
-    for place, name in enumerate(feature_names):
-        if not by_place[place].is_category:
+    for index, name in enumerate(feature_names):
+        if not by_index[index].is_category:
             if name in names.lists:
                 raise SampleError(
                     f"feature {name!r}: the model uses it as a number, so it has no categories; leave its list out",
@@ -82,46 +82,46 @@ def read_columns(document: Document, names: CategoryNames) -> Columns:
                 )
             features.append(Feature(name, example=0.0))
             continue
-        use = uses[place]
+        use = uses[index]
         listed = names.of(name)
         if listed is None and (use.split or use.in_tables):
             integers = _small_integers(name, use)
             if not use.in_tables:
                 # Integers that are split one by one are codes themselves.
                 features.append(Feature(name, Kind.CATEGORICAL, nullable=False, example=min(integers, default=0)))
-                codes |= {(place, category_hash(str(integer))): (integer,) for integer in integers}
+                codes |= {(index, category_hash(str(integer))): (integer,) for integer in integers}
                 continue
             listed = list(integers)
         own, feature = _listed(name, listed or [], use)
         features.append(feature)
-        hashes[place] = own
+        hashes[index] = own
         found: dict[int, list[int]] = {}
         for code, hashed in enumerate(own):
             found.setdefault(hashed, []).append(code)
-        codes |= {(place, hashed): tuple(found[hashed]) for hashed in use.split}
+        codes |= {(index, hashed): tuple(found[hashed]) for hashed in use.split}
         notes += _notes(name, listed or [], own, use)
     return Columns(tuple(features), codes, hashes, tuple(notes))
 
 
-def _uses(document: Document, by_place: Sequence[Column]) -> dict[int, _Use]:
-    uses = {place: _Use() for place, column in enumerate(by_place) if column.is_category}
+def _uses(document: Document, by_index: Sequence[Column]) -> dict[int, _Use]:
+    uses = {index: _Use() for index, column in enumerate(by_index) if column.is_category}
     for tree in document.trees:
-        for place in set(tree.split[tree.split >= 0].tolist()):
-            split = document.splits[place]
+        for index in set(tree.split[tree.split >= 0].tolist()):
+            split = document.splits[index]
             if split.category is not None and split.column != NO_COLUMN:
                 uses[split.column].split.add(split.category)
     for ctr in used_ctrs(document):
         combination = ctr.table.combination
-        for place in combination.categories:
-            uses[place].in_tables = True
-        for place, hashed in combination.equals:
-            uses[place].split.add(hashed)
-            uses[place].in_tables = True
+        for index in combination.categories:
+            uses[index].in_tables = True
+        for index, hashed in combination.equals:
+            uses[index].split.add(hashed)
+            uses[index].in_tables = True
         if len(combination.categories) == 1 and not combination.above and not combination.equals:
-            (place,) = combination.categories
+            (index,) = combination.categories
             table = document.ctr_tables.get(ctr.table)
             keys = np.zeros(0, np.uint64) if table is None else table.keys
-            uses[place].tabled |= set(single_hashes(keys))
+            uses[index].tabled |= set(single_hashes(keys))
     return uses
 
 
@@ -202,7 +202,7 @@ def _some(categories: Sequence[Category]) -> str:
     return shown + " …" * (len(categories) > _SHOWN)
 
 
-def _places(document: Document) -> list[Column]:
+def _columns_by_index(document: Document) -> list[Column]:
     found: dict[int, Column] = {}
     for column in document.columns:
         if column.flat in found or not 0 <= column.flat < _MAX_COLUMNS:
@@ -211,4 +211,4 @@ def _places(document: Document) -> list[Column]:
     if not found:
         raise ModelUnreadableError("the model has no features")
     # A feature that training ignored may be left out of the file; rows have it all the same.
-    return [found.get(place, Column(place, "")) for place in range(max(found) + 1)]
+    return [found.get(index, Column(index, "")) for index in range(max(found) + 1)]

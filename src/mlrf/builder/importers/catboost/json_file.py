@@ -68,7 +68,7 @@ class _Reader:
         self._floats = {f.feature_index: _column(f) for f in info.float_features}
         self._categories = {f.feature_index: _column(f, is_category=True) for f in info.categorical_features}
         self._splits: dict[Split, int] = {}
-        # Trees name splits by CTR features by their place among all splits: those of numbers, of categories, then these.
+        # Trees name splits by CTR features by their position among all splits: those of numbers, of categories, then these.
         self._first_ctr_split = sum(len(f.borders) for f in info.float_features) + sum(
             len(f.values) for f in info.categorical_features
         )
@@ -208,7 +208,7 @@ def _counts(table: CtrTableRecord, kind: CtrType) -> CtrTable:
         raise ModelUnreadableError("the model has a CTR table whose counts do not match its keys")
     try:
         keys = [int(key) for key in items[::stride] if isinstance(key, str)]
-        counts = np.array([items[place::stride] for place in range(1, stride)], np.float64).T
+        counts = np.array([items[offset::stride] for offset in range(1, stride)], np.float64).T
         found = np.array(keys, np.uint64)
     except (ValueError, OverflowError) as error:
         raise ModelUnreadableError("the model has a CTR table with a key or a count that is not a number") from error
@@ -217,8 +217,8 @@ def _counts(table: CtrTableRecord, kind: CtrType) -> CtrTable:
         counts[counts != np.trunc(counts)] = 0.0
     if len(found) != len(counts):
         raise ModelUnreadableError("the model has a CTR table with a key that is not text")
-    held = found != NO_KEY
-    return make_table(found[held], counts.reshape(-1, stride - 1)[held], table.counter_denominator)
+    has_key = found != NO_KEY
+    return make_table(found[has_key], counts.reshape(-1, stride - 1)[has_key], table.counter_denominator)
 
 
 def _decimals(raw: msgspec.Raw) -> list[float]:

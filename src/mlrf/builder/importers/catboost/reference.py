@@ -18,8 +18,10 @@ _UNKNOWN = "\x00a category that nobody has"
 _PREDICTIONS = {"sigmoid": "Probability", "softmax": "Probability", "sigmoid_each": "Probability", "exp": "Exponent"}
 
 
-def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
-    """Return the margins of `rows`, the predictions of `wanted`, and CatBoost's version.
+def answer(
+    model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], threads: int
+) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `prediction_rows`, and CatBoost's version.
 
     The settings: `link`, and `categories`: for each column the list that its codes index, None if a code is the
     category.
@@ -30,14 +32,14 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
     library.load_model(str(model), format=kind)
     by_category = library.get_cat_feature_indices()
 
-    def ask(part: F64, kind: str) -> F64:
+    def predict(part: F64, kind: str) -> F64:
         table = _table(part, library, settings["categories"]) if by_category else part
         answers = library.predict(table, prediction_type=kind, thread_count=threads)
         return np.asarray(answers, np.float64).reshape(part.shape[0], -1)
 
-    margins = ask(rows, "RawFormulaVal")
+    margins = predict(rows, "RawFormulaVal")
     link = settings["link"]
-    predictions = ask(wanted, _PREDICTIONS.get(link, "RawFormulaVal"))
+    predictions = predict(prediction_rows, _PREDICTIONS.get(link, "RawFormulaVal"))
     if link == "sigmoid":
         predictions = predictions[:, 1:]  # of the two classes, the second
     return margins, predictions, str(catboost.__version__)
@@ -46,13 +48,13 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
 def _table(rows: F64, library: catboost.CatBoost, categories: Sequence[Sequence[Category] | None]) -> pd.DataFrame:
     by_category = set(library.get_cat_feature_indices())
     columns: dict[str, Any] = {}
-    for place, name in enumerate(library.feature_names_):
-        if place not in by_category:
-            columns[name] = rows[:, place]
+    for index, name in enumerate(library.feature_names_):
+        if index not in by_category:
+            columns[name] = rows[:, index]
             continue
         # As the engine reads a code: truncated toward zero. NaN is in no set; a category of CatBoost is never NaN.
-        codes = np.trunc(rows[:, place]).tolist()
-        columns[name] = np.array([_category(code, categories[place]) for code in codes], object)
+        codes = np.trunc(rows[:, index]).tolist()
+        columns[name] = np.array([_category(code, categories[index]) for code in codes], object)
     return pd.DataFrame(columns)
 
 

@@ -24,10 +24,10 @@ def to_trees(
     sets: dict[CategorySet, int] = {}
     table = document.splits
     category_set = np.full(len(table) + 1, NUMERIC, np.int32)
-    for place, split in enumerate(table):
+    for index, split in enumerate(table):
         codes = None if split.category is None else columns.codes.get((split.column, split.category))
         if codes is not None:
-            category_set[place] = sets.setdefault(codes, len(sets))
+            category_set[index] = sets.setdefault(codes, len(sets))
     large = {column.flat for column in document.columns if column.nan_is_large}
     # The last entry of each belongs to leaves: NO_SPLIT is -1.
     n_features = len(columns.features)
@@ -35,7 +35,7 @@ def to_trees(
         [
             *(
                 # A CTR feature that no tree splits by has no column.
-                split.column if split.ctr is None else n_features + ctr_columns.place.get(split.ctr, 0)
+                split.column if split.ctr is None else n_features + ctr_columns.index.get(split.ctr, 0)
                 for split in table
             ),
             LEAF,

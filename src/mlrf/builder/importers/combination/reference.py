@@ -18,8 +18,10 @@ from mlrf.core.forest import F64
 _TWO = 2
 
 
-def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
-    """Return the margins of all members for `rows`, the whole's predictions of `wanted`, and scikit-learn's version.
+def answer(
+    model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], threads: int
+) -> tuple[F64, F64, str]:
+    """Return the margins of all members for `rows`, the whole's predictions of `prediction_rows`, and scikit-learn's version.
 
     The settings: `members`, each with its `answers` module, its `settings` and the `columns` that it sees (None for all).
     """
@@ -35,8 +37,8 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
             margins.append(np.reshape(found, (len(rows), -1)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without names
-        predictions = _predictions(combination, _table(combination, wanted))
-    return np.hstack(margins), predictions.reshape(len(wanted), -1), sklearn.__version__
+        predictions = _predictions(combination, _table(combination, prediction_rows))
+    return np.hstack(margins), predictions.reshape(len(prediction_rows), -1), sklearn.__version__
 
 
 def _table(combination: Any, rows: F64) -> Any:

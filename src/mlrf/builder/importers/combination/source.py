@@ -57,7 +57,7 @@ def is_combination_file(content: bytes) -> bool:
     module, name = skops_class(content) or ("", "")
     if name not in RECIPES or not module.startswith("sklearn."):
         return False
-    # Bagged single trees are of the importer of trees, and only the members tell.
+    # Bagged single trees are of the importer of trees, and only the members show it.
     return not name.startswith("Bagging") or is_combination(load_combination(content))
 
 

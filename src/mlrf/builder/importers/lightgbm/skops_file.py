@@ -40,8 +40,8 @@ def read_skops(content: bytes) -> tuple[bytes, tuple[ClassLabel, ...] | None]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
                 raise ModelUnreadableError(f"the skops file unpacks to more than {_MAX_BYTES >> 30} GiB")
-            held = json.loads(archive.read(_SCHEMA))
-            state = held["content"]["content"]
+            schema = json.loads(archive.read(_SCHEMA))
+            state = schema["content"]["content"]
             booster = state["_Booster"]["content"]["content"] if "_Booster" in state else state
             text = _value(booster["_handle"] if "_handle" in booster else booster["handle"])  # as LightGBM 3 calls it
             labels = _labels(state.get("_classes"), archive)

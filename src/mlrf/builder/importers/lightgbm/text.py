@@ -70,14 +70,14 @@ def _tree_blocks(raw: bytes, start: int, header: Fields) -> tuple[list[bytes], i
         raise ModelUnreadableError(f"the model file's tree_sizes are not integers: {error}") from error
     blocks = []
     for index, size in enumerate(sizes):
-        opening = b"Tree=%d\n" % index
+        first_line = b"Tree=%d\n" % index
         block = raw[start : start + max(size, 0)]
-        if not block.startswith(opening) or len(block) != size or not block.endswith(b"\n\n"):
+        if not block.startswith(first_line) or len(block) != size or not block.endswith(b"\n\n"):
             raise ModelUnreadableError(
                 f"the model file is cut off or was edited: tree {index} of {len(sizes)} is not the {size} bytes that "
                 "tree_sizes states; copy it again, byte for byte"
             )
-        blocks.append(block[len(opening) :])
+        blocks.append(block[len(first_line) :])
         start += size
     if raw[start:].lstrip(b"\n").startswith(_AFTER_TREES_BELOW_2_2):
         raise UnsupportedModelError(
@@ -116,9 +116,9 @@ def _tail(text: str) -> tuple[Fields, list[list[Any]] | None]:
     if end >= 0:
         parameters = dict(_PARAMETER.findall(text[:end]))
         rest = text[end + len(_END_OF_PARAMETERS) :].strip("\n")
-    elif _PARAMETERS not in text and (place := text.rfind("\n" + _PANDAS)) >= 0:
+    elif _PARAMETERS not in text and (start := text.rfind("\n" + _PANDAS)) >= 0:
         # A model that LightGBM 2 read as text and saved again: it had no parameters, and Python's line is the end.
-        parameters, rest = {}, text[place:].strip("\n")
+        parameters, rest = {}, text[start:].strip("\n")
     else:
         raise ModelUnreadableError("the model file is cut off: it ends before `end of parameters`; copy it again")
     if not rest:

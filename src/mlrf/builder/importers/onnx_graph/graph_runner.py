@@ -31,7 +31,7 @@ class GraphAnswers:
 
 
 def run_graph_reference(graph: ImportedGraph, rows: F64, infinite: F64 | None = None) -> GraphAnswers:
-    """Return ONNX Runtime's answers to rows [n, F], each asked alone; `infinite` are rows that hold infinities.
+    """Return ONNX Runtime's answers to rows [n, F], each run alone; `infinite` are rows that hold infinities.
 
     ModelUnreadableError if it refuses the model; BuildError if it crashes or takes too long.
     """

@@ -56,7 +56,7 @@ def column_names(inputs: Sequence[tuple[str, int]], requested: Sequence[str] | N
     names = []
     for name, width in inputs:
         prefix = "x" if len(inputs) == 1 else f"{name}_"
-        names += [name] if width == 1 and len(inputs) > 1 else [f"{prefix}{place}" for place in range(width)]
+        names += [name] if width == 1 and len(inputs) > 1 else [f"{prefix}{index}" for index in range(width)]
     if requested is None:
         return names
     if len(requested) != len(names):

@@ -73,22 +73,22 @@ def _moved(
         if node.op_type == "Gather" and _attribute(node, "axis") not in (1, -1):
             return None
         picked = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
-        return [columns[int(place)] for place in picked]
+        return [columns[int(index)] for index in picked]
     return None
 
 
 def _take_numbers(node: onnx.NodeProto, columns: Sequence[Column]) -> None:
     names = ("offset", "scale") if node.op_type == "Scaler" else ("imputed_value_floats", "")
     middles, factors = ([float(x) for x in _attribute(node, name) or ()] for name in names)
-    for place, column in enumerate(columns):
-        if (middle := _at(middles, place)) is not None:
+    for index, column in enumerate(columns):
+        if (middle := _at(middles, index)) is not None:
             column.centre = middle
-        if (factor := _at(factors, place)) is not None and factor:
+        if (factor := _at(factors, index)) is not None and factor:
             column.spread = min(abs(1.0 / factor), 1e30)
 
 
-def _at(values: Sequence[float], place: int) -> float | None:
-    value = values[place] if place < len(values) else values[0] if len(values) == 1 else None
+def _at(values: Sequence[float], index: int) -> float | None:
+    value = values[index] if index < len(values) else values[0] if len(values) == 1 else None
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -109,9 +109,9 @@ def _with_infinities(
 
     def agrees(rows: F64) -> Bool:
         same = np.zeros(len(rows), np.bool_)
-        places = np.flatnonzero(answered)
-        got, _, _ = _served(graph, schema, entry, rows[places], expected.shape[1])
-        same[places] = ~compare(expected[places], got, relative=0.0).off
+        indices = np.flatnonzero(answered)
+        got, _, _ = _served(graph, schema, entry, rows[indices], expected.shape[1])
+        same[indices] = ~compare(expected[indices], got, relative=0.0).off
         return same
 
     return with_infinities(schema, probed, answered, agrees, is_single=is_single)
@@ -161,8 +161,8 @@ def _second_judge(
         return {}, (
             "ONNX's reference evaluator returns another number of values, so the graph is verified against ONNX Runtime only",
         )
-    part, theirs = golden.take(some[judged]), meaning.margins(numbers[judged])
-    verdict = compare(expected[some[judged]], theirs, relative=_REFERENCE_LIMIT)
+    part, computed = golden.take(some[judged]), meaning.margins(numbers[judged])
+    verdict = compare(expected[some[judged]], computed, relative=_REFERENCE_LIMIT)
     notes: tuple[str, ...] = ()
     if np.any(verdict.off):
         difference = (

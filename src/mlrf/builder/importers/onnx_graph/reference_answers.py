@@ -16,7 +16,7 @@ from mlrf.core.forest import F64
 def answer(
     model: Path,
     rows: F64,
-    wanted: F64,  # noqa: ARG001  labels come with the numbers
+    prediction_rows: F64,  # noqa: ARG001  labels come with the numbers
     settings: Mapping[str, Any],
     threads: int,  # noqa: ARG001  it has one
 ) -> tuple[F64, F64, str]:

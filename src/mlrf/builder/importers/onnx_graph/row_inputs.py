@@ -31,7 +31,7 @@ def run_each(run: Run, rows: F64, settings: Mapping[str, Any]) -> tuple[F64, F64
             try:
                 found = run(outputs, _feed(row, settings))
                 answer = _numbers(found[0], settings["keys"])
-                label = _place(found[1], settings["classes"]) if len(found) > 1 else math.nan
+                label = _class_index(found[1], settings["classes"]) if len(found) > 1 else math.nan
             except Exception as error:  # noqa: BLE001  a graph may fail in any way
                 refusal = error
         numbers.append(answer)
@@ -47,7 +47,8 @@ def _feed(row: Sequence[float], settings: Mapping[str, Any]) -> dict[str, Any]:
     feed, first = {}, 0
     for name, element, width, is_flat in settings["inputs"]:
         values = [
-            _value(row[place], element, settings["categories"].get(str(place))) for place in range(first, first + width)
+            _value(row[column], element, settings["categories"].get(str(column)))
+            for column in range(first, first + width)
         ]
         first += width
         dtype = object if element == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(element)
@@ -70,7 +71,7 @@ def _numbers(found: Any, keys: Sequence[Any] | None) -> list[float]:
     return [float(found[0][key]) for key in keys]
 
 
-def _place(found: Any, classes: Sequence[Any] | None) -> float:
+def _class_index(found: Any, classes: Sequence[Any] | None) -> float:
     label = np.asarray(found).reshape(-1)[0]
     label = label.item() if isinstance(label, np.generic) else label
     return float(classes.index(label)) if classes and label in classes else math.nan

@@ -92,4 +92,4 @@ def _with(backgrounds: F64, pairs: Sequence[tuple[int, float]], rng: np.random.G
 
 
 def _spread(items: Sequence[_T], most: int) -> list[_T]:
-    return [items[place] for place in np.unique(np.linspace(0, len(items) - 1, most).astype(np.int64))] if items else []
+    return [items[index] for index in np.unique(np.linspace(0, len(items) - 1, most).astype(np.int64))] if items else []

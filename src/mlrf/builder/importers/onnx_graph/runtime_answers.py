@@ -20,7 +20,7 @@ _TIMES_FILE = 8
 def answer(
     model: Path,
     rows: F64,
-    wanted: F64,  # noqa: ARG001  labels come with the numbers
+    prediction_rows: F64,  # noqa: ARG001  labels come with the numbers
     settings: Mapping[str, Any],
     threads: int,  # noqa: ARG001  several add up in whatever order they end
 ) -> tuple[F64, F64, str]:

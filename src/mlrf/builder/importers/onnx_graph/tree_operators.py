@@ -19,16 +19,16 @@ def check_trees(model: onnx.ModelProto) -> None:
         seen = bytearray(len(nodes.mode))
         waiting = list(nodes.roots)
         while waiting:
-            place = waiting.pop()
-            if seen[place]:
+            index = waiting.pop()
+            if seen[index]:
                 raise ModelUnreadableError(
                     f"the trees of {node.op_type} share branches or have cycles: a node has two parents; export it with "
                     "trees of their own"
                 )
-            seen[place] = 1
-            if nodes.mode[place] != LEAF:
-                if nodes.feature[place] < 0:
+            seen[index] = 1
+            if nodes.mode[index] != LEAF:
+                if nodes.feature[index] < 0:
                     raise ModelUnreadableError(
-                        f"{node.op_type} tests column {nodes.feature[place]}; export the model again"
+                        f"{node.op_type} tests column {nodes.feature[index]}; export the model again"
                     )
-                waiting += (nodes.yes[place], nodes.no[place])
+                waiting += (nodes.yes[index], nodes.no[index])

@@ -69,7 +69,7 @@ class Graph:
     """A graph with one tree operator."""
 
     node: onnx.NodeProto
-    place: int
+    index: int
     """Index of the operator among the graph's nodes."""
     inputs: tuple[Input, ...]
     is_float: bool
@@ -80,29 +80,29 @@ class Graph:
 def read_graph(model: onnx.ModelProto) -> Graph:
     """Return the operators around the trees; UnsupportedModelError names the operator that mlrf does not support."""
     graph = model.graph
-    places = [i for i, node in enumerate(graph.node) if node.domain == ML_DOMAIN and node.op_type in TREE_OPERATORS]
-    if not places:
+    indices = [i for i, node in enumerate(graph.node) if node.domain == ML_DOMAIN and node.op_type in TREE_OPERATORS]
+    if not indices:
         raise UnsupportedModelError("it has no trees")
-    if len(places) > 1:
+    if len(indices) > 1:
         raise UnsupportedModelError(
-            f"the ONNX model has {len(places)} tree ensembles; mlrf serves one: export the trees as one operator"
+            f"the ONNX model has {len(indices)} tree ensembles; mlrf serves one: export the trees as one operator"
         )
-    place = places[0]
-    node = graph.node[place]
+    index = indices[0]
+    node = graph.node[index]
     if len(node.input) != 1 or not node.output:
         raise ModelUnreadableError(f"the ONNX file is damaged: {node.op_type} lacks its input or its output")
     before = _Before(graph)
     inputs = before.inputs(node.input[0])
     elements = {i.element for i in inputs}
     is_float = before.rounds or TensorProto.DOUBLE not in elements
-    behind = [n for i, n in enumerate(graph.node) if i != place and i not in before.used]
+    behind = [n for i, n in enumerate(graph.node) if i != index and i not in before.used]
     for other in behind:
         if other.op_type not in _BEHIND or other.domain not in ("", ML_DOMAIN):
             raise UnsupportedModelError(
-                f"the ONNX model has the operator {other.op_type} beside its trees; mlrf reads tree ensembles whose "
+                f"the ONNX model has the operator {other.op_type} besides its trees; mlrf reads tree ensembles whose "
                 "columns are used as they are; move other steps out of the file"
             )
-    return Graph(node, place, inputs, is_float, _input_path(graph, node, behind))
+    return Graph(node, index, inputs, is_float, _input_path(graph, node, behind))
 
 
 class _Before:
@@ -112,7 +112,7 @@ class _Before:
         constants = {tensor.name for tensor in graph.initializer}
         self._given = {value.name: value for value in graph.input if value.name not in constants}
         self._nodes = graph.node
-        self._makers = {name: place for place, node in enumerate(graph.node) for name in node.output}
+        self._makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
         self.used: set[int] = set()
         """Indices of the nodes on the path."""
         self.rounds = False
@@ -138,16 +138,16 @@ class _Before:
     def _walk(self, tensor: str, *, is_cast: bool, depth: int) -> list[Input]:
         if tensor in self._given:
             return [_input(self._given[tensor], is_cast=is_cast)]
-        place = self._makers.get(tensor)
-        if place is None or depth > len(self._makers):
+        index = self._makers.get(tensor)
+        if index is None or depth > len(self._makers):
             raise ModelUnreadableError(f"the ONNX file is damaged: no operator produces the tensor {tensor!r}")
-        node = self._nodes[place]
+        node = self._nodes[index]
         if node.op_type not in _BEFORE or node.domain:
             raise UnsupportedModelError(
                 f"the ONNX model computes the columns of its trees with {node.op_type}; mlrf supports trees on columns as they "
                 "are; export only the trees, and apply this step before sending rows"
             )
-        self.used.add(place)
+        self.used.add(index)
         if node.op_type == "Cast":
             to = _attribute(node, "to")
             if to not in _FLOATS:

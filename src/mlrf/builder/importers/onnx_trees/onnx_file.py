@@ -37,13 +37,13 @@ def read_document(source: Source) -> tuple[onnx.ModelProto, bytes]:
 
 def check(model: onnx.ModelProto) -> None:
     """Check a model by ONNX's own rules; ModelUnreadableError says which one it breaks."""
-    if untyped := [place for place, value in enumerate(model.graph.output) if not value.HasField("type")]:
+    if untyped := [index for index, value in enumerate(model.graph.output) if not value.HasField("type")]:
         # skl2onnx declares no type for ZipMap's output, and ONNX Runtime needs none.
         whole, model = model, onnx.ModelProto()
         model.CopyFrom(whole)
-        for place in untyped:
+        for index in untyped:
             kind = onnx.helper.make_tensor_value_info("", onnx.TensorProto.FLOAT, [None, None]).type
-            model.graph.output[place].type.CopyFrom(kind)
+            model.graph.output[index].type.CopyFrom(kind)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker's own errors, and those that its C++ throws for a damaged model

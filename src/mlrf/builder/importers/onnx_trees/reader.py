@@ -123,7 +123,7 @@ def _of_output(tree: TreeArrays, kind: Kind) -> TreeArrays:
     """Return a tree that adds only to the output that counts, if the others follow from it."""
     if kind.output is None:
         return tree
-    column = [place for place, output in enumerate(tree.outputs) if output == kind.output]
+    column = [index for index, output in enumerate(tree.outputs) if output == kind.output]
     values = tree.values[:, column] if column else np.zeros((len(tree.feature), 1))
     return replace(tree, values=values, outputs=(0,))
 
@@ -197,7 +197,7 @@ def _settings(
             if i.element not in floats
         },
         "categorical": categorical,
-        "place": graph.place,
+        "index": graph.index,
         "margin": graph.way.margin,
         "answer": graph.way.answer,
         "link": kind.link.kind,

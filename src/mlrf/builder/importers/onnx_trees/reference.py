@@ -27,20 +27,20 @@ _LINK_ERROR = 2.0**-22
 def answer(
     model: Path,
     rows: F64,
-    wanted: F64,
+    prediction_rows: F64,
     settings: Mapping[str, Any],
     threads: int,  # noqa: ARG001  several add the trees in whatever order they end
 ) -> tuple[F64, F64, str]:
-    """Return the margins of `rows`, the predictions of `wanted` (both with categories as codes), and ONNX Runtime's version."""
+    """Return the margins of `rows`, the predictions of `prediction_rows` (categories as codes), and ONNX Runtime's version."""
     whole = onnx.load_model_from_string(model.read_bytes())
     _open_rows(whole.graph)
     for value in whole.graph.input:
         if value.name in settings["declared"]:
             value.type.tensor_type.elem_type = settings["declared"][value.name]
-    predictions = _reduced(_run(whole, settings["answer"], wanted, settings), settings)
+    predictions = _reduced(_run(whole, settings["answer"], prediction_rows, settings), settings)
     bare = onnx.ModelProto()
     bare.CopyFrom(whole)
-    for attribute in bare.graph.node[settings["place"]].attribute:
+    for attribute in bare.graph.node[settings["index"]].attribute:
         if attribute.name == "post_transform":
             attribute.CopyFrom(
                 helper.make_attribute("post_transform", 0 if attribute.type == attribute.INT else "NONE")
@@ -49,8 +49,8 @@ def answer(
         element = onnx.TensorProto.DOUBLE if settings["is_double"] else onnx.TensorProto.FLOAT
         bare.graph.output.append(helper.make_tensor_value_info(settings["margin"], element, None))
     margins = _reduced(_run(bare, settings["margin"], rows, settings), settings)
-    margins_of_wanted = _reduced(_run(bare, settings["margin"], wanted, settings), settings)
-    return margins, _as_precise(predictions, margins_of_wanted, settings), str(ort.__version__)
+    prediction_margins = _reduced(_run(bare, settings["margin"], prediction_rows, settings), settings)
+    return margins, _as_precise(predictions, prediction_margins, settings), str(ort.__version__)
 
 
 def _open_rows(graph: onnx.GraphProto) -> None:

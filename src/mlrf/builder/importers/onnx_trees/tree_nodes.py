@@ -136,15 +136,15 @@ def _read_version_3(attributes: _Attributes) -> Ensemble:
     modes = attributes.words("nodes_modes")
     if len(modes) != n or (unknown := set(modes) - {*_MODES[:-1], LEAF}):
         raise attributes.error("nodes_modes", f"holds {min(unknown)!r}" if len(modes) == n else "is too short")
-    place = {key: index for index, key in enumerate(zip(tree_ids, node_ids, strict=True))}
-    if len(place) != n:
+    position = {key: index for index, key in enumerate(zip(tree_ids, node_ids, strict=True))}
+    if len(position) != n:
         raise attributes.error("nodes_nodeids", "names a node of a tree twice")
 
     def children(name: str) -> list[int]:
         ids = attributes.integers(name, n)
         try:
             return [
-                0 if mode == LEAF else place[tree, child]
+                0 if mode == LEAF else position[tree, child]
                 for mode, tree, child in zip(modes, tree_ids, ids, strict=True)
             ]
         except KeyError as error:
@@ -157,9 +157,9 @@ def _read_version_3(attributes: _Attributes) -> Ensemble:
     values = attributes.numbers(f"{prefix}_weights", len(ids))
     weights: dict[int, list[tuple[int, float]]] = {}
     for tree, node, target, value in zip(leaf_trees, leaf_nodes, ids, values, strict=True):
-        if (tree, node) not in place or modes[place[tree, node]] != LEAF:
+        if (tree, node) not in position or modes[position[tree, node]] != LEAF:
             raise attributes.error(f"{prefix}_nodeids", f"names node {node} of tree {tree}, which is not a leaf")
-        weights.setdefault(place[tree, node], []).append((target, value))
+        weights.setdefault(position[tree, node], []).append((target, value))
     tracks = attributes.integers("nodes_missing_value_tracks_true")
     hits = attributes.numbers("nodes_hitrates")
     nodes = Nodes(

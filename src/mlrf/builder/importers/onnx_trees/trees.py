@@ -48,18 +48,18 @@ class TreeReader:
 
     def _check_features(self, n_features: int) -> None:
         nodes, by_order = self._nodes, set()
-        for place, mode in enumerate(nodes.mode):
+        for index, mode in enumerate(nodes.mode):
             if mode == LEAF:
                 continue
-            feature = nodes.feature[place]
+            feature = nodes.feature[index]
             if not 0 <= feature < n_features:
                 raise ModelUnreadableError(f"{_DAMAGED}a node tests column {feature} of {n_features}")
             if mode in _BY_VALUE:
-                codes = self._codes(place)
+                codes = self._codes(index)
                 self.categorical[feature] = max(self.categorical.get(feature, 0), *codes, 0)
             else:
                 by_order.add(feature)
-                if math.isnan(nodes.value[place]):
+                if math.isnan(nodes.value[index]):
                     raise ModelUnreadableError(f"{_DAMAGED}a threshold is not a number")
         if both := sorted(by_order & self.categorical.keys()):
             raise UnsupportedModelError(
@@ -67,14 +67,14 @@ class TreeReader:
                 "supports one of them per column; split it into two columns"
             )
 
-    def _codes(self, place: int) -> CategorySet:
+    def _codes(self, index: int) -> CategorySet:
         nodes = self._nodes
-        values = nodes.sets.get(place, []) if nodes.mode[place] == MEMBER else [nodes.value[place]]
+        values = nodes.sets.get(index, []) if nodes.mode[index] == MEMBER else [nodes.value[index]]
         known = [value for value in values if not math.isnan(value)]
         for value in known:
             if not value.is_integer() or not 0 <= value <= _MAX_CODE:
                 raise UnsupportedModelError(
-                    f"the ONNX model tests column {nodes.feature[place]} for equality with {value!r}; mlrf supports such tests "
+                    f"the ONNX model tests column {nodes.feature[index]} for equality with {value!r}; mlrf supports such tests "
                     f"for the codes of categories, integers from 0 to {_MAX_CODE}"
                 )
         return tuple(sorted({int(value) for value in known}))
@@ -86,54 +86,54 @@ class TreeReader:
         # A node's index in the file, the slot for its number, and how many times its hits count.
         waiting: list[tuple[int, int, bool, float]] = [(root, NO_FEATURE, False, 1.0)]
         while waiting:
-            place, parent, is_left, times = waiting.pop()
-            if self._seen[place]:
+            index, parent, is_left, times = waiting.pop()
+            if self._seen[index]:
                 raise UnsupportedModelError(
                     "the ONNX model's trees share branches or have cycles: a node has two parents; export it with trees "
                     "of their own"
                 )
-            self._seen[place] = 1
+            self._seen[index] = 1
             number = columns.add(parent, is_left)
-            hits = nodes.hits[place] * times if self._with_hits and nodes.hits is not None else 0.0
-            if nodes.mode[place] == LEAF:
-                leaves.append((number, place))
+            hits = nodes.hits[index] * times if self._with_hits and nodes.hits is not None else 0.0
+            if nodes.mode[index] == LEAF:
+                leaves.append((number, index))
                 columns.cover[number] = hits
                 continue
-            columns.feature[number] = nodes.feature[place]
-            if nodes.mode[place] in _BY_VALUE:
-                left, right, share = self._by_value(place, columns, number)
+            columns.feature[number] = nodes.feature[index]
+            if nodes.mode[index] in _BY_VALUE:
+                left, right, share = self._by_value(index, columns, number)
                 waiting += [(right, number, False, times), (left, number, True, times * share)]
                 continue
-            threshold, exchanged = self._threshold(place)
+            threshold, exchanged = self._threshold(index)
             columns.threshold[number] = threshold
-            columns.default_left[number] = nodes.nan_yes[place] != exchanged
-            left, right = nodes.yes[place], nodes.no[place]
+            columns.default_left[number] = nodes.nan_yes[index] != exchanged
+            left, right = nodes.yes[index], nodes.no[index]
             if exchanged:
                 left, right = right, left
             waiting += [(right, number, False, times), (left, number, True, times)]
         return self._arrays(columns, leaves)
 
-    def _threshold(self, place: int) -> tuple[float, bool]:
+    def _threshold(self, index: int) -> tuple[float, bool]:
         """Return t of `x <= t`, and whether rows that pass the file's test go right."""
-        mode, value = self._nodes.mode[place], self._nodes.value[place]
+        mode, value = self._nodes.mode[index], self._nodes.value[index]
         if mode in (LT, GTE):
             value = (
                 float(below32(np.array(value))) if self._precision == "float32" else math.nextafter(value, -math.inf)
             )
         return value, mode in (GT, GTE)
 
-    def _by_value(self, place: int, columns: _Columns, number: int) -> tuple[int, int, float]:
+    def _by_value(self, index: int, columns: _Columns, number: int) -> tuple[int, int, float]:
         """Return the sides of a set, and how many times the left one's hits count: once for each link of a chain."""
         nodes = self._nodes
-        codes, mode = set(self._codes(place)), nodes.mode[place]
-        yes, no, nan_yes = nodes.yes[place], nodes.no[place], nodes.nan_yes[place]
+        codes, mode = set(self._codes(index)), nodes.mode[index]
+        yes, no, nan_yes = nodes.yes[index], nodes.no[index], nodes.nan_yes[index]
         if mode == NEQ:
             yes, no, nan_yes = no, yes, False  # NaN is unequal to every value
         share, first = 1.0, yes
         while (
             mode != NEQ
             and nodes.mode[no] in (EQ, MEMBER)
-            and nodes.feature[no] == nodes.feature[place]
+            and nodes.feature[no] == nodes.feature[index]
             and not (nan_yes or nodes.nan_yes[no])
             and self._alike[nodes.yes[no]] == self._alike[yes]
             and not self._seen[no]
@@ -152,7 +152,7 @@ class TreeReader:
         return yes, no, share
 
     def _arrays(self, columns: _Columns, leaves: list[tuple[int, int]]) -> TreeArrays:
-        weights = [(number, self._nodes.weights.get(place, [])) for number, place in leaves]
+        weights = [(number, self._nodes.weights.get(index, [])) for number, index in leaves]
         outputs = tuple(sorted({output for _, adds in weights for output, _ in adds})) or (0,)
         column = {output: index for index, output in enumerate(outputs)}
         values = np.zeros((len(columns.feature), len(outputs)))
@@ -185,8 +185,8 @@ def has_real_hits(nodes: Nodes) -> bool:
     if hits is None or not all(math.isfinite(h) and h >= 0 for h in hits) or len(set(hits)) == 1:
         return False
     return all(
-        abs(hits[nodes.yes[place]] + hits[nodes.no[place]] - hits[place]) <= _HITS_TOLERANCE * hits[place]
-        for place, mode in enumerate(nodes.mode)
+        abs(hits[nodes.yes[index]] + hits[nodes.no[index]] - hits[index]) <= _HITS_TOLERANCE * hits[index]
+        for index, mode in enumerate(nodes.mode)
         if mode != LEAF
     )
 
@@ -224,27 +224,27 @@ def _alike(nodes: Nodes) -> dict[int, int]:
     for root in nodes.roots:
         waiting, open_nodes = [root], set[int]()
         while waiting:
-            place = waiting[-1]
-            children: Sequence[int] = () if nodes.mode[place] == LEAF else (nodes.yes[place], nodes.no[place])
+            index = waiting[-1]
+            children: Sequence[int] = () if nodes.mode[index] == LEAF else (nodes.yes[index], nodes.no[index])
             missing = [child for child in children if child not in found]
-            if missing and place in open_nodes:
+            if missing and index in open_nodes:
                 raise ModelUnreadableError(f"{_DAMAGED}its branches form a cycle")
             if missing:
-                open_nodes.add(place)
+                open_nodes.add(index)
                 waiting += missing
                 continue
             waiting.pop()
             key: tuple[object, ...] = (
-                (LEAF, *nodes.weights.get(place, []))
+                (LEAF, *nodes.weights.get(index, []))
                 if not children
                 else (
-                    nodes.mode[place],
-                    nodes.feature[place],
-                    nodes.value[place],
-                    nodes.nan_yes[place],
-                    tuple(nodes.sets.get(place, ())),
+                    nodes.mode[index],
+                    nodes.feature[index],
+                    nodes.value[index],
+                    nodes.nan_yes[index],
+                    tuple(nodes.sets.get(index, ())),
                     *(found[child] for child in children),
                 )
             )
-            found[place] = numbers.setdefault(key, len(numbers))
+            found[index] = numbers.setdefault(key, len(numbers))
     return found

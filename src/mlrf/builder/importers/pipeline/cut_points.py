@@ -83,8 +83,8 @@ class CutPoints:
         )
         every = np.arange(len(limits))
         low, high = _ordinal(-table.largest), _ordinal(table.largest)
-        below_all = ~self._holds(table, every, -table.largest)
-        above_all = self._holds(table, every, table.largest)
+        below_all = ~self._satisfies(table, every, -table.largest)
+        above_all = self._satisfies(table, every, table.largest)
         between = np.flatnonzero(~below_all & ~above_all)
         self._narrow(table, low, high, between)
         self._check(table, low, between)
@@ -96,12 +96,12 @@ class CutPoints:
         order = np.argsort(features, kind="stable")
         sorted_features = features[order]
         starts = np.flatnonzero(np.diff(sorted_features, prepend=-1))
-        place = np.empty(len(features), np.int64)
+        row_indices = np.empty(len(features), np.int64)
         sizes = np.diff([*starts, len(features)])
-        place[order] = np.arange(len(features)) - np.repeat(starts, sizes)
+        row_indices[order] = np.arange(len(features)) - np.repeat(starts, sizes)
         rows = np.repeat(self._background[None], int(np.max(sizes)), axis=0)
-        rows[place, features] = numbers
-        return rows, place
+        rows[row_indices, features] = numbers
+        return rows, row_indices
 
     def _take(self, features: Sequence[int], number: float) -> bool:
         rows = np.repeat(self._background[None], 2 * len(features), axis=0)
@@ -120,21 +120,21 @@ class CutPoints:
                 step[:, None] * np.arange(1, probes + 1, dtype=np.uint64), span[:, None] - np.uint64(1)
             )
             tried = (start[:, None] + offsets).view(np.int64)
-            holds = self._holds(table, np.repeat(waiting, probes), _number(tried.reshape(-1)))
-            held = np.count_nonzero(holds.reshape(tried.shape), axis=1)
+            holds = self._satisfies(table, np.repeat(waiting, probes), _number(tried.reshape(-1)))
+            n_satisfied = np.count_nonzero(holds.reshape(tried.shape), axis=1)
             bounds = np.column_stack([low[waiting], tried, high[waiting]])
             each = np.arange(len(waiting))
-            low[waiting], high[waiting] = bounds[each, held], bounds[each, held + 1]
+            low[waiting], high[waiting] = bounds[each, n_satisfied], bounds[each, n_satisfied + 1]
             waiting = waiting[high[waiting].view(np.uint64) - low[waiting].view(np.uint64) > 1]
 
-    def _holds(self, table: _Limits, some: I64, numbers: F64) -> Bool:
+    def _satisfies(self, table: _Limits, some: I64, numbers: F64) -> Bool:
         """Return whether the numbers [m] satisfy the limits that `some` [m] names."""
-        rows, place = self.rows(table.feature[some], numbers)
+        rows, row_indices = self.rows(table.feature[some], numbers)
         found = np.empty(len(some))
         for part in self._preprocessing.chunks(len(rows)):
             values = self._preprocessing.matrix(rows[part]).values
-            here = np.flatnonzero((place >= part.start) & (place < part.stop))
-            found[here] = values[place[here] - part.start, table.column[some[here]]]
+            here = np.flatnonzero((row_indices >= part.start) & (row_indices < part.stop))
+            found[here] = values[row_indices[here] - part.start, table.column[some[here]]]
         with np.errstate(over="ignore"):
             rounded = found.astype(np.float32).astype(np.float64)
         kept: Bool = np.where(table.in_float32[some], rounded, found) <= table.limit[some]
@@ -148,7 +148,7 @@ class CutPoints:
             step = np.tile(steps[start : start + at_once], len(found))
             largest = table.largest[some]
             numbers = np.clip(_number(cuts[some] + step), -largest, largest)
-            wrong = (self._holds(table, some, numbers) != (step <= 0)) & (np.abs(numbers) < largest)
+            wrong = (self._satisfies(table, some, numbers) != (step <= 0)) & (np.abs(numbers) < largest)
             if np.any(wrong):
                 worst = int(np.argmax(wrong))
                 name = self._names[int(table.feature[some[worst]])]

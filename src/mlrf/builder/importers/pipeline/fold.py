@@ -94,9 +94,9 @@ class _Copier:
         old, source = self._forest, np.array(self._source, np.int64)
         children = np.array(self._children, np.int64).reshape(-1, 2)
         threshold, default_left = old.threshold[source], old.default_left[source]
-        places = np.array(list(self._interval_threshold), np.int64)
-        threshold[places] = list(self._interval_threshold.values())
-        default_left[places] = list(self._interval_default.values())
+        indices = np.array(list(self._interval_threshold), np.int64)
+        threshold[indices] = list(self._interval_threshold.values())
+        default_left[indices] = list(self._interval_default.values())
         return replace(
             old,
             tree_offsets=np.array(offsets, np.int64),

@@ -183,7 +183,7 @@ def _imputer(tracer: _Tracer, name: str, step: Any, columns: list[Column]) -> li
 
 
 def _indicators(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) -> list[Column]:
-    chosen = [columns[int(place)] for place in step.features_]
+    chosen = [columns[int(index)] for index in step.features_]
     for column in chosen:
         use = tracer.use(column)
         use.none_is_missing |= step.missing_values is None
@@ -228,7 +228,7 @@ def _by_column(tracer: _Tracer, _name: str, step: Any, columns: list[Column]) ->
     chosen = step._transformer_to_input_indices  # noqa: SLF001  `transformers_` may name columns by a function
     found: list[Column] = []
     for name, part, _ in step.transformers_:
-        given = [columns[int(place)] for place in chosen.get(name, [])]
+        given = [columns[int(index)] for index in chosen.get(name, [])]
         if given:
             found += tracer.step(name, part, given)
     return found

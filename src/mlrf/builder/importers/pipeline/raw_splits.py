@@ -178,11 +178,11 @@ class RawSplits:
             if not columns:
                 continue
             numbers = np.unique(np.concatenate([neighbours(values[:-1]), values]))
-            rows, place = self._cuts.rows(np.full(len(numbers), feature, np.int64), numbers)
+            rows, row_indices = self._cuts.rows(np.full(len(numbers), feature, np.int64), numbers)
             at = np.searchsorted(values, numbers)
             for part in self._preprocessing.chunks(len(rows)):
                 matrix = self._preprocessing.matrix(rows[part]).seen[:, columns]
-                expected = np.column_stack([seen[feature][column] for column in columns])[at[place[part]]]
+                expected = np.column_stack([seen[feature][column] for column in columns])[at[row_indices[part]]]
                 if not np.array_equal(matrix, expected, equal_nan=True):
                     raise UnsupportedModelError(
                         f"the pipeline's bins or encoded values of {self._names[feature]!r} do not match the boundaries in "
@@ -230,8 +230,8 @@ class RawSplits:
         if not self._lineage.columns[column].is_monotone:
             return np.arange(len(points))
         cuts = [self._found_cuts[limit] for limit in self._limits(node)]
-        places = np.searchsorted(points, [cut for cut in cuts if points[0] <= cut < points[-1]])
-        return np.unique([*places.tolist(), len(points) - 1])
+        positions = np.searchsorted(points, [cut for cut in cuts if points[0] <= cut < points[-1]])
+        return np.unique([*positions.tolist(), len(points) - 1])
 
     def _feature(self, feature: int, takes_missing: bool) -> Feature:
         name, categories = self._names[feature], self._categories[feature]

@@ -78,13 +78,13 @@ class RawTable:
         categories, unknown = column.categories, unknown_category(column.categories)
         codes = np.trunc(numbers)
         is_code = (codes >= 0) & (codes < len(categories)) & (numbers > self.no_code_up_to)
-        places = np.where(is_code, codes, len(categories)).astype(np.int64)
-        places[np.isnan(numbers)] = len(categories) + 1
+        indices = np.where(is_code, codes, len(categories)).astype(np.int64)
+        indices[np.isnan(numbers)] = len(categories) + 1
         if all(_is_number(category) for category in categories) and not column.none_is_missing:
-            return np.array([*categories, unknown, math.nan], np.float64)[places]
+            return np.array([*categories, unknown, math.nan], np.float64)[indices]
         values = np.empty(len(categories) + 2, object)
         values[:] = [*categories, unknown, None if column.none_is_missing else math.nan]
-        return values[places]
+        return values[indices]
 
 
 def table_of(settings: dict[str, Any]) -> RawTable:

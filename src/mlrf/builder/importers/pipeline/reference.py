@@ -16,13 +16,15 @@ from mlrf.builder.temporary_folder import temporary_folder
 from mlrf.core.forest import F64
 
 
-def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
-    """Return the margins of raw `rows`, the predictions of `wanted`, and the version of the model's library.
+def answer(
+    model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], threads: int
+) -> tuple[F64, F64, str]:
+    """Return the margins of raw `rows`, the predictions of `prediction_rows`, and the version of the model's library.
 
     The settings: `table` (the raw columns), and the model's own `answers` module and `model` settings.
     """
     steps, source = unpack_source(model.read_bytes())
-    ask = import_module(settings["answers"]).answer
+    predict = import_module(settings["answers"]).answer
     n_columns = len(steps.get_feature_names_out()) if hasattr(steps, "get_feature_names_out") else rows.shape[1]
     preprocessing = Preprocessing(steps, table_of(settings["table"]), n_columns, library="")
     with temporary_folder("pipeline") as folder:
@@ -31,11 +33,11 @@ def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], thr
         margins, version = [], ""
         for part in preprocessing.chunks(len(rows)):
             matrix = preprocessing.transform(rows[part])
-            found, _, version = ask(path, matrix, matrix[:1], settings["model"], threads)
+            found, _, version = predict(path, matrix, matrix[:1], settings["model"], threads)
             margins.append(np.reshape(found, (matrix.shape[0], -1)))
         predictions = []
-        for part in preprocessing.chunks(len(wanted)):
-            matrix = preprocessing.transform(wanted[part])
-            _, found, version = ask(path, matrix[:1], matrix, settings["model"], threads)
+        for part in preprocessing.chunks(len(prediction_rows)):
+            matrix = preprocessing.transform(prediction_rows[part])
+            _, found, version = predict(path, matrix[:1], matrix, settings["model"], threads)
             predictions.append(np.reshape(found, (matrix.shape[0], -1)))
     return np.concatenate(margins), np.concatenate(predictions), version

@@ -30,7 +30,7 @@ class Columns:
     order: tuple[int, ...]
     """[F] the model's column by the trees' number: an encoder puts the categorical ones first."""
     codes: tuple[tuple[int, ...] | None, ...]
-    """[F] by the trees' number: the code of each of the encoder's places, None for a numeric column."""
+    """[F] by the trees' number: the code of each of the encoder's positions, None for a numeric column."""
 
 
 def read_columns(estimator: Any, lists: CategoryLists, *, nullable: bool) -> Columns:
@@ -69,8 +69,8 @@ def raw_columns(estimator: Any, rows: F64) -> Any:
     columns: dict[Any, Any] = dict(enumerate(rows.T))
     for column, categories in known.items():
         codes = np.trunc(rows[:, column])
-        _, places = _codes_of(categories)
-        values = dict(zip(places, categories, strict=True))
+        _, own_codes = _codes_of(categories)
+        values = dict(zip(own_codes, categories, strict=True))
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in categories):
             columns[column] = np.array([values.get(code, _unknown(code)) for code in codes.tolist()], np.float64)
         else:

@@ -24,7 +24,7 @@ class HistogramTrees:
     """The trees of an estimator, and the category sets that they share."""
 
     def __init__(self, kind: Kind, columns: Sequence[int], codes: Sequence[Sequence[int] | None]) -> None:
-        """Take, for each column that the trees know, the model's own column, and the codes of the encoder's places."""
+        """Take, for each column that the trees know, the model's own column, and the codes of the encoder's positions."""
         self._kind = kind
         self._columns = np.array(columns, np.int64)
         self._codes = codes
@@ -57,10 +57,10 @@ class HistogramTrees:
         bits = np.asarray(predictor.raw_left_cat_bitsets)
         for node in by_category.tolist():
             known = self._codes[feature[node]]
-            place = int(nodes["bitset_idx"][node])
-            if known is None or not 0 <= place < len(bits):
+            bitset = int(nodes["bitset_idx"][node])
+            if known is None or not 0 <= bitset < len(bits):
                 raise self._damaged("a node has a category set without a feature")
-            chosen = [code for position, code in enumerate(known) if _holds(bits[place], position)]
+            chosen = [code for position, code in enumerate(known) if _holds(bits[bitset], position)]
             if default_left[node]:
                 chosen = sorted(set(known) - set(chosen))
                 left[node], right[node] = right[node], left[node]

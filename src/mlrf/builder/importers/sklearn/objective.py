@@ -133,7 +133,7 @@ def takes_missing(estimator: Any, kind: Kind) -> bool:
     # A forest follows its first tree; bagging leaves it to each member.
     member = estimator.estimators_[0] if kind.family in ("forest", "bagging") else estimator
     if hasattr(member, "_support_missing_values"):
-        # What predict asks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
+        # What predict checks; up to 1.6 a tree with monotonic constraints says no here, though its tags say yes.
         return bool(member._support_missing_values(None))  # noqa: SLF001
     return bool(member.__sklearn_tags__().input_tags.allow_nan)
 

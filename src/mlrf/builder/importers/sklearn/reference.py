@@ -20,11 +20,11 @@ from mlrf.core.forest import F64
 def answer(
     model: Path,
     rows: F64,
-    wanted: F64,
+    prediction_rows: F64,
     settings: Mapping[str, Any],  # noqa: ARG001  the file says all
     threads: int,  # noqa: ARG001  several add the trees in whatever order they end
 ) -> tuple[F64, F64, str]:
-    """Return the margins of `rows`, the predictions of `wanted` (both with categories as codes), and scikit-learn's version."""
+    """Return the margins of `rows`, the predictions of `prediction_rows` (categories as codes), and scikit-learn's version."""
     estimator = load_skops(model.read_bytes())
     kind = read_kind(estimator)
     if hasattr(estimator, "n_jobs"):  # get_params fails on a model that lacks a parameter of the current version
@@ -32,10 +32,10 @@ def answer(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # rows without names
         table = raw_columns(estimator, rows)
-        chosen = raw_columns(estimator, wanted)
+        chosen = raw_columns(estimator, prediction_rows)
         margins = _margins(estimator, kind, table)
         predictions = _predictions(estimator, kind, chosen)
-    return margins.reshape(rows.shape[0], -1), predictions.reshape(wanted.shape[0], -1), sklearn.__version__
+    return margins.reshape(rows.shape[0], -1), predictions.reshape(prediction_rows.shape[0], -1), sklearn.__version__
 
 
 def _margins(estimator: Any, kind: Kind, table: Any) -> F64:

@@ -31,7 +31,7 @@ _TRUSTED = (
     # Also stored there by scikit-learn 1.6.
     "sklearn.compose._column_transformer._RemainderColsList",
 )
-_TRUSTED_ROOMS = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.", "_loss.Cy")
+_TRUSTED_MODULES = ("sklearn.tree.", "sklearn.ensemble.", "sklearn._loss.", "sklearn.dummy.", "_loss.Cy")
 """Modules whose types and functions tree models contain, in one version or another, besides what skops itself trusts."""
 _LOSSES, _LOSSES_BEFORE_1_7 = "sklearn._loss._loss", "_loss"
 """The module of scikit-learn's losses, and its name in files written by older versions."""
@@ -88,13 +88,13 @@ def load_skops(raw: bytes, *, also: tuple[str, ...] = ()) -> Any:
             warnings.simplefilter("ignore")  # of another version of scikit-learn: the golden rows decide
             found = skops.get_untrusted_types(data=raw)
             if strange := sorted(
-                name for name in found if name not in _TRUSTED and not name.startswith((*_TRUSTED_ROOMS, *also))
+                name for name in found if name not in _TRUSTED and not name.startswith((*_TRUSTED_MODULES, *also))
             ):
                 for other, saved in _OTHERS.items():
-                    if held := [name for name in strange if name.startswith(f"{other}.")]:
+                    if foreign := [name for name in strange if name.startswith(f"{other}.")]:
                         raise UnsupportedModelError(
-                            f"the skops file contains a model of {other} ({held[-1]}); load it with skops and save it in its "
-                            f"own format: model.{saved}"
+                            f"the skops file contains a model of {other} ({foreign[-1]}); load it with skops and save it in "
+                            f"its own format: model.{saved}"
                         )
                 shown = ", ".join(strange[:_SHOWN_TYPES]) + (" …" if len(strange) > _SHOWN_TYPES else "")
                 raise UnsupportedModelError(

@@ -63,7 +63,7 @@ class Member:
 
     def members(self, key: str) -> list[Member]:
         """Return a list of objects."""
-        return [Member(value, f"{key} {place}") for place, value in enumerate(self.items(key))]
+        return [Member(value, f"{key} {index}") for index, value in enumerate(self.items(key))]
 
     def items(self, key: str) -> list[Any]:
         """Return a list of any values."""

@@ -23,7 +23,7 @@ def read_features(
     `split_by_category` names the columns that a categorical node tests, with the greatest code in such a node.
     ModelUnreadableError if names and columns do not match; SampleError if a category list does not.
     """
-    names = learner.texts("feature_names") or [f"f{place}" for place in range(n_features)]
+    names = learner.texts("feature_names") or [f"f{index}" for index in range(n_features)]
     types = learner.texts("feature_types") or ["float"] * n_features
     if len(names) != n_features or len(types) != n_features:
         raise ModelUnreadableError(
@@ -36,12 +36,12 @@ def read_features(
     return tuple(
         _feature(
             name,
-            "c" if place in split_by_category else types[place],
+            "c" if index in split_by_category else types[index],
             lists.get(name),
-            own.get(place),
-            split_by_category.get(place, -1),
+            own.get(index),
+            split_by_category.get(index, -1),
         )
-        for place, name in enumerate(names)
+        for index, name in enumerate(names)
     )
 
 
@@ -78,10 +78,10 @@ def _own_lists(booster: Member, n_features: int) -> dict[int, list[Any]]:
         return {}
     found = {}
     encoded = booster.member("cats").items("enc")
-    for place, column in enumerate(encoded if len(encoded) == n_features else []):
+    for index, column in enumerate(encoded if len(encoded) == n_features else []):
         listed = _decoded(column)
         if listed:
-            found[place] = listed
+            found[index] = listed
     return found
 
 

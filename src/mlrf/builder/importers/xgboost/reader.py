@@ -177,16 +177,16 @@ def _trees_of_predict(
         parallel = booster.member("gbtree_model_param").integer("num_parallel_tree", 1)
     starts = booster.integers("iteration_indptr").tolist() if "iteration_indptr" in booster else []
     a_round = max(1, parallel) * n_outputs
-    wanted = starts[best] if 0 <= best < len(starts) else best * a_round
-    if not 0 < wanted <= n_trees:
+    n_used = starts[best] if 0 <= best < len(starts) else best * a_round
+    if not 0 < n_used <= n_trees:
         raise attributes.error("best_iteration", f"is {best - 1}, beyond the model's {n_trees} trees")
-    if wanted == n_trees:
+    if n_used == n_trees:
         return n_trees, 0, ()
     if given.is_wrapper or "scikit_learn" in attributes:
-        note = f"early stopping: the trees up to the best iteration, {wanted} of {n_trees}, as the wrapper predicts"
-        return wanted, best, (note,)
+        note = f"early stopping: the trees up to the best iteration, {n_used} of {n_trees}, as the wrapper predicts"
+        return n_used, best, (note,)
     note = (
-        f"all {n_trees} trees, as Booster.predict does; early stopping's best iteration would use {wanted} of them "
+        f"all {n_trees} trees, as Booster.predict does; early stopping's best iteration would use {n_used} of them "
         f"(save booster[:{best}] to serve those)"
     )
     return n_trees, 0, (note,)

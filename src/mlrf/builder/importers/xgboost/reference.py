@@ -12,14 +12,16 @@ import xgboost
 from mlrf.core.forest import F64
 
 
-def answer(model: Path, rows: F64, wanted: F64, settings: Mapping[str, Any], threads: int) -> tuple[F64, F64, str]:
-    """Return the margins of `rows`, the predictions of `wanted`, and XGBoost's version."""
+def answer(
+    model: Path, rows: F64, prediction_rows: F64, settings: Mapping[str, Any], threads: int
+) -> tuple[F64, F64, str]:
+    """Return the margins of `rows`, the predictions of `prediction_rows`, and XGBoost's version."""
     booster = load(model.read_bytes(), settings, threads)
     limits = (0, int(settings["iterations"]))
     margins = booster.predict(
         matrix(booster, rows), output_margin=True, iteration_range=limits, validate_features=False
     )
-    predictions = booster.predict(matrix(booster, wanted), iteration_range=limits, validate_features=False)
+    predictions = booster.predict(matrix(booster, prediction_rows), iteration_range=limits, validate_features=False)
     return np.asarray(margins, np.float64), np.asarray(predictions, np.float64), str(xgboost.__version__)
 
 

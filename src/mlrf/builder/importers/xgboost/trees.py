@@ -35,11 +35,11 @@ def to_forest(
     """
     sets: dict[tuple[int, ...], int] = {}
     parts, offsets = [], [0]
-    for place, tree in enumerate(trees):
+    for index, tree in enumerate(trees):
         part = _read_tree(tree, offsets[-1], sets)
         if weights is not None:
             # XGBoost multiplies each tree's answer by its weight before it adds it, in float32.
-            part["value"] = part["value"] * weights[place]
+            part["value"] = part["value"] * weights[index]
         parts.append(part)
         offsets.append(offsets[-1] + len(part["feature"]))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _NODE_COLUMNS}
@@ -134,8 +134,8 @@ def _categories(
     tree: Member, kinds: I64, reached: set[int], n: int, sets: dict[tuple[int, ...], int]
 ) -> dict[int, int]:
     """Return the number of the category set of each categorical node that the root reaches."""
-    wanted = {node for node in np.flatnonzero(kinds == _CATEGORICAL).tolist() if node in reached}
-    if not wanted:
+    categorical = {node for node in np.flatnonzero(kinds == _CATEGORICAL).tolist() if node in reached}
+    if not categorical:
         return {}
     nodes = tree.integers("categories_nodes")
     starts, sizes = tree.integers("categories_segments", len(nodes)), tree.integers("categories_sizes", len(nodes))
@@ -148,9 +148,9 @@ def _categories(
         if len(own) and not (own[0] >= 0 and own[-1] < _MAX_CATEGORY):
             raise tree.error("categories", "holds a code below 0 or beyond 2^24")
         found[node] = sets.setdefault(tuple(own.tolist()), len(sets))
-    if missed := wanted - found.keys():
+    if missed := categorical - found.keys():
         raise tree.error("categories_nodes", f"lacks the categorical node {min(missed)}")
-    return {node: found[node] for node in wanted}
+    return {node: found[node] for node in categorical}
 
 
 def _covers(joined: _Part) -> npt.NDArray[np.float64]:

@@ -64,8 +64,11 @@ class RawHttp2:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def call(self, path: str, metadata: Mapping[str, str] = {}, n_more: int = 0) -> int:
-        """Open a stream for a call of gRPC, with so many more headers of one byte each; return its number."""
+    def call(self, path: str, metadata: Mapping[str, str] = {}, n_more: int = 0, *, ends: bool = True) -> int:
+        """Open a stream for a call of gRPC, with so many more headers of one byte each; return its number.
+
+        Unless it `ends` them, the server waits for still more headers.
+        """
         stream, self._next = self._next, self._next + 2
         named = {":path": path, ":authority": "a", "content-type": "application/grpc", "te": "trailers", **metadata}
         block = _POST_HTTP + b"".join(b"\0" + _text(name) + _text(value) for name, value in named.items())
@@ -74,7 +77,7 @@ class RawHttp2:
         kinds = [HEADERS] + [CONTINUATION] * (len(parts) - 1)
         last = len(parts) - 1
         frames = [
-            frame(kind, END_HEADERS if index == last else 0, stream, part)
+            frame(kind, END_HEADERS if ends and index == last else 0, stream, part)
             for index, (kind, part) in enumerate(zip(kinds, parts, strict=True))
         ]
         self.socket.sendall(b"".join(frames))

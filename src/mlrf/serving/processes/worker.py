@@ -224,7 +224,7 @@ class UvloopWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             refusals,
             boot.access,
             self.service.check_serving,
-            boot.layout,
+            self.meter,
             boot.log,
         )
         grpc.answer_by(self.service.generation.plane)

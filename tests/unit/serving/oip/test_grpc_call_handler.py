@@ -14,6 +14,7 @@ from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.oip.grpc.call_handler import CallHandler
 from mlrf.serving.oip.grpc.inference_calls import simple
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
+from mlrf.serving.oip.grpc.unsent_answers import UnsentAnswers
 from mlrf.serving.routes import layout
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.runtime.results import Deferred
@@ -51,6 +52,9 @@ class Context:
     def peer(self):
         return "ipv4:127.0.0.1:1"
 
+    def add_done_callback(self, call):
+        pass
+
     async def read(self):
         return b""
 
@@ -65,8 +69,9 @@ def answered(handler, *contexts):
     async def run():
         meter, refusals = Meter(), ErrorEncoder(Log("error"))
         runtime = RequestRuntime(meter, lambda: None, 0.5)
-        messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0)
-        answering = CallHandler(runtime, refusals, None, messages, 1.0, layout(grpc=True))
+        messages = UnfinishedMessages(runtime.admission, 1000, 1.0, 1.0, lambda _peer, _n: None)
+        unsent = UnsentAnswers(1.0, lambda _peers: None)
+        answering = CallHandler(runtime, refusals, None, messages, unsent, 1.0, layout(grpc=True))
         answering.answer_by({PATH: simple(handler)})
         answer = answering.unary(PATH)
         await asyncio.gather(*(answer(None, each) for each in contexts), return_exceptions=True)

@@ -26,6 +26,7 @@ from mlrf.serving.oip.grpc.caller import Caller, caller_of
 from mlrf.serving.oip.grpc.inference_calls import CallHandlers
 from mlrf.serving.oip.grpc.message_handler import MessageHandler, RefusedCallError
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
+from mlrf.serving.oip.grpc.unsent_answers import UnsentAnswers
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.metric_layout import Layout
 
@@ -42,11 +43,13 @@ class CallHandler:
         refusals: ErrorEncoder,
         guard: Guard | None,
         messages: UnfinishedMessages,
+        unsent: UnsentAnswers,
         write_timeout_s: float,
         layout: Layout,
     ) -> None:
         self._handler = MessageHandler(runtime, refusals, guard, layout)
         self._messages = messages
+        self._unsent = unsent
         self._write_timeout_s = write_timeout_s
         self._n_in_flight = 0
         self._is_idle = asyncio.Event()
@@ -75,6 +78,8 @@ class CallHandler:
                 raise
             if self._resumed is not None:
                 await self._resumed.wait()
+            self._unsent.add(context, len(made))
+            context.add_done_callback(self._unsent.forget)
             return made
 
         return self._counted(answer)
@@ -188,12 +193,15 @@ class CallHandler:
             return encode_error(body, refused.details)
 
     async def _write(self, context: Any, caller: Caller, content: bytes) -> None:
+        self._unsent.add(context, len(content))
         try:
             async with asyncio.timeout(self._write_timeout_s):
                 await context.write(content)
         except TimeoutError:
             slow = RequestTimeoutError(f"the client did not read its responses for {self._write_timeout_s:g} s")
             raise self._handler.refusal(caller, slow) from None
+        finally:
+            self._unsent.forget(context)
 
 
 def _leaving() -> NotReadyError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError, Task, current_task
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,9 @@ from grpc._cython import cygrpc
 
 MOST_METADATA = 1024
 """Twice what the core lets through (16 KB, of which each counts 32 and its text): a call's metadata are read twice."""
+_FEW_METADATA = 64
+_ALARM_S = 1.0
+"""How many a call may have for so long after one had too many: thousands of such calls wait, each of which costs memory."""
 
 
 class TooMuchMetadataError(Exception):
@@ -32,14 +36,16 @@ class _Counter:
         self._make = make
         self._task: Task[Any] | None = None
         self._n_left = 0
+        self._alarm_until_s = 0.0
 
     def __call__(self, key: str, value: Any) -> Any:
         """Return a piece of metadata; TooMuchMetadataError where the call under way has too many."""
         task = current_task()
         if task is not self._task:
-            self._task, self._n_left = task, MOST_METADATA
+            self._task, self._n_left = task, MOST_METADATA if perf_counter() > self._alarm_until_s else _FEW_METADATA
         self._n_left -= 1
         if self._n_left < 0:
+            self._alarm_until_s = perf_counter() + _ALARM_S
             raise TooMuchMetadataError
         return self._make(key, value)
 

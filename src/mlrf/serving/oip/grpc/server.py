@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # Set before the import, which reads them. Its core would write lines that are not JSON; and a listener of its event engine
@@ -25,18 +26,21 @@ from mlrf.serving.auth.access_control import AccessControl
 from mlrf.serving.error_encoder import ErrorEncoder
 from mlrf.serving.oip.data_plane import DataPlane
 from mlrf.serving.oip.grpc.call_handler import CallHandler
+from mlrf.serving.oip.grpc.connections import close_connections
 from mlrf.serving.oip.grpc.credentials import server_credentials
 from mlrf.serving.oip.grpc.health import HEALTH, Health
 from mlrf.serving.oip.grpc.inference_calls import calls_of, simple
 from mlrf.serving.oip.grpc.message_codec import streamed, streamed_fault
 from mlrf.serving.oip.grpc.metadata_limit import is_no_trouble, limit_metadata
 from mlrf.serving.oip.grpc.reflection import REFLECTION, REFLECTION_ALPHA, Reflection
+from mlrf.serving.oip.grpc.unacknowledged import UnacknowledgedConnections
 from mlrf.serving.oip.grpc.unfinished_messages import UnfinishedMessages
+from mlrf.serving.oip.grpc.unsent_answers import UnsentAnswers
 from mlrf.serving.routes import GRPC_CALLS, GRPC_CHECK, GRPC_LIST, GRPC_REFLECT, GRPC_STREAM, INFERENCE
 from mlrf.serving.runtime.request_runtime import RequestRuntime
 from mlrf.serving.telemetry.library_logs import forward_records
 from mlrf.serving.telemetry.logs import Log
-from mlrf.serving.telemetry.metric_layout import Layout
+from mlrf.serving.telemetry.worker_meter import WorkerMeter
 
 _MOST_STREAMS = 256
 """Most concurrent calls of one connection; more wait at the client."""
@@ -45,6 +49,9 @@ _LEAST_PING_MS = 5_000
 """Clients that send keep-alive pings more often are disconnected."""
 _MOST_PENDING, _MOST_PENDING_EVER = 500, 1000
 """How many calls may wait to be accepted: from the first number on the core refuses some, from the second all."""
+_SWEEP_S = 0.5
+_SETTINGS_MARGIN_S = 0.5
+"""How late the core may end a connection that has acknowledged no settings."""
 _SETTLE_S, _GOAWAY_S, _LINGER_S = 0.05, 0.02, 0.5
 """Seconds for calls in transit to a stopping server, for its GOAWAY to reach clients, and for the last answers."""
 
@@ -73,15 +80,25 @@ class GrpcServer:
         refusals: ErrorEncoder,
         access: AccessControl,
         check_ready: Callable[[], None],
-        layout: Layout,
+        meter: WorkerMeter,
         log: Log,
     ) -> None:
         """`check_ready` raises NotReadyError while the server must not get calls."""
         forward_records("grpc", log, "gRPC library warning", ignored=is_no_trouble)
         limit_metadata()
         times_s = limits.request_timeout_s, limits.idle_timeout_s
-        self._messages = UnfinishedMessages(runtime.admission, limits.max_message_bytes, *times_s)
-        self._calls = CallHandler(runtime, refusals, access.guard(), self._messages, limits.write_timeout_s, layout)
+        self._port = 0
+        self._meter = meter
+        self._unacknowledged = UnacknowledgedConnections(
+            limits.handshake_timeout_s + _SETTINGS_MARGIN_S, partial(meter.count_cut, "unacknowledged")
+        )
+        self._messages = UnfinishedMessages(
+            runtime.admission, limits.max_message_bytes, *times_s, self._unacknowledged.note_message
+        )
+        self._unsent = UnsentAnswers(limits.write_timeout_s, self._cut_slow_readers)
+        self._calls = CallHandler(
+            runtime, refusals, access.guard(), self._messages, self._unsent, limits.write_timeout_s, meter.layout
+        )
         self._access = access
         self._health = Health((INFERENCE,), check_ready)
         self._reflection = Reflection((INFERENCE, HEALTH, REFLECTION))
@@ -103,12 +120,14 @@ class GrpcServer:
         tls = self._access.tls
         try:
             if tls is None:
-                self._server.add_insecure_port(address)
+                self._port = self._server.add_insecure_port(address)
             else:
-                self._server.add_secure_port(address, server_credentials(tls))
+                self._port = self._server.add_secure_port(address, server_credentials(tls))
         except RuntimeError as error:
             raise ConfigError(f"--grpc-port: cannot listen on {address}: {error}", option="--grpc-port") from error
         self._messages.start()
+        self._unacknowledged.start(self._port, self._messages.peers)
+        self._sweep_unsent()
         await self._server.start()
 
     def leave(self) -> None:
@@ -138,6 +157,15 @@ class GrpcServer:
         await stopping
         finishing.cancel()
         self._messages.stop()
+        self._unacknowledged.stop()
+
+    def _sweep_unsent(self) -> None:
+        self._unsent.sweep()
+        asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_unsent)
+
+    def _cut_slow_readers(self, peers: Collection[str]) -> None:
+        for _ in range(close_connections(self._port, peers)):
+            self._meter.count_cut("slow_reader")
 
     def _handlers(self) -> dict[str, Any]:
         """Return grpcio's handler of each path: for unparsed bytes.

@@ -9,15 +9,14 @@ together with the unfinished bodies of HTTP requests (ADR 13).
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import math
 from collections import Counter, deque
-from pathlib import Path
-from resource import getpagesize
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from mlrf.core.errors import MlrfError, OverloadedError, RequestTimeoutError
+from mlrf.serving.oip.grpc.footprint import footprint_bytes, trim_memory
 from mlrf.serving.runtime.admission import Admission
 
 _SWEEP_S = 0.5
@@ -28,18 +27,17 @@ _CHECK_S = 0.02
 """Seconds between checks of memory while messages could fill it."""
 _EVICTED_SHARE = 4
 """One in this many messages of the peer with most messages is refused at each check."""
-_STATM = Path("/proc/self/statm")
-_PAGE_BYTES = getpagesize()
 
 
 class _Read:
     """One message that is being read, its peer, and its time limit."""
 
-    __slots__ = ("fault", "host", "is_stream", "task", "until_s")
+    __slots__ = ("fault", "host", "is_stream", "peer", "task", "until_s")
 
-    def __init__(self, task: asyncio.Task[Any], host: str, until_s: float, *, is_stream: bool) -> None:
+    def __init__(self, task: asyncio.Task[Any], peer: str, until_s: float, *, is_stream: bool) -> None:
         self.task = task
-        self.host = host
+        self.peer = peer
+        self.host = host_of(peer)
         self.until_s = until_s
         self.is_stream = is_stream
         self.fault: MlrfError | None = None
@@ -56,9 +54,18 @@ class UnfinishedMessages:
     """Reads the messages of all calls of a worker, within limits of time and memory."""
 
     def __init__(
-        self, admission: Admission, max_message_bytes: int, request_timeout_s: float, idle_timeout_s: float
+        self,
+        admission: Admission,
+        max_message_bytes: int,
+        request_timeout_s: float,
+        idle_timeout_s: float,
+        note_message: Callable[[str, int], None],
     ) -> None:
-        """Give a call's only message `request_timeout_s`, the next message of a stream `idle_timeout_s`."""
+        """Give a call's only message `request_timeout_s`, the next message of a stream `idle_timeout_s`.
+
+        `note_message` gets the peer and the size of each complete message.
+        """
+        self._note_message = note_message
         self._admission = admission
         self._max_message_bytes = max_message_bytes
         self._limits_s = {False: request_timeout_s, True: idle_timeout_s}
@@ -85,12 +92,12 @@ class UnfinishedMessages:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a call must run in a task")
-        read = _Read(task, host_of(context.peer()), perf_counter() + self._limits_s[is_stream], is_stream=is_stream)
+        read = _Read(task, context.peer(), perf_counter() + self._limits_s[is_stream], is_stream=is_stream)
         self._reads[read] = None
         if self._check is None and self._most_bytes() > self._admission.free_bytes():
             self._check = asyncio.get_running_loop().call_later(_CHECK_S, self._check_memory)
         try:
-            return await context.read()
+            content = await context.read()
         except asyncio.CancelledError:
             if read.fault is None:
                 raise
@@ -98,6 +105,13 @@ class UnfinishedMessages:
             raise read.fault from None
         finally:
             del self._reads[read]
+        if isinstance(content, bytes):
+            self._note_message(read.peer, len(content))
+        return content
+
+    def peers(self) -> set[str]:
+        """Return the peers that a message is being read from."""
+        return {read.peer for read in self._reads}
 
     def end_streams(self, fault: MlrfError) -> None:
         """End the reads of streams with a fault."""
@@ -157,19 +171,3 @@ class UnfinishedMessages:
 def host_of(peer: str) -> str:
     """Return grpcio's name of a peer ("ipv4:127.0.0.1:1") without the port."""
     return peer.rpartition(":")[0]
-
-
-def footprint_bytes() -> int:
-    """Return the anonymous memory of this process in bytes; 0 if the system does not report it."""
-    try:
-        fields = _STATM.read_bytes().split()
-    except OSError:
-        return 0
-    return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
-
-
-def trim_memory() -> None:
-    """Return free memory to the system, if the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

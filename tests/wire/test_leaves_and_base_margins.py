@@ -9,6 +9,8 @@ import xgboost as xgb
 
 import mlrf
 from bundles import write_tree_bundle
+from mlrf.client import Client
+from mlrf.core.errors import InvalidRequestError
 from running import serving
 
 RANDOM = np.random.default_rng(3)
@@ -106,6 +108,74 @@ def test_answers_are_cached_by_base_margin(server):
     answers = [predict(start) for start in (0.5, 0.5, 0.5, 0.75, 0.75, 0.75)]
     assert [each["cached"] for each in answers] == [False, False, True, False, False, True]
     assert len({each["prediction"] for each in answers}) == 2
+
+
+def infer(server, model, inputs, outputs, status=200):
+    tensors = [
+        {"name": n, "shape": list(np.shape(v)), "datatype": "FP64", "data": v.tolist()} for n, v in inputs.items()
+    ]
+    body = {"inputs": tensors, "outputs": [{"name": name} for name in outputs]}
+    answer = server.ask("POST", f"/v2/models/{model}/infer", body)
+    assert answer.status == status, answer.json
+    return {each["name"]: each for each in answer.json["outputs"]} if status == 200 else answer.json
+
+
+def test_leaves_and_base_margins_are_tensors_of_the_inference_protocol(server, three, counts):
+    leaves = infer(server, "three", {"features": ROWS[:3]}, ["leaves"])["leaves"]
+    assert (leaves["datatype"], leaves["shape"]) == ("INT32", [3, 15])
+    assert leaves["data"] == three.predict(xgb.DMatrix(ROWS[:3]), pred_leaf=True).reshape(-1).tolist()
+    again = infer(server, "three", {"features": ROWS[:3]}, ["probabilities", "leaves"])
+    assert again["leaves"] == leaves
+    starts = RANDOM.normal(size=(3, 3))
+    model = mlrf.load(server.bundles[0])
+    for inputs in (
+        {"features": ROWS[:3], "base_margin": starts},
+        {"base_margin": starts, **{f"f{i}": ROWS[:3, i] for i in range(4)}},
+    ):
+        answer = infer(server, "three", inputs, ["probabilities", "shap_values", "shap_base"])
+        assert answer["probabilities"]["data"] == model.predict(ROWS[:3], base_margin=starts).reshape(-1).tolist()
+        explanation = model.explain(ROWS[:3], base_margin=starts)
+        assert answer["shap_base"]["shape"] == [3, 3]
+        np.testing.assert_allclose(answer["shap_base"]["data"], explanation.base.reshape(-1), rtol=1e-12)
+    raw = counts.predict(ROWS[:2], raw_score=True)
+    answer = infer(server, "counts", {"features": ROWS[:2], "init_score": np.array([0.5, -0.5])}, ["prediction"])
+    np.testing.assert_allclose(answer["prediction"]["data"], np.exp(raw + np.array([0.5, -0.5])), rtol=1e-15)
+    first = infer(server, "counts", {"features": ROWS[:2], "init_score": np.array([0.0, 0.0])}, ["prediction"])
+    assert first["prediction"]["data"] != answer["prediction"]["data"]
+
+
+def test_the_protocol_refuses_what_does_not_fit(server):
+    for inputs, message in (
+        ({"features": ROWS[:2], "base_margin": np.zeros(3)}, "must have the shape [2] or [2, 1]"),
+        ({"features": ROWS[:2], "base_margin": np.zeros((2, 3))}, "must have the shape"),
+        ({"features": ROWS[:2], "base_margin": np.zeros(2), "init_score": np.zeros(2)}, "not an input"),
+        ({"base_margin": np.zeros(2)}, "not an input"),
+    ):
+        assert message in infer(server, "counts", inputs, ["prediction"], 422)["error"]
+    assert "no leaf numbers" in infer(server, "plain", {"features": np.zeros((1, 7))}, ["leaves"], 422)["error"]
+    parameters = server.ask("GET", "/v2/models/three").json["parameters"]
+    assert parameters["outputs_on_demand"] == "shap_values, shap_base, leaves"
+    assert "leaves" not in server.ask("GET", "/v2/models/plain").json["parameters"]["outputs_on_demand"]
+
+
+def test_the_client_returns_the_model_s_own(server):
+    starts = RANDOM.normal(size=(20, 3))
+    model = mlrf.load(server.bundles[0])
+    record = dict(zip(model.schema.names, ROWS[0].tolist(), strict=True))
+    with Client(f"http://127.0.0.1:{server.port}", model="three") as client:
+        assert np.array_equal(client.leaves(ROWS[:20]), model.leaves(ROWS[:20]))
+        assert client.leaves(record) == model.leaves([record])[0].tolist()
+        assert np.array_equal(
+            client.predict(ROWS[:20], base_margin=starts), model.predict(ROWS[:20], base_margin=starts)
+        )
+        assert (
+            client.predict(record, base_margin=starts[0]) == model.predict([record], base_margin=starts[:1])[0].tolist()
+        )
+        explanation = client.explain(ROWS[:20], base_margin=starts)
+        np.testing.assert_allclose(explanation.base, model.explain(ROWS[:20], base_margin=starts).base, rtol=1e-12)
+        assert np.array_equal(explanation[3:5].base, explanation.base[3:5])
+        with pytest.raises(InvalidRequestError, match="base_margin must be numbers"):
+            client.predict(ROWS[:20], base_margin=starts[:3])
 
 
 @pytest.mark.parametrize(

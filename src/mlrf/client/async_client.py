@@ -47,17 +47,23 @@ class AsyncClient(ConfiguredClient[AsyncTransport]):
         """As `Client.is_ready`."""
         return await self._drive(self._calls.is_ready(), None)
 
-    async def predict(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+    async def predict(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
         """As `Client.predict`."""
-        return await self._drive(self._calls.predict(rows), timeout_s)
+        return await self._drive(self._calls.predict(rows, base_margin), timeout_s)
 
-    async def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+    async def predict_proba(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
         """As `Client.predict_proba`."""
-        return await self._drive(self._calls.predict_proba(rows), timeout_s)
+        return await self._drive(self._calls.predict_proba(rows, base_margin), timeout_s)
 
-    async def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
+    async def leaves(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """As `Client.leaves`."""
+        return await self._drive(self._calls.leaves(rows), timeout_s)
+
+    async def explain(
+        self, rows: Any, *, top: int | None = None, base_margin: Any = None, timeout_s: float | None = None
+    ) -> Any:
         """As `Client.explain`."""
-        return await self._drive(self._calls.explain(rows, top), timeout_s)
+        return await self._drive(self._calls.explain(rows, top, base_margin), timeout_s)
 
     async def curve(
         self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None

@@ -22,6 +22,7 @@ from mlrf.client.tensors import Array
 from mlrf.core.errors import InvalidRequestError, ModelNotFoundError, NotReadyError
 from mlrf.core.json_infinities import encoded_infinities
 from mlrf.core.leniency import Leniency
+from mlrf.model.base_margins import starts_of
 from mlrf.model.curve import Curve
 from mlrf.model.explanation import Explanation
 from mlrf.model.table_input import read_rows
@@ -55,36 +56,45 @@ class Calls:
             return False
         return True
 
-    def predict(self, rows: Any) -> Call[Any]:
+    def predict(self, rows: Any, base_margin: Any = None) -> Call[Any]:
         """Return predictions of a record or a table."""
         if isinstance(rows, Mapping):
-            return (yield from self._predict_one(rows, {}))["prediction"]
-        served, (values,) = yield from self._infer(rows, ("prediction",))
+            return (yield from self._predict_one(rows, _started(base_margin)))["prediction"]
+        served, (values,) = yield from self._infer(rows, ("prediction",), base_margin)
         return like(rows, "prediction", values, class_names(served, values))
 
-    def predict_proba(self, rows: Any) -> Call[Any]:
+    def predict_proba(self, rows: Any, base_margin: Any = None) -> Call[Any]:
         """Return the probabilities of a classifier's classes."""
         if isinstance(rows, Mapping):
-            answer = yield from self._predict_one(rows, {})
+            answer = yield from self._predict_one(rows, _started(base_margin))
             if "probabilities" not in answer:
                 raise _no_classifier(answer["model"])
             return answer["probabilities"]
         known = yield from self._known()
         if known.classes is None:
             raise _no_classifier(known.name)
-        served, (values,) = yield from self._infer(rows, ("probabilities",))
+        served, (values,) = yield from self._infer(rows, ("probabilities",), base_margin)
         return like(rows, "probabilities", values, class_names(served, values))
 
-    def explain(self, rows: Any, top: int | None) -> Call[Any]:
+    def leaves(self, rows: Any) -> Call[Any]:
+        """Return the leaves that a record or the rows of a table reach."""
+        if isinstance(rows, Mapping):
+            return (yield from self._predict_one(rows, {"leaves": True}))["leaves"]
+        _, (values,) = yield from self._infer(rows, ("leaves",))
+        return values
+
+    def explain(self, rows: Any, top: int | None, base_margin: Any = None) -> Call[Any]:
         """Return the explanation of a record, or an Explanation of a table."""
         if isinstance(rows, Mapping):
-            return (yield from self._predict_one(rows, {"explain": top or True}))["explanation"]
+            return (yield from self._predict_one(rows, {"explain": top or True, **_started(base_margin)}))[
+                "explanation"
+            ]
         if top is not None:
             raise InvalidRequestError(
                 "`top` applies to a single record; the explanation of a table contains every feature"
             )
-        served, (values, base) = yield from self._infer(rows, ("shap_values", "shap_base"))
-        expected: Any = float(base[0]) if len(base) == 1 else base
+        served, (values, base) = yield from self._infer(rows, ("shap_values", "shap_base"), base_margin)
+        expected: Any = float(base[0]) if base_margin is None and len(base) == 1 else base
         table = read_rows(served.schema, rows, self._leniency)
         classes = served.classes if values.ndim == 3 else None  # noqa: PLR2004
         return Explanation(values, expected, table, list(served.schema.names), served.schema, classes)
@@ -144,18 +154,35 @@ class Calls:
             served = self._served = read_served_model((yield from _get("/models")), self._model)
         return served
 
-    def _infer(self, rows: Any, outputs: Sequence[str]) -> Call[tuple[ServedModel, list[Array]]]:
+    def _infer(
+        self, rows: Any, outputs: Sequence[str], base_margin: Any = None
+    ) -> Call[tuple[ServedModel, list[Array]]]:
         """Return outputs of a whole table, every chunk answered by the version whose schema the table was read with."""
         for _ in range(_ATTEMPTS_AT_ONE_VERSION):
             served = yield from self._known()
             table = read_rows(served.schema, rows, self._leniency)
             try:
-                return served, (yield from self._tables.infer(served, table, outputs))
+                starts = None if base_margin is None else _starts(base_margin, len(table), served.n_outputs)
+                return served, (yield from self._tables.infer(served, table, outputs, starts))
             except ModelNotFoundError as error:
                 if "version" not in error.details:
                     raise
                 self._served = None
         raise _version_changed(served.name)
+
+
+def _started(base_margin: Any) -> dict[str, Any]:
+    """Return the member of a request about one record that gives its base margin."""
+    if base_margin is None:
+        return {}
+    return {"base_margin": base_margin.tolist() if isinstance(base_margin, np.ndarray) else base_margin}
+
+
+def _starts(base_margin: Any, n_rows: int, n_outputs: int) -> Array:
+    """Return base margins as [n, K]: K as given, for the server alone knows the outputs of a regression."""
+    shape = np.shape(base_margin)
+    n_outputs = shape[1] if len(shape) == 2 else n_outputs  # noqa: PLR2004
+    return np.array(starts_of(base_margin, n_rows, n_outputs)).reshape(n_rows, n_outputs)
 
 
 def _get(path: str) -> Call[Any]:

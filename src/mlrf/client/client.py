@@ -46,30 +46,37 @@ class Client(ConfiguredClient[Transport]):
         """Return whether the server reports that it is ready; raises errors of the connection."""
         return self._drive(self._calls.is_ready(), None)
 
-    def predict(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+    def predict(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
         """Return predictions: what the training library's `predict` returns for the model.
 
         `rows`: one record (a mapping by feature name) gives a float, or K floats of a multiclass model. A table (pandas,
         Polars, Arrow, a NumPy array [n, F] with categories as codes, or a list of records) gives [n] or [n, K] values as a
         series or frame of the same library, NumPy for arrays and lists. All chunks of a table are answered by one version
-        of the model; VersionChangedError if it was replaced twice meanwhile. Errors are those of `mlrf.core.errors`.
+        of the model; VersionChangedError if it was replaced twice meanwhile. `base_margin` as of `Model.predict`. Errors are
+        those of `mlrf.core.errors`.
         """
-        return self._drive(self._calls.predict(rows), timeout_s)
+        return self._drive(self._calls.predict(rows, base_margin), timeout_s)
 
-    def predict_proba(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+    def predict_proba(self, rows: Any, *, base_margin: Any = None, timeout_s: float | None = None) -> Any:
         """Return the probabilities of a classifier's classes in the order of `classes` in `models()`; `rows` as for `predict`.
 
         InvalidRequestError for a model that is not a classifier.
         """
-        return self._drive(self._calls.predict_proba(rows), timeout_s)
+        return self._drive(self._calls.predict_proba(rows, base_margin), timeout_s)
 
-    def explain(self, rows: Any, *, top: int | None = None, timeout_s: float | None = None) -> Any:
+    def leaves(self, rows: Any, *, timeout_s: float | None = None) -> Any:
+        """Return the leaf that a record reaches in each tree, or those of a table's rows [n, trees], as `Model.leaves`."""
+        return self._drive(self._calls.leaves(rows), timeout_s)
+
+    def explain(
+        self, rows: Any, *, top: int | None = None, base_margin: Any = None, timeout_s: float | None = None
+    ) -> Any:
         """Return exact Shapley values of the raw margin.
 
         One record gives the server's explanation (`margin`, `base`, `contributions`, `other`); `top` limits it to that many
         features. A table gives an `mlrf` Explanation of all features ([n, F] or [n, F, K]).
         """
-        return self._drive(self._calls.explain(rows, top), timeout_s)
+        return self._drive(self._calls.explain(rows, top, base_margin), timeout_s)
 
     def curve(self, row: Mapping[str, Any], features: str | Sequence[str], *, timeout_s: float | None = None) -> Curve:
         """Return what the model answers for a record while one feature, or two, takes every value; as `Model.curve`.

@@ -20,6 +20,12 @@ class ServedModel(NamedTuple):
     schema: Schema
     classes: list[Any] | None
 
+    @property
+    def n_outputs(self) -> int:
+        """The margins of a row: one for each class of three or more, else one."""
+        n_classes = len(self.classes or ())
+        return n_classes if n_classes > 2 else 1  # noqa: PLR2004
+
 
 def read_served_model(document: Mapping[str, Any], name: str | None) -> ServedModel:
     """Read a model from the document of `GET /models`, the default without a name; ModelNotFoundError if it is not served."""

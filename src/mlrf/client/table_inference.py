@@ -24,9 +24,11 @@ class TableInference:
         self._chunk_rows = _CHUNK_ROWS
 
     def infer(
-        self, served: ServedModel, table: Array, outputs: Sequence[str]
+        self, served: ServedModel, table: Array, outputs: Sequence[str], base_margin: Array | None = None
     ) -> Generator[Request, Response, list[Array]]:
         """Yield the requests for a table [n, F] in schema order, and return its outputs, each [n, ...].
+
+        `base_margin` [n, K] is where the margins of each row start.
 
         ModelNotFoundError if the version was replaced.
         """
@@ -40,7 +42,10 @@ class TableInference:
             chunk = table[start : start + self._rows_a_chunk(table)]
             if not len(chunk):
                 raise InvalidRequestError("the table has no rows")
-            body, headers = write_request(chunk, names)
+            inputs = {"features": chunk}
+            if base_margin is not None:
+                inputs["base_margin"] = base_margin[start : start + len(chunk)]
+            body, headers = write_request(inputs, names)
             try:
                 response = yield Request("POST", path, body, headers)
             except (BatchTooLargeError, BodyTooLargeError) as error:
@@ -48,14 +53,14 @@ class TableInference:
                 continue
             parts.append(read_response(response))
             start += len(chunk)
-        return [_joined(name, parts) for name in names]
+        return [_joined(name, parts, is_one=name == "shap_base" and base_margin is None) for name in names]
 
     def _rows_a_chunk(self, table: Array) -> int:
         return max(1, min(self._chunk_rows, _CHUNK_BYTES // int(table[:1].nbytes or 1)))
 
 
-def _joined(name: str, parts: Sequence[Mapping[str, Array]]) -> Array:
-    if name == "shap_base":
+def _joined(name: str, parts: Sequence[Mapping[str, Array]], *, is_one: bool) -> Array:
+    if is_one:
         return parts[0][name]
     return np.concatenate([part[name] for part in parts])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -12,25 +12,28 @@ from mlrf.client.http_messages import Response
 from mlrf.core.errors import MlrfError
 
 Array = npt.NDArray[np.float64]
+_DTYPES = {"FP64": ("<f8", 8), "INT32": ("<i4", 4)}
 LENGTH_HEADER = "Inference-Header-Content-Length"
 
 
-def write_request(table: Array, outputs: Sequence[str]) -> tuple[bytes, dict[str, str]]:
-    """Return the body and headers of an infer request for rows [n, F] in schema order (float64, NaN is missing)."""
-    data = table.tobytes()
+def write_request(inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[bytes, dict[str, str]]:
+    """Return the body and headers of an infer request for float64 inputs by name, of which NaN is missing."""
+    blobs = {name: np.ascontiguousarray(values, dtype="<f8").tobytes() for name, values in inputs.items()}
     document = {
         "inputs": [
             {
-                "name": "features",
-                "shape": list(table.shape),
+                "name": name,
+                "shape": list(values.shape),
                 "datatype": "FP64",
-                "parameters": {"binary_data_size": len(data)},
+                "parameters": {"binary_data_size": len(blobs[name])},
             }
+            for name, values in inputs.items()
         ],
         "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in outputs],
     }
     header = msgspec.json.encode(document)
-    return header + data, {LENGTH_HEADER: str(len(header)), "Content-Type": "application/octet-stream"}
+    body = b"".join((header, *blobs.values()))
+    return body, {LENGTH_HEADER: str(len(header)), "Content-Type": "application/octet-stream"}
 
 
 def read_response(response: Response) -> dict[str, Array]:
@@ -43,7 +46,8 @@ def read_response(response: Response) -> dict[str, Array]:
     arrays = {}
     for output in document["outputs"]:
         size = output["parameters"]["binary_data_size"]
-        flat = np.frombuffer(response.content, dtype="<f8", count=size // 8, offset=offset)
+        dtype, width = _DTYPES[output["datatype"]]
+        flat: Array = np.frombuffer(response.content, dtype=dtype, count=size // width, offset=offset)
         arrays[output["name"]] = flat.reshape(output["shape"])
         offset += size
     return arrays

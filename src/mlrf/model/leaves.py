@@ -37,6 +37,13 @@ class Leaves:
         return [found[start : start + self.n_trees] for start in range(0, len(found), self.n_trees)]
 
 
+def has_leaves(bundle: Bundle, engine: Engine) -> bool:
+    """Return whether the leaves of a model have numbers."""
+    manifest = bundle.manifest
+    is_one_forest = manifest.graph is None and manifest.combination is None
+    return is_one_forest and LEAVES in manifest.files and isinstance(engine, WalksTrees)
+
+
 def _walker(bundle: Bundle, engine: Engine) -> WalksTrees:
     manifest = bundle.manifest
     if manifest.graph is not None:

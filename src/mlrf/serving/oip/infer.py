@@ -19,20 +19,20 @@ from mlrf.serving.lookup.stored_rows import FoundRow, StoredRows
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.inference_run import Encode, InferenceRun
 from mlrf.serving.oip.messages import InferRequest, InferResponse, Parameter
-from mlrf.serving.oip.output_tensors import Outputs
+from mlrf.serving.oip.output_tensors import NO_VALUES, Outputs
 from mlrf.serving.oip.row_lookup import (
     are_all_precomputed,
-    contributions_of,
     keyed_answer,
     unpack_parameters,
     validity_of,
 )
+from mlrf.serving.oip.row_values import compute_values, split_base_margin
 from mlrf.serving.oip.statistics import InferenceCounts
 from mlrf.serving.oip.tensor_reader import TensorReader
 from mlrf.serving.runtime.cost_model import CostModel
 from mlrf.serving.runtime.deadlines import TIMEOUT, parameter_deadline_s
 from mlrf.serving.runtime.results import Awaited, Deferred, Result, followed, limited
-from mlrf.serving.runtime.stages import DECODE, ENGINE, EXPLAIN, FEATURES, REST, recording
+from mlrf.serving.runtime.stages import DECODE, ENGINE, FEATURES, REST, recording
 from mlrf.serving.runtime.thresholds import MAX_LOOP_S, TENSOR_BYTES, TENSOR_COUNT
 
 _MIN_DIGITS = 6
@@ -44,9 +44,8 @@ _Make = Callable[[InferenceRun, Rows], bytes]
 class ModelInference:
     """Answers inference requests for one version of a model, and for its stored `rows` if there are some.
 
-    `partition` caches the tensors of rows, independent of transport, datatype and id of the request: reading a
-    request and writing its response takes a third of the time of a small one (ADR 8), and clients send a different id with
-    each.
+    `partition` caches the tensors of rows, independent of transport, datatype and id of the request, which differs each time:
+    reading a request and writing its response takes a third of the time of a small one (ADR 8).
     """
 
     def __init__(
@@ -111,9 +110,9 @@ class ModelInference:
         try:
             run = self._begin(request, encode, began_s, may_explain)
             if run.by_key:
-                made = self._answer_keys(run, self._reader.keys(request.inputs))
+                made = self._answer_keys(run, self._reader.keys(run.request.inputs))
             else:
-                run.count, rows = self._reader.table(request.inputs)
+                run.count, rows = self._reader.table(run.request.inputs)
                 made = self._answer(run, (rows,), partial(self._compute, run, rows))
             return limited(made, run.deadline_s) if run.deadline_s else made
         except Exception:
@@ -153,7 +152,10 @@ class ModelInference:
     def _begin(self, request: InferRequest, encode: Encode, began_s: float, may_explain: bool) -> InferenceRun:
         timeout = request.parameters.get(TIMEOUT)
         deadline_s = 0.0 if timeout is None else parameter_deadline_s(timeout, began_s)
-        requested = self.outputs.requested(request)
+        base_margin = None
+        if len(request.inputs) > 1 and self._reader.may_have_base_margin:
+            request, base_margin = split_base_margin(request)
+        requested = self.outputs.requested(request, has_bases=base_margin is not None)
         if requested.explains:
             if not may_explain:
                 raise NotPermittedError(
@@ -163,7 +165,13 @@ class ModelInference:
             self._model.explainer()
         by_key = self._reader.has_key and self._reader.is_by_key(request.inputs)
         return InferenceRun(
-            began_s, request=request, encode=encode, requested=requested, deadline_s=deadline_s, by_key=by_key
+            began_s,
+            request=request,
+            encode=encode,
+            requested=requested,
+            deadline_s=deadline_s,
+            by_key=by_key,
+            base_margin=base_margin,
         )
 
     def _answer_keys(self, run: InferenceRun, keys: Sequence[ByKey]) -> Result:
@@ -186,7 +194,7 @@ class ModelInference:
         if recorder is not None:
             recorder.enter(REST)
         partition = self._partition
-        if partition is None or run.count * self._row_bytes > MAX_BODY_BYTES:
+        if partition is None or run.base_margin is not None or run.count * self._row_bytes > MAX_BODY_BYTES:
             return followed(work(self._encoded), partial(self._answered, run))
 
         def make(_key: bytes) -> Result:
@@ -201,15 +209,12 @@ class ModelInference:
     def _compute(self, run: InferenceRun, rows: Rows, make: _Make) -> bytes | Deferred:
         run.ready_s = perf_counter()
         run.n_explained = run.count if run.requested.explains else 0
-        explains = run.requested.explains and not are_all_precomputed(run.precomputed)
+        requested = run.requested
+        explains = requested.reports_leaves or (requested.explains and not are_all_precomputed(run.precomputed))
         if run.count > self._max_rows_on_loop[explains]:
-            transaction, fresh_until_s = validity_of(run.found)
-            return Deferred(
-                lambda: make(run, rows),
-                lambda: self.counts.computed(run),
-                transaction=transaction,
-                fresh_until_s=fresh_until_s,
-            )
+            transaction, fresh_s = validity_of(run.found)
+            counted = partial(self.counts.computed, run)
+            return Deferred(lambda: make(run, rows), counted, transaction=transaction, fresh_until_s=fresh_s)
         made = make(run, rows)
         self.counts.computed(run)
         return made
@@ -220,17 +225,15 @@ class ModelInference:
         if recorder is not None:
             recorder.enter(ENGINE)
         run.entered_s = perf_counter()
-        model = self._model
-        margins = model.engine.margins(rows)
-        contributions = None
-        if run.requested.explains:
-            if recorder is not None:
-                recorder.enter(EXPLAIN)
-            contributions = contributions_of(model, rows, run.found, run.precomputed)
+        requested = run.requested
+        if run.base_margin is None and not requested.explains and not requested.reports_leaves:
+            margins, values = self._model.engine.margins(rows), NO_VALUES
+        else:
+            margins, values = compute_values(self._model, run, rows)
         run.inferred_s = perf_counter()
         if recorder is not None:
             recorder.enter(REST)
-        packed = self.outputs.pack(run.requested, margins, contributions)
+        packed = self.outputs.pack(requested, margins, values)
         if run.by_key:
             packed = keyed_answer(run.found, packed, is_local=self._rows is not None and self._rows.local is not None)
         run.made_s = perf_counter()

@@ -18,24 +18,50 @@ from mlrf.core.errors import InvalidTensorError
 from mlrf.core.feature import Category
 from mlrf.core.repeated_names import first_repeated
 from mlrf.core.value_text import clip, listed, shown_name
+from mlrf.model.leaves import has_leaves
 from mlrf.model.row_predictor import RowPredictor
 from mlrf.serving.oip.datatypes import FP64
 from mlrf.serving.oip.messages import InferRequest, OutputTensor
 from mlrf.serving.oip.output_values import data_of
 from mlrf.serving.oip.tensor_reader import ALSO_KNOWN
 
-Kind = Literal["prediction", "probabilities", "label", "shap_values", "shap_base"]
+Kind = Literal["prediction", "probabilities", "label", "shap_values", "shap_base", "shap_bases", "leaves"]
 LABEL: Final = "label"
 PREDICTION: Final = "prediction"
 PROBABILITIES: Final = "probabilities"
 SHAP_VALUES: Final = "shap_values"
 SHAP_BASE: Final = "shap_base"
+SHAP_BASES: Final = "shap_bases"
+"""What `shap_base` is of rows with base margins: one for each row."""
+LEAVES: Final = "leaves"
 PREDICT_PROBA: Final = "predict_proba"
 """What MLServer calls `probabilities`."""
 _LABEL_NAMES = ("predict", "output-0")
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
-_EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE))
-_TAGS = {PREDICTION: b"p", PROBABILITIES: b"q", LABEL: b"l", SHAP_VALUES: b"s", SHAP_BASE: b"b"}
+_EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE, SHAP_BASES))
+_TAGS = {
+    PREDICTION: b"p",
+    PROBABILITIES: b"q",
+    LABEL: b"l",
+    SHAP_VALUES: b"s",
+    SHAP_BASE: b"b",
+    SHAP_BASES: b"B",
+    LEAVES: b"t",
+}
+
+
+class RowValues(NamedTuple):
+    """What n rows have besides their margins, where it is requested."""
+
+    contributions: array[float] = array("d")
+    """[n, F, K]"""
+    bases: array[float] = array("d")
+    """[n, K] where the contributions of each row start, of rows with base margins."""
+    leaves: array[float] = array("d")
+    """[n, trees]"""
+
+
+NO_VALUES = RowValues()
 
 
 class RequestedOutputs(NamedTuple):
@@ -44,6 +70,8 @@ class RequestedOutputs(NamedTuple):
     outputs: Sequence[tuple[str, Kind]]
     explains: bool
     """Whether they include explanations."""
+    reports_leaves: bool
+    """Whether they include leaves."""
     tag: bytes
     """Identifies the result of `Outputs.pack` for the same rows, independent of the names in a request."""
 
@@ -67,6 +95,8 @@ class Outputs:
                 kinds |= dict.fromkeys(_LABEL_NAMES, LABEL)
         if hasattr(model.engine, "base"):
             kinds |= {SHAP_VALUES: SHAP_VALUES, SHAP_BASE: SHAP_BASE}
+        if has_leaves(model.bundle, model.engine):
+            kinds[LEAVES] = LEAVES
         self._kinds = kinds
         self._own: list[Kind] = [PROBABILITIES] if is_multiclass else [PREDICTION]
         if model.classes is not None:
@@ -104,13 +134,19 @@ class Outputs:
 
     def on_demand(self) -> list[str]:
         """Return the names of the outputs that are returned only if named, and that the metadata omits."""
-        return [name for name in (SHAP_VALUES, SHAP_BASE) if name in self._kinds]
+        return [name for name in (SHAP_VALUES, SHAP_BASE, LEAVES) if name in self._kinds]
 
-    def requested(self, request: InferRequest) -> RequestedOutputs:
+    def requested(self, request: InferRequest, *, has_bases: bool = False) -> RequestedOutputs:
         """Return the outputs of a request; InvalidTensorError for an unknown name, NotExplainableError for a graph.
 
-        A request without names gets the first output, with the name that other servers use with the input's name.
+        A request without names gets the first output, with the name that other servers use with the input's name. `has_bases`
+        says that it gives base margins, so that each row has a base of its own.
         """
+        if has_bases and SHAP_BASE in request.outputs:
+            kinds = [
+                (name, SHAP_BASES if name == SHAP_BASE else kind) for name, kind in self.requested(request).outputs
+            ]
+            return _requested(kinds)
         if not request.outputs:
             inputs = request.inputs
             name = ALSO_KNOWN.get(inputs[0].name, "") if len(inputs) == 1 else ""
@@ -123,6 +159,8 @@ class Outputs:
             if kind is None:
                 if name in _EXPLANATIONS:
                     self._model.explainer()
+                if name == LEAVES:
+                    self._model.leaves()
                 there = ", ".join([*self._own, *self.on_demand()])
                 raise InvalidTensorError(
                     f"output {shown_name(name)} is not an output of this model; request {there}, or no outputs for all of them",
@@ -132,17 +170,19 @@ class Outputs:
             raise InvalidTensorError(f"output {shown_name(twice)} is requested twice; name it once", output=clip(twice))
         return _requested([(name, self._kinds[name]) for name in names])
 
-    def pack(self, requested: RequestedOutputs, margins: array[float], contributions: array[float] | None) -> bytes:
+    def pack(self, requested: RequestedOutputs, margins: array[float], values: RowValues) -> bytes:
         """Return the data of n rows' tensors, one after the other.
 
         NonFiniteResultError names the row whose prediction is not a finite number.
         """
         predictions = self._model.predictions(margins)
         if len(requested.outputs) == 1:
-            return self._data(requested.outputs[0][1], predictions, contributions)
-        return b"".join([self._data(kind, predictions, contributions) for _, kind in requested.outputs])
+            return self._data(requested.outputs[0][1], predictions, values)
+        return b"".join([self._data(kind, predictions, values) for _, kind in requested.outputs])
 
     def _tensor(self, name: str, kind: Kind, shape: list[int], packed: bytes) -> OutputTensor:
+        if kind == LEAVES:
+            return OutputTensor(name, "INT32", shape, array("i", map(int, FP64.values_of(packed))).tobytes())
         if kind != LABEL or self._labels is None:
             return OutputTensor(name, FP64.name, shape, packed)
         datatype, elements = self._labels
@@ -167,7 +207,7 @@ class Outputs:
     def _shape(self, kind: Kind, n: int) -> list[int]:
         k = self._k
         match kind:
-            case "prediction":
+            case "prediction" | "shap_bases":
                 return [n] if k == 1 else [n, k]
             case "label":
                 return [n]
@@ -177,8 +217,10 @@ class Outputs:
                 return [n, self._n_features] if k == 1 else [n, self._n_features, k]
             case "shap_base":
                 return [k]
+            case "leaves":
+                return [n, self._model.leaves().n_trees]
 
-    def _data(self, kind: Kind, predictions: Sequence[Any], contributions: array[float] | None) -> bytes:
+    def _data(self, kind: Kind, predictions: Sequence[Any], values: RowValues) -> bytes:
         """Return one tensor; `predictions` are numbers, or lists of K numbers."""
         match kind:
             case "label":
@@ -192,15 +234,20 @@ class Outputs:
                 pairs = ((1.0 - p, p) for p in predictions)
                 numbers = array("d", chain.from_iterable(pairs))
             case "shap_values":
-                numbers = array("d") if contributions is None else contributions
+                numbers = values.contributions
             case "shap_base":
                 numbers = array("d", self._model.explainer().base)
+            case "shap_bases":
+                numbers = values.bases
+            case "leaves":
+                numbers = values.leaves
         return numbers.tobytes()
 
 
 def _requested(outputs: Sequence[tuple[str, Kind]]) -> RequestedOutputs:
     kinds = [kind for _, kind in outputs]
-    return RequestedOutputs(outputs, not _EXPLANATIONS.isdisjoint(kinds), b"".join(_TAGS[kind] for kind in kinds))
+    explains = not _EXPLANATIONS.isdisjoint(kinds)
+    return RequestedOutputs(outputs, explains, LEAVES in kinds, b"".join(_TAGS[kind] for kind in kinds))
 
 
 def _label_elements(classes: Sequence[Category]) -> tuple[str, list[bytes]]:

@@ -33,6 +33,7 @@ ALSO_KNOWN = {
     "predict": "predict",
 }
 """Names of the single tensor for other servers' clients, and of the first output in response ("" for the usual name)."""
+BASE_MARGIN_INPUTS = frozenset(("base_margin", "init_score"))
 _SHOWN = 5
 
 
@@ -55,6 +56,9 @@ class TensorReader:
         self.most_values = max_rows * len(schema.features)
         """A tensor with more is refused for its shape."""
         self._names = frozenset(schema.names)
+        of_key = () if entity_key is None else entity_key.names
+        self.may_have_base_margin = BASE_MARGIN_INPUTS.isdisjoint((*schema.names, *of_key))
+        """Whether an input of that name is not a feature or a field of the key."""
         self._rules = ColumnRules(map(rule_of, schema.features))
         self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
 

@@ -17,11 +17,19 @@ QUICK := not slow and not timing and not clients
 
 KERNEL := $(wildcard kernel/CMakeLists.txt kernel/src/*)
 
+# Otherwise every server that a test starts would compile mlrf again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# uv installs in parallel, while pip builds the kernel on the other processor; uv does not read pip.conf, so where it finds no index pip
+# installs. The packages are compiled here, because a SyntaxWarning of theirs would be an error in a test.
 $(VENV)/.ready: pyproject.toml requirements/dev.txt $(KERNEL)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --constraint requirements/dev.txt pip uv
+	$(BIN)/python -m pip install --quiet --no-deps --editable . & kernel=$$!; packages=0; \
+	  VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install --quiet --requirement requirements/dev.txt || \
+	  $(BIN)/python -m pip install --quiet --requirement requirements/dev.txt || packages=1; \
+	  $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null; \
+	  wait $$kernel && exit $$packages
 	@touch $@
 
 demo: $(VENV)/.ready  ## from retail data to a served model, then curl commands to try; ONCE=1 stops when done

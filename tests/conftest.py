@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ _END_TO_END = {"wire", "ops", "docs"}
 
 # OpenMP threads spin while they wait for each other: with shared processors, a second becomes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Otherwise every server and command that a test starts compiles mlrf again: half of the processor time of a start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile(
     "shared machine", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]

@@ -207,14 +207,14 @@ nb::object first_outside(nb::handle rows, nb::handle rules) {
     if (limits.count == 0 || limits.count % rule_numbers != 0) throw nb::value_error("each rule must have 4 numbers");
     const std::size_t n_columns = limits.count / rule_numbers;
     if (values.count % n_columns != 0) throw nb::value_error("the last row is incomplete");
-    std::size_t place = 0;
+    std::size_t position = 0;
     {
         const nb::gil_scoped_release released;
-        place = mlrf::first_outside(static_cast<const unsigned char*>(values.values), values.count / n_columns,
+        position = mlrf::first_outside(static_cast<const unsigned char*>(values.values), values.count / n_columns,
                                     static_cast<const mlrf::ValueRule*>(limits.values), n_columns);
     }
-    if (place == values.count) return nb::none();
-    return nb::int_(place);
+    if (position == values.count) return nb::none();
+    return nb::int_(position);
 }
 
 // The numbers of inputs, outputs, parameters, raw contents, dimensions, numbers, texts and fields of a ModelInferRequest, up to

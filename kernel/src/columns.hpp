@@ -20,14 +20,14 @@ struct ValueRule {
 // Return the index of the first value of n rows that its column's rule does not admit; n * n_columns if all are admitted.
 // The values need not be aligned.
 inline std::size_t first_outside(const unsigned char* values, std::size_t n, const ValueRule* rules, std::size_t n_columns) {
-    std::size_t place = 0;
+    std::size_t position = 0;
     for (std::size_t row = 0; row < n; ++row)
-        for (std::size_t column = 0; column < n_columns; ++column, ++place) {
+        for (std::size_t column = 0; column < n_columns; ++column, ++position) {
             double x;
-            std::memcpy(&x, values + place * sizeof x, sizeof x);
-            if (!rules[column].admits(x)) return place;
+            std::memcpy(&x, values + position * sizeof x, sizeof x);
+            if (!rules[column].admits(x)) return position;
         }
-    return place;
+    return position;
 }
 
 }  // namespace mlrf

@@ -8,7 +8,7 @@
 
 namespace mlrf {
 
-// The finite cut points of a feature, ascending and distinct: with the rest of a row held, the margins are the same for all
+// The finite cut points of a feature, ascending and distinct: with the rest of a row fixed, the margins are the same for all
 // numbers x with cuts[i - 1] < x <= cuts[i], compared in float64. The feature must be below n_features.
 std::vector<double> cut_points(const Forest& f, std::uint32_t feature);
 

@@ -7,12 +7,12 @@
 
 namespace mlrf {
 
-const Level& choose_level(const char* wanted) {
+const Level& choose_level(const char* requested) {
     const Level* fastest = &baseline_level();
     const Level* chosen = nullptr;
     const auto offer = [&](const Level& level) {
         fastest = &level;
-        if (wanted != nullptr && std::strcmp(wanted, level.name) == 0) chosen = &level;
+        if (requested != nullptr && std::strcmp(requested, level.name) == 0) chosen = &level;
     };
     offer(baseline_level());
 #if defined(MLRF_X86_LEVELS)
@@ -24,9 +24,9 @@ const Level& choose_level(const char* wanted) {
             offer(avx512_level());
     }
 #endif
-    if (wanted == nullptr || *wanted == '\0') return *fastest;
+    if (requested == nullptr || *requested == '\0') return *fastest;
     if (chosen == nullptr)
-        throw std::invalid_argument("this processor has no kernel level named '" + std::string(wanted) +
+        throw std::invalid_argument("this processor has no kernel level named '" + std::string(requested) +
                                     "'; the fastest it has is '" + fastest->name + "'");
     return *chosen;
 }

@@ -21,7 +21,7 @@ constexpr std::size_t kExplainBlockBytes = std::size_t{64} << 20;
 // Fewer rows walk one by one: sixteen lanes for seven rows are slower than sixteen trees for one.
 constexpr std::size_t kLeastWalkedTogether = 8;
 
-// Columns of category sets that are set one by one, lane beside lane.
+// Columns of category sets that are set one by one, lane by lane.
 constexpr std::size_t kMostScatteredColumns = 512;
 
 // Memory that the columns of a walked block may take: they and a tree must stay near.

@@ -64,10 +64,10 @@ void check_category_features(const Forest& f) {
         require(record.n_codes > kDenseCodes || is_within(record.first_word, words, f.code_bits.count),
                 "category bits end early");
         for (std::uint64_t c = record.first_column; c < next_column; ++c) {
-            const std::size_t place = c - f.first_category_column;
-            require(f.set_offsets[place] <= f.set_offsets[place + 1], "a category set has a negative size");
-            require(f.set_offsets[place + 1] <= f.set_codes.count, "category sets end early");
-            for (std::uint32_t s = f.set_offsets[place]; s < f.set_offsets[place + 1]; ++s)
+            const std::size_t index = c - f.first_category_column;
+            require(f.set_offsets[index] <= f.set_offsets[index + 1], "a category set has a negative size");
+            require(f.set_offsets[index + 1] <= f.set_codes.count, "category sets end early");
+            for (std::uint32_t s = f.set_offsets[index]; s < f.set_offsets[index + 1]; ++s)
                 require(f.set_codes[s] >= record.first_code && f.set_codes[s] < next_code,
                         "a set holds a code of another feature");
         }

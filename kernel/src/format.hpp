@@ -35,9 +35,9 @@ enum Section : std::uint32_t {
     kCodeMembers,       // u32 [codes + 1] first member of each code
     kMembers,           // u32 [] columns of the sets that hold the code
     kSetOffsets,        // u32 [category columns + 1] first of kSetCodes of each column
-    kSetCodes,          // u32 [] places in kCategoryCodes: kMembers the other way round, for blocks of rows
+    kSetCodes,          // u32 [] indices into kCategoryCodes: kMembers the other way round, for blocks of rows
     kCodeBits,          // u16 [] of dense features: (n_codes + 2) rows of a bit a column, 1 right; then no code, then NaN
-    kSetBits,           // u8 [category columns][16] the same bits by column, a bit a place; zeros where not dense
+    kSetBits,           // u8 [category columns][16] the same bits by column, one bit for each code; zeros where not dense
     kCategoryDefaults,  // u8 [category columns] what NaN writes: 0 left, 1 right
     kTrees,             // TreeRecord [T] in the order of the sum
     kWalkTrees,         // WalkTree [T] in the order of their depth
@@ -188,7 +188,7 @@ struct ShapNode {
     std::uint32_t right;
     std::uint32_t column;
     std::uint32_t rank;
-    std::uint32_t sum;      // output * U + feature's place in kShapFeatures
+    std::uint32_t sum;      // output * U + feature's index in kShapFeatures
     std::uint32_t earlier;  // 2 * node + (1 if right) of the feature's nearest split above; kNoEarlier where it appears first
 };
 constexpr std::uint32_t kNoEarlier = 0xFFFFFFFFu;
@@ -205,7 +205,7 @@ constexpr double kHashedCode = 4294967296.0;
 enum KeyPartKind : std::uint32_t { kCategory = 0, kAbove = 1, kEquals = 2, kKeyPartKindCount = 3 };
 struct KeyPart {
     std::uint32_t kind;
-    std::uint32_t source;        // place in kHashedFeatures, or of kAbove the feature
+    std::uint32_t source;        // index in kHashedFeatures, or of kAbove the feature
     std::uint32_t hash;          // of kEquals
     std::uint32_t nan_is_above;  // of kAbove: 0 or 1
     double border;               // of kAbove

@@ -36,6 +36,6 @@ const Level& avx512_level();
 
 // Return the fastest level that this processor supports; the variable MLRF_KERNEL_LEVEL (baseline, avx2, avx512) lowers it, for
 // tests. Throws std::invalid_argument for a level that is unknown or not supported by this processor.
-const Level& choose_level(const char* wanted);
+const Level& choose_level(const char* requested);
 
 }  // namespace mlrf

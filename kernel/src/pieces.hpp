@@ -19,7 +19,7 @@ template <typename Work>
 void run_pieces(std::size_t n, std::size_t block, std::size_t least, unsigned threads, const Work& work) {
     const std::size_t n_blocks = (n + block - 1) / block;
     std::size_t n_threads = std::min({std::size_t{threads}, n / least, n_blocks});
-    // More threads than cores take turns: asked for a million, hundreds would start. How many cores there are, the C library
+    // More threads than cores take turns: a request of a million would start hundreds. How many cores there are, the C library
     // reads from a file each time: few rows must not pay for it.
     if (n_threads > 1) n_threads = std::min(n_threads, std::size_t{std::max(1u, std::thread::hardware_concurrency())});
     if (n_threads <= 1) {

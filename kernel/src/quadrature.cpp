@@ -33,19 +33,19 @@ unsigned padded(unsigned n) { return (n + 7) / 8 * 8; }
 }  // namespace
 
 QuadratureRules::QuadratureRules(const Forest& forest) : rules_(kMaxQuadrature + 1, Quadrature{nullptr, nullptr}) {
-    std::vector<bool> wanted(kMaxQuadrature + 1, false);
+    std::vector<bool> is_used(kMaxQuadrature + 1, false);
     std::size_t n_numbers = 8;
     for (std::size_t c = 0; c < forest.shap_chunks.count; ++c) {
         const unsigned n = forest.shap_chunks[c].n_quadrature;
-        if (!wanted[n]) n_numbers += 2 * padded(n);
-        wanted[n] = true;
+        if (!is_used[n]) n_numbers += 2 * padded(n);
+        is_used[n] = true;
     }
     numbers_.assign(n_numbers, 0.0);
     // Vector loads need 64-byte alignment; the vector has 7 extra doubles for it.
     double* next = numbers_.data();
     while (reinterpret_cast<std::uintptr_t>(next) % 64 != 0) ++next;
     for (unsigned n = 1; n <= kMaxQuadrature; ++n) {
-        if (!wanted[n]) continue;
+        if (!is_used[n]) continue;
         double* at = next;
         double* weight = next + padded(n);
         next += 2 * padded(n);

@@ -82,7 +82,7 @@ inline std::size_t find_code(const std::int32_t* codes, std::size_t n_codes, dou
 }
 
 // Return the index of x among a feature's codes: n_codes if no set contains it, n_codes + 1 for NaN.
-inline std::size_t find_place(const Forest& f, const CategoryFeature& record, double x) {
+inline std::size_t find_code_index(const Forest& f, const CategoryFeature& record, double x) {
     if (x != x) return std::size_t{record.n_codes} + 1;
     return find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
 }
@@ -126,23 +126,23 @@ template <typename Column, typename Value>
 void fill_category_columns(const Forest& f, const Value* values, Column* columns, std::size_t stride) {
     for (std::size_t i = 0; i < f.category_features.count; ++i) {
         const CategoryFeature& record = f.category_features[i];
-        const std::size_t place = find_place(f, record, read_value(f, values[record.feature]));
+        const std::size_t index = find_code_index(f, record, read_value(f, values[record.feature]));
         Column* out = columns + record.first_column * stride;
         if (record.n_codes <= kDenseCodes) {
             const std::uint16_t* words =
-                f.code_bits.data + record.first_word + place * ((record.n_columns + std::size_t{15}) / 16);
+                f.code_bits.data + record.first_word + index * ((record.n_columns + std::size_t{15}) / 16);
             if (stride == 1)
                 spread_bits(words, record.n_columns, out);
             else
                 for (std::size_t c = 0; c < record.n_columns; ++c)
                     out[c * stride] = static_cast<Column>(words[c / 16] >> (c % 16) & 1);
-        } else if (place > record.n_codes) {
+        } else if (index > record.n_codes) {
             const std::uint8_t* sides = f.category_defaults.data + (record.first_column - f.first_category_column);
             for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = sides[c];
         } else {
             for (std::size_t c = 0; c < record.n_columns; ++c) out[c * stride] = 1;
-            if (place == record.n_codes) continue;
-            const std::size_t code = record.first_code + place;
+            if (index == record.n_codes) continue;
+            const std::size_t code = record.first_code + index;
             for (std::size_t m = f.code_members[code]; m < f.code_members[code + 1]; ++m) columns[f.members[m] * stride] = 0;
         }
     }

@@ -89,15 +89,15 @@ void fill_numeric_block(const Forest& f, const Value* values, std::size_t n_rows
 #define MLRF_BYTE_SHUFFLE
 // Columns of a dense feature: a byte shuffle looks up the byte of a set's bits with the row's code, and a mask picks the bit.
 template <typename Lane>
-void fill_dense_columns(const Forest& f, const CategoryFeature& record, const unsigned char* places, Lane* columns) {
+void fill_dense_columns(const Forest& f, const CategoryFeature& record, const unsigned char* indices, Lane* columns) {
     constexpr std::size_t kRows = kSweepRows<Lane>;
     const std::size_t first = record.first_column - f.first_category_column;
     __m256i byte[kRows / 32], bit[kRows / 32];
     const __m256i powers = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
     for (std::size_t g = 0; g < kRows / 32; ++g) {
-        const __m256i place = _mm256_load_si256(reinterpret_cast<const __m256i*>(places + 32 * g));
-        byte[g] = _mm256_and_si256(_mm256_srli_epi16(place, 3), _mm256_set1_epi8(15));
-        bit[g] = _mm256_shuffle_epi8(powers, _mm256_and_si256(place, _mm256_set1_epi8(7)));
+        const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(indices + 32 * g));
+        byte[g] = _mm256_and_si256(_mm256_srli_epi16(index, 3), _mm256_set1_epi8(15));
+        bit[g] = _mm256_shuffle_epi8(powers, _mm256_and_si256(index, _mm256_set1_epi8(7)));
     }
     for (std::size_t c = 0; c < record.n_columns; ++c) {
         const __m256i bits = _mm256_broadcastsi128_si256(
@@ -106,13 +106,14 @@ void fill_dense_columns(const Forest& f, const CategoryFeature& record, const un
         for (std::size_t g = 0; g < kRows / 32; ++g) {
             // -1 where the row goes right.
             const __m256i right = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, byte[g]), bit[g]), bit[g]);
-            __m256i* place = reinterpret_cast<__m256i*>(out + 32 * g);
+            __m256i* target = reinterpret_cast<__m256i*>(out + 32 * g);
             if (sizeof(Lane) == 1) {
-                _mm256_store_si256(place, _mm256_sub_epi8(_mm256_set1_epi8(-128), right));
+                _mm256_store_si256(target, _mm256_sub_epi8(_mm256_set1_epi8(-128), right));
             } else {
                 const __m256i bias = _mm256_set1_epi16(-32768);
-                _mm256_store_si256(place, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(right))));
-                _mm256_store_si256(place + 1, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_extracti128_si256(right, 1))));
+                _mm256_store_si256(target, _mm256_sub_epi16(bias, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(right))));
+                const __m256i upper = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(right, 1));
+                _mm256_store_si256(target + 1, _mm256_sub_epi16(bias, upper));
             }
         }
     }
@@ -134,11 +135,11 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         const CategoryFeature& record = f.category_features[i];
 #if defined(MLRF_BYTE_SHUFFLE)
         if (record.n_codes <= kDenseCodes) {
-            unsigned char places[kRows] __attribute__((aligned(64))) = {};
+            unsigned char indices[kRows] __attribute__((aligned(64))) = {};
             for (std::size_t row = 0; row < n_rows; ++row)
-                places[row] = static_cast<unsigned char>(
-                    find_place(f, record, read_value(f, values[row * f.n_inputs + record.feature])));
-            fill_dense_columns<Lane>(f, record, places, static_cast<Lane*>(scratch.columns));
+                indices[row] = static_cast<unsigned char>(
+                    find_code_index(f, record, read_value(f, values[row * f.n_inputs + record.feature])));
+            fill_dense_columns<Lane>(f, record, indices, static_cast<Lane*>(scratch.columns));
             continue;
         }
 #endif
@@ -148,9 +149,9 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         for (std::size_t row = 0; row < n_rows; ++row) {
             const double x = read_value(f, values[row * f.n_inputs + record.feature]);
             nan_rows[row] = x != x;
-            const std::size_t place = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
-            if (place == record.n_codes) continue;
-            const std::size_t code = record.first_code + place;
+            const std::size_t index = find_code(f.category_codes.data + record.first_code, record.n_codes, f.no_code_up_to, x);
+            if (index == record.n_codes) continue;
+            const std::size_t code = record.first_code + index;
             if (scratch.code_slots[code] == 0) {
                 codes[n_codes++] = static_cast<std::uint32_t>(code);
                 scratch.code_slots[code] = static_cast<unsigned char>(n_codes);
@@ -160,14 +161,14 @@ void fill_category_block(const Forest& f, const Value* values, std::size_t n_row
         }
         const Vector* nan = reinterpret_cast<const Vector*>(nan_rows);
         for (std::size_t c = 0; c < record.n_columns; ++c) {
-            const std::size_t place = record.first_column - f.first_category_column + c;
+            const std::size_t index = record.first_column - f.first_category_column + c;
             Vector* out = reinterpret_cast<Vector*>(static_cast<Lane*>(scratch.columns) + (record.first_column + c) * kRows);
             Vector sum[kGroups];
-            const Unsigned side_of_nan = static_cast<Unsigned>(1 - f.category_defaults[place]);
+            const Unsigned side_of_nan = static_cast<Unsigned>(1 - f.category_defaults[index]);
             for (std::size_t g = 0; g < kGroups; ++g)
                 for (std::size_t lane = 0; lane < kLanes; ++lane) sum[g][lane] = static_cast<Unsigned>(kBias<Lane> + 1);
             for (std::size_t g = 0; g < kGroups; ++g) sum[g] -= nan[g] * side_of_nan;
-            for (std::size_t s = f.set_offsets[place]; s < f.set_offsets[place + 1]; ++s) {
+            for (std::size_t s = f.set_offsets[index]; s < f.set_offsets[index + 1]; ++s) {
                 const Vector* rows = reinterpret_cast<const Vector*>(code_rows + scratch.code_slots[f.set_codes[s]] * kRows);
                 for (std::size_t g = 0; g < kGroups; ++g) sum[g] -= rows[g];
             }

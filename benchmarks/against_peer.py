@@ -61,11 +61,11 @@ KINDS = (
 )
 
 
-def measure(plan: Plan, ours: Sequence[Contender]) -> Iterator[Figure]:
+def measure(plan: Plan, contenders: Sequence[Contender]) -> Iterator[Figure]:
     """Yield the figures of every kind of request for every server."""
     loads: dict[tuple[Kind, str], list[Load]] = defaultdict(list)
     for number in range(plan.rounds):
-        for contender in (*ours, PEER):
+        for contender in (*contenders, PEER):
             for model in dict.fromkeys(kind.model for kind in KINDS):
                 plan.say(f"round {number + 1} of {plan.rounds}: {contender.name}, {model}")
                 with serving(contender, plan.bundle(model)) as running:
@@ -75,7 +75,7 @@ def measure(plan: Plan, ours: Sequence[Contender]) -> Iterator[Figure]:
                             loads[kind, contender.name].append(_load(running, kind, plan))
     for kind in KINDS:
         yield from _figures(
-            kind, [c.name for c in ours], {name: found for (k, name), found in loads.items() if k is kind}
+            kind, [c.name for c in contenders], {name: found for (k, name), found in loads.items() if k is kind}
         )
 
 
@@ -91,13 +91,13 @@ def _load(running: Running, kind: Kind, plan: Plan) -> Load:
     return drive(running, kind.path, bodies, connections=kind.connections, seconds=plan.seconds)
 
 
-def _figures(kind: Kind, ours: Sequence[str], loads: dict[str, list[Load]]) -> Iterator[Figure]:
+def _figures(kind: Kind, names: Sequence[str], loads: dict[str, list[Load]]) -> Iterator[Figure]:
     for name, found in loads.items():
         bars = kind.bars if name == MLRF.name else ()
         details = {"loads": [vars(load) for load in found]}
         yield Figure(f"{kind.what}: {name}", [a.per_cpu_s for a in found], "req/cpu-s", bars, details)
     peer = loads.get(PEER.name)
-    for name in ours:
+    for name in names:
         found = loads.get(name)
         if not peer or not found:
             continue

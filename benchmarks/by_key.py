@@ -29,8 +29,8 @@ def measure(plan: Plan, seconds: int) -> Iterator[Figure]:
     """Yield the parts, then the percentiles of plain answers and of those with precomputed explanations."""
     home = plan.home("regression")
     plan.say("rows by key, without sockets")
-    told = subprocess.run([sys.executable, __file__, str(home)], check=True, capture_output=True, text=True)
-    parts = json.loads(told.stdout)
+    result = subprocess.run([sys.executable, __file__, str(home)], check=True, capture_output=True, text=True)
+    parts = json.loads(result.stdout)
     for what, found in parts.items():
         yield Figure(f"inside the worker: {what}", found, "us")
     # Use the fastest passes: other load on the machine makes passes slower, never faster.
@@ -67,10 +67,10 @@ def main(home: Path) -> None:
 
     with tempfile.TemporaryDirectory() as state:
         settings = read_settings([str(home / "keyed"), "--state-dir", state, "--cache", "0"], {})
-        places = layout(["keyed"])
-        block = ControlBlock(1, places.n_words)
-        meter = WorkerMeter(places, block.row(0))
-        service = Service([read_bundle(home / "keyed")], settings, meter, Exposition(places, block, [], ""))
+        metric_layout = layout(["keyed"])
+        block = ControlBlock(1, metric_layout.n_words)
+        meter = WorkerMeter(metric_layout, block.row(0))
+        service = Service([read_bundle(home / "keyed")], settings, meter, Exposition(metric_layout, block, [], ""))
 
         def fail(fault: Exception, _request_id: bytes) -> tuple[int, bytes, bytes]:
             raise fault

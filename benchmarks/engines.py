@@ -27,8 +27,8 @@ def measure(plan: Plan, rows: int) -> Iterator[Figure]:
     """Yield the tree engine's processor time a row, and how many times faster it is than the others."""
     plan.say(f"engines, without a server, up to {rows:,} rows")
     command = [sys.executable, __file__, str(plan.home("regression")), str(rows)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
-    found: dict[str, dict[str, list[float]]] = json.loads(told.stdout)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+    found: dict[str, dict[str, list[float]]] = json.loads(result.stdout)
     bars: dict[str, dict[str, Bar]] = {
         "one row": {"onnxruntime": at_least(3)},
         "100 rows": {"onnxruntime": at_least(3.5)},
@@ -39,12 +39,14 @@ def measure(plan: Plan, rows: int) -> Iterator[Figure]:
     }
     yield Figure("engine: open and check forest.bin", found.pop("open")["ms"], "ms", (at_most(5),))
     for what, times in found.items():
-        ours = min(times["trees"])
-        yield Figure(f"engine: {what}, trees", [ours], "us a row", details=times)
-        for rival, theirs in times.items():
+        trees_us = min(times["trees"])
+        yield Figure(f"engine: {what}, trees", [trees_us], "us a row", details=times)
+        for rival, rival_us in times.items():
             if rival != "trees":
                 bar = bars[what].get(rival)
-                yield Figure(f"engine: {what}, trees against {rival}", [min(theirs) / ours], "x", (bar,) if bar else ())
+                yield Figure(
+                    f"engine: {what}, trees against {rival}", [min(rival_us) / trees_us], "x", (bar,) if bar else ()
+                )
 
 
 def main(home: Path, n_rows: int) -> None:

@@ -58,12 +58,12 @@ def measure(plan: Plan) -> Iterator[Figure]:
             path, state = Path(folder, "rows.parquet"), Path(folder, order.replace(" ", "-"))
             plan.say(f"{n_rows} rows to load, {order}")
             write_rows(path, n_rows, shuffled=order == "shuffled")
-            found = asked("load", path, state)
+            found = run_apart("load", path, state)
             what = f"load {n_rows} rows x 27, {order}"
             yield Figure(what, [found["seconds"]], "s", (at_most(15),), found)
             yield Figure(f"{what}: memory at its peak", [found["peak_mb"]], "MB", (at_most(300),))
         plan.say("look-ups")
-        found = asked("look-up", state)
+        found = run_apart("look-up", state)
         yield Figure("look-up: key to bytes, row read and decoded", [found["look_up_us"]], "us", (at_most(5),), found)
         yield Figure("look-up: one of 100 in a batch", [found["of_batch_us"]], "us")
         yield Figure("look-up: transaction of the store", [found["transaction_us"]], "us")
@@ -79,12 +79,12 @@ def write_rows(path: Path, n: int, *, shuffled: bool) -> None:
     """Write a file of rows, always the same; one row group, as most writers make it."""
     rng = np.random.default_rng(1)
     # The key's fields in the order of their names, which is the order of the encoding.
-    place = rng.permutation(n) if shuffled else np.arange(n)
+    index = rng.permutation(n) if shuffled else np.arange(n)
     per_day, stores = 2000, 200
     columns = {
-        "date": pa.array((place // per_day + 19_000).astype(np.int32)).cast(pa.date32()),
-        "department": pa.array(np.array([f"DEPARTMENT {d}" for d in range(10)])[place % per_day // stores]),
-        "store_id": pa.array(place % stores),
+        "date": pa.array((index // per_day + 19_000).astype(np.int32)).cast(pa.date32()),
+        "department": pa.array(np.array([f"DEPARTMENT {d}" for d in range(10)])[index % per_day // stores]),
+        "store_id": pa.array(index % stores),
         "at": pa.array(np.full(n, 1_700_000_000_000_000), pa.timestamp("us")),
     }
     columns |= {f"x{i}": pa.array(rng.normal(size=n)) for i in range(_NUMBERS)}
@@ -93,13 +93,13 @@ def write_rows(path: Path, n: int, *, shuffled: bool) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def key(place: int) -> dict[str, Any]:
+def key(index: int) -> dict[str, Any]:
     """Return the key of a row by its index."""
-    day = (np.datetime64("1970-01-01") + 19_000 + place // 2000).item().isoformat()
-    return {"store_id": place % 200, "department": f"DEPARTMENT {place % 2000 // 200}", "date": day}
+    day = (np.datetime64("1970-01-01") + 19_000 + index // 2000).item().isoformat()
+    return {"store_id": index % 200, "department": f"DEPARTMENT {index % 2000 // 200}", "date": day}
 
 
-def asked(*command: object) -> dict[str, Any]:
+def run_apart(*command: object) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, __file__, *map(str, command)], check=True, capture_output=True, timeout=_LIMIT_S
     )
@@ -153,12 +153,12 @@ def copies(state: Path) -> float:
         for holder in holders:
             assert holder.stdout is not None
             holder.stdout.readline()
-        held = [mapped_bytes(holder.pid) for holder in holders]
+        sizes = [mapped_bytes(holder.pid) for holder in holders]
     finally:
         for holder in holders:
             holder.communicate()
     # For a single process, everything that it maps is resident.
-    return sum(pss for pss, _ in held) / max(rss for _, rss in held)
+    return sum(pss for pss, _ in sizes) / max(rss for _, rss in sizes)
 
 
 def mapped_bytes(pid: int) -> tuple[int, int]:

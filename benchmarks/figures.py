@@ -65,9 +65,9 @@ def heading() -> str:
     return f"{'':<58} {'median':>9} {'':<10} {'over rounds':>20}  bar"
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """Divide round by round, because other load on the machine affects both parts of a round."""
-    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    return [mine / other for mine, other in zip(numerators, denominators, strict=True)]
 
 
 def shown(value: float) -> str:

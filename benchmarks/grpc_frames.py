@@ -23,11 +23,11 @@ _FIELDS_AGAIN = b"\x83\x86\xc1\xc0\xbf\xbe"
 
 
 class FramesClient(asyncio.Protocol):
-    """One connection that keeps `at_once` calls in flight, each with the next of some messages, until `stop`."""
+    """One connection that keeps `n_concurrent` calls in flight, each with the next of some messages, until `stop`."""
 
-    def __init__(self, path: str, messages: Sequence[bytes], at_once: int) -> None:
+    def __init__(self, path: str, messages: Sequence[bytes], n_concurrent: int) -> None:
         self._bodies = [b"\0" + len(each).to_bytes(4, "big") + each for each in messages]
-        self._at_once = at_once
+        self._n_concurrent = n_concurrent
         self._block = b"\x83\x86" + b"".join(
             (_kept(b"\x44", path.encode()), _kept(b"\x41", b"localhost"), _kept(b"\x40\x02te", b"trailers"),
              _kept(b"\x5f", b"application/grpc"))
@@ -48,19 +48,19 @@ class FramesClient(asyncio.Protocol):
         self._transport.write(
             _PREFACE + _frame(_SETTINGS, 0, 0, _NO_TABLE + _NO_PUSH + _WIDE) + _frame(_WINDOW, 0, 0, grown)
         )
-        self._transport.write(b"".join(self._call() for _ in range(self._at_once)))
+        self._transport.write(b"".join(self._call() for _ in range(self._n_concurrent)))
 
     def data_received(self, data: bytes) -> None:
-        buffer, place, out = self._buffer + data, 0, []
-        while len(buffer) - place >= _HEAD_BYTES:
-            start = place + _HEAD_BYTES
-            end = start + int.from_bytes(buffer[place : place + 3], "big")
+        buffer, offset, out = self._buffer + data, 0, []
+        while len(buffer) - offset >= _HEAD_BYTES:
+            start = offset + _HEAD_BYTES
+            end = start + int.from_bytes(buffer[offset : offset + 3], "big")
             if end > len(buffer):
                 break
-            stream = int.from_bytes(buffer[place + 5 : start], "big")
-            out.append(self._take(buffer[place + 3], buffer[place + 4], stream, buffer[start:end]))
-            place = end
-        self._buffer = buffer[place:]
+            stream = int.from_bytes(buffer[offset + 5 : start], "big")
+            out.append(self._take(buffer[offset + 3], buffer[offset + 4], stream, buffer[start:end]))
+            offset = end
+        self._buffer = buffer[offset:]
         self._transport.write(b"".join(out))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -19,7 +19,7 @@ from figures import Figure
 from plan import Plan
 
 KEYS = REQUESTS = 1_000_000
-ROOM = 10_000
+CAPACITY = 10_000
 EXPONENT = 1.1
 SEED = 11
 _BODY = b'{"features":[%d,%s]}'
@@ -31,10 +31,12 @@ def measure(plan: Plan) -> Iterator[Figure]:
     In a separate process, to keep its memory out of the runner.
     """
     plan.say("hit ratios on a Zipf trace")
-    told = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True).stdout
-    for line in told.splitlines():
+    printed = subprocess.run([sys.executable, __file__], check=True, capture_output=True, text=True).stdout
+    for line in printed.splitlines():
         name, share = line.rsplit(" ", 1)
-        yield Figure(f"hit ratio, Zipf {EXPONENT}, {KEYS:,} keys, room for {ROOM:,}: {name}", [100 * float(share)], "%")
+        yield Figure(
+            f"hit ratio, Zipf {EXPONENT}, {KEYS:,} keys, capacity {CAPACITY:,}: {name}", [100 * float(share)], "%"
+        )
 
 
 def trace() -> array[int]:
@@ -46,7 +48,7 @@ def trace() -> array[int]:
     return array("l", (names[bisect(weights, random.random() * weights[-1])] for _ in range(REQUESTS)))
 
 
-def ours(keys: array[int]) -> float:
+def mlrf_cache(keys: array[int]) -> float:
     """Use the cache itself, with bodies and answers as long as those of 27 features."""
     from mlrf.serving.cache.answer_cache import AnswerCache, CacheCounts  # noqa: PLC0415  the runner must not import it
     from mlrf.serving.cache.answers_of import AnswersOf  # noqa: PLC0415
@@ -63,7 +65,7 @@ def ours(keys: array[int]) -> float:
     rest = b",".join([b"1.25"] * 50)
     entry = Entry(_BODY % (KEYS, rest), answer_bytes, {}, None)
     counts = CacheCounts(hit, lambda _n: None, lambda _n: None, lambda _n: None)
-    cache = AnswerCache(ROOM * entry.size_bytes, None, counts)
+    cache = AnswerCache(CAPACITY * entry.size_bytes, None, counts)
     answer = CachePartitions(cache, AnswersOf("00", b"secret")).keep(lambda _body: answer_bytes, "/predict")
     for key in keys:
         answer(_BODY % (key, rest))
@@ -80,7 +82,7 @@ def lru(keys: array[int]) -> float:
             n_hits += 1
             continue
         kept[key] = None
-        if len(kept) > ROOM:
+        if len(kept) > CAPACITY:
             kept.popitem(last=False)
     return n_hits / len(keys)
 
@@ -99,7 +101,7 @@ def belady(keys: array[int]) -> float:
         n_hits += key in kept
         kept[key] = following[at]
         heapq.heappush(latest, (-following[at], key))
-        while len(kept) > ROOM:
+        while len(kept) > CAPACITY:
             until, name = heapq.heappop(latest)
             if kept.get(name) == -until:
                 del kept[name]
@@ -109,7 +111,7 @@ def belady(keys: array[int]) -> float:
 def main() -> None:
     """Print a name and a hit ratio on each line."""
     keys = trace()
-    for name, policy in (("mlrf", ours), ("plain LRU", lru), ("Belady, the bound", belady)):
+    for name, policy in (("mlrf", mlrf_cache), ("plain LRU", lru), ("Belady, the bound", belady)):
         print(name, policy(keys), flush=True)
 
 

@@ -24,10 +24,10 @@ PASSES = 9
 def measure(plan: Plan) -> Iterator[Figure]:
     """Yield the processor time of each part of a request."""
     plan.say("parts of a request, without sockets")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, __file__, str(plan.home("regression"))], check=True, capture_output=True, text=True
     )
-    for what, found in json.loads(told.stdout).items():
+    for what, found in json.loads(result.stdout).items():
         yield Figure(f"inside the worker: {what}", found, "us")
 
 
@@ -63,10 +63,10 @@ def main(home: Path) -> None:
     from mlrf.serving.telemetry.worker_meter import WorkerMeter  # noqa: PLC0415
 
     settings = read_settings([str(home / "bundle"), "--cache", "0"], {})  # the same requests come again
-    places = layout(["regression"])
-    block = ControlBlock(1, places.n_words)
-    meter = WorkerMeter(places, block.row(0))
-    service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(places, block, [], ""))
+    metric_layout = layout(["regression"])
+    block = ControlBlock(1, metric_layout.n_words)
+    meter = WorkerMeter(metric_layout, block.row(0))
+    service = Service([read_bundle(home / "bundle")], settings, meter, Exposition(metric_layout, block, [], ""))
     connection = new_connection(HttpServer(service.generation.router(), settings.limits, meter, _fail, lambda: None))
     connection.connection_made(Sink())
     model = load(home / "bundle")

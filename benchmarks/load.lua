@@ -8,8 +8,8 @@ local WIDTH = 10
 
 local function spelled(number, width)
   local signs = {}
-  for place = 1, width do
-    signs[place] = number % 2 == 0 and " " or "\t"
+  for bit = 1, width do
+    signs[bit] = number % 2 == 0 and " " or "\t"
     number = math.floor(number / 2)
   end
   return table.concat(signs)

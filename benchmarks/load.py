@@ -65,10 +65,10 @@ def drive(running: Running, path: str, bodies: Path, *, connections: int, second
             wrk.kill()
             wrk.wait()
     cpu_s = processes.cpu_seconds(running.pid) - before
-    told = next((line for line in printed.splitlines() if line.startswith("JSON ")), None)
-    if told is None:
+    report_line = next((line for line in printed.splitlines() if line.startswith("JSON ")), None)
+    if report_line is None:
         raise BenchmarkError(f"wrk failed on {running.contender.name} {path}: {printed.strip()}")
-    report = json.loads(told.removeprefix("JSON "))
+    report = json.loads(report_line.removeprefix("JSON "))
     if report["refused"] or report["broken"] or not report["requests"]:
         raise BenchmarkError(f"{running.contender.name} {path}: {report}")
     return Load(

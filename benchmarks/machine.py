@@ -48,5 +48,5 @@ def _memory_gb() -> float:
 
 
 def _wrk_version() -> str:
-    told = subprocess.run([require_wrk(), "--version"], check=False, capture_output=True, text=True)
-    return " ".join((told.stdout + told.stderr).split("\n", 1)[0].split()[1:2])
+    result = subprocess.run([require_wrk(), "--version"], check=False, capture_output=True, text=True)
+    return " ".join((result.stdout + result.stderr).split("\n", 1)[0].split()[1:2])

@@ -42,7 +42,7 @@ class Load(NamedTuple):
     bars: tuple[Bar, ...] = ()
 
     @property
-    def at_once(self) -> int:
+    def n_concurrent(self) -> int:
         """The number of requests in flight."""
         return CONNECTIONS if self.n_rows == 1 else BATCH_CONNECTIONS
 
@@ -75,9 +75,9 @@ def measure(plan: Plan) -> Iterator[Figure]:
                 for load in LOADS:
                     plan.say(f"round {number + 1} of {plan.rounds}: {load.what}")
                     for seconds in (1, plan.seconds):
-                        told = _drive(running, load, plan, seconds, grpc_port, binary[load.n_rows])
-                    rates[load].append(told["per_cpu_s"])
-                    details[load].append(told)
+                        result = _drive(running, load, plan, seconds, grpc_port, binary[load.n_rows])
+                    rates[load].append(result["per_cpu_s"])
+                    details[load].append(result)
                 plan.say(f"round {number + 1} of {plan.rounds}: one request at a time")
                 for what, found in _client(["wait", str(home), str(running.port), str(grpc_port)]).items():
                     latencies[what].append(found)
@@ -94,12 +94,12 @@ def _drive(running: Running, load: Load, plan: Plan, seconds: int, grpc_port: in
         bodies = binary if load.path.startswith("/v2") else native
         # The rows of a file are repeated, which is allowed because the cache is off: white space after binary tensors would be
         # refused.
-        return vars(drive(running, load.path, bodies, connections=load.at_once, seconds=seconds, repeated=True))
-    sizes = [load.n_rows, grpc_port, load.at_once, load.channels, seconds]
+        return vars(drive(running, load.path, bodies, connections=load.n_concurrent, seconds=seconds, repeated=True))
+    sizes = [load.n_rows, grpc_port, load.n_concurrent, load.channels, seconds]
     before = processes.cpu_seconds(running.pid)
-    told = _client(["load", str(plan.home(MODEL)), *map(str, sizes)])
+    result = _client(["load", str(plan.home(MODEL)), *map(str, sizes)])
     cpu_s = processes.cpu_seconds(running.pid) - before
-    return told | {"per_cpu_s": told["requests"] / cpu_s}
+    return result | {"per_cpu_s": result["requests"] / cpu_s}
 
 
 def _client(arguments: list[str]) -> dict[str, Any]:
@@ -108,5 +108,5 @@ def _client(arguments: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LIMIT_S)
     if done.returncode:
         raise BenchmarkError(f"the client failed: {done.stderr.strip()}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result

@@ -2,7 +2,7 @@
 server.
 
     python benchmarks/oip_client.py HOST MODEL write HOME ROWS FILE
-    python benchmarks/oip_client.py HOST MODEL load HOME ROWS GRPC_PORT AT_ONCE CHANNELS SECONDS
+    python benchmarks/oip_client.py HOST MODEL load HOME ROWS GRPC_PORT CONCURRENT CHANNELS SECONDS
     python benchmarks/oip_client.py HOST MODEL wait HOME PORT GRPC_PORT
 
 `write` writes binary requests for wrk, `load` sends gRPC requests as fast as they are answered, `wait` uses each transport in
@@ -62,8 +62,8 @@ def rest_bodies(home: Path, n_rows: int) -> list[tuple[int, bytes]]:
     bodies = []
     for table in tables(home, n_rows):
         tensor = {"name": "features", "shape": [n_rows, len(table) // 8 // n_rows], "datatype": "FP64"}
-        asked = {"inputs": [tensor | {"parameters": {"binary_data_size": len(table)}}]}
-        head = json.dumps(asked | {"parameters": {"binary_data_output": True}}, separators=(",", ":")).encode()
+        request = {"inputs": [tensor | {"parameters": {"binary_data_size": len(table)}}]}
+        head = json.dumps(request | {"parameters": {"binary_data_output": True}}, separators=(",", ":")).encode()
         bodies.append((len(head), head + table))
     return bodies
 
@@ -83,7 +83,7 @@ def check(home: Path, answers: list[bytes]) -> None:
 
 
 async def load(
-    model: str, host: str, port: int, home: Path, n_rows: int, at_once: int, channels: int, seconds: float
+    model: str, host: str, port: int, home: Path, n_rows: int, n_concurrent: int, channels: int, seconds: float
 ) -> dict[str, Any]:
     """Send gRPC requests as fast as they are answered: as frames over `channels` connections, or with grpcio if that is 0."""
     bodies = grpc_bodies(model, home, n_rows)
@@ -92,20 +92,22 @@ async def load(
         first = [await call(body, wait_for_ready=True, timeout=LIMIT_S) for body in bodies[:CHECKED]]
         check(home, [RESPONSE.FromString(each).raw_output_contents[0] for each in first])
         if channels:
-            elapsed = await by_frames(host, port, bodies, at_once, channels, seconds)
+            elapsed = await by_frames(host, port, bodies, n_concurrent, channels, seconds)
         else:
-            elapsed = await by_grpcio(call, bodies, at_once, seconds)
+            elapsed = await by_grpcio(call, bodies, n_concurrent, seconds)
     elapsed.sort()
     p50_ms, p99_ms = (1e3 * elapsed[int(share * len(elapsed))] for share in (0.5, 0.99))
-    told = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
-    return told | {"p50_ms": p50_ms, "p99_ms": p99_ms}
+    result = {"requests": len(elapsed) + len(first), "per_s": len(elapsed) / seconds}
+    return result | {"p50_ms": p50_ms, "p99_ms": p99_ms}
 
 
 async def by_frames(
-    host: str, port: int, bodies: list[bytes], at_once: int, channels: int, seconds: float
+    host: str, port: int, bodies: list[bytes], n_concurrent: int, channels: int, seconds: float
 ) -> list[float]:
     loop = asyncio.get_running_loop()
-    clients = [FramesClient(CALL, bodies[number:] + bodies[:number], at_once // channels) for number in range(channels)]
+    clients = [
+        FramesClient(CALL, bodies[number:] + bodies[:number], n_concurrent // channels) for number in range(channels)
+    ]
     for client in clients:
         await loop.create_connection(lambda client=client: client, host, port)
     await asyncio.sleep(seconds)
@@ -117,7 +119,7 @@ async def by_frames(
     return [each for client in clients for each in client.elapsed_s]
 
 
-async def by_grpcio(call: Any, bodies: list[bytes], at_once: int, seconds: float) -> list[float]:
+async def by_grpcio(call: Any, bodies: list[bytes], n_concurrent: int, seconds: float) -> list[float]:
     elapsed: list[float] = []
     until = perf_counter() + seconds
 
@@ -125,9 +127,9 @@ async def by_grpcio(call: Any, bodies: list[bytes], at_once: int, seconds: float
         while (began := perf_counter()) < until:
             await call(bodies[number % len(bodies)], timeout=LIMIT_S)
             elapsed.append(perf_counter() - began)
-            number += at_once
+            number += n_concurrent
 
-    await asyncio.gather(*map(ask, range(at_once)))
+    await asyncio.gather(*map(ask, range(n_concurrent)))
     return elapsed
 
 
@@ -152,7 +154,7 @@ def wait(model: str, host: str, home: Path, port: int, grpc_port: int) -> dict[s
         first = [post(infer, body, {LENGTH: str(length)}) for length, body in rest[:CHECKED]]
         check(home, first)
         what = f"{n_rows} row{'s' * (n_rows > 1)}"
-        asked: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
+        calls: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
             "native JSON": (
                 lambda body, path=path: post(path, body, {"Content-Type": "application/json"}),
                 json_bodies,
@@ -160,14 +162,14 @@ def wait(model: str, host: str, home: Path, port: int, grpc_port: int) -> dict[s
             "binary REST": (lambda each: post(infer, each[1], {LENGTH: str(each[0])}), rest),
             "gRPC": (lambda body: call(body, wait_for_ready=True, timeout=LIMIT_S), messages),
         }
-        for name, (ask, bodies) in asked.items():
-            found[f"{name}, {what}"] = median(_took_ms(ask, bodies[i % len(bodies)]) for i in range(WAITED))
+        for name, (send, bodies) in calls.items():
+            found[f"{name}, {what}"] = median(_took_ms(send, bodies[i % len(bodies)]) for i in range(WAITED))
     return found
 
 
-def _took_ms(ask: Callable[[Any], object], body: Any) -> float:
+def _took_ms(send: Callable[[Any], object], body: Any) -> float:
     began = perf_counter()
-    ask(body)
+    send(body)
     return 1e3 * (perf_counter() - began)
 
 
@@ -177,8 +179,8 @@ def main(host: str, model: str, what: str, home: Path, *numbers: str) -> None:
         case "write":
             found = write(home, int(numbers[0]), Path(numbers[1]))
         case "load":
-            n_rows, port, at_once, channels, seconds = map(int, numbers)
-            found = uvloop.run(load(model, host, port, home, n_rows, at_once, channels, seconds))
+            n_rows, port, n_concurrent, channels, seconds = map(int, numbers)
+            found = uvloop.run(load(model, host, port, home, n_rows, n_concurrent, channels, seconds))
         case "wait":
             found = wait(model, host, home, int(numbers[0]), int(numbers[1]))
     print(json.dumps(found))

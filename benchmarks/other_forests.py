@@ -22,8 +22,8 @@ from mlrf.builder.exporters.onnx.export import export_onnx
 from mlrf.engines.onnxruntime import OnnxRuntimeEngine
 from mlrf.engines.tree_kernel import TreeEngine
 
-FEATURES, TRAINED, ASKED, SINGLES, TURNS = 27, 30_000, 5_000, 1_000, 5
-BARS = {"one row": 3.0, "100 rows": 3.5, f"{ASKED:,} rows": 4.0}
+FEATURES, TRAINED, ROWS, SINGLES, TURNS = 27, 30_000, 5_000, 1_000, 5
+BARS = {"one row": 3.0, "100 rows": 3.5, f"{ROWS:,} rows": 4.0}
 
 
 def main(chosen: list[str]) -> None:
@@ -46,24 +46,24 @@ def main(chosen: list[str]) -> None:
             trees, onnx = TreeEngine(Path(home) / "forest.bin"), OnnxRuntimeEngine(Path(home) / "model.onnx")
             before = os.sched_getaffinity(0)
             os.sched_setaffinity(0, {min(before)})
-            compare(trees, onnx, rng.normal(size=(ASKED, FEATURES)))
+            compare(trees, onnx, rng.normal(size=(ROWS, FEATURES)))
             os.sched_setaffinity(0, before)
 
 
-def compare(trees: TreeEngine, onnx: OnnxRuntimeEngine, asked: np.ndarray) -> None:
+def compare(trees: TreeEngine, onnx: OnnxRuntimeEngine, rows: np.ndarray) -> None:
     """Measure both on one row, a hundred and all rows, in turns."""
-    singles, hundreds = asked[:SINGLES].tolist(), [asked[i : i + 100] for i in range(0, ASKED, 100)]
+    singles, hundreds = rows[:SINGLES].tolist(), [rows[i : i + 100] for i in range(0, ROWS, 100)]
     works: list[tuple[int, Works]] = [
         (SINGLES, {"t": lambda: [trees.margin(r) for r in singles], "o": lambda: [onnx.margin(r) for r in singles]}),
-        (ASKED, {"t": lambda: [trees.margins(h) for h in hundreds], "o": lambda: [onnx.margins(h) for h in hundreds]}),
-        (ASKED, {"t": lambda: trees.margins(asked), "o": lambda: onnx.margins(asked)}),
+        (ROWS, {"t": lambda: [trees.margins(h) for h in hundreds], "o": lambda: [onnx.margins(h) for h in hundreds]}),
+        (ROWS, {"t": lambda: trees.margins(rows), "o": lambda: onnx.margins(rows)}),
     ]
     for (what, bar), (count, work) in zip(BARS.items(), works, strict=True):
         took = {engine: min(times) for engine, times in take_turns(work, count, TURNS).items()}
         ratio = took["o"] / took["t"]
-        held = "held" if ratio >= bar else "MISSED"
+        verdict = "held" if ratio >= bar else "MISSED"
         print(
-            f"  {what:10} trees {took['t']:6.2f} us, onnxruntime {took['o']:6.2f} us: {ratio:.1f}x  >= {bar:g}x  {held}"
+            f"  {what:10} trees {took['t']:6.2f} us, onnxruntime {took['o']:6.2f} us: {ratio:.1f}x  >= {bar:g}x  {verdict}"
         )
 
 

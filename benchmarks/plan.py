@@ -65,7 +65,7 @@ def make_models(results: Path) -> Path:
 
 def _digest_of_sources() -> str:
     digest = hashlib.sha256(_MAKER.read_bytes())
-    for room in _BUNDLE_MAKERS:
-        for source in sorted((_PACKAGE / room).rglob("*.py")):
+    for package in _BUNDLE_MAKERS:
+        for source in sorted((_PACKAGE / package).rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:12]

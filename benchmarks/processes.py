@@ -63,8 +63,8 @@ def _rollup(pid: int) -> dict[str, int]:
 def connections_by_process(root: int, port: int) -> dict[int, int]:
     """The number of established connections to `port` of each process of a tree that has any."""
     accepted = _established(port)
-    held = {pid: len(_sockets(pid) & accepted) for pid in tree(root)}
-    return {pid: count for pid, count in held.items() if count}
+    counts = {pid: len(_sockets(pid) & accepted) for pid in tree(root)}
+    return {pid: count for pid, count in counts.items() if count}
 
 
 def _established(port: int) -> set[str]:

@@ -79,9 +79,9 @@ def main(argv: list[str]) -> int:
             except BenchmarkError as error:
                 # The other measures are still worth having.
                 failed.append(name)
-                tell(error)
+                print_error(error)
     except BenchmarkError as error:
-        tell(error)
+        print_error(error)
         return 1
     kept = {"about": about, "models": shapes, "plan": {"rounds": plan.rounds, "seconds": plan.seconds}}
     kept["failed"] = failed
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def tell(error: BenchmarkError) -> None:
+def print_error(error: BenchmarkError) -> None:
     print(f"error: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr, flush=True)
 
 
@@ -110,9 +110,9 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
 def allow_many_connections() -> None:
     """Raise the limit on open files for this process, and so for the servers and wrk, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 if __name__ == "__main__":

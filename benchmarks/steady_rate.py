@@ -70,10 +70,10 @@ def driving(port: int, bodies: Path, rate: int, connections: int, seconds: float
 
 def report_of(driver: subprocess.Popen[str]) -> dict[str, Any]:
     """Return the result of a driver; BenchmarkError if it failed, or one of its requests did."""
-    told, complaint = driver.communicate(timeout=120)
+    printed, complaint = driver.communicate(timeout=120)
     if driver.returncode:
         raise BenchmarkError(f"the load driver failed: {complaint.strip()}")
-    report: dict[str, Any] = json.loads(told)
+    report: dict[str, Any] = json.loads(printed)
     if report["errors"]:
         raise BenchmarkError(f"requests failed: {report['errors']}")
     return report
@@ -95,7 +95,7 @@ def main(port: int, bodies: Path, rate: int, connections: int, seconds: float) -
 
 def _spelled(number: int) -> bytes:
     """Return white space that encodes a number."""
-    return bytes(b" \t"[number >> place & 1] for place in range(20))
+    return bytes(b" \t"[number >> bit & 1] for bit in range(20))
 
 
 if __name__ == "__main__":

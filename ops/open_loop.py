@@ -74,7 +74,7 @@ class _Client(asyncio.Protocol):
         opened.append(self)
         self.ended = asyncio.get_running_loop().create_future()
         self.due_s: list[float] = []
-        self.held = b""
+        self.buffer = b""
         self.refused = False
 
     def connection_made(self, transport):
@@ -87,13 +87,13 @@ class _Client(asyncio.Protocol):
         self.load_result.n_sent += 1
 
     def data_received(self, data):
-        self.held += data
-        while (end := self.held.find(b"\r\n\r\n")) >= 0:
-            head = self.held[: end + 2]
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[: end + 2]
             stop = end + 4 + int(_LENGTH.search(head)[1])
-            if len(self.held) < stop:
+            if len(self.buffer) < stop:
                 return
-            self.held = self.held[stop:]
+            self.buffer = self.buffer[stop:]
             status = int(head[9:12])
             self.load_result.by_status.setdefault(status, []).append(time.perf_counter() - self.due_s.pop(0))
             if status == 503 and b"\r\nRetry-After: " not in head:
@@ -208,7 +208,7 @@ class _Pipeline(asyncio.Protocol):
     def __init__(self, flooded: Flooded) -> None:
         self.flooded = flooded
         self.n_waiting = 0
-        self.held = b""
+        self.buffer = b""
 
     def connection_made(self, transport):
         self.transport = transport
@@ -223,9 +223,9 @@ class _Pipeline(asyncio.Protocol):
 
     def data_received(self, data):
         # Complete lines: a status line is in one of these pieces, and the rest is kept for the next read.
-        data = self.held + data
+        data = self.buffer + data
         end = data.rfind(b"\r\n") + 2
-        lines, self.held = data[:end], data[end:]
+        lines, self.buffer = data[:end], data[end:]
         found = Counter(map(int, _STATUS.findall(lines)))
         self.n_waiting -= found.total()
         self.flooded.by_status.update(found)
@@ -241,10 +241,10 @@ async def _flood(port, content, rate, seconds, n):
     loop = asyncio.get_running_loop()
     pipelines = [(await loop.create_connection(lambda: _Pipeline(flooded), "127.0.0.1", port))[1] for _ in range(n)]
     began_s = time.perf_counter()
-    n_asked = 0
+    n_requested = 0
     while (elapsed_s := time.perf_counter() - began_s) < seconds:
-        n_due = int(elapsed_s * rate / n) - n_asked
-        n_asked += n_due
+        n_due = int(elapsed_s * rate / n) - n_requested
+        n_requested += n_due
         for pipeline in pipelines:
             pipeline.ask(content, n_due)
         await asyncio.sleep(0.001)

@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
 
-from scoreboard import Row, told
+from scoreboard import Row, report_line
 
 
 def rows() -> dict[int, Row]:
@@ -37,7 +37,7 @@ def main() -> int:
             began = time.monotonic()
             finding = measure(planted)
             failed |= finding.holds is planted
-            print(f"{told(row, finding, planted=planted)} | {time.monotonic() - began:.0f} s", flush=True)
+            print(f"{report_line(row, finding, planted=planted)} | {time.monotonic() - began:.0f} s", flush=True)
     return int(failed)
 
 

@@ -54,7 +54,7 @@ class Row:
     brief: Callable[[bool], Finding] | None = None
 
 
-def told(row: Row, finding: Finding, *, planted: bool) -> str:
+def report_line(row: Row, finding: Finding, *, planted: bool) -> str:
     """Return the line of a finding."""
     if planted:
         verdict = "caught" if not finding.holds else "NOT CAUGHT"

@@ -69,7 +69,7 @@ Plant = Callable[[bytes, bytes], None]
 class Finding:
     """Answers for invalid rows other than 503 INVALID_STORED_ROW, and other failures."""
 
-    asked: int
+    n_requests: int
     wrong: list[str]
 
 
@@ -111,7 +111,7 @@ def _store(kind: str, folder: Path, path: Path, rows: RowFormat) -> Iterator[tup
 
 
 def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expected: float) -> Finding:
-    sound_id, wrong, asked = 0, [], 0
+    sound_id, wrong, n_requests = 0, [], 0
     sound = rows.pack(SOUND, 5)
     plant(rows.key.encode({"id": sound_id}), sound)
     with Peer(address_of(server)) as peer:
@@ -119,7 +119,7 @@ def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expecte
             key = rows.key.encode({"id": number})
             plant(key, record)
             answers = dict(_answers(server, peer, number, sound_id))
-            asked += len(answers)
+            n_requests += len(answers)
             wrong += [
                 f"{what} by {door}: {answer}" for door, answer in answers.items() if answer != "503 INVALID_STORED_ROW"
             ]
@@ -133,12 +133,12 @@ def _ask_all(server: Server, rows: RowFormat, plant: Plant, admin: Path, expecte
             if mended.status != 200 or mended.json["prediction"] != expected:
                 wrong.append(f"pushed anew after {what}: {mended.body!r}")
     counted = server.metrics().get("mlrf_refusals_total;code=INVALID_STORED_ROW", 0)
-    if counted != asked:
-        wrong.append(f"{counted:.0f} counted of {asked}")
+    if counted != n_requests:
+        wrong.append(f"{counted:.0f} counted of {n_requests}")
     events = [entry["event"] for entry in server.troubles]
     if not events or set(events) != {"stored row refused"}:
         wrong.append(f"logged: {sorted(set(events))}")
-    return Finding(asked, wrong)
+    return Finding(n_requests, wrong)
 
 
 def _answers(server: Server, peer: Peer, number: int, beside: int) -> Iterator[tuple[str, str]]:

@@ -39,14 +39,14 @@ def _found(n: int, broken_by: str = "") -> Finding:
         with serving(path, workers=2, broken_by=broken_by) as server:
             pids = server.booted(2)
             for number in range(n):
-                place, which = number % _CLIENTS, chance.randrange(len(_PRICES))
-                client = clients.get(place) or server.client()
-                clients[place] = client
+                slot, which = number % _CLIENTS, chance.randrange(len(_PRICES))
+                client = clients.get(slot) or server.client()
+                clients[slot] = client
                 client.send(request("POST", "/predict", bodies[which], [f"X-Request-ID: {number}"]))
                 if chance.random() < 0.2:
                     if chance.random() < 0.5:
                         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    clients.pop(place).socket.close()
+                    clients.pop(slot).socket.close()
                     n_left += 1
                     continue
                 answer = client.answer()

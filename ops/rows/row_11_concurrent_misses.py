@@ -25,7 +25,7 @@ CachePartition._compute = lambda *given: None
 """
 
 
-async def _ask_at_once(port: int, content: bytes, n: int) -> Counter[int]:
+async def _send_together(port: int, content: bytes, n: int) -> Counter[int]:
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(n)]
     for _, writer in streams:
         writer.write(content)
@@ -43,7 +43,7 @@ def _found(n: int, broken_by: str = "") -> Finding:
         options = ["--max-batch", str(_INSTANCES)]
         with serving(path, workers=_WORKERS, options=options, broken_by=broken_by) as server:
             server.booted(_WORKERS)
-            statuses = asyncio.run(_ask_at_once(server.port, batch(_INSTANCES), n))
+            statuses = asyncio.run(_send_together(server.port, batch(_INSTANCES), n))
             made = server.metrics()["mlrf_explanations_total"] / _INSTANCES
     return Finding.of(
         Bar("computations", made, _WORKERS),

@@ -44,10 +44,10 @@ def measure(planted: bool) -> Finding:
         with SteadyLoad(stage.server.port, _RATE, truth, stage.bodies) as load:
             for number in range(reloads):
                 began = time.monotonic()
-                status, said = stage.load(2 - number % 2)
+                status, answer = stage.load(2 - number % 2)
                 slowest_s = max(slowest_s, time.monotonic() - began)
                 if status != 200:
-                    return Finding(f"reload {number} was refused: {said}", holds=False)
+                    return Finding(f"reload {number} was refused: {answer}", holds=False)
                 if number == _WARM_RELOADS:
                     time.sleep(3.0)
                     before = _sizes(stage)

@@ -11,7 +11,7 @@ from stage import Stage, staged
 _BODIES, _AHEAD = 10_000, 50
 
 
-def _asked(stage: Stage) -> Counter[str]:
+def _answers_by_version(stage: Stage) -> Counter[str]:
     """Send every body once, on eight connections in turn, and count answers that differ from those of the version they name."""
     found: Counter[str] = Counter()
     for first in range(0, _BODIES, _AHEAD):
@@ -19,9 +19,9 @@ def _asked(stage: Stage) -> Counter[str]:
             part = range(first, first + _AHEAD)
             client.send(b"".join(request("POST", "/predict", stage.bodies[i]) for i in part))
             for i in part:
-                said = client.answer().json
-                truth = stage.truth[said["version"]][i]
-                found[said["version"] if said["prediction"] == truth else "wrong"] += 1
+                answer = client.answer().json
+                truth = stage.truth[answer["version"]][i]
+                found[answer["version"] if answer["prediction"] == truth else "wrong"] += 1
     return found
 
 
@@ -30,12 +30,12 @@ def measure(planted: bool) -> Finding:
     with staged(n_bodies=_BODIES) as stage:
         old, new = stage.versions
         for _ in range(3):
-            _asked(stage)
+            _answers_by_version(stage)
         assert stage.load(2)[0] == 200
-        swapped = _asked(stage)
+        swapped = _answers_by_version(stage)
         if not planted:
             assert stage.load(1)[0] == 200
-        rolled_back = _asked(stage)
+        rolled_back = _answers_by_version(stage)
     stale = _BODIES - swapped[new] + _BODIES - rolled_back[old]
     figure = (
         f"{stale} stale and {swapped['wrong'] + rolled_back['wrong']} wrong of {2 * _BODIES} after the acknowledgements"

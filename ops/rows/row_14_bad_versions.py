@@ -15,18 +15,18 @@ from stage import staged
 
 
 def _changed(name: str, change: Callable[[bytearray], object], *, listed: bool = False) -> Callable[[Path], None]:
-    def damage(place: Path) -> None:
-        file = place / name
+    def damage(folder: Path) -> None:
+        file = folder / name
         content = bytearray(file.read_bytes())
         change(content)
         file.chmod(0o644)
         file.write_bytes(content)
         if listed:
-            document = json.loads((place / "manifest.json").read_text())
+            document = json.loads((folder / "manifest.json").read_text())
             entry = entry_of(file)
             document["files"][name] = {"sha256": entry.sha256, "size_bytes": entry.size_bytes}
-            (place / "manifest.json").chmod(0o644)
-            write_manifest(place, document)
+            (folder / "manifest.json").chmod(0o644)
+            write_manifest(folder, document)
 
     return damage
 
@@ -36,16 +36,16 @@ def _flip(content: bytearray) -> None:
 
 
 def _rebuilt(**other: object) -> Callable[[Path], None]:
-    def damage(place: Path) -> None:
-        shutil.rmtree(place)
-        write_bundle(place, **other)  # type: ignore[arg-type]
+    def damage(folder: Path) -> None:
+        shutil.rmtree(folder)
+        write_bundle(folder, **other)  # type: ignore[arg-type]
 
     return damage
 
 
-def _linked(place: Path) -> None:
-    (place / "forest.bin").rename(place.parent / "elsewhere")
-    (place / "forest.bin").symlink_to(place.parent / "elsewhere")
+def _linked(folder: Path) -> None:
+    (folder / "forest.bin").rename(folder.parent / "elsewhere")
+    (folder / "forest.bin").symlink_to(folder.parent / "elsewhere")
 
 
 DAMAGES: dict[str, Callable[[Path], None]] = {
@@ -55,10 +55,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "golden rows that fail": _changed(
         "golden.bin", lambda content: content.__setitem__(-2, content[-2] ^ 1), listed=True
     ),
-    "an extra file": lambda place: (place / "more").write_text(""),
-    "a missing file": lambda place: (place / "model.onnx").unlink(),
+    "an extra file": lambda folder: (folder / "more").write_text(""),
+    "a missing file": lambda folder: (folder / "model.onnx").unlink(),
     "a link": _linked,
-    "no manifest": lambda place: (place / "manifest.json").unlink(),
+    "no manifest": lambda folder: (folder / "manifest.json").unlink(),
     "another schema": _rebuilt(schema=NUMBERS),
     "another model": _rebuilt(name="another"),
     "another task": _rebuilt(task="binary", classes=["no", "yes"]),
@@ -74,7 +74,7 @@ def measure(planted: bool) -> Finding:
         pristine = stage.repository.parent / "pristine"
         shutil.copytree(model_directory / "2", pristine)
         shutil.copytree(model_directory / "2", model_directory / "3")
-        damages = {**DAMAGES, **({"nothing at all": lambda _place: None} if planted else {})}
+        damages = {**DAMAGES, **({"nothing at all": lambda _folder: None} if planted else {})}
         for what, damage in damages.items():
             shutil.rmtree(model_directory / "3")
             shutil.copytree(pristine, model_directory / "3")

@@ -64,8 +64,8 @@ def _ask_all(stage: Stage) -> None:
 
 
 def _reload(stage: Stage, version: int) -> None:
-    status, said = stage.load(version)
-    assert status == 200, said
+    status, answer = stage.load(version)
+    assert status == 200, answer
 
 
 def _warm_up(stage: Stage) -> None:

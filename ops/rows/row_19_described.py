@@ -42,7 +42,7 @@ ResponseWriter._send = misspelt
 """
 
 
-class _Asked:
+class _CaseResults:
     """The result of some cases: their numbers by status, and answers that differ from the document."""
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class _Asked:
         self.wrong: list[str] = []
         self.n_inferred = 0
 
-    def ask(self, operation: Any, mode: GenerationMode, n: int, place: int, session: requests.Session) -> None:
-        @seed(place)
+    def run(self, operation: Any, mode: GenerationMode, n: int, first_seed: int, session: requests.Session) -> None:
+        @seed(first_seed)
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(
             max_examples=n, deadline=None, database=None, phases=[Phase.generate],
@@ -59,7 +59,7 @@ class _Asked:
         )  # fmt: skip
         def each(case: Any) -> None:
             if mode is GenerationMode.POSITIVE:
-                _make_fit(case, operation, place)
+                _make_fit(case, operation, first_seed)
             answer = case.call(session=session)
             self.statuses[answer.status_code] += 1
             self.n_inferred += answer.status_code == 200 and operation.path.endswith("/infer")
@@ -71,7 +71,7 @@ class _Asked:
         each()
 
 
-def _make_fit(case: Any, operation: Any, place: int) -> None:
+def _make_fit(case: Any, operation: Any, first_seed: int) -> None:
     """Set a case's version to the served one, and its tensors to some that the model accepts.
 
     The schema cannot express which names and shapes match. The rest of the generated body is kept.
@@ -82,29 +82,29 @@ def _make_fit(case: Any, operation: Any, place: int) -> None:
         return
     media_type = operation.definition.raw["requestBody"]["content"]["application/json"]
     inputs = media_type["examples"][case.path_parameters["name"]]["value"]["inputs"]
-    n = 1 + place % 3
+    n = 1 + first_seed % 3
     kept = {name: value for name, value in case.body.items() if name != "outputs"}
     case.body = kept | {"inputs": [each | {"shape": [n], "data": each["data"] * n} for each in inputs]}
 
 
-def _part(port: int, share: int, shares: int, n_cases: int) -> _Asked:
+def _part(port: int, share: int, shares: int, n_cases: int) -> _CaseResults:
     """Send this share of the cases: for each operation with a body, as many valid ones as invalid ones."""
     described = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json")
     operations = [each.ok() for each in described.get_all_operations()]
     with_body = [each for each in operations if each.method == "post"]
-    asked = _Asked()
+    results = _CaseResults()
     with requests.Session() as session:
         for operation in operations:
             if operation.method == "get" and share == 0:
                 # No invalid request is possible.
-                asked.ask(operation, GenerationMode.POSITIVE, 1, 0, session)
+                results.run(operation, GenerationMode.POSITIVE, 1, 0, session)
         each_n = n_cases // (2 * len(with_body) * shares) + 1
         for operation in with_body:
             for mode in GenerationMode:
                 for first in range(0, each_n, _PART_CASES):
                     n = min(_PART_CASES, each_n - first)
-                    asked.ask(operation, mode, n, share * each_n + first, session)
-    return asked
+                    results.run(operation, mode, n, share * each_n + first, session)
+    return results
 
 
 def _found(n_cases: int, shares: int, broken_by: str = "") -> Finding:
@@ -127,22 +127,22 @@ def _found(n_cases: int, shares: int, broken_by: str = "") -> Finding:
                 parts = [_part(server.port, 0, 1, n_cases)]
             else:
                 with ProcessPoolExecutor(shares, mp_context=multiprocessing.get_context("spawn")) as apart:
-                    asked = [apart.submit(_part, server.port, share, shares, n_cases) for share in range(shares)]
-                    parts = [each.result() for each in asked]
+                    futures = [apart.submit(_part, server.port, share, shares, n_cases) for share in range(shares)]
+                    parts = [each.result() for each in futures]
             troubles = len(server.troubles)
     statuses = sum((each.statuses for each in parts), Counter())
     wrong = [each for part in parts for each in part.wrong]
     for kind, n in Counter(wrong).most_common(5):
         print(f"  {n} times: {kind}")
-    n_asked = statuses.total()
-    print(f"  row 19 by status {dict(statuses)}, {n_asked / (time.monotonic() - began):.0f} cases a second")
+    n_cases_run = statuses.total()
+    print(f"  row 19 by status {dict(statuses)}, {n_cases_run / (time.monotonic() - began):.0f} cases a second")
     return Finding.of(
         Bar("5xx", sum(n for status, n in statuses.items() if status >= 500), 0),
         Bar("answers that differ from the document", len(wrong), 0),
-        Bar("cases", n_asked, n_cases, at_least=True),
+        Bar("cases", n_cases_run, n_cases, at_least=True),
         Bar("answered with 200", statuses[200], n_cases / 10, at_least=True),
         Bar("tensors answered", sum(each.n_inferred for each in parts), n_cases / 20, at_least=True),
-        Bar("refused", n_asked - statuses[200], n_cases / 10, at_least=True),
+        Bar("refused", n_cases_run - statuses[200], n_cases / 10, at_least=True),
         Bar("unexpected log events", troubles, 0),
     )
 

@@ -33,7 +33,7 @@ def _refused(server: Server, head: bytes, parts: list[bytes]) -> str:
 
 
 def _found(rounds: int, *options: str) -> Finding:
-    said: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     honest = gzip.compress(bytes(64 * _MIB), 9)
     lying = honest[:-4] + b"\0\1\0\0"
     with tempfile.TemporaryDirectory() as folder:
@@ -43,18 +43,18 @@ def _found(rounds: int, *options: str) -> Finding:
             before = sum(map(resident_bytes, server.workers()))
             for _ in range(rounds):
                 long = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (100 * _MIB)
-                said[_refused(server, long, [bytes(_MIB)] * 100)] += 1
+                outcomes[_refused(server, long, [bytes(_MIB)] * 100)] += 1
                 chunks = request("POST", "/predict", b"", ["Transfer-Encoding: chunked"])
-                said[_refused(server, chunks, [b"1\r\n \r\n" * 100_000] * 10)] += 1
+                outcomes[_refused(server, chunks, [b"1\r\n \r\n" * 100_000] * 10)] += 1
                 for bomb in (honest, lying):
-                    said[str(server.ask("POST", "/predict", bomb, ["Content-Encoding: gzip"]).status)] += 1
+                    outcomes[str(server.ask("POST", "/predict", bomb, ["Content-Encoding: gzip"]).status)] += 1
             grown = sum(map(resident_bytes, server.workers())) - before
             troubles = len(server.troubles)
-    others = sum(n for what, n in said.items() if not what.startswith("4") and "Error" not in what)
+    others = sum(n for what, n in outcomes.items() if not what.startswith("4") and "Error" not in what)
     return Finding.of(
         Bar("growth MiB", grown / _MIB, _GROWTH_MIB),
         Bar("answers other than 4xx", others, 0),
-        Bar("4xx", sum(n for what, n in said.items() if what.startswith("4")), 3 * rounds, at_least=True),
+        Bar("4xx", sum(n for what, n in outcomes.items() if what.startswith("4")), 3 * rounds, at_least=True),
         Bar("unexpected log events", troubles, 0),
     )
 

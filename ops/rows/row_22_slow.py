@@ -85,7 +85,7 @@ def _way(path: Path, way: str, scale: Scale) -> list[Bar]:
         # Measure slow clients, not the many answers that fill their buffers first.
         eventually(lambda: _n_answered(server) == (time.sleep(0.1), _n_answered(server))[1], 20, "full buffers")
         last_s = time.monotonic()
-        beside_s = _p99_of_others(server, scale.seconds, dripping)
+        with_slow_s = _p99_of_others(server, scale.seconds, dripping)
         limit_s = last_s + 2 * scale.closed_s
         while (left := server.metrics()["mlrf_open_connections"]) > 1 and time.monotonic() < limit_s:
             _drip(dripping)
@@ -93,7 +93,7 @@ def _way(path: Path, way: str, scale: Scale) -> list[Bar]:
         closed_s = time.monotonic() - last_s
         troubles = len(server.troubles)
     return [
-        Bar(f"{way}: others' p99 x", beside_s / alone_s, scale.p99),
+        Bar(f"{way}: others' p99 x", with_slow_s / alone_s, scale.p99),
         Bar("closed after s", closed_s, scale.closed_s),
         Bar("(opening them took s)", last_s - began, 20),
         Bar("left", left - 1, 0),

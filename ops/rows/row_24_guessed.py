@@ -41,7 +41,7 @@ def _found(n: int, broken_by: str = "") -> Finding:
     guessed = ["/" + "".join(chance.choices(_LETTERS, k=chance.randint(1, 30))) for _ in range(n)]
     # Some public paths are short enough to be guessed.
     paths = TRAVERSAL + [each for each in guessed if each not in route_labels()]
-    allowed = told = 0
+    allowed = n_revealing = 0
     with tempfile.TemporaryDirectory() as folder:
         path = write_bundle(Path(folder) / "b")
         options = ["--admin", f"unix:{folder}/admin.sock"]
@@ -56,14 +56,14 @@ def _found(n: int, broken_by: str = "") -> Finding:
                         allowed += 1
                         continue
                     shown = answer.json["error"].replace(each, "")
-                    told += any(word in shown for word in _INSIDE)
+                    n_revealing += any(word in shown for word in _INSIDE)
             new = _series(server) - before
             troubles = len(server.troubles)
     return Finding.of(
         Bar("answered", allowed, 0),
         Bar("of paths", len(paths), 1, at_least=True),
         Bar("new metric series", len(new), 0),
-        Bar("errors with internal details", told, 0),
+        Bar("errors with internal details", n_revealing, 0),
         Bar("unexpected log events", troubles, 0),
     )
 

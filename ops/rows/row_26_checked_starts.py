@@ -44,10 +44,10 @@ BAD: dict[str, Callable[[Path], object]] = {
 def _is_taken_alone(bundle: Path) -> bool:
     """Whether a server starts with a bundle's directory."""
     try:
-        status, said, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", f"{_LIMIT_S:g}")
+        status, stderr, _ = run_to_its_end([bundle], "--port", "0", "--reload-timeout", f"{_LIMIT_S:g}")
     except subprocess.TimeoutExpired:  # it kept serving
         return True
-    return status != BAD_BUNDLE or len(said.splitlines()) != 1
+    return status != BAD_BUNDLE or len(stderr.splitlines()) != 1
 
 
 def _is_published(bundle: Path, repository: Path) -> bool:
@@ -62,8 +62,8 @@ def _is_served(bundle: Path, repository: Path, sound: str) -> bool:
     options = ["--reload-timeout", f"{_LIMIT_S:g}"]
 
     def versions(server: object) -> set[str]:
-        asked = {"features": ALL_KINDS.example()}
-        return {server.ask("POST", "/predict", asked).json["version"] for _ in range(4)}  # type: ignore[attr-defined]
+        body = {"features": ALL_KINDS.example()}
+        return {server.ask("POST", "/predict", body).json["version"] for _ in range(4)}  # type: ignore[attr-defined]
 
     with serving(repository, options=options) as running:
         publish(bundle, repository, prove=lambda _bundle: None, allow_schema_change=True)

@@ -71,23 +71,23 @@ class _Burst(asyncio.Protocol):
         self.n_lost += 1
 
 
-async def _burst(port: int, scale: Scale, told: Connection) -> None:
+async def _burst(port: int, scale: Scale, pipe: Connection) -> None:
     loop = asyncio.get_running_loop()
     content = _ASK * scale.requests
     bursts = [_Burst(content, scale.requests) for _ in range(scale.connections)]
     for each in bursts:
         await loop.create_connection(lambda each=each: each, "127.0.0.1", port)
-    told.send("going")
+    pipe.send("going")
     await asyncio.sleep(scale.seconds)
-    told.send((sum(each.n_answered for each in bursts), sum(each.n_lost for each in bursts)))
+    pipe.send((sum(each.n_answered for each in bursts), sum(each.n_lost for each in bursts)))
 
 
-def _load(port: int, scale: Scale, told: Connection) -> None:
+def _load(port: int, scale: Scale, pipe: Connection) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(_MAX_FILES, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = _MAX_FILES if hard == resource.RLIM_INFINITY else min(_MAX_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_burst(port, scale, told))
+        runner.run(_burst(port, scale, pipe))
 
 
 def _found(scale: Scale, broken_by: str = "") -> Finding:
@@ -96,8 +96,8 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
         path = write_bundle(Path(folder) / "b")
         with serving(path, workers=2, options=["--cache", "0"], broken_by=broken_by) as server:
             server.booted(2)
-            load_result, told = context.Pipe(duplex=False)
-            load = context.Process(target=_load, args=(server.port, scale, told))
+            load_result, pipe = context.Pipe(duplex=False)
+            load = context.Process(target=_load, args=(server.port, scale, pipe))
             load.start()
             assert load_result.recv() == "going"
             health = HealthProbe(server)

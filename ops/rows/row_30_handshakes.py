@@ -102,10 +102,10 @@ def _found(scale: Scale, broken_by: str = "") -> Finding:
         limit = ["--max-connections", str(scale.allowed)]
         with serving(path, workers=2, options=limit, broken_by=broken_by) as server:
             server.booted(2)
-            crowd_ms = _health_ms(server, scale.come, b"GET /predict HTTP/1.1\r\n".hex())
+            over_limit_ms = _health_ms(server, scale.come, b"GET /predict HTTP/1.1\r\n".hex())
     return Finding.of(
         Bar("unfinished handshakes: /healthz on a new connection, max ms", handshakes_ms, scale.max_ms),
-        Bar("beyond --max-connections: max ms", crowd_ms, scale.max_ms),
+        Bar("beyond --max-connections: max ms", over_limit_ms, scale.max_ms),
     )
 
 

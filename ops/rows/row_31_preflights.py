@@ -52,7 +52,7 @@ def _is_refused(server: Server, declared: str) -> bool:
 
 
 def _others_answered(server: Server, scale: Scale) -> int:
-    """Return how many requests with a body in two pieces are answered while preflights hold back the last byte of theirs."""
+    """Return how many requests with a body in two pieces are answered while preflights withhold the last byte of their own bodies."""
     with contextlib.ExitStack() as opened:
         for _ in range(scale.clients):
             client = opened.enter_context(server.client())

@@ -108,6 +108,8 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
         assert versions_of(server) == {old}
         with Asking(server, truth) as one, Asking(server, truth) as two:
             eventually(lambda: len(one.seen) > 50 and len(two.seen) > 50, what="some load")
+            assert server.metrics()["mlrf_last_reload_timestamp_seconds"] == 0
+            began = time.time() - 0.01
             publish(bundles[1], repository)
             answer = ask_admin(admin)
             acknowledged = time.monotonic()
@@ -119,6 +121,7 @@ def test_a_published_version_is_taken_into_service_without_a_gap(repository, bun
             assert set(late) == {new}, "nothing stale after the acknowledgement"
             assert asking.seen == sorted(asking.seen, key=[old, new].index), "and nothing goes back"
         assert server.metrics()["mlrf_reloads_total;outcome=done"] == 1
+        assert began < server.metrics()["mlrf_last_reload_timestamp_seconds"] < time.time()
         assert server.metrics()[f"mlrf_bundle_info;model=sample;version={new}"] == 1
         # A worker started now serves the current version.
         for pid in server.workers():

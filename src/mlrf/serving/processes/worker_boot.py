@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -104,7 +105,10 @@ class WorkerBoot:
         """Count a reload or an unload, in the first slot's row: no worker writes these words."""
         unloads = outcome == "unloaded"
         word = self.layout.word("mlrf_unloads_total") if unloads else self.layout.word("mlrf_reloads_total", outcome)
-        self.block.row(0)[word] += 1
+        row = self.block.row(0)
+        row[word] += 1
+        if outcome == "done":
+            row[self.layout.word("mlrf_last_reload_timestamp_seconds")] = time.time_ns() // 1_000_000
 
     def count_failure(self, slot: int) -> None:
         """Count a worker that ended unexpectedly or never started, in its slot's row, which has no other writer then."""

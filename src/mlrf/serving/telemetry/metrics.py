@@ -101,6 +101,10 @@ FAMILIES = (
     Family("mlrf_worker_starts_total", "counter", "Workers started."),
     Family("mlrf_worker_failures_total", "counter", "Workers that ended unexpectedly, or could not be started."),
     Family("mlrf_reloads_total", "counter", "Requests to load a version.", (("outcome", ("done", "refused")),)),
+    Family(
+        "mlrf_last_reload_timestamp_seconds", "gauge", "When a version was last put into service by a reload; 0 for never.",
+        unit=1e-3,
+    ),
     Family("mlrf_unloads_total", "counter", "Models taken out of service."),
     Family("mlrf_workers_ready", "gauge", "Workers that answer.", lives_on=False),
     Family(

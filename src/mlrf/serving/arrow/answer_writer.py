@@ -1,6 +1,6 @@
-"""Answers as Arrow IPC streams: one record batch of `prediction`, of classifiers `label` and `probabilities` too.
+"""Writes answers as Arrow IPC streams: one record batch with `prediction`, and for classifiers `label` and `probabilities`.
 
-The schema's metadata names the model and its version. A prediction of several numbers, and probabilities, are fixed-size lists.
+The schema's metadata names the model and its version. Probabilities, and predictions of several numbers, are fixed-size lists.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Column:
 
 
 class _Numbers(_Column):
-    """Float64 numbers; with a width, lists of so many."""
+    """A column of float64 numbers, or, with a width, of lists of that many."""
 
     def __init__(self, name: str, width: int) -> None:
         self._width = width
@@ -83,14 +83,14 @@ class _Numbers(_Column):
             self.field = _field(name, TypeId.FLOAT, [("h", 2)])
 
     def buffers(self, values: Sequence[Any]) -> list[bytes]:
-        """Return validity, empty as nothing is missing, and numbers; of lists, the validity of both levels."""
+        """Return the validity buffers (empty, as nothing is missing; lists have one more) and the numbers."""
         if self._width:
             return [b"", b"", array("d", chain.from_iterable(values)).tobytes()]
         return [b"", array("d", values).tobytes()]
 
 
 class _Labels(_Column):
-    """Class labels: integers, numbers or booleans where all of them are, else strings."""
+    """A column of class labels: integers, numbers or booleans if all labels are, otherwise strings."""
 
     def __init__(self, classes: Sequence[Category]) -> None:
         kinds = {type(label) for label in classes}
@@ -103,7 +103,7 @@ class _Labels(_Column):
         self.field = _field("label", *types.get(self._kind, (TypeId.STRING, [])))
 
     def buffers(self, values: Sequence[Any]) -> list[bytes]:
-        """Return validity, empty as nothing is missing, and the labels."""
+        """Return the validity buffer (empty, as nothing is missing) and the labels."""
         if self._kind is int:
             return [b"", struct.pack(f"<{len(values)}q", *values)]
         if self._kind is float:

@@ -1,7 +1,7 @@
 """Columns of an Arrow stream: their types, and their values as numbers or as values of categories.
 
-Numbers, booleans, strings (also large ones and views), nulls, and dictionaries of those are read; other types are refused by
-name. Of a dictionary only the values that rows use are read.
+It reads numbers, booleans, strings (also large strings and views), nulls, and dictionaries of these, and refuses other types by
+name. Of a dictionary it reads only the values that rows use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TYPE_NAMES = (
 
 
 class TypeId(IntEnum):
-    """Types that are read, by their numbers in the format."""
+    """The types that are read, with their numbers in the format."""
 
     NULL = 1
     INT = 2
@@ -64,15 +64,15 @@ class Column:
     name: str
     type_id: int
     code: str = ""
-    """Of numbers, as `struct` and `array` name their type."""
+    """For numbers, the name of their type in `struct` and `array`."""
     dictionary: int | None = None
     values: Column | None = None
     """The column that a dictionary's values form."""
 
     n_buffers: int = field(init=False)
-    """How many buffers it has in a record batch, not counting those of views."""
+    """How many buffers it has in a record batch, without the variadic buffers of views."""
     is_number: bool = field(init=False)
-    """Whether its values are numbers or booleans of its own, not of a dictionary."""
+    """Whether its values are numbers or booleans that are not in a dictionary."""
 
     def __post_init__(self) -> None:
         is_text = self.type_id in (TypeId.STRING, TypeId.LARGE_STRING)
@@ -86,13 +86,13 @@ class Dictionary:
     """The values of a dictionary, by index, and the codes that features have for them."""
 
     read: Callable[[int], Any]
-    """Returns the value at an index, None for a missing one; MalformedRequestError where there is none."""
+    """Returns the value at an index, None for a missing one; MalformedRequestError if the dictionary has no such index."""
     codes: dict[int, dict[Any, float]] = field(default_factory=dict)
-    """By feature, the code of each index that a row had."""
+    """By feature, the code of each index that rows have used so far."""
 
 
 def read_column(described: Table) -> Column:
-    """Return a column of the schema; InvalidRequestError names one of a type that is not read."""
+    """Return a column of the schema; InvalidRequestError names a column whose type is not supported."""
     name = described.text(FieldField.NAME)
     type_id = described.number(FieldField.TYPE_ID, "B", 0)
     kind = described.table(FieldField.TYPE)
@@ -123,7 +123,7 @@ def read_column(described: Table) -> Column:
 
 
 def numbers(column: Column, n: int, is_lacking: bool, buffers: Buffers) -> array[float]:
-    """Return n numbers or booleans as float64, missing as NaN; MalformedRequestError where the buffers are too short."""
+    """Return n numbers or booleans as float64, missing as NaN; MalformedRequestError if the buffers are too short."""
     if column.type_id == TypeId.BOOL:
         doubles = array("d", _bits(buffers[1], n, column.name))
     else:
@@ -139,9 +139,10 @@ def numbers(column: Column, n: int, is_lacking: bool, buffers: Buffers) -> array
 def keys(
     column: Column, n: int, is_lacking: bool, buffers: Buffers, dictionary: Dictionary | None
 ) -> tuple[list[Any], Callable[[Any], Any]]:
-    """Return n keys of values, None for missing ones, and what makes a value of a key: equal values mostly have equal keys.
+    """Return n keys of values, None for missing ones, and a function from a key to its value.
 
-    The keys of a dictionary's values are their indices. A value is made once for all rows that have its key.
+    Equal values mostly have equal keys, so that a value is decoded once for all rows with its key. Keys of values in a
+    dictionary are their indices.
     """
     if column.type_id == TypeId.NULL:
         return [None] * n, _same
@@ -163,7 +164,7 @@ def keys(
 
 
 def value_reader(column: Column, n: int, buffers: Buffers) -> Callable[[int], Any]:
-    """Return what reads the value of a row of n, whose validity it does not look at."""
+    """Return a function that returns the value of one of n rows, whether or not it is marked as missing."""
     match column.type_id:
         case TypeId.NULL:
             return lambda _row: None
@@ -248,7 +249,7 @@ def _views(column: Column, n: int, buffers: Buffers) -> Callable[[int], str]:
 
 
 def _view_keys(column: Column, n: int, views: memoryview) -> list[bytes]:
-    """Return n views as they are: the string of a view is made once, however many rows share it."""
+    """Return n views undecoded: the string of a view is decoded once, however many rows share it."""
     if len(views) < n * _VIEW_BYTES:
         raise _short(column.name)
     packed = bytes(views[: n * _VIEW_BYTES])

@@ -30,7 +30,7 @@ _GZIP = b"\x1f\x8b"
 
 
 class _Codec(NamedTuple):
-    """What reads the rows of a model, and what writes its answers."""
+    """The reader of rows for a model, and the writer of its answers."""
 
     reader: RowReader
     writer: AnswerWriter
@@ -69,7 +69,7 @@ class ArrowHandler:
         return self._answer(body, self._stream)
 
     def as_json(self, body: bytes, _answer: bytes) -> tuple[bytes, bytes]:
-        """Return a body that was answered as the native one by name, and its answer as JSON; for the prediction log."""
+        """Return a body that was answered, and its answer, as native JSON by name; for the prediction log."""
         table = self._opened().reader.table(body)
         schema, width = self._model.schema, len(self._model.schema.features)
         instances = (schema.instance(table[at : at + width]) for at in range(0, len(table), width))
@@ -103,7 +103,7 @@ class ArrowHandler:
         return table
 
     def _opened(self) -> _Codec:
-        """Return what reads and writes; its code is imported in the worker's thread, by the first body."""
+        """Return the reader and the writer; the first body imports their modules, in the worker's thread."""
         if self._codec is None:
             from mlrf.serving.arrow.answer_writer import AnswerWriter  # noqa: PLC0415
             from mlrf.serving.arrow.row_reader import RowReader  # noqa: PLC0415
@@ -157,7 +157,7 @@ class BatchHandler:
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
     """Return the handler of a head's Arrow body; None for another body."""
     kind = (head.content_type or JSON).partition(b";")[0].strip().lower()
-    # A handler that refuses explanations to a caller stands before this one; an Arrow body requests none.
+    # The handler may be wrapped to refuse explanations to a caller; an Arrow body requests none.
     batch = getattr(handler, "unrestricted", handler)
     if kind != ARROW or not isinstance(batch, BatchHandler):
         return None
@@ -167,5 +167,5 @@ def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler | None:
     if encoding == b"gzip":
         answer = unzipping(answer, max_body_bytes)
     elif encoding != b"identity":
-        raise UnsupportedMediaTypeError("the only Content-Encoding taken is gzip", accepted=["gzip", "identity"])
+        raise UnsupportedMediaTypeError("the only Content-Encoding supported is gzip", accepted=["gzip", "identity"])
     return _ArrowBody(batch.arrow, answer, max_body_bytes)

@@ -1,4 +1,4 @@
-"""Record batches and dictionaries of an Arrow stream: the buffers of each column, checked against the body of their message."""
+"""Reads record batches and dictionaries of an Arrow stream: each column's buffers, checked against their message's body."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BatchField(IntEnum):
 
 
 def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int) -> list[tuple[bool, Buffers]]:
-    """Return for each column whether it lacks values, and its buffers."""
+    """Return for each column whether values are missing, and its buffers."""
     if header.table(BatchField.COMPRESSION) is not None:
         raise InvalidRequestError(
             "the buffers of the stream are compressed; send them uncompressed, and the body in gzip where size matters",
@@ -49,7 +49,7 @@ def parts_of(header: Table, body: memoryview, columns: Sequence[Column], n: int)
             first, size = next(buffer_ranges, (-1, 0))
             if first < 0 or size < 0 or first + size > len(body):
                 raise malformed(f"a buffer of column {shown_name(column.name)} lies outside its message")
-            # Writers give each buffer its own bytes; a thousand columns of the same eight mebibytes would be gigabytes of work.
+            # Writers give each buffer its own bytes. A thousand columns that share eight mebibytes would be gigabytes of work.
             n_left -= size
             if n_left < 0:
                 raise malformed(f"the buffers of column {shown_name(column.name)} overlap others")
@@ -81,7 +81,7 @@ def read_dictionary(message: Message, columns: Sequence[Column]) -> tuple[int, D
     def value(index: int) -> Any:
         if not 0 <= index < n:
             raise malformed(
-                f"the column {shown_name(column.name)} holds the index {index}, and its dictionary {n} values"
+                f"the column {shown_name(column.name)} has the index {index}, but its dictionary only {n} values"
             )
         if validity is not None and not validity[index >> 3] >> (index & 7) & 1:
             return None

@@ -1,4 +1,4 @@
-"""Rows of an Arrow stream as float64 for the engine: columns by name, categories by value, under the schema's rules."""
+"""Reads the rows of an Arrow stream as float64 for the engine: columns by name, categories by value, by the schema's rules."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from mlrf.serving.arrow.stream import PREFIX_BYTES, Header, Message, malformed, 
 _SPARE_COLUMNS = 1000
 _SPARE_MESSAGES = 16
 _KNOWN_DICTIONARIES, _KNOWN_DICTIONARY_BYTES, _KNOWN_CODES = 256, 4096, 1 << 16
-"""Dictionaries that are kept, the bytes of one, and the codes of all of them: a few bytes may hold thousands of values."""
+"""Most dictionaries that are kept, most bytes of one, and most codes of all: a few bytes may hold thousands of values."""
 _SPARE_TEXT = 1 << 24
-"""Characters of categories read of any stream; beyond them and twice its size, values are read that share their bytes."""
+"""A stream may have this many characters of categories and twice its size more; with more, its values must share bytes."""
 _KNOWN_SCHEMAS, _KNOWN_SCHEMA_BYTES = 8, 1 << 20
-"""Schemas whose reading is kept: reading one costs ten times the reading of its rows."""
+"""Most schemas that are kept once read, and most bytes of one: reading a schema takes ten times as long as reading its rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The columns of a stream, and the column of each feature by index; -1 for one that is left out."""
+    """The columns of a stream, and for each feature the index of its column; -1 for a feature that is left out."""
 
     number: int
     columns: tuple[Column, ...]
@@ -54,11 +54,11 @@ class _TextBudget:
     left: int
 
     def spend(self, value: Any, column: str) -> None:
-        """Take a value's characters; MalformedRequestError when no more are left."""
+        """Subtract a value's characters; MalformedRequestError if too few are left."""
         if isinstance(value, str):
             self.left -= len(value)
             if self.left < 0:
-                raise malformed(f"the strings of column {shown_name(column)} are the same bytes again and again")
+                raise malformed(f"too many strings of column {shown_name(column)} share the same bytes")
 
 
 class RowReader:
@@ -82,7 +82,7 @@ class RowReader:
             return False
 
     def table(self, body: bytes) -> array[float]:
-        """Return the rows [n, F] row by row; InvalidRequestError or MalformedRequestError says what is wrong."""
+        """Return the rows [n, F], row-major; InvalidRequestError or MalformedRequestError says what is wrong."""
         try:
             return self._checked(self._read(body))
         except (DamagedBufferError, struct.error) as error:
@@ -113,12 +113,12 @@ class RowReader:
         return table
 
     def _read_dictionary(self, message: Message, layout: _Layout, dictionaries: dict[int, Dictionary]) -> None:
-        """Add a dictionary; one that was read before, as that of a client's frames mostly was, is not read again."""
+        """Add a dictionary; one that was read before is not read again, as a client's frames mostly have the same one."""
         if self._n_codes > _KNOWN_CODES:
             self._forget_dictionaries()
         key = None
         if len(message.metadata) + len(message.body) <= _KNOWN_DICTIONARY_BYTES:
-            # Of a copy: what is kept must not hold the body of its request.
+            # Read from a copy: what is kept must not refer to the body of its request.
             message = message._replace(body=memoryview(bytes(message.body)))
             key = (layout.number, message.metadata, bytes(message.body))
         known = None if key is None else self._dictionaries.get(key)
@@ -233,7 +233,7 @@ class RowReader:
         if column.dictionary is not None:
             dictionary = dictionaries.get(column.dictionary)
             if dictionary is None:
-                raise malformed(f"the dictionary of column {shown_name(column.name)} is not there")
+                raise malformed(f"the stream has no dictionary for column {shown_name(column.name)}")
         found, read = keys(column, n, is_lacking, buffers, dictionary)
         codes: dict[Any, float] = {} if dictionary is None else dictionary.codes.setdefault(index, {})
         for key in found:
@@ -249,7 +249,7 @@ class RowReader:
         return array("d", map(codes.__getitem__, found))
 
     def _checked(self, table: array[float]) -> array[float]:
-        """Return a table whose every value its feature takes; the error of the first that it does not take."""
+        """Return the table if every value is valid for its feature; otherwise raise the error of the first invalid value."""
         first = self._rules.first_outside(table)
         if first is None:
             return table

@@ -58,7 +58,7 @@ def metadata_bytes(body: bytes | memoryview, at: int = 0) -> int:
     continuation, size = struct.unpack_from("<Ii", body, at)
     if continuation != _CONTINUATION:
         raise malformed(
-            "a message does not begin with FF FF FF FF; send the streaming format (pyarrow.ipc.new_stream), no Feather file"
+            "a message does not begin with FF FF FF FF; send the streaming format (pyarrow.ipc.new_stream), not a Feather file"
         )
     if size < 0 or at + PREFIX_BYTES + size > len(body):
         raise malformed("the metadata of a message is longer than what follows")
@@ -66,7 +66,7 @@ def metadata_bytes(body: bytes | memoryview, at: int = 0) -> int:
 
 
 def messages(body: bytes, most: int) -> Iterator[Message]:
-    """Yield the messages of a stream, at most so many; MalformedRequestError where it is none."""
+    """Yield the messages of a stream; MalformedRequestError if it is invalid or has more than `most`."""
     view = memoryview(body)
     at = 0
     for _ in range(most):
@@ -74,8 +74,8 @@ def messages(body: bytes, most: int) -> Iterator[Message]:
             return
         start = at + PREFIX_BYTES
         try:
-            # Of bytes, not of a view: `struct.iter_unpack` of a view holds a buffer of it, and CPython 3.11 was seen to crash
-            # when it collected the two with the traceback of a refusal.
+            # Bytes, not a view: `struct.iter_unpack` keeps a buffer of a view, and CPython 3.11 was seen to crash when it
+            # collected both with the traceback of a refusal.
             metadata = body[start : start + size]
             table = Table.root(metadata)
             length = table.number(MessageField.BODY_LENGTH, "q", 0)

@@ -1,4 +1,4 @@
-"""Rows of any body as the body of `/predict/batch` that means the same.
+"""Writes rows from bodies of any form as the equivalent body of `/predict/batch`.
 
 A row is the JSON text of a native `features` member: an object by name, or an array in schema order.
 """
@@ -21,7 +21,8 @@ _SHOWN_BYTES = 40
 Rows = list[bytes]
 """Rows as JSON text."""
 SPARE_TIMES, SPARE_VALUES = 4, 1000
-"""As the native parser: a row of F features may hold so many times F values and so many more, with what is ignored."""
+"""A row of F features may have at most SPARE_TIMES x F + SPARE_VALUES values, ignored ones included, as for the native
+parser."""
 
 
 def batch_body(rows: Iterable[bytes], *, explain: bool = False) -> bytes:
@@ -44,7 +45,7 @@ class RowWriter:
         self._position = {name: index for index, name in enumerate(schema.names)}
 
     def check_count(self, n_rows: int, *, is_all: bool = True) -> None:
-        """Raise BatchTooLargeError for more rows than a batch may hold; without `is_all` there may be others behind them."""
+        """Raise BatchTooLargeError for more rows than a batch may hold; `is_all` is false if not all rows were counted."""
         if n_rows > self.max_rows:
             raise BatchTooLargeError(
                 f"the body holds {n_rows}{'' if is_all else ' or more'} rows, more than {self.max_rows}; send it in parts, "
@@ -54,9 +55,9 @@ class RowWriter:
             )
 
     def unnamed(self, index: int | None, row: msgspec.Raw) -> bytes:
-        """Return row `index`, an array in schema order, as it is; InvalidFeatureError where a number could mean two things.
+        """Return row `index`, an array in schema order, unchanged.
 
-        Without an index the error does not name the row.
+        InvalidFeatureError if a number could be a category or its code; without an index the error does not name the row.
         """
         text = bytes(row)
         if self._ambiguous:
@@ -79,7 +80,7 @@ class RowWriter:
         )
 
     def named(self, names: Sequence[str]) -> Named:
-        """Return what writes rows of columns with these names."""
+        """Return a writer of rows whose columns have these names."""
         order = None
         if not self._is_by_value and len(names) == len(self._position) and self._position.keys() == set(names):
             order = [names.index(name) for name in self.schema.names]
@@ -87,14 +88,14 @@ class RowWriter:
 
 
 class Named:
-    """Writes rows whose columns have names: as objects, or in schema order where that means the same and is shorter."""
+    """Writes rows whose columns have names: as objects, or in schema order if that is equivalent, because it is shorter."""
 
     def __init__(self, names: Sequence[str], order: Sequence[int] | None) -> None:
         self._keys = [msgspec.json.encode(name) for name in names]
         self._order = order
 
     def row(self, values: Sequence[bytes]) -> bytes:
-        """Return a row of one JSON text a column."""
+        """Return the row with these values: one JSON text for each column."""
         if self._order is not None:
             return b"[%b]" % b",".join([values[index] for index in self._order])
         return b"{%b}" % b",".join([b"%b:%b" % pair for pair in zip(self._keys, values, strict=True)])

@@ -1,7 +1,7 @@
 """The handler of `/curve`: what a model answers for a row while one or two of its features take every value.
 
-The body is that of `/predict`, with "vary": the name of a feature, or an array of two. The parsers of `/predict` read
-everything but that member, so a row is given in every form that they take.
+The body is that of `/predict` and "vary": the name of a feature, or an array of two. The parsers of `/predict` read all other
+members, so the row may have any form that they accept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CurveHandler:
         return made.run() if isinstance(made, Deferred) else made
 
     def _parse(self, body: bytes) -> tuple[list[str], Row | ByKey, Details | None]:
-        """Return the features to vary, the row or its key, and what else the answer holds."""
+        """Return the features to vary, the row or its key, and which details the response has."""
         members = members_of(whole_document(body, self._model.schema.names), "the body")
         vary = members.pop("vary", None)
         if vary is None:
@@ -69,7 +69,9 @@ class CurveHandler:
         rest = b",".join(_encode(name) + b":" + bytes(value) for name, value in members.items())
         row, explain, details = self._decoder.row(b"{" + rest + b"}")
         if explain is not False:
-            raise InvalidRequestError("a curve has no explanation; leave explain out, or ask /explain", field="explain")
+            raise InvalidRequestError(
+                "a curve has no explanation; leave explain out, or send the row to /explain", field="explain"
+            )
         if details is not None and details.needs_trees:
             raise InvalidRequestError("a curve has no leaves and no base_margin; leave them out", field="leaves")
         return names, row, details
@@ -108,7 +110,7 @@ class CurveHandler:
         return self._responses.whole(content, sweep.row, details, found, b"}")
 
     def _members(self, curve: Curve) -> Iterator[bytes]:
-        # What names features comes behind "cached", which the cache rewrites.
+        # Text with names of features must come after "cached", the first of which the cache rewrites.
         yield b"{" + self._responses.origin[1:] + b',"axes":['
         for index, axis in enumerate(curve.axes):
             yield b"," if index else b""

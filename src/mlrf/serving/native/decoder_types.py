@@ -1,7 +1,7 @@
 """The types that msgspec's decoders are compiled from: rows by name and in schema order, and the options of a request.
 
-Numbers are decoded as float64. That integers, codes and booleans are whole numbers is checked in the kernel afterwards
-(`whole_columns`), which takes a third of the time that integers cost in the decoder.
+Numbers are decoded as float64. The kernel then checks that integers, codes and booleans are whole numbers (`whole_columns`),
+which takes a third of the time that decoding them as integers does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mlrf.serving.native.requests import MAX_EXPLAINED
 
 _INT64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 _FLOAT32 = Annotated[float, msgspec.Meta(ge=-LARGEST_FLOAT32, le=LARGEST_FLOAT32)]
-"""What is beyond goes to the strict parser: there it counts as an infinity."""
+"""Larger numbers are left to the strict parser, for which they are infinities."""
 OPTIONS: list[tuple[str, Any, Any]] = [
     ("unknown_categories", Literal["refuse", "missing", "as-library"], "refuse"),
     ("explain", bool | Annotated[int, msgspec.Meta(ge=1, le=MAX_EXPLAINED)], False),
@@ -35,13 +35,13 @@ _FIRST_PRINTABLE = 0x20
 
 
 Absent = Literal["none", "optional", "any"]
-"""Which features an instance may leave out: their fields are UNSET then."""
+"""Which features an instance may leave out; the fields of those left out are UNSET."""
 
 
 def named_struct(name: str, schema: Schema, leniency: Leniency, *, absent: Absent = "none") -> Any:
-    """Return the type of an instance by name, its fields in schema order; None where only the strict parser can read it.
+    """Return the type of an instance by name, its fields in schema order; None if only the strict parser can read it.
 
-    It does not check that numbers are whole: `whole_columns` does.
+    The type does not check that numbers are whole; `whole_columns` does.
     """
     kinds = [named_type(f, leniency) for f in schema.features]
     if None in kinds or any(_needs_escape(feature) for feature in schema.names):
@@ -61,7 +61,7 @@ def named_struct(name: str, schema: Schema, leniency: Leniency, *, absent: Absen
 
 
 def checking_utf8(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Check that the body is UTF-8, which msgspec does not check in ignored fields."""
+    """Return a decoder that also checks that the body is UTF-8, which msgspec does not check in ignored fields."""
 
     def decode_checked(body: bytes) -> Any:
         body.decode("utf-8")
@@ -75,7 +75,7 @@ def _needs_escape(name: str) -> bool:
 
 
 def named_type(feature: Feature, leniency: Leniency) -> Any:
-    """Return the type of a value by name; None where only the strict parser can read it."""
+    """Return the type of a value by name; None if only the strict parser can read it."""
     if feature.categories is None:
         return _plain_type(feature, leniency)
     kinds = {type(category) for category in feature.categories}
@@ -93,7 +93,7 @@ def positional_type(feature: Feature, leniency: Leniency) -> Any:
 
 
 def _plain_type(feature: Feature, leniency: Leniency) -> Any:
-    """Return float, in which all numbers are decoded, or bool."""
+    """Return bool for a boolean feature, otherwise float, as which all numbers are decoded."""
     match feature.kind:
         case Kind.NUMERIC if feature.infinities.from_float32 and feature.infinities.range != (-math.inf, math.inf):
             return _nullable(feature, _FLOAT32)

@@ -14,7 +14,7 @@ Source = Literal["live", "precomputed"]
 
 
 class ExplanationWriter:
-    """Writes explanations of one model: features `names`, and `classes` when it has an output a class."""
+    """Writes explanations of one model with the features `names`; `classes` if it has an output for each class."""
 
     def __init__(self, names: Sequence[str], base: Sequence[float], classes: Sequence[Category] | None) -> None:
         self._names = names

@@ -1,7 +1,7 @@
 """The fast parser: decodes request bodies into rows with msgspec decoders compiled from the schema.
 
-It accepts only bodies that are certainly valid. All others go to the strict parser, which applies the schema's rules one by one
-and either returns a request or raises a precise error. The two agree on what is valid (tests compare them).
+It accepts only bodies that are certainly valid. All others are passed to the strict parser, which applies the schema's rules
+one by one and either returns a request or raises a precise error. Tests check that both agree on what is valid.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RowDecoder:
             if feature.categories is not None
         }
         self._coded = list(self._codes.items())
-        # Decoded as float64: whole numbers are recognised in the kernel, which is faster than integers in the decoder.
+        # Whole numbers are decoded as float64 and checked in the kernel, which is faster than decoding integers.
         self._whole_of_names = whole_columns(schema.features, by_code=False)
         self._whole_of_array = whole_columns(schema.features, by_code=True)
         one, many = _compiled(schema, leniency, max_instances, entity_key)
@@ -55,7 +55,7 @@ class RowDecoder:
         self._natural: NaturalDecoder | None = None
         has_other_forms = leniency.natural or any(feature.optional for feature in schema.features)
         self.is_incomplete = has_other_forms and one is not None and len(schema.features) <= _NATURAL_FEATURES
-        """Whether the decoders of natural bodies are yet to be compiled: `strict_row` and `strict_rows` do so."""
+        """Whether the decoders of natural bodies are not compiled yet; `strict_row` and `strict_rows` compile them."""
 
     def row(self, body: bytes) -> ParsedRequest:
         """Return the request in a `/predict` body; raises RequestError for an invalid one."""
@@ -66,7 +66,7 @@ class RowDecoder:
         return self.fast_rows(body) or self.strict_rows(body)
 
     def strict_row(self, body: bytes) -> ParsedRequest:
-        """Return the request as `row` does, with the strict parser alone."""
+        """Return the request as `row` does, with the strict parser only."""
         if self.is_incomplete:
             self.complete()
         return self._strict.row(body)
@@ -78,7 +78,7 @@ class RowDecoder:
         return self._strict.rows(body, self.fast_row)
 
     def fast_row(self, body: bytes) -> ParsedRequest | None:
-        """Return the request in a `/predict` body, in at most a few milliseconds; None where the strict parser must decide."""
+        """Return the request in a `/predict` body, in at most a few milliseconds; None if the strict parser must decide."""
         if self._decode_one is not None and len(body) <= FAST_JSON_BYTES:
             try:
                 parsed = self._decode_one(body)
@@ -88,7 +88,7 @@ class RowDecoder:
         return None
 
     def fast_rows(self, body: bytes) -> list[ParsedRequest] | None:
-        """Return the requests in a `/predict/batch` body, in a few milliseconds; None where the strict parser must decide."""
+        """Return the requests in a `/predict/batch` body, in a few milliseconds; None if the strict parser must decide."""
         if self._decode_many is not None and len(body) <= FAST_JSON_BYTES:
             try:
                 batch = self._decode_many(body)
@@ -103,7 +103,7 @@ class RowDecoder:
         return None
 
     def complete(self) -> None:
-        """Compile the decoders of natural bodies, which takes some 0.1 ms a feature: not on the event loop."""
+        """Compile the decoders of natural bodies; takes about 0.1 ms a feature, so call it off the event loop."""
         if self.is_incomplete:
             self._natural = self._make_natural()
             self.is_incomplete = False
@@ -167,7 +167,7 @@ class _HashedCodes(dict[Any, float]):
 
 
 def codes_by_value(schema: Schema, index: int) -> Mapping[Any, float]:
-    """Return the codes of a feature's categories as JSON spells them, and NaN for null; KeyError for what it does not know."""
+    """Return the codes of a feature's categories by their values in JSON, and NaN for null; unknown values raise KeyError."""
     feature = schema.features[index]
     codes: dict[Any, float] = {} if feature.hashing is None else _HashedCodes(schema, index)
     codes |= {category: float(code) for code, category in enumerate(feature.categories or ())}
@@ -178,7 +178,7 @@ def codes_by_value(schema: Schema, index: int) -> Mapping[Any, float]:
 def _compiled(
     schema: Schema, leniency: Leniency, max_instances: int, entity_key: EntityKey | None
 ) -> tuple[Callable[[bytes], Any] | None, Callable[[bytes], Any] | None]:
-    """Return decoders of one body and of a batch; none for a schema or leniency that only the strict parser can read."""
+    """Return the decoders of one body and of a batch; None for each if only the strict parser can read the schema."""
     named = named_struct("NamedFeatures", schema, leniency)
     if named is None:
         return None, None

@@ -1,8 +1,8 @@
 """Checks and decodes JSON text piece by piece, with an error message for each way it can be invalid.
 
-The outer object is split first and each value decoded by itself, so that the error for a number out of range names it. A
-decoder is one C call that holds the GIL throughout, in any thread; therefore values are counted first, by their commas, in one
-pass that costs a thousandth of decoding.
+The outer object is split first and each value decoded by itself, so that the error for a number out of range names its field. A
+decoder is one C call that keeps the GIL until it ends, in any thread. Values are therefore counted first, by their commas, in
+one pass that takes a thousandth of the time of decoding.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOOK_BACK_ROW_BYTES = 64 << 10
 _CLIPPED_BYTES = 200
 MAX_NUMBER_CHARS = FAST_JSON_BYTES
 """Longest number accepted: converting costs some 13 ns a digit, and digits past the 800th cannot change a float64. A body that
-the fast parser decodes holds no longer one, so it need not look."""
+the fast parser decodes is too short for a longer one, so it needs no check."""
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -43,7 +43,7 @@ def values_at_most(raw: msgspec.Raw) -> int:
 
 
 def whole_document(body: bytes, features: Sequence[str]) -> msgspec.Raw:
-    """Check that the bytes are one JSON document in UTF-8."""
+    """Return the body as JSON text; MalformedRequestError, which may name one of `features`, if it is not JSON in UTF-8."""
     if not body.strip():
         raise MalformedRequestError("the body is empty; send a JSON object")
     try:
@@ -70,7 +70,7 @@ def _is_too_long_a_number(raw: msgspec.Raw) -> bool:
 
 
 def value_of(raw: msgspec.Raw, name: str) -> Any:
-    """Decode an option; raises InvalidRequestError for a number out of the range of float64."""
+    """Return the decoded value of an option; InvalidRequestError for a number out of the range of float64."""
     try:
         if _is_too_long_a_number(raw):
             raise msgspec.ValidationError
@@ -80,9 +80,9 @@ def value_of(raw: msgspec.Raw, name: str) -> Any:
 
 
 def feature_value(raw: msgspec.Raw, name: str) -> Any:
-    """Decode the value of a feature; raises InvalidFeatureError, which names it.
+    """Return the decoded value of a feature; raises InvalidFeatureError, which names the feature.
 
-    A number beyond float64, as 1e999, is an infinity, as it is to JavaScript and Python; the schema says whether it is taken.
+    A number beyond float64, such as 1e999, is infinity, as in JavaScript and Python; the schema says whether it is accepted.
     """
     if _is_too_long_a_number(raw):
         raise InvalidFeatureError(
@@ -107,7 +107,7 @@ def feature_value(raw: msgspec.Raw, name: str) -> Any:
 
 
 def key_value(raw: msgspec.Raw, name: str) -> Any:
-    """Decode the value of a key field; raises InvalidKeyError, which names it."""
+    """Return the decoded value of a key field; raises InvalidKeyError, which names the field."""
     try:
         if not _is_too_long_a_number(raw):
             return _decode_any(raw)
@@ -123,7 +123,7 @@ def begins_with(raw: msgspec.Raw, prefix: bytes) -> bool:
 
 
 def type_of(raw: msgspec.Raw) -> str:
-    """Return the type of JSON text, with its article."""
+    """Return the type of JSON text with its article, for messages: "an array"."""
     if _is_too_long_a_number(raw):
         return "a number"
     try:
@@ -138,7 +138,7 @@ def _not_json(body: bytes, reason: str, features: Sequence[str]) -> MalformedReq
     if offset := _BYTE.search(reason):
         byte = int(offset[1])
     elif lone := _LONE_SURROGATE.search(body):
-        # Which msgspec takes for the end of its input.
+        # msgspec takes an invalid hex digit for the end of its input.
         byte = lone.start(1)
         reason = f"unexpected end of hex escape (byte {byte})"
     if byte is None:

@@ -1,9 +1,9 @@
-"""Natural forms of bodies, rewritten as the canonical members that mean the same, for the strict parser.
+"""Rewrites natural forms of bodies as the equivalent canonical members, for the strict parser.
 
-1. A bare object is a row only if every member is a feature and none is a reserved word; else it is a request.
-2. A bare array of values is a row in schema order: strings are names of categories, numbers are codes. Where a feature's own
-   categories are numbers, a number could be either and is refused by name.
-3. Under `/predict/batch`, an array holds instances, and `{"columns": […], "data": [[…]]}` rows of named columns.
+1. A bare object is a row only if every member is a feature and none is a reserved word; otherwise it is a request.
+2. A bare array of values is a row in schema order: strings are names of categories, numbers are codes. If a feature's own
+   categories are numbers, a number could be either, and is refused with the feature's name.
+3. In the body of `/predict/batch`, an array holds instances, and `{"columns": […], "data": [[…]]}` holds rows of named columns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class NaturalBodies:
         return {"features": raw} if is_bare else members
 
     def batch(self, raw: msgspec.Raw) -> tuple[Members, list[msgspec.Raw] | None]:
-        """Return the members of a batch, and its instances where they are not the member `instances`."""
+        """Return the members of a batch, and its instances if they are not in the member `instances`."""
         if begins_with(raw, b"["):
             return {"instances": raw}, None
         members = members_of(raw, "the body")
@@ -63,7 +63,7 @@ class NaturalBodies:
 
 
 def check_members(schema: Schema, members: Members, known: tuple[str, ...], contract: str) -> None:
-    """Raise InvalidRequestError, which says how a row is sent, where a request has members other than the known ones."""
+    """Raise InvalidRequestError, which says how to send a row, if a request has members other than the known ones."""
     unknown = [name for name in members if name not in known]
     if not unknown:
         return

@@ -1,9 +1,8 @@
 """Fast decoders of natural bodies, and of rows that leave optional features out.
 
-What the decoders of canonical bodies refuse is tried here next.
-
-As those, they accept only what is certainly valid, and leave the rest to the strict parser. A canonical body pays nothing for
-them; a natural one pays the exception that the first decoder raised, about a microsecond.
+They are tried on bodies that the decoders of canonical bodies refuse. Like those, they accept only what is certainly valid and
+leave the rest to the strict parser. Canonical bodies take no longer because of them; a natural one takes about a microsecond
+more, for the exception of the first decoder.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from mlrf.serving.native.decoder_types import OPTIONS, checking_utf8, named_stru
 from mlrf.serving.native.requests import FEATURES, ParsedRequest, in_batch, with_defaults
 
 REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, InvalidKeyError)
-"""What a decoder raises where the strict parser must decide."""
+"""What a decoder raises if the strict parser must decide."""
 _MAX_ORDERS = 8
-"""Orders of columns whose decoders are kept: a client sends its columns in one order."""
+"""Most orders of columns whose decoders are kept; a client usually sends its columns in one order."""
 Decode = Callable[[bytes], Any]
 RowOf = Callable[[Any], Row | ByKey]
 
 
 class _Row(msgspec.Struct, gc=False):
-    """A row without a body around it, with the members of an instance that are read."""
+    """A bare row, with the attributes of a decoded instance that are read."""
 
     features: Any
     key: UnsetType = UNSET
@@ -45,7 +44,8 @@ class _Row(msgspec.Struct, gc=False):
 class NaturalDecoder:
     """Decodes natural bodies of one schema.
 
-    `row_of` makes a row of an instance with decoded `features`: by name, a struct, or in schema order, a tuple of numbers.
+    `row_of` returns the row of an instance whose `features` are decoded: a struct (by name) or a tuple of numbers (schema
+    order).
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class NaturalDecoder:
             decoders.append(checking_utf8(decode) if self._ignores_names else decode)
 
     def row(self, body: bytes, row_of: RowOf) -> ParsedRequest | None:
-        """Return the request in a `/predict` body; None where the strict parser must decide."""
+        """Return the request in a `/predict` body; None if the strict parser must decide."""
         for decode in self._one:
             try:
                 return self._request(decode(body), row_of)
@@ -85,7 +85,7 @@ class NaturalDecoder:
         return None
 
     def rows(self, body: bytes, row_of: RowOf) -> list[ParsedRequest] | None:
-        """Return the requests in a `/predict/batch` body; None where the strict parser must decide."""
+        """Return the requests in a `/predict/batch` body; None if the strict parser must decide."""
         for decode in self._many:
             try:
                 batch = decode(body)
@@ -107,7 +107,7 @@ class NaturalDecoder:
         return row_of(_Row(features)), instance.explain if is_body else False, details
 
     def _coded(self, features: Any) -> Any:
-        """Return a row with codes in place of names, where it is an array; KeyError for a name that is not a category."""
+        """Return a row with names replaced by codes if it is an array; KeyError for a name that is not a category."""
         if type(features) is not tuple:
             return features
         row = list(features)
@@ -118,7 +118,7 @@ class NaturalDecoder:
 
 
 class _Defaults:
-    """Rows by name that may leave optional features out."""
+    """Fills in the defaults of optional features that a row by name leaves out."""
 
     def __init__(self, schema: Schema, leniency: Leniency) -> None:
         self.type = named_struct("OptionalFeatures", schema, leniency, absent="optional")
@@ -126,7 +126,7 @@ class _Defaults:
         self._defaults = [(feature.name, feature.default) for feature in schema.features]
 
     def fill(self, features: Any) -> tuple[Any, dict[str, Value]]:
-        """Return a decoded row with every feature, and the defaults in it by name."""
+        """Return a decoded row with every feature, and the defaults that were filled in, by name."""
         if type(features) is tuple:
             return features, {}
         values = msgspec.structs.astuple(features)
@@ -138,7 +138,7 @@ class _Defaults:
 
 
 class SplitDecoder:
-    """Decodes `{"columns": […], "data": [[…]]}`, for each order of columns with a decoder of its own."""
+    """Decodes `{"columns": […], "data": [[…]]}` with a decoder for each order of columns."""
 
     def __init__(self, schema: Schema, leniency: Leniency, max_instances: int) -> None:
         self._names = schema.names
@@ -151,7 +151,7 @@ class SplitDecoder:
         self._by_order: dict[tuple[str, ...], tuple[Decode, Callable[[Any], Any]]] = {}
 
     def decode(self, body: bytes) -> Any:
-        """Return a batch whose instances are structs by name; KeyError or MsgspecError where the strict parser must decide."""
+        """Return a batch whose instances are structs by name; KeyError or MsgspecError if the strict parser must decide."""
         split = self._envelope(body)
         order = tuple(split.columns)
         if self._named is None or len(order) != len(self._names) or self._known != set(order):
@@ -198,7 +198,7 @@ def _up_to(most: int, kind: Any) -> Any:
 
 
 def _bare_type(schema: Schema, leniency: Leniency) -> Any:
-    """Return the type of a row without a body around it."""
+    """Return the type of a bare row."""
     array = _array([_unnamed_type(feature, leniency) for feature in schema.features])
     named = named_struct("BareFeatures", schema, replace(leniency, unknown_features="refuse"), absent="optional")
     return array if named is None or reserved_among(schema.names) else named | array
@@ -223,7 +223,7 @@ def _named_or_coded_type(feature: Feature, leniency: Leniency) -> Any:
 
 
 def _unnamed_type(feature: Feature, leniency: Leniency) -> Any:
-    """Return the type of a value of a bare array: the strict parser reads numbers that may be a category or a code."""
+    """Return the type of a value of a bare array; numbers that may be a category or a code are left to the strict parser."""
     if not has_ambiguous_codes(feature):
         return _named_or_coded_type(feature, leniency)
     return str | None if feature.nullable else str

@@ -257,13 +257,13 @@ class PredictHandler:
 
 
 def responses_of(model: RowPredictor, rows: StoredRows | None) -> ResponseBuilder:
-    """Return the builder of a model's responses, from its stored rows if it has any."""
+    """Return the builder of the responses of a model with these stored rows, or with none."""
     # A shared store does not report changes, so an answer made from it must not be cached.
     return ResponseBuilder(model, never_again=rows is not None and rows.local is None)
 
 
 def with_validity(work: Deferred, *found: FoundRow | None) -> Deferred:
-    """Return work with the state of the stored rows that it is made from, by which it may be shared with other requests."""
+    """Return work with the state of the stored rows that it uses, which decides whether other requests may share its result."""
     rows = [each for each in found if each is not None]
     if not rows:
         return work

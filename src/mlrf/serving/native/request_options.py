@@ -1,4 +1,4 @@
-"""The options of a request: the members other than its row or key, of a body or of a whole batch."""
+"""Reads the options of a request or of a whole batch: all members other than rows and keys."""
 
 from __future__ import annotations
 

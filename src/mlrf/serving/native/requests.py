@@ -11,18 +11,18 @@ from mlrf.engines.interface import Row
 from mlrf.serving.lookup.by_key import ByKey, OnStale
 
 MAX_EXPLAINED = 1 << 31
-"""Largest number of features that an explanation may be asked to name."""
+"""Largest number of features that a request may want named in an explanation."""
 ExplainOption = bool | int
 """Whether an explanation is requested: of all features, or of the k with the largest contributions."""
 
 
 class Details(msgspec.Struct, frozen=True, gc=False):
-    """What an answer holds of its row in addition to prediction and explanation."""
+    """What a response says about its row in addition to prediction and explanation."""
 
     features: bool = False
-    """Every feature by name."""
+    """Whether it repeats every feature by name."""
     defaults: Mapping[str, Value] | None = None
-    """The defaults that stand in place of absent features, by name."""
+    """The defaults that were used for absent features, by name."""
     leaves: bool = False
     """The leaf reached in each tree."""
     base_margin: Sequence[float] | None = None
@@ -37,7 +37,7 @@ class Details(msgspec.Struct, frozen=True, gc=False):
 FEATURES = Details(features=True)
 _NOTHING = Details()
 ParsedRequest = tuple[Row | ByKey, ExplainOption, Details | None]
-"""The row or the key to look it up by, whether an explanation is requested, and what else the answer holds."""
+"""The row, or the key to look it up by; whether an explanation is requested; which details the response has."""
 
 
 def in_batch(
@@ -56,7 +56,7 @@ def in_batch(
 
 
 def with_defaults(details: Details | None, defaults: Mapping[str, Value]) -> Details | None:
-    """Return the details of a row that has these defaults in place of absent features."""
+    """Return the details of a response whose row uses these defaults for absent features."""
     if not defaults:
         return details
     return msgspec.structs.replace(details or _NOTHING, defaults=defaults)

@@ -35,7 +35,8 @@ class ResponseBuilder:
         self._never_again = never_again
         named = b',"model":%b,"version":%b' % (_encode(model.name), _encode(model.bundle.short_version))
         self.origin = named + b',"cached":false'
-        """The members after a prediction. Text from callers comes later, since the cache rewrites the first `cached`."""
+        """The members after a prediction. Text from callers must come later, because the cache rewrites the first
+        `"cached"`."""
         self._classifies = model.classes is not None
         self._writer: ExplanationWriter | None = None
         if isinstance(model.engine, Explainer):
@@ -199,7 +200,7 @@ class ResponseBuilder:
     ) -> list[bytes]:
         """Return the explanation of each instance that requests one, null for the others.
 
-        Encoded one by one: a single call for all would hold the GIL, and block the event loop, until it ends.
+        They are encoded one by one: a single call for all would keep the GIL, and so block the event loop, until it ends.
         """
         k = self.model.engine.n_outputs
         written = [b"null"] * len(parsed)

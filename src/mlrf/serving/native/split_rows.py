@@ -1,4 +1,4 @@
-"""Rows of `{"columns": […], "data": [[…]]}`, as `DataFrame.to_json(orient="split")` writes them."""
+"""Reads rows from `{"columns": […], "data": [[…]]}`, as `DataFrame.to_json(orient="split")` writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlrf.serving.native.json_scanner import begins_with, items_of, members_of, 
 
 
 def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
-    """Return the rows of `{"columns": […], "data": [[…]]}`; without columns, or with their numbers, in schema order."""
+    """Return the rows of `{"columns": […], "data": [[…]]}`; if columns have no names, or are numbered, in schema order."""
     members = members_of(raw, name)
     for member in members:
         if member not in ("columns", "data", "index"):
@@ -47,7 +47,7 @@ def rows_of_split(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
 
 
 def _column_names(writer: RowWriter, raw: msgspec.Raw) -> list[str] | None:
-    """Return the names of columns; None where they are the numbers from 0 that pandas gives to columns without names."""
+    """Return the names of columns; None if they are the numbers from 0 that pandas gives to columns without names."""
     try:
         names = msgspec.json.decode(raw, type=list[str | int])
     except msgspec.MsgspecError as error:
@@ -62,5 +62,5 @@ def _column_names(writer: RowWriter, raw: msgspec.Raw) -> list[str] | None:
             )
     named = [str(name) for name in names]
     if (twice := first_repeated(named)) is not None:
-        raise InvalidRequestError(f"the column {shown_name(twice)} is there twice", field="columns")
+        raise InvalidRequestError(f"the column {shown_name(twice)} is given twice", field="columns")
     return named

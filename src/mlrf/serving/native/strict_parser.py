@@ -1,4 +1,4 @@
-"""The strict parser: reads requests by the schema's rules, so that errors name field, value and remedy."""
+"""The strict parser: reads requests value by value by the schema's rules, so that errors name field, value and remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MANY_CONTRACT = 'a batch is {"instances": [{"features": …}, …]}'
 _ONE_CONTRACT = 'a request is {"features": {name: value, …}}, {"features": [value, …]} or {"key": {field: value, …}}'
 _SPARE_VALUES = 1000
 _SPARE_TIMES = 4
-"""Factor by which an instance may exceed its features: ignored and duplicate names."""
+"""An instance may have this many times as many values as features, for ignored and duplicate names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class StrictParser:
     max_values: int = field(init=False)
     """Most values in an instance, counted by commas, with an allowance for commas inside strings."""
     _natural: NaturalBodies | None = field(init=False)
-    """None where bodies must be in canonical form."""
+    """Reads natural forms; None if bodies must be in canonical form."""
 
     def __post_init__(self) -> None:
         n_values = _SPARE_TIMES * len(self.schema.names) + _SPARE_VALUES
@@ -67,7 +67,7 @@ class StrictParser:
     ) -> list[ParsedRequest]:
         """Return the requests in a `/predict/batch` body; raises RequestError, which names the invalid instance.
 
-        `read_fast` may return the request of an instance; where it returns None, this parser decides.
+        `read_fast` returns the request of an instance, or None if this parser must decide.
         """
         members, instances = self._envelope(json_scanner.whole_document(body, self.schema.names))
         options = read_options(members, self.leniency)
@@ -117,7 +117,7 @@ class StrictParser:
         return json_scanner.items_of(members["instances"])
 
     def _checked(self, instances: list[msgspec.Raw]) -> list[msgspec.Raw]:
-        """Return the instances of a batch if they are neither none nor too many."""
+        """Return the instances of a batch; EmptyBatchError if there are none, BatchTooLargeError if too many."""
         if not instances:
             raise EmptyBatchError("the batch contains no instances; send at least one", instances=0)
         if len(instances) > self.max_instances:
@@ -154,7 +154,7 @@ class StrictParser:
         return parsed, options.explain, options.details
 
     def _row(self, members: Mapping[str, msgspec.Raw], leniency: Leniency) -> tuple[Row, dict[str, Value]]:
-        """Return the row, and the defaults in it of features that the body leaves out."""
+        """Return the row, and by name the defaults that were used for features that the body leaves out."""
         schema = self.schema
         if "overrides" in members:
             raise InvalidRequestError('"overrides" replace stored values; send a "key" too', field="overrides")
@@ -169,7 +169,7 @@ class StrictParser:
         if begins_with(features, b"["):
             items = json_scanner.items_of(features)
             if len(items) != len(schema.names):
-                # Refused by number, whatever the values are.
+                # The wrong number of values is refused before any of them is read.
                 return schema.row_by_position(items, leniency), {}
             in_order = [feature_value(v, n) for n, v in zip(schema.names, items, strict=True)]
             return schema.row_by_position(in_order, leniency), {}

@@ -1,7 +1,7 @@
 """Limits of the repeated fields of a request, for every transport: counted before any object is created.
 
 An empty field takes two bytes to send and a microsecond or more to create: eight megabytes of empty inputs took ten seconds.
-What can be counted in one pass over the bytes is refused for its number, which takes milliseconds.
+Counting them takes one pass over the bytes and a few milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CountLimits:
     """The limits of one server, derived from the models it serves."""
 
     def __init__(self, max_inputs: int = 0, max_values: int = 0) -> None:
-        """Take the features of the widest model, and the most values that a request to any model may have."""
+        """`max_inputs`: features of the widest model; `max_values`: most values of a request to any model."""
         n_inputs = max(MAX_INPUTS, 2 * max_inputs)
         n_parameters = max(_MAX_PARAMETERS, 2 * n_inputs)
         n_dimensions = max(_MAX_DIMENSIONS, 4 * n_inputs)

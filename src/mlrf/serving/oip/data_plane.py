@@ -40,8 +40,8 @@ class DataPlane:
     ) -> None:
         """`check_ready` raises NotReadyError while the worker should get no requests; `unloaded` are versions by name.
 
-        Of the unloaded models, those in `refused` are out of service because no version of them passed its checks. `total`
-        returns the count of a metric in all workers.
+        `refused` names the unloaded models of which no version passed its checks. `total` returns the count of a metric in all
+        workers.
         """
         self._refused = frozenset(refused)
         self._models = {each.name: each for each in models}

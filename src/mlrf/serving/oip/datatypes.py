@@ -1,6 +1,6 @@
-"""The datatypes of the Open Inference Protocol for features: one table of their ranges and how they are read.
+"""The datatypes of the Open Inference Protocol that features may have: their ranges, and how they are read.
 
-Numbers are little-endian and row-major, as on every processor that mlrf runs on; an element of BYTES is a length of 4 bytes and
+Numbers are little-endian, like every processor that mlrf runs on, and row-major. An element of BYTES is a length of 4 bytes and
 that many bytes.
 """
 
@@ -20,14 +20,14 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Datatype:
-    """One datatype: `width` in bytes, `code` of `array`, `struct` and memory views. BYTES has neither."""
+    """One datatype: its `width` in bytes, and its `code` in `array`, `struct` and memory views. BYTES has neither."""
 
     name: str
     width: int
     code: str
     is_float: bool = False
     least: int = 0
-    """The range of an integer datatype."""
+    """The range of an integer datatype, from `least` to `most`."""
     most: int = 0
 
     def values_of(self, data: Buffer) -> array[float] | array[int]:

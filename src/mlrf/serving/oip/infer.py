@@ -42,10 +42,11 @@ _Make = Callable[[InferenceRun, Rows], bytes]
 
 
 class ModelInference:
-    """Answers inference requests for one version of a model, and for its stored `rows` if there are some.
+    """Answers inference requests for one version of a model, and for its stored `rows` if it has any.
 
-    `partition` caches the tensors of rows, independent of transport, datatype and id of the request, which differs each time:
-    reading a request and writing its response takes a third of the time of a small one (ADR 8).
+    `partition` caches the tensors of rows, whatever the transport, datatype and id of the request, because clients send a
+    different id with each request. Reading a small request and writing its response is a third of its time (ADR 8), which
+    remains.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ModelInference:
         rows: StoredRows | None = None,
         partition: CachePartition | None = None,
     ) -> None:
-        """`version` is the number that clients use for it."""
+        """`version` is the version's number, as clients send it."""
         self._model = model
         self.bundle = model.bundle
         self.name = model.bundle.name

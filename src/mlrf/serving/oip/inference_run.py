@@ -1,4 +1,4 @@
-"""One inference request in progress: what was requested, how its response is encoded, and the rows that were found for it."""
+"""`InferenceRun`: an inference request in progress, with the encoder of its response and the rows found for it."""
 
 from __future__ import annotations
 

@@ -53,14 +53,13 @@ _DECODERS = {name: _decoders(datatype) for name, datatype in DATATYPES.items()}
 
 
 def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int) -> Sequence[Any]:
-    """Return the values of an array of JSON, flat or nested as a shape of two dimensions is; null is None, or NaN.
+    """Return the values of a JSON array, flat or nested as the shape says; null is None, or NaN for floats.
 
-    MsgspecError for values that are not such an array, TooManyValuesError for a long text with more
-    than `most`.
+    MsgspecError if the text is not such an array; TooManyValuesError for a long text with more values than `most`.
     """
     fast, flat, by_row = _DECODERS[datatype.name]
     if len(text) <= JSON_PIECE_BYTES:
-        # The reader of the tensor reports the details.
+        # TensorReader reports what is wrong.
         most = len(text)
         if not _NESTED.match(text):
             try:
@@ -82,7 +81,7 @@ def read_values(text: bytes, datatype: Datatype, shape: Sequence[int], most: int
 
 
 def write_values(values: Sequence[Any]) -> msgspec.Raw:
-    """Return an array of JSON; NaN is null."""
+    """Return the values as a JSON array, NaN as null."""
     pieces = (values[start : start + JSON_PIECE_VALUES] for start in range(0, len(values), JSON_PIECE_VALUES))
     return msgspec.Raw(b"[" + b",".join([_encode(list(each))[1:-1] for each in pieces]) + b"]")
 
@@ -108,7 +107,7 @@ def _pieces(text: bytes, decode: _Decode, gap: re.Pattern[bytes]) -> Iterator[li
             try:
                 piece = decode(b"[%b]" % text[start:cut])
             except msgspec.MsgspecError:
-                # A string that looks like a separator was cut in two, and its first half is not JSON: use the next separator.
+                # A string that contains a separator was cut in two, so its first half is not JSON: try the next separator.
                 if found is None or tried == _TRIES - 1:
                     raise
                 begin = found.start() + 1

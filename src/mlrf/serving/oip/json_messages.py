@@ -1,4 +1,4 @@
-"""Requests and responses of any transport as the protocol's JSON, for the prediction log."""
+"""Encodes requests and responses of any transport as the protocol's JSON, for the prediction log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _encode = msgspec.json.encode
 
 
 def request_json(request: InferRequest) -> bytes:
-    """Return a request that was answered; missing floats are null."""
+    """Return the JSON of a request that was answered; missing floats are null."""
     document: dict[str, Any] = {"model_name": request.model_name}
     if request.model_version:
         document["model_version"] = request.model_version

@@ -1,7 +1,7 @@
 """Inference requests and responses, independent of the transport.
 
-A transport decodes bytes to an `InferRequest`, and encodes an `InferResponse` to bytes; it checks what belongs to its own
-format (a binary size beyond the body), but not the meaning of the tensors.
+A transport decodes bytes to an `InferRequest` and encodes an `InferResponse` to bytes. It checks its own format (for example, a
+binary size beyond the body), but not the meaning of the tensors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 MOST_DIMENSIONS = 2
 """Dimensions of an input: [rows], or [rows, columns]; one with more is refused for its shape."""
 NOT_OFFERED = ("shared_memory_region", "classification")
-"""Parameters of a tensor in Triton that must not be ignored: the client would read the data from elsewhere."""
+"""Parameters of a tensor in Triton that must be refused, not ignored: the data would be elsewhere, or have another meaning."""
 
 
 class InputTensor(msgspec.Struct, gc=False):
@@ -47,7 +47,7 @@ class InferRequest(msgspec.Struct, gc=False):
     outputs: Sequence[str] = ()
     """The names of the requested outputs, in their order; the transport knows how each is encoded."""
     began_s: float = 0.0
-    """When its reading began (`perf_counter`), for the statistics; 0 if the time was not taken."""
+    """When decoding began (`perf_counter`), for the statistics; 0 if it was not measured."""
 
 
 class OutputTensor(msgspec.Struct, gc=False):

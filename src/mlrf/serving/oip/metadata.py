@@ -20,7 +20,7 @@ _KEY_DATATYPES = {"string": "BYTES", "date": "BYTES", "integer": "INT64", "boole
 def model_metadata(bundle: Bundle, version: str, outputs: Outputs, *, by_key: bool) -> dict[str, Any]:
     """Return name, versions, platform, inputs and outputs; one tensor per feature if a category is a string.
 
-    `parameters` names the outputs that come on demand, and where rows are looked up `by_key`, the inputs of the key.
+    `parameters` lists the outputs that are returned on demand, and, if rows are looked up `by_key`, the inputs of the key.
     """
     return {
         "name": bundle.name,

@@ -1,9 +1,9 @@
 """The outputs of a model: their names, which ones a request selects, and how tensors are computed from margins.
 
-`prediction` is what the training library's `predict` returns, [n], or [n, K] of several outputs; a multiclass model calls it
-`probabilities`. `label` is a classifier's class. `predict` and `output-0`, as MLServer and KServe name their first output, are
-what `predict` of the object that was built returns: the label, where the bundle says so. Explanations (`shap_values`,
-`shap_base`) are computed only where they are named, and cost nothing elsewhere.
+`prediction` is what the training library's `predict` returns: [n], or [n, K] for several outputs. For a multiclass model it is
+named `probabilities`. `label` is a classifier's class. `predict` and `output-0`, which are the names of the first output in
+MLServer and KServe, are what `predict` of the object that was built returns, which may be the label. Explanations
+(`shap_values`, `shap_base`) are computed only if they are requested by name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHAP_BASES: Final = "shap_bases"
 """What `shap_base` is of rows with base margins: one for each row."""
 LEAVES: Final = "leaves"
 PREDICT_PROBA: Final = "predict_proba"
-"""What MLServer calls `probabilities`."""
+"""MLServer's name of `probabilities`."""
 _LABEL_NAMES = ("predict", "output-0")
 _FIRST_NAMES = frozenset((PREDICTION, *filter(None, ALSO_KNOWN.values())))
 _EXPLANATIONS = frozenset((SHAP_VALUES, SHAP_BASE, SHAP_BASES))
@@ -110,7 +110,7 @@ class Outputs:
         return self._model.engine.name
 
     def described(self) -> list[dict[str, Any]]:
-        """Return the outputs as metadata describe them: name, datatype, shape, and what they hold."""
+        """Return the outputs for the metadata: name, datatype, shape and description of each."""
         return [
             {
                 "name": kind,
@@ -139,8 +139,8 @@ class Outputs:
     def requested(self, request: InferRequest, *, has_bases: bool = False) -> RequestedOutputs:
         """Return the outputs of a request; InvalidTensorError for an unknown name, NotExplainableError for a graph.
 
-        A request without names gets the first output, with the name that other servers use with the input's name. `has_bases`
-        says that it gives base margins, so that each row has a base of its own.
+        A request without names gets the first output, under the name that other servers use for the output of such an input.
+        `has_bases`: whether the request has base margins, so that each row has its own base.
         """
         if has_bases and SHAP_BASE in request.outputs:
             kinds = [
@@ -224,7 +224,7 @@ class Outputs:
         """Return one tensor; `predictions` are numbers, or lists of K numbers."""
         match kind:
             case "label":
-                # Indices of classes: what the cache keeps has eight bytes a row whatever a label's length.
+                # Indices of classes, so that the cache stores eight bytes a row however long the labels are.
                 numbers = array("d", self._model.class_indices(predictions))
             case "prediction" | "probabilities" if self._k > 1:
                 numbers = array("d", chain.from_iterable(predictions))

@@ -1,4 +1,4 @@
-"""Values of an output tensor as JSON and protobuf hold them, and back to the bytes of the tensor."""
+"""Converts the bytes of an output tensor to values for JSON and protobuf, and back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def values_of(tensor: OutputTensor) -> Sequence[Any]:
 
 
 def data_of(datatype: str, values: Sequence[Any]) -> bytes:
-    """Return the bytes of a tensor that holds these values; `values_of` returns them."""
+    """Return the bytes of a tensor with these values; the inverse of `values_of`."""
     kind = DATATYPES[datatype]
     if kind is BYTES:
         texts = [value if isinstance(value, bytes) else str(value).encode() for value in values]

@@ -30,7 +30,7 @@ async def _refuse(name: str) -> bytes:
 
 
 ALONE = Repository(_refuse, _refuse)
-"""The operation of a service without other workers and without an arbiter."""
+"""The repository of a service without an arbiter: refuses to load and unload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +61,4 @@ class Parameters:
 
 LOAD = Parameters("load")
 UNLOAD = Parameters("unload", ("unload_dependents",))
-"""Models do not depend on one another, so it changes nothing."""
+"""`unload_dependents` has no effect, because models do not depend on one another."""

@@ -1,4 +1,4 @@
-"""Looked-up rows in the data plane: how long an answer from them is valid, its parameters, and precomputed contributions."""
+"""Rows found by key in the data plane: how long an answer from them is valid, its parameters, and precomputed contributions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def validity_of(found: Sequence[FoundRow]) -> tuple[int | None, float]:
 
 
 def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) -> KeyedAnswer:
-    """Return tensors as the cache stores them: after their rows' parameters, with the conditions that the rows set.
+    """Return the cache entry of tensors: the parameters of their rows, the tensors, and how long the rows allow its reuse.
 
     A shared store (`is_local` false) does not report changes: an answer from it must not be reused.
     """
@@ -36,7 +36,7 @@ def keyed_answer(found: Sequence[FoundRow], packed: bytes, *, is_local: bool) ->
 
 
 def _pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
-    """Return tensors after the parameters of their rows: their as-of time; for several rows, that of the oldest."""
+    """Return tensors preceded by their parameters: the as-of time of their row, or of the oldest of several rows."""
     parameters: dict[str, Parameter] = {}
     if all(each.stored.as_of_us is not None for each in found):
         oldest = min(found, key=lambda each: each.stored.as_of_us or 0)
@@ -48,7 +48,7 @@ def _pack_parameters(found: Sequence[FoundRow], packed: bytes) -> bytes:
 
 
 def unpack_parameters(packed: bytes) -> tuple[Mapping[str, Parameter], bytes]:
-    """Return the parameters before the tensors of a cached answer, and the tensors."""
+    """Return the parameters and the tensors of a cached answer."""
     end = _LENGTH_BYTES + int.from_bytes(packed[:_LENGTH_BYTES], "little")
     return msgspec.json.decode(packed[_LENGTH_BYTES:end]), packed[end:]
 

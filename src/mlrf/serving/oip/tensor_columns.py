@@ -34,7 +34,7 @@ def number_column(tensor: InputTensor, datatype: Datatype) -> array[float]:
     if isinstance(numbers, array) and numbers.typecode == "d":
         return numbers
     doubles = array("d")
-    # A few thousand per call: one call for millions would block the interpreter.
+    # In pieces, because one call for millions would keep the GIL.
     for start in range(0, len(numbers), CONVERTED_VALUES):
         piece: Sequence[Any] = numbers[start : start + CONVERTED_VALUES]
         try:
@@ -61,7 +61,7 @@ def category_column(
     seen: dict[Any, float] = {}
     codes = array("d")
     for row, value in enumerate(values):
-        # True and 1 are the same dict key, but come in different tensors.
+        # True and 1 are equal as dict keys, but are in tensors of different datatypes.
         code = seen.get(value)
         if code is None:
             try:
@@ -76,7 +76,7 @@ def category_column(
 
 
 def key_column(tensor: InputTensor, datatype: Datatype, kind: KeyType) -> Sequence[Any]:
-    """Return the values of a key's field; each may be text."""
+    """Return the values of a key's field; a value may be given as text."""
     if datatype is not BYTES:
         fits = kind is KeyType.BOOLEAN if datatype.name == "BOOL" else kind is KeyType.INTEGER and not datatype.is_float
         if not fits:
@@ -108,7 +108,7 @@ def _boolean(number: float | None) -> bool | None:
 
 
 def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
-    """Return the numbers of a tensor in its datatype's range and precision; missing ones as NaN, of integers as None."""
+    """Return a tensor's numbers in its datatype's range and precision, missing ones as NaN, or as None for integers."""
     data = tensor.data
     if datatype is BYTES:
         raise InvalidTensorError(
@@ -129,7 +129,7 @@ def _numbers(tensor: InputTensor, datatype: Datatype) -> Sequence[float | None]:
         try:
             for start in range(0, len(data), CONVERTED_VALUES):
                 part = [math.nan if value is None else value for value in data[start : start + CONVERTED_VALUES]]
-                # `array` would make an infinity of a finite number beyond float32.
+                # `array` would turn a finite number beyond float32 into an infinity.
                 floats.frombytes(struct.pack(f"<{len(part)}{datatype.code}", *part))
         except (TypeError, OverflowError, struct.error) as error:
             raise _beyond(tensor, datatype, next(v for v in data if not _is_number(v, datatype))) from error

@@ -32,7 +32,8 @@ ALSO_KNOWN = {
     "input-1": "output-1",
     "predict": "predict",
 }
-"""Names of the single tensor for other servers' clients, and of the first output in response ("" for the usual name)."""
+"""Names under which other servers' clients send the single tensor, and the name of the first output then ("": the usual
+one)."""
 BASE_MARGIN_INPUTS = frozenset(("base_margin", "init_score"))
 _SHOWN = 5
 
@@ -63,7 +64,7 @@ class TensorReader:
         self._rules_by_value = ColumnRules(map(rule_by_value, schema.features))
 
     def is_by_key(self, inputs: Sequence[InputTensor]) -> bool:
-        """Whether the inputs are exactly the fields of the key, and not exactly the features too."""
+        """Whether the inputs are exactly the fields of the key; if these are also exactly the features, they are not a key."""
         if self._key is None or len(inputs) != len(self._key.names):
             return False
         names = {each.name for each in inputs}

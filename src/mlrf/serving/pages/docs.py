@@ -1,4 +1,4 @@
-"""`/docs`: one page without a script or style from elsewhere, so that it works where there is no internet."""
+"""The page at `/docs`, which loads no script or style from elsewhere, so that it works without internet access."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ document.addEventListener('submit', async event => {
   catch (error) { out.textContent = String(error); }
 });
 """
-"""The key stays in this page's memory: it is never stored, nor part of an address."""
+"""Keeps the API key in the page's memory: it is never stored, and never part of an address."""
 
 
 def _source(text: str) -> bytes:
@@ -61,7 +61,7 @@ HEADERS = (
     b"X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"
     % (_source(_SCRIPT), _source(_STYLE))
 )
-"""The header lines of the page: names in a bundle are text from elsewhere, so nothing runs but the script of this module."""
+"""The header lines of the page. Names in a bundle are untrusted text, so no script but that of this module may run."""
 _KEY_FORM = (
     f'<form data-models="{paths.DOCS_MODELS}"><p><label>API key <input type="password" autocomplete="off" required></label> '
     "<button>Show the models</button></p><p>The page keeps it until you leave, and sends it with each request.</p>"
@@ -72,7 +72,7 @@ _KEY_FORM = (
 def page(bundles: list[Bundle], default: str, version: str, max_batch: int, *, asks_for_key: bool = False) -> bytes:
     """Return the page: the routes, and the part about the models.
 
-    A page that `asks_for_key` is for anyone, and names no model: it fetches that part with the key that the reader enters.
+    A page that `asks_for_key` needs no key itself and names no model: it fetches that part with the key that the reader enters.
     """
     rows = "".join(_route(spec, max_batch) for spec in ROUTES if spec.handler is not None)
     models = "" if asks_for_key else models_part(bundles, default).decode()

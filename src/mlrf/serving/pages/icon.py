@@ -1,4 +1,4 @@
-"""The icon that browsers ask every server for, whatever page they show."""
+"""The icon `/favicon.ico`, which browsers request from every server."""
 
 from __future__ import annotations
 

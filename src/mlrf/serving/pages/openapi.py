@@ -19,11 +19,11 @@ from mlrf.serving.routes import ROUTES
 
 _RELOAD_REFUSED = TABLE[ReloadRefusedError].http
 _NO_BODY_STATUSES = frozenset((411, 413, 415, 422))
-"""What is answered to bodies alone."""
+"""Statuses that only requests with a body can get."""
 
 
 def document(bundles: list[Bundle], default: str, version: str, max_batch: int, names: Sequence[str]) -> dict[str, Any]:
-    """Return the document; routes without a model's name stand for `default`, and `names` has those of unloaded models too."""
+    """Return the document; routes without a model's name are those of `default`; `names` includes unloaded models."""
     operations: dict[str, Any] = {}
     contents = fixed_contents(bundles) | _FIXED | PLATFORM_CONTENTS
     schemas = _shared_schemas(names, [bundle.name for bundle in bundles])
@@ -65,7 +65,7 @@ def document(bundles: list[Bundle], default: str, version: str, max_batch: int, 
 
 
 def _add_schemas(schemas: dict[str, Any], bundle: Bundle, max_batch: int) -> NativeSchemas:
-    """Add a model's schemas, under names of which none is taken, however it is written."""
+    """Add a model's schemas under names that are not taken, in any capitalisation."""
     taken = {name.casefold() for name in schemas}
     made = (NativeSchemas(bundle, max_batch, prefix) for prefix in class_prefixes(bundle.name))
     chosen = next(each for each in made if taken.isdisjoint(name.casefold() for name in each.schemas))
@@ -113,7 +113,7 @@ def _in_path(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shared_schemas(known: Sequence[str], served: Sequence[str]) -> dict[str, Any]:
-    """Return the named schemas of all models; `known` names those that are unloaded too."""
+    """Return the named schemas that all models share; `known` includes the names of unloaded models, `served` does not."""
     error = {
         "error": {"type": "string"},
         "code": {"type": "string"},
@@ -158,4 +158,4 @@ _FIXED = {
     paths.DOCS_MODELS: Content({"text/html": {"schema": {"type": "string"}}}),
     paths.FAVICON: Content({"image/x-icon": {"schema": {"type": "string", "format": "binary"}}}),
 }
-"""By path; a route without a line answers with any object."""
+"""By path; a route that is not listed answers with any object."""

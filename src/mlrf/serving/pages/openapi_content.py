@@ -1,4 +1,4 @@
-"""What a route takes and answers, as the OpenAPI document describes it."""
+"""Descriptions of request and response bodies in the OpenAPI document, and helpers that build their schemas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def json_content(
     example: Any = None,
     examples: dict[str, Any] | None = None,
 ) -> Content:
-    """Return the content of a route that speaks JSON, for the schemas of its response and its request body."""
+    """Return the content of a JSON route, given the schemas of its response and its request body."""
     answered = {"application/json": {"schema": response}}
     if request is None:
         return Content(answered)
@@ -53,15 +53,15 @@ def reference(name: str) -> dict[str, Any]:
 
 
 def nullable(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of the same, or null."""
+    """Return the schema of a value that matches `schema` or is null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def values_of(values: Sequence[Category], *, is_nullable: bool = False) -> dict[str, Any]:
     """Return the schema of one of these values: an enumeration for each type that has some.
 
-    Generators take enumerations of strings and integers alone, and make a name of each value: of other types, and where two
-    names would be one, the type is all that is said.
+    Code generators accept only enumerations of strings or integers, and make a name of each value. For other types, and if two
+    values would get the same name, the schema states only the type.
     """
     texts = [value for value in values if isinstance(value, str)]
     integers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
@@ -82,7 +82,7 @@ def values_of(values: Sequence[Category], *, is_nullable: bool = False) -> dict[
 
 
 def class_prefixes(name: str) -> Iterator[str]:
-    """Yield what the names of a model's schemas may begin with: its own name as a class's, then the same with a number."""
+    """Yield possible prefixes of the names of a model's schemas: its name as a class name, then the same with numbers."""
     plain = "".join(word[:1].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))
     plain = plain if plain[:1].isalpha() else f"Model{plain}"
     yield plain

@@ -1,4 +1,4 @@
-"""What `/curve` takes and answers, in the OpenAPI document."""
+"""The schemas of `/curve` in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURVE_SCHEMAS: dict[str, Any] = {
 }
 """The named schemas of all models' curves."""
 VARY = {"vary": reference("Vary")}
-"""The member that a body has beyond those of `/predict`."""
+"""The member that a body has in addition to those of `/predict`."""
 
 
 def curve_schema(

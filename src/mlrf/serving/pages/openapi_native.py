@@ -1,8 +1,8 @@
-"""What the native routes of a model take and answer, as named schemas of the OpenAPI document.
+"""The request and response bodies of a model's native routes, as named schemas of the OpenAPI document.
 
-Code generators make a class of each named schema, so: every schema has a type, every array its items, a choice is between
-forms that their type or their required members distinguish, and a constant is an enumeration of one. Of objects and arrays the
-choice is `anyOf`: OpenAPI Generator takes an object for an array too, and then refuses it of a `oneOf`.
+Code generators make a class of each named schema. Therefore every schema has a type, every array its items; alternatives differ
+in their type or their required members; a constant is an enumeration of one value. A choice between objects and arrays is
+`anyOf`: OpenAPI Generator also accepts an object as an array, and then refuses it for a `oneOf`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _OPTIONS = {
 
 
 class NativeSchemas:
-    """The schemas of one model's native routes, by name, each name begun by `prefix`."""
+    """The schemas of one model's native routes, by name; every name begins with `prefix`."""
 
     def __init__(self, bundle: Bundle, max_batch: int, prefix: str) -> None:
         self._bundle = bundle
@@ -103,7 +103,7 @@ class NativeSchemas:
         self._curve = self._named("Curve", curve)
 
     def content(self, path: str) -> Content | None:
-        """Return what a native route of the model takes and answers; None for another route."""
+        """Return the bodies of a native route of the model; None for another route."""
         match path:
             case paths.PREDICT:
                 return json_content(self._answer, self._request, example=self._example)
@@ -122,7 +122,7 @@ class NativeSchemas:
         return reference(self._prefix + name)
 
     def _requests(self, name: str, more: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
-        """Return the reference to a request of one row: by its features, or where rows are stored, by its key too.
+        """Return the reference to a request of one row: by its features, or, if rows are stored, by its key.
 
         `more` has further members, all required.
         """
@@ -150,7 +150,7 @@ class NativeSchemas:
         return object_of(properties | self._of_the_row() | {"explanation": self._explanation}, required=required)
 
     def _of_the_row(self) -> dict[str, Any]:
-        """Describe the members of a response about its row, where requested or found by key."""
+        """Return the schemas of the members about the row, which a response has if requested or for a row found by key."""
         properties: dict[str, Any] = {"features": self._features, "leaves": _LEAVES}
         if _has_defaults(self._bundle):
             properties["defaults"] = _DEFAULTS
@@ -184,9 +184,9 @@ class NativeSchemas:
 
 
 def _by_name(bundle: Bundle) -> dict[str, Any]:
-    """Return the JSON Schema of an instance, with enumerations that generators take."""
+    """Return the JSON Schema of an instance, with enumerations that code generators accept."""
     schema = {name: value for name, value in to_json_schema(bundle.schema).items() if name != "$schema"}
-    # Of a title generators would make the name of the class.
+    # Generators would name the class after a title.
     schema["description"] = schema.pop("title")
     properties = {}
     for feature in bundle.schema.features:
@@ -234,7 +234,7 @@ def _position(feature: Feature) -> dict[str, Any]:
 
 
 def _explanation(bundle: Bundle) -> dict[str, Any]:
-    """Describe an explanation: of several outputs, lists in the order of the classes and objects by class."""
+    """Return the schema of an explanation; with several outputs it has lists in the order of classes and objects by class."""
     number: dict[str, Any] = _value(bundle)
     by_feature: dict[str, Any] = {"type": "object", "additionalProperties": _NUMBER}
     rest: dict[str, Any] = _NUMBER

@@ -118,14 +118,14 @@ OIP_SCHEMAS: dict[str, Any] = {
 
 
 def fixed_contents(bundles: Sequence[Bundle]) -> dict[str, Content]:
-    """Return what the routes under `/v2` take and answer, by path; examples are of `bundles`."""
+    """Return the bodies of the routes under `/v2`, by path, with examples for `bundles`."""
     acting = json_content(reference("Done"), reference("RepositoryRequest"))
     infer = json_content(
         reference("InferResponse"),
         reference("InferRequest"),
         examples={each.name: {"value": _example(each)} for each in bundles},
     )
-    # JSON, and behind it the tensors that have a binary_data_size.
+    # JSON, followed by the tensors that have a binary_data_size.
     infer.response["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
         paths.V2: json_content(reference("ServerMetadata")),
@@ -144,7 +144,7 @@ def fixed_contents(bundles: Sequence[Bundle]) -> dict[str, Content]:
 
 
 def _example(bundle: Bundle) -> dict[str, Any]:
-    """Return a request of one row, a tensor a feature."""
+    """Return a request of one row with a tensor for each feature."""
     inputs = [
         {"name": name, "shape": [1], "datatype": _datatype_of(value), "data": [value]}
         for name, value in bundle.schema.example().items()

@@ -1,6 +1,6 @@
-"""`/ui`: the files of the page, and the header lines that keep it to this server.
+"""Serves the files of the page at `/ui`, with header lines that allow it to load from this server only.
 
-The files name no model and hold no value, so they need no key; the page sends the key that a person gives it with its requests.
+The files contain no names of models and no values, so they need no key; the page sends the key that its reader enters.
 """
 
 from __future__ import annotations

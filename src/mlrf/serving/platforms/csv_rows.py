@@ -1,9 +1,9 @@
-"""Rows of CSV bodies.
+"""Reads the rows of CSV bodies.
 
-1. The first line is a header where it holds exactly the names of the features, in any order; `header=present` or
-   `header=absent` in the content type says so where it could be doubted. A first line that holds only some names is refused.
-2. No data row is dropped. An empty field, and `nan`, is missing.
-3. With a header, categories go by value; without one, numbers are codes and other texts are names.
+1. The first line is a header if it consists of exactly the names of the features, in any order. `header=present` or
+   `header=absent` in the content type overrides that. A first line with only some of the names is refused.
+2. No data row is dropped. An empty field, or `nan`, is a missing value.
+3. With a header, categories are given by value; without one, numbers are codes and other texts are names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mlrf.serving.native.canonical_rows import SPARE_TIMES, SPARE_VALUES, RowWri
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
-"""No digit can be matched in two ways: a field may hold a million of them before the letter that makes it no number."""
+"""Possessive, so that a million digits before a letter are not matched again in other ways."""
 _INFINITY = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _TRUE, _FALSE = frozenset(("true", "1", "1.0")), frozenset(("false", "0", "0.0"))
 _MAX_FIELD_CHARS = 1 << 20
@@ -41,18 +41,18 @@ csv.field_size_limit(_MAX_FIELD_CHARS)
 
 
 class Header(StrEnum):
-    """What the first line of a body is."""
+    """How the first line of a body is read."""
 
     EXACT = "exact"
-    """A header of exactly the features' names, or the body is refused: no option says what else it may be."""
+    """It must be a header of exactly the features' names; otherwise the body is refused."""
     DETECT = "detect"
-    """A header where it is exactly the features' names, else data."""
+    """It is a header if it has exactly the features' names, otherwise data."""
     PRESENT = "present"
     ABSENT = "absent"
 
 
 def rows_of_csv(writer: RowWriter, body: bytes, header: Header) -> list[bytes]:
-    """Return the rows of a CSV body; MalformedRequestError, FeatureCountError, UnsupportedMediaTypeError."""
+    """Return the rows of a CSV body; raises MalformedRequestError, FeatureCountError or UnsupportedMediaTypeError."""
     lines = _lines(body, writer.max_rows, len(writer.schema.features))
     names = _header(writer, lines[0] if lines else [], header)
     data = lines if names is None else lines[1:]
@@ -91,7 +91,7 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedRequestError(f"the body is not UTF-8 at byte {error.start}") from error
-    # Of a model of one feature an empty line is a row whose value is missing.
+    # For a model of one feature, an empty line is a row with a missing value.
     text = text.removesuffix("\n").removesuffix("\r") if n_features == 1 else text.rstrip("\r\n")
     if not text and n_features > 1:
         raise MalformedRequestError("the body is empty; send CSV, a row a line")
@@ -100,7 +100,7 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
         for line in csv.reader(_short_lines(text, n_features), strict=True):
             lines.append(line)
             if len(lines) > max_rows + 1:
-                # One more than may be, a header included: that there are too many is all that counts.
+                # One line more than allowed, header included, is enough to refuse the body.
                 break
     except csv.Error as error:
         raise MalformedRequestError(f"the body is not CSV at line {len(lines) + 1}: {error}") from error
@@ -108,9 +108,9 @@ def _lines(body: bytes, max_rows: int, n_features: int) -> list[list[str]]:
 
 
 def _short_lines(text: str, n_features: int) -> Iterator[str]:
-    """Yield the lines of a text; FeatureCountError for one of so many fields that making them would take long.
+    """Yield the lines of a text; FeatureCountError for a line with so many fields that splitting it would take long.
 
-    All fields of a line are made in one call, which holds the interpreter.
+    The csv module splits a line in one call, which keeps the GIL.
     """
     most = SPARE_TIMES * n_features + SPARE_VALUES
     for index, line in enumerate(io.StringIO(text, newline="")):
@@ -125,7 +125,7 @@ def _short_lines(text: str, n_features: int) -> Iterator[str]:
 
 
 def _header(writer: RowWriter, first: Sequence[str], header: Header) -> list[str] | None:
-    """Return the names of the header, None where the first line is data."""
+    """Return the names in the header; None if the first line is data."""
     known = frozenset(writer.schema.names)
     names = [field.strip() for field in first]
     is_exact = len(names) == len(known) and known == set(names)
@@ -164,7 +164,7 @@ def _refuse_header(known: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _reader(feature: Feature | None, *, named: bool) -> Callable[[str], bytes]:
-    """Return what makes JSON of a field; a text that the feature does not take becomes a string, which the parser refuses."""
+    """Return a function from a field to JSON; a text that is invalid for the feature becomes a string, which is refused."""
     if feature is None:
         return _encode
     if feature.kind is Kind.BOOLEAN:
@@ -189,7 +189,7 @@ def _reader(feature: Feature | None, *, named: bool) -> Callable[[str], bytes]:
 
 
 def _has_names_like_codes(feature: Feature) -> bool:
-    """Whether a category is a text that reads as a number, and not as its own code: CSV has no types to distinguish them."""
+    """Whether a category looks like a number other than its own code: CSV has no types to distinguish the two."""
     return any(
         isinstance(category, str) and _NUMBER.fullmatch(category) is not None and float(category) != code
         for code, category in enumerate(feature.categories or ())

@@ -1,4 +1,4 @@
-"""The handlers of other platforms' routes for one model: which body, read how, answered in which shape."""
+"""The handlers of other platforms' routes for one model: choose how a body is read and in which shape it is answered."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ACCEPTED = {
 
 
 class RowsHandler:
-    """Answers bodies that are rewritten for the native route of batches."""
+    """Answers bodies by rewriting them for the native route of batches."""
 
     def __init__(self, read: ReadRows, batch: Handler, shape: Shape, *, explains: bool = False) -> None:
         """`read` returns the rows of a body, `batch` answers `/predict/batch`, `shape` rewrites its answer."""
@@ -67,7 +67,7 @@ class RowsHandler:
         return self
 
     def as_json(self, body: bytes, answer: bytes) -> tuple[bytes, bytes]:
-        """Return a request that was answered as the native one, and its answer as JSON; for the prediction log."""
+        """Return the native form of a body that was answered, and its answer as JSON; for the prediction log."""
         text = bytes(answer)
         is_json = getattr(answer, "content_type", JSON) == JSON
         return self._rewritten(body), text if is_json else _as_json_strings(text)
@@ -87,7 +87,7 @@ class PlatformHandlers:
     def __init__(
         self, schema: Schema, max_rows: int, batch: Handler, platform: Platform | None, *, predicts_labels: bool
     ) -> None:
-        """`batch` answers bodies of `/predict/batch` of as many rows; `predicts_labels` as the bundle's manifest says."""
+        """`batch` answers `/predict/batch`; `predicts_labels`: whether `predict` of the object that was built returns them."""
         self._writer = RowWriter(schema, max_rows, "--max-infer-rows")
         self._batch = batch
         self._platform = platform
@@ -98,7 +98,7 @@ class PlatformHandlers:
         """Whether the answers are those of SageMaker's containers."""
         return self._platform == "sagemaker"
 
-    # Handlers refer to this object: one that it kept would be a cycle, and its model would stay open.
+    # Handlers refer to this object. If it kept one, that would be a reference cycle, and the model would stay open.
     @property
     def v1_predict(self) -> Handler:
         """The handler of `/v1/models/{name}:predict`."""
@@ -208,7 +208,7 @@ class InvocationsHandler:
         return self
 
     def fitted(self, head: Head, max_body_bytes: int) -> Handler:
-        """Return the handler of the bodies that come with a head; UnsupportedMediaTypeError."""
+        """Return the handler of a head's body; raises UnsupportedMediaTypeError."""
         handler: RowsHandler = self._handlers.invocation(head.content_type, head.accept)
         attributes = head.custom_attributes
         if attributes is not None and self._handlers.is_sagemaker:
@@ -227,7 +227,7 @@ class InvocationsHandler:
 
 
 class _AttributedHandler(RowsHandler):
-    """Answers with the caller's custom attributes (SageMaker: an opaque text, such as a request's id)."""
+    """Adds the caller's custom attributes to the answer (SageMaker: an opaque text, such as a request's id)."""
 
     def __init__(self, handler: RowsHandler, attributes: bytes) -> None:
         self._answer = handler
@@ -248,7 +248,7 @@ class _AttributedHandler(RowsHandler):
 
 
 class _UnzippingHandler:
-    """Answers bodies in gzip."""
+    """Decompresses gzip bodies and passes them to another handler."""
 
     def __init__(self, handler: RowsHandler, max_body_bytes: int) -> None:
         self._handler = handler
@@ -277,12 +277,12 @@ class _LikeTheBody(RowsHandler):
 
 
 def fit(handler: Handler, head: Head, max_body_bytes: int) -> Handler:
-    """Return the handler of a head's body: of `/invocations` as its content type says, of any other as it is."""
+    """Return the handler of a head's body: for `/invocations` by its content type, otherwise the handler itself."""
     return handler.fitted(head, max_body_bytes) if isinstance(handler, InvocationsHandler) else handler
 
 
 def _header_of(parameters: bytes, otherwise: Header) -> Header:
-    """Return what the parameters of a content type say of the first line of CSV."""
+    """Return how the parameters of a content type say that the first line of CSV is read; `otherwise` if they do not."""
     for parameter in parameters.split(b";"):
         name, _, value = (part.strip().lower().strip(b'"') for part in parameter.partition(b"="))
         if name == b"header":

@@ -1,4 +1,4 @@
-"""Rows of JSON bodies: lists of arrays or objects, columns, data frames and JSON lines."""
+"""Reads the rows of JSON bodies: lists of arrays or objects, columns, data frames and JSON lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reader = Callable[[RowWriter, msgspec.Raw, str], Rows]
 
 
 def body_members(writer: RowWriter, body: bytes, what: str) -> dict[str, msgspec.Raw]:
-    """Return the members of a body, which must be an object; `what` says in a sentence what is expected."""
+    """Return the members of a body, which must be an object; `what` describes the expected object in the error."""
     raw = document(writer, body)
     if not begins_with(raw, b"{"):
         raise InvalidRequestError(f"the body must be an object ({what}), not {type_of(raw)}", expected="object")
@@ -28,7 +28,7 @@ def body_members(writer: RowWriter, body: bytes, what: str) -> dict[str, msgspec
 
 
 def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
-    """Return a body as JSON text; MalformedRequestError says where it is none, BatchTooLargeError that it holds too much."""
+    """Return a body as JSON text; MalformedRequestError if it is not JSON, BatchTooLargeError if it has too many values."""
     raw = whole_document(body, writer.schema.names)
     most = writer.max_rows * (SPARE_TIMES * len(writer.schema.names) + SPARE_VALUES)
     if (values := values_at_most(raw)) > most:
@@ -42,7 +42,7 @@ def document(writer: RowWriter, body: bytes) -> msgspec.Raw:
 
 
 def the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader], others: Sequence[str]) -> str:
-    """Return the member that holds the rows; InvalidRequestError where there are none or two, or an unknown member."""
+    """Return the name of the member with the rows; InvalidRequestError if there are none or two, or an unknown member."""
     known = " or ".join(f'"{name}"' for name in forms)
     given = [name for name in members if name in forms]
     for name in members:
@@ -57,7 +57,7 @@ def the_one_form(members: Mapping[str, msgspec.Raw], forms: Mapping[str, Reader]
 
 
 def refuse_parameters(members: Mapping[str, msgspec.Raw], name: str) -> None:
-    """Raise InvalidRequestError where a body has parameters: no model here takes any."""
+    """Raise InvalidRequestError if a body has parameters, because no model takes any."""
     raw = members.get(name)
     if raw is not None and b"".join(bytes(raw).split()) not in _NO_PARAMETERS:
         raise InvalidRequestError(f'the model has no parameters; leave "{name}" out, or send {{}}', field=name)
@@ -111,8 +111,8 @@ def rows_of_records(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
 
 
 def rows_of_lines(writer: RowWriter, body: bytes) -> Rows:
-    """Return the rows of JSON lines: on each an array, an object by name, or `{"features": …}` as SageMaker writes it."""
-    # One line too many is all that counts: a body may hold millions.
+    """Return the rows of JSON lines: each an array, an object by name, or `{"features": …}` as SageMaker writes it."""
+    # Reading one line more than allowed is enough to refuse the body, which may have millions.
     lines = [found[0] for found in islice(_LINE.finditer(body), writer.max_rows + 1)]
     writer.check_count(len(lines), is_all=False)
     rows: Rows = []
@@ -129,7 +129,7 @@ def rows_of_lines(writer: RowWriter, body: bytes) -> Rows:
 
 
 def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
-    """Return the rows of a list as `rows_of_list`; an object may be `{"features": …}`, as SageMaker's algorithms take it."""
+    """Return the rows as `rows_of_list` does; an object may be `{"features": …}`, as SageMaker's algorithms accept it."""
     if not begins_with(raw, b"["):
         return rows_of_list(writer, raw, name)
     items = items_of(raw)
@@ -144,7 +144,7 @@ def rows_of_instances(writer: RowWriter, raw: msgspec.Raw, name: str) -> Rows:
 
 
 def features_of(writer: RowWriter, members: Mapping[str, msgspec.Raw], raw: msgspec.Raw, index: int) -> msgspec.Raw:
-    """Return what stands under `features` where that is all an object holds and no feature has the name, else the object."""
+    """Return the member `features` if it is the only one and no feature has that name, otherwise the whole object."""
     if list(members) != ["features"] or "features" in writer.schema.names:
         return raw
     inner = members["features"]

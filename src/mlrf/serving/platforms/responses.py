@@ -1,4 +1,4 @@
-"""The native answer to a batch, written in the shape of another platform."""
+"""Rewrites the native answer to a batch in the shape of another platform."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUOTED = frozenset('",\r\n')
 
 
 class _Answer(msgspec.Struct, gc=False):
-    """The members of a native answer that platforms get, as JSON text."""
+    """The members of a native answer that platforms' answers contain, as JSON text."""
 
     predictions: Raw
     labels: Raw | UnsetType = UNSET
@@ -27,11 +27,11 @@ _decode = msgspec.json.Decoder(_Answer).decode
 _items_of = msgspec.json.Decoder(list[Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 Shape = Callable[[bytes], bytes]
-"""From the native answer to a batch to a platform's answer."""
+"""Takes the native answer to a batch and returns a platform's answer."""
 
 
 class Responses:
-    """Answers for one model; `predicts_labels` as the manifest says of the object that was built."""
+    """Rewrites the answers of one model; `predicts_labels`: whether `predict` of the object that was built returns labels."""
 
     def __init__(self, *, predicts_labels: bool) -> None:
         self._predicts_labels = predicts_labels
@@ -51,12 +51,12 @@ class Responses:
         return bytes(self._predicted(_decode(answer)))
 
     def csv(self, answer: bytes) -> bytes:
-        """Return a line a row, several outputs separated by commas."""
+        """Return one line for each row, with several outputs separated by commas."""
         lines = [_csv_line(each) for each in _items_of(self._predicted(_decode(answer)))]
         return Framed(b"\n".join(lines) + b"\n", CSV, b"")
 
     def json_lines(self, answer: bytes) -> bytes:
-        """Return a line a row: `{"prediction": …}`, and the probabilities of a classifier."""
+        """Return one line for each row: `{"prediction": …}`, with the probabilities of a classifier."""
         read = _decode(answer)
         predictions = _items_of(self._predicted(read))
         if read.probabilities is UNSET:

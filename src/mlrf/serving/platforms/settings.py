@@ -13,7 +13,7 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
     "vertex": {"AIP_HTTP_PORT": "port", "AIP_PREDICT_ROUTE": "predict_route", "AIP_HEALTH_ROUTE": "health_route"},
     "sagemaker": {"SAGEMAKER_BIND_TO_PORT": "port"},
 }
-"""By platform: the variables that its containers get, and the option that each sets where nothing else does."""
+"""By platform: the variables that its containers get, and the option that each sets unless it is set otherwise."""
 
 
 def _check_path(path: str) -> str | None:

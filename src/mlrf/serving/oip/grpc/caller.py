@@ -32,7 +32,7 @@ def caller_of(context: Any) -> Caller:
         if name in _NAMES:
             content = value.encode() if isinstance(value, str) else value
             if name == "authorization":
-                # Of two keys a proxy may have judged the other one; over HTTP they are refused too.
+                # Two keys are refused, as over HTTP: a proxy may have checked the other one.
                 caller.authorization = content if caller.authorization is None else b""
             elif name == "traceparent":
                 caller.traceparent = content

@@ -73,7 +73,7 @@ def calls_of(plane: DataPlane) -> dict[str, CallHandlers]:
 
 
 def _typed_parameters(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model's metadata with the texts of its parameters, and of its outputs', as InferParameters."""
+    """Return a model's metadata with the parameters of the model and of its outputs as InferParameters."""
 
     def typed(document: Mapping[str, Any]) -> dict[str, Any]:
         texts = document.get("parameters", {})
@@ -86,7 +86,7 @@ def _ready(check: Callable[[], None]) -> bytes:
     try:
         check()
     except (NotReadyError, ModelNotFoundError):
-        # Of an unknown model Triton says the same.
+        # Triton answers the same for an unknown model.
         return _NO
     return _YES
 

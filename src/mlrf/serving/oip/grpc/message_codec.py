@@ -34,7 +34,7 @@ _PARAMETER = message("InferParameter")
 _VALUES = message("InferTensorContents")
 _CHOICES = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 _FINAL = _RESPONSE(parameters={"triton_final_response": _PARAMETER(bool_param=True)}).SerializeToString()
-"""Appended to a response's bytes, which merges it: says to clients of Triton that the request gets no other response."""
+"""Appended to a response's bytes, which merges it into the message: Triton's clients then expect no other response."""
 _CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -154,7 +154,7 @@ def _typed(tensor: Any) -> InputTensor:
                     datatype=tensor.datatype,
                 )
         values = getattr(contents, field)
-        # Another number of dimensions is refused: copying and multiplying as many as a message can have takes long.
+        # Too many dimensions are refused at once: copying and multiplying as many as fit in a message takes long.
         if len(tensor.shape) <= MOST_DIMENSIONS and len(values) == math.prod(tensor.shape):
             values = list(values)
     return InputTensor(tensor.name, tensor.datatype, tuple(tensor.shape), values)
@@ -208,14 +208,14 @@ def _described(name: str, datatype: str, *shape: int) -> bytes:
 def _contents(tensor: OutputTensor) -> bytes:
     """Return the field `contents` of an InferOutputTensor."""
     if tensor.datatype == "FP64":
-        # Packed doubles lie in protobuf as they lie in memory.
+        # Packed doubles have the same layout in protobuf as in memory.
         return delimited(5, delimited(7, tensor.data))
     values = [each.encode() if isinstance(each, str) else each for each in values_of(tensor)]
     return delimited(5, _VALUES(**{_CONTENTS[tensor.datatype]: values}).SerializeToString())
 
 
 def model_name_of(body: bytes) -> bytes:
-    """Return the model that a ModelInferRequest names, from its first field, which clients write first; b"" for another."""
+    """Return the model that a ModelInferRequest names, if that is its first field, as clients write it; otherwise b""."""
     return body[2 : 2 + body[1]] if body[:1] == _MODEL_NAME and len(body) > 1 else b""
 
 

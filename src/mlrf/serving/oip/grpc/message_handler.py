@@ -36,7 +36,7 @@ from mlrf.serving.telemetry.metric_layout import Layout
 
 _OK = 200
 _MAX_DETAILS_BYTES = 2000
-"""Details are sent in a header, of which clients accept 8 KB; a byte that is not a plain character takes three there."""
+"""Details are sent in the header. Clients accept headers of 8 KB, and a byte that is not a plain character takes three."""
 _PUSHBACK_MS = "1000"
 _CODES = {code.name: code for code in grpc.StatusCode}
 
@@ -63,7 +63,7 @@ class _Call:
     target: bytes
     handler: Handler
     always: bool
-    """Whether it is exempt from overload refusals."""
+    """Whether it is answered even when the server is overloaded."""
     method: bytes = b"POST"
     traceparent: bytes | None = None
     observed: ObservedRequest | None = None
@@ -101,7 +101,7 @@ class MessageHandler:
     def refusal(
         self, caller: Caller, fault: Exception, path: str | None = None, started: float = 0.0
     ) -> RefusedCallError:
-        """Return how a call ends before a message is answered; counted if the call of a `path` is not a stream."""
+        """Return the status with which a call ends before a message is answered, and count it if the call is no stream."""
         call = None if path is None else self._calls[path][b""][0]
         return self._refused(fault, caller.request_id or self._runtime.new_request_id(), call, started)
 
@@ -114,7 +114,7 @@ class MessageHandler:
             raise self.refusal(caller, fault, path, started) from None
 
     def answer(self, path: str, caller: Caller, body: bytes, *, may_explain: bool) -> bytes | Awaitable[bytes]:
-        """Return a message's answer, or an awaitable if it takes long; RefusedCallError from either."""
+        """Return a message's answer, or an awaitable of it if that takes long; both raise RefusedCallError."""
         started = perf_counter()
         runtime = self._runtime
         identity = caller.request_id or runtime.new_request_id()

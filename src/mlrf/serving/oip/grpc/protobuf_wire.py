@@ -1,6 +1,6 @@
-"""Protobuf's wire format for answers that are written by hand: fields that have a length.
+"""Writes fields in protobuf's wire format without message objects, for answers.
 
-A protobuf message is an object for each field: writing the answer to a row took 3.2 us that way, and takes 1.5 now.
+With message objects, writing the answer to one row took 3.2 µs; without, it takes 1.5 µs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _MORE = 0x80
 
 
 def varint(number: int) -> bytes:
-    """Return an integer in base 128, its sign in 64 bits."""
+    """Return an integer as a varint (base 128), a negative one as its 64-bit two's complement."""
     number &= (1 << 64) - 1
     if number < _MORE:
         return bytes((number,))
@@ -23,10 +23,10 @@ def varint(number: int) -> bytes:
 
 
 def head(field: int, size: int) -> bytes:
-    """Return the prefix of the `size` bytes of a string, bytes, a message, or packed numbers."""
+    """Return the tag and length that precede a field of `size` bytes: a string, bytes, a message, or packed numbers."""
     return varint(field << 3 | _LENGTH_DELIMITED) + varint(size)
 
 
 def delimited(field: int, content: bytes) -> bytes:
-    """Return such a field completely."""
+    """Return a field of string, bytes, message or packed numbers: tag, length and content."""
     return head(field, len(content)) + content

@@ -1,9 +1,9 @@
 """Limits of incomplete gRPC messages: the time of each and the memory of all.
 
-grpcio buffers up to 64 KiB of a message that is not read, and as much as its length once it is read; it does not report how
-much of it has arrived. Two bounds of the bytes in all unfinished messages are known: the number of messages being
-read times the largest message, and the growth of the process in the time that a message may take. The lower of the two counts,
-together with the unfinished bodies of HTTP requests (ADR 13).
+grpcio buffers up to 64 KiB of a message before it is read, and then up to its whole length, and does not report how much has
+arrived. The bytes in all unfinished messages are at most the number of messages being read times the largest message, and at
+most the growth of the process in the time that a message may take. The lower of the two bounds is counted, together with the
+unfinished bodies of HTTP requests (ADR 13).
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class UnfinishedMessages:
         idle_timeout_s: float,
         note_message: Callable[[str, int], None],
     ) -> None:
-        """Give a call's only message `request_timeout_s`, the next message of a stream `idle_timeout_s`.
+        """Allow `request_timeout_s` for the message of a unary call, `idle_timeout_s` for the next message of a stream.
 
-        `note_message` gets the peer and the size of each complete message.
+        `note_message` is called with the peer and the size of each complete message.
         """
         self._note_message = note_message
         self._admission = admission
@@ -138,13 +138,13 @@ class UnfinishedMessages:
             trim_memory()
         footprint = footprint_bytes()
         if footprint > min(self._footprints, default=footprint) + _GROWN_BYTES:
-            # Also by what is not a message: metadata, or streams that the client gave up.
+            # The process also grows by other things: metadata, or streams that the client gave up.
             self._sweeps_to_trim = _TRIMMING_SWEEPS
         self._footprints.append(footprint)
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep_now)
 
     def _check_memory(self) -> None:
-        """Refuse the oldest messages of the peer with most of them while all together could exceed the free budget."""
+        """Refuse the oldest messages of the peer with the most messages while all together could exceed the free budget."""
         self._check = None
         free_bytes = self._admission.free_bytes()
         if self._most_bytes() <= free_bytes:

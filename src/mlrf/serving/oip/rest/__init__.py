@@ -1,1 +1,1 @@
-"""The Open Inference Protocol over HTTP, under `/v2`: converts bodies and requests of the data plane."""
+"""The Open Inference Protocol over HTTP, under `/v2`: converts between bodies and the data plane's requests and responses."""

@@ -34,7 +34,7 @@ def decoder(encoding: bytes | None, max_bytes: int) -> Code | None:
 
 
 def accepted(accept_encoding: bytes | None) -> bytes | None:
-    """Return the coding for a response, None for none: gzip before deflate, whatever their weights."""
+    """Return the coding for a response, or None; gzip is preferred to deflate, whatever their weights."""
     if not accept_encoding:
         return None
     parts = accept_encoding.lower().split(b",")

@@ -24,7 +24,7 @@ class _Act(msgspec.Struct):
 
 
 class RestHandlers:
-    """Handlers for one data plane; with `plane()`, for the current one at the time of a request."""
+    """The handlers for the data plane that `plane()` returns at the time of a request."""
 
     def __init__(self, plane: Callable[[], DataPlane]) -> None:
         self._plane = plane

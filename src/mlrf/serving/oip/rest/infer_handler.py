@@ -1,4 +1,4 @@
-"""The handler of `/v2/models/{name}/infer`: reads the head's statements about body and response, and calls the data plane."""
+"""The handler of `/v2/models/{name}/infer`: reads from the head how body and response are encoded, and calls the data plane."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ class Cut(NamedTuple):
 def cut(document: bytes) -> Cut:
     """Return a document without the long arrays of numbers in its members `data`.
 
-    What is taken out is not known to be JSON. NaN, which JSON has not, is null there, and
-    Infinity 1e999.
+    The arrays are not checked to be JSON. NaN and Infinity, which JSON lacks, are replaced by null and 1e999 in them.
     """
     arrays: dict[bytes, bytes] = {}
     parts, copied_to, searched_to = [], 0, 0
@@ -39,7 +38,7 @@ def cut(document: bytes) -> Cut:
         if match is None:
             continue
         start = match.end() - 1
-        # Numbers contain no quote or brace: the array ends with the last bracket before the first of them.
+        # Numbers contain no quote or brace, so the array ends with the last bracket before the next quote or brace.
         quote = document.find(b'"', start)
         brace = document.find(b"}", start, len(document) if quote < 0 else quote)
         end = document.rfind(b"]", start, max(start, quote if brace < 0 else brace)) + 1

@@ -29,7 +29,8 @@ from mlrf.serving.oip.rest.number_arrays import cut
 from mlrf.serving.runtime.thresholds import COUNTED_BYTES, JSON_PIECE_BYTES
 
 _NO_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|\b(?:NaN|Infinity)\b', re.DOTALL)
-"""Matches strings too, to the end of the text if one is unterminated: a missing end would be searched for from each quote."""
+"""Also matches strings, and an unterminated one up to the end of the text: otherwise its end would be searched from each
+quote."""
 
 
 _WORDS = {b"NaN": b"null", b"Infinity": b"1e999"}
@@ -71,7 +72,7 @@ class _Document(msgspec.Struct, gc=False):
 
 
 class RestInferRequest(InferRequest, gc=False):
-    """A request, and which of its outputs are encoded as binary tensors: by name, the others according to `all_binary`."""
+    """A request, and which outputs are encoded as binary tensors: those in `binary` as it says, all others by `all_binary`."""
 
     binary: Mapping[str, bool] = NO_PARAMETERS
     all_binary: bool = False
@@ -105,7 +106,7 @@ def read_request(
         document = _document(bytes(raw))
     inputs = _inputs(document.inputs, blobs, arrays, most_values)
     if arrays:
-        # These belong to no input: they may not be JSON, and the prediction log stores the body.
+        # Arrays that belong to no input might not be JSON, and the prediction log stores the body.
         _document(bytes(text))
     parameters = NO_PARAMETERS if document.parameters is UNSET else _parameters(document.parameters)
     request = RestInferRequest(
@@ -226,14 +227,14 @@ def _shape(tensor: _Input) -> list[int]:
 def _values(tensor: _Input, shape: Sequence[int], arrays: dict[bytes, bytes] | None, most_values: int) -> Sequence[Any]:
     if tensor.data is UNSET:
         raise InvalidTensorError(
-            f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes behind the JSON",
+            f"input {shown_name(tensor.name)} has no data; send data, or binary_data_size and the bytes after the JSON",
             input=clip(tensor.name),
         )
     text = bytes(tensor.data)
     if arrays:
         text = arrays.pop(text, text)
     datatype = DATATYPES.get(tensor.datatype)
-    # The reader of the tensor refuses these; multiplying a whole body of dimensions would block the interpreter for minutes.
+    # TensorReader refuses so many dimensions; multiplying a whole body of them would block the interpreter for minutes.
     if datatype is None or len(shape) > MOST_DIMENSIONS:
         return ()
     most = max(0, math.prod(shape))

@@ -19,7 +19,7 @@ MOST_METADATA = 1024
 """Twice what the core accepts (16 KB, where each entry counts its text and 32 bytes), as a call's metadata are read twice."""
 _FEW_METADATA = 64
 _ALARM_S = 1.0
-"""For `_ALARM_S` after a call had too many, a call may have `_FEW_METADATA`: thousands of such calls wait, and each takes memory."""
+"""For `_ALARM_S` after a call had too many, a call may have `_FEW_METADATA`: thousands of such calls wait, each in memory."""
 
 
 class TooMuchMetadataError(Exception):

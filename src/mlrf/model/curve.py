@@ -28,6 +28,8 @@ from mlrf.core.value_text import clip, shown_name
 from mlrf.engines.interface import PiecewiseConstant, Row
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from mlrf.model.row_predictor import Prediction, RowPredictor
 
 MOST_POINTS = 100_000
@@ -67,6 +69,28 @@ class Curve:
     def shape(self) -> tuple[int, ...]:
         """The number of points of each axis; n is their product."""
         return tuple(len(axis.values) for axis in self.axes)
+
+    def to_svg(self, *, output: int | None = None) -> str:
+        """Return the curve of one feature, or the map of two, as an SVG element.
+
+        `output` chooses one of the K outputs of a model of several (the row's greatest). InvalidRequestError when there is no
+        such output, BatchTooLargeError for a map of too many cells.
+        """
+        from mlrf.model.drawing.curves import curve_svg  # noqa: PLC0415  a server draws nothing
+
+        return curve_svg(self, output)
+
+    def plot(self, *, output: int | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the same with matplotlib and return its axes; ConfigError when matplotlib is not installed."""
+        from mlrf.model.drawing.curves import plot_curve  # noqa: PLC0415
+
+        return plot_curve(self, output, ax)
+
+    def _repr_html_(self) -> str:
+        """Return the drawing, or a sentence for a map of too many cells."""
+        from mlrf.model.drawing.curves import curve_html  # noqa: PLC0415
+
+        return curve_html(self)
 
 
 @dataclass(frozen=True, slots=True)
